@@ -1,0 +1,145 @@
+"""Each implementation in an environment of its own; the tests, and the comparison."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["numpy", "cupy", "torch_ext", "jax_vjp", "meta", "style", "typing"]
+
+ROOT = Path(__file__).parent
+REPORT = ROOT / "report"
+
+# torch is pinned: the extension is built against it, and the stored references were made with it.
+TORCH = "torch==2.13.0"
+BUILD_TOOLS = ("setuptools>=77", "wheel", "ninja")
+
+# What each session's environment needs before the distribution itself is installed.
+BACKENDS: dict[str, tuple[str, ...]] = {
+    "numpy": (),
+    "cupy": ("nvidia-cuda-nvrtc-cu12",),
+    "torch_ext": (TORCH, *BUILD_TOOLS),
+    "jax_vjp": (),
+}
+SOURCES = [f"impl_{name}/src" for name in BACKENDS] + ["spec_tests/src"]
+
+
+@nox.session
+def numpy(session: nox.Session) -> None:
+    """The suite, and the implementation's own tests, on impl_numpy."""
+    conformance(session, "numpy")
+
+
+@nox.session
+def cupy(session: nox.Session) -> None:
+    """The suite, and the implementation's own tests, on impl_cupy: on a GPU, or emulated."""
+    conformance(session, "cupy")
+
+
+@nox.session
+def torch_ext(session: nox.Session) -> None:
+    """The suite, and the implementation's own tests, on impl_torch_ext (builds the extension)."""
+    conformance(session, "torch_ext")
+
+
+@nox.session
+def jax_vjp(session: nox.Session) -> None:
+    """The suite, and the implementation's own tests, on impl_jax_vjp."""
+    conformance(session, "jax_vjp")
+
+
+@nox.session
+def meta(session: nox.Session) -> None:
+    """The judge's own tests: wrong implementations must fail, by the right clause."""
+    session.install("./impl_numpy", "./spec_tests[compare]")
+    session.run("python", "-m", "pytest", "spec_tests/tests", *session.posargs)
+
+
+@nox.session
+def style(session: nox.Session) -> None:
+    """Ruff's checks and format."""
+    session.install("ruff==0.17.6")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Types, by mypy in strict mode."""
+    session.install("mypy==2.4.1", "numpy>=2.0")
+    session.run("mypy", *SOURCES)
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """The main job: train the same models on real data in all four, and write report/."""
+    session.install("./spec_tests[compare]")
+    arguments = []
+    for name in BACKENDS:
+        python = backend_python(session, name)
+        install_backend(session, name, python)
+        arguments += ["--backend", f"impl_{name}={python}"]
+        if name == "cupy":
+            emulate_without_a_gpu(session, python)
+        if name == "torch_ext":
+            arguments += ["--reference", str(python)]
+    session.run(
+        "python", "-m", "spec_tests.compare", *arguments, "--out", str(REPORT), *session.posargs
+    )
+
+
+def conformance(session: nox.Session, name: str) -> None:
+    """Install one implementation and run the suite and its own tests on it."""
+    python = Path(session.bin) / "python"
+    install_backend(session, name, python)
+    if name == "cupy":
+        emulate_without_a_gpu(session, python)
+    result = REPORT / "clauses" / f"impl_{name}.json"
+    result.parent.mkdir(parents=True, exist_ok=True)
+    pytest = ("python", "-m", "pytest")
+    suite = ("--pyargs", "spec_tests.suite", "--impl", f"impl_{name}", "--result", str(result))
+    session.run(*pytest, *suite, *session.posargs)
+    if not session.posargs:
+        session.run(*pytest, f"impl_{name}/tests")
+
+
+def backend_python(session: nox.Session, name: str) -> Path:
+    """Return the interpreter of a backend's environment, which its test session uses too."""
+    folder = Path(session.virtualenv.location).parent / name
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run(sys.executable, "-m", "virtualenv", str(folder), external=True, silent=True)
+    return python
+
+
+def install_backend(session: nox.Session, name: str, python: Path) -> None:
+    """Install an implementation and the suite into the environment of ``python``."""
+    pip = (str(python), "-m", "pip", "install", "--quiet")
+    if BACKENDS[name]:
+        session.run(*pip, *BACKENDS[name], external=True)
+    # torch must be the one that the extension will run with, so no isolated build for it.
+    isolation = ("--no-build-isolation",) if name == "torch_ext" else ()
+    session.run(*pip, *isolation, f"./impl_{name}", external=True)
+    session.run(*pip, "./spec_tests", external=True)
+
+
+def emulate_without_a_gpu(session: nox.Session, python: Path) -> None:
+    """Set IMPL_CUPY_EMULATE for this session if no CUDA device answers."""
+    probe = """
+import cupy
+try:
+    print("devices:", cupy.cuda.runtime.getDeviceCount())
+except cupy.cuda.runtime.CUDARuntimeError as error:
+    print("devices: none,", error)
+"""
+    answer = str(session.run(str(python), "-c", probe, external=True, silent=True, log=False))
+    if "devices: none" in answer or "devices: 0" in answer:
+        session.log("No CUDA device answers: impl_cupy runs on its CPU emulation, no GPU code.")
+        session.env["IMPL_CUPY_EMULATE"] = "1"
