@@ -1,0 +1,9 @@
+"""Reference results in float64, from software that no implementation shares, stored as files.
+
+``make_oracle.py`` (torch.nn) and ``make_init_vectors.py`` (NumPy alone) made them;
+``provenance.json`` has the versions, the date and the seed.
+"""
+
+from spec_tests.oracle.stored import folder, load
+
+__all__ = ["folder", "load"]

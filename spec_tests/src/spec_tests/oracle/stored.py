@@ -1,0 +1,51 @@
+"""Read the stored reference results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+folder = Path(__file__).parent / "data"
+
+
+@cache
+def load(name: str) -> dict[str, Any]:
+    """Return the reference results of one file.
+
+    Parameters
+    ----------
+    name : str
+        The stem of a file in ``oracle/data``, such as ``"layers"``.
+
+    Returns
+    -------
+    dict
+        Dicts in dicts, as the script that made the file describes them, with read-only
+        ``numpy.ndarray`` leaves. Inputs have the dtype under whose name they stand; what was
+        computed from them is float64 throughout.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    tree: dict[str, Any] = {}
+    with np.load(folder / f"{name}.npz", allow_pickle=False) as stored:
+        for key in stored.files:
+            *branches, leaf = key.split("/")
+            branch = tree
+            for part in branches:
+                branch = branch.setdefault(part, {})
+            array = stored[key]
+            array.flags.writeable = False
+            branch[leaf] = array
+    return tree
+
+
+def store(name: str, arrays: Mapping[str, Any]) -> None:
+    """Write the arrays, whose keys are paths with slashes, to the file that `load` reads."""
+    np.savez_compressed(folder / f"{name}.npz", allow_pickle=False, **arrays)
