@@ -1,0 +1,142 @@
+"""Gradients against central differences in float64."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from spec_tests.assertions import agrees, to_numpy
+
+STEP = 6e-6
+
+
+def gradients(
+    fn: Callable[..., float], arrays: Sequence[np.ndarray], *, step: float = STEP
+) -> list[np.ndarray]:
+    """Differentiate a scalar function of NumPy arrays by central differences.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(*arrays)`` returns a number.
+    arrays : sequence of numpy.ndarray, dtype float64
+        Where the derivatives are taken; they are not changed.
+    step : float
+        The distance ``h`` in ``(f(x + h) - f(x - h)) / (2 h)``.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        One gradient for each array, of its shape.
+    """
+    points = [np.array(one, dtype=np.float64) for one in arrays]
+    found = []
+    for point in points:
+        slope = np.zeros_like(point)
+        for index in np.ndindex(*point.shape):
+            middle = point[index]
+            point[index] = middle + step
+            above = fn(*[one.copy() for one in points])
+            point[index] = middle - step
+            below = fn(*[one.copy() for one in points])
+            point[index] = middle
+            slope[index] = (above - below) / (2 * step)
+        found.append(slope)
+    return found
+
+
+def check_gradients(
+    nn: Any,
+    fn: Callable[..., Any],
+    arrays: Sequence[np.ndarray],
+    *,
+    second_order: bool = False,
+    seed: int = 0,
+    call: str = "",
+) -> None:
+    """Compare an implementation's gradients with differences, by the class ``difference``.
+
+    Parameters
+    ----------
+    nn : module
+        The implementation.
+    fn : callable
+        A function of Tensors that returns a Tensor or a tuple of them: your own Function's
+        ``apply``, a Module, any expression. It must be smooth near `arrays`.
+    arrays : sequence of numpy.ndarray
+        The inputs, taken in float64. Every one is differentiated.
+    second_order : bool
+        Whether gradients of gradients are compared too.
+    seed : int
+        Seed of the random cotangents with which results are summed to a scalar.
+    call : str
+        What is checked; it stands in the message.
+
+    Raises
+    ------
+    AssertionError
+        That names the order and the input whose gradient is wrong.
+    """
+    __tracebackhide__ = True
+    points = [np.asarray(one, dtype=np.float64) for one in arrays]
+    rng = np.random.default_rng(seed)
+    outputs = _as_tuple(fn(*[nn.tensor(one) for one in points]))
+    cotangents = [_weights(rng, to_numpy(nn, one).shape) for one in outputs]
+
+    def scalar(*tensors: Any) -> Any:
+        return _weighted_sum(nn, _as_tuple(fn(*tensors)), cotangents)
+
+    leaves = [nn.tensor(one, requires_grad=True) for one in points]
+    scalar(*leaves).backward()
+    found = [_or_zeros(nn, leaf.grad, point) for leaf, point in zip(leaves, points, strict=True)]
+    _compare(nn, found, gradients(_number(nn, scalar), points), f"{call} first derivative")
+    if not second_order:
+        return
+
+    everything = tuple(range(len(points)))
+    directions = [_weights(rng, one.shape) for one in points]
+
+    def slope(*tensors: Any) -> Any:
+        first = nn.grad(scalar, argnums=everything, create_graph=True)(*tensors)
+        return _weighted_sum(nn, first, directions)
+
+    second = nn.grad(slope, argnums=everything)(*[nn.tensor(one) for one in points])
+    found = [to_numpy(nn, one) for one in second]
+    _compare(nn, found, gradients(_number(nn, slope), points), f"{call} second derivative")
+
+
+def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    # asarray, as NumPy gives a number for the shape ().
+    return np.asarray(rng.uniform(0.5, 1.5, shape), dtype=np.float64)
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def _weighted_sum(nn: Any, tensors: Sequence[Any], weights: Sequence[np.ndarray]) -> Any:
+    terms = [
+        nn.ops.sum(one * nn.tensor(weight)) for one, weight in zip(tensors, weights, strict=True)
+    ]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def _number(nn: Any, fn: Callable[..., Any]) -> Callable[..., float]:
+    def evaluate(*arrays: np.ndarray) -> float:
+        return float(to_numpy(nn, fn(*[nn.tensor(one) for one in arrays])))
+
+    return evaluate
+
+
+def _or_zeros(nn: Any, gradient: Any, point: np.ndarray) -> np.ndarray:
+    return np.zeros_like(point) if gradient is None else to_numpy(nn, gradient)
+
+
+def _compare(nn: Any, found: list[np.ndarray], wanted: list[np.ndarray], call: str) -> None:
+    __tracebackhide__ = True
+    for position, (got, want) in enumerate(zip(found, wanted, strict=True)):
+        place = f"{call} by input {position}".strip()
+        agrees(nn, got, want, "difference", call=place, dtype="float64")

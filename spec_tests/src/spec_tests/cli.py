@@ -1,0 +1,49 @@
+"""The console script ``spec-tests``."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from spec_tests.clauses import read
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the suite, list the clauses, or compare result files.
+
+    ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests clauses [CHAPTER ...]``,
+    ``spec-tests compare ...``.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # What follows `compare` is another program's, so argparse must not see its options.
+    if arguments[:1] == ["compare"]:
+        compare = importlib.import_module("spec_tests.compare.__main__")
+        return int(compare.main(arguments[1:]) or 0)
+    parser = argparse.ArgumentParser(prog="spec-tests", description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the suite on an implementation")
+    run.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
+    listing = commands.add_parser("clauses", help="list the clauses of the specification")
+    listing.add_argument("chapter", nargs="*", help="only these chapters")
+    commands.add_parser("compare", help="compare implementations")
+    known, rest = parser.parse_known_args(arguments)
+    if known.command == "run":
+        return _run(known.impl, rest)
+    if rest:
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    return _list(known.chapter)
+
+
+def _run(implementation: str, rest: Sequence[str]) -> int:
+    suite = [] if any(one.startswith("spec_tests.suite") for one in rest) else ["spec_tests.suite"]
+    return int(pytest.main(["--pyargs", *suite, "--impl", implementation, *rest]))
+
+
+def _list(chapters: Sequence[str]) -> int:
+    for one in read().values():
+        if not chapters or one.id.partition("-")[0] in chapters:
+            capability = f"  [{one.capability}]" if one.capability else ""
+            print(f"{one.id}  {one.title}{capability}")
+    return 0

@@ -1,0 +1,241 @@
+"""What is printed of a failed test: the clause, the call, and a script that fails alike."""
+
+import ast
+import copy
+import inspect
+import linecache
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import pytest
+from _pytest._code.code import TerminalRepr
+from _pytest._io import TerminalWriter
+
+from spec_tests.clauses import Clause
+
+_STAND_INS = {
+    "tmp_path": "pathlib.Path(tempfile.mkdtemp())",
+    "monkeypatch": "pytest.MonkeyPatch()",
+}
+_STAND_IN_IMPORTS = {
+    "tmp_path": ["import pathlib", "import tempfile"],
+    "monkeypatch": ["import pytest"],
+}
+
+
+class ExplainedFailure(TerminalRepr):
+    """The explanation, then what pytest itself has to say."""
+
+    def __init__(self, text: str, original: Any) -> None:
+        self.text = text
+        self.original = original
+
+    def __str__(self) -> str:
+        return f"{self.text}\n\n{self.original}"
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        for line in self.text.splitlines():
+            tw.line(line)
+        tw.line()
+        if hasattr(self.original, "toterminal"):
+            self.original.toterminal(tw)
+        else:
+            tw.line(str(self.original))
+
+
+def explanation(
+    item: pytest.Item,
+    excinfo: pytest.ExceptionInfo[BaseException] | None,
+    wanted: Sequence[Clause],
+    implementation: str,
+) -> str:
+    """Say which clause failed, for whom, in which call, and how to see it outside pytest."""
+    parts = [f"{one.id} {one.title}\n{one.text}".strip() for one in wanted]
+    parts.append(f"implementation: {implementation}")
+    if excinfo is not None:
+        kind = "" if isinstance(excinfo.value, AssertionError) else f"{excinfo.typename}: "
+        parts.append(f"{kind}{excinfo.value}")
+        call = _failing_call(item, excinfo)
+        if call:
+            parts.append(call)
+    parts.append(f"to reproduce:\n\n{snippet(item, implementation)}")
+    return "\n\n".join(parts)
+
+
+def snippet(item: pytest.Item, implementation: str) -> str:
+    """Write a script that runs one test outside pytest, from the source of the test.
+
+    Parameters
+    ----------
+    item : pytest.Item
+        The test, a function of its module.
+    implementation : str
+        The importable name, bound to ``nn``.
+    """
+    if not isinstance(item, pytest.Function) or item.cls is not None:
+        return f"# {item.nodeid} is a method: its class and module are needed"
+    source = _Source(inspect.getsource(item.module))
+    arguments, setup, imports = [], [], []
+    needed = {item.function.__name__}
+    for name in inspect.signature(item.function).parameters:
+        if name == "nn":
+            expression = "nn"
+        elif hasattr(item, "callspec") and name in item.callspec.params:
+            expression = _expression(item.callspec.params[name], item.module)
+            needed |= _names(ast.parse(expression))
+        elif name in _STAND_INS:
+            expression = _STAND_INS[name]
+            imports += _STAND_IN_IMPORTS[name]
+        elif name in source.definitions:
+            needed.add(name)
+            expression = f"{name}()"
+        else:
+            expression = f"None  # the pytest fixture {name}"
+        if name == "dtype":
+            imports.append("from spec_tests.assertions import expect_dtype")
+            setup.append(f"expect_dtype({expression})")
+        arguments.append((name, expression))
+    definitions = source.needed(needed - {"nn"})
+    bound = [f"{name} = {value}" for name, value in arguments if name != "nn"]
+    passed = ", ".join(f"{name}={name}" for name, _ in arguments)
+    return "\n".join(
+        [
+            f"import {implementation} as nn",
+            *[line for line in dict.fromkeys(imports) if line not in definitions],
+            *definitions,
+            "",
+            *bound,
+            *setup,
+            "nn.manual_seed(0)",
+            f"{item.function.__name__}({passed})",
+        ]
+    )
+
+
+class _Source:
+    """The top level of a test module, from which the parts that a test needs are taken."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.splitlines()
+        self.nodes = ast.parse(text).body
+        self.definitions: dict[str, ast.stmt] = {}
+        for node in self.nodes:
+            for name in _defined(node):
+                self.definitions[name] = node
+
+    def needed(self, names: set[str]) -> list[str]:
+        """Return the text of everything that `names` stand for and rest on, in file order."""
+        wanted: set[str] = set()
+        waiting = [name for name in names if name in self.definitions]
+        while waiting:
+            name = waiting.pop()
+            if name in wanted:
+                continue
+            wanted.add(name)
+            node = self.definitions[name]
+            if not isinstance(node, ast.Import | ast.ImportFrom):
+                used = _names(_without_test_decorators(node))
+                waiting += [one for one in used if one in self.definitions]
+        return [self._text(node, wanted) for node in self.nodes if wanted & set(_defined(node))]
+
+    def _text(self, node: ast.stmt, wanted: set[str]) -> str:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            kept = [one for one in node.names if (one.asname or one.name.split(".")[0]) in wanted]
+            if isinstance(node, ast.Import):
+                return ast.unparse(ast.Import(kept))
+            return ast.unparse(ast.ImportFrom(node.module, kept, node.level))
+        first = node.lineno
+        decorators = getattr(node, "decorator_list", [])
+        if decorators and not _is_test_decorator(decorators[0]):
+            first = decorators[0].lineno
+        text = "\n".join(self.lines[first - 1 : node.end_lineno])
+        return f"\n{text}" if isinstance(node, ast.FunctionDef | ast.ClassDef) else text
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [one.asname or one.name.split(".")[0] for one in node.names]
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        return [name for target in targets for name in _names(target)]
+    return []
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _is_test_decorator(node: ast.expr) -> bool:
+    text = ast.unparse(node)
+    return text.startswith(("clause", "pytest."))
+
+
+def _without_test_decorators(node: ast.stmt) -> ast.AST:
+    bare = copy.copy(node)
+    if isinstance(bare, ast.FunctionDef | ast.ClassDef):
+        bare.decorator_list = [one for one in bare.decorator_list if not _is_test_decorator(one)]
+    return bare
+
+
+def _expression(value: Any, module: Any) -> str:
+    text = repr(value)
+    try:
+        if ast.literal_eval(text) == value:
+            return text
+    except (ValueError, SyntaxError):
+        pass
+    for name, there in vars(module).items():
+        if there is value:
+            return name
+        if isinstance(there, dict):
+            for key, one in there.items():
+                if one is value:
+                    return f"{name}[{key!r}]"
+        elif isinstance(there, list | tuple):
+            for position, one in enumerate(there):
+                if one is value:
+                    return f"{name}[{position}]"
+    return f"None  # {' '.join(text.split())}"
+
+
+def _failing_call(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    path = str(item.path)
+    entries = [entry for entry in excinfo.traceback if str(entry.path) == path]
+    if not entries:
+        return ""
+    frame = entries[-1].frame.raw
+    statement = _statement(path, entries[-1].lineno + 1)
+    lines = [f"call: {statement}"]
+    shapes = _shapes(frame, statement)
+    if shapes:
+        lines.append(f"with  {', '.join(shapes)}")
+    return "\n".join(lines)
+
+
+def _statement(path: str, line: int) -> str:
+    tree = ast.parse("".join(linecache.getlines(path)))
+    holding = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or line)
+    ]
+    innermost = min(holding, key=lambda node: (node.end_lineno or 0) - node.lineno)
+    if isinstance(innermost, ast.With):
+        return f"with {', '.join(ast.unparse(one) for one in innermost.items)}"
+    return ast.unparse(innermost)
+
+
+def _shapes(frame: FrameType, statement: str) -> list[str]:
+    try:
+        used = _names(ast.parse(statement))
+    except SyntaxError:
+        used = set(frame.f_locals)
+    found = []
+    for name, value in frame.f_locals.items():
+        if name in used and hasattr(value, "shape") and hasattr(value, "dtype"):
+            kind = str(value.dtype).rpartition(".")[2]
+            found.append(f"{name} {tuple(value.shape)} {kind}")
+    return found

@@ -1,0 +1,274 @@
+"""The pytest plugin: ``--impl``, clause marks, categories and the result file.
+
+It does nothing unless ``--impl`` is given, as it is loaded wherever spec_tests is installed.
+"""
+
+import importlib
+import json
+from collections.abc import Generator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from spec_tests import assertions, clauses
+from spec_tests.explain import ExplainedFailure, explanation
+from spec_tests.result import Result
+
+_SELECTIONS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
+_RUN = pytest.StashKey["Run"]()
+
+
+class Run:
+    """What one run of the suite knows: the implementation, the clauses and the outcomes."""
+
+    def __init__(self, implementation: str, module: ModuleType, spec: Path) -> None:
+        self.implementation = implementation
+        self.module = module
+        self.clauses = clauses.read(spec)
+        self.capabilities: dict[str, bool] = dict(module.spec_capabilities())
+        self.result = Result(implementation, module, self.clauses)
+        self.files: set[Path] = set()
+        self.selected = False
+        self.full = False
+
+    def lacking(self, item: pytest.Item) -> str | None:
+        """Return the capability that a test needs and the implementation lacks."""
+        needed = [self.clauses[one].capability for one in clauses_of(item)]
+        needed += [mark.kwargs.get("needs") for mark in item.iter_markers("clause")]
+        for name in needed:
+            if name and not self.capabilities.get(name, False):
+                return name
+        return None
+
+
+def clauses_of(item: pytest.Item) -> list[str]:
+    """Return the numbers of the clauses that a test asks for."""
+    return [one for mark in item.iter_markers("clause") for one in mark.args]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("spec_tests", "conformance to the specification")
+    group.addoption("--impl", metavar="MODULE", help="the implementation, by its importable name")
+    group.addoption("--result", metavar="FILE", help="write the results to FILE as JSON")
+    group.addoption(
+        "--spec",
+        metavar="DIRECTORY",
+        default=str(clauses.SPEC_DIRECTORY),
+        help="the chapters to ask for (default: those of this package)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "clause(*ids, needs=None): what the test asks for")
+    name = config.getoption("--impl")
+    if not name:
+        return
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:  # whatever a foreign module raises, the user wants one line
+        reason = " ".join(str(error).split())
+        msg = f"--impl: cannot import {name!r}: {type(error).__name__}: {reason}"
+        raise pytest.UsageError(msg) from None
+    if not hasattr(module, "spec_capabilities"):
+        msg = f"--impl: {name!r} has no spec_capabilities(), so it is no implementation (tensor-01)"
+        raise pytest.UsageError(msg)
+    config.stash[_RUN] = Run(name, module, Path(config.getoption("--spec")))
+    config.addinivalue_line("filterwarnings", "error")
+    config.option.strict_markers = True
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    run = config.stash.get(_RUN, None)
+    if run is None:
+        return []
+    return [f"specification {clauses.SPEC_VERSION}, implementation {run.result.describe()}"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    run = metafunc.config.stash.get(_RUN, None)
+    if run is None or "dtype" not in metafunc.fixturenames:
+        return
+    given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if any("dtype" in str(names).replace(",", " ").split() for names in given):
+        return
+    dtypes = ["float32"] + ["float64"] * run.capabilities.get("float64", False)
+    metafunc.parametrize("dtype", dtypes, indirect=True)
+
+
+@pytest.fixture
+def nn(request: pytest.FixtureRequest) -> ModuleType:
+    """The implementation named by ``--impl``."""
+    run = request.config.stash.get(_RUN, None)
+    if run is None:
+        pytest.fail("this test needs --impl MODULE", pytrace=False)
+    return run.module
+
+
+@pytest.fixture
+def dtype(request: pytest.FixtureRequest) -> str:
+    """``"float32"`` and ``"float64"`` in turn; what results are compared in by default."""
+    assertions.expect_dtype(request.param)
+    return str(request.param)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> Generator[None, pytest.Module, pytest.Module]:
+    run = parent.config.stash.get(_RUN, None)
+    if run is not None:
+        run.files.add(module_path)
+    return (yield)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    run = items[0].config.stash.get(_RUN, None) if items else None
+    if run is not None:
+        run.selected = True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    run = config.stash.get(_RUN, None)
+    if run is None:
+        if any(item.nodeid and _is_suite(item) for item in items):
+            msg = "the suite needs an implementation: --impl MODULE"
+            raise pytest.UsageError(msg)
+        return
+    faults = [fault for item in items for fault in _faults(item, run)]
+    if faults:
+        raise pytest.UsageError("\n".join(sorted(set(faults))))
+    run.full = _is_full(config, run)
+    for item in items:
+        for mark in list(item.iter_markers("xfail")):
+            # The first mark of a name counts, so this one takes the place of the test's own.
+            strict = {**mark.kwargs, "strict": True}
+            item.add_marker(pytest.mark.xfail(*mark.args, **strict), append=False)
+        run.result.collected(item.nodeid, clauses_of(item), _name(item))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    run = item.config.stash.get(_RUN, None)
+    if run is None:
+        return
+    assertions.expect_dtype(None)
+    lacking = run.lacking(item)
+    if lacking:
+        item.user_properties.append(("unsupported", lacking))
+        pytest.skip(f"unsupported: {run.implementation} lacks {lacking}")
+    if hasattr(run.module, "manual_seed"):
+        run.module.manual_seed(run.result.seed)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    run = item.config.stash.get(_RUN, None)
+    if run is None:
+        return report
+    if report.skipped and not _reason(report).strip():
+        report.outcome = "failed"
+        report.longrepr = f"{_name(item)}: a skip or xfail needs a reason"
+    if report.failed:
+        wanted = [run.clauses[one] for one in clauses_of(item)]
+        text = explanation(item, call.excinfo, wanted, run.implementation)
+        report.longrepr = ExplainedFailure(text, report.longrepr)
+    why = _first_line(call.excinfo) if report.failed else _reason(report)
+    run.result.happened(report, why)
+    return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    if report.skipped and any(name == "unsupported" for name, _ in report.user_properties):
+        return "unsupported", "u", "UNSUPPORTED"
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    run = session.config.stash.get(_RUN, None)
+    if run is None or exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
+        return
+    whole = run.full and not session.shouldstop and not session.shouldfail
+    run.result.finish(whole and exitstatus != pytest.ExitCode.INTERRUPTED)
+    if run.result.untested and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    path = session.config.getoption("--result")
+    if path:
+        text = json.dumps(run.result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    run = config.stash.get(_RUN, None)
+    if run is None:
+        return
+    lacking = terminalreporter.stats.get("unsupported", [])
+    if lacking:
+        terminalreporter.section("unsupported")
+        names = sorted({name for report in lacking for _, name in report.user_properties})
+        terminalreporter.line(f"{len(lacking)} tests need {', '.join(names)}: not passed")
+    if run.result.untested:
+        terminalreporter.section("clauses without a test", red=True)
+        for one in run.result.untested:
+            terminalreporter.line(f"{one} {run.clauses[one].title}")
+    counts = run.result.counts()
+    terminalreporter.line(
+        "clauses: " + ", ".join(f"{number} {status}" for status, number in counts.items())
+    )
+
+
+def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
+    ids = clauses_of(item)
+    if not ids:
+        yield f"{_name(item).partition('[')[0]}: a test needs a clause, as in @clause('rnn-07')"
+    for one in ids:
+        if one not in run.clauses:
+            yield f"{_name(item).partition('[')[0]}: there is no clause {one}"
+    for mark in item.iter_markers():
+        if mark.name in ("skip", "xfail") and not mark.kwargs.get("reason") and not _text(mark):
+            yield f"{_name(item).partition('[')[0]}: {mark.name} needs a reason"
+
+
+def _text(mark: pytest.Mark) -> bool:
+    return mark.name == "skip" and bool(mark.args)
+
+
+def _is_full(config: pytest.Config, run: Run) -> bool:
+    if run.selected or any(config.getoption(name, None) for name in _SELECTIONS):
+        return False
+    if any("::" in argument for argument in config.args):
+        return False
+    there = {path for one in run.files for path in one.parent.glob("test_*.py")}
+    return there == run.files
+
+
+def _is_suite(item: pytest.Item) -> bool:
+    module = getattr(item, "module", None)
+    return getattr(module, "__name__", "").startswith("spec_tests.suite")
+
+
+def _name(item: pytest.Item) -> str:
+    return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return str(report.wasxfail).removeprefix("reason: ")
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped:").removeprefix("Skipped").strip()
+    return ""
+
+
+def _first_line(excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
+    if excinfo is None:
+        return "a skip or xfail needs a reason, or an xfail passed"
+    if isinstance(excinfo.value, pytest.skip.Exception):
+        return "a skip needs a reason"
+    lines = str(excinfo.value).splitlines() or [""]
+    kind = "" if isinstance(excinfo.value, AssertionError) else f"{excinfo.typename}: "
+    return kind + lines[0]

@@ -1,0 +1,177 @@
+"""What a run found, clause by clause, in the form of the result file."""
+
+import importlib.metadata
+import platform
+import re
+import sys
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from spec_tests import assertions
+from spec_tests.clauses import SPEC_VERSION, Clause
+
+_BACKENDS = ("torch", "jax", "jaxlib", "cupy", "array_api_compat", "safetensors")
+
+
+@dataclass
+class _Test:
+    name: str
+    outcome: str = "not run"
+    why: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class _Verdict:
+    status: str
+    why: str
+    tests: list[_Test] = field(default_factory=list)
+
+
+class Result:
+    """Outcomes of tests, gathered by clause.
+
+    Parameters
+    ----------
+    implementation : str
+        The importable name.
+    module : module
+        The implementation itself.
+    clauses : dict
+        Every clause, by number.
+    """
+
+    seed = 0
+
+    def __init__(self, implementation: str, module: ModuleType, clauses: dict[str, Clause]) -> None:
+        self.implementation = implementation
+        self.clauses = clauses
+        self.device = _device(module)
+        self.versions = _versions(implementation)
+        self.complete = False
+        self.untested: list[str] = []
+        self._tests: dict[str, _Test] = {}
+        self._asked: dict[str, list[str]] = {}
+
+    def describe(self) -> str:
+        """Return one line on the implementation and its device."""
+        version = self.versions.get(self.implementation)
+        emulated = " (emulated)" if self.device["emulated"] else ""
+        name = f"{self.implementation} {version}" if version else self.implementation
+        return f"{name}, device {self.device['device']}{emulated}"
+
+    def collected(self, nodeid: str, ids: list[str], name: str) -> None:
+        """Note a test that will run."""
+        self._tests[nodeid] = _Test(name)
+        for one in ids:
+            self._asked.setdefault(one, []).append(nodeid)
+
+    def happened(self, report: pytest.TestReport, why: str) -> None:
+        """Note one phase of a test: a failure of any phase is a failure of the test."""
+        test = self._tests[report.nodeid]
+        test.seconds += report.duration
+        unsupported = any(name == "unsupported" for name, _ in report.user_properties)
+        if report.failed:
+            test.outcome, test.why = "failed", why
+        elif report.skipped:
+            outcome = "unsupported" if unsupported else "skipped"
+            test.outcome, test.why = outcome, why.removeprefix("unsupported: ")
+        elif report.when == "call" and test.outcome == "not run":
+            test.outcome = "passed"
+
+    def finish(self, complete: bool) -> None:
+        """Close the run; after a complete one, clauses that no test asks for are faults."""
+        self.complete = complete
+        if complete:
+            self.untested = [one for one in self.clauses if one not in self._asked]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many clauses passed, failed and are unsupported."""
+        statuses = [verdict.status for verdict in self._verdicts().values()]
+        return {one: statuses.count(one) for one in ("passed", "failed", "unsupported")}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of the result file."""
+        return {
+            "spec_version": SPEC_VERSION,
+            "implementation": self.implementation,
+            "versions": self.versions,
+            "device": self.device["device"],
+            "emulated": self.device["emulated"],
+            "seed": self.seed,
+            "complete": self.complete,
+            "counts": self.counts(),
+            "clauses": {
+                one: {
+                    "status": verdict.status,
+                    "title": self.clauses[one].title,
+                    "tests": [test.name for test in verdict.tests],
+                    "why": verdict.why,
+                    "seconds": round(sum(test.seconds for test in verdict.tests), 4),
+                }
+                for one, verdict in self._verdicts().items()
+            },
+            "skips": [
+                {"test": test.name, "outcome": test.outcome, "reason": test.why}
+                for test in self._tests.values()
+                if test.outcome in ("skipped", "unsupported")
+            ],
+            "largest_ratios": assertions.largest_ratios(),
+        }
+
+    def _verdicts(self) -> dict[str, _Verdict]:
+        found = {}
+        for one in self.clauses:
+            tests = [self._tests[nodeid] for nodeid in self._asked.get(one, ())]
+            if any(test.outcome != "not run" for test in tests):
+                found[one] = _verdict(tests)
+            elif one in self.untested:
+                found[one] = _Verdict("failed", "no test asks for this clause")
+        return found
+
+
+def _verdict(tests: list[_Test]) -> _Verdict:
+    by_outcome: dict[str, list[_Test]] = {}
+    for test in tests:
+        by_outcome.setdefault(test.outcome, []).append(test)
+    faults = by_outcome.get("failed", [])
+    if faults:
+        why = "; ".join(f"{test.name}: {test.why}" for test in faults)
+        return _Verdict("failed", why, tests)
+    left_out = by_outcome.get("unsupported", []) + by_outcome.get("skipped", [])
+    why = "; ".join(sorted({f"{test.name.partition('[')[0]}: {test.why}" for test in left_out}))
+    return _Verdict("passed" if "passed" in by_outcome else "unsupported", why, tests)
+
+
+def _device(module: ModuleType) -> dict[str, Any]:
+    if not hasattr(module, "spec_device"):
+        return {"device": "CPU", "emulated": False}
+    said = module.spec_device()
+    return {"device": str(said["device"]), "emulated": bool(said["emulated"])}
+
+
+def _versions(implementation: str) -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    names = {"numpy", "pytest", "spec_tests", implementation.partition(".")[0]}
+    names |= {name for name in _BACKENDS if name in sys.modules}
+    for package in sorted(names):
+        version = _version(package)
+        if version:
+            versions[package] = version
+    return versions
+
+
+def _version(package: str) -> str | None:
+    stated = getattr(sys.modules.get(package), "__version__", None)
+    if isinstance(stated, str):
+        return stated
+    # A distribution's name may have hyphens where the package has underscores.
+    for name in (package, re.sub("_", "-", package)):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
