@@ -25,11 +25,13 @@ _STAND_IN_IMPORTS = {
 
 
 class ExplainedFailure(TerminalRepr):
-    """The explanation, then what pytest itself has to say."""
+    """The explanation, then pytest's traceback where the fault is not in sight of the test."""
 
     def __init__(self, text: str, original: Any) -> None:
         self.text = text
         self.original = original
+        # The short summary at the end of pytest's output takes its line from here.
+        self.reprcrash = getattr(original, "reprcrash", None)
 
     def __str__(self) -> str:
         return f"{self.text}\n\n{self.original}"
@@ -42,6 +44,24 @@ class ExplainedFailure(TerminalRepr):
             self.original.toterminal(tw)
         else:
             tw.line(str(self.original))
+
+
+def explained(
+    item: pytest.Item,
+    excinfo: pytest.ExceptionInfo[BaseException] | None,
+    wanted: Sequence[Clause],
+    implementation: str,
+    original: Any,
+) -> ExplainedFailure:
+    """Put the explanation of a failure before (or in the place of) pytest's own account."""
+    text = explanation(item, excinfo, wanted, implementation)
+    if excinfo is not None and isinstance(excinfo.value, AssertionError):
+        where = [entry for entry in excinfo.traceback if not entry.ishidden(excinfo)]
+        if where and where[-1].path == item.path:
+            failure = ExplainedFailure(text, f"{item.path.name}:{where[-1].lineno + 1}")
+            failure.reprcrash = getattr(original, "reprcrash", None)
+            return failure
+    return ExplainedFailure(text, original)
 
 
 def explanation(
@@ -94,7 +114,7 @@ def snippet(item: pytest.Item, implementation: str) -> str:
             expression = f"None  # the pytest fixture {name}"
         if name == "dtype":
             imports.append("from spec_tests.assertions import expect_dtype")
-            setup.append(f"expect_dtype({expression})")
+            setup.append("expect_dtype(dtype)")
         arguments.append((name, expression))
     definitions = source.needed(needed - {"nn"})
     bound = [f"{name} = {value}" for name, value in arguments if name != "nn"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from spec_tests import assertions, clauses
-from spec_tests.explain import ExplainedFailure, explanation
+from spec_tests.explain import explained
 from spec_tests.result import Result
 
 _SELECTIONS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
@@ -175,8 +175,8 @@ def pytest_runtest_makereport(
         report.longrepr = f"{_name(item)}: a skip or xfail needs a reason"
     if report.failed:
         wanted = [run.clauses[one] for one in clauses_of(item)]
-        text = explanation(item, call.excinfo, wanted, run.implementation)
-        report.longrepr = ExplainedFailure(text, report.longrepr)
+        name = run.implementation
+        report.longrepr = explained(item, call.excinfo, wanted, name, report.longrepr)
     why = _first_line(call.excinfo) if report.failed else _reason(report)
     run.result.happened(report, why)
     return report
