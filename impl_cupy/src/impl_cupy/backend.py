@@ -1,6 +1,7 @@
 """The one place where the array library is chosen.
 
-``cp`` is CuPy on a machine with a CUDA device, and else, if ``IMPL_CUPY_EMULATE=1`` is set, the CPU emulation of it.
+``cp`` is CuPy on a machine with a CUDA device, and else, if ``IMPL_CUPY_EMULATE=1`` is set, the
+CPU emulation of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ def choose() -> tuple[Any, bool, str]:
     Raises
     ------
     ImportError
-        If there is no usable GPU and the emulation was not asked for; one line that says what is missing.
+        If there is no usable GPU and the emulation was not asked for; one line that says what is
+        missing.
     """
     cupy, missing = _cupy_on_a_device()
     if cupy is not None:

@@ -68,7 +68,8 @@ def load(code: str, options: tuple[str, ...], extra_names: tuple[str, ...]) -> L
     code : str
         The source, as NVRTC gets it.
     options : tuple of str
-        NVRTC's options. ``-D``, ``-I`` and ``-std`` are passed on; those about speed and precision are not.
+        NVRTC's options. ``-D``, ``-I`` and ``-std`` are passed on; those about speed and precision
+        are not.
     extra_names : tuple of str
         Name expressions of templates, beside the kernels that the source names.
 
@@ -77,7 +78,8 @@ def load(code: str, options: tuple[str, ...], extra_names: tuple[str, ...]) -> L
     CompileException
         If g++ rejects the source, with its message, or an option is unknown.
     RuntimeError
-        If there is no g++, or AddressSanitizer is asked for in a process that it was not preloaded into.
+        If there is no g++, or AddressSanitizer is asked for in a process that it was not preloaded
+        into.
     """
     flags = _compiler_flags(options)
     names = [*kernel_names(_preprocessed(code, flags)), *extra_names]
@@ -96,8 +98,9 @@ def load(code: str, options: tuple[str, ...], extra_names: tuple[str, ...]) -> L
 def cache_directory() -> Path:
     """Return the folder of compiled kernels: private to the user, made if need be.
 
-    It is ``IMPL_CUPY_EMULATE_CACHE`` if set, else a folder in the place for temporary files. One that another user
-    could write to is not trusted; a fresh one is made then, which lasts as long as the process.
+    It is ``IMPL_CUPY_EMULATE_CACHE`` if set, else a folder in the place for temporary files. One
+    that another user could write to is not trusted; a fresh one is made then, which lasts as long
+    as the process.
     """
     chosen = os.environ.get("IMPL_CUPY_EMULATE_CACHE")
     if chosen:
@@ -157,11 +160,13 @@ def _compiler_flags(options: tuple[str, ...]) -> list[str]:
 
 def _translation_unit(code: str, names: list[str]) -> str:
     entries = "".join(
-        f"""extern "C" const char *emulation_signature_{number}() {{ return emulation::Kernel<&{name}>::signature(); }}
-extern "C" int emulation_launch_{number}(const emulation::Shape *shape, const uint64_t *words) {{
-  return emulation::Kernel<&{name}>::launch(shape, words);
-}}
-"""
+        f'extern "C" const char *emulation_signature_{number}() {{\n'
+        f"  return emulation::Kernel<&{name}>::signature();\n"
+        "}\n"
+        f'extern "C" int emulation_launch_{number}(const emulation::Shape *shape,\n'
+        "                                          const uint64_t *words) {\n"
+        f"  return emulation::Kernel<&{name}>::launch(shape, words);\n"
+        "}\n"
         for number, name in enumerate(names)
     )
     return (
@@ -207,7 +212,7 @@ def _run(arguments: list[str], text: str = "") -> str:
             check=False,
         )
     except FileNotFoundError as error:
-        msg = f"the emulation of CUDA kernels needs a C++ compiler: {compiler_command()} was not found"
+        msg = f"the emulation of CUDA kernels needs a C++ compiler, not found: {compiler_command()}"
         raise RuntimeError(msg) from error
     if done.returncode != 0:
         raise CompileException(done.stderr)

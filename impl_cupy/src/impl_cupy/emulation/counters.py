@@ -1,8 +1,8 @@
 """What a GPU would have been asked to do: operations counted, bytes held.
 
-Every emulated operation reports itself here. One call of an elementwise function, a reduction, a copy or a matrix
-product counts as one launch, which is the least that CuPy needs for it; views (slices, transposes, reshapes of
-contiguous arrays) count as none.
+Every emulated operation reports itself here. One call of an elementwise function, a reduction, a
+copy or a matrix product counts as one launch, which is the least that CuPy needs for it; views
+(slices, transposes, reshapes of contiguous arrays) count as none.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def record_kernel(name: str) -> None:
 
 
 def kernel_launches() -> dict[str, int]:
-    """Return the number of launches of each ``RawModule`` kernel since the last `reset_launches`, by name."""
+    """Return by name how often each ``RawModule`` kernel ran since the last `reset_launches`."""
     return dict(_kernels)
 
 
@@ -59,8 +59,9 @@ def launches(kind: str | None = None) -> int:
     Parameters
     ----------
     kind : str, optional
-        ``"raw"`` (kernels of a ``RawModule``), ``"ufunc"``, ``"reduction"``, ``"gemm"`` (matrix products), ``"copy"``
-        (also to and from the host) or ``"other"`` (indexing, sorting). All of them together when left out.
+        ``"raw"`` (kernels of a ``RawModule``), ``"ufunc"``, ``"reduction"``, ``"gemm"`` (matrix
+        products), ``"copy"`` (also to and from the host) or ``"other"`` (indexing, sorting). All
+        of them together when left out.
 
     Raises
     ------

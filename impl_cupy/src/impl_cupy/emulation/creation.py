@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .counters import record
+from .host import np
 from .storage import Storage, get_dtype, new, raw, result, uninitialized, view
 
 
@@ -123,7 +122,7 @@ def empty_like(
     prototype: Any, dtype: Any = None, order: str = "K", subok: None = None, shape: Any = None
 ) -> Any:
     """Make an array of unspecified contents, of the shape and dtype of another."""
-    like = np.empty_like(raw(prototype, "prototype"), dtype, order, shape=shape)  # type: ignore[call-overload]
+    like = np.empty_like(raw(prototype, "prototype"), dtype, order, shape=shape)
     made = uninitialized(like.shape, get_dtype(like.dtype))
     return new(made if like.flags.c_contiguous else _laid_out(made, like))
 
@@ -131,7 +130,7 @@ def empty_like(
 def zeros(shape: Any, dtype: Any = float, order: str = "C") -> Any:
     """Make an array of zeros."""
     record("other")
-    return new(np.zeros(_shape(shape), get_dtype(dtype), order))  # type: ignore[call-overload]
+    return new(np.zeros(_shape(shape), get_dtype(dtype), order))
 
 
 def zeros_like(
@@ -139,13 +138,13 @@ def zeros_like(
 ) -> Any:
     """Make an array of zeros of the shape and dtype of another."""
     record("other")
-    return new(np.zeros_like(raw(a), dtype, order, shape=shape))  # type: ignore[call-overload]
+    return new(np.zeros_like(raw(a), dtype, order, shape=shape))
 
 
 def ones(shape: Any, dtype: Any = float, order: str = "C") -> Any:
     """Make an array of ones."""
     record("other")
-    return new(np.ones(_shape(shape), get_dtype(dtype), order))  # type: ignore[call-overload]
+    return new(np.ones(_shape(shape), get_dtype(dtype), order))
 
 
 def ones_like(
@@ -153,7 +152,7 @@ def ones_like(
 ) -> Any:
     """Make an array of ones of the shape and dtype of another."""
     record("other")
-    return new(np.ones_like(raw(a), dtype, order, shape=shape))  # type: ignore[call-overload]
+    return new(np.ones_like(raw(a), dtype, order, shape=shape))
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> Any:
@@ -183,7 +182,7 @@ def full_like(
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: str = "C") -> Any:
     """Make a matrix with ones on a diagonal."""
     record("other")
-    return new(np.eye(N, M, k, get_dtype(dtype), order))  # type: ignore[call-overload]
+    return new(np.eye(N, M, k, get_dtype(dtype), order))
 
 
 def identity(n: int, dtype: Any = float) -> Any:
@@ -213,13 +212,13 @@ def linspace(
 ) -> Any:
     """Make ``num`` numbers at equal distances."""
     limits = [x._array if isinstance(x, Storage) else x for x in (start, stop)]
-    made: Any = np.linspace(*limits, num, endpoint, retstep, dtype, axis)  # type: ignore[call-overload]
+    made: Any = np.linspace(*limits, num, endpoint, retstep, dtype, axis)
     return (result(made[0], "other"), made[1]) if retstep else result(made, "other")
 
 
 def meshgrid(*xi: Any, indexing: str = "xy", sparse: bool = False, copy: bool = True) -> list[Any]:
     """Make coordinate arrays from vectors."""
-    grids = np.meshgrid(*[raw(x, "xi") for x in xi], indexing=indexing, sparse=sparse, copy=True)  # type: ignore[call-overload]
+    grids = np.meshgrid(*[raw(x, "xi") for x in xi], indexing=indexing, sparse=sparse, copy=True)
     return [result(grid, "copy") for grid in grids]
 
 

@@ -1,12 +1,11 @@
-"""Elementwise functions that CuPy has as plain functions, comparisons of whole arrays, and questions about dtypes."""
+"""Elementwise functions that are no ufuncs in CuPy, comparisons of whole arrays, dtypes."""
 
 from __future__ import annotations
 
 import builtins
 from typing import Any
 
-import numpy as np
-
+from .host import np
 from .indexing import nonzero
 from .storage import Storage, raw, result, store
 from .ufunc import CLIP, WHERE
@@ -59,7 +58,7 @@ def nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
     """Replace NaN and infinities."""
-    made = np.nan_to_num(raw(x, "x"), True, nan, posinf, neginf)  # type: ignore[call-overload]
+    made = np.nan_to_num(raw(x, "x"), True, nan, posinf, neginf)
     return result(made, "ufunc") if copy else store(made, x, "ufunc")
 
 

@@ -1,8 +1,8 @@
 """Reading and writing by index, as CuPy does it.
 
-Where CuPy differs from NumPy the emulation follows CuPy: integer arrays that point outside wrap around, an integer in
-an index gives a 0-d view, NumPy arrays and lists are assigned only through index arrays, and a scatter of values to
-repeated places (`add.at`) accumulates.
+Where CuPy differs from NumPy the emulation follows CuPy: integer arrays that point outside wrap
+around, an integer in an index gives a 0-d view, NumPy arrays and lists are assigned only through
+index arrays, and a scatter of values to repeated places (`add.at`) accumulates.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-import numpy as np
-
 from .counters import record
 from .creation import array as make_array
+from .host import np
 from .storage import Storage, new, raw, result, store, view
 from .ufunc import UFUNCS
 
@@ -104,7 +103,7 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None) -> Any:
             msg = f"take: indices must be of integer type, got {places.dtype}"
             raise TypeError(msg)
     elif np.isscalar(indices):
-        places = np.asarray(operator.index(indices))  # type: ignore[arg-type]
+        places = np.asarray(operator.index(indices))
     else:
         places = np.asarray(make_array(indices, dtype=int)._array)
     size = source.size if axis is None else np.atleast_1d(source).shape[axis]
@@ -192,7 +191,7 @@ def _prepare(x: Storage, slices: Any) -> tuple[tuple[Any, ...], bool]:
             used += 1
             continue
         if np.isscalar(part) and not isinstance(part, (bool, np.bool_)):
-            parts[i] = operator.index(part)  # type: ignore[arg-type]
+            parts[i] = operator.index(part)
             used += 1
             continue
         parts[i] = array = _index_array(part)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .counters import record
+from .host import np
 from .storage import Storage, check_cast, new, raw, raws, result, view
 
 
@@ -124,13 +123,13 @@ def stack(
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Stack arrays as rows."""
     record("copy")
-    return new(np.ascontiguousarray(np.vstack(raws(tup), dtype=dtype, casting=casting)))  # type: ignore[call-overload]
+    return new(np.ascontiguousarray(np.vstack(raws(tup), dtype=dtype, casting=casting)))
 
 
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Stack arrays along the second axis (the first of vectors)."""
     record("copy")
-    return new(np.ascontiguousarray(np.hstack(raws(tup), dtype=dtype, casting=casting)))  # type: ignore[call-overload]
+    return new(np.ascontiguousarray(np.hstack(raws(tup), dtype=dtype, casting=casting)))
 
 
 def dstack(tup: Any) -> Any:
@@ -208,7 +207,7 @@ def append(arr: Any, values: Any, axis: Any = None) -> Any:
 
 def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Any:
     """Return a copy with a border."""
-    return result(np.pad(raw(array, "array"), pad_width, mode, **kwargs), "copy")  # type: ignore[call-overload]
+    return result(np.pad(raw(array, "array"), pad_width, mode, **kwargs), "copy")
 
 
 def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = None) -> None:

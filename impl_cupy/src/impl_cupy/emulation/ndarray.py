@@ -7,11 +7,10 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from . import creation, elementwise, indexing, manipulation, products, reductions, sorting
 from .counters import record
 from .device import Device, MemoryPointer
+from .host import np
 from .storage import Storage, get_dtype, new, result, uninitialized, view
 from .ufunc import UFUNCS, ufunc
 
@@ -155,7 +154,7 @@ class ndarray(Storage):
         """Return a NumPy copy; synchronizes."""
         record("copy")
         if out is None:
-            return np.array(self._array, order=order.upper())  # type: ignore[call-overload]
+            return np.array(self._array, order=order.upper())
         if not isinstance(out, np.ndarray):
             msg = "Only numpy.ndarray can be obtained from cupy.ndarray"
             raise TypeError(msg)
@@ -486,7 +485,8 @@ def _binary(function: Any, x: Any, other: Any, reflected: bool = False) -> Any:
 
 
 def _equality(name: str, x: Any, other: Any) -> Any:
-    if other is None or type(other).__eq__ is object.__eq__:
+    own: Any = type(other).__eq__
+    if other is None or own is object.__eq__:
         if _gives_way(x, other):
             return NotImplemented
         make = creation.zeros if name == "equal" else creation.ones

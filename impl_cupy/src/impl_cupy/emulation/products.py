@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .counters import record
+from .host import np
 from .storage import Storage, new, raw, result, store
 from .ufunc import UFUNCS
 

@@ -1,7 +1,7 @@
 """`RawModule` and `RawKernel`: CUDA sources, compiled for the CPU and run over the whole grid.
 
-A kernel whose threads wait for one another (``__syncthreads``, warp shuffles) runs each block's threads as fibers;
-others run them one after the other.
+A kernel whose threads wait for one another (``__syncthreads``, warp shuffles) runs each block's
+threads as fibers; others run them one after the other.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .compiler import Library, load
 from .counters import record_kernel
 from .device import CUDADriverError
+from .host import np
 from .storage import Storage
 
 _MAX_GRID = (2**31 - 1, 65535, 65535)
@@ -73,7 +72,8 @@ class RawModule:
             msg = "RawModule: the emulation takes `code`, `options` and `name_expressions` alone"
             raise NotImplementedError(msg)
         if not isinstance(code, str) or not isinstance(options, tuple):
-            msg = f"RawModule: code must be a str and options a tuple, got {type(code)}, {type(options)}"
+            got = f"{type(code)}, {type(options)}"
+            msg = f"RawModule: code must be a str and options a tuple, got {got}"
             raise TypeError(msg)
         self.code = code
         self.options = options
@@ -137,9 +137,10 @@ class RawKernel:
         grid, block : tuple of up to three ints
             A zero counts as one, as in CuPy.
         args : sequence
-            One item a parameter: an array of the parameter's dtype (or None) for a pointer; for a number a NumPy
-            scalar of exactly its type, or a Python number where the type has 64 bits. CuPy passes on the bytes of
-            whatever it gets, so that a Python float given for a ``float`` would be read as another number.
+            One item a parameter: an array of the parameter's dtype (or None) for a pointer; for a
+            number a NumPy scalar of exactly its type, or a Python number where the type has 64
+            bits. CuPy passes on the bytes of whatever it gets, so that a Python float given for a
+            ``float`` would be read as another number.
         shared_mem : int
             Bytes of dynamic shared memory.
 
@@ -160,8 +161,8 @@ class RawKernel:
         if math.prod(shape.block) > _MAX_THREADS or not 0 <= shared_mem <= _MAX_SHARED:
             msg = (
                 f"CUDA_ERROR_INVALID_VALUE: invalid argument: {self.name}: a block has at most "
-                f"{_MAX_THREADS} threads and {_MAX_SHARED} bytes of shared memory, got block={block}, "
-                f"shared_mem={shared_mem}"
+                f"{_MAX_THREADS} threads and {_MAX_SHARED} bytes of shared memory, "
+                f"got block={block}, shared_mem={shared_mem}"
             )
             raise CUDADriverError(msg)
         record_kernel(self.name)
@@ -183,7 +184,7 @@ class RawKernel:
             word = _pointer(argument) if code[0] == "*" else _number(argument)
             given, words[i] = word
             if not _fits(argument, given, code):
-                msg = f"{self.name}: argument {i} must be {code!r} (pointer *, kind, bytes), got {given!r}"
+                msg = f"{self.name}: argument {i} must be {code} (kind, bytes), got {given}"
                 raise TypeError(msg)
         return words
 
@@ -222,8 +223,8 @@ def _number(argument: Any) -> tuple[str, int]:
 
 
 def _fits(argument: Any, given: str, code: str) -> bool:
-    if given == code or (
-        code[0] == "*" and (argument is None or (code == "*v" and given[0] == "*"))
-    ):
+    if given == code:
         return True
+    if code[0] == "*":
+        return argument is None or (code == "*v" and given[0] == "*")
     return code == "u8" and given == "i8" and type(argument) is int and argument >= 0

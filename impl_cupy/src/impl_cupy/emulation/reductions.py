@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from .host import np
 from .storage import get_dtype, raw, store
 
 
@@ -132,9 +131,7 @@ def cumulative_sum(
     include_initial: bool = False,
 ) -> Any:
     """Sum up along an axis, as the array API has it."""
-    made = np.cumulative_sum(  # type: ignore[call-overload]
-        raw(x, "x"), axis=axis, dtype=dtype, include_initial=include_initial
-    )
+    made = np.cumulative_sum(raw(x, "x"), axis=axis, dtype=dtype, include_initial=include_initial)
     return store(made, out, "reduction")
 
 
@@ -148,9 +145,7 @@ def cumulative_prod(
     include_initial: bool = False,
 ) -> Any:
     """Multiply up along an axis, as the array API has it."""
-    made = np.cumulative_prod(  # type: ignore[call-overload]
-        raw(x, "x"), axis=axis, dtype=dtype, include_initial=include_initial
-    )
+    made = np.cumulative_prod(raw(x, "x"), axis=axis, dtype=dtype, include_initial=include_initial)
     return store(made, out, "reduction")
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from .host import np
 from .storage import raw, result
 
 
@@ -49,7 +48,7 @@ def unique(
     """Return the sorted elements without repeats; synchronizes."""
     made: Any = np.unique(
         raw(ar, "ar"), return_index, return_inverse, return_counts, axis, equal_nan=equal_nan
-    )  # type: ignore[call-overload]
+    )
     if isinstance(made, tuple):
         return tuple([result(part, "other") for part in made])
     return result(made, "other")

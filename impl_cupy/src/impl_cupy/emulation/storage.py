@@ -1,7 +1,7 @@
 """What an emulated array holds, below its methods.
 
-The one subclass of `Storage` is `ndarray.ndarray`; the modules with the functions need only what is here, so that
-imports run one way.
+The one subclass of `Storage` is `ndarray.ndarray`; the modules with the functions need only what
+is here, so that imports run one way.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .counters import Memory, record
+from .host import np
 
 SUPPORTED = frozenset("?bhilqBHILQefdFD")
 """Type characters of the dtypes that CuPy has."""
@@ -133,17 +132,19 @@ def store(array: Any, out: Any, kind: str, shape: tuple[int, ...] | None = None)
 
 def check_cast(source: Any, target: Any, casting: str, what: str) -> None:
     """Raise TypeError unless ``source`` may be cast to ``target`` by the rule ``casting``."""
-    if source != target and not np.can_cast(source, target, casting):  # type: ignore[arg-type]
+    if source != target and not np.can_cast(source, target, casting):
         msg = f"Cannot cast {what} from {source!r} to {target!r} according to the rule '{casting}'"
         raise TypeError(msg)
 
 
 def uninitialized(shape: Any, dtype: Any, order: str = "C") -> Any:
-    """Return a NumPy array full of what nobody should read: NaN, -1 or the largest unsigned integer.
+    """Return a NumPy array full of what nobody should read: NaN, -1 or the largest unsigned
+    integer.
 
-    Fresh GPU memory holds leftovers; zeros, which a fresh process often gets, would hide a read before a write.
+    Fresh GPU memory holds leftovers; zeros, which a fresh process often gets, would hide a read
+    before a write.
     """
-    array = np.empty(shape, dtype, order=order)  # type: ignore[call-overload]
+    array = np.empty(shape, dtype, order=order)
     if array.dtype.kind == "b":
         array.fill(True)
     elif array.size:

@@ -1,17 +1,16 @@
 """Elementwise functions, with CuPy's choice of the loop that computes them.
 
-CuPy has a list of type signatures for each function and takes the first one that all operands can be cast to. Python
-numbers are weak: they do not take part when an array's kind is at least theirs (`cupy.add(x_float32, 2.5)` stays
-float32). NumPy scalars are strong. NumPy arrays are refused.
+CuPy has a list of type signatures for each function and takes the first one that all operands can
+be cast to. Python numbers are weak: they do not take part when an array's kind is at least theirs
+(`cupy.add(x_float32, 2.5)` stays float32). NumPy scalars are strong. NumPy arrays are refused.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .counters import record
+from .host import np
 from .storage import Storage, check_cast, get_dtype, new, raw
 
 _INTEGERS = "bBhHiIlLqQ"
@@ -70,7 +69,8 @@ class ufunc:
         *args : ndarray or number
             The operands, then the outputs if ``out`` is not given.
         out : ndarray or tuple of ndarray, optional
-            Where to write; of the result's shape, and of a dtype that the result can be cast to by ``casting``.
+            Where to write; of the result's shape, and of a dtype that the result can be cast to by
+            ``casting``.
         dtype : dtype, optional
             The result's dtype: the loop is chosen by it.
         casting : str
@@ -347,7 +347,8 @@ def _table() -> dict[str, ufunc]:
 
 
 def _clip(x: Any, low: Any, high: Any, **kwargs: Any) -> Any:
-    # Not numpy.clip, so that bounds that are NaN act as in CuPy's kernel: comparisons with them are false.
+    # Not numpy.clip, so that bounds that are NaN act as in CuPy's kernel: comparisons with them
+    # are false.
     inner = np.where(x < low, low, np.where(x > high, high, x))
     value = np.where(low > high, high, inner).astype(x.dtype)
     return _finish(value, **kwargs)
