@@ -17,6 +17,11 @@ from spec_tests.explain import explained
 from spec_tests.result import Result
 
 _SELECTIONS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
+# Advice that torch.Tensor's own methods give where the specification asks for just that.
+_ADVICE = (
+    "ignore:Using backward\\(\\) with create_graph=True:UserWarning",
+    "ignore:The \\.grad attribute of a Tensor that is not a leaf:UserWarning",
+)
 _RUN = pytest.StashKey["Run"]()
 
 
@@ -75,7 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
         msg = f"--impl: {name!r} has no spec_capabilities(), so it is no implementation (tensor-01)"
         raise pytest.UsageError(msg)
     config.stash[_RUN] = Run(name, module, Path(config.getoption("--spec")))
-    config.addinivalue_line("filterwarnings", "error")
+    for line in ("error", *_ADVICE):
+        config.addinivalue_line("filterwarnings", line)
     config.option.strict_markers = True
 
 

@@ -14,7 +14,8 @@ tensor from_array zeros ones full empty arange eye rand randn Tensor Variable
 Function as_function once_differentiable Parameter Module Sequential ModuleList
 Linear Embedding ReLU Tanh Sigmoid Softmax LogSoftmax Flatten Identity Dropout
 RNNCell LSTMCell GRUCell RNN LSTM GRU MSELoss CrossEntropyLoss
-no_grad enable_grad set_grad_enabled is_grad_enabled grad value_and_grad vjp functional_call jit manual_seed save load
+no_grad enable_grad set_grad_enabled is_grad_enabled grad value_and_grad
+vjp functional_call jit manual_seed save load
 """.split()
 SUBMODULES = {
     "ops": """

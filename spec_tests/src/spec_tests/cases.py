@@ -1,0 +1,109 @@
+"""Every differentiable operator and function of the version, with inputs where it is smooth."""
+
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from spec_tests.inputs import distinct, normal, positive
+
+
+class Case(NamedTuple):
+    """``call(nn, *tensors)`` is differentiated with respect to each of `inputs`."""
+
+    call: Callable[..., Any]
+    inputs: tuple[np.ndarray, ...]
+
+
+_PAIR = (positive((2, 2)), positive((2, 2), seed=1))
+_STRETCHED = (positive((2, 1)), positive(2, seed=1))
+_APART = (distinct((2, 2)), distinct((2, 2), seed=1)[::-1] * 0.8)
+_MASK = np.array([[True, False], [False, True]])
+_ROWS = np.array([1, 0, 1])
+
+
+def _function(name: str, *inputs: np.ndarray, **options: Any) -> Case:
+    return Case(lambda nn, *tensors: getattr(nn.ops, name)(*tensors, **options), inputs)
+
+
+def _operator(apply: Callable[..., Any], *inputs: np.ndarray) -> Case:
+    return Case(lambda nn, *tensors: apply(*tensors), inputs)
+
+
+OPERATORS = {
+    "x + y": _operator(operator.add, *_STRETCHED),
+    "x - y": _operator(operator.sub, *_STRETCHED),
+    "x * y": _operator(operator.mul, *_STRETCHED),
+    "x / y": _operator(operator.truediv, *_STRETCHED),
+    "x ** y": _operator(operator.pow, *_STRETCHED),
+    "x ** 2": _operator(lambda x: x**2, _APART[0]),
+    "x ** 2.5": _operator(lambda x: x**2.5, _PAIR[0]),
+    "1.5 / x": _operator(lambda x: 1.5 / x, _PAIR[0]),
+    "1.5 - x * x": _operator(lambda x: 1.5 - x * x, _PAIR[0]),
+    "x @ y": _operator(operator.matmul, normal((2, 3)), normal((3, 2), seed=1)),
+    "x @ y, stacks": _operator(operator.matmul, normal((2, 1, 2)), normal((2, 2), seed=1)),
+    "x @ x": _operator(lambda x: x @ x, normal(3)),
+    "-x": _operator(lambda x: -x * x, normal(3)),
+    "abs(x)": _operator(lambda x: abs(x) * x, distinct(3)),
+    "x.T": _operator(lambda x: x.T @ x, normal((2, 2))),
+    "x.mT": _operator(lambda x: x.mT * x, normal((2, 2))),
+    "x[1:]": _operator(lambda x: x[1:] * x[:-1], normal(3)),
+    "x[:, 0]": _operator(lambda x: x[:, 0] * x[1], normal((2, 2))),
+    "x[[1, 0, 1]]": _operator(lambda x: x[[1, 0, 1]] ** 2, normal(2)),
+    "x[[0, 1], [1, 1]]": _operator(lambda x: x[[0, 1], [1, 1]] ** 2, normal((2, 2))),
+    "x[mask]": Case(lambda nn, x: x[nn.tensor(_MASK)] ** 2, (normal((2, 2)),)),
+    "x.reshape": _operator(lambda x: x.reshape((4,)) ** 2, normal((2, 2))),
+    "x.sum(axis=0)": _operator(lambda x: x.sum(axis=0) ** 2, normal((2, 2))),
+    "x.mean()": _operator(lambda x: x.mean() ** 2, normal((2, 2))),
+    "x.amax(axis=1)": _operator(lambda x: x.amax(axis=1) ** 2, distinct((2, 2))),
+    "x.min()": _operator(lambda x: x.min() ** 2, distinct((2, 2))),
+}
+
+FUNCTIONS = {
+    "abs": _function("abs", _APART[0]),
+    "add": _function("add", *_STRETCHED),
+    "subtract": _function("subtract", *_STRETCHED),
+    "multiply": _function("multiply", *_STRETCHED),
+    "divide": _function("divide", *_STRETCHED),
+    "negative": _function("negative", _APART[0]),
+    "pow": _function("pow", *_PAIR),
+    "pow by a number": Case(lambda nn, x: nn.ops.pow(x, 3), (_APART[0],)),
+    "pow of a number": Case(lambda nn, x: nn.ops.pow(1.5, x), (_APART[0],)),
+    "exp": _function("exp", _APART[0]),
+    "log": _function("log", _PAIR[0]),
+    "sqrt": _function("sqrt", _PAIR[0]),
+    "square": _function("square", _APART[0]),
+    "tanh": _function("tanh", _APART[0]),
+    "sin": _function("sin", _APART[0]),
+    "cos": _function("cos", _APART[0]),
+    "sign": _function("sign", _APART[0]),
+    "maximum": _function("maximum", *_APART),
+    "minimum": _function("minimum", *_APART),
+    "clip": Case(lambda nn, x: nn.ops.clip(x, -0.5, 0.5), (_APART[0],)),
+    "clip from below": Case(lambda nn, x: nn.ops.clip(x, min=0.1), (_APART[0],)),
+    "where": Case(lambda nn, a, b: nn.ops.where(nn.tensor(_MASK), a, b), _APART),
+    "sum": _function("sum", _APART[0], axis=1),
+    "mean": _function("mean", _APART[0], axis=0, keepdims=True),
+    "max": _function("max", _APART[0], axis=1),
+    "min": _function("min", _APART[0]),
+    "matmul": _function("matmul", normal((2, 2, 2)), normal((2, 2), seed=1)),
+    "matmul of vectors": _function("matmul", normal(3), normal(3, seed=1)),
+    "matrix_transpose": _function("matrix_transpose", normal((2, 2, 2))),
+    "reshape": _function("reshape", _APART[0], shape=(4,)),
+    "permute_dims": _function("permute_dims", normal((1, 2, 2)), axes=(2, 0, 1)),
+    "expand_dims": _function("expand_dims", _APART[0], axis=1),
+    "squeeze": _function("squeeze", normal((2, 1)), axis=1),
+    "broadcast_to": _function("broadcast_to", normal((2, 1)), shape=(2, 2, 3)),
+    "concat": Case(lambda nn, a, b: nn.ops.concat([a, b, a], axis=1), _APART),
+    "stack": Case(lambda nn, a, b: nn.ops.stack([a, b, a], axis=1), _APART),
+    "take": Case(lambda nn, x: nn.ops.take(x, nn.tensor(_ROWS), axis=0), (_APART[0],)),
+    "relu": _function("relu", _APART[0]),
+    "sigmoid": _function("sigmoid", _APART[0]),
+    "softmax": _function("softmax", _APART[0]),
+    "softmax of columns": _function("softmax", _APART[0], axis=0),
+    "log_softmax": _function("log_softmax", _APART[0]),
+    "log_softmax of columns": _function("log_softmax", _APART[0], axis=0),
+    "logsumexp": _function("logsumexp", _APART[0]),
+    "logsumexp of columns": _function("logsumexp", _APART[0], axis=0, keepdims=True),
+}
