@@ -4,6 +4,7 @@
 ``provenance.json`` has the versions, the date and the seed.
 """
 
+from spec_tests.oracle.draws import Draws
 from spec_tests.oracle.stored import folder, load
 
-__all__ = ["folder", "load"]
+__all__ = ["Draws", "folder", "load"]

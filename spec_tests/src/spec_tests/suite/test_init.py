@@ -1,0 +1,190 @@
+"""The chapter ``init``: one stream of random numbers, and what is made of it."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spec_tests.assertions import exactly, refuses, to_numpy
+from spec_tests.clauses import clause
+from spec_tests.oracle import Draws, load
+
+SEEDS = [0, 1, 2**63]
+
+
+def zeros(nn: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    """Return a Tensor for an initialiser to fill."""
+    return nn.zeros(shape, dtype=getattr(nn, dtype))
+
+
+@clause("init-01")
+@pytest.mark.parametrize("seed", [3, 2**64 - 1])
+def test_the_same_seed_gives_the_same_numbers(nn: Any, seed: int) -> None:
+    nn.manual_seed(seed)
+    first = [to_numpy(nn, one).copy() for one in (nn.rand((3,)), nn.randn((3,)))]
+    nn.manual_seed(seed)
+    for again, want in zip((nn.rand((3,)), nn.randn((3,))), first, strict=True):
+        exactly(nn, again, want)
+    nn.manual_seed(seed)
+    exactly(nn, nn.rand((3,)), Draws(seed).uniform((3,), 0.0, 1.0, "float32"))
+
+
+@clause("init-01")
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "7", None])
+def test_seeds_that_are_refused(nn: Any, seed: Any) -> None:
+    nn.manual_seed(5)
+    with refuses((ValueError, TypeError)):
+        nn.manual_seed(seed)
+    exactly(nn, nn.rand((2,)), Draws(5).uniform((2,), 0.0, 1.0, "float32"))
+
+
+@clause("init-02")
+def test_uniform_numbers(nn: Any, dtype: str) -> None:
+    draws = Draws(4)
+    nn.manual_seed(4)
+    exactly(nn, nn.rand((2, 3), dtype=getattr(nn, dtype)), draws.uniform((2, 3), 0, 1, dtype))
+    tensor = nn.init.uniform_(zeros(nn, (3, 2), dtype), -0.3, 1.7)
+    exactly(nn, tensor, draws.uniform((3, 2), -0.3, 1.7, dtype))
+    tensor = nn.init.uniform_(zeros(nn, (2,), dtype), a=2.0, b=3.0)
+    exactly(nn, tensor, draws.uniform((2,), 2.0, 3.0, dtype))
+
+
+@clause("init-02")
+def test_uniform_numbers_fill_in_c_order(nn: Any) -> None:
+    nn.manual_seed(4)
+    turned = nn.tensor(np.zeros((3, 2), np.float32).T)
+    nn.init.uniform_(turned)
+    exactly(nn, turned, Draws(4).uniform((2, 3), 0.0, 1.0, "float32"))
+
+
+@clause("init-03")
+def test_normal_numbers(nn: Any, dtype: str) -> None:
+    draws = Draws(6)
+    nn.manual_seed(6)
+    for shape in ((3,), (2, 2), (), (5,)):
+        got = nn.randn(shape, dtype=getattr(nn, dtype))
+        exactly(nn, got, draws.normal(shape, 0.0, 1.0, dtype))
+    tensor = nn.init.normal_(zeros(nn, (3, 3), dtype), 0.5, 0.1)
+    exactly(nn, tensor, draws.normal((3, 3), 0.5, 0.1, dtype))
+
+
+@clause("init-04")
+def test_one_order(nn: Any) -> None:
+    draws, k = Draws(8), 1 / math.sqrt(2)
+    nn.manual_seed(8)
+    nn.zeros((3,))
+    nn.init.constant_(nn.empty((2,)), 3.0)
+    nn.init.zeros_(nn.empty((2,)))
+    nn.init.ones_(nn.empty((2,)))
+    first, table = nn.Linear(2, 1), nn.Embedding(3, 1)
+    nn.ReLU()
+    last = nn.GRUCell(1, 2)
+    exactly(nn, first.weight, draws.uniform((1, 2), -k, k, "float32"))
+    exactly(nn, first.bias, draws.uniform((1,), -k, k, "float32"))
+    exactly(nn, table.weight, draws.normal((3, 1), 0.0, 1.0, "float32"))
+    for _, parameter in last.named_parameters():
+        exactly(nn, parameter, draws.uniform(tuple(parameter.shape), -k, k, "float32"))
+    nn.Dropout(0.5)(nn.ones((2, 3)))
+    draws.units(6)
+    exactly(nn, nn.rand((2,)), draws.uniform((2,), 0.0, 1.0, "float32"))
+
+
+@clause("init-05")
+def test_in_place(nn: Any, dtype: str) -> None:
+    for change, want in (
+        (nn.init.zeros_, 0.0),
+        (nn.init.ones_, 1.0),
+        (lambda one: nn.init.constant_(one, 0.1), 0.1),
+        (lambda one: nn.init.constant_(one, value=-2), -2.0),
+        (lambda one: nn.init.uniform_(one, 3.0, 3.0), 3.0),
+        (lambda one: nn.init.normal_(one, mean=4.0, std=0.0), 4.0),
+    ):
+        parameter = nn.Parameter(nn.tensor(np.full((2, 3), 9, dtype)))
+        assert change(parameter) is parameter
+        exactly(nn, parameter, np.full((2, 3), want, dtype))
+        assert parameter.is_leaf
+        assert parameter.requires_grad
+        assert parameter.grad_fn is None
+        (parameter * 2).sum().backward()
+        exactly(nn, parameter.grad, np.full((2, 3), 2, dtype))
+
+
+@clause("init-06")
+def test_xavier(nn: Any, dtype: str) -> None:
+    draws = Draws(9)
+    nn.manual_seed(9)
+    for shape, fans in (((3, 5), 8), ((2, 3, 4), 20)):
+        bound = 1.5 * math.sqrt(6 / fans)
+        tensor = nn.init.xavier_uniform_(zeros(nn, shape, dtype), gain=1.5)
+        exactly(nn, tensor, draws.uniform(shape, -bound, bound, dtype))
+        std = 0.5 * math.sqrt(2 / fans)
+        tensor = nn.init.xavier_normal_(zeros(nn, shape, dtype), gain=0.5)
+        exactly(nn, tensor, draws.normal(shape, 0.0, std, dtype))
+    bound = math.sqrt(6 / 8)
+    tensor = nn.init.xavier_uniform_(zeros(nn, (3, 5), dtype))
+    exactly(nn, tensor, draws.uniform((3, 5), -bound, bound, dtype))
+
+
+@clause("init-06")
+@pytest.mark.parametrize("name", ["xavier_uniform_", "xavier_normal_"])
+@pytest.mark.parametrize("shape", [(), (4,)])
+def test_xavier_needs_two_axes(nn: Any, name: str, shape: tuple[int, ...]) -> None:
+    with refuses(ValueError):
+        getattr(nn.init, name)(nn.zeros(shape))
+
+
+@clause("init-07")
+def test_kaiming(nn: Any, dtype: str) -> None:
+    draws = Draws(10)
+    nn.manual_seed(10)
+    shape = (2, 3, 4)
+    for options, gain, fan in (
+        ({}, math.sqrt(2), 12),
+        ({"mode": "fan_out"}, math.sqrt(2), 8),
+        ({"a": math.sqrt(5)}, math.sqrt(2 / (1 + math.sqrt(5) ** 2)), 12),
+        ({"nonlinearity": "tanh"}, 5 / 3, 12),
+    ):
+        bound, std = gain * math.sqrt(3 / fan), gain / math.sqrt(fan)
+        drawn = nn.init.kaiming_uniform_(zeros(nn, shape, dtype), **options)
+        exactly(nn, drawn, draws.uniform(shape, -bound, bound, dtype))
+        drawn = nn.init.kaiming_normal_(zeros(nn, shape, dtype), **options)
+        exactly(nn, drawn, draws.normal(shape, 0.0, std, dtype))
+
+
+@clause("init-07")
+def test_calculate_gain(nn: Any) -> None:
+    gain = nn.init.calculate_gain
+    assert gain("linear") == 1
+    assert gain("sigmoid") == 1
+    assert gain("tanh") == 5 / 3
+    assert gain("relu") == math.sqrt(2)
+    assert math.isclose(gain("leaky_relu"), math.sqrt(2 / (1 + 0.01**2)), rel_tol=1e-15)
+    assert math.isclose(gain("leaky_relu", 0.2), math.sqrt(2 / 1.04), rel_tol=1e-15)
+    with refuses(ValueError):
+        gain("swash")
+
+
+@clause("init-08")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_vectors_of_draws(nn: Any, dtype: str, seed: int) -> None:
+    known = load("init_vectors")
+    nn.manual_seed(seed)
+    exactly(nn, nn.rand((2, 4), dtype=getattr(nn, dtype)), known["rand"][str(seed)][dtype])
+    nn.manual_seed(seed)
+    exactly(nn, nn.randn((7,), dtype=getattr(nn, dtype)), known["randn"][str(seed)][dtype])
+
+
+@clause("init-08")
+def test_vectors_of_layers(nn: Any, dtype: str) -> None:
+    known = load("init_vectors")
+    layers = {
+        "linear": (nn.Linear, 3, 2),
+        "embedding": (nn.Embedding, 5, 3),
+        "lstm": (nn.LSTM, 3, 2),
+    }
+    for name, (make, *sizes) in layers.items():
+        nn.manual_seed(0)
+        layer = make(*sizes, dtype=getattr(nn, dtype))
+        for key, want in known[name][dtype].items():
+            exactly(nn, getattr(layer, key), want, call=f"{name}.{key}")

@@ -1,0 +1,212 @@
+"""The chapter ``optim``."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spec_tests.assertions import agrees, exactly, refuses, to_numpy
+from spec_tests.clauses import clause
+from spec_tests.oracle import load
+
+SGD: dict[str, dict[str, Any]] = {
+    "SGD_plain": {"lr": 0.1},
+    "SGD_momentum": {"lr": 0.1, "momentum": 0.9},
+    "SGD_dampening": {"lr": 0.1, "momentum": 0.75, "dampening": 0.5},
+    "SGD_nesterov": {"lr": 0.1, "momentum": 0.9, "nesterov": True},
+    "SGD_decay": {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.25},
+}
+ADAM: dict[str, dict[str, Any]] = {
+    "Adam_plain": {"lr": 0.01},
+    "Adam_options": {"lr": 0.05, "betas": (0.75, 0.9), "eps": 1e-3, "weight_decay": 0.25},
+}
+OPTIONS = SGD | ADAM
+
+
+def start(nn: Any, dtype: str) -> dict[str, Any]:
+    """Return the Parameters from which every stored path starts."""
+    known = load("optimizers")["given"][dtype]["start"]
+    return {name: nn.Parameter(nn.tensor(array)) for name, array in known.items()}
+
+
+def give(nn: Any, parameters: dict[str, Any], dtype: str, step: int) -> None:
+    """Make the gradients those of one step, exactly, by a backward."""
+    known = load("optimizers")["given"][dtype]["gradients"]
+    for name, parameter in parameters.items():
+        nn.ops.sum(parameter * nn.tensor(known[name][step])).backward()
+
+
+def optimizer_of(nn: Any, name: str, parameters: Any) -> Any:
+    """Return the optimizer with the options that a name means."""
+    return getattr(nn.optim, name.partition("_")[0])(parameters, **OPTIONS[name])
+
+
+def walk(nn: Any, optimizer: Any, parameters: Any, dtype: str, steps: range) -> None:
+    """Take steps under the stored gradients."""
+    for step in steps:
+        optimizer.zero_grad()
+        give(nn, parameters, dtype, step)
+        optimizer.step()
+
+
+def check_path(nn: Any, dtype: str, name: str) -> None:
+    """Compare ten steps with the reference's."""
+    want = load("optimizers")[name][dtype]
+    parameters = start(nn, dtype)
+    optimizer = optimizer_of(nn, name, parameters.values())
+    for step in range(10):
+        walk(nn, optimizer, parameters, dtype, range(step, step + 1))
+        for key, parameter in parameters.items():
+            agrees(nn, parameter, want[key][step], "optim", call=f"{name}, step {step}, {key}")
+
+
+@clause("optim-01")
+@pytest.mark.parametrize("name", SGD)
+def test_sgd(nn: Any, dtype: str, name: str) -> None:
+    check_path(nn, dtype, name)
+
+
+@clause("optim-02")
+@pytest.mark.parametrize("name", ADAM)
+def test_adam(nn: Any, dtype: str, name: str) -> None:
+    check_path(nn, dtype, name)
+
+
+@clause("optim-02")
+def test_adam_has_the_usual_defaults(nn: Any) -> None:
+    parameter = nn.Parameter(nn.tensor([1.0]))
+    (group,) = nn.optim.Adam([parameter]).param_groups
+    assert group["lr"] == 1e-3
+    assert tuple(group["betas"]) == (0.9, 0.999)
+    assert group["eps"] == 1e-8
+    assert group["weight_decay"] == 0
+
+
+@clause("optim-03")
+@pytest.mark.parametrize("name", ["SGD_momentum", "Adam_options"])
+def test_step_keeps_objects_and_passes_over_none(nn: Any, dtype: str, name: str) -> None:
+    parameters = start(nn, dtype)
+    idle = nn.Parameter(nn.tensor(np.array([3.0, 4.0], dtype)))
+    optimizer = optimizer_of(nn, name, [*parameters.values(), idle])
+    walk(nn, optimizer, parameters, dtype, range(2))
+    groups = optimizer.param_groups[0]["params"]
+    assert all(one is two for one, two in zip(groups, [*parameters.values(), idle], strict=True))
+    exactly(nn, idle, np.array([3, 4], dtype))
+    for parameter in parameters.values():
+        assert parameter.dtype == getattr(nn, dtype)
+        assert parameter.is_leaf
+        assert parameter.requires_grad
+        assert parameter.grad_fn is None
+    want = load("optimizers")[name][dtype]
+    for key, parameter in parameters.items():
+        agrees(nn, parameter, want[key][1], "optim", call=f"{name}, beside an idle parameter")
+
+
+@clause("optim-04")
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_zero_grad(nn: Any, kind: str) -> None:
+    parameters = start(nn, "float32")
+    optimizer = getattr(nn.optim, kind)(parameters.values(), lr=0.1)
+    give(nn, parameters, "float32", 0)
+    assert all(parameter.grad is not None for parameter in parameters.values())
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in parameters.values())
+
+
+@clause("optim-05")
+def test_groups_have_options_of_their_own(nn: Any) -> None:
+    fast, slow = nn.Parameter(nn.tensor([1.0, 2.0])), nn.Parameter(nn.tensor([1.0, 2.0]))
+    groups = [{"params": [fast], "lr": 0.5}, {"params": [slow]}]
+    optimizer = nn.optim.SGD(groups, lr=0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.25]
+    assert optimizer.param_groups[0]["params"][0] is fast
+
+    def step() -> None:
+        optimizer.zero_grad()
+        nn.ops.sum(fast * 2 + slow * 4).backward()
+        optimizer.step()
+
+    step()
+    exactly(nn, fast, np.array([0, 1], np.float32))
+    exactly(nn, slow, np.array([0, 1], np.float32))
+    optimizer.param_groups[1]["lr"] = 0.5
+    step()
+    exactly(nn, fast, np.array([-1, 0], np.float32))
+    exactly(nn, slow, np.array([-2, -1], np.float32))
+
+
+@clause("optim-05")
+@pytest.mark.parametrize("name", ["SGD_decay", "Adam_options"])
+def test_groups_follow_the_reference(nn: Any, dtype: str, name: str) -> None:
+    parameters = start(nn, dtype)
+    kind = getattr(nn.optim, name.partition("_")[0])
+    groups = [{"params": [parameter], **OPTIONS[name]} for parameter in parameters.values()]
+    walk(nn, kind(groups, lr=7.0), parameters, dtype, range(10))
+    want = load("optimizers")[name][dtype]
+    for key, parameter in parameters.items():
+        agrees(nn, parameter, want[key][-1], "optim", call=f"{name} in groups, {key}")
+
+
+@clause("optim-06")
+@pytest.mark.parametrize(
+    ("kind", "options", "fragments"),
+    [
+        ("SGD", {"lr": -0.5}, ("lr", "-0.5")),
+        ("Adam", {"lr": -0.5}, ("lr", "-0.5")),
+        ("Adam", {"betas": (1.0, 0.999)}, ("betas", "1.0")),
+        ("Adam", {"betas": (0.9, -0.25)}, ("betas", "-0.25")),
+        ("SGD", {"lr": 0.1, "nesterov": True}, ("nesterov", "momentum")),
+    ],
+)
+def test_options_that_do_not_fit(
+    nn: Any, kind: str, options: dict[str, Any], fragments: tuple[str, ...]
+) -> None:
+    with refuses(ValueError, kind, *fragments):
+        getattr(nn.optim, kind)([nn.Parameter(nn.ones((1,)))], **options)
+
+
+@clause("optim-06")
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_parameters_that_do_not_fit(nn: Any, kind: str) -> None:
+    make = getattr(nn.optim, kind)
+    with refuses(ValueError, kind, "params", ("empty", "[]")):
+        make([], lr=0.1)
+    for wrong in (3.0, "weight", np.ones(2, np.float32)):
+        with refuses(TypeError, kind, (type(wrong).__name__, repr(wrong))):
+            make([wrong], lr=0.1)
+
+
+@clause("optim-07")
+@pytest.mark.parametrize("name", ["SGD_nesterov", "Adam_options"])
+def test_a_loaded_state_continues_with_the_same_numbers(nn: Any, dtype: str, name: str) -> None:
+    parameters = start(nn, dtype)
+    optimizer = optimizer_of(nn, name, parameters.values())
+    walk(nn, optimizer, parameters, dtype, range(3))
+    state = optimizer.state_dict()
+    twins = {key: nn.Parameter(nn.tensor(one.detach())) for key, one in parameters.items()}
+    other = getattr(nn.optim, name.partition("_")[0])(twins.values(), lr=7.0)
+    other.load_state_dict(state)
+    walk(nn, optimizer, parameters, dtype, range(3, 6))
+    walk(nn, other, twins, dtype, range(3, 6))
+    for key, parameter in parameters.items():
+        exactly(nn, twins[key], to_numpy(nn, parameter))
+
+
+@clause("optim-07")
+@pytest.mark.parametrize("name", ["SGD_momentum", "Adam_plain"])
+def test_a_state_of_another_form_changes_nothing(nn: Any, name: str) -> None:
+    def others(*counts: int) -> list[dict[str, Any]]:
+        return [{"params": [nn.Parameter(nn.ones((2,))) for _ in range(count)]} for count in counts]
+
+    parameters = start(nn, "float32")
+    optimizer = optimizer_of(nn, name, parameters.values())
+    walk(nn, optimizer, parameters, "float32", range(3))
+    kind = getattr(nn.optim, name.partition("_")[0])
+    for counts in ((1,), (3,), (2, 1), (1, 1)):
+        wrong = kind(others(*counts), lr=0.5).state_dict()
+        with refuses(ValueError, name.partition("_")[0]):
+            optimizer.load_state_dict(wrong)
+    walk(nn, optimizer, parameters, "float32", range(3, 10))
+    want = load("optimizers")[name]["float32"]
+    for key, parameter in parameters.items():
+        agrees(nn, parameter, want[key][-1], "optim", call=f"{name}, {key}", dtype="float32")

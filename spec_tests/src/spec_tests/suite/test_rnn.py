@@ -1,0 +1,490 @@
+"""The chapter ``rnn``: cells and layers.
+
+Axes: ``T`` steps, ``N`` batch, ``I`` input, ``H`` hidden.
+"""
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spec_tests.assertions import agrees, exactly, refuses, tensor, to_numpy
+from spec_tests.clauses import clause
+from spec_tests.oracle import Draws, load
+
+T, N, I, H = 5, 3, 4, 5  # noqa: E741 - the letters of the chapter
+KINDS = ["RNN_tanh", "RNN_relu", "LSTM", "GRU"]
+RNN_KINDS = KINDS[:2]
+
+
+def layer_of(nn: Any, name: str, dtype: str, parameters: Any, **options: Any) -> Any:
+    """Return the layer that a name of `KINDS` means, with these parameters."""
+    kind, _, nonlinearity = name.partition("_")
+    if nonlinearity:
+        options["nonlinearity"] = nonlinearity
+    width = parameters["weight_ih_l0"].shape[1]
+    hidden = parameters["weight_hh_l0"].shape[1]
+    bias = "bias_ih_l0" in parameters
+    layer = getattr(nn, kind)(width, hidden, bias=bias, dtype=getattr(nn, dtype), **options)
+    layer.load_state_dict(parameters)
+    return layer
+
+
+def cell_of(nn: Any, name: str, dtype: str, parameters: Any) -> Any:
+    """Return the cell that a name of `KINDS` means, with these parameters."""
+    kind, _, nonlinearity = name.partition("_")
+    options = {"nonlinearity": nonlinearity} if nonlinearity else {}
+    cell = getattr(nn, f"{kind}Cell")(I, H, dtype=getattr(nn, dtype), **options)
+    cell.load_state_dict(parameters)
+    return cell
+
+
+def state_of(leaves: dict[str, Any]) -> Any:
+    """Return the state among the inputs as a call takes it: one Tensor, or a pair for LSTM."""
+    states = [value for name, value in leaves.items() if name != "x"]
+    return tuple(states) if len(states) == 2 else states[0]
+
+
+def call_layer(layer: Any, *arguments: Any) -> dict[str, Any]:
+    """Call a layer and name what it returns."""
+    output, state = layer(*arguments)
+    if isinstance(state, tuple):
+        return {"output": output, "h_n": state[0], "c_n": state[1]}
+    return {"output": output, "h_n": state}
+
+
+def call_cell(cell: Any, *arguments: Any) -> dict[str, Any]:
+    """Call a cell and name what it returns."""
+    state = cell(*arguments)
+    return {"h": state[0], "c": state[1]} if isinstance(state, tuple) else {"h": state}
+
+
+def weighted(nn: Any, outputs: dict[str, Any], cotangents: dict[str, np.ndarray]) -> Any:
+    """Return the scalar whose gradients are those for the cotangents."""
+    terms = [nn.ops.sum(outputs[key] * nn.tensor(array)) for key, array in cotangents.items()]
+    return sum(terms[1:], terms[0])
+
+
+def squares(nn: Any, tensors: Any) -> Any:
+    """Return the sum of the squares of all elements."""
+    terms = [nn.ops.sum(one * one) for one in tensors]
+    return sum(terms[1:], terms[0])
+
+
+def check(
+    nn: Any,
+    call: Callable[..., dict[str, Any]],
+    module: Any,
+    inputs: dict[str, np.ndarray],
+    cotangents: dict[str, np.ndarray],
+    want: dict[str, Any],
+    only: str = "all",
+) -> None:
+    """Compare values and gradients of a call with the reference's."""
+    leaves = {name: tensor(nn, array) for name, array in inputs.items()}
+    outputs = call(module, leaves["x"], state_of(leaves))
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+    told = f"{type(module).__name__} with {shapes}"
+    for name, array in want["outputs"].items():
+        agrees(nn, outputs[name], array, "rnn", call=f"{told}: {name}")
+    chosen = cotangents if only == "all" else {only: cotangents[only]}
+    weighted(nn, outputs, chosen).backward()
+    parameters = dict(module.named_parameters())
+    for name, array in want["gradients"][only].items():
+        leaf = leaves[name] if name in leaves else parameters[name]
+        agrees(nn, leaf.grad, array, "rnn", call=f"{told}: gradient of {only} to {name}")
+
+
+def check_cell(nn: Any, name: str, dtype: str) -> None:
+    """Compare a cell with its reference, with a state and without one."""
+    known = load("cells")[name][dtype]
+    for only in known["gradients"]:
+        cell = cell_of(nn, name, dtype, known["parameters"])
+        check(nn, call_cell, cell, known["inputs"], known["cotangents"], known, only)
+    outputs = call_cell(cell, nn.tensor(known["inputs"]["x"]))
+    for key, array in known["without_state"].items():
+        agrees(nn, outputs[key], array, "rnn", call=f"{name} cell without a state: {key}")
+
+
+def check_layer_values(nn: Any, name: str, dtype: str) -> None:
+    """Compare a layer's values with the reference, with a state and without one."""
+    known = load("layers")[name][dtype]
+    layer = layer_of(nn, name, dtype, known["parameters"])
+    inputs = {key: nn.tensor(array) for key, array in known["inputs"].items()}
+    outputs = call_layer(layer, inputs["x"], state_of(inputs))
+    for key, array in known["outputs"].items():
+        agrees(nn, outputs[key], array, "rnn", call=f"{name} on (5, 3, 4): {key}")
+    outputs = call_layer(layer, inputs["x"])
+    for key, array in known["without_state"].items():
+        agrees(nn, outputs[key], array, "rnn", call=f"{name} without a state: {key}")
+
+
+def check_layer_gradients(nn: Any, name: str, dtype: str, only: str) -> None:
+    """Compare a layer's gradients with the reference, with biases and without."""
+    known = load("layers")[name][dtype]
+    layer = layer_of(nn, name, dtype, known["parameters"])
+    check(nn, call_layer, layer, known["inputs"], known["cotangents"], known, only)
+    weights = {key: array for key, array in known["parameters"].items() if "weight" in key}
+    layer = layer_of(nn, name, dtype, weights)
+    want = known["without_bias"]
+    check(nn, call_layer, layer, known["inputs"], known["cotangents"], want, only)
+
+
+@clause("rnn-01")
+@pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("LSTM", 4), ("GRU", 3)])
+def test_cell_parameters(nn: Any, kind: str, gates: int) -> None:
+    rows = gates * H
+    shapes = [
+        ("weight_ih", (rows, I)),
+        ("weight_hh", (rows, H)),
+        ("bias_ih", (rows,)),
+        ("bias_hh", (rows,)),
+    ]
+    make = getattr(nn, f"{kind}Cell")
+    cell = make(I, H)
+    assert [(name, tuple(one.shape)) for name, one in cell.named_parameters()] == shapes
+    plain = make(I, H, bias=False)
+    assert [name for name, _ in plain.named_parameters()] == ["weight_ih", "weight_hh"]
+    assert plain.bias_ih is None
+    assert plain.bias_hh is None
+
+
+@clause("rnn-02")
+@pytest.mark.parametrize("name", RNN_KINDS)
+def test_rnn_cell(nn: Any, dtype: str, name: str) -> None:
+    check_cell(nn, name, dtype)
+
+
+@clause("rnn-03")
+def test_lstm_cell(nn: Any, dtype: str) -> None:
+    check_cell(nn, "LSTM", dtype)
+
+
+@clause("rnn-04")
+def test_gru_cell(nn: Any, dtype: str) -> None:
+    check_cell(nn, "GRU", dtype)
+
+
+@clause("rnn-05")
+@pytest.mark.parametrize("name", KINDS)
+def test_cell_of_one_sample(nn: Any, dtype: str, name: str) -> None:
+    known = load("cells")[name][dtype]
+    inputs = {key: array[0] for key, array in known["inputs"].items()}
+    cotangents = {key: array[0] for key, array in known["cotangents"].items()}
+    cell = cell_of(nn, name, dtype, known["parameters"])
+    check(nn, call_cell, cell, inputs, cotangents, known["one_sample"])
+
+
+@clause("rnn-06")
+@pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("LSTM", 4), ("GRU", 3)])
+def test_layer_parameters(nn: Any, kind: str, gates: int) -> None:
+    rows = gates * H
+    shapes = [
+        ("weight_ih_l0", (rows, I)),
+        ("weight_hh_l0", (rows, H)),
+        ("bias_ih_l0", (rows,)),
+        ("bias_hh_l0", (rows,)),
+    ]
+    make = getattr(nn, kind)
+    layer = make(I, H)
+    assert [(name, tuple(one.shape)) for name, one in layer.named_parameters()] == shapes
+    plain = make(I, H, bias=False)
+    assert [name for name, _ in plain.named_parameters()] == ["weight_ih_l0", "weight_hh_l0"]
+    assert plain.bias_ih_l0 is None
+    assert plain.bias_hh_l0 is None
+
+
+@clause("rnn-07")
+@pytest.mark.parametrize("name", RNN_KINDS)
+def test_rnn_values(nn: Any, dtype: str, name: str) -> None:
+    check_layer_values(nn, name, dtype)
+
+
+@clause("rnn-08")
+def test_lstm_values(nn: Any, dtype: str) -> None:
+    check_layer_values(nn, "LSTM", dtype)
+
+
+@clause("rnn-09")
+def test_gru_values(nn: Any, dtype: str) -> None:
+    check_layer_values(nn, "GRU", dtype)
+
+
+@clause("rnn-10")
+@pytest.mark.parametrize("name", RNN_KINDS)
+@pytest.mark.parametrize("only", ["all", "output", "h_n"])
+def test_rnn_gradients(nn: Any, dtype: str, name: str, only: str) -> None:
+    check_layer_gradients(nn, name, dtype, only)
+
+
+@clause("rnn-11")
+@pytest.mark.parametrize("only", ["all", "output", "h_n", "c_n"])
+def test_lstm_gradients(nn: Any, dtype: str, only: str) -> None:
+    check_layer_gradients(nn, "LSTM", dtype, only)
+
+
+@clause("rnn-12")
+@pytest.mark.parametrize("only", ["all", "output", "h_n"])
+def test_gru_gradients(nn: Any, dtype: str, only: str) -> None:
+    check_layer_gradients(nn, "GRU", dtype, only)
+
+
+@clause("rnn-13")
+@pytest.mark.parametrize("name", KINDS)
+def test_batch_first(nn: Any, dtype: str, name: str) -> None:
+    known = load("layers")[name][dtype]
+    layer = layer_of(nn, name, dtype, known["parameters"], batch_first=True)
+
+    def turned(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {
+            key: np.swapaxes(array, 0, 1) if key in ("x", "output") else array
+            for key, array in arrays.items()
+        }
+
+    want = {
+        "outputs": turned(known["outputs"]),
+        "gradients": {"all": turned(known["gradients"]["all"])},
+    }
+    check(nn, call_layer, layer, turned(known["inputs"]), turned(known["cotangents"]), want)
+
+
+@clause("rnn-14")
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_no_batch_axis(nn: Any, dtype: str, name: str, batch_first: bool) -> None:
+    known = load("layers")[name][dtype]
+    inputs = {key: array[:, 0] for key, array in known["inputs"].items()}
+    cotangents = {key: array[:, 0] for key, array in known["cotangents"].items()}
+    layer = layer_of(nn, name, dtype, known["parameters"], batch_first=batch_first)
+    check(nn, call_layer, layer, inputs, cotangents, known["one_sample"])
+
+
+@clause("rnn-15")
+@pytest.mark.parametrize("name", KINDS)
+def test_layer_equals_its_cell_in_a_loop(nn: Any, dtype: str, name: str) -> None:
+    known = load("layers")[name][dtype]
+    layer = layer_of(nn, name, dtype, known["parameters"])
+    plain = {key.removesuffix("_l0"): array for key, array in known["parameters"].items()}
+    cell = cell_of(nn, name, dtype, plain)
+
+    whole = {key: tensor(nn, array) for key, array in known["inputs"].items()}
+    outputs = call_layer(layer, whole["x"], state_of(whole))
+    weighted(nn, outputs, {"output": known["cotangents"]["output"]}).backward()
+
+    single = {key: tensor(nn, array) for key, array in known["inputs"].items()}
+    state = state_of({key: one if key == "x" else one[0] for key, one in single.items()})
+    steps = []
+    for t in range(T):
+        state = cell(single["x"][t], state)
+        steps.append(state[0] if isinstance(state, tuple) else state)
+    stacked = {"output": nn.ops.stack(steps)}
+    weighted(nn, stacked, {"output": known["cotangents"]["output"]}).backward()
+
+    agrees(nn, outputs["output"], to_numpy(nn, stacked["output"]), "rnn", call=f"{name}: output")
+    for key in whole:
+        want = to_numpy(nn, single[key].grad)
+        agrees(nn, whole[key].grad, want, "rnn", call=f"{name}: gradient to {key}")
+    for key, parameter in cell.named_parameters():
+        got = getattr(layer, f"{key}_l0").grad
+        agrees(nn, got, to_numpy(nn, parameter.grad), "rnn", call=f"{name}: gradient to {key}")
+
+
+@clause("rnn-16")
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"])
+def test_initial_values(nn: Any, dtype: str, kind: str) -> None:
+    draws, k = Draws(31), 1 / math.sqrt(3)
+    nn.manual_seed(31)
+    module = getattr(nn, kind)(2, 3, dtype=getattr(nn, dtype))
+    for _, parameter in module.named_parameters():
+        exactly(nn, parameter, draws.uniform(tuple(parameter.shape), -k, k, dtype))
+
+
+@clause("rnn-17")
+@pytest.mark.parametrize("name", KINDS)
+def test_gradient_penalty(nn: Any, dtype: str, name: str) -> None:
+    known = load("layers")[name][dtype]
+    layer = layer_of(nn, name, dtype, known["parameters"])
+    names = list(known["inputs"])
+
+    def loss(parameters: dict[str, Any], *inputs: Any) -> Any:
+        leaves = dict(zip(names, inputs, strict=True))
+        arguments = (leaves["x"], state_of(leaves))
+        output, state = nn.functional_call(layer, parameters, *arguments)
+        states = state if isinstance(state, tuple) else (state,)
+        outputs = dict(zip(known["cotangents"], (output, *states), strict=True))
+        return weighted(nn, outputs, known["cotangents"])
+
+    def penalty(parameters: dict[str, Any], *inputs: Any) -> Any:
+        positions = tuple(range(1, 1 + len(inputs)))
+        first = nn.grad(loss, argnums=positions, create_graph=True)(parameters, *inputs)
+        return squares(nn, first)
+
+    parameters = {key: nn.tensor(array) for key, array in known["parameters"].items()}
+    inputs = [nn.tensor(array) for array in known["inputs"].values()]
+    positions = tuple(range(1 + len(inputs)))
+    value, found = nn.value_and_grad(penalty, argnums=positions)(parameters, *inputs)
+    agrees(nn, value, known["penalty"]["value"], "rnn", call=f"{name}: penalty")
+    gradients = dict(zip(names, found[1:], strict=True)) | found[0]
+    for key, array in known["penalty"]["gradients"].items():
+        agrees(nn, gradients[key], array, "rnn", call=f"{name}: gradient of the penalty to {key}")
+
+
+@clause("rnn-17")
+@pytest.mark.parametrize("name", ["RNN_tanh", "LSTM", "GRU"])
+def test_gradient_penalty_by_backward(nn: Any, dtype: str, name: str) -> None:
+    known = load("layers")[name][dtype]
+    layer = layer_of(nn, name, dtype, known["parameters"])
+    leaves = {key: tensor(nn, array) for key, array in known["inputs"].items()}
+    outputs = call_layer(layer, leaves["x"], state_of(leaves))
+    weighted(nn, outputs, known["cotangents"]).backward(create_graph=True)
+    penalty = squares(nn, [leaf.grad for leaf in leaves.values()])
+    layer.zero_grad()
+    penalty.backward()
+    want = known["penalty"]["gradients"]
+    for key, parameter in layer.named_parameters():
+        agrees(nn, parameter.grad, want[key], "rnn", call=f"{name}: gradient to {key}")
+
+
+@clause("rnn-18")
+@pytest.mark.parametrize("name", KINDS)
+def test_a_sequence_is_one_function(nn: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = load("layers")[name]["float32"]
+    layer = layer_of(nn, name, "float32", known["parameters"])
+    rnn = importlib.import_module(f"{nn.__name__}.rnn")
+    function = getattr(rnn, f"{name.partition('_')[0]}Function")
+    assert issubclass(function, nn.Function)
+    applied = []
+    apply = function.apply
+
+    def counted(*arguments: Any, **config: Any) -> Any:
+        applied.append(arguments)
+        return apply(*arguments, **config)
+
+    monkeypatch.setattr(function, "apply", staticmethod(counted))
+    output, _ = layer(tensor(nn, known["inputs"]["x"]))
+    assert len(applied) == 1
+    agrees(nn, output, known["without_state"]["output"], "rnn", dtype="float32")
+
+
+@clause("rnn-19")
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("steps", "batch"), [(0, 2), (3, 0)])
+def test_zero_sizes(nn: Any, name: str, steps: int, batch: int) -> None:
+    kind, _, nonlinearity = name.partition("_")
+    layer = getattr(nn, kind)(3, 2, **({"nonlinearity": nonlinearity} if nonlinearity else {}))
+    count = 2 if kind == "LSTM" else 1
+    numbers = np.arange(batch * 2, dtype=np.float32).reshape(1, batch, 2)
+    leaves = {"x": nn.zeros((steps, batch, 3), requires_grad=True)}
+    leaves |= {f"state {number}": tensor(nn, numbers + number) for number in range(count)}
+    outputs = call_layer(layer, leaves["x"], state_of(leaves))
+    assert outputs["output"].shape == (steps, batch, 2)
+    weighted(
+        nn, outputs, {key: np.ones(one.shape, np.float32) for key, one in outputs.items()}
+    ).backward()
+    exactly(nn, leaves["x"].grad, np.zeros((steps, batch, 3), np.float32))
+    for number, key in enumerate(("h_n", "c_n")[:count]):
+        exactly(nn, outputs[key], numbers + number)
+        exactly(nn, leaves[f"state {number}"].grad, np.ones((1, batch, 2), np.float32))
+    for parameter in layer.parameters():
+        if parameter.grad is not None:
+            exactly(nn, parameter.grad, np.zeros(parameter.shape, np.float32))
+
+
+@clause("rnn-20")
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_layers_say_what_does_not_fit(nn: Any, kind: str) -> None:
+    layer = getattr(nn, kind)(I, H)
+    x, h0 = nn.zeros((T, N, I)), nn.zeros((1, N, H))
+
+    def state(h: Any) -> Any:
+        return (h, nn.zeros((1, N, H))) if kind == "LSTM" else h
+
+    x_named = (" x ", " x:", "'x'", "`x`", "input")
+    for shape in ((T, N, 7), (T,), (1, T, N, I)):
+        with refuses(ValueError, kind, x_named, str(shape), str(I)):
+            layer(nn.zeros(shape))
+    for wrong in ((1, N, 6), (1, 2, H), (2, N, H), (N, H)):
+        with refuses(ValueError, kind, "h0", str(wrong), str((1, N, H))):
+            layer(x, state(nn.zeros(wrong)))
+    with refuses(ValueError, kind, "h0", str((2, H)), str((1, H))):
+        layer(nn.zeros((T, I)), state(nn.zeros((2, H))))
+    if kind == "LSTM":
+        with refuses(ValueError, kind, "c0", str((1, N, 6)), str((1, N, H))):
+            layer(x, (h0, nn.zeros((1, N, 6))))
+        for no_pair in (h0, (h0, h0, h0), (h0,)):
+            with refuses(ValueError, kind, ("pair", "(h0, c0)")):
+                layer(x, no_pair)
+
+
+@clause("rnn-20")
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_cells_say_what_does_not_fit(nn: Any, kind: str) -> None:
+    cell = getattr(nn, f"{kind}Cell")(I, H)
+    x, h = nn.zeros((N, I)), nn.zeros((N, H))
+    x_named = (" x ", " x:", "'x'", "`x`", "input")
+    for shape in ((N, 7), (), (1, N, I)):
+        with refuses(ValueError, f"{kind}Cell", x_named, str(shape), str(I)):
+            cell(nn.zeros(shape))
+    for wrong in ((N, 6), (2, H), (H,)):
+        state = nn.zeros(wrong)
+        with refuses(ValueError, f"{kind}Cell", " h", str(wrong), str((N, H))):
+            cell(x, (state, h) if kind == "LSTM" else state)
+    if kind == "LSTM":
+        with refuses(ValueError, "LSTMCell", ("pair", "(h, c)")):
+            cell(x, h)
+
+
+@clause("rnn-20", needs="float64")
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_dtypes_that_differ_are_refused(nn: Any, kind: str) -> None:
+    with refuses(TypeError, kind, "float32", "float64"):
+        getattr(nn, kind)(I, H)(nn.zeros((T, N, I), dtype=nn.float64))
+    with refuses(TypeError, f"{kind}Cell", "float32", "float64"):
+        getattr(nn, f"{kind}Cell")(I, H, dtype=nn.float64)(nn.zeros((N, I)))
+
+
+@clause("rnn-21")
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "without", [("x", "bias_hh_l0"), ("h0", "weight_ih_l0"), ("weight_hh_l0", "bias_ih_l0", "x")]
+)
+def test_no_gradient_where_none_is_wanted(nn: Any, name: str, without: tuple[str, ...]) -> None:
+    known = load("layers")[name]["float32"]
+    layer = layer_of(nn, name, "float32", known["parameters"])
+    for key, parameter in layer.named_parameters():
+        parameter.requires_grad_(key not in without)
+    leaves = {
+        key: tensor(nn, array, requires_grad=key not in without)
+        for key, array in known["inputs"].items()
+    }
+    outputs = call_layer(layer, leaves["x"], state_of(leaves))
+    weighted(nn, outputs, known["cotangents"]).backward()
+    leaves |= dict(layer.named_parameters())
+    for key, want in known["gradients"]["all"].items():
+        if key in without:
+            assert leaves[key].grad is None
+        else:
+            call = f"{name} without {without}: gradient to {key}"
+            agrees(nn, leaves[key].grad, want, "rnn", call=call, dtype="float32")
+
+
+@clause("rnn-22")
+@pytest.mark.parametrize("name", ["RNN_tanh", "LSTM", "GRU"])
+def test_long_sequences(nn: Any, dtype: str, name: str) -> None:
+    known = load("long_sequences")
+    want, shown = known[name][dtype], known["shown"]
+    layer = layer_of(nn, name, dtype, want["parameters"])
+    x = tensor(nn, known["x"].astype(dtype))
+    cotangents = {key: array.astype(dtype) for key, array in known["cotangents"].items()}
+    outputs = call_layer(layer, x)
+    weighted(nn, outputs, cotangents).backward()
+    got = {"shown": to_numpy(nn, outputs.pop("output"))[shown], **outputs}
+    for key, array in want["outputs"].items():
+        agrees(nn, got[key], array, "rnn", call=f"{name}, T = 2000: {key}")
+    gradients = {key: parameter.grad for key, parameter in layer.named_parameters()}
+    gradients["x"] = to_numpy(nn, x.grad)[shown]
+    for key, array in want["gradients"].items():
+        agrees(nn, gradients[key], array, "rnn", call=f"{name}, T = 2000: gradient to {key}")

@@ -1,0 +1,93 @@
+"""The chapter ``rnn``: the article's Functions, Modules and RNN, as the user writes them."""
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import spec_tests
+from spec_tests.assertions import exactly, to_numpy
+from spec_tests.check import check_gradients
+from spec_tests.clauses import clause
+
+
+@pytest.fixture
+def article(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Import the article's programs as they import each other: as modules of one folder."""
+    folder = Path(spec_tests.__file__).parent / "article"
+    names = [path.stem for path in folder.glob("*.py")]
+    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    monkeypatch.syspath_prepend(str(folder))
+    yield importlib.import_module
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(others)
+
+
+@clause("rnn-23")
+@pytest.mark.parametrize("program", ["mlp", "rnn"])
+def test_the_articles_networks_train(nn: Any, article: Any, program: str) -> None:
+    losses = article(program).train(nn, steps=5)
+    assert len(losses) == 5
+    assert all(later < earlier for earlier, later in pairwise(losses))
+
+
+@clause("rnn-23", needs="float64")
+def test_the_articles_functions_have_the_gradients_of_differences(nn: Any, article: Any) -> None:
+    functions = article("functions").define(nn)
+    random = np.random.default_rng(41)
+    x, weight, bias = random.normal(size=(3, 4)), random.normal(size=(2, 4)), np.ones(2)
+    check_gradients(nn, lambda a: functions.ReLUF()(a), [x], call="ReLUF")
+    check_gradients(
+        nn, lambda *a: functions.LinearF()(*a), [x, weight, bias], call="LinearF with a bias"
+    )
+    for rest in ((), (None,)):
+        check_gradients(
+            nn,
+            lambda *a, rest=rest: functions.LinearF()(*a, *rest),
+            [x, weight],
+            call="LinearF without a bias",
+        )
+
+
+@clause("rnn-23", needs="float64")
+def test_the_articles_modules_have_the_gradients_of_differences(nn: Any, article: Any) -> None:
+    random = np.random.default_rng(42)
+    mlp = article("mlp").define(nn).MLP(3, 4, 2)
+    plain = article("layers").define(nn).Linear(3, 2, bias=False)
+    cell = article("rnn").define(nn).RNNCell(2, 3)
+    rnn = article("rnn").define(nn).RNN(2, 3)
+    state = np.abs(random.normal(size=(2, 3)))
+    for module, inputs in (
+        (mlp, [random.normal(size=(2, 3))]),
+        (plain, [random.normal(size=(2, 3))]),
+        (cell, [random.normal(size=(2, 2)), state]),
+        (rnn, [random.normal(size=(2, 3, 2))]),
+    ):
+        wide = module.double()
+        names = [name for name, _ in wide.named_parameters()]
+        parameters = [np.array(to_numpy(nn, one)) for one in wide.parameters()]
+
+        def call(*tensors: Any, wide: Any = wide, names: list[str] = names) -> Any:
+            count = len(names)
+            given = dict(zip(names, tensors[:count], strict=True))
+            return nn.functional_call(wide, given, *tensors[count:])
+
+        check_gradients(nn, call, [*parameters, *inputs], call=type(wide).__name__)
+
+
+@clause("rnn-23")
+def test_the_articles_rnn_returns_its_states(nn: Any, article: Any) -> None:
+    model = article("rnn").define(nn).RNN(2, 3)
+    states = model(nn.ones((4, 5, 2)))
+    assert len(states) == 5
+    assert all(state.shape == (4, 3) for state in states)
+    h = nn.zeros((4, 3))
+    for state in states:
+        h = model.cell(nn.ones((4, 2)), h)
+        exactly(nn, state, to_numpy(nn, h))
