@@ -179,16 +179,15 @@ def test_parameters_that_do_not_fit(nn: Any, kind: str) -> None:
 @clause("optim-07")
 @pytest.mark.parametrize("name", ["SGD_nesterov", "Adam_options"])
 def test_a_loaded_state_continues_with_the_same_numbers(nn: Any, dtype: str, name: str) -> None:
-    parameters = start(nn, dtype)
+    whole, parameters = start(nn, dtype), start(nn, dtype)
+    walk(nn, optimizer_of(nn, name, whole.values()), whole, dtype, range(6))
     optimizer = optimizer_of(nn, name, parameters.values())
     walk(nn, optimizer, parameters, dtype, range(3))
-    state = optimizer.state_dict()
     twins = {key: nn.Parameter(nn.tensor(one.detach())) for key, one in parameters.items()}
     other = getattr(nn.optim, name.partition("_")[0])(twins.values(), lr=7.0)
-    other.load_state_dict(state)
-    walk(nn, optimizer, parameters, dtype, range(3, 6))
+    other.load_state_dict(optimizer.state_dict())
     walk(nn, other, twins, dtype, range(3, 6))
-    for key, parameter in parameters.items():
+    for key, parameter in whole.items():
         exactly(nn, twins[key], to_numpy(nn, parameter))
 
 
