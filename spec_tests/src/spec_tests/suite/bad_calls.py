@@ -355,7 +355,7 @@ def calls_of_modules() -> list[Bad]:
         Bad(
             "nonlinearity",
             ValueError,
-            ("RNN", "nonlinearity", "sine"),
+            ("nonlinearity", "sine"),
             lambda w: w.nn.RNN(3, 2, nonlinearity="sine"),
         ),
     ]
