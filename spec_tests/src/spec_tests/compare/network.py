@@ -1,0 +1,55 @@
+"""The networks, written once against the names that the specification shares with torch.nn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spec_tests.compare.workloads import Workload
+
+__all__ = ["make_network"]
+
+
+def make_network(nn: Any, workload: Workload, dtype: Any) -> Any:
+    """Build the workload's network from an implementation, or from ``torch.nn``.
+
+    Parameters
+    ----------
+    nn : module
+        Has ``Module``, ``RNN``, ``LSTM``, ``GRU``, ``Linear`` and ``Embedding``.
+    workload : Workload
+    dtype
+        The parameters' dtype, an attribute of the implementation or of torch.
+
+    Returns
+    -------
+    Module
+        Called with a batch of `Batches`: logits of shape (N, classes), or (T * N, classes).
+    """
+    recurrent = getattr(nn, workload.cell)
+
+    class Classifier(nn.Module):
+        """The last state of a recurrent layer, and a Linear."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = recurrent(workload.input_size, workload.hidden_size, dtype=dtype)
+            self.head = nn.Linear(workload.hidden_size, workload.classes, dtype=dtype)
+
+        def forward(self, images: Any) -> Any:
+            output, _ = self.rnn(images)
+            return self.head(output[-1])
+
+    class LanguageModel(nn.Module):
+        """An Embedding, a recurrent layer, and a Linear at every step."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(workload.classes, workload.input_size, dtype=dtype)
+            self.rnn = recurrent(workload.input_size, workload.hidden_size, dtype=dtype)
+            self.head = nn.Linear(workload.hidden_size, workload.classes, dtype=dtype)
+
+        def forward(self, tokens: Any) -> Any:
+            output, _ = self.rnn(self.embedding(tokens))
+            return self.head(output).reshape((-1, workload.classes))
+
+    return Classifier() if workload.dataset == "digits" else LanguageModel()

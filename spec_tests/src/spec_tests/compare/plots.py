@@ -1,0 +1,180 @@
+"""The report's figures, as SVG text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+__all__ = ["STYLES", "deviation_figure", "loss_figure"]
+
+# Okabe and Ito's colours, which people who confuse colours can tell apart, each with a line style
+# and a marker of its own, so that the figures can also be read without colour.
+STYLES: tuple[tuple[str, Any, str], ...] = (
+    ("#0072B2", "-", "o"),
+    ("#D55E00", (0, (6, 2)), "s"),
+    ("#009E73", (0, (6, 2, 1, 2)), "^"),
+    ("#B0448C", (0, (1.5, 1.5)), "D"),
+    ("#56B4E9", (0, (8, 2, 1, 2, 1, 2)), "v"),
+    ("#8A6D00", (0, (3, 1)), "P"),
+)
+SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.labelcolor": "#333333",
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "legend.frameon": False,
+    "legend.handlelength": 3.2,
+}
+SIZE = (5.4, 3.7)
+POINTS = 55
+SMALLEST = 1e-18
+
+
+def loss_figure(
+    curves: dict[str, Sequence[float]], reference: Sequence[float], ylabel: str, log: bool
+) -> str:
+    """Draw the training loss of all implementations over the reference's.
+
+    Parameters
+    ----------
+    curves : dict
+        Losses, one a step, by implementation.
+    reference : sequence of float
+        Empty if there is none.
+    ylabel : str
+    log : bool
+        Whether the loss's axis is logarithmic.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    with rc_context(SETTINGS):
+        figure, axes = _axes(ylabel)
+        if len(reference):
+            axes.plot(
+                *_binned(reference, np.mean),
+                color="#BBBBBB",
+                linewidth=7,
+                solid_capstyle="round",
+                label="torch.nn, float64",
+            )
+        for number, (name, losses) in enumerate(curves.items()):
+            colour, dashes, marker = STYLES[number % len(STYLES)]
+            steps, values = _binned(losses, np.mean)
+            # Right curves lie on each other: each shows its marker at points of its own.
+            axes.plot(
+                steps,
+                values,
+                color=colour,
+                linestyle=dashes,
+                linewidth=1.6,
+                marker=marker,
+                markersize=5,
+                markevery=(2 * number, 2 * len(curves)),
+                label=name,
+            )
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(_sparse)
+        return _svg(figure, axes)
+
+
+def deviation_figure(
+    single: dict[str, Sequence[float]],
+    double: dict[str, Sequence[float]],
+    reference: Sequence[float],
+    allowance: Sequence[float],
+) -> str:
+    """Draw how far each loss is from the reference, with what rounding explains.
+
+    Parameters
+    ----------
+    single, double : dict
+        Losses in float32 and float64 by implementation; the float64 ones may be shorter.
+    reference, allowance : sequence of float
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    known = np.asarray(reference)
+    with rc_context(SETTINGS):
+        figure, axes = _axes("|loss − reference|")
+        steps, allowed = _binned(allowance, np.min)
+        axes.fill_between(steps, allowed, SMALLEST, color="#EEEEEE", linewidth=0)
+        axes.plot(steps, allowed, color="#555555", linewidth=1, label="float32 allowance")
+        lowest = float(np.min(allowed))
+        for number, name in enumerate(single):
+            colour, dashes, marker = STYLES[number % len(STYLES)]
+            place = (2 * number, 2 * len(single))
+            both = ((single[name], name, 1.6), (double.get(name, []), "", 0.9))
+            for losses, label, width in both:
+                if not len(losses):
+                    continue
+                distance = np.abs(np.asarray(losses) - known[: len(losses)])
+                at, values = _binned(distance, np.max)
+                positive = values[values > 0]
+                lowest = min(lowest, float(np.min(positive, initial=lowest)))
+                axes.plot(
+                    at,
+                    np.maximum(values, SMALLEST),
+                    color=colour,
+                    linestyle=dashes,
+                    linewidth=width,
+                    marker=marker,
+                    markersize=5 if label else 3,
+                    markevery=place,
+                    label=label or None,
+                )
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=max(lowest / 3, SMALLEST))
+        return _svg(figure, axes)
+
+
+def _axes(ylabel: str) -> tuple[Figure, Any]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel("step")
+    axes.set_ylabel(ylabel)
+    axes.grid(axis="y", color="#E4E4E4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _binned(values: Sequence[float] | np.ndarray, reduce: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last step of each bin, and its values reduced to one: about `POINTS` bins."""
+    array = np.asarray(values, dtype=np.float64)
+    edges = np.unique(np.linspace(0, len(array), min(POINTS, len(array)) + 1).astype(int))
+    reduced = [reduce(array[a:b]) for a, b in pairwise(edges)]
+    return edges[1:], np.array(reduced)
+
+
+def _sparse(value: float, position: int) -> str:
+    """Label 2 and 5 of each decade, so that an axis of less than a decade has labels."""
+    leading = value / 10 ** np.floor(np.log10(value))
+    return f"{value:g}" if round(leading, 3) in (2, 5) else ""
+
+
+def _svg(figure: Figure, axes: Any) -> str:
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10
+    )
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()

@@ -1,0 +1,200 @@
+"""Write the report: ``compare.json`` for programs, ``index.html`` for people."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from spec_tests.compare.agreement import FACTOR, FLOOR
+from spec_tests.compare.plots import STYLES, deviation_figure, loss_figure
+from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT
+from spec_tests.compare.workloads import SEED, Workload
+
+__all__ = ["EMULATED", "summary", "write_report"]
+
+EMULATED = "CPU emulation, no GPU code ran"
+TITLES = {
+    "digits": "Handwritten digits, read row by row",
+    "pydoc": "Python's documentation, character by character",
+}
+
+
+def write_report(out: Path, report: dict[str, Any], workloads: Sequence[Workload]) -> None:
+    """Write both files.
+
+    Parameters
+    ----------
+    out : Path
+    report : dict
+        What `spec_tests.compare.results.assemble` returned, with ``provenance``.
+    workloads : sequence of Workload
+    """
+    report = {"summary": summary(report), **report}
+    text = json.dumps(_finite(report), indent=1, allow_nan=False)
+    (out / "compare.json").write_text(text + "\n", encoding="utf-8")
+    (out / "index.html").write_text(_page(report, workloads), encoding="utf-8")
+
+
+def summary(report: dict[str, Any]) -> list[str]:
+    """Return two sentences that say what was found."""
+    names = list(report["implementations"])
+    broken = [one["promise"] for one in report["verdicts"] if one["kept"] is False]
+    asked = [one for one in report["verdicts"] if one["kept"] is not None]
+    who = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    what = f"{who} trained the same {len(report['workloads'])} networks from the same seed"
+    if broken:
+        first = f"{what}; {len(broken)} of {len(asked)} promises were not kept."
+        listed = "; ".join(promise[0].lower() + promise[1:] for promise in broken)
+        return [first, f"Not kept: {listed}."]
+    reached = [
+        entry["final_accuracy"]
+        for key, entries in report["workloads"].items()
+        if key.startswith("digits")
+        for entry in entries.values()
+    ]
+    best = f" and reached {min(reached):.1%} to {max(reached):.1%} on unseen digits"
+    return [
+        f"{what}{best}; all {len(asked)} promises were kept.",
+        f"Their losses agree to {_largest(report, 'float64'):.0e} in float64 and to "
+        f"{_largest(report, 'float32'):.0e} in float32 over the first epoch, and no float32 curve "
+        "leaves the torch.nn reference by more than rounding explains.",
+    ]
+
+
+def _largest(report: dict[str, Any], dtype: str) -> float:
+    found = [one[dtype]["largest"] for one in report["agreement"].values()]
+    return max((value for value in found if value is not None), default=0.0)
+
+
+def _page(report: dict[str, Any], workloads: Sequence[Workload]) -> str:
+    """Render the template, which holds the page's words."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=_percent, short=_short, milliseconds=_milliseconds, mebibytes=_mebibytes
+    )
+    source = resources.files("spec_tests.compare").joinpath("page.html.j2")
+    template = environment.from_string(source.read_text(encoding="utf-8"))
+    return template.render(
+        report=report,
+        sections=[_section(report, workload) for workload in workloads],
+        colours={
+            name: STYLES[number % len(STYLES)][0]
+            for number, name in enumerate(report["implementations"])
+        },
+        emulated=EMULATED,
+        seed=SEED,
+        factor=FACTOR,
+        floor=f"{FLOOR:.1e}",
+        float32_agreement=FLOAT32_AGREEMENT,
+        float64_agreement=FLOAT64_AGREEMENT,
+    )
+
+
+def _section(report: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """Return what the page shows of one workload."""
+    key = workload.name
+    reference = report["reference"].get(key)
+    details = report["details"][key]
+    single = {
+        name: entry["losses"]
+        for name, entry in report["workloads"][key].items()
+        if len(entry["losses"])
+    }
+    double = {name: details[name]["float64_losses"] for name in single}
+    per_character = workload.dataset == "pydoc"
+    ylabel = "loss, nats per character" if per_character else "training loss, nats"
+    images = []
+    if single:
+        known = reference["losses"] if reference else []
+        images.append(
+            {
+                "source": _data_uri(loss_figure(single, known, ylabel, not per_character)),
+                "alt": _loss_words(key, single),
+                "caption": "Training loss, mean over about 1/55 of the run. Curves that agree lie "
+                "on each other; each carries its markers at steps of its own.",
+            }
+        )
+    if single and reference:
+        figure = deviation_figure(single, double, reference["losses"], reference["allowance"])
+        images.append(
+            {
+                "source": _data_uri(figure),
+                "alt": _deviation_words(report["agreement"][key], key),
+                "caption": "Distance to the reference, the largest in each 1/55 of the run: "
+                "float32 above (thick), float64 below (thin). The grey area is what float32 "
+                "rounding explains.",
+            }
+        )
+    return {
+        "key": key,
+        "title": f"{TITLES[workload.dataset]}: {workload.cell}",
+        "workload": workload,
+        "per_character": per_character,
+        "images": images,
+        "entries": report["workloads"][key],
+        "details": details,
+        "reference": reference,
+        "agreement": report["agreement"][key],
+    }
+
+
+def _loss_words(key: str, curves: dict[str, list[float]]) -> str:
+    ends = ", ".join(f"{name} {_short(losses[-1])}" for name, losses in curves.items())
+    first = next(iter(curves.values()))[0]
+    return f"Training loss of {key} by step, from {_short(first)} at the start to: {ends}."
+
+
+def _deviation_words(found: dict[str, Any], key: str) -> str:
+    parts = [
+        f"{name} stays within it (uses {_percent(one['share_of_allowance'])} of it at most)"
+        if one["first_step"] is None
+        else f"{name} leaves it at step {one['first_step']}"
+        for name, one in found["divergence"].items()
+    ]
+    return (
+        f"Distance of each loss of {key} to the reference by step, on a logarithmic scale, with "
+        f"the allowance for float32 rounding: {', '.join(parts)}."
+    )
+
+
+def _data_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "–" if value is None else f"{value * 1e3:.2f} ms"
+
+
+def _mebibytes(value: int | None) -> str:
+    return "–" if value is None else f"{value / 2**20:.1f} MiB"
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with None where JSON has no number: NaN and infinities."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

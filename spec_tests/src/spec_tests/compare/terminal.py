@@ -1,0 +1,171 @@
+"""What a person sees in the terminal: progress while it works, then a table."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from spec_tests.compare.report import EMULATED
+
+__all__ = ["Display", "print_report"]
+
+PLAIN_WIDTH = 110
+
+
+class Display:
+    """One line per implementation: what it does, how far it is, and how long it will take.
+
+    Where standard output is no terminal, plain lines say when something begins and ends.
+
+    Parameters
+    ----------
+    owners : dict of int
+        The work of each line, in the units that messages count.
+    """
+
+    def __init__(self, owners: dict[str, int]) -> None:
+        self.console = Console()
+        self.plain = not self.console.is_terminal
+        if self.plain:
+            self.console = Console(width=PLAIN_WIDTH)
+        self.lock = threading.Lock()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[doing]}"),
+            console=self.console,
+            disable=self.plain,
+        )
+        self.lines: dict[str, TaskID] = {
+            owner: self.progress.add_task(owner, total=units, doing="waits", start=False)
+            for owner, units in owners.items()
+        }
+        self.percent: dict[str, int] = {}
+
+    def __enter__(self) -> Display:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+    def begin(self, owner: str, what: str) -> None:
+        """Say that a process begins."""
+        with self.lock:
+            self.progress.start_task(self.lines[owner])
+            self._say(owner, what, "begins")
+
+    def hear(self, owner: str, what: str, suite_units: int, message: dict[str, Any]) -> None:
+        """Take a process's message in."""
+        if message["event"] == "step":
+            doing = "{workload} {stage} {done}/{steps}".format(**message)
+            self.progress.update(self.lines[owner], advance=message["units"], doing=doing)
+        elif message["event"] == "percent":
+            with self.lock:
+                before, now = self.percent.get(owner, 0), message["percent"]
+                self.percent[owner] = now
+            units = suite_units * (now - before) / 100
+            self.progress.update(self.lines[owner], advance=units, doing=f"{what} {now}%")
+
+    def end(self, owner: str, what: str, fault: str) -> None:
+        """Say how a process ended."""
+        with self.lock:
+            self._say(owner, what, f"[bold red]{fault}[/]" if fault else "done")
+            if fault and not self.plain:
+                self.console.print(f"[bold red]{owner}: {what} {fault}[/]")
+
+    def finished(self, owner: str) -> None:
+        """Say that nothing more comes from this owner."""
+        task = next(one for one in self.progress.tasks if one.id == self.lines[owner])
+        self.progress.update(self.lines[owner], completed=task.total, doing="done")
+
+    def _say(self, owner: str, what: str, how: str) -> None:
+        if self.plain:
+            self.console.print(f"{owner}: {what} {how}", highlight=False)
+        else:
+            self.progress.update(self.lines[owner], doing=f"{what} {how}")
+
+
+def print_report(console: Console, report: dict[str, Any], places: Sequence[str]) -> None:
+    """Print what was found.
+
+    Parameters
+    ----------
+    console : Console
+    report : dict
+        The report's content.
+    places : sequence of str
+        Files to name at the end.
+    """
+    console.print()
+    console.print(_implementations(report))
+    console.print(_workloads(report))
+    for failure in report["failures"]:
+        console.print(f"[bold red]{failure['owner']}: {failure['what']} {failure['fault']}[/]")
+        console.print(failure["last_lines"], markup=False, highlight=False)
+    for one in report["verdicts"]:
+        mark = {True: "[green]kept    [/]", False: "[bold red]NOT KEPT[/]", None: "not asked"}
+        console.print(f"{mark[one['kept']]}  {one['promise']}: {one['detail']}", highlight=False)
+    console.print()
+    for place in places:
+        console.print(place, markup=False, highlight=False, soft_wrap=True)
+
+
+def _implementations(report: dict[str, Any]) -> Table:
+    table = Table(title="Clauses of the specification", title_justify="left")
+    for heading in ("implementation", "passed", "failed", "unsupported", "device"):
+        aligned: Any = "left" if heading in ("implementation", "device") else "right"
+        table.add_column(heading, justify=aligned, no_wrap=heading == "implementation")
+    for name, one in report["implementations"].items():
+        counts = [
+            "–" if one["clauses"][key] is None else str(one["clauses"][key])
+            for key in ("passed", "failed", "unsupported")
+        ]
+        device = f"{one['device']} [yellow]({EMULATED})[/]" if one["emulated"] else one["device"]
+        table.add_row(name, *counts, device)
+    return table
+
+
+def _workloads(report: dict[str, Any]) -> Table:
+    emulated = {name for name, one in report["implementations"].items() if one["emulated"]}
+    caption = f"* {EMULATED}: times and memory are the emulation's." if emulated else None
+    table = Table(title="Training, float32", title_justify="left", caption=caption)
+    table.add_column("workload", no_wrap=True)
+    table.add_column("implementation", no_wrap=True)
+    for heading in ("accuracy", "held-out loss", "ms/step", "MiB", "leaves reference"):
+        table.add_column(heading, justify="right")
+    for key, entries in report["workloads"].items():
+        for number, (name, entry) in enumerate(entries.items()):
+            left = report["agreement"][key]["divergence"].get(name)
+            table.add_row(
+                key if number == 0 else "",
+                f"{name} *" if name in emulated else name,
+                _number(entry["final_accuracy"], 100, ".1f", " %"),
+                _number(report["details"][key][name]["held_out_loss"], 1, ".4f"),
+                _number(entry["seconds_per_step"], 1e3, ".2f"),
+                _number(entry["peak_bytes"], 2**-20, ".1f"),
+                "–" if left is None else _left(left["first_step"]),
+                end_section=number == len(entries) - 1,
+            )
+    return table
+
+
+def _left(step: int | None) -> str:
+    return "never" if step is None else f"[bold red]at step {step}[/]"
+
+
+def _number(value: float | None, factor: float, form: str, unit: str = "") -> str:
+    return "–" if value is None else format(value * factor, form) + unit
