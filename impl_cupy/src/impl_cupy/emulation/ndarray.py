@@ -11,10 +11,9 @@ from . import creation, elementwise, indexing, manipulation, products, reduction
 from .counters import record
 from .device import Device, MemoryPointer
 from .host import np
-from .storage import Storage, get_dtype, new, result, uninitialized, view
-from .ufunc import UFUNCS, ufunc
-
-_NUMBERS = frozenset((bool, int, float, complex))
+from .operators import COMPARISONS, NUMBERS, Operators
+from .storage import get_dtype, new, result, uninitialized, view
+from .ufunc import UFUNCS
 
 
 class Flags:
@@ -43,7 +42,7 @@ class Flags:
         return bool(getattr(self, name.lower()))
 
 
-class ndarray(Storage):
+class ndarray(Operators):
     """An array on the emulated device.
 
     Parameters
@@ -54,8 +53,6 @@ class ndarray(Storage):
     """
 
     __slots__ = ()
-    __array_priority__ = 100
-    __hash__ = None  # type: ignore[assignment]
 
     def __new__(cls, shape: Any, dtype: Any = float, order: str = "C") -> Any:
         """Make an array of unspecified contents."""
@@ -336,9 +333,9 @@ class ndarray(Storage):
         if chosen is None:
             return NotImplemented
         for x in operands:
-            if type(x) not in _NUMBERS and not isinstance(x, (ndarray, np.ndarray, np.generic)):
+            if type(x) not in NUMBERS and not isinstance(x, (ndarray, np.ndarray, np.generic)):
                 return NotImplemented
-        if function.__name__ in _COMPARISONS:
+        if function.__name__ in COMPARISONS:
             inputs = tuple(
                 [x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in inputs]
             )
@@ -410,109 +407,3 @@ class ndarray(Storage):
 
     def __reduce__(self) -> Any:
         return creation.array, (self.get(order="A"),)
-
-    def __neg__(self) -> Any:
-        return UFUNCS["negative"](self)
-
-    def __pos__(self) -> Any:
-        return UFUNCS["positive"](self)
-
-    def __abs__(self) -> Any:
-        return UFUNCS["absolute"](self)
-
-    def __invert__(self) -> Any:
-        return UFUNCS["invert"](self)
-
-    def __pow__(self, other: Any) -> Any:
-        # CuPy's own shortcuts, since they choose the function and with it the rounding.
-        kind = self._array.dtype.kind
-        if type(other) is int and other == 2:
-            return UFUNCS["square"](
-                self, dtype=None if kind in "ifc" else np.result_type(self.dtype, 2)
-            )
-        if type(other) is float and other in _POWERS:
-            dtype = None if kind in "fc" else np.result_type(self.dtype, other)
-            return UFUNCS[_POWERS[other]](self, dtype=dtype)
-        return _binary(UFUNCS["power"], self, other)
-
-
-_POWERS = {0.5: "sqrt", 2.0: "square", -1.0: "reciprocal"}
-_COMPARISONS = {
-    "less": "__lt__",
-    "less_equal": "__le__",
-    "greater": "__gt__",
-    "greater_equal": "__ge__",
-    "equal": "__eq__",
-    "not_equal": "__ne__",
-}
-_ARITHMETIC = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "true_divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "divmod": "divmod",
-    "pow": "power",
-    "lshift": "left_shift",
-    "rshift": "right_shift",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-    "matmul": "matmul",
-}
-
-
-def _gives_way(x: Any, other: Any) -> bool:
-    """Tell whether the other operand's reflected method is to be asked: the rule of NEP 13."""
-    handler = getattr(other, "__array_ufunc__", _NUMBERS)
-    if handler is not _NUMBERS:
-        return handler is None
-    return bool(x.__array_priority__ < getattr(other, "__array_priority__", 0))
-
-
-def _binary(function: Any, x: Any, other: Any, reflected: bool = False) -> Any:
-    if not isinstance(other, ndarray) and type(other) not in _NUMBERS:
-        if _gives_way(x, other):
-            return NotImplemented
-        own = (
-            getattr(np, function.name.removeprefix("cupy_"))
-            if isinstance(function, ufunc)
-            else np.matmul
-        )
-        return own(other, x) if reflected else own(x, other)
-    return function(other, x) if reflected else function(x, other)
-
-
-def _equality(name: str, x: Any, other: Any) -> Any:
-    own: Any = type(other).__eq__
-    if other is None or own is object.__eq__:
-        if _gives_way(x, other):
-            return NotImplemented
-        make = creation.zeros if name == "equal" else creation.ones
-        return make(x.shape, bool)
-    return _binary(UFUNCS[name], x, other)
-
-
-def _install() -> None:
-    def operator(name: str, function: Any) -> None:
-        if name != "pow":
-            setattr(ndarray, f"__{name}__", lambda self, other: _binary(function, self, other))
-        setattr(ndarray, f"__r{name}__", lambda self, other: _binary(function, self, other, True))
-        if name not in ("divmod", "matmul"):
-            setattr(ndarray, f"__i{name}__", lambda self, other: function(self, other, self))
-
-    for short, long in _ARITHMETIC.items():
-        operator(short, products.matmul if long == "matmul" else UFUNCS[long])
-
-    def comparison(name: str, method: str) -> None:
-        if name in ("equal", "not_equal"):
-            setattr(ndarray, method, lambda self, other: _equality(name, self, other))
-        else:
-            setattr(ndarray, method, lambda self, other: _binary(UFUNCS[name], self, other))
-
-    for name, method in _COMPARISONS.items():
-        comparison(name, method)
-
-
-_install()

@@ -21,14 +21,14 @@ class Storage:
 
     __slots__ = ("__weakref__", "_array", "_nbytes", "base")
 
-    array_type: ClassVar[type[Storage]]
+    _array_type: ClassVar[type[Storage]]
     _array: Any
     _nbytes: int
     base: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Storage.array_type = cls
+        Storage._array_type = cls
 
     def __del__(self) -> None:
         nbytes = getattr(self, "_nbytes", 0)
@@ -38,7 +38,7 @@ class Storage:
 
 def new(array: Any, base: Storage | None = None) -> Any:
     """Wrap ``array`` as it is: the owner of its data, or a view of ``base``."""
-    out = object.__new__(Storage.array_type)
+    out = object.__new__(Storage._array_type)
     out._array = array
     if base is None:
         out.base = None

@@ -35,6 +35,9 @@ class ufunc:
         Those among which an explicit ``dtype=`` chooses, where CuPy has others for that.
     scatter : str, optional
         Name of the operation that `at` performs.
+    strong_ints : bool
+        Whether Python ints next to integer arrays take part in the choice, as in comparisons: an
+        int32 array may well be compared with 2**40.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class ufunc:
         loops: tuple[str, ...],
         out_loops: tuple[str, ...] | None = None,
         scatter: str | None = None,
+        strong_ints: bool = False,
     ) -> None:
         self.name = self.__name__ = name
         self.types = list(loops)
@@ -51,6 +55,7 @@ class ufunc:
         self._loops = [_parse(loop) for loop in loops]
         self._out_loops = self._loops if out_loops is None else [_parse(loop) for loop in out_loops]
         self._scatter = scatter
+        self._strong_ints = strong_ints
         self._cache: dict[Any, Any] = {}
         self.nin = len(self._loops[0][0])
         self.nout = len(self._loops[0][1])
@@ -115,7 +120,12 @@ class ufunc:
             msg = f"Wrong type ({dtype}) of arguments for {self.name}"
             raise TypeError(msg)
         types, weaks = zip(*[_type_of(x) for x in args], strict=True)
-        loop = self._first_loop(types, _usable_weaks(types, weaks))
+        weaks = _usable_weaks(types, weaks)
+        if self._strong_ints and any(
+            t.kind in "iu" for t, w in zip(types, weaks, strict=True) if not w
+        ):
+            weaks = tuple([None if w is int else w for w in weaks])
+        loop = self._first_loop(types, weaks)
         if loop is None:
             msg = f"Wrong type ({types}) of arguments for {self.name}"
             raise TypeError(msg)
@@ -311,11 +321,11 @@ def _table() -> dict[str, ufunc]:
     for name in ("logaddexp", "logaddexp2", "hypot", "copysign", "nextafter", "heaviside"):
         make(name, _binary(_FLOATS))
     for name in ("equal", "not_equal"):
-        make(name, (*_COMPARISON, "FF->?", "DD->?"))
+        make(name, (*_COMPARISON, "FF->?", "DD->?"), strong_ints=True)
     for name in ("less", "less_equal", "greater", "greater_equal"):
-        make(name, _COMPARISON)
-    make("logical_and", _COMPARISON)
-    make("logical_or", _COMPARISON)
+        make(name, _COMPARISON, strong_ints=True)
+    make("logical_and", _COMPARISON, strong_ints=True)
+    make("logical_or", _COMPARISON, strong_ints=True)
     make("logical_xor", _binary("?" + _REAL, "?"))
     make("logical_not", _unary("?" + _REAL, "?"))
     for name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
