@@ -120,13 +120,17 @@ def dtype(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pycollect_makemodule(
-    module_path: Path, parent: pytest.Collector
-) -> Generator[None, pytest.Module, pytest.Module]:
-    run = parent.config.stash.get(_RUN, None)
-    if run is not None:
-        run.files.add(module_path)
-    return (yield)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    run = collector.config.stash.get(_RUN, None)
+    report = yield
+    if run is not None and isinstance(collector, pytest.Module):
+        run.files.add(collector.path)
+        if report.skipped and not _reason(report).strip():
+            report.outcome = "failed"
+            report.longrepr = f"{collector.path.name}: a skip needs a reason"
+    return report
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -178,6 +182,8 @@ def pytest_runtest_makereport(
         return report
     if report.skipped and not _reason(report).strip():
         report.outcome = "failed"
+        # pytest counts nothing as a failure that still calls itself an expected one.
+        vars(report).pop("wasxfail", None)
         report.longrepr = f"{_name(item)}: a skip or xfail needs a reason"
     if report.failed:
         wanted = [run.clauses[one] for one in clauses_of(item)]
@@ -262,7 +268,7 @@ def _name(item: pytest.Item) -> str:
     return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
 
 
-def _reason(report: pytest.TestReport) -> str:
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     if hasattr(report, "wasxfail"):
         return str(report.wasxfail).removeprefix("reason: ")
     if isinstance(report.longrepr, tuple):
