@@ -82,7 +82,7 @@ def load(code: str, options: tuple[str, ...], extra_names: tuple[str, ...]) -> L
         into.
     """
     flags = _compiler_flags(options)
-    names = [*kernel_names(_preprocessed(code, flags)), *extra_names]
+    names = [*kernel_names(expanded(code, flags)), *extra_names]
     names = list(dict.fromkeys(names))
     text = _translation_unit(code, names)
     if has_barriers(code):
@@ -93,6 +93,12 @@ def load(code: str, options: tuple[str, ...], extra_names: tuple[str, ...]) -> L
     if not path.exists():
         _compile(text, flags, path)
     return Library(path, names)
+
+
+def expanded(code: str, flags: Sequence[str] = ()) -> str:
+    """Return a CUDA source with its macros expanded and its comments gone."""
+    definitions = [flag for flag in flags if flag.startswith(("-D", "-I"))]
+    return _run(["-E", "-P", "-x", "c++", *definitions, "-"], code)
 
 
 def cache_directory() -> Path:
@@ -175,11 +181,6 @@ def _translation_unit(code: str, names: list[str]) -> str:
         'extern "C" const char *emulation_message() { return emulation::message; }\n'
         f"{entries}"
     )
-
-
-def _preprocessed(code: str, flags: list[str]) -> str:
-    definitions = [flag for flag in flags if flag.startswith(("-D", "-I"))]
-    return _run(["-E", "-P", "-x", "c++", *definitions, "-"], code)
 
 
 def _compile(text: str, flags: list[str], path: Path) -> None:
