@@ -62,7 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workloads = tuple(cut_down(workload, QUICK_STEPS) for workload in workloads)
     comparison = Comparison(options, out, workloads)
     failures = comparison.run()
-    evidence = Evidence(out, list(options.backend), workloads, failures, options.suite)
+    evidence = Evidence(
+        out=out,
+        names=list(options.backend),
+        workloads=workloads,
+        failures=failures,
+        suite=options.suite,
+        reference=bool(options.reference),
+    )
     report = assemble(evidence)
     report["provenance"] = {
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
 from spec_tests.compare.agreement import FACTOR, FLOOR
 from spec_tests.compare.plots import STYLES, deviation_figure, loss_figure
-from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT
+from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT, scientific
 from spec_tests.compare.workloads import SEED, Workload
 
 __all__ = ["EMULATED", "summary", "write_report"]
@@ -45,32 +47,41 @@ def write_report(out: Path, report: dict[str, Any], workloads: Sequence[Workload
 def summary(report: dict[str, Any]) -> list[str]:
     """Return two sentences that say what was found."""
     names = list(report["implementations"])
-    broken = [one["promise"] for one in report["verdicts"] if one["kept"] is False]
     asked = [one for one in report["verdicts"] if one["kept"] is not None]
+    broken = [one["promise"] for one in asked if not one["kept"]]
     who = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     what = f"{who} trained the same {len(report['workloads'])} networks from the same seed"
     if broken:
-        first = f"{what}; {len(broken)} of {len(asked)} promises were not kept."
         listed = "; ".join(promise[0].lower() + promise[1:] for promise in broken)
-        return [first, f"Not kept: {listed}."]
+        count = f"{len(broken)} of {len(asked)} promises were not kept"
+        return [f"{what}; {count}.", f"Not kept: {listed}."]
     reached = [
         entry["final_accuracy"]
         for key, entries in report["workloads"].items()
         if key.startswith("digits")
         for entry in entries.values()
     ]
-    best = f" and reached {min(reached):.1%} to {max(reached):.1%} on unseen digits"
-    return [
-        f"{what}{best}; all {len(asked)} promises were kept.",
-        f"Their losses agree to {_largest(report, 'float64'):.0e} in float64 and to "
-        f"{_largest(report, 'float32'):.0e} in float32 over the first epoch, and no float32 curve "
-        "leaves the torch.nn reference by more than rounding explains.",
-    ]
+    unseen = f"{min(reached):.1%} to {max(reached):.1%} of unseen digits right"
+    first = f"{what} and got {unseen}; all {len(asked)} promises that were asked are kept."
+    single, double = (_largest(report, dtype) for dtype in ("float32", "float64"))
+    if single is None or double is None:
+        return [first, "There was nothing to compare their losses with."]
+    second = (
+        f"Over the first epoch the losses agree to {scientific(double)} in float64 and to "
+        f"{scientific(single)} in "
+        "float32"
+    )
+    if report["reference"]:
+        second += (
+            ", and no float32 curve ever leaves the torch.nn reference by more than rounding "
+            "explains"
+        )
+    return [first, f"{second}."]
 
 
-def _largest(report: dict[str, Any], dtype: str) -> float:
+def _largest(report: dict[str, Any], dtype: str) -> float | None:
     found = [one[dtype]["largest"] for one in report["agreement"].values()]
-    return max((value for value in found if value is not None), default=0.0)
+    return max((value for value in found if value is not None), default=None)
 
 
 def _page(report: dict[str, Any], workloads: Sequence[Workload]) -> str:
@@ -82,7 +93,11 @@ def _page(report: dict[str, Any], workloads: Sequence[Workload]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=_percent, short=_short, milliseconds=_milliseconds, mebibytes=_mebibytes
+        percent=_percent,
+        short=_short,
+        milliseconds=_milliseconds,
+        mebibytes=_mebibytes,
+        breakable=_breakable,
     )
     source = resources.files("spec_tests.compare").joinpath("page.html.j2")
     template = environment.from_string(source.read_text(encoding="utf-8"))
@@ -96,9 +111,9 @@ def _page(report: dict[str, Any], workloads: Sequence[Workload]) -> str:
         emulated=EMULATED,
         seed=SEED,
         factor=FACTOR,
-        floor=f"{FLOOR:.1e}",
-        float32_agreement=FLOAT32_AGREEMENT,
-        float64_agreement=FLOAT64_AGREEMENT,
+        floor=scientific(FLOOR, ".1e"),
+        float32_agreement=scientific(FLOAT32_AGREEMENT),
+        float64_agreement=scientific(FLOAT64_AGREEMENT),
     )
 
 
@@ -173,12 +188,17 @@ def _data_uri(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
+def _breakable(name: str) -> markupsafe.Markup:
+    """Let a browser break a name behind its underscores, where a column is narrow."""
+    return markupsafe.Markup("<wbr>").join(re.split(r"(?<=_)", name))
+
+
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
 def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
+    return "–" if value is None else scientific(value, ".3g")
 
 
 def _milliseconds(value: float | None) -> str:

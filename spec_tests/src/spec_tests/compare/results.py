@@ -43,8 +43,8 @@ class Evidence:
         The implementations.
     workloads : sequence of Workload
     failures : sequence of Failure
-    suite : bool
-        Whether the conformance suite was run.
+    suite, reference : bool
+        Whether the conformance suite, and the reference, were run.
     """
 
     out: Path
@@ -52,6 +52,7 @@ class Evidence:
     workloads: Sequence[Workload]
     failures: Sequence[Failure]
     suite: bool
+    reference: bool
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ def assemble(evidence: Evidence) -> dict[str, Any]:
         _implementation(evidence, name, report)
     for workload in evidence.workloads:
         _workload(evidence, workload, report)
-    report["verdicts"] = judge(report, evidence.workloads, evidence.suite)
+    report["verdicts"] = judge(
+        report, evidence.workloads, suite=evidence.suite, reference=evidence.reference
+    )
     return report
 
 
@@ -231,7 +234,7 @@ def _agreement(
         found[dtype] = {
             "pairs": pairs,
             "to_reference": to_reference,
-            "largest": max([*pairs.values(), *to_reference.values()], default=None),
+            **_largest(pairs | {f"{name} ~ torch.nn": one for name, one in to_reference.items()}),
         }
     found["initial"] = {dtype: _initial(runs[dtype]) for dtype in DTYPES}
     found["final_ulp"] = _final_ulp(runs["float32"], reference)
@@ -242,6 +245,12 @@ def _agreement(
             step, share = agreement.first_divergence(run.losses, reference.losses, allowed)
             found["divergence"][name] = {"first_step": step, "share_of_allowance": share}
     return found
+
+
+def _largest(differences: dict[str, float]) -> dict[str, Any]:
+    """Return the largest difference and whose it is; None if there is none to compare."""
+    where = max(differences, key=lambda key: differences[key], default=None)
+    return {"largest": None if where is None else differences[where], "between": where}
 
 
 def _initial(runs: dict[str, Training]) -> dict[str, Any]:

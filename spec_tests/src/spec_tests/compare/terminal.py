@@ -16,6 +16,8 @@ from spec_tests.compare.report import EMULATED
 __all__ = ["Display", "print_report"]
 
 PLAIN_WIDTH = 110
+# The page shows more of what a failed process wrote.
+LAST_LINES = 4
 
 
 class Display:
@@ -115,7 +117,8 @@ def print_report(console: Console, report: dict[str, Any], places: Sequence[str]
     console.print(_workloads(report))
     for failure in report["failures"]:
         console.print(f"[bold red]{failure['owner']}: {failure['what']} {failure['fault']}[/]")
-        console.print(failure["last_lines"], markup=False, highlight=False)
+        last = failure["last_lines"].splitlines()[-LAST_LINES:]
+        console.print("\n".join(last), markup=False, highlight=False)
     for one in report["verdicts"]:
         mark = {True: "[green]kept    [/]", False: "[bold red]NOT KEPT[/]", None: "not asked"}
         console.print(f"{mark[one['kept']]}  {one['promise']}: {one['detail']}", highlight=False)
@@ -153,7 +156,7 @@ def _workloads(report: dict[str, Any]) -> Table:
             table.add_row(
                 key if number == 0 else "",
                 f"{name} *" if name in emulated else name,
-                _number(entry["final_accuracy"], 100, ".1f", " %"),
+                _number(entry["final_accuracy"], 100, ".1f", "%"),
                 _number(report["details"][key][name]["held_out_loss"], 1, ".4f"),
                 _number(entry["seconds_per_step"], 1e3, ".2f"),
                 _number(entry["peak_bytes"], 2**-20, ".1f"),
