@@ -114,7 +114,7 @@ def test_the_keys_that_programs_read(evidence):
 class Page(HTMLParser):
     """Collects what a browser would fetch, the images' texts, and unclosed elements."""
 
-    EMPTY = frozenset({"meta", "br", "img", "link", "input", "hr"})
+    EMPTY = frozenset({"meta", "br", "wbr", "img", "link", "input", "hr"})
 
     def __init__(self, text):
         super().__init__()

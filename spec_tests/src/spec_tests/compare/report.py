@@ -68,8 +68,7 @@ def summary(report: dict[str, Any]) -> list[str]:
         return [first, "There was nothing to compare their losses with."]
     second = (
         f"Over the first epoch the losses agree to {scientific(double)} in float64 and to "
-        f"{scientific(single)} in "
-        "float32"
+        f"{scientific(single)} in float32"
     )
     if report["reference"]:
         second += (

@@ -45,6 +45,8 @@ def judge(
 
 def scientific(value: float, form: str = ".0e") -> str:
     """Format a number; exponents without the zeros that Python fills them up with."""
+    if value == 0:
+        return "0"
     return re.sub(r"e([+-])0+(?=\d)", r"e\1", format(value, form)).replace("e+", "e")
 
 
