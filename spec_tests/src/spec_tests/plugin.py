@@ -156,7 +156,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             # The first mark of a name counts, so this one takes the place of the test's own.
             strict = {**mark.kwargs, "strict": True}
             item.add_marker(pytest.mark.xfail(*mark.args, **strict), append=False)
-        run.result.collected(item.nodeid, clauses_of(item), _name(item))
+        run.result.collected(_name(item), clauses_of(item))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -190,7 +190,7 @@ def pytest_runtest_makereport(
         name = run.implementation
         report.longrepr = explained(item, call.excinfo, wanted, name, report.longrepr)
     why = _first_line(call.excinfo) if report.failed else _reason(report)
-    run.result.happened(report, why)
+    run.result.happened(_name(item), report, why)
     return report
 
 
@@ -265,6 +265,7 @@ def _is_suite(item: pytest.Item) -> bool:
 
 
 def _name(item: pytest.Item) -> str:
+    # The node id of a file named by --pyargs begins with the `::`.
     return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
 
 

@@ -63,17 +63,17 @@ class Result:
         name = f"{self.implementation} {version}" if version else self.implementation
         return f"{name}, device {self.device['device']}{emulated}"
 
-    def collected(self, nodeid: str, ids: list[str], name: str) -> None:
-        """Note a test that will run."""
-        self._tests[nodeid] = _Test(name)
+    def collected(self, name: str, ids: list[str]) -> None:
+        """Note a test that will run, by file and name."""
+        self._tests[name] = _Test(name)
         for one in ids:
-            self._asked.setdefault(one, []).append(nodeid)
+            self._asked.setdefault(one, []).append(name)
 
-    def happened(self, report: pytest.TestReport, why: str) -> None:
+    def happened(self, name: str, report: pytest.TestReport, why: str) -> None:
         """Note one phase of a test: a failure of any phase is a failure of the test."""
-        test = self._tests[report.nodeid]
+        test = self._tests[name]
         test.seconds += report.duration
-        unsupported = any(name == "unsupported" for name, _ in report.user_properties)
+        unsupported = any(kind == "unsupported" for kind, _ in report.user_properties)
         if report.failed:
             test.outcome, test.why = "failed", why
         elif report.skipped:
@@ -125,7 +125,7 @@ class Result:
     def _verdicts(self) -> dict[str, _Verdict]:
         found = {}
         for one in self.clauses:
-            tests = [self._tests[nodeid] for nodeid in self._asked.get(one, ())]
+            tests = [self._tests[name] for name in self._asked.get(one, ())]
             if any(test.outcome != "not run" for test in tests):
                 found[one] = _verdict(tests)
             elif one in self.untested:

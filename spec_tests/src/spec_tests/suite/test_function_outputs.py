@@ -197,6 +197,31 @@ def test_two_forwards_before_one_backward(nn: Any, dtype: str) -> None:
 
 
 @clause("function-22")
+def test_attributes_are_those_of_the_call(nn: Any, dtype: str) -> None:
+    class Scaled(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, *, factor: float) -> Any:
+            ctx.factor = factor
+            ctx.kept = x * factor
+            return x * factor
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Any) -> Any:
+            return grad_output * ctx.factor + 0 * ctx.kept
+
+    array = normal(3, dtype)
+    for order in ((0, 1), (1, 0)):
+        leaves = [tensor(nn, array), tensor(nn, array)]
+        factors = (2.0, 5.0)
+        pairs = zip(leaves, factors, strict=True)
+        results = [Scaled.apply(leaf, factor=factor) for leaf, factor in pairs]
+        for position in order:
+            nn.ops.sum(results[position]).backward()
+        for leaf, factor in zip(leaves, factors, strict=True):
+            exactly(nn, leaf.grad, np.full(3, factor), call=f"factor {factor}, order {order}")
+
+
+@clause("function-22")
 def test_instances_do_not_share_state(nn: Any, dtype: str) -> None:
     class Power(nn.Function):
         def __init__(self, power: int) -> None:
