@@ -89,6 +89,13 @@ def test_comparison_with_none_is_elementwise(x: Any) -> None:
         hash(x)
 
 
+def test_numpys_functions_hand_over_where_cupy_has_them(x: Any) -> None:
+    for got in (np.sum(x), np.tanh(x), np.where(x > 1, x, x), np.matmul(x, x.T)):
+        assert isinstance(got, cp.ndarray)
+    with pytest.raises(TypeError):
+        np.histogram_bin_edges(x)
+
+
 class Reflecting:
     """An operand that decides, as a Tensor does."""
 

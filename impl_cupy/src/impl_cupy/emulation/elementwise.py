@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import Any
 
 from .host import np
@@ -156,10 +155,3 @@ def _value(x: Any) -> Any:
         return x
     msg = f"Unsupported type {type(x)}"
     raise TypeError(msg)
-
-
-def get_array_module(*args: Any) -> Any:
-    """Return this namespace if an argument is an emulated array, else NumPy."""
-    from . import namespace
-
-    return namespace if builtins.any(isinstance(x, Storage) for x in args) else np

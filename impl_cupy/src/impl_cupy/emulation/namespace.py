@@ -69,7 +69,6 @@ from .elementwise import (
     array_equal,
     can_cast,
     clip,
-    get_array_module,
     imag,
     isclose,
     iscomplexobj,
@@ -174,7 +173,9 @@ from .sorting import (
     sort,
     unique,
 )
+from .storage import FUNCTIONS as _FUNCTIONS
 from .ufunc import UFUNCS as _UFUNCS
 from .ufunc import ufunc
 
 globals().update(_UFUNCS)
+_FUNCTIONS.update({_name: _value for _name, _value in globals().items() if callable(_value)})

@@ -12,7 +12,7 @@ from .counters import record
 from .device import Device, MemoryPointer
 from .host import np
 from .operators import COMPARISONS, NUMBERS, Operators
-from .storage import get_dtype, new, result, uninitialized, view
+from .storage import FUNCTIONS, get_dtype, new, result, uninitialized, view
 from .ufunc import UFUNCS
 
 
@@ -342,9 +342,7 @@ class ndarray(Operators):
         return chosen(*inputs, **kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        from . import namespace
-
-        own = getattr(namespace, func.__name__, None)
+        own = FUNCTIONS.get(func.__name__)
         known = (ndarray, np.ndarray)
         if own is None or own is func or not builtins.all(issubclass(t, known) for t in types):
             return NotImplemented

@@ -15,6 +15,9 @@ from .host import np
 SUPPORTED = frozenset("?bhilqBHILQefdFD")
 """Type characters of the dtypes that CuPy has."""
 
+FUNCTIONS: dict[str, Any] = {}
+"""The functions of `namespace` by name, for arrays that NumPy's functions get; filled there."""
+
 
 class Storage:
     """A NumPy array that nobody outside the emulation gets to see."""

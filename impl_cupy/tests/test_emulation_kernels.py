@@ -1,0 +1,250 @@
+"""Every kernel as the implementation calls it, at sizes that fill no block.
+
+`test_emulation_sanitize` runs this file again with AddressSanitizer watching the arrays' ends.
+
+T, N, I, H: steps, batch, input size, hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import impl_cupy as nn
+from impl_cupy import emulation
+from impl_cupy.backend import EMULATED, cp
+from impl_cupy.emulation.compiler import expanded
+from impl_cupy.emulation.sourcetext import kernel_names
+
+pytestmark = pytest.mark.skipif(not EMULATED, reason="counts launches of the emulation")
+
+KERNELS = sorted((Path(emulation.__file__).parents[1] / "kernels").glob("*.cu"))
+# One element, fewer than a warp, one more than a block of 256 or 512 threads, no multiple of 32.
+SIZES = [(1, 1, 1, 1), (3, 5, 7, 11), (2, 3, 1, 171), (2, 1, 4, 257), (4, 2, 3, 33)]
+LAYERS: dict[str, Callable[..., Any]] = {
+    "RNN-tanh": lambda i, h, **kw: nn.RNN(i, h, nonlinearity="tanh", **kw),
+    "RNN-relu": lambda i, h, **kw: nn.RNN(i, h, nonlinearity="relu", **kw),
+    "LSTM": lambda i, h, **kw: nn.LSTM(i, h, **kw),
+    "GRU": lambda i, h, **kw: nn.GRU(i, h, **kw),
+}
+seen: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def note_kernels() -> Any:
+    emulation.reset_launches()
+    yield
+    seen.update(emulation.kernel_launches())
+
+
+def draw(rng: np.random.Generator, *shape: int, dtype: Any = np.float64) -> Any:
+    return rng.uniform(-1, 1, shape).astype(dtype)
+
+
+def weighted(outputs: list[Any], weights: list[Any]) -> Any:
+    total = nn.ops.sum(outputs[0] * weights[0])
+    for output, weight in zip(outputs[1:], weights[1:], strict=True):
+        total = total + nn.ops.sum(output * weight)
+    return total
+
+
+def flat(result: Any) -> list[Any]:
+    if isinstance(result, tuple):
+        return [leaf for part in result for leaf in flat(part)]
+    return [result]
+
+
+def check_gradient(function: Callable[[], Any], leaves: list[Any], rng: Any) -> None:
+    """Compare the gradient along a random direction with a central difference."""
+    for leaf in leaves:
+        leaf.grad = None
+    function().backward()
+    directions = [cp.asarray(draw(rng, *leaf.shape)) for leaf in leaves]
+    slope = sum(
+        float((leaf.grad.data * d).sum()) for leaf, d in zip(leaves, directions, strict=True)
+    )
+    start, step, ends = [leaf.data for leaf in leaves], 1e-6, []
+    for sign in (1, -1):
+        for leaf, value, d in zip(leaves, start, directions, strict=True):
+            leaf.data = value + sign * step * d
+        ends.append(float(function().data))
+    for leaf, value in zip(leaves, start, strict=True):
+        leaf.data = value
+    assert slope == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6, abs=1e-7)
+
+
+def state_for(kind: str, rng: Any, n: int, h: int, dtype: Any) -> tuple[Any, list[Any]]:
+    leaves = [
+        nn.tensor(draw(rng, 1, n, h, dtype=dtype), requires_grad=True)
+        for _ in range(2 if kind == "LSTM" else 1)
+    ]
+    return (tuple(leaves) if kind == "LSTM" else leaves[0]), leaves
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_gradients_of_layers(kind: str, bias: bool, sizes: tuple[int, int, int, int]) -> None:
+    rng = np.random.default_rng(1)
+    T, N, I, H = sizes  # noqa: E741
+    layer = LAYERS[kind](I, H, bias=bias, dtype=nn.float64)
+    x = nn.tensor(draw(rng, T, N, I), requires_grad=True)
+    state, states = state_for(kind, rng, N, H, np.float64)
+    weights = [cp.asarray(draw(rng, *out.shape)) for out in flat(layer(x, state))]
+    leaves = [x, *states, *layer.parameters()]
+    check_gradient(lambda: weighted(flat(layer(x, state)), weights), leaves, rng)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_float32_agrees_with_float64(kind: str, sizes: tuple[int, int, int, int]) -> None:
+    T, N, I, H = sizes  # noqa: E741
+    gradients: list[list[Any]] = []
+    for dtype in (np.float32, np.float64):
+        rng = np.random.default_rng(2)
+        layer = LAYERS[kind](I, H, dtype=getattr(nn, np.dtype(dtype).name))
+        for parameter in layer.parameters():
+            parameter.data = cp.asarray(draw(rng, *parameter.shape, dtype=np.float32).astype(dtype))
+        x = nn.tensor(draw(rng, T, N, I, dtype=np.float32).astype(dtype), requires_grad=True)
+        state, states = state_for(kind, rng, N, H, np.float32)
+        if dtype is np.float64:
+            states = [nn.tensor(s.data.astype(dtype), requires_grad=True) for s in states]
+            state = tuple(states) if kind == "LSTM" else states[0]
+        outputs = flat(layer(x, state))
+        weighted(outputs, [1.0] * len(outputs)).backward()
+        arrays = [*outputs, *[leaf.grad for leaf in (x, *states, *layer.parameters())]]
+        assert all(array.data.dtype == dtype for array in arrays)
+        gradients.append([array.data.get() for array in arrays])
+    for single, double in zip(*gradients, strict=True):
+        scale = np.abs(double).max() + 1e-30
+        assert np.abs(single - double).max() <= 64 * 2**-23 * 2 * scale
+
+
+@pytest.mark.parametrize("needed", ["x", "state", "weight_ih_l0", "bias_hh_l0"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_gradients_of_one_leaf_alone(kind: str, needed: str) -> None:
+    rng = np.random.default_rng(3)
+    layer = LAYERS[kind](3, 5, dtype=nn.float64)
+    layer.requires_grad_(False)
+    x = nn.tensor(draw(rng, 4, 2, 3), requires_grad=needed == "x")
+    state, states = state_for(kind, rng, 2, 5, np.float64)
+    leaves = {"x": [x], "state": states}.get(needed) or [getattr(layer, needed)]
+    for leaf in (x, *states, *layer.parameters()):
+        leaf.requires_grad_(any(leaf is each for each in leaves))
+    check_gradient(lambda: nn.ops.sum(layer(x, state)[0]), leaves, rng)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("T", [1, 7, 20])
+def test_launches_of_a_layer(kind: str, T: int) -> None:
+    layer = LAYERS[kind](3, 5)
+    x = nn.tensor(draw(np.random.default_rng(4), T, 2, 3, dtype=np.float32), requires_grad=True)
+    total = nn.ops.sum(layer(x)[0])
+    total.backward()
+    emulation.reset_launches()
+    output = layer(x)[0]
+    forward = emulation.launches()
+    assert forward <= 2 * T + 10
+    total = nn.ops.sum(output)
+    emulation.reset_launches()
+    total.backward()
+    assert emulation.launches() <= 2 * T + 15
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_the_order_of_threads_does_not_matter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for value in ("", "reverse"):
+        monkeypatch.setenv("IMPL_CUPY_EMULATE_ORDER", value)
+        nn.manual_seed(0)
+        layer = LAYERS[kind](3, 171)
+        x = nn.rand((2, 3, 3), requires_grad=True)
+        output = layer(x)[0]
+        nn.ops.sum(output * output).backward()
+        results.append([output.data.get(), x.grad.data.get(), layer.weight_hh_l0.grad.data.get()])
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax", "log_softmax", "logsumexp")
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 7), (2, 257), (5, 1), (1, 513)], ids=str)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    function = getattr(nn.ops, name)
+    x = nn.tensor(draw(rng, *shape), requires_grad=True)
+    weights = cp.asarray(draw(rng, *function(x).shape))
+    check_gradient(lambda: nn.ops.sum(function(x) * weights), [x], rng)
+    single = nn.tensor(x.data.astype(cp.float32), requires_grad=True)
+    nn.ops.sum(function(single)).backward()
+    assert single.grad.data.dtype == cp.float32
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (5, 7), (257, 3), (2, 300)], ids=str)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses(reduction: str, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(6)
+    x = nn.tensor(draw(rng, *shape), requires_grad=True)
+    target = nn.tensor(draw(rng, *shape))
+    classes = nn.tensor(rng.integers(0, shape[1], shape[0]))
+    for loss in (
+        lambda: nn.ops.sum(nn.loss.mse_loss(x, target, reduction=reduction)),
+        lambda: nn.ops.sum(nn.loss.cross_entropy(x, classes, reduction=reduction)),
+    ):
+        check_gradient(loss, [x], rng)
+    single = nn.tensor(x.data.astype(cp.float32), requires_grad=True)
+    nn.ops.sum(nn.loss.cross_entropy(single, classes, reduction=reduction)).backward()
+    assert single.grad.data.dtype == cp.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1,), (3, 7), (257,), (0, 3)], ids=str)
+def test_optimizers(shape: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(7)
+    for make in (
+        lambda p: nn.optim.SGD(p, lr=0.1),
+        lambda p: nn.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1, dampening=0.1),
+        lambda p: nn.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+        lambda p: nn.optim.Adam(p, lr=0.1, weight_decay=0.01),
+    ):
+        parameter = nn.Parameter(nn.tensor(draw(rng, *shape, dtype=np.dtype(dtype))))
+        optimizer = make([parameter])
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.ops.sum(parameter * parameter).backward()
+            optimizer.step()
+        assert parameter.data.dtype == dtype
+        assert cp.isfinite(parameter.data).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [1, 3, 33])
+def test_gradients_of_lookups(width: int, dtype: str) -> None:
+    rng = np.random.default_rng(8)
+    places = rng.integers(0, 5, (7, 3))
+    embedding = nn.Embedding(5, width, dtype=getattr(nn, dtype))
+    nn.ops.sum(embedding(nn.tensor(places))).backward()
+    counts = np.bincount(places.ravel(), minlength=5)
+    assert np.array_equal(embedding.weight.grad.data.get(), np.repeat(counts[:, None], width, 1))
+    x = nn.tensor(draw(rng, 5, width, dtype=np.dtype(dtype)), requires_grad=True)
+    nn.ops.sum(x[nn.tensor(places)]).backward()
+    assert np.array_equal(x.grad.data.get(), np.repeat(counts[:, None], width, 1))
+    x.grad = None
+    nn.ops.sum(nn.ops.take(x, nn.tensor(places.ravel()), axis=0)).backward()
+    assert np.array_equal(x.grad.data.get(), np.repeat(counts[:, None], width, 1))
+
+
+def test_every_kernel_has_run() -> None:
+    """Must stay the last test of the file."""
+    all_of_them = {
+        name
+        for path in KERNELS
+        for name in kernel_names(expanded(path.read_text(encoding="utf-8")))
+    }
+    assert len(all_of_them) > 10
+    assert all_of_them - seen == set()
