@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from spec_tests.compare.report import EMULATED
+from spec_tests.compare.report import EMULATED, summary
 
 __all__ = ["Display", "print_report"]
 
@@ -120,9 +120,10 @@ def print_report(console: Console, report: dict[str, Any], places: Sequence[str]
         last = failure["last_lines"].splitlines()[-LAST_LINES:]
         console.print("\n".join(last), markup=False, highlight=False)
     for one in report["verdicts"]:
-        mark = {True: "[green]kept    [/]", False: "[bold red]NOT KEPT[/]", None: "not asked"}
+        mark = {True: "[green]kept[/]     ", False: "[bold red]NOT KEPT[/] ", None: "not asked"}
         console.print(f"{mark[one['kept']]}  {one['promise']}: {one['detail']}", highlight=False)
     console.print()
+    console.print(" ".join(summary(report)), markup=False, highlight=False)
     for place in places:
         console.print(place, markup=False, highlight=False, soft_wrap=True)
 
@@ -137,8 +138,9 @@ def _implementations(report: dict[str, Any]) -> Table:
             "–" if one["clauses"][key] is None else str(one["clauses"][key])
             for key in ("passed", "failed", "unsupported")
         ]
-        device = f"{one['device']} [yellow]({EMULATED})[/]" if one["emulated"] else one["device"]
-        table.add_row(name, *counts, device)
+        labelled = not one["emulated"] or EMULATED in one["device"]
+        device = one["device"] if labelled else f"{one['device']} ({EMULATED})"
+        table.add_row(name, *counts, device, style="yellow" if one["emulated"] else "")
     return table
 
 
