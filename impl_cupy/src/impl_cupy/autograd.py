@@ -1,0 +1,274 @@
+"""Recording switched on and off, and gradients of functions: `grad`, `value_and_grad`, `vjp`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from impl_cupy import ops
+from impl_cupy.backend import cp
+from impl_cupy.engine import run
+from impl_cupy.function_node import Alias
+from impl_cupy.ops.methods import attach
+from impl_cupy.random import restored_on_error
+from impl_cupy.structure import flatten, mapped, rebuilt
+from impl_cupy.tape import Edge, Recording, state
+from impl_cupy.tensor import Tensor, edge_of, wrap
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+attach(ops)
+
+
+class set_grad_enabled(Recording):
+    """Switch recording on or off in this thread: ``with set_grad_enabled(flag): ...``."""
+
+    __slots__ = ()
+
+
+class _Switch(set_grad_enabled):
+    """A switch with a fixed flag, which is a decorator too."""
+
+    __slots__ = ()
+    flag: bool
+
+    def __init__(self) -> None:
+        super().__init__(self.flag)
+
+    def __call__(self, function: _F) -> _F:
+        """Decorate `function` so that each call of it runs within the switch."""
+
+        @functools.wraps(function)
+        def switched(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return switched  # type: ignore[return-value]
+
+
+class no_grad(_Switch):
+    """Record nothing: ``with no_grad(): ...`` or ``@no_grad()``."""
+
+    __slots__ = ()
+    flag = False
+
+
+class enable_grad(_Switch):
+    """Record again inside `no_grad`: ``with enable_grad(): ...`` or ``@enable_grad()``."""
+
+    __slots__ = ()
+    flag = True
+
+
+def is_grad_enabled() -> bool:
+    """Tell whether operations are recorded in this thread."""
+    return state.recording
+
+
+def grad(
+    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """Make the function that gives the gradient of `fn`'s scalar result.
+
+    Parameters
+    ----------
+    fn : callable
+        From Tensors, or dicts, lists and tuples of them, to a Tensor with one element.
+    argnums : int or tuple of int
+        Which arguments to differentiate with respect to.
+    create_graph : bool
+        Whether the gradient can be differentiated; always so inside another transformation.
+
+    Returns
+    -------
+    callable
+        Of the same arguments, to the gradient in the argument's structure, a tuple of them for
+        several `argnums`. Inputs that `fn` does not use get zeros. It raises ValueError if the
+        result is no scalar.
+    """
+    both = value_and_grad(fn, argnums, create_graph=create_graph)
+
+    @functools.wraps(fn)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def value_and_grad(
+    fn: Callable[..., Any],
+    argnums: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+    create_graph: bool = False,
+) -> Callable[..., Any]:
+    """Make the function that gives `fn`'s scalar result and its gradient.
+
+    Parameters
+    ----------
+    fn, argnums, create_graph
+        As for `grad`.
+    has_aux : bool
+        Whether `fn` returns ``(value, aux)``; the result is ``((value, aux), gradient)`` then.
+
+    Returns
+    -------
+    callable
+        To ``(value, gradient)``. The value is detached unless a graph was asked for.
+    """
+    positions = argnums if isinstance(argnums, tuple) else (argnums,)
+
+    @functools.wraps(fn)
+    def both(*args: Any, **kwargs: Any) -> Any:
+        recorded = create_graph or state.transformations > 0
+        args_list = list(args)
+        followed: list[list[Tensor]] = []
+        for position in positions:
+            if not -len(args) <= position < len(args):
+                msg = f"grad: argnums {position} is out of range for {len(args)} arguments"
+                raise ValueError(msg)
+            leaves, shell = _follow("grad", args[position])
+            followed.append(leaves)
+            args_list[position] = rebuilt(shell, leaves)
+        with _transforming():
+            result = fn(*args_list, **kwargs)
+        value, aux = result if has_aux else (result, None)
+        _check_scalar(value)
+        ones = wrap(cp.ones(value.shape, dtype=value.dtype))
+        flat = [leaf for leaves in followed for leaf in leaves]
+        found = iter(_pull([value], [ones], flat, recorded, retain=recorded))
+        grads = []
+        for position, leaves in zip(positions, followed, strict=True):
+            grads.append(rebuilt(args[position], [next(found) for _ in leaves]))
+        shown = (value, aux) if has_aux else value
+        if not recorded:
+            shown = mapped(Tensor.detach, shown)
+        return shown, (tuple(grads) if isinstance(argnums, tuple) else grads[0])
+
+    return both
+
+
+def vjp(
+    fn: Callable[..., Any], *primals: Any, create_graph: bool = False
+) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Run `fn` and make the function that pulls a cotangent of its output back.
+
+    Parameters
+    ----------
+    fn : callable
+        From Tensors (or structures of them) to a Tensor or a structure of them.
+    *primals : Tensor or structure of Tensors
+    create_graph : bool
+        Whether the results can be differentiated; always so inside another transformation.
+
+    Returns
+    -------
+    output : Tensor or structure of Tensors
+    pull : callable
+        ``pull(cotangent)``, of the output's structure, gives a tuple with one gradient per primal.
+        It can be called several times.
+    """
+    recorded = create_graph or state.transformations > 0
+    pairs = [_follow("vjp", each) for each in primals]
+    with _transforming():
+        output = fn(*(rebuilt(shell, leaves) for leaves, shell in pairs))
+    results = flatten(output)
+    for each in results:
+        if not isinstance(each, Tensor):
+            msg = f"vjp: the function must return Tensors, got {type(each).__name__}"
+            raise TypeError(msg)
+    flat = [leaf for leaves, _ in pairs for leaf in leaves]
+
+    def pull(cotangent: Any) -> tuple[Any, ...]:
+        given = flatten(cotangent)
+        _check_cotangents(results, given)
+        found = iter(_pull(results, given, flat, recorded, retain=True))
+        return tuple(rebuilt(shell, [next(found) for _ in leaves]) for leaves, shell in pairs)
+
+    return (output if recorded else mapped(Tensor.detach, output)), pull
+
+
+def jit(fn: _F) -> _F:
+    """Return `fn` itself: CuPy runs each operation as it comes, and there is nothing to compile."""
+    return fn
+
+
+@contextmanager
+def _transforming() -> Iterator[None]:
+    state.transformations += 1
+    try:
+        with restored_on_error(), Recording(True):
+            yield
+    finally:
+        state.transformations -= 1
+
+
+def _follow(name: str, argument: Any) -> tuple[list[Tensor], Any]:
+    """Give Tensors of an argument's values that nothing else has: only they are followed."""
+    leaves = []
+    for each in flatten(argument):
+        value = wrap(each) if isinstance(each, cp.ndarray) else each
+        if not isinstance(value, Tensor):
+            msg = f"{name}: an argument must hold Tensors only, got {type(each).__name__}"
+            raise TypeError(msg)
+        if value.dtype.kind != "f":
+            msg = f"{name}: only floating Tensors have gradients, got dtype {value.dtype.name}"
+            raise TypeError(msg)
+        leaves.append(Alias.of(value) if value.requires_grad else wrap(value._data, True))
+    return leaves, argument
+
+
+def _pull(
+    results: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    recorded: bool,
+    retain: bool,
+) -> list[Tensor]:
+    roots: list[tuple[Edge, Any]] = []
+    for result, cotangent in zip(results, cotangents, strict=True):
+        edge = edge_of(result)
+        if edge is not None:
+            roots.append((edge, cotangent if recorded else cotangent._data))
+    targets = [edge for edge in map(edge_of, inputs) if edge is not None]
+    grads = run(roots, recorded=recorded, retain=retain, targets=targets)
+    return [_finished(each, source, recorded) for each, source in zip(grads, inputs, strict=True)]
+
+
+def _finished(found: Any, source: Tensor, recorded: bool) -> Tensor:
+    if found is None:
+        return wrap(cp.zeros(source.shape, dtype=source.dtype))
+    return found if recorded else wrap(cp.array(found, copy=True, order="C"))
+
+
+def _check_scalar(value: Any) -> None:
+    if not isinstance(value, Tensor):
+        msg = f"grad: the function must return a scalar Tensor, got {type(value).__name__}"
+        raise TypeError(msg)
+    if value.size != 1:
+        msg = f"grad: the function must return a scalar, got shape {value.shape}; sum it, say"
+        raise ValueError(msg)
+    if value.dtype.kind != "f":
+        msg = f"grad: the function must return a floating scalar, got dtype {value.dtype.name}"
+        raise TypeError(msg)
+
+
+def _check_cotangents(results: Sequence[Tensor], given: Sequence[Any]) -> None:
+    if len(given) != len(results):
+        msg = (
+            f"vjp: the cotangent must hold {len(results)} Tensors like the output, got {len(given)}"
+        )
+        raise ValueError(msg)
+    for each, result in zip(given, results, strict=True):
+        if not isinstance(each, Tensor):
+            msg = f"vjp: a cotangent must be a Tensor, got {type(each).__name__}"
+            raise TypeError(msg)
+        if each.shape != result.shape:
+            msg = (
+                f"vjp: the cotangent must have the output's shape {result.shape}, got {each.shape}"
+            )
+            raise ValueError(msg)
+        if each.dtype != result.dtype:
+            msg = f"vjp: the cotangent must have dtype {result.dtype.name}, got {each.dtype.name}"
+            raise TypeError(msg)

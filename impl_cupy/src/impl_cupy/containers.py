@@ -1,0 +1,118 @@
+"""Modules that hold other Modules in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from impl_cupy.module import Module
+
+
+class _Ordered(Module):
+    """A Module whose children are numbered."""
+
+    def _position(self, index: int) -> int:
+        size = len(self._modules)
+        position = index.__index__()
+        if not -size <= position < size:
+            msg = f"{type(self).__name__}: index {index} is out of range for {size} modules"
+            raise IndexError(msg)
+        return position % size
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._modules.values()))
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self._part(index)
+        return list(self._modules.values())[self._position(index)]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self._check_module(module)
+        setattr(self, list(self._modules)[self._position(index)], module)
+
+    def _part(self, index: slice) -> Any:
+        raise NotImplementedError
+
+    def _check_module(self, module: Any) -> None:
+        if not isinstance(module, Module):
+            msg = f"{type(self).__name__}: a Module is needed, got {type(module).__name__}"
+            raise TypeError(msg)
+
+    def append(self, module: Module) -> Self:
+        """Put a Module at the end; return the container."""
+        self._check_module(module)
+        self.register_module(str(len(self)), module)
+        return self
+
+
+class Sequential(_Ordered):
+    """Calls Modules one after the other.
+
+    Parameters
+    ----------
+    *modules : Module, or one dict of str to Module
+        In order; without names they are "0", "1", ...
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__()
+        if len(modules) == 1 and isinstance(modules[0], dict):
+            named = modules[0]
+        else:
+            named = {str(position): module for position, module in enumerate(modules)}
+        for name, module in named.items():
+            self._check_module(module)
+            self.register_module(name, module)
+
+    def forward(self, x: Any) -> Any:
+        """Give each Module the result of the one before."""
+        for module in self:
+            x = module(x)
+        return x
+
+    def _part(self, index: slice) -> Sequential:
+        return type(self)(dict(list(self._modules.items())[index]))
+
+
+class ModuleList(_Ordered):
+    """Holds Modules in a list; it has no `forward`.
+
+    Parameters
+    ----------
+    modules : iterable of Module
+        Registered as "0", "1", ...
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Put several Modules at the end; return the container."""
+        given = list(modules)
+        for each in given:
+            self._check_module(each)
+        for each in given:
+            self.append(each)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Put a Module before position `index`, as a list does."""
+        self._check_module(module)
+        present = list(self._modules.values())
+        present.insert(index, module)
+        self._modules.clear()
+        self._modules.update({str(position): each for position, each in enumerate(present)})
+
+    def __delitem__(self, index: int) -> None:
+        present = list(self._modules.values())
+        del present[self._position(index)]
+        self._modules.clear()
+        self._modules.update({str(position): each for position, each in enumerate(present)})
+
+    def _part(self, index: slice) -> ModuleList:
+        return type(self)(list(self._modules.values())[index])

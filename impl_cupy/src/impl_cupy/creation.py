@@ -1,0 +1,280 @@
+"""Constructors of Tensors; random ones draw from the one generator."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from impl_cupy import random
+from impl_cupy.backend import cp
+from impl_cupy.dtypes import DTypeLike, as_dtype, as_floating, bool_, float32, int64, is_supported
+from impl_cupy.tensor import RawArray, Tensor, check_floating, check_raw, wrap
+
+
+def tensor(data: Any, *, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor with a copy of `data`.
+
+    Parameters
+    ----------
+    data : number, nested lists or tuples of numbers, numpy.ndarray, cupy.ndarray or Tensor
+        Python floats become float32, ints int64, bools bool; an array keeps its dtype.
+    dtype : dtype, optional
+        Another dtype than that.
+    requires_grad : bool
+        Whether gradients are wanted for it.
+
+    Raises
+    ------
+    TypeError
+        If `data` is nothing of the kind.
+    ValueError
+        If lists are ragged, or `requires_grad` is asked for a dtype that is not floating.
+    """
+    wanted = None if dtype is None else as_dtype("tensor", dtype)
+    raw = cp.array(_source(data, wanted), dtype=wanted, copy=True, order="C")
+    return _leaf("tensor", raw, requires_grad)
+
+
+def from_array(array: RawArray, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor of a raw array, in the same memory.
+
+    Raises
+    ------
+    TypeError
+        If `array` is no `cupy.ndarray`.
+    """
+    check_raw("from_array", array)
+    return _leaf("from_array", array, requires_grad)
+
+
+def Variable(array: RawArray, requires_grad: bool = False) -> Tensor:
+    """Do what `from_array` does, under the name that older code has for it."""
+    check_raw("Variable", array)
+    return _leaf("Variable", array, requires_grad)
+
+
+def zeros(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor of zeros.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : dtype
+    requires_grad : bool
+    """
+    raw = cp.zeros(as_shape("zeros", shape), dtype=as_dtype("zeros", dtype))
+    return _leaf("zeros", raw, requires_grad)
+
+
+def ones(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor of ones.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : dtype
+    requires_grad : bool
+    """
+    raw = cp.ones(as_shape("ones", shape), dtype=as_dtype("ones", dtype))
+    return _leaf("ones", raw, requires_grad)
+
+
+def full(shape: Any, value: Any, *, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor of one value.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    value : number
+        Gives the dtype, as in `tensor`, where none is given.
+    dtype : dtype, optional
+    requires_grad : bool
+    """
+    sizes = as_shape("full", shape)
+    number = value.item() if isinstance(value, (Tensor, np.generic)) else value
+    if not isinstance(number, (bool, int, float)):
+        msg = f"full: value must be a number, got {type(value).__name__}"
+        raise TypeError(msg)
+    wanted = _number_dtype(number) if dtype is None else as_dtype("full", dtype)
+    return _leaf("full", cp.full(sizes, number, dtype=wanted), requires_grad)
+
+
+def empty(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor with whatever the memory holds.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : dtype
+    requires_grad : bool
+    """
+    raw = cp.empty(as_shape("empty", shape), dtype=as_dtype("empty", dtype))
+    return _leaf("empty", raw, requires_grad)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: DTypeLike = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Make a 1-d Tensor ``start, start + step, ...`` below `stop`.
+
+    Parameters
+    ----------
+    start, stop, step : number
+        With one number given it is `stop`, and `start` is 0. Ints give int64, else float32.
+    dtype : dtype, optional
+    requires_grad : bool
+
+    Raises
+    ------
+    ValueError
+        If `step` is 0.
+    """
+    if step == 0:
+        msg = "arange: step must not be 0"
+        raise ValueError(msg)
+    if stop is None:
+        start, stop = 0, start
+    integral = all(isinstance(each, (int, np.integer)) for each in (start, stop, step))
+    wanted = as_dtype("arange", dtype) if dtype is not None else (int64 if integral else float32)
+    return _leaf("arange", cp.arange(start, stop, step, dtype=wanted), requires_grad)
+
+
+def eye(
+    n: int, m: int | None = None, *, dtype: DTypeLike = float32, requires_grad: bool = False
+) -> Tensor:
+    """Make a Tensor, shape (n, m), with ones on the diagonal.
+
+    Parameters
+    ----------
+    n, m : int
+        `m` is `n` unless given.
+    dtype : dtype
+    requires_grad : bool
+    """
+    rows, columns = as_shape("eye", (n, n if m is None else m))
+    return _leaf("eye", cp.eye(rows, columns, dtype=as_dtype("eye", dtype)), requires_grad)
+
+
+def rand(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+    """Draw uniform numbers in [0, 1), one 64-bit word of the generator per element.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : dtype
+    requires_grad : bool
+    """
+    sizes, wanted = as_shape("rand", shape), as_floating("rand", dtype)
+    return _leaf("rand", to_device(random.uniform(sizes), wanted), requires_grad)
+
+
+def randn(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+    """Draw numbers from the standard normal distribution.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    dtype : dtype
+    requires_grad : bool
+    """
+    sizes, wanted = as_shape("randn", shape), as_floating("randn", dtype)
+    return _leaf("randn", to_device(random.normal(sizes), wanted), requires_grad)
+
+
+def to_device(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> RawArray:
+    """Round host numbers to `dtype` and copy them to the device."""
+    return cp.asarray(host.astype(dtype))
+
+
+def as_shape(operation: str, shape: Any) -> tuple[int, ...]:
+    """Turn an int or a sequence of ints into a shape.
+
+    Raises
+    ------
+    TypeError
+        If a size is no int.
+    ValueError
+        If a size is negative.
+    """
+    parts = shape if isinstance(shape, (tuple, list)) else (shape,)
+    try:
+        sizes = tuple(operator.index(each) for each in parts)
+    except TypeError:
+        msg = f"{operation}: shape must be an int or a tuple of ints, got {shape!r}"
+        raise TypeError(msg) from None
+    if any(size < 0 for size in sizes):
+        msg = f"{operation}: sizes must not be negative, got shape {sizes}"
+        raise ValueError(msg)
+    return sizes
+
+
+def _source(data: Any, wanted: DTypeLike) -> Any:
+    """Find the array in what `tensor` was given; host numbers have their final dtype."""
+    if isinstance(data, Tensor):
+        return data._data
+    if isinstance(data, cp.ndarray):
+        if wanted is None:
+            check_raw("tensor", data)
+        return data
+    if isinstance(data, (np.ndarray, np.generic)):
+        host = np.asarray(data)
+        if host.dtype.kind not in "fiub" or (wanted is None and not is_supported(host.dtype)):
+            msg = f"tensor: no Tensor has dtype {host.dtype.name}; cast it to float32, say"
+            raise TypeError(msg)
+        return host
+    if not isinstance(data, (bool, int, float, list, tuple)):
+        msg = f"tensor: numbers, lists of them or an array are needed, got {type(data).__name__}"
+        raise TypeError(msg)
+    return _from_numbers(data, wanted)
+
+
+def _from_numbers(data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
+    for each in _leaves(data):
+        if not isinstance(each, (bool, int, float, np.generic)):
+            msg = f"tensor: lists must hold numbers, got {type(each).__name__} in {_short(data)}"
+            raise TypeError(msg)
+    try:
+        host = np.array(data)
+    except ValueError:
+        msg = f"tensor: lists must have equal lengths at each depth, got {_short(data)}"
+        raise ValueError(msg) from None
+    if host.dtype.kind not in "fib":
+        msg = f"tensor: numbers that fit float64 or int64 are needed, got {_short(data)}"
+        raise TypeError(msg)
+    if wanted is None:
+        wanted = {"f": float32, "i": int64, "b": bool_}[host.dtype.kind]
+    return host.astype(wanted)
+
+
+def _leaves(data: Any) -> Any:
+    stack = [data]
+    while stack:
+        each = stack.pop()
+        if isinstance(each, (list, tuple)):
+            stack.extend(each)
+        else:
+            yield each
+
+
+def _short(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _number_dtype(number: bool | int | float) -> DTypeLike:
+    if isinstance(number, bool):
+        return bool_
+    return int64 if isinstance(number, int) else float32
+
+
+def _leaf(operation: str, raw: RawArray, requires_grad: bool) -> Tensor:
+    if requires_grad:
+        check_floating(operation, raw)
+    return wrap(raw, bool(requires_grad))

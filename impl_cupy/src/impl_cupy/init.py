@@ -1,0 +1,198 @@
+"""Initial values, drawn on the host and written in place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import numpy as np
+
+from impl_cupy import random
+from impl_cupy.backend import cp
+from impl_cupy.creation import to_device
+from impl_cupy.dtypes import DTypeLike
+from impl_cupy.parameter import Parameter
+from impl_cupy.tensor import Tensor
+
+_T = TypeVar("_T", bound=Tensor)
+
+
+def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0) -> _T:
+    """Draw from ``[a, b)``: ``a + (b - a) u``.
+
+    Raises
+    ------
+    ValueError
+        If ``a > b``.
+    """
+    _check("uniform_", tensor)
+    if a > b:
+        msg = f"uniform_: a must not be above b, got a={a}, b={b}"
+        raise ValueError(msg)
+    return _write(tensor, random.uniform(tensor.shape, a, b))
+
+
+def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
+    """Draw from the normal distribution: ``mean + std z``.
+
+    Raises
+    ------
+    ValueError
+        If `std` is negative.
+    """
+    _check("normal_", tensor)
+    if std < 0:
+        msg = f"normal_: std must not be negative, got {std}"
+        raise ValueError(msg)
+    return _write(tensor, random.normal(tensor.shape, mean, std))
+
+
+def constant_(tensor: _T, value: float) -> _T:
+    """Set every element to `value`."""
+    _check("constant_", tensor, floating=False)
+    tensor._data[...] = value
+    return tensor
+
+
+def zeros_(tensor: _T) -> _T:
+    """Set every element to 0."""
+    return constant_(tensor, 0)
+
+
+def ones_(tensor: _T) -> _T:
+    """Set every element to 1."""
+    return constant_(tensor, 1)
+
+
+def xavier_uniform_(tensor: _T, gain: float = 1.0) -> _T:
+    """Draw from ``[-a, a)``, ``a = gain sqrt(6 / (fan_in + fan_out))``.
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", 2010, equation 16.
+
+    Raises
+    ------
+    ValueError
+        If `tensor` has fewer than two axes.
+    """
+    fan_in, fan_out = _fans("xavier_uniform_", tensor)
+    bound = gain * math.sqrt(6 / (fan_in + fan_out))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
+    """Draw normal numbers of deviation ``gain sqrt(2 / (fan_in + fan_out))``.
+
+    Source: Glorot and Bengio 2010, equation 12.
+
+    Raises
+    ------
+    ValueError
+        If `tensor` has fewer than two axes.
+    """
+    fan_in, fan_out = _fans("xavier_normal_", tensor)
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / (fan_in + fan_out)))
+
+
+def kaiming_uniform_(
+    tensor: _T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> _T:
+    """Draw from ``[-b, b)``, ``b = gain sqrt(3 / fan)``.
+
+    Source: He et al., "Delving deep into rectifiers", 2015, equations 10 and 14.
+
+    Parameters
+    ----------
+    tensor : Tensor, at least two axes
+    a : float
+        Slope of leaky_relu for negative numbers.
+    mode : "fan_in" or "fan_out"
+    nonlinearity : str
+        As in `calculate_gain`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is none of these.
+    """
+    fan = _fan("kaiming_uniform_", tensor, mode)
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / fan)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: _T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> _T:
+    """Draw normal numbers of deviation ``gain / sqrt(fan)``; arguments as `kaiming_uniform_`."""
+    fan = _fan("kaiming_normal_", tensor, mode)
+    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(fan))
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """Give the factor by which a nonlinearity's inputs are to be larger.
+
+    Source: the table at ``torch.nn.init.calculate_gain``.
+
+    Parameters
+    ----------
+    nonlinearity : "linear", "sigmoid", "tanh", "relu" or "leaky_relu"
+    param : float, optional
+        Slope of leaky_relu for negative numbers, 0.01 unless given.
+
+    Raises
+    ------
+    ValueError
+        If it is another name.
+    """
+    gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0)}
+    if nonlinearity in gains:
+        return gains[nonlinearity]
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return math.sqrt(2.0 / (1 + slope**2))
+    names = ", ".join((*gains, "leaky_relu"))
+    msg = f"calculate_gain: nonlinearity must be one of {names}, got {nonlinearity!r}"
+    raise ValueError(msg)
+
+
+def uniform_parameter(shape: tuple[int, ...], bound: float, dtype: DTypeLike) -> Parameter:
+    """Make a Parameter with values drawn from ``[-bound, bound)``."""
+    return Parameter(to_device(random.uniform(shape, -bound, bound), dtype))
+
+
+def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
+    _check(name, tensor)
+    if tensor.ndim < 2:
+        msg = f"{name}: at least two axes are needed for fans, got shape {tensor.shape}"
+        raise ValueError(msg)
+    rest = math.prod(tensor.shape[2:])
+    fan_in, fan_out = tensor.shape[1] * rest, tensor.shape[0] * rest
+    if fan_in + fan_out == 0:
+        msg = f"{name}: axes must not have length 0, got shape {tensor.shape}"
+        raise ValueError(msg)
+    return fan_in, fan_out
+
+
+def _fan(name: str, tensor: Tensor, mode: str) -> int:
+    fans = dict(zip(("fan_in", "fan_out"), _fans(name, tensor), strict=True))
+    if mode not in fans:
+        msg = f"{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}"
+        raise ValueError(msg)
+    if fans[mode] == 0:
+        msg = f"{name}: {mode} must not be 0, got shape {tensor.shape}"
+        raise ValueError(msg)
+    return fans[mode]
+
+
+def _check(name: str, tensor: Any, floating: bool = True) -> None:
+    if not isinstance(tensor, Tensor):
+        msg = f"{name}: a Tensor is needed, got {type(tensor).__name__}"
+        raise TypeError(msg)
+    if floating and tensor.dtype.kind != "f":
+        msg = f"{name}: a floating Tensor is needed, got dtype {tensor.dtype.name}"
+        raise TypeError(msg)
+
+
+def _write(tensor: _T, host: np.ndarray[Any, np.dtype[Any]]) -> _T:
+    tensor._data[...] = cp.asarray(host.astype(tensor.dtype))
+    return tensor

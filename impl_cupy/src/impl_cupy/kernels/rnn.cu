@@ -1,0 +1,223 @@
+// The pointwise part of one step of the recurrent layers, over the whole batch.
+//
+// T, N, H: steps, batch, hidden size. A thread owns units (sample, j) of step t with all their
+// gates, and strides over what the grid does not cover; count = N * H. Arrays are C-contiguous and
+// belong to the caller; none may overlap another.
+
+#define FOR_EACH_INDEX(i, count)                                                      \
+    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (count); \
+         i += (long long)gridDim.x * blockDim.x)
+
+__device__ inline float hyperbolic_tangent(float x) { return tanhf(x); }
+__device__ inline double hyperbolic_tangent(double x) { return tanh(x); }
+__device__ inline float exponential(float x) { return expf(x); }
+__device__ inline double exponential(double x) { return exp(x); }
+
+template <typename Real>
+__device__ inline Real sigmoid(Real x) {
+    return Real(1) / (Real(1) + exponential(-x));
+}
+
+// RNN: h' = tanh or relu of (W_ih x + b_ih + W_hh h + b_hh)
+//
+// from_x   (T, N, H)      in   W_ih x
+// from_h   (N, H)         in   W_hh h of the step before
+// bias_ih  (H,)           in   read only if has_bias
+// bias_hh  (H,)           in   likewise
+// h        (T + 1, N, H)  out  row t + 1 is written: tanh, or relu if is_relu
+template <typename Real>
+__device__ void rnn_forward(const Real* from_x, const Real* from_h, const Real* bias_ih,
+                            const Real* bias_hh, Real* h, int has_bias, int is_relu, long long t,
+                            long long H, long long count) {
+    FOR_EACH_INDEX(i, count) {
+        Real sum = from_x[t * count + i] + from_h[i];
+        if (has_bias) sum += bias_ih[i % H] + bias_hh[i % H];
+        // Written so that a NaN stays one.
+        h[(t + 1) * count + i] =
+            is_relu ? (sum < Real(0) ? Real(0) : sum) : hyperbolic_tangent(sum);
+    }
+}
+
+// h            (T + 1, N, H)  in   the states
+// grad_output  (T, N, H)      in   row t is read, if has_grad_output
+// grad_h       (N, H)         in   gradient of h_t from the steps after it
+// grad_sums    (T, N, H)      out  row t is written: the gradient of what tanh or relu got
+template <typename Real>
+__device__ void rnn_backward(const Real* h, const Real* grad_output, const Real* grad_h,
+                             Real* grad_sums, int has_grad_output, int is_relu, long long t,
+                             long long count) {
+    FOR_EACH_INDEX(i, count) {
+        Real grad = grad_h[i];
+        if (has_grad_output) grad += grad_output[t * count + i];
+        Real y = h[(t + 1) * count + i];
+        grad_sums[t * count + i] =
+            is_relu ? (y > Real(0) ? grad : Real(0)) : grad * (Real(1) - y * y);
+    }
+}
+
+// LSTM, gate columns ordered i, f, g, o: c' = f c + i g, h' = o tanh(c')
+//
+// gates    (T, N, 4 H)    in and out  row t: W_ih x before, the gates i, f, g, o after
+// from_h   (N, 4 H)       in          W_hh h of the step before
+// bias_ih  (4 H,)         in          read only if has_bias
+// bias_hh  (4 H,)         in          likewise
+// c        (T + 1, N, H)  in and out  row t is read, row t + 1 written: f c + i g
+// h        (T + 1, N, H)  out         row t + 1 is written: o tanh(c')
+template <typename Real>
+__device__ void lstm_forward(Real* gates, const Real* from_h, const Real* bias_ih,
+                             const Real* bias_hh, Real* c, Real* h, int has_bias, long long t,
+                             long long H, long long count) {
+    FOR_EACH_INDEX(unit, count) {
+        long long n = unit / H, j = unit % H;
+        Real* row = gates + t * 4 * count + n * 4 * H + j;
+        const Real* recurrent = from_h + n * 4 * H + j;
+        Real sums[4];
+        for (int k = 0; k < 4; ++k) {
+            sums[k] = row[k * H] + recurrent[k * H];
+            if (has_bias) sums[k] += bias_ih[k * H + j] + bias_hh[k * H + j];
+        }
+        Real i = sigmoid(sums[0]), f = sigmoid(sums[1]);
+        Real g = hyperbolic_tangent(sums[2]), o = sigmoid(sums[3]);
+        Real next = f * c[t * count + unit] + i * g;
+        c[(t + 1) * count + unit] = next;
+        h[(t + 1) * count + unit] = o * hyperbolic_tangent(next);
+        row[0] = i;
+        row[H] = f;
+        row[2 * H] = g;
+        row[3 * H] = o;
+    }
+}
+
+// gates        (T, N, 4 H)    in          the gates
+// c            (T + 1, N, H)  in          the cell states
+// grad_output  (T, N, H)      in          row t is read, if has_grad_output
+// grad_h       (N, H)         in          gradient of h_t from the steps after it
+// grad_c       (N, H)         in and out  of c_t from the steps after it; then of c_{t-1}
+// grad_sums    (T, N, 4 H)    out         row t is written: gradients of the gates' sums
+template <typename Real>
+__device__ void lstm_backward(const Real* gates, const Real* c, const Real* grad_output,
+                              const Real* grad_h, Real* grad_c, Real* grad_sums,
+                              int has_grad_output, long long t, long long H, long long count) {
+    FOR_EACH_INDEX(unit, count) {
+        long long offset = t * 4 * count + unit / H * 4 * H + unit % H;
+        const Real* row = gates + offset;
+        Real i = row[0], f = row[H], g = row[2 * H], o = row[3 * H];
+        Real grad = grad_h[unit];
+        if (has_grad_output) grad += grad_output[t * count + unit];
+        Real y = hyperbolic_tangent(c[(t + 1) * count + unit]);
+        Real grad_cell = grad_c[unit] + grad * o * (Real(1) - y * y);
+        Real* sums = grad_sums + offset;
+        sums[0] = grad_cell * g * (i * (Real(1) - i));
+        sums[H] = grad_cell * c[t * count + unit] * (f * (Real(1) - f));
+        sums[2 * H] = grad_cell * i * (Real(1) - g * g);
+        sums[3 * H] = grad * y * (o * (Real(1) - o));
+        grad_c[unit] = grad_cell * f;
+    }
+}
+
+// GRU, gate columns ordered r, z, n: h' = (1 - z) n + z h
+//
+// gates      (T, N, 3 H)    in and out  row t: W_ih x before, the gates r, z, n after
+// from_h     (N, 3 H)       in          W_hh h of the step before
+// bias_ih    (3 H,)         in          read only if has_bias
+// bias_hh    (3 H,)         in          likewise
+// candidate  (T, N, H)      out         row t is written: W_hn h + b_hn, which r multiplies
+// h          (T + 1, N, H)  in and out  row t is read, row t + 1 written: (1 - z) n + z h
+template <typename Real>
+__device__ void gru_forward(Real* gates, const Real* from_h, const Real* bias_ih,
+                            const Real* bias_hh, Real* candidate, Real* h, int has_bias,
+                            long long t, long long H, long long count) {
+    FOR_EACH_INDEX(unit, count) {
+        long long sample = unit / H, j = unit % H;
+        Real* row = gates + t * 3 * count + sample * 3 * H + j;
+        const Real* recurrent = from_h + sample * 3 * H + j;
+        Real sum_r = row[0] + recurrent[0];
+        Real sum_z = row[H] + recurrent[H];
+        Real input_n = row[2 * H];
+        Real hidden_n = recurrent[2 * H];
+        if (has_bias) {
+            sum_r += bias_ih[j] + bias_hh[j];
+            sum_z += bias_ih[H + j] + bias_hh[H + j];
+            input_n += bias_ih[2 * H + j];
+            hidden_n += bias_hh[2 * H + j];
+        }
+        Real r = sigmoid(sum_r), z = sigmoid(sum_z);
+        Real n = hyperbolic_tangent(input_n + r * hidden_n);
+        h[(t + 1) * count + unit] = (Real(1) - z) * n + z * h[t * count + unit];
+        candidate[t * count + unit] = hidden_n;
+        row[0] = r;
+        row[H] = z;
+        row[2 * H] = n;
+    }
+}
+
+// gates        (T, N, 3 H)    in   the gates
+// candidate    (T, N, H)      in   as forward left it
+// h            (T + 1, N, H)  in   the states
+// grad_output  (T, N, H)      in   row t is read, if has_grad_output
+// grad_h       (N, H)         in   gradient of h_t from the steps after it, but for grad_direct
+// grad_direct  (N, H)         in and out  its part that came straight through z; then h_{t-1}'s
+// grad_x       (T, N, 3 H)    out  row t is written: gradients of the sums on the input's side
+// grad_r       (T, N, 3 H)    out  row t is written: the same on the recurrent side
+template <typename Real>
+__device__ void gru_backward(const Real* gates, const Real* candidate, const Real* h,
+                             const Real* grad_output, const Real* grad_h, Real* grad_direct,
+                             Real* grad_x, Real* grad_r, int has_grad_output, long long t,
+                             long long H, long long count) {
+    FOR_EACH_INDEX(unit, count) {
+        long long offset = t * 3 * count + unit / H * 3 * H + unit % H;
+        const Real* row = gates + offset;
+        Real r = row[0], z = row[H], n = row[2 * H];
+        Real grad = grad_h[unit] + grad_direct[unit];
+        if (has_grad_output) grad += grad_output[t * count + unit];
+        Real sum_n = grad * (Real(1) - z) * (Real(1) - n * n);
+        Real sum_z = grad * (h[t * count + unit] - n) * (z * (Real(1) - z));
+        Real sum_r = sum_n * candidate[t * count + unit] * (r * (Real(1) - r));
+        grad_direct[unit] = grad * z;
+        grad_x[offset] = sum_r;
+        grad_x[offset + H] = sum_z;
+        grad_x[offset + 2 * H] = sum_n;
+        grad_r[offset] = sum_r;
+        grad_r[offset + H] = sum_z;
+        grad_r[offset + 2 * H] = sum_n * r;
+    }
+}
+
+#define VARIANTS(Real)                                                                             \
+    extern "C" __global__ void rnn_forward_##Real(                                                 \
+        const Real* from_x, const Real* from_h, const Real* bias_ih, const Real* bias_hh, Real* h, \
+        int has_bias, int is_relu, long long t, long long H, long long count) {                    \
+        rnn_forward<Real>(from_x, from_h, bias_ih, bias_hh, h, has_bias, is_relu, t, H, count);    \
+    }                                                                                              \
+    extern "C" __global__ void rnn_backward_##Real(                                                \
+        const Real* h, const Real* grad_output, const Real* grad_h, Real* grad_sums,               \
+        int has_grad_output, int is_relu, long long t, long long count) {                          \
+        rnn_backward<Real>(h, grad_output, grad_h, grad_sums, has_grad_output, is_relu, t, count); \
+    }                                                                                              \
+    extern "C" __global__ void lstm_forward_##Real(                                                \
+        Real* gates, const Real* from_h, const Real* bias_ih, const Real* bias_hh, Real* c,        \
+        Real* h, int has_bias, long long t, long long H, long long count) {                        \
+        lstm_forward<Real>(gates, from_h, bias_ih, bias_hh, c, h, has_bias, t, H, count);          \
+    }                                                                                              \
+    extern "C" __global__ void lstm_backward_##Real(                                               \
+        const Real* gates, const Real* c, const Real* grad_output, const Real* grad_h,             \
+        Real* grad_c, Real* grad_sums, int has_grad_output, long long t, long long H,              \
+        long long count) {                                                                         \
+        lstm_backward<Real>(gates, c, grad_output, grad_h, grad_c, grad_sums, has_grad_output, t,  \
+                            H, count);                                                             \
+    }                                                                                              \
+    extern "C" __global__ void gru_forward_##Real(                                                 \
+        Real* gates, const Real* from_h, const Real* bias_ih, const Real* bias_hh,                 \
+        Real* candidate, Real* h, int has_bias, long long t, long long H, long long count) {       \
+        gru_forward<Real>(gates, from_h, bias_ih, bias_hh, candidate, h, has_bias, t, H, count);   \
+    }                                                                                              \
+    extern "C" __global__ void gru_backward_##Real(                                                \
+        const Real* gates, const Real* candidate, const Real* h, const Real* grad_output,          \
+        const Real* grad_h, Real* grad_direct, Real* grad_x, Real* grad_r, int has_grad_output,    \
+        long long t, long long H, long long count) {                                               \
+        gru_backward<Real>(gates, candidate, h, grad_output, grad_h, grad_direct, grad_x, grad_r,  \
+                           has_grad_output, t, H, count);                                          \
+    }
+
+VARIANTS(float)
+VARIANTS(double)

@@ -1,0 +1,20 @@
+"""Layers."""
+
+from impl_cupy.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from impl_cupy.nn.dropout import Dropout
+from impl_cupy.nn.embedding import Embedding
+from impl_cupy.nn.linear import Linear
+from impl_cupy.nn.shape import Flatten, Identity
+
+__all__ = [
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "LogSoftmax",
+    "ReLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

@@ -1,0 +1,122 @@
+"""The affine layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from impl_cupy.dtypes import DTypeLike, as_floating, float32
+from impl_cupy.function import Function
+from impl_cupy.init import uniform_parameter
+from impl_cupy.module import Module
+from impl_cupy.nn.arguments import positive_int
+from impl_cupy.ops.primitive import as_tensor
+from impl_cupy.tensor import Tensor
+
+
+class LinearFunction(Function):
+    """``y = x @ weight.T + bias``, one matrix product each way however many leading axes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any) -> Any:
+        """Multiply rows of `x`, shape (*, in), by `weight`, shape (out, in)."""
+        xp = ctx.xp
+        out_features, in_features = weight.shape
+        rows = xp.reshape(x, (_rows(x), in_features))
+        ctx.save_for_backward(rows, weight)
+        ctx.shape = x.shape
+        ctx.has_bias = bias is not None
+        product = xp.matmul(rows, xp.matrix_transpose(weight))
+        if bias is not None:
+            product = product + bias
+        return xp.reshape(product, (*x.shape[:-1], out_features))
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Any) -> tuple[Any, Any, Any]:
+        """Form ``grad @ weight``, ``grad.T @ x`` and the sum of the rows."""
+        xp = ctx.xp
+        rows, weight = ctx.saved_tensors
+        to_x, to_weight, to_bias = ctx.needs_input_grad
+        grad = xp.reshape(grad_output, (_rows(grad_output), weight.shape[0]))
+        return (
+            xp.reshape(xp.matmul(grad, weight), ctx.shape) if to_x else None,
+            xp.matmul(xp.matrix_transpose(grad), rows) if to_weight else None,
+            xp.sum(grad, axis=0) if to_bias else None,
+        )
+
+
+def _rows(x: Any) -> int:
+    return math.prod(x.shape[:-1])
+
+
+class Linear(Module):
+    """Apply ``y = x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Lengths of the last axis before and after.
+    bias : bool
+        Whether there is one.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_features, in_features)
+        Uniform in ``[-k, k)``, ``k = 1 / sqrt(in_features)``.
+    bias : Parameter or None, shape (out_features,)
+        Likewise.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, dtype: DTypeLike = float32
+    ) -> None:
+        super().__init__()
+        self.in_features = positive_int("Linear", "in_features", in_features)
+        self.out_features = positive_int("Linear", "out_features", out_features)
+        wanted = as_floating("Linear", dtype)
+        bound = 1 / math.sqrt(self.in_features)
+        self.weight = uniform_parameter((self.out_features, self.in_features), bound, wanted)
+        drawn = uniform_parameter((self.out_features,), bound, wanted) if bias else None
+        self.register_parameter("bias", drawn)
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x : Tensor, shape (*, in_features)
+
+        Returns
+        -------
+        Tensor, shape (*, out_features)
+
+        Raises
+        ------
+        ValueError
+            If the last axis has another length.
+        TypeError
+            If the dtype is not the parameters'.
+        """
+        value = as_tensor("Linear", x)
+        if value.ndim == 0 or value.shape[-1] != self.in_features:
+            msg = (
+                f"Linear: input must have shape (*, in_features) = (*, {self.in_features}), "
+                f"got {value.shape}"
+            )
+            raise ValueError(msg)
+        if value.dtype != self.weight.dtype:
+            msg = (
+                f"Linear: input must have the parameters' dtype {self.weight.dtype.name}, "
+                f"got {value.dtype.name}"
+            )
+            raise TypeError(msg)
+        return LinearFunction.apply(value, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Show the constructor's arguments."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )

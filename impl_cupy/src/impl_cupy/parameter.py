@@ -1,0 +1,63 @@
+"""Parameter: a Tensor that a Module registers and an optimizer updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from impl_cupy.backend import cp
+from impl_cupy.dtypes import is_supported
+from impl_cupy.tensor import RawArray, Tensor, check_floating, check_raw
+
+
+class Parameter(Tensor):
+    """A leaf that requires grad, and that is registered where a Module's attribute is set to it.
+
+    Parameters
+    ----------
+    data : Tensor, cupy.ndarray or numpy.ndarray
+        A raw array, or a Tensor's, is not copied.
+    requires_grad : bool
+
+    Raises
+    ------
+    TypeError
+        If `data` is none of these.
+    ValueError
+        If `requires_grad` is asked for a dtype that is not floating.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        raw = _raw("Parameter", data)
+        if requires_grad:
+            check_floating("Parameter", raw)
+        self._begin(raw, bool(requires_grad))
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+def _raw(operation: str, data: Any) -> RawArray:
+    if isinstance(data, Tensor):
+        return data._data
+    if isinstance(data, np.ndarray):
+        if not is_supported(data.dtype):
+            msg = f"{operation}: no Tensor has dtype {data.dtype.name}; cast it to float32, say"
+            raise TypeError(msg)
+        return cp.asarray(data)
+    check_raw(operation, data)
+    return data
+
+
+def as_raw(operation: str, data: Any) -> RawArray:
+    """Take the raw array of a Tensor, or a raw array, or copy a NumPy array to the device.
+
+    Raises
+    ------
+    TypeError
+        If `data` is none of these.
+    """
+    return _raw(operation, data)

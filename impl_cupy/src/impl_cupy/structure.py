@@ -1,0 +1,41 @@
+"""Structures of Tensors: dicts, lists and tuples, nested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from impl_cupy.tensor import Tensor
+
+
+def flatten(structure: Any) -> list[Any]:
+    """List what hangs in a structure, dicts in their own order; None holds nothing."""
+    if isinstance(structure, dict):
+        return [leaf for each in structure.values() for leaf in flatten(each)]
+    if isinstance(structure, (list, tuple)):
+        return [leaf for each in structure for leaf in flatten(each)]
+    return [] if structure is None else [structure]
+
+
+def rebuilt(structure: Any, leaves: Sequence[Any]) -> Any:
+    """Make a structure like this one with other leaves."""
+    return _rebuilt(structure, iter(leaves))
+
+
+def mapped(function: Callable[[Tensor], Any], structure: Any) -> Any:
+    """Make a structure like this one with `function` of each Tensor in the Tensor's place."""
+    leaves = flatten(structure)
+    return rebuilt(
+        structure, [function(each) if isinstance(each, Tensor) else each for each in leaves]
+    )
+
+
+def _rebuilt(structure: Any, leaves: Iterator[Any]) -> Any:
+    if isinstance(structure, dict):
+        return type(structure)((key, _rebuilt(each, leaves)) for key, each in structure.items())
+    if isinstance(structure, (list, tuple)):
+        parts = [_rebuilt(each, leaves) for each in structure]
+        if hasattr(structure, "_fields"):
+            return type(structure)(*parts)
+        return type(structure)(parts)
+    return None if structure is None else next(leaves)

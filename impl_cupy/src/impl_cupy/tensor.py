@@ -1,0 +1,479 @@
+"""Tensor: a CuPy array that autograd can follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+
+from impl_cupy.backend import cp
+from impl_cupy.dtypes import DTypeLike, is_supported
+from impl_cupy.tape import Edge, Node, RemovableHandle, Slot
+
+RawArray: TypeAlias = Any
+"""A `cupy.ndarray`."""
+
+Axis: TypeAlias = "int | tuple[int, ...] | None"
+
+methods: Any = SimpleNamespace()
+"""The differentiable functions behind the operators and methods; `ops` and `engine`, which need
+Tensor and so come after it, put theirs in here when they are imported."""
+
+
+class Tensor:
+    """A raw array with a place in a recorded graph.
+
+    Tensors are made by `tensor`, `from_array` and the other constructors, and by operations.
+
+    Attributes
+    ----------
+    data : cupy.ndarray
+        The raw array. Assigning another one replaces the values; nothing is recorded.
+    requires_grad : bool
+        Whether operations on it are recorded and gradients reach it.
+    grad : Tensor or None
+        The gradient of a leaf, filled by `backward`.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_index", "_node", "_requires_grad")
+
+    # NumPy's and CuPy's operators leave the operation to Tensor's reflected one.
+    __array_ufunc__ = None
+    __array_priority__ = 1000
+
+    _data: RawArray
+    _node: Node | Slot | None
+    _index: int
+    _requires_grad: bool
+
+    def __init__(self) -> None:
+        msg = "Tensor: make one with tensor, from_array, zeros, ... instead of calling the class"
+        raise TypeError(msg)
+
+    def _begin(self, raw: RawArray, requires_grad: bool) -> None:
+        """Make this a leaf with these values."""
+        self._data = raw
+        self._index = 0
+        self._node = Slot(keep=True) if requires_grad else None
+        self._requires_grad = requires_grad
+
+    @property
+    def data(self) -> RawArray:
+        """The raw array."""
+        return self._data
+
+    @data.setter
+    def data(self, raw: RawArray) -> None:
+        check_raw("Tensor.data", raw)
+        if self._requires_grad and raw.dtype.kind != "f":
+            msg = f"Tensor.data: a Tensor that requires grad must be floating, got {raw.dtype.name}"
+            raise ValueError(msg)
+        self._data = raw
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """One of float32, float64, int32, int64, bool."""
+        return self._data.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients reach this Tensor."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        self.requires_grad_(flag)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this Tensor."""
+        return not isinstance(self._node, Node)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The recorded operation that made this Tensor."""
+        return self._node if isinstance(self._node, Node) else None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward passes have added up, a Tensor of the same shape."""
+        node = self._node
+        if isinstance(node, Node):
+            node = node.slots.get(self._index) if node.slots else None
+        return None if node is None else node.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is None and self._node is None:
+            return
+        if value is not None:
+            if not isinstance(value, Tensor):
+                msg = f"Tensor.grad: must be a Tensor or None, got {type(value).__name__}"
+                raise TypeError(msg)
+            if value.shape != self.shape:
+                msg = f"Tensor.grad: must have shape {self.shape}, got {value.shape}"
+                raise ValueError(msg)
+        self._slot().grad = value
+
+    def _slot(self) -> Slot:
+        node = self._node
+        if isinstance(node, Node):
+            return node.slot(self._index)
+        if node is None:
+            node = self._node = Slot(keep=True)
+        return node
+
+    def requires_grad_(self, flag: bool = True) -> Self:
+        """Set `requires_grad` on a leaf and return the Tensor itself.
+
+        Raises
+        ------
+        ValueError
+            If the dtype is not floating.
+        RuntimeError
+            If it is not a leaf.
+        """
+        if isinstance(self._node, Node):
+            if flag:
+                return self
+            msg = "requires_grad_: only a leaf can be switched off; use detach() on a result"
+            raise RuntimeError(msg)
+        if flag:
+            check_floating("requires_grad_", self._data)
+            self._slot()
+        self._requires_grad = bool(flag)
+        return self
+
+    def retain_grad(self) -> None:
+        """Let `backward` fill `grad` here although this is no leaf.
+
+        Raises
+        ------
+        RuntimeError
+            If the Tensor does not require grad.
+        """
+        if not self._requires_grad:
+            msg = "retain_grad: this Tensor does not require grad; call requires_grad_() first"
+            raise RuntimeError(msg)
+        self._slot().keep = True
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call ``hook(grad)`` with this Tensor's gradient in every backward.
+
+        Returns
+        -------
+        RemovableHandle
+            What the hook returns, unless None, takes the gradient's place; ``remove()`` ends it.
+
+        Raises
+        ------
+        RuntimeError
+            If the Tensor does not require grad.
+        """
+        if not self._requires_grad:
+            msg = "register_hook: this Tensor does not require grad; call requires_grad_() first"
+            raise RuntimeError(msg)
+        return RemovableHandle(self._slot().hooks, hook)
+
+    def backward(
+        self,
+        grad: Tensor | None = None,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+    ) -> None:
+        """Fill `grad` of every leaf that requires grad and that this Tensor depends on.
+
+        Parameters
+        ----------
+        grad : Tensor, shape of this Tensor
+            May be left out for one element; it is 1 then.
+        retain_graph : bool
+            Keep what backward needs, so that it can run again.
+        create_graph : bool
+            Record the way back too, so that the gradients can be differentiated.
+
+        Raises
+        ------
+        RuntimeError
+            Without history, with a freed graph, or with a `grad` that does not fit.
+        """
+        methods.backward(self, grad, retain_graph, create_graph)
+
+    def detach(self) -> Tensor:
+        """Give a leaf with the same values, in the same memory, that does not require grad."""
+        return wrap(self._data)
+
+    def item(self) -> float | int | bool:
+        """Give the Python number of a Tensor with one element.
+
+        Raises
+        ------
+        ValueError
+            With any other number of elements.
+        """
+        if self._data.size != 1:
+            msg = f"item: a Tensor with one element is needed, got shape {self.shape}"
+            raise ValueError(msg)
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """Give nested lists of Python numbers; of a 0-d Tensor a number."""
+        return self._data.tolist()
+
+    def numpy(self) -> np.ndarray[Any, np.dtype[Any]]:
+        """Copy the values to the host.
+
+        Raises
+        ------
+        RuntimeError
+            While the Tensor requires grad.
+        """
+        if self._requires_grad:
+            msg = "numpy: a Tensor that requires grad has no NumPy form; use detach().numpy()"
+            raise RuntimeError(msg)
+        return cp.asnumpy(self._data)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Give another shape with as many elements; one size may be -1."""
+        return methods.reshape(self, shape[0] if _is_one_shape(shape) else shape)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Add up over `axis`."""
+        return methods.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Average over `axis`."""
+        return methods.mean(self, axis=axis, keepdims=keepdims)
+
+    def amax(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Give the largest over `axis`; the gradient is shared at ties."""
+        return methods.max(self, axis=axis, keepdims=keepdims)
+
+    def amin(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Give the smallest over `axis`; the gradient is shared at ties."""
+        return methods.min(self, axis=axis, keepdims=keepdims)
+
+    max = amax
+    min = amin
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose of a matrix."""
+        if self._data.ndim != 2:
+            msg = f"T: a matrix is needed, got shape {self.shape}; use mT or ops.permute_dims"
+            raise ValueError(msg)
+        return methods.matrix_transpose(self)
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        return methods.matrix_transpose(self)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return methods.getitem(self, key)
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            msg = "len: a 0-d Tensor has no length"
+            raise TypeError(msg)
+        return self._data.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[index] for index in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind == "f":
+            msg = f"a Tensor of dtype {self.dtype.name} is no index; integers are needed"
+            raise TypeError(msg)
+        return int(self.item())
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        msg = "a Tensor is not copied to the host unasked; use detach().numpy()"
+        raise TypeError(msg)
+
+    def __repr__(self) -> str:
+        values = np.array2string(cp.asnumpy(self._data), separator=", ", prefix="tensor(")
+        grad = f", grad_fn={self._node!r}" if not self.is_leaf else ""
+        grad = grad or (", requires_grad=True" if self._requires_grad else "")
+        return f"tensor({values}, dtype={self.dtype.name}{grad})"
+
+    def __copy__(self) -> Tensor:
+        return self._like(self._data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            msg = "deepcopy: only a leaf can be copied; use detach() on a result"
+            raise RuntimeError(msg)
+        twin = memo[id(self)] = self._like(self._data.copy())
+        if self.grad is not None:
+            twin.grad = wrap(self.grad._data.copy())
+        return twin
+
+    def __reduce__(self) -> Any:
+        return rebuild, (type(self), cp.asnumpy(self._data), self._requires_grad)
+
+    def _like(self, raw: RawArray) -> Tensor:
+        return wrap(raw, self._requires_grad, type(self))
+
+    __hash__ = object.__hash__
+
+    def __add__(self, other: Any) -> Tensor:
+        return methods.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return methods.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return methods.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return methods.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return methods.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return methods.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return methods.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return methods.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return methods.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return methods.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return methods.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return methods.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return methods.negative(self)
+
+    def __abs__(self) -> Tensor:
+        return methods.abs(self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return methods.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return methods.logical_or(self, other)
+
+    def __invert__(self) -> Tensor:
+        return methods.logical_not(self)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return methods.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return methods.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return methods.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return methods.greater_equal(self, other)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return methods.equal(self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return methods.not_equal(self, other)
+
+
+def wrap(raw: RawArray, requires_grad: bool = False, kind: type[Tensor] = Tensor) -> Tensor:
+    """Make a leaf of a raw array without any check."""
+    made = object.__new__(kind)
+    made._begin(raw, requires_grad)
+    return made
+
+
+def at_edge(raw: RawArray, edge: Edge) -> Tensor:
+    """Make a Tensor with these values and the history of `edge`."""
+    made = Tensor.__new__(Tensor)
+    made._data = raw
+    made._node, made._index = edge
+    made._requires_grad = True
+    return made
+
+
+def edge_of(each: Tensor) -> Edge | None:
+    """Give the edge to what made a Tensor, None where no gradient is wanted."""
+    return (each._node, each._index) if each._requires_grad and each._node is not None else None
+
+
+def rebuild(
+    kind: type[Tensor], host: np.ndarray[Any, np.dtype[Any]], requires_grad: bool
+) -> Tensor:
+    """Make a Tensor of what `pickle` kept of it."""
+    return wrap(cp.asarray(host), requires_grad, kind)
+
+
+def check_raw(operation: str, raw: Any) -> None:
+    """Refuse what is no raw array of a supported dtype.
+
+    Raises
+    ------
+    TypeError
+        That names `operation` and what came.
+    """
+    if not isinstance(raw, cp.ndarray):
+        msg = f"{operation}: a cupy.ndarray is needed, got {type(raw).__name__}; use tensor(...)"
+        raise TypeError(msg)
+    if not is_supported(raw.dtype):
+        msg = f"{operation}: no Tensor has dtype {raw.dtype.name}; use astype on the array first"
+        raise TypeError(msg)
+
+
+def check_floating(operation: str, raw: RawArray) -> None:
+    """Refuse gradients for integers and booleans (tensor-13).
+
+    Raises
+    ------
+    ValueError
+        That names the dtype.
+    """
+    if raw.dtype.kind != "f":
+        msg = f"{operation}: only floating Tensors can require grad, got dtype {raw.dtype.name}"
+        raise ValueError(msg)
+
+
+def dtype_of(value: Any) -> DTypeLike:
+    """Give the dtype of a Tensor or raw array, None for anything else."""
+    return value.dtype if isinstance(value, (Tensor, cp.ndarray)) else None
+
+
+def _is_one_shape(shape: tuple[Any, ...]) -> bool:
+    return len(shape) == 1 and isinstance(shape[0], (tuple, list))

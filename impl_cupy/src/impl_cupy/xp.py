@@ -1,0 +1,88 @@
+"""``ctx.xp`` for raw arrays: CuPy under the Python array API's signatures.
+
+CuPy's main namespace has every name of the standard that the specification asks for. Some of its
+signatures are older ones (``clip`` must have both bounds, ``expand_dims`` an axis), and what it
+creates is float64 where Tensors are float32; those are put right here. Every other name is CuPy's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from impl_cupy.backend import cp
+from impl_cupy.dtypes import bool_, float32, float64, int32, int64
+
+__all__ = [
+    "arange",
+    "asarray",
+    "bool",
+    "clip",
+    "expand_dims",
+    "float32",
+    "float64",
+    "full",
+    "int32",
+    "int64",
+    "ones",
+    "reshape",
+    "squeeze",
+    "zeros",
+]
+
+bool = bool_
+
+
+def __getattr__(name: str) -> Any:
+    """Give CuPy's function of that name."""
+    return getattr(cp, name)
+
+
+def _number_dtype(value: Any, dtype: Any) -> Any:
+    """Keep a Python float from becoming float64, as Tensors do (tensor-04)."""
+    return float32 if dtype is None and isinstance(value, float) else dtype
+
+
+def asarray(obj: Any, /, *, dtype: Any = None, copy: Any = None) -> Any:
+    """Make a raw array of a raw array or a number; a Python float becomes float32."""
+    return cp.asarray(obj, dtype=_number_dtype(obj, dtype), copy=copy)
+
+
+def zeros(shape: Any, *, dtype: Any = float32) -> Any:
+    """Make an array of zeros, float32 unless told."""
+    return cp.zeros(shape, dtype=float32 if dtype is None else dtype)
+
+
+def ones(shape: Any, *, dtype: Any = float32) -> Any:
+    """Make an array of ones, float32 unless told."""
+    return cp.ones(shape, dtype=float32 if dtype is None else dtype)
+
+
+def full(shape: Any, fill_value: Any, *, dtype: Any = None) -> Any:
+    """Make an array of one value; a Python float becomes float32."""
+    return cp.full(shape, fill_value, dtype=_number_dtype(fill_value, dtype))
+
+
+def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None) -> Any:
+    """Make evenly spaced numbers; Python floats become float32."""
+    floating = any(isinstance(each, float) for each in (start, stop, step))
+    return cp.arange(start, stop, step, dtype=float32 if dtype is None and floating else dtype)
+
+
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    """Limit the elements to ``min <= x <= max``; either bound may be None."""
+    return x if min is None and max is None else cp.clip(x, min, max)
+
+
+def expand_dims(x: Any, /, axis: int = 0) -> Any:
+    """Insert an axis of length 1."""
+    return cp.expand_dims(x, axis)
+
+
+def squeeze(x: Any, /, axis: Any) -> Any:
+    """Remove axes of length 1."""
+    return cp.squeeze(x, axis=axis)
+
+
+def reshape(x: Any, /, shape: Any, *, copy: Any = None) -> Any:
+    """Give the array another shape with as many elements."""
+    return cp.array(x, copy=True).reshape(shape) if copy else cp.reshape(x, shape)
