@@ -1,0 +1,245 @@
+"""Switching recording on and off, and derivatives as functions of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ContextDecorator, contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from impl_numpy.dtypes import is_raw
+from impl_numpy.tape import MODE, Node, Source, run
+from impl_numpy.tensor import Tensor, wrap
+
+T = TypeVar("T")
+
+
+class set_grad_enabled(ContextDecorator):
+    """Switch recording on or off in this thread while the context is open."""
+
+    def __init__(self, flag: bool) -> None:
+        self._flag = bool(flag)
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(MODE.recording)
+        MODE.recording = self._flag
+
+    def __exit__(self, *error: object) -> None:
+        MODE.recording = self._before.pop()
+
+
+class no_grad(set_grad_enabled):
+    """Record nothing: a context manager and a decorator."""
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class enable_grad(set_grad_enabled):
+    """Record again, inside `no_grad`: a context manager and a decorator."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records."""
+    return MODE.recording
+
+
+def grad(
+    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """The function that gives the gradient of `fn`'s scalar result.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes Tensors, or dicts, lists and tuples of them; returns a Tensor without axes.
+    argnums : int or tuple of int
+        With respect to which positional arguments; a tuple gives a tuple.
+    create_graph : bool
+        Make the gradient differentiable. It is so anyway inside another transformation.
+
+    Raises
+    ------
+    ValueError
+        If the result is no scalar.
+    TypeError
+        If an argument holds what cannot have a gradient, or the result is no Tensor.
+    """
+    both = value_and_grad(fn, argnums, create_graph=create_graph)
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def value_and_grad(
+    fn: Callable[..., Any],
+    argnums: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+    create_graph: bool = False,
+) -> Callable[..., Any]:
+    """As `grad`, but the function gives `(value, gradient)`.
+
+    With `has_aux` `fn` returns `(value, aux)`, and the function gives `((value, aux), gradient)`.
+    """
+    places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def both(*args: Any, **kwargs: Any) -> Any:
+        for k in places:
+            if not -len(args) <= k < len(args):
+                msg = f"grad: argnums {argnums} is out of range for {len(args)} arguments"
+                raise ValueError(msg)
+        differentiable = create_graph or MODE.transforms > 0
+        chosen = tuple(args[k] for k in places)
+
+        def call(*primals: Any) -> Any:
+            given = list(args)
+            for k, x in zip(places, primals, strict=True):
+                given[k] = x
+            return fn(*given, **kwargs)
+
+        result, sources = _trace(call, chosen)
+        value, aux = result if has_aux else (result, None)
+        if not isinstance(value, Tensor):
+            msg = f"grad: the function must return a Tensor, returned {type(value).__name__}"
+            raise TypeError(msg)
+        if value.shape:
+            msg = f"grad: the function must return a scalar, returned shape {value.shape}"
+            raise ValueError(msg)
+        seeds = [np.ones((), value.dtype)]
+        found = _pull([value], seeds, chosen, sources, differentiable, retain=differentiable)
+        if not differentiable:
+            value, aux = _map(_detached, value), _map(_detached, aux)
+        gradient = found[0] if isinstance(argnums, int) else found
+        return ((value, aux) if has_aux else value), gradient
+
+    return both
+
+
+def vjp(
+    fn: Callable[..., Any], *primals: Any, create_graph: bool = False
+) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """The result of `fn(*primals)`, and the function that pulls a cotangent back to the primals.
+
+    Returns
+    -------
+    output : Tensor or structure of them
+    pull : callable
+        Takes a cotangent of the structure of `output`, gives a tuple with one gradient per primal;
+        can be called several times.
+    """
+    inside = create_graph or MODE.transforms > 0
+    output, sources = _trace(fn, primals)
+    results = _leaves(output)
+
+    def pull(cotangent: Any) -> tuple[Any, ...]:
+        seeds = _leaves(cotangent)
+        if _structure(cotangent) != _structure(output):
+            msg = "vjp: the cotangent must have the structure of the output"
+            raise ValueError(msg)
+        for out, seed in zip(results, seeds, strict=True):
+            if isinstance(out, Tensor) and out.shape != seed.shape:
+                msg = f"vjp: the cotangent must have shape {out.shape}, got {seed.shape}"
+                raise ValueError(msg)
+        differentiable = create_graph or MODE.transforms > 0
+        return _pull(results, seeds, primals, sources, differentiable, retain=True)
+
+    return (output if inside else _map(_detached, output)), pull
+
+
+def jit(fn: Callable[..., T]) -> Callable[..., T]:
+    """The function itself: NumPy has nothing to compile."""
+    return fn
+
+
+@contextmanager
+def _transforming() -> Iterator[None]:
+    MODE.transforms += 1
+    try:
+        with enable_grad():
+            yield
+    finally:
+        MODE.transforms -= 1
+
+
+def _trace(fn: Callable[..., Any], primals: Sequence[Any]) -> tuple[Any, list[Node]]:
+    """Call `fn` on stand-ins for the primals; the stand-ins' nodes are where gradients end."""
+    sources: list[Node] = []
+
+    def stand_in(x: Any) -> Any:
+        if x is None:
+            return None
+        array = x.data if isinstance(x, Tensor) else np.asarray(x) if is_raw(x) else None
+        if array is None or array.dtype.kind != "f":
+            kind = type(x).__name__ if array is None else f"a Tensor of dtype {array.dtype}"
+            msg = f"grad: only Tensors of float32 and float64 have gradients, got {kind}"
+            raise TypeError(msg)
+        sources.append(Source(x._node if isinstance(x, Tensor) else None))
+        return wrap(array, sources[-1])
+
+    stand_ins = [_map(stand_in, x) for x in primals]
+    with _transforming():
+        return fn(*stand_ins), sources
+
+
+def _pull(
+    results: Sequence[Any],
+    seeds: Sequence[Any],
+    primals: Sequence[Any],
+    sources: Sequence[Node],
+    differentiable: bool,
+    *,
+    retain: bool,
+) -> tuple[Any, ...]:
+    """Gradients in the structure of the primals; zeros where none arrived."""
+    roots = []
+    for out, seed in zip(results, seeds, strict=True):
+        if isinstance(out, Tensor) and out._node is not None:
+            tensor = seed if isinstance(seed, Tensor) else wrap(seed, None)
+            roots.append((out._node, tensor if differentiable else tensor.data))
+    found = run(roots, retain=retain, record=differentiable, targets=sources) if sources else {}
+    remaining = iter(sources)
+
+    def gradient(x: Any) -> Any:
+        if x is None:
+            return None
+        g = found.get(next(remaining))
+        if g is None:
+            return wrap(np.zeros_like(x.data if isinstance(x, Tensor) else x), None)
+        # A copy, since a rule may give one array to several operands, or the caller's own.
+        return g if isinstance(g, Tensor) else wrap(np.array(g), None)
+
+    return tuple(_map(gradient, x) for x in primals)
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+def _map(fn: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to the leaves of nested dicts, lists and tuples."""
+    if isinstance(tree, dict):
+        return type(tree)((key, _map(fn, x)) for key, x in tree.items())
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(_map(fn, x) for x in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_map(fn, x) for x in tree)
+    return fn(tree)
+
+
+def _leaves(tree: Any) -> list[Any]:
+    found: list[Any] = []
+    _map(found.append, tree)
+    return found
+
+
+def _structure(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _structure(x) for key, x in tree.items()}
+    return [_structure(x) for x in tree] if isinstance(tree, (list, tuple)) else None

@@ -1,0 +1,119 @@
+"""Initial values, drawn from the one generator. All change a Tensor in place and record nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+from impl_numpy import random
+from impl_numpy.dtypes import check_floating
+from impl_numpy.module import overwrite
+from impl_numpy.tensor import Tensor
+
+T = TypeVar("T", bound=Tensor)
+
+
+def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
+    """Uniform numbers in [a, b), drawn in float64 and rounded to the dtype."""
+    _check("uniform_", tensor)
+    overwrite(tensor, a + (b - a) * random.uniform(tensor.shape))
+    return tensor
+
+
+def normal_(tensor: T, mean: float = 0.0, std: float = 1.0) -> T:
+    """Normal numbers, drawn in float64 and rounded to the dtype."""
+    _check("normal_", tensor)
+    overwrite(tensor, mean + std * random.normal(tensor.shape))
+    return tensor
+
+
+def constant_(tensor: T, value: float) -> T:
+    """One value everywhere; draws nothing."""
+    overwrite(tensor, value)
+    return tensor
+
+
+def zeros_(tensor: T) -> T:
+    """Zeros everywhere."""
+    return constant_(tensor, 0)
+
+
+def ones_(tensor: T) -> T:
+    """Ones everywhere."""
+    return constant_(tensor, 1)
+
+
+def xavier_uniform_(tensor: T, gain: float = 1.0) -> T:
+    """Uniform within gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 16)."""
+    bound = gain * math.sqrt(6.0 / sum(_fans("xavier_uniform_", tensor)))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: T, gain: float = 1.0) -> T:
+    """Normal with deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    std = gain * math.sqrt(2.0 / sum(_fans("xavier_normal_", tensor)))
+    return normal_(tensor, 0.0, std)
+
+
+def kaiming_uniform_(
+    tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> T:
+    """Uniform within gain * sqrt(3 / fan) (He et al. 2015)."""
+    fan = _fan("kaiming_uniform_", tensor, mode)
+    bound = math.sqrt(3.0) * calculate_gain(nonlinearity, a) / math.sqrt(fan)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> T:
+    """Normal with deviation gain / sqrt(fan) (He et al. 2015, equation 10)."""
+    fan = _fan("kaiming_normal_", tensor, mode)
+    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(fan))
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor by which a nonlinearity wants its weights larger.
+
+    Raises
+    ------
+    ValueError
+        If the nonlinearity is unknown.
+    """
+    slope = 0.01 if param is None else param
+    gains = {
+        "linear": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5.0 / 3.0,
+        "relu": math.sqrt(2.0),
+        "leaky_relu": math.sqrt(2.0 / (1.0 + slope**2)),
+    }
+    if nonlinearity not in gains:
+        msg = f"calculate_gain: nonlinearity must be one of {', '.join(gains)}, got {nonlinearity}"
+        raise ValueError(msg)
+    return gains[nonlinearity]
+
+
+def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
+    """fan_in and fan_out of a weight of shape (out, in, ...)."""
+    _check(operation, tensor)
+    if tensor.ndim < 2:
+        msg = f"{operation}: wants at least two axes, got shape {tensor.shape}"
+        raise ValueError(msg)
+    field = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+def _fan(operation: str, tensor: Tensor, mode: str) -> int:
+    fans = dict(zip(("fan_in", "fan_out"), _fans(operation, tensor), strict=True))
+    if mode not in fans:
+        msg = f"{operation}: mode must be fan_in or fan_out, got {mode}"
+        raise ValueError(msg)
+    return fans[mode]
+
+
+def _check(operation: str, tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
+        msg = f"{operation}: wants a Tensor, got {type(tensor).__name__}"
+        raise TypeError(msg)
+    check_floating(tensor.dtype, operation)

@@ -1,0 +1,446 @@
+"""Module: a callable that owns Parameters, buffers and other Modules."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from impl_numpy.dtypes import check_floating, float32, float64, is_raw, one_dtype
+from impl_numpy.tape import Array
+from impl_numpy.tensor import Handle, Tensor, wrap
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module owns and trains.
+
+    Parameters
+    ----------
+    data : Tensor or numpy.ndarray
+        Shared, not copied.
+    requires_grad : bool
+
+    Raises
+    ------
+    TypeError
+        If `data` is neither.
+    ValueError
+        If a gradient is asked of integers or booleans.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Tensor | Array, requires_grad: bool = True) -> None:
+        super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+class Module:
+    """Base class: assign Parameters and Modules in `__init__`, compute in `forward`."""
+
+    training: bool
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+    _transient: set[str]
+    _pre_hooks: dict[Handle, Callable[..., Any]]
+    _hooks: dict[Handle, Callable[..., Any]]
+
+    def __init__(self) -> None:
+        own = self.__dict__
+        own["training"] = True
+        own["_parameters"] = {}
+        own["_buffers"] = {}
+        own["_modules"] = {}
+        own["_transient"] = set()
+        own["_pre_hooks"] = {}
+        own["_hooks"] = {}
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the Module computes; a subclass defines it."""
+        msg = f"{type(self).__name__}: defines no forward"
+        raise NotImplementedError(msg)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for pre_hook in tuple(self._pre_hooks.values()):
+            replaced = pre_hook(self, args)
+            if replaced is not None:
+                args = replaced if isinstance(replaced, tuple) else (replaced,)
+        output = self.forward(*args, **kwargs)
+        for hook in tuple(self._hooks.values()):
+            replaced = hook(self, args, output)
+            if replaced is not None:
+                output = replaced
+        return output
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kinds = (("_parameters", Parameter), ("_modules", Module))
+        for place, kind in kinds:
+            if isinstance(value, kind):
+                if place not in self.__dict__:
+                    msg = (
+                        f"{type(self).__name__}: cannot assign {name} before Module.__init__; "
+                        "call super().__init__() first"
+                    )
+                    raise AttributeError(msg)
+                self._forget(name, but=place)
+                self.__dict__[place][name] = value
+                return
+        for place in ("_parameters", "_modules", "_buffers"):
+            if name in self.__dict__.get(place, ()):
+                allowed = value is None or (place == "_buffers" and isinstance(value, Tensor))
+                if not allowed:
+                    kind_name = {"_parameters": "Parameter", "_modules": "Module"}.get(
+                        place, "buffer"
+                    )
+                    msg = (
+                        f"{type(self).__name__}: cannot assign a {type(value).__name__} to {name}, "
+                        f"which is a registered {kind_name}"
+                    )
+                    raise TypeError(msg)
+                self.__dict__[place][name] = value
+                return
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        for place in ("_parameters", "_buffers", "_modules"):
+            entries = self.__dict__.get(place, {})
+            if name in entries:
+                return entries[name]
+        msg = f"{type(self).__name__} has no attribute {name}"
+        raise AttributeError(msg)
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            super().__delattr__(name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._parameters, *self._buffers, *self._modules]
+
+    def _forget(self, name: str, but: str = "") -> bool:
+        """Take a name out of wherever it is registered, or out of the plain attributes."""
+        found = False
+        for place in ("_parameters", "_buffers", "_modules"):
+            if place != but and self.__dict__[place].pop(name, self) is not self:
+                found = True
+        self._transient.discard(name)
+        if but:
+            self.__dict__.pop(name, None)
+        return found
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Register a Parameter, or None for an attribute that is there but empty.
+
+        Raises
+        ------
+        KeyError
+            If the name is empty, holds a dot or is taken.
+        TypeError
+            If it is no Parameter.
+        """
+        self._check_name("register_parameter", name, self._parameters)
+        _check_kind("register_parameter", name, param, Parameter)
+        self._parameters[name] = param
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Register a Tensor that is no Parameter; if persistent, it is in the state dict."""
+        self._check_name("register_buffer", name, self._buffers)
+        _check_kind("register_buffer", name, tensor, Tensor)
+        self._buffers[name] = tensor
+        (self._transient.discard if persistent else self._transient.add)(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Register a Module under a name."""
+        self._check_name("add_module", name, self._modules)
+        _check_kind("add_module", name, module, Module)
+        self._modules[name] = module
+
+    register_module = add_module
+
+    def _check_name(self, operation: str, name: str, entries: Mapping[str, Any]) -> None:
+        owner = type(self).__name__
+        if "_parameters" not in self.__dict__:
+            msg = f"{operation}: call super().__init__() of {owner} first"
+            raise AttributeError(msg)
+        if not isinstance(name, str):
+            msg = f"{operation}: the name must be a string, got {type(name).__name__}"
+            raise TypeError(msg)
+        reason = None
+        if not name:
+            reason = "must not be empty"
+        elif "." in name:
+            reason = "must not hold a dot"
+        elif name not in entries and hasattr(self, name):
+            reason = f"is taken by another attribute of {owner}"
+        if reason is not None:
+            msg = f"{operation}: the name {name!r} {reason}"
+            raise KeyError(msg)
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This Module and all below it, each once, with dotted names; parents first."""
+        yield from self._every_module(prefix, {})
+
+    def _every_module(
+        self, prefix: str, seen: dict[int, Module] | None
+    ) -> Iterator[tuple[str, Module]]:
+        if seen is not None:
+            if id(self) in seen:
+                return
+            seen[id(self)] = self
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module._every_module(_dotted(prefix, name), seen)
+
+    def modules(self) -> Iterator[Module]:
+        """This Module and all below it."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The Modules registered here, each once."""
+        seen: list[Module] = []
+        for name, module in self._modules.items():
+            if module is not None and not any(module is other for other in seen):
+                seen.append(module)
+                yield name, module
+
+    def children(self) -> Iterator[Module]:
+        """The Modules registered here."""
+        return (module for _, module in self.named_children())
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Parameters with dotted names; a shared one once, under its first name."""
+        yield from self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Parameters, each once."""
+        return (param for _, param in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Buffers with dotted names; a shared one once, under its first name."""
+        yield from self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Buffers, each once."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def _named(self, place: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else ((prefix, self),):
+            for name, tensor in module.__dict__[place].items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield _dotted(path, name), tensor
+
+    def _named_state(self) -> Iterator[tuple[str, Tensor]]:
+        """Every name of every Parameter and persistent buffer, shared ones too."""
+        for path, module in self._every_module("", None):
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None and name not in module._transient:
+                    yield _dotted(path, name), tensor
+
+    def state_dict(self) -> OrderedDict[str, Tensor]:
+        """Detached Tensors by dotted name, which share the Module's memory."""
+        return OrderedDict((name, tensor.detach()) for name, tensor in self._named_state())
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+        """Copy values into the present parameters and buffers.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor or array
+        strict : bool
+            Missing and unexpected keys are errors; misshapen ones always are.
+
+        Raises
+        ------
+        RuntimeError
+            One for all faults; nothing has changed then.
+        TypeError
+            If a value is no Tensor or array.
+        """
+        own = dict(self._named_state())
+        values = {key: _values(key, value) for key, value in state_dict.items()}
+        faults = []
+        if strict:
+            faults += [f"missing key {key}" for key in own if key not in values]
+            faults += [f"unexpected key {key}" for key in values if key not in own]
+        for key, tensor in own.items():
+            if key in values and values[key].shape != tensor.shape:
+                wanted, got = tensor.shape, values[key].shape
+                faults.append(f"key {key} must have shape {wanted}, got {got}")
+        if faults:
+            msg = f"{type(self).__name__}.load_state_dict: {'; '.join(faults)}"
+            raise RuntimeError(msg)
+        for key, tensor in own.items():
+            if key in values:
+                overwrite(tensor, values[key])
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` here and below."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Set `training` to False here and below."""
+        return self.train(False)
+
+    def requires_grad_(self, flag: bool = True) -> Self:
+        """Set `requires_grad` of every Parameter."""
+        for param in self.parameters():
+            param.requires_grad_(flag)
+        return self
+
+    def zero_grad(self) -> None:
+        """Make the `grad` of every Parameter None."""
+        for param in self.parameters():
+            param.grad = None
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call a function on every Module below, children first, then on this one."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def to(self, dtype: DTypeLike) -> Self:
+        """Convert all floating parameters and buffers; the objects stay the same."""
+        kind = one_dtype(dtype, "to")
+        check_floating(kind, "to")
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.dtype.kind == "f":
+                tensor.data = tensor.data.astype(kind)
+                if tensor.grad is not None:
+                    tensor.grad = wrap(tensor.grad.data.astype(kind), None)
+        return self
+
+    def double(self) -> Self:
+        """Convert to float64."""
+        return self.to(float64)
+
+    def float(self) -> Self:
+        """Convert to float32."""
+        return self.to(float32)
+
+    def get_submodule(self, target: str) -> Module:
+        """The Module of a dotted name; the empty name is this one.
+
+        Raises
+        ------
+        AttributeError
+            If a part of the name is no Module.
+        """
+        module = self
+        for part in target.split(".") if target else ():
+            found = module._modules.get(part)
+            if found is None:
+                msg = f"get_submodule: {type(module).__name__} has no module {part} (of {target})"
+                raise AttributeError(msg)
+            module = found
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The Parameter of a dotted name."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = module._parameters.get(name)
+        if found is None:
+            msg = f"get_parameter: {type(module).__name__} has no parameter {name} (of {target})"
+            raise AttributeError(msg)
+        return found
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, args)` before `forward`; it may return other args."""
+        return Handle(self._pre_hooks, hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call `hook(module, args, output)` after `forward`; it may return another output."""
+        return Handle(self._hooks, hook)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows between the brackets."""
+        return ""
+
+    def __repr__(self) -> str:
+        name, extra = type(self).__name__, self.extra_repr()
+        lines = [
+            f"({key}): {module!r}".replace("\n", "\n  ") for key, module in self._modules.items()
+        ]
+        if not lines:
+            return f"{name}({extra})"
+        body = "".join(f"  {line}\n" for line in ([extra] if extra else []) + lines)
+        return f"{name}(\n{body})"
+
+
+def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a Module with other parameters and buffers in the place of its own.
+
+    Parameters
+    ----------
+    module : Module
+        Left as it was, also after an exception.
+    params : mapping of str to Tensor or raw array
+        By dotted name; those that are not named stay. A shared Parameter is replaced everywhere.
+
+    Raises
+    ------
+    KeyError
+        If the Module has no parameter or buffer of a name.
+    """
+    places: dict[str, tuple[dict[str, Any], str]] = {}
+    for path, owner in module._every_module("", None):
+        every: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+        for entries in every:
+            for name in entries:
+                places[_dotted(path, name)] = entries, name
+    unknown = [name for name in params if name not in places]
+    if unknown:
+        owner_name = type(module).__name__
+        msg = f"functional_call: {owner_name} has no parameter or buffer {', '.join(unknown)}"
+        raise KeyError(msg)
+    given = {name: x if isinstance(x, Tensor) else Tensor(x) for name, x in params.items()}
+    new = {id(places[name][0][places[name][1]]): x for name, x in given.items()}
+    new.pop(id(None), None)
+    before = [(entries, name, entries[name]) for entries, name in places.values()]
+    try:
+        for full, (entries, name) in places.items():
+            entries[name] = given.get(full, new.get(id(entries[name]), entries[name]))
+        return module(*args, **kwargs)
+    finally:
+        for entries, name, value in before:
+            entries[name] = value
+
+
+def overwrite(tensor: Tensor, values: Any) -> None:
+    """Change the values of a Tensor, in its own memory where that can be written."""
+    if tensor._data.flags.writeable:
+        tensor._data[...] = values
+    else:
+        tensor._data = np.array(np.broadcast_to(values, tensor.shape), tensor.dtype)
+
+
+def _values(key: str, value: Any) -> Array:
+    if isinstance(value, Tensor):
+        return value.data
+    if not is_raw(value):
+        msg = f"load_state_dict: {key} must be a Tensor or an array, got {type(value).__name__}"
+        raise TypeError(msg)
+    return np.asarray(value)
+
+
+def _check_kind(operation: str, name: str, value: Any, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        msg = f"{operation}: {name} must be a {kind.__name__} or None, got {type(value).__name__}"
+        raise TypeError(msg)
+
+
+def _dotted(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

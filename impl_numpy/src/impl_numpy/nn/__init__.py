@@ -1,0 +1,23 @@
+"""Layers and containers."""
+
+from impl_numpy.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from impl_numpy.nn.container import ModuleList, Sequential
+from impl_numpy.nn.dropout import Dropout
+from impl_numpy.nn.embedding import Embedding
+from impl_numpy.nn.linear import Linear
+from impl_numpy.nn.shape import Flatten, Identity
+
+__all__ = [
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "LogSoftmax",
+    "ModuleList",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

@@ -1,0 +1,66 @@
+"""The generator behind every random number: NumPy's Philox 4x64-10 (Salmon et al., SC 2011)."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.random import Philox
+
+
+class _Stream:
+    """The generator in use; without a seed the first draw starts it from the system's entropy."""
+
+    bits: Philox | None = None
+
+
+def manual_seed(seed: int) -> None:
+    """Start the generator anew: the same seed and the same calls give the same bits.
+
+    Parameters
+    ----------
+    seed : int
+        0 <= seed < 2**64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `seed` is no int or out of range; the generator goes on as it was.
+    """
+    if isinstance(seed, (bool, np.bool)) or not hasattr(seed, "__index__"):
+        msg = f"manual_seed: wants an int, got {type(seed).__name__}"
+        raise TypeError(msg)
+    key = operator.index(seed)
+    if not 0 <= key < 2**64:
+        msg = f"manual_seed: the seed must be at least 0 and less than 2**64, got {key}"
+        raise ValueError(msg)
+    _Stream.bits = np.random.Philox(key=key)
+
+
+def uniform(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The next numbers in [0, 1), in C order: 53 bits of each 64-bit word."""
+    if _Stream.bits is None:
+        _Stream.bits = np.random.Philox()
+    words: Any = _Stream.bits.random_raw(_count(shape))
+    return ((words >> np.uint64(11)) * 2.0**-53).reshape(shape)
+
+
+def normal(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The next standard normal numbers, each pair from two uniform ones (Box and Muller 1958)."""
+    n = _count(shape)
+    u = uniform(((n + 1) // 2, 2))
+    radius = np.sqrt(-2.0 * np.log(1.0 - u[:, 0]))
+    angle = 2.0 * np.pi * u[:, 1]
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return pairs.ravel()[:n].reshape(shape)
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    n = 1
+    for size in shape:
+        n *= size
+    return n

@@ -1,0 +1,221 @@
+"""How an operation on Tensors is computed and put on the tape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from impl_numpy import primitives as prim
+from impl_numpy.dtypes import bool_, float32, int64, is_raw, raw_array
+from impl_numpy.primitives import Primitive, Shape
+from impl_numpy.tape import MODE, Array, Node, Value
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+_array = np.array
+
+
+class Traced:
+    """What the tape can follow: a raw array and the node that made it. Tensor is the only kind."""
+
+    __slots__ = ("_data", "_node")
+
+    _data: Array
+    _node: Node | None
+
+    @staticmethod
+    def wrap(data: Any, node: Node | None) -> Any:
+        """A Tensor of this array that `node` made."""
+        raise NotImplementedError
+
+
+def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] = ()) -> Any:
+    """Compute an operation and put it on the tape where an operand wants a gradient.
+
+    Parameters
+    ----------
+    rule : Primitive
+    operands : sequence of Tensor or raw array
+        At least one is a Tensor.
+    config : tuple
+        What `rule.forward` takes after the operands.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit; the message names the operation and every shape.
+    """
+    arrays: list[Array] = []
+    parents: list[Node | None] = []
+    recorded = False
+    wrap = Traced.wrap
+    for x in operands:
+        if isinstance(x, Traced):
+            wrap = x.wrap
+            arrays.append(x._data)
+            parents.append(x._node)
+            recorded = recorded or x._node is not None
+        else:
+            arrays.append(x)
+            parents.append(None)
+    values = _promote(arrays, rule.floats) if rule.floats or len(arrays) > 1 else arrays
+    try:
+        if rule.quiet:
+            with np.errstate(all="ignore"):
+                out = rule.forward(*values, *config)
+        else:
+            out = rule.forward(*values, *config)
+    except ValueError as error:
+        msg = _misfit(rule, arrays, config, error)
+        raise ValueError(msg) from None
+    dtype = out.dtype
+    if not recorded or not MODE.recording or dtype.kind != "f":
+        return wrap(out, None)
+    kept: list[Array | None] = [None] * (len(arrays) + 1)
+    for k, parent in enumerate(parents):
+        if parent is None:
+            continue
+        for place in rule.keep[k]:
+            kept[place] = out if place == prim.OUT else values[place]
+        x = arrays[k]
+        if len(arrays) > 1 and (x.dtype != dtype or x.shape != _own_shape(rule, x, out)):
+            parents[k] = _stretched(parent, x)
+    return wrap(out, Node(rule, tuple(parents), (*kept, *config)))
+
+
+def _own_shape(rule: Primitive, x: Array, out: Array) -> Shape:
+    """The shape of the rule's gradient of an operand: the result's where it was stretched."""
+    if rule.stretches:
+        return out.shape
+    return out.shape[:-2] + x.shape[-2:] if rule is prim.matmul else x.shape
+
+
+def _misfit(
+    rule: Primitive, arrays: list[Array], config: tuple[Any, ...], error: ValueError
+) -> str:
+    shapes = " and ".join(str(np.shape(x)) for x in arrays)
+    wanted = f" to {config[0]}" if rule in (prim.reshape, prim.spread) else ""
+    reason = " ".join(str(error).split())
+    return (
+        f"{rule.name}: cannot take shape{'s' if len(arrays) > 1 else ''} {shapes}{wanted}: {reason}"
+    )
+
+
+def _stretched(parent: Node, x: Array) -> Node:
+    # NumPy broadcasts by itself; only the way back needs a node, to sum to the operand's shape.
+    return Node(prim.spread, (parent,), (None, None, None, None, x.shape, x.dtype))
+
+
+def _promote(arrays: list[Array], floats: bool) -> list[Array]:
+    """Integers take the widest floating dtype there is; without one, float32 if `floats`."""
+    floating = [x.dtype for x in arrays if x.dtype.kind == "f"]
+    if len(floating) == len(arrays) or not (floating or floats):
+        return arrays
+    dtype = max(floating, key=lambda d: d.itemsize, default=float32)
+    return [x if x.dtype.kind == "f" else x.astype(dtype) for x in arrays]
+
+
+def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any:
+    """An operator between a Tensor and a Tensor, raw array or number; else NotImplemented."""
+    if not isinstance(a, Traced):
+        a = _operand(a, b._data.dtype)
+    elif not isinstance(b, Traced):
+        b = _operand(b, a._data.dtype)
+    return NotImplemented if a is None or b is None else record(rule, (a, b), config)
+
+
+def _operand(value: Any, dtype: np.dtype[Any]) -> Array | None:
+    """What stands next to a Tensor as a raw array; a plain number takes the Tensor's dtype."""
+    kind = type(value)
+    if kind is float:
+        return _array(value, dtype if dtype.kind == "f" else float32)
+    if kind is int:
+        return _array(value, int64 if dtype == bool_ else dtype)
+    if kind is bool:
+        return _array(value, dtype)
+    return raw_array(np.asarray(value), "operator") if is_raw(value) else None
+
+
+def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:
+    """Element by element, without history; NotImplemented for no Tensor, raw array or number."""
+    other = b._data if isinstance(b, Traced) else b
+    if not isinstance(other, (np.ndarray, np.generic, bool, int, float)):
+        return NotImplemented
+    try:
+        return a.wrap(ufunc(a._data, other), None)
+    except ValueError as error:
+        msg = f"{ufunc.__name__}: cannot take shapes {a.shape} and {np.shape(other)}: {error}"
+        raise ValueError(msg) from None
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """The product of matrices, stacks of them and vectors, as NumPy has it; else NotImplemented.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match; the message names both.
+    """
+    if not all(isinstance(x, Traced) or is_raw(x) for x in (a, b)):
+        return NotImplemented
+    wrap = a.wrap if isinstance(a, Traced) else b.wrap
+    left: Any = a if isinstance(a, Traced) else wrap(raw_array(np.asarray(a), "matmul"), None)
+    right: Any = b if isinstance(b, Traced) else wrap(raw_array(np.asarray(b), "matmul"), None)
+    inner = right.shape[-2:][:1]
+    if not left.shape or not right.shape or left.shape[-1:] != inner:
+        msg = f"matmul: the inner sizes of shapes {left.shape} and {right.shape} must be equal"
+        raise ValueError(msg)
+    if left.ndim == 1:
+        return _without(matmul(left.reshape(1, -1), right), -2 if right.ndim > 1 else -1)
+    if right.ndim == 1:
+        return _without(matmul(left, right.reshape(-1, 1)), -1)
+    if left.ndim > 2 and right.ndim == 2:
+        # One product instead of a stack, and the gradient of `right` without a stack to sum.
+        rows = left.reshape(left.size // inner[0] if inner[0] else 0, *inner)
+        return record(prim.matmul, (rows, right)).reshape(*left.shape[:-1], right.shape[1])
+    return record(prim.matmul, (left, right))
+
+
+def _without(x: Any, axis: int) -> Any:
+    shape = list(x.shape)
+    del shape[axis]
+    return x.reshape(tuple(shape))
+
+
+def reduction(
+    name: str, shape: Shape, axis: Axis, keepdims: bool
+) -> tuple[Shape, bool, Shape, Shape]:
+    """The configuration of a reduction of an array of this shape."""
+    given = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    axes = tuple(one_axis(name, k, shape) for k in given)
+    if len(set(axes)) < len(axes):
+        msg = f"{name}: axis {axis} names an axis twice for shape {shape}"
+        raise ValueError(msg)
+    kept = tuple(1 if k in axes else n for k, n in enumerate(shape))
+    return axes, bool(keepdims), kept, shape
+
+
+def one_axis(name: str, axis: int, shape: Shape) -> int:
+    """An axis of an array of this shape, counted from 0."""
+    if not -len(shape) <= axis < len(shape):
+        msg = f"{name}: axis {axis} is out of range for shape {shape}"
+        raise ValueError(msg)
+    return axis % len(shape)
+
+
+def plain_key(key: Any) -> Any:
+    """An index without Tensors in it."""
+    if isinstance(key, tuple):
+        return tuple(plain_key(k) for k in key)
+    if isinstance(key, Traced):
+        return key._data
+    if isinstance(key, list):
+        array = np.asarray([plain_key(k) for k in key])
+        return array if array.size else array.astype(int64)
+    return key

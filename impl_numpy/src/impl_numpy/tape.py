@@ -1,0 +1,234 @@
+"""The tape: which operation made which result, and how gradients run back through it.
+
+A recorded operation is a `Node`. A node knows its parents (the nodes of its operands), the rule it
+follows and the raw arrays that the rule needs. An operation is always younger than what it was made
+from, so "youngest first" is an order in which every node is visited after all its users, and a heap
+of ages is the whole engine.
+
+A backward pass works on raw arrays. Only when the pass is itself recorded (`create_graph`) does it
+work on Tensors; the rules of `primitives` are written so that they do not notice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+# A raw array, or a Tensor where the pass is itself recorded.
+Value: TypeAlias = Any
+Parents: TypeAlias = "tuple[Node | None, ...]"
+
+
+class _Mode(threading.local):
+    """What this thread is doing: each thread starts from these class attributes."""
+
+    recording: bool = True
+    transforms: int = 0
+
+
+MODE = _Mode()
+
+# Ages count down, because the heap gives the smallest first and the youngest node is wanted first.
+_next_age = count(0, -1).__next__
+
+
+class Rule(Protocol):
+    """What a node needs to know of its operation."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def vjp(self) -> Callable[..., tuple[Value | None, ...]]: ...
+
+
+class Node:
+    """One recorded operation.
+
+    Parameters
+    ----------
+    rule : Rule
+        Gives the gradients of the operands.
+    parents : tuple of (Node or None)
+        One per operand; None where no gradient is wanted.
+    saved : tuple
+        Operands, then the result, then the configuration; None for an array that no gradient needs.
+        None instead of the tuple once the node was freed.
+    """
+
+    __slots__ = ("age", "parents", "rule", "saved", "watch")
+
+    saved: tuple[Any, ...] | None
+
+    def __init__(self, rule: Rule, parents: Parents, saved: tuple[Any, ...]) -> None:
+        self.age = _next_age()
+        self.rule = rule
+        self.parents = parents
+        self.saved = saved
+        self.watch: Callable[[Value], Value] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the operation."""
+        return self.rule.name
+
+    def pull(self, grad: Array) -> Sequence[Value | None]:
+        """Gradients of the operands as raw arrays, one per parent; None is zero."""
+        assert self.saved is not None
+        return self.rule.vjp(grad, self.parents, *self.saved)
+
+    def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
+        """The same on Tensors: what was saved comes back with the history it had."""
+        assert self.saved is not None
+        saved = list(self.saved)
+        for k, node in enumerate((*self.parents, self)):
+            if node is not None and saved[k] is not None:
+                saved[k] = grad.wrap(saved[k], node)
+        return self.rule.vjp(grad, self.parents, *saved)
+
+    def free(self) -> None:
+        """Let go of the arrays and of the parents."""
+        self.saved = None
+        self.parents = ()
+
+    def __repr__(self) -> str:
+        return f"<{self.name} node>"
+
+
+class Leaf(Node):
+    """Where a gradient ends: `receive` takes it when the whole pass has come to a good end."""
+
+    __slots__ = ("receive",)
+
+    def __init__(self, receive: Callable[[Value], None]) -> None:
+        super().__init__(_LEAF, (), ())
+        self.receive = receive
+
+
+class Source(Node):
+    """A stand-in for an argument of a transformation: a pass that has it as a target ends here.
+
+    A later pass, which differentiates the transformation's result, goes through it to the argument.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, parent: Node | None) -> None:
+        super().__init__(_SOURCE, (parent,), ())
+
+    def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
+        return (grad,)
+
+
+class _Plain:
+    """The rule of the nodes that pass a gradient on as it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @staticmethod
+    def vjp(grad: Value, needs: Parents) -> tuple[Value | None, ...]:
+        return (grad,)
+
+
+_LEAF = _Plain("leaf")
+_SOURCE = _Plain("source")
+
+
+def run(
+    roots: Sequence[tuple[Node, Value]],
+    *,
+    retain: bool,
+    record: bool,
+    targets: Sequence[Node] | None = None,
+) -> Mapping[Node, Value]:
+    """Run gradients back from the roots.
+
+    Parameters
+    ----------
+    roots : sequence of (Node, gradient)
+        Gradients are raw arrays, or Tensors if `record`.
+    retain : bool
+        Keep what the nodes saved, for another pass.
+    record : bool
+        Record the pass itself.
+    targets : sequence of Node, optional
+        Collect the gradients of these nodes and give none to leaves. Nothing older than all of them
+        is visited, since it cannot depend on them.
+
+    Returns
+    -------
+    dict of Node to gradient
+        For those targets that a gradient reached.
+
+    Raises
+    ------
+    RuntimeError
+        If the pass comes to a node that was freed. No leaf has received anything then.
+    """
+    pending: dict[Node, Value] = {}
+    heap: list[tuple[int, Node]] = []
+    summed: set[Node] = set()
+    found: dict[Node, Value] = {}
+    ends: list[tuple[Leaf, Value]] = []
+    wanted = set(targets or ())
+    oldest = max((node.age for node in wanted), default=0) if targets is not None else 0
+
+    def give(node: Node, grad: Value) -> None:
+        if node not in pending:
+            pending[node] = grad
+            heappush(heap, (node.age, node))
+        elif node in summed:
+            # This sum is ours alone; the first gradient may be an array that others hold too.
+            pending[node] += grad
+        else:
+            pending[node] = pending[node] + grad
+            summed.add(node)
+
+    before = MODE.recording
+    MODE.recording = record
+    try:
+        # Infinite gradients are results here (that of sqrt at 0, say), not accidents to warn of.
+        with np.errstate(all="ignore"):
+            for node, grad in roots:
+                if targets is None or node.age <= oldest:
+                    give(node, grad)
+            while heap:
+                node = heappop(heap)[1]
+                grad = pending.pop(node)
+                if node.watch is not None:
+                    grad = node.watch(grad)
+                if node in wanted:
+                    found[node] = grad
+                    continue
+                if type(node) is Leaf:
+                    ends.append((node, grad))
+                    continue
+                if node.saved is None:
+                    msg = (
+                        f"backward: the graph of {node.name} was freed by an earlier backward; "
+                        "pass retain_graph=True to the first one to go through it again"
+                    )
+                    raise RuntimeError(msg)
+                parents = node.parents
+                grads = node.pull_recorded(grad) if record else node.pull(grad)
+                for parent, part in zip(parents, grads, strict=True):
+                    if parent is None or part is None:
+                        continue
+                    if targets is None or parent.age <= oldest:
+                        give(parent, part)
+                if not retain:
+                    node.free()
+            if targets is None:
+                for leaf, grad in ends:
+                    leaf.receive(grad)
+    finally:
+        MODE.recording = before
+    return found
