@@ -182,13 +182,13 @@ def calls_of_tensors() -> list[Bad]:
         Bad(
             "int-grad",
             ValueError,
-            ("tensor", "int64"),
+            (("tensor", "requires_grad"), "int64"),
             lambda w: w.nn.tensor([1, 2], requires_grad=True),
         ),
         Bad(
             "int-parameter",
             ValueError,
-            ("Parameter", "int64"),
+            (("Parameter", "requires_grad"), "int64"),
             lambda w: w.nn.Parameter(w.nn.tensor([1, 2])),
         ),
         Bad("from-list", TypeError, ("from_array", "list"), lambda w: w.nn.from_array([1.0, 2.0])),

@@ -35,13 +35,13 @@ def test_a_bad_call(nn: Any, tmp_path: Path, bad: Bad) -> None:
         ([[1.0, 2.0], [3.0]], ValueError, ""),
         ([1, [2]], ValueError, ""),
         ("text", TypeError, "str"),
-        (["a", "b"], TypeError, "str"),
+        (["a", "b"], TypeError, ("str", "<U")),
         (None, TypeError, "None"),
         ({"a": 1}, TypeError, "dict"),
         ([object()], TypeError, "object"),
     ],
 )
-def test_what_cannot_become_a_tensor(nn: Any, data: Any, error: Any, fragment: str) -> None:
+def test_what_cannot_become_a_tensor(nn: Any, data: Any, error: Any, fragment: Any) -> None:
     with refuses(error, "tensor", fragment):
         nn.tensor(data)
 
