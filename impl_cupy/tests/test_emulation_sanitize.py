@@ -82,17 +82,31 @@ def test_the_sanitizer_must_be_preloaded(monkeypatch: pytest.MonkeyPatch) -> Non
         compiler.sanitizing()
 
 
-def test_our_kernels_stay_inside_their_arrays() -> None:
-    """Runs every test of the kernels again, in a process that is watched."""
-    tests = ["test_emulation_kernels.py", "test_emulation_rawkernel.py"]
-    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *[str(HERE / t) for t in tests]]
-    done = subprocess.run(
+def watched(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line of `sanitize` as from a shell that sets IMPL_CUPY_EMULATE alone."""
+    return subprocess.run(
         [sys.executable, "-m", "impl_cupy.emulation.sanitize", *arguments],
         env={**ENVIRONMENT, "LD_PRELOAD": "", "IMPL_CUPY_EMULATE_SANITIZE": ""},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_a_report_is_not_lost_in_pytests_capture(tmp_path: Path) -> None:
+    body = FAULTY.replace("{name}", "writes").replace("{size}", "7").replace("{at}", "7")
+    test = tmp_path / "test_faulty.py"
+    test.write_text("def test_faulty():\n    " + f"exec({body!r}, {{}})\n")
+    done = watched("-m", "pytest", "-q", "-p", "no:cacheprovider", str(test))
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
+    assert "in writes " in done.stderr
+
+
+def test_our_kernels_stay_inside_their_arrays() -> None:
+    tests = ["test_emulation_kernels.py", "test_emulation_rawkernel.py"]
+    paths = [str(HERE / name) for name in tests]
+    done = watched("-m", "pytest", "-q", "-p", "no:cacheprovider", *paths)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
-    assert "AddressSanitizer" not in done.stdout
+    assert "ERROR: AddressSanitizer" not in done.stderr

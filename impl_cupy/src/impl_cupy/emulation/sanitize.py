@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 from .compiler import compiler_command
 
@@ -45,8 +47,17 @@ def environment() -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run ``python ARGUMENTS...`` and return its exit status."""
-    return subprocess.run([sys.executable, *arguments], env=environment(), check=False).returncode
+    """Run ``python ARGUMENTS...`` and return its exit status; reports go to standard error."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Written to a file first: what pytest has captured is lost with its process.
+        log = f"log_path={folder}/report"
+        variables = environment()
+        variables["ASAN_OPTIONS"] += f":{log}"
+        variables["UBSAN_OPTIONS"] = log
+        done = subprocess.run([sys.executable, *arguments], env=variables, check=False)
+        for report in sorted(Path(folder).iterdir()):
+            sys.stderr.write(report.read_text(errors="replace"))
+    return done.returncode
 
 
 if __name__ == "__main__":
