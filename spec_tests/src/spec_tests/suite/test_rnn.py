@@ -5,97 +5,28 @@ Axes: ``T`` steps, ``N`` batch, ``I`` input, ``H`` hidden.
 
 import importlib
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from spec_tests.assertions import agrees, exactly, refuses, tensor, to_numpy
+from spec_tests.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
 from spec_tests.clauses import clause
 from spec_tests.oracle import Draws, load
+from spec_tests.suite.recurrent import (
+    call_cell,
+    call_layer,
+    cell_of,
+    check,
+    layer_of,
+    squares,
+    state_of,
+    weighted,
+)
 
 T, N, I, H = 5, 3, 4, 5  # noqa: E741 - the letters of the chapter
 KINDS = ["RNN_tanh", "RNN_relu", "LSTM", "GRU"]
 RNN_KINDS = KINDS[:2]
-
-
-def layer_of(nn: Any, name: str, dtype: str, parameters: Any, **options: Any) -> Any:
-    """Return the layer that a name of `KINDS` means, with these parameters."""
-    kind, _, nonlinearity = name.partition("_")
-    if nonlinearity:
-        options["nonlinearity"] = nonlinearity
-    width = parameters["weight_ih_l0"].shape[1]
-    hidden = parameters["weight_hh_l0"].shape[1]
-    bias = "bias_ih_l0" in parameters
-    layer = getattr(nn, kind)(width, hidden, bias=bias, dtype=getattr(nn, dtype), **options)
-    layer.load_state_dict(parameters)
-    return layer
-
-
-def cell_of(nn: Any, name: str, dtype: str, parameters: Any) -> Any:
-    """Return the cell that a name of `KINDS` means, with these parameters."""
-    kind, _, nonlinearity = name.partition("_")
-    options = {"nonlinearity": nonlinearity} if nonlinearity else {}
-    cell = getattr(nn, f"{kind}Cell")(I, H, dtype=getattr(nn, dtype), **options)
-    cell.load_state_dict(parameters)
-    return cell
-
-
-def state_of(leaves: dict[str, Any]) -> Any:
-    """Return the state among the inputs as a call takes it: one Tensor, or a pair for LSTM."""
-    states = [value for name, value in leaves.items() if name != "x"]
-    return tuple(states) if len(states) == 2 else states[0]
-
-
-def call_layer(layer: Any, *arguments: Any) -> dict[str, Any]:
-    """Call a layer and name what it returns."""
-    output, state = layer(*arguments)
-    if isinstance(state, tuple):
-        return {"output": output, "h_n": state[0], "c_n": state[1]}
-    return {"output": output, "h_n": state}
-
-
-def call_cell(cell: Any, *arguments: Any) -> dict[str, Any]:
-    """Call a cell and name what it returns."""
-    state = cell(*arguments)
-    return {"h": state[0], "c": state[1]} if isinstance(state, tuple) else {"h": state}
-
-
-def weighted(nn: Any, outputs: dict[str, Any], cotangents: dict[str, np.ndarray]) -> Any:
-    """Return the scalar whose gradients are those for the cotangents."""
-    terms = [nn.ops.sum(outputs[key] * nn.tensor(array)) for key, array in cotangents.items()]
-    return sum(terms[1:], terms[0])
-
-
-def squares(nn: Any, tensors: Any) -> Any:
-    """Return the sum of the squares of all elements."""
-    terms = [nn.ops.sum(one * one) for one in tensors]
-    return sum(terms[1:], terms[0])
-
-
-def check(
-    nn: Any,
-    call: Callable[..., dict[str, Any]],
-    module: Any,
-    inputs: dict[str, np.ndarray],
-    cotangents: dict[str, np.ndarray],
-    want: dict[str, Any],
-    only: str = "all",
-) -> None:
-    """Compare values and gradients of a call with the reference's."""
-    leaves = {name: tensor(nn, array) for name, array in inputs.items()}
-    outputs = call(module, leaves["x"], state_of(leaves))
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
-    told = f"{type(module).__name__} with {shapes}"
-    for name, array in want["outputs"].items():
-        agrees(nn, outputs[name], array, "rnn", call=f"{told}: {name}")
-    chosen = cotangents if only == "all" else {only: cotangents[only]}
-    weighted(nn, outputs, chosen).backward()
-    parameters = dict(module.named_parameters())
-    for name, array in want["gradients"][only].items():
-        leaf = leaves[name] if name in leaves else parameters[name]
-        agrees(nn, leaf.grad, array, "rnn", call=f"{told}: gradient of {only} to {name}")
 
 
 def check_cell(nn: Any, name: str, dtype: str) -> None:
@@ -117,6 +48,10 @@ def check_layer_values(nn: Any, name: str, dtype: str) -> None:
     outputs = call_layer(layer, inputs["x"], state_of(inputs))
     for key, array in known["outputs"].items():
         agrees(nn, outputs[key], array, "rnn", call=f"{name} on (5, 3, 4): {key}")
+    with nn.no_grad():
+        outputs = call_layer(layer, inputs["x"], state_of(inputs))
+    for key, array in known["outputs"].items():
+        agrees(nn, outputs[key], array, "rnn", call=f"{name} under no_grad: {key}")
     outputs = call_layer(layer, inputs["x"])
     for key, array in known["without_state"].items():
         agrees(nn, outputs[key], array, "rnn", call=f"{name} without a state: {key}")
@@ -232,6 +167,37 @@ def test_gru_gradients(nn: Any, dtype: str, only: str) -> None:
     check_layer_gradients(nn, "GRU", dtype, only)
 
 
+@clause("rnn-10", "rnn-11", "rnn-12")
+@pytest.mark.parametrize("name", KINDS)
+def test_strides_do_not_matter(nn: Any, dtype: str, name: str) -> None:
+    known = load("layers")[name][dtype]
+    cotangents = {"output": np.ones((T, N, H), dtype)}
+    plain = layer_of(nn, name, dtype, known["parameters"])
+    usual = {key: tensor(nn, array) for key, array in known["inputs"].items()}
+    outputs = call_layer(plain, usual["x"], state_of(usual))
+    weighted(nn, outputs, cotangents).backward()
+
+    layer = layer_of(nn, name, dtype, known["parameters"])
+    for key in ("weight_ih_l0", "weight_hh_l0"):
+        parameter = getattr(layer, key)
+        parameter.data = nn.tensor(np.ascontiguousarray(known["parameters"][key].T)).T.data
+    turned = {
+        key: tensor(nn, np.ascontiguousarray(np.swapaxes(array, 1, 2)))
+        for key, array in known["inputs"].items()
+    }
+    views = {key: one.mT for key, one in turned.items()}
+    output, _ = layer(views["x"], state_of(views))
+    agrees(nn, output, known["outputs"]["output"], "rnn", call=f"{name} of transposed arrays")
+    # The gradient of a sum is one number in all places: every stride is 0.
+    nn.ops.sum(output).backward()
+    for key, one in turned.items():
+        want = np.swapaxes(to_numpy(nn, usual[key].grad), 1, 2)
+        agrees(nn, one.grad, want, "rnn", call=f"{name} of transposed arrays: gradient to {key}")
+    for key, parameter in layer.named_parameters():
+        want = to_numpy(nn, getattr(plain, key).grad)
+        agrees(nn, parameter.grad, want, "rnn", call=f"{name}: gradient to {key}")
+
+
 @clause("rnn-13")
 @pytest.mark.parametrize("name", KINDS)
 def test_batch_first(nn: Any, dtype: str, name: str) -> None:
@@ -264,32 +230,51 @@ def test_no_batch_axis(nn: Any, dtype: str, name: str, batch_first: bool) -> Non
 
 @clause("rnn-15")
 @pytest.mark.parametrize("name", KINDS)
-def test_layer_equals_its_cell_in_a_loop(nn: Any, dtype: str, name: str) -> None:
-    known = load("layers")[name][dtype]
-    layer = layer_of(nn, name, dtype, known["parameters"])
-    plain = {key.removesuffix("_l0"): array for key, array in known["parameters"].items()}
+@pytest.mark.parametrize("sizes", [(5, 3, 4, 5), (3, 1, 1, 1), (2, 9, 19, 33)])
+def test_layer_equals_its_cell_in_a_loop(
+    nn: Any, dtype: str, name: str, sizes: tuple[int, int, int, int]
+) -> None:
+    steps, batch, width, hidden = sizes
+    random = np.random.default_rng(51)
+    gates = {"LSTM": 4, "GRU": 3}.get(name, 1)
+    shapes = {
+        "weight_ih_l0": (gates * hidden, width),
+        "weight_hh_l0": (gates * hidden, hidden),
+        "bias_ih_l0": (gates * hidden,),
+        "bias_hh_l0": (gates * hidden,),
+    }
+    k = 1 / math.sqrt(hidden)
+    parameters = {key: rounded(random.uniform(-k, k, one), dtype) for key, one in shapes.items()}
+    states = ("h0", "c0") if name == "LSTM" else ("h0",)
+    inputs = {"x": rounded(random.uniform(-1, 1, (steps, batch, width)), dtype)}
+    inputs |= {key: rounded(random.uniform(-1, 1, (1, batch, hidden)), dtype) for key in states}
+    cotangent = {"output": rounded(random.uniform(-1, 1, (steps, batch, hidden)), dtype)}
+    layer = layer_of(nn, name, dtype, parameters)
+    plain = {key.removesuffix("_l0"): array for key, array in parameters.items()}
     cell = cell_of(nn, name, dtype, plain)
 
-    whole = {key: tensor(nn, array) for key, array in known["inputs"].items()}
+    whole = {key: tensor(nn, array) for key, array in inputs.items()}
     outputs = call_layer(layer, whole["x"], state_of(whole))
-    weighted(nn, outputs, {"output": known["cotangents"]["output"]}).backward()
+    weighted(nn, outputs, cotangent).backward()
 
-    single = {key: tensor(nn, array) for key, array in known["inputs"].items()}
+    single = {key: tensor(nn, array) for key, array in inputs.items()}
     state = state_of({key: one if key == "x" else one[0] for key, one in single.items()})
-    steps = []
-    for t in range(T):
+    seen = []
+    for t in range(steps):
         state = cell(single["x"][t], state)
-        steps.append(state[0] if isinstance(state, tuple) else state)
-    stacked = {"output": nn.ops.stack(steps)}
-    weighted(nn, stacked, {"output": known["cotangents"]["output"]}).backward()
+        seen.append(state[0] if isinstance(state, tuple) else state)
+    stacked = {"output": nn.ops.stack(seen)}
+    weighted(nn, stacked, cotangent).backward()
 
-    agrees(nn, outputs["output"], to_numpy(nn, stacked["output"]), "rnn", call=f"{name}: output")
+    told = f"{name}, (T, N, I, H) = {sizes}"
+    want = to_numpy(nn, stacked["output"])
+    agrees(nn, outputs["output"], want, "rnn", call=f"{told}: output")
     for key in whole:
         want = to_numpy(nn, single[key].grad)
-        agrees(nn, whole[key].grad, want, "rnn", call=f"{name}: gradient to {key}")
+        agrees(nn, whole[key].grad, want, "rnn", call=f"{told}: gradient to {key}")
     for key, parameter in cell.named_parameters():
-        got = getattr(layer, f"{key}_l0").grad
-        agrees(nn, got, to_numpy(nn, parameter.grad), "rnn", call=f"{name}: gradient to {key}")
+        got, want = getattr(layer, f"{key}_l0").grad, to_numpy(nn, parameter.grad)
+        agrees(nn, got, want, "rnn", call=f"{told}: gradient to {key}")
 
 
 @clause("rnn-16")
