@@ -78,12 +78,12 @@ def _walk(
     targets: Sequence[Edge] | None,
 ) -> list[Value | None]:
     waiting: dict[Node | Slot, list[Value | None]] = {}
-    added: set[Slot] = set()
+    fresh: set[Slot] = set()
     kept: list[tuple[Slot, Value]] = []
     found: dict[Edge, Value] = {}
     goal_nodes = {edge[0] for edge in targets or ()}
 
-    def send(edge: Edge, grad: Value) -> None:
+    def send(edge: Edge, grad: Value, is_fresh: bool) -> None:
         node, index = edge
         grads = waiting.setdefault(node, [None] * node.outputs)
         present = grads[index]
@@ -91,16 +91,19 @@ def _walk(
             grads[index] = grad
         else:
             grads[index] = present + grad
-            if isinstance(node, Slot):
-                added.add(node)
+            is_fresh = True
+        if is_fresh and isinstance(node, Slot):
+            fresh.add(node)
 
     for edge, grad in roots:
-        send(edge, grad)
+        send(edge, grad, False)
     for node in reversed(order):
         grads = waiting.pop(node, None)
         if isinstance(node, Slot):
             if grads is not None:
-                grads[0] = _hooked(node, grads[0], recorded)
+                if node.hooks:
+                    grads[0] = _hooked(node, grads[0], recorded)
+                    fresh.discard(node)
                 kept.append((node, grads[0]))
         elif grads is not None and node.slots:
             for index, slot in node.slots.items():
@@ -116,13 +119,13 @@ def _walk(
             results = node.pull_recorded(grads) if recorded else node.pull(grads)
             for back, grad in zip(edges, results, strict=False):
                 if back is not None and grad is not None and (needed is None or back[0] in needed):
-                    send(back, grad)
+                    send(back, grad, node.fresh)
         if not retain and isinstance(node, Node):
             node.release()
     if targets is not None:
         return [found.get(edge) for edge in targets]
     for slot, grad in kept:
-        _keep(slot, grad, recorded, slot in added)
+        _keep(slot, grad, recorded, slot in fresh)
     return []
 
 

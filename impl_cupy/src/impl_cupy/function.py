@@ -29,6 +29,8 @@ class Function(Context):
     takes the place of a replayed `forward` when the way back is recorded.
     """
 
+    # Whether nothing else holds the arrays that backward returns; then a leaf keeps them uncopied.
+    _fresh_gradients = False
     _used = False
     _static = False
 

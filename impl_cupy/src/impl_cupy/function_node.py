@@ -20,7 +20,7 @@ class FunctionNode(Node):
     Function with `composite` is differentiated through that instead.
     """
 
-    __slots__ = ("config", "ctx", "inputs", "kind", "metas", "outputs", "snapshot")
+    __slots__ = ("config", "ctx", "fresh", "inputs", "kind", "metas", "outputs", "snapshot")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class FunctionNode(Node):
         self.config = config
         self.metas = metas
         self.outputs = len(metas)
+        self.fresh = kind._fresh_gradients
 
     def pull(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Call `backward` on raw arrays."""

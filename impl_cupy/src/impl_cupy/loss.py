@@ -108,6 +108,8 @@ def _check_classes(classes: RawArray, count: int) -> None:
 class CrossEntropyFunction(Function):
     """The losses of the samples, shape (N, D), for logits (N, C, D) and classes (N, D)."""
 
+    _fresh_gradients = True
+
     @staticmethod
     def forward(ctx: Any, logits: RawArray, target: RawArray) -> RawArray:
         """Pick ``-log_softmax(logits)`` at the classes."""

@@ -25,6 +25,8 @@ class RNNFunction(Function):
     bias_hh (H,) or None. Outputs: output (T, N, H), h_n (1, N, H).
     """
 
+    _fresh_gradients = True
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -40,7 +42,8 @@ class RNNFunction(Function):
         """Run the steps."""
         ctx.set_materialize_grads(False)
         ctx.is_relu = nonlinearity == "relu"
-        from_x = _project(x, weight_ih)
+        rows = _rows(x)
+        from_x = _project(rows, x.shape, weight_ih)
         h = _states(x.shape[0], h0)
         biases = _biases(bias_ih, bias_hh, from_x)
         from_h, turned = _recurrent(h0, weight_hh)
@@ -60,7 +63,7 @@ class RNNFunction(Function):
                 t,
                 h0.shape[2],
             )
-        ctx.save_for_backward(x, weight_ih, weight_hh, h)
+        ctx.save_for_backward(rows, weight_ih, weight_hh, h)
         return h[1:], h[-1:].copy()
 
     @staticmethod
@@ -68,9 +71,9 @@ class RNNFunction(Function):
         ctx: Any, grad_output: RawArray | None, grad_h_n: RawArray | None
     ) -> tuple[RawArray | None, ...]:
         """Run the steps back, then form the weights' gradients."""
-        x, weight_ih, weight_hh, h = ctx.saved_tensors
-        steps = _steps(x, h[0])
-        grad_sums = cp.empty((x.shape[0], *h.shape[1:]), dtype=h.dtype)
+        rows, weight_ih, weight_hh, h = ctx.saved_tensors
+        steps = _steps(h[1:], h[0])
+        grad_sums = cp.empty((h.shape[0] - 1, *h.shape[1:]), dtype=h.dtype)
         grad_h = _state_gradient(grad_h_n, h)
         gradient, given = _output_gradient(grad_output, h)
         weight = cp.ascontiguousarray(weight_hh)
@@ -92,9 +95,9 @@ class RNNFunction(Function):
                 cp.dot(grad_sums[t], weight, out=grad_h)
         to_x, to_h0, *to_weights = ctx.needs_input_grad
         return (
-            _input_gradient(grad_sums, weight_ih, x) if to_x else None,
+            _input_gradient(grad_sums, weight_ih) if to_x else None,
             grad_h.reshape(1, *grad_h.shape) if to_h0 else None,
-            *_weight_gradients(grad_sums, grad_sums, x, h, to_weights),
+            *_weight_gradients(grad_sums, grad_sums, rows, h, to_weights),
         )
 
     @staticmethod
@@ -129,6 +132,8 @@ class LSTMFunction(Function):
     bias_hh (4 H,) or None. Outputs: output (T, N, H), h_n and c_n (1, N, H).
     """
 
+    _fresh_gradients = True
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -142,7 +147,8 @@ class LSTMFunction(Function):
     ) -> tuple[RawArray, RawArray, RawArray]:
         """Run the steps; the gates take the place of the input's projection."""
         ctx.set_materialize_grads(False)
-        gates = _project(x, weight_ih)
+        rows = _rows(x)
+        gates = _project(rows, x.shape, weight_ih)
         h, c = _states(x.shape[0], h0), _states(x.shape[0], c0)
         biases = _biases(bias_ih, bias_hh, gates)
         from_h, turned = _recurrent(h0, weight_hh)
@@ -162,7 +168,7 @@ class LSTMFunction(Function):
                 t,
                 h0.shape[2],
             )
-        ctx.save_for_backward(x, weight_ih, weight_hh, h, c, gates)
+        ctx.save_for_backward(rows, weight_ih, weight_hh, h, c, gates)
         return h[1:], h[-1:].copy(), c[-1:].copy()
 
     @staticmethod
@@ -173,12 +179,12 @@ class LSTMFunction(Function):
         grad_c_n: RawArray | None,
     ) -> tuple[RawArray | None, ...]:
         """Run the steps back, then form the weights' gradients."""
-        x, weight_ih, weight_hh, h, c, gates = ctx.saved_tensors
+        rows, weight_ih, weight_hh, h, c, gates = ctx.saved_tensors
         grad_sums = cp.empty(gates.shape, dtype=gates.dtype)
         grad_h, grad_c = _state_gradient(grad_h_n, h), _state_gradient(grad_c_n, c)
         gradient, given = _output_gradient(grad_output, h)
         weight = cp.ascontiguousarray(weight_hh)
-        for t in reversed(_steps(x, h[0])):
+        for t in reversed(_steps(h[1:], h[0])):
             launch(
                 "rnn",
                 "lstm_backward",
@@ -198,10 +204,10 @@ class LSTMFunction(Function):
                 cp.dot(grad_sums[t], weight, out=grad_h)
         to_x, to_h0, to_c0, *to_weights = ctx.needs_input_grad
         return (
-            _input_gradient(grad_sums, weight_ih, x) if to_x else None,
+            _input_gradient(grad_sums, weight_ih) if to_x else None,
             grad_h.reshape(1, *grad_h.shape) if to_h0 else None,
             grad_c.reshape(1, *grad_c.shape) if to_c0 else None,
-            *_weight_gradients(grad_sums, grad_sums, x, h, to_weights),
+            *_weight_gradients(grad_sums, grad_sums, rows, h, to_weights),
         )
 
     @staticmethod
@@ -238,6 +244,8 @@ class GRUFunction(Function):
     (3 H,) or None. Outputs: output (T, N, H), h_n (1, N, H).
     """
 
+    _fresh_gradients = True
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -250,7 +258,8 @@ class GRUFunction(Function):
     ) -> tuple[RawArray, RawArray]:
         """Run the steps; the gates take the place of the input's projection."""
         ctx.set_materialize_grads(False)
-        gates = _project(x, weight_ih)
+        rows = _rows(x)
+        gates = _project(rows, x.shape, weight_ih)
         h = _states(x.shape[0], h0)
         candidate = cp.empty((x.shape[0], *h0.shape[1:]), dtype=x.dtype)
         biases = _biases(bias_ih, bias_hh, gates)
@@ -271,7 +280,7 @@ class GRUFunction(Function):
                 t,
                 h0.shape[2],
             )
-        ctx.save_for_backward(x, weight_ih, weight_hh, h, candidate, gates)
+        ctx.save_for_backward(rows, weight_ih, weight_hh, h, candidate, gates)
         return h[1:], h[-1:].copy()
 
     @staticmethod
@@ -279,13 +288,13 @@ class GRUFunction(Function):
         ctx: Any, grad_output: RawArray | None, grad_h_n: RawArray | None
     ) -> tuple[RawArray | None, ...]:
         """Run the steps back, then form the weights' gradients."""
-        x, weight_ih, weight_hh, h, candidate, gates = ctx.saved_tensors
+        rows, weight_ih, weight_hh, h, candidate, gates = ctx.saved_tensors
         grad_x_sums = cp.empty(gates.shape, dtype=gates.dtype)
         grad_h_sums = cp.empty(gates.shape, dtype=gates.dtype)
         grad_h, grad_direct = cp.zeros(h.shape[1:], dtype=h.dtype), _state_gradient(grad_h_n, h)
         gradient, given = _output_gradient(grad_output, h)
         weight = cp.ascontiguousarray(weight_hh)
-        for t in reversed(_steps(x, h[0])):
+        for t in reversed(_steps(h[1:], h[0])):
             launch(
                 "rnn",
                 "gru_backward",
@@ -307,9 +316,9 @@ class GRUFunction(Function):
                 cp.dot(grad_h_sums[t], weight, out=grad_h)
         to_x, to_h0, *to_weights = ctx.needs_input_grad
         return (
-            _input_gradient(grad_x_sums, weight_ih, x) if to_x else None,
+            _input_gradient(grad_x_sums, weight_ih) if to_x else None,
             (grad_h + grad_direct).reshape(1, *grad_h.shape) if to_h0 else None,
-            *_weight_gradients(grad_x_sums, grad_h_sums, x, h, to_weights),
+            *_weight_gradients(grad_x_sums, grad_h_sums, rows, h, to_weights),
         )
 
     @staticmethod
@@ -341,10 +350,14 @@ def _steps(x: RawArray, state: RawArray) -> range:
     return range(x.shape[0] if state.size else 0)
 
 
-def _project(x: RawArray, weight: RawArray) -> RawArray:
-    """Multiply all T N rows of x by W_ih at once: shape (T, N, G H), the caller's to overwrite."""
-    rows = x.reshape(x.shape[0] * x.shape[1], x.shape[2])
-    return cp.dot(rows, weight.T).reshape(*x.shape[:2], weight.shape[0])
+def _rows(x: RawArray) -> RawArray:
+    """Give x as T N rows, copied if they do not lie one behind the other."""
+    return x.reshape(x.shape[0] * x.shape[1], x.shape[2])
+
+
+def _project(rows: RawArray, shape: tuple[int, ...], weight: RawArray) -> RawArray:
+    """Multiply all rows of x by W_ih at once: shape (T, N, G H), the caller's to overwrite."""
+    return cp.dot(rows, weight.T).reshape(*shape[:2], weight.shape[0])
 
 
 def _states(steps: int, first: RawArray) -> RawArray:
@@ -380,28 +393,26 @@ def _output_gradient(grad: RawArray | None, unread: RawArray) -> tuple[RawArray,
     return (unread, False) if grad is None else (cp.ascontiguousarray(grad), True)
 
 
-def _flat(sums: RawArray) -> RawArray:
-    return sums.reshape(sums.shape[0] * sums.shape[1], sums.shape[2])
-
-
-def _input_gradient(grad_sums: RawArray, weight: RawArray, x: RawArray) -> RawArray:
-    return cp.dot(_flat(grad_sums), weight).reshape(x.shape)
+def _input_gradient(grad_sums: RawArray, weight: RawArray) -> RawArray:
+    return cp.dot(_rows(grad_sums), weight).reshape(*grad_sums.shape[:2], weight.shape[1])
 
 
 def _weight_gradients(
-    grad_x_sums: RawArray, grad_h_sums: RawArray, x: RawArray, h: RawArray, wanted: list[bool]
+    grad_x_sums: RawArray, grad_h_sums: RawArray, rows: RawArray, h: RawArray, wanted: list[bool]
 ) -> tuple[RawArray | None, ...]:
     """Form the gradients of weight_ih, weight_hh, bias_ih, bias_hh over all steps at once."""
-    from_x, from_h = _flat(grad_x_sums), _flat(grad_h_sums)
+    from_x, from_h = _rows(grad_x_sums), _rows(grad_h_sums)
     to_weight_ih, to_weight_hh, to_bias_ih, to_bias_hh = wanted
     bias_ih = cp.sum(from_x, axis=0) if to_bias_ih else None
-    same = to_bias_ih and grad_x_sums is grad_h_sums
-    bias_hh = bias_ih if same else cp.sum(from_h, axis=0)
+    bias_hh = None
+    if to_bias_hh:
+        same = bias_ih is not None and grad_x_sums is grad_h_sums
+        bias_hh = bias_ih.copy() if same else cp.sum(from_h, axis=0)
     return (
-        cp.dot(from_x.T, _flat(x)) if to_weight_ih else None,
-        cp.dot(from_h.T, _flat(h[:-1])) if to_weight_hh else None,
+        cp.dot(from_x.T, rows) if to_weight_ih else None,
+        cp.dot(from_h.T, _rows(h[:-1])) if to_weight_hh else None,
         bias_ih,
-        bias_hh if to_bias_hh else None,
+        bias_hh,
     )
 
 

@@ -77,10 +77,13 @@ class Node:
     edges : tuple of (edge or None), or None once the graph was freed
     slots : dict of int to Slot
         By output, the hooks and kept gradients of results; usually empty.
+    fresh : bool
+        Whether nothing else holds the arrays that `pull` gives, so that a leaf may keep them.
     """
 
     __slots__ = ("edges", "slots")
     outputs = 1
+    fresh = False
 
     def __init__(self, edges: Edges) -> None:
         self.edges: Edges | None = edges

@@ -407,10 +407,10 @@ class Tensor:
         return methods.greater_equal(self, other)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return methods.equal(self, other)
+        return methods.equal(self, other) if _is_comparable(other) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return methods.not_equal(self, other)
+        return methods.not_equal(self, other) if _is_comparable(other) else NotImplemented
 
 
 def wrap(raw: RawArray, requires_grad: bool = False, kind: type[Tensor] = Tensor) -> Tensor:
@@ -473,6 +473,11 @@ def check_floating(operation: str, raw: RawArray) -> None:
 def dtype_of(value: Any) -> DTypeLike:
     """Give the dtype of a Tensor or raw array, None for anything else."""
     return value.dtype if isinstance(value, (Tensor, cp.ndarray)) else None
+
+
+def _is_comparable(other: object) -> bool:
+    """Tell whether == is asked element by element, and not whether two objects are the same."""
+    return isinstance(other, (Tensor, cp.ndarray, bool, int, float, np.generic))
 
 
 def _is_one_shape(shape: tuple[Any, ...]) -> bool:

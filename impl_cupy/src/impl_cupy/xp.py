@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import bool_, float32, float64, int32, int64
 
@@ -43,7 +45,10 @@ def _number_dtype(value: Any, dtype: Any) -> Any:
 
 
 def asarray(obj: Any, /, *, dtype: Any = None, copy: Any = None) -> Any:
-    """Make a raw array of a raw array or a number; a Python float becomes float32."""
+    """Make a raw array of a raw array, a number or nested lists; Python floats become float32."""
+    if isinstance(obj, (list, tuple)):
+        obj = np.asarray(obj)
+        dtype = float32 if dtype is None and obj.dtype.kind == "f" else dtype
     return cp.asarray(obj, dtype=_number_dtype(obj, dtype), copy=copy)
 
 

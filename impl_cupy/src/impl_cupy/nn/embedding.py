@@ -21,6 +21,8 @@ from impl_cupy.tensor import Tensor, wrap
 class EmbeddingFunction(Function):
     """Look rows of a table up; their gradients are added in one order each time."""
 
+    _fresh_gradients = True
+
     @staticmethod
     def forward(ctx: Any, weight: Any, indices: Any, *, padding_idx: int) -> Any:
         """Take rows of `weight`, shape (rows, width), by `indices`, shape (*)."""

@@ -17,6 +17,8 @@ from impl_cupy.tensor import Tensor
 class LinearFunction(Function):
     """``y = x @ weight.T + bias``, one matrix product each way however many leading axes."""
 
+    _fresh_gradients = True
+
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any) -> Any:
         """Multiply rows of `x`, shape (*, in), by `weight`, shape (out, in)."""
