@@ -54,7 +54,7 @@ class ndarray(Operators):
 
     __slots__ = ()
 
-    def __new__(cls, shape: Any, dtype: Any = float, order: str = "C") -> Any:
+    def __new__(cls, shape: Any, dtype: Any = float, *, order: str = "C") -> Any:
         """Make an array of unspecified contents."""
         return new(uninitialized(shape, get_dtype(dtype), order))
 
