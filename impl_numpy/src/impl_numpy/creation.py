@@ -35,7 +35,7 @@ def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = F
     array = _from_data(data)
     if dtype is not None:
         array = array.astype(one_dtype(dtype, "tensor"), copy=False)
-    return Tensor(array, requires_grad)
+    return _made(array, requires_grad, "tensor")
 
 
 def from_array(array: Array, requires_grad: bool = False) -> Tensor:
@@ -46,7 +46,7 @@ def from_array(array: Array, requires_grad: bool = False) -> Tensor:
     TypeError
         If `array` is no NumPy array.
     """
-    return Tensor(array, requires_grad)
+    return _made(array, requires_grad, "from_array")
 
 
 Variable = from_array
@@ -56,21 +56,21 @@ def zeros(
     shape: int | Shape, *, dtype: DTypeLike | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros; float32 unless told."""
-    return Tensor(np.zeros(_shape(shape, "zeros"), _dtype(dtype, "zeros")), requires_grad)
+    return _made(np.zeros(_shape(shape, "zeros"), _dtype(dtype, "zeros")), requires_grad, "zeros")
 
 
 def ones(
     shape: int | Shape, *, dtype: DTypeLike | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones; float32 unless told."""
-    return Tensor(np.ones(_shape(shape, "ones"), _dtype(dtype, "ones")), requires_grad)
+    return _made(np.ones(_shape(shape, "ones"), _dtype(dtype, "ones")), requires_grad, "ones")
 
 
 def empty(
     shape: int | Shape, *, dtype: DTypeLike | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Unspecified values; float32 unless told."""
-    return Tensor(np.empty(_shape(shape, "empty"), _dtype(dtype, "empty")), requires_grad)
+    return _made(np.empty(_shape(shape, "empty"), _dtype(dtype, "empty")), requires_grad, "empty")
 
 
 def full(
@@ -78,7 +78,7 @@ def full(
 ) -> Tensor:
     """One value everywhere; its dtype follows the value as in `tensor`."""
     filler = tensor(value, dtype=dtype).data
-    return Tensor(np.full(_shape(shape, "full"), filler, filler.dtype), requires_grad)
+    return _made(np.full(_shape(shape, "full"), filler, filler.dtype), requires_grad, "full")
 
 
 def arange(
@@ -96,7 +96,7 @@ def arange(
         raise ValueError(msg)
     whole = all(isinstance(k, (int, np.integer)) for k in (first, last, step))
     kind = one_dtype(dtype, "arange") if dtype is not None else int64 if whole else float32
-    return Tensor(np.arange(first, last, step).astype(kind), requires_grad)
+    return _made(np.arange(first, last, step).astype(kind), requires_grad, "arange")
 
 
 def eye(
@@ -104,7 +104,7 @@ def eye(
 ) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix, zeros elsewhere."""
     rows, columns = _shape((n, n if m is None else m), "eye")
-    return Tensor(np.eye(rows, columns, dtype=_dtype(dtype, "eye")), requires_grad)
+    return _made(np.eye(rows, columns, dtype=_dtype(dtype, "eye")), requires_grad, "eye")
 
 
 def rand(
@@ -112,7 +112,7 @@ def rand(
 ) -> Tensor:
     """Uniform numbers in [0, 1), drawn in float64 and rounded."""
     sizes, kind = _shape(shape, "rand"), _floating(dtype, "rand")
-    return Tensor(random.uniform(sizes).astype(kind), requires_grad)
+    return _made(random.uniform(sizes).astype(kind), requires_grad, "rand")
 
 
 def randn(
@@ -120,7 +120,15 @@ def randn(
 ) -> Tensor:
     """Standard normal numbers, drawn in float64 and rounded."""
     sizes, kind = _shape(shape, "randn"), _floating(dtype, "randn")
-    return Tensor(random.normal(sizes).astype(kind), requires_grad)
+    return _made(random.normal(sizes).astype(kind), requires_grad, "randn")
+
+
+def _made(array: Array, requires_grad: bool, operation: str) -> Tensor:
+    made = Tensor(array)
+    if requires_grad:
+        check_floating(array.dtype, operation)
+        made.requires_grad_()
+    return made
 
 
 def _from_data(data: Any) -> Array:
@@ -143,9 +151,16 @@ def _from_data(data: Any) -> Array:
         raise ValueError(msg)
     kinds: dict[str, np.dtype[Any]] = {"f": float32, "i": int64, "b": bool_}
     if array.dtype.kind not in kinds:
-        msg = f"tensor: wants numbers, got lists of other things (to NumPy they are {array.dtype})"
+        msg = f"tensor: wants numbers, got a list with a {_other(data)} in it"
         raise TypeError(msg)
     return array.astype(kinds[array.dtype.kind])
+
+
+def _other(data: Any) -> str:
+    """The kind of the first thing that is no number."""
+    if isinstance(data, (list, tuple)):
+        return next((kind for kind in map(_other, data) if kind), "")
+    return "" if isinstance(data, (int, float, np.generic, Tensor)) else type(data).__name__
 
 
 def _without_tensors(data: Any) -> Any:

@@ -60,7 +60,7 @@ def kaiming_uniform_(
 ) -> T:
     """Uniform within gain * sqrt(3 / fan) (He et al. 2015)."""
     fan = _fan("kaiming_uniform_", tensor, mode)
-    bound = math.sqrt(3.0) * calculate_gain(nonlinearity, a) / math.sqrt(fan)
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / fan)
     return uniform_(tensor, -bound, bound)
 
 

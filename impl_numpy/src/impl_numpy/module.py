@@ -34,7 +34,10 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Tensor | Array, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+        super().__init__(data.data if isinstance(data, Tensor) else data)
+        if requires_grad:
+            check_floating(self.dtype, "Parameter")
+            self.requires_grad_()
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

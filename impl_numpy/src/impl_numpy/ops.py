@@ -20,7 +20,7 @@ from impl_numpy.creation import arange, full, ones, zeros
 from impl_numpy.dtypes import bool_ as bool
 from impl_numpy.dtypes import float32, float64, int32, int64, is_raw, one_dtype, raw_array
 from impl_numpy.primitives import Primitive, Shape
-from impl_numpy.recording import Axis, binary, compare, one_axis, record
+from impl_numpy.recording import Axis, binary, compare, one_axis, record, unary
 from impl_numpy.recording import matmul as _matmul
 from impl_numpy.tensor import Tensor, wrap
 
@@ -235,7 +235,7 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: builtins.bool = True) -> Tensor
     """x in another dtype; between floating dtypes the gradient comes back in that of x."""
     x = _tensor("astype", x)
     found = one_dtype(dtype, "astype")
-    return record(prim.spread, (x,), (x.shape, found, x.shape, x.dtype))
+    return unary(prim.spread, x, (x.shape, found, x.shape, x.dtype))
 
 
 def equal(x1: Any, x2: Any, /) -> Tensor:
@@ -342,7 +342,7 @@ def permute_dims(x: Any, /, axes: Shape) -> Tensor:
     if sorted(order) != list(range(x.ndim)):
         msg = f"permute_dims: axes {tuple(axes)} are no order of the axes of shape {x.shape}"
         raise ValueError(msg)
-    return record(prim.permute, (x,), (order,))
+    return unary(prim.permute, x, (order,))
 
 
 def expand_dims(x: Any, /, *, axis: int = 0) -> Tensor:
@@ -367,7 +367,7 @@ def broadcast_to(x: Any, /, shape: Shape) -> Tensor:
     """x repeated to a shape."""
     x = _tensor("broadcast_to", x)
     to = tuple(operator.index(n) for n in shape)
-    return record(prim.spread, (x,), (to, x.dtype, x.shape, x.dtype))
+    return unary(prim.spread, x, (to, x.dtype, x.shape, x.dtype))
 
 
 def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
@@ -415,7 +415,7 @@ def logsumexp(x: Any, /, axis: int = -1, keepdims: builtins.bool = False) -> Ten
 
 
 def _unary(rule: Primitive, x: Any) -> Tensor:
-    return record(rule, (_tensor(rule.name, x),))
+    return unary(rule, _tensor(rule.name, x))
 
 
 def _binary(rule: Primitive, a: Any, b: Any) -> Tensor:
@@ -433,7 +433,7 @@ def _compare(ufunc: np.ufunc, a: Any, b: Any) -> Tensor:
 
 def _along(rule: Primitive, x: Any, axis: int) -> Tensor:
     x = _tensor(rule.name, x)
-    return record(rule, (x,), (one_axis(rule.name, axis, x.shape),))
+    return unary(rule, x, (one_axis(rule.name, axis, x.shape),))
 
 
 def _known(name: str, result: Any, a: Any, b: Any) -> Tensor:

@@ -47,7 +47,7 @@ class Primitive:
         The operands broadcast to the shape of the result, element by element.
     """
 
-    __slots__ = ("arity", "floats", "forward", "keep", "name", "quiet", "stretches", "vjp")
+    __slots__ = ("arity", "floats", "forward", "keep", "kept", "name", "quiet", "stretches", "vjp")
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class Primitive:
         self.vjp = vjp
         self.keep = keep
         self.arity = len(keep)
+        self.kept = _unions(keep) if len(keep) < 3 else []
         self.floats = floats
         self.quiet = quiet
         self.stretches = stretches
@@ -78,6 +79,15 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+
+def _unions(keep: tuple[tuple[int, ...], ...]) -> list[tuple[bool, ...]]:
+    """Which arrays to keep (operands, then the result), by the bits of which operands want it."""
+    n = len(keep)
+    wanted = [
+        {place for k in range(n) if bits >> k & 1 for place in keep[k]} for bits in range(1 << n)
+    ]
+    return [tuple(place in places for place in (*range(n), OUT)) for places in wanted]
 
 
 def raw(x: Value) -> Any:
@@ -405,15 +415,18 @@ def _log_softmax(x: Array, axis: int) -> Array:
 
 
 # These three take one axis, counted from 0; logsumexp keeps it.
+softmax: Primitive = Primitive(
+    "softmax", _softmax, _softmax_vjp, ((OUT,),), floats=True, quiet=True
+)
+log_softmax = Primitive(
+    "log_softmax", _log_softmax, _log_softmax_vjp, ((OUT,),), floats=True, quiet=True
+)
 logsumexp = Primitive(
     "logsumexp",
     _logsumexp,
-    lambda grad, needs, x, out, axis: (grad * exp(x - out),),
-    ((0, OUT),),
+    # exp(x - out) would lose the digits of x - max(x) where the maximum is large.
+    lambda grad, needs, x, out, axis: (grad * softmax(x, axis),),
+    ((0,),),
     floats=True,
     quiet=True,
-)
-softmax = Primitive("softmax", _softmax, _softmax_vjp, ((OUT,),), floats=True, quiet=True)
-log_softmax = Primitive(
-    "log_softmax", _log_softmax, _log_softmax_vjp, ((OUT,),), floats=True, quiet=True
 )

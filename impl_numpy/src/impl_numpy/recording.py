@@ -10,7 +10,7 @@ import numpy as np
 from impl_numpy import primitives as prim
 from impl_numpy.dtypes import bool_, float32, int64, is_raw, raw_array
 from impl_numpy.primitives import Primitive, Shape
-from impl_numpy.tape import MODE, Array, Node, Value
+from impl_numpy.tape import MODE, Array, Node, Stretched, Value
 
 Axis: TypeAlias = int | tuple[int, ...] | None
 
@@ -31,14 +31,80 @@ class Traced:
         raise NotImplementedError
 
 
+def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
+    """Compute an operation on one Tensor, and put it on the tape if it wants a gradient.
+
+    Parameters
+    ----------
+    rule : Primitive
+    x : Tensor
+    config : tuple
+        What `rule.forward` takes after the operand.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        If the shape does not fit; the message names the operation and the shape.
+    """
+    array, node = x._data, x._node
+    if rule.floats and array.dtype.kind != "f":
+        array = array.astype(float32)
+    out = _computed(rule, (array,), config)
+    if node is None or not MODE.recording or out.dtype.kind != "f":
+        return x.wrap(out, None)
+    keep_x, keep_out = rule.kept[1]
+    saved = (array if keep_x else None, out if keep_out else None, *config)
+    return x.wrap(out, Node(rule, (node,), saved))
+
+
+def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any:
+    """An operator between a Tensor and a Tensor, raw array or number; else NotImplemented.
+
+    The same as `record`, in a hurry: this is what most programs spend their time in.
+    """
+    left = right = None
+    if isinstance(a, Traced):
+        x, left, wrap = a._data, a._node, a.wrap
+        if isinstance(b, Traced):
+            y, right = b._data, b._node
+        else:
+            b = y = _operand(b, x.dtype)
+    else:
+        y, right, wrap = b._data, b._node, b.wrap
+        a = x = _operand(a, y.dtype)
+    if x is None or y is None:
+        return NotImplemented
+    if x.dtype != y.dtype or (rule.floats and x.dtype.kind != "f"):
+        return record(rule, (a, b), config)
+    out = _computed(rule, (x, y), config)
+    if (left is None and right is None) or not MODE.recording:
+        return wrap(out, None)
+    keep_x, keep_y, keep_out = rule.kept[(left is not None) + 2 * (right is not None)]
+    if left is not None and x.shape != out.shape:
+        left = _stretched(left, x)
+    if right is not None and y.shape != out.shape:
+        right = _stretched(right, y)
+    saved = (
+        x if keep_x else None,
+        y if keep_y else None,
+        out if keep_out else None,
+        *config,
+    )
+    return wrap(out, Node(rule, (left, right), saved))
+
+
 def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] = ()) -> Any:
-    """Compute an operation and put it on the tape where an operand wants a gradient.
+    """Compute an operation on several operands, and put it on the tape if one wants a gradient.
 
     Parameters
     ----------
     rule : Primitive
     operands : sequence of Tensor or raw array
-        At least one is a Tensor.
+        At least one is a Tensor. Shapes and dtypes may differ as far as the operation allows.
     config : tuple
         What `rule.forward` takes after the operands.
 
@@ -51,42 +117,40 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
     ValueError
         If the shapes do not fit; the message names the operation and every shape.
     """
-    arrays: list[Array] = []
-    parents: list[Node | None] = []
-    recorded = False
-    wrap = Traced.wrap
-    for x in operands:
-        if isinstance(x, Traced):
-            wrap = x.wrap
-            arrays.append(x._data)
-            parents.append(x._node)
-            recorded = recorded or x._node is not None
-        else:
-            arrays.append(x)
-            parents.append(None)
-    values = _promote(arrays, rule.floats) if rule.floats or len(arrays) > 1 else arrays
-    try:
-        if rule.quiet:
-            with np.errstate(all="ignore"):
-                out = rule.forward(*values, *config)
-        else:
-            out = rule.forward(*values, *config)
-    except ValueError as error:
-        msg = _misfit(rule, arrays, config, error)
-        raise ValueError(msg) from None
-    dtype = out.dtype
-    if not recorded or not MODE.recording or dtype.kind != "f":
+    wrap = next(x.wrap for x in operands if isinstance(x, Traced))
+    arrays = [x._data if isinstance(x, Traced) else x for x in operands]
+    parents = [x._node if isinstance(x, Traced) else None for x in operands]
+    values = _promoted(arrays, rule.floats)
+    out = _computed(rule, values, config)
+    if not any(parents) or not MODE.recording:
         return wrap(out, None)
     kept: list[Array | None] = [None] * (len(arrays) + 1)
-    for k, parent in enumerate(parents):
+    for k, (parent, x) in enumerate(zip(parents, arrays, strict=True)):
         if parent is None:
             continue
         for place in rule.keep[k]:
             kept[place] = out if place == prim.OUT else values[place]
-        x = arrays[k]
-        if len(arrays) > 1 and (x.dtype != dtype or x.shape != _own_shape(rule, x, out)):
+        if x.dtype != out.dtype or x.shape != _own_shape(rule, x, out):
             parents[k] = _stretched(parent, x)
     return wrap(out, Node(rule, tuple(parents), (*kept, *config)))
+
+
+def _computed(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...]) -> Any:
+    try:
+        if rule.quiet:
+            with np.errstate(all="ignore"):
+                return rule.forward(*arrays, *config)
+        return rule.forward(*arrays, *config)
+    except ValueError as error:
+        shapes = " and ".join(str(np.shape(x)) for x in arrays)
+        wanted = f" to {config[0]}" if rule in (prim.reshape, prim.spread) else ""
+        reason = " ".join(str(error).split())
+        msg = f"{rule.name}: cannot take the shape(s) {shapes}{wanted}: {reason}"
+    raise ValueError(msg)
+
+
+def _stretched(parent: Node, x: Array) -> Stretched:
+    return Stretched(prim.spread, (parent,), (None, None, None, None, x.shape, x.dtype))
 
 
 def _own_shape(rule: Primitive, x: Array, out: Array) -> Shape:
@@ -96,23 +160,7 @@ def _own_shape(rule: Primitive, x: Array, out: Array) -> Shape:
     return out.shape[:-2] + x.shape[-2:] if rule is prim.matmul else x.shape
 
 
-def _misfit(
-    rule: Primitive, arrays: list[Array], config: tuple[Any, ...], error: ValueError
-) -> str:
-    shapes = " and ".join(str(np.shape(x)) for x in arrays)
-    wanted = f" to {config[0]}" if rule in (prim.reshape, prim.spread) else ""
-    reason = " ".join(str(error).split())
-    return (
-        f"{rule.name}: cannot take shape{'s' if len(arrays) > 1 else ''} {shapes}{wanted}: {reason}"
-    )
-
-
-def _stretched(parent: Node, x: Array) -> Node:
-    # NumPy broadcasts by itself; only the way back needs a node, to sum to the operand's shape.
-    return Node(prim.spread, (parent,), (None, None, None, None, x.shape, x.dtype))
-
-
-def _promote(arrays: list[Array], floats: bool) -> list[Array]:
+def _promoted(arrays: list[Array], floats: bool) -> list[Array]:
     """Integers take the widest floating dtype there is; without one, float32 if `floats`."""
     floating = [x.dtype for x in arrays if x.dtype.kind == "f"]
     if len(floating) == len(arrays) or not (floating or floats):
@@ -121,16 +169,7 @@ def _promote(arrays: list[Array], floats: bool) -> list[Array]:
     return [x if x.dtype.kind == "f" else x.astype(dtype) for x in arrays]
 
 
-def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any:
-    """An operator between a Tensor and a Tensor, raw array or number; else NotImplemented."""
-    if not isinstance(a, Traced):
-        a = _operand(a, b._data.dtype)
-    elif not isinstance(b, Traced):
-        b = _operand(b, a._data.dtype)
-    return NotImplemented if a is None or b is None else record(rule, (a, b), config)
-
-
-def _operand(value: Any, dtype: np.dtype[Any]) -> Array | None:
+def _operand(value: Any, dtype: np.dtype[Any]) -> Any:
     """What stands next to a Tensor as a raw array; a plain number takes the Tensor's dtype."""
     kind = type(value)
     if kind is float:

@@ -160,12 +160,14 @@ class _Cell(_Recurrent):
         states = self._checked_state(state, form, (*batch, self.hidden_size), w_ih.dtype)
         if not batch:
             x, states = x.reshape(1, -1), [h.reshape(1, -1) for h in states]
-        after = self._step(linear(x, w_ih, b_ih), *states, w_hh, b_hh)
+        after = self._step(linear(x, w_ih, b_ih), states, w_hh, b_hh)
         if not batch:
             after = tuple(h.reshape(-1) for h in after)
         return after if len(after) > 1 else after[0]
 
-    def _step(self, part: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    def _step(
+        self, part: Tensor, states: list[Tensor], w_hh: Tensor, b_hh: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """The states after a step; part (N, G H) is W_ih x + b_ih."""
         raise NotImplementedError
 
@@ -196,8 +198,10 @@ class RNNCell(_Cell):
         super().__init__(input_size, hidden_size, bias, dtype)
         self.nonlinearity = nonlinearity
 
-    def _step(self, part: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        return (rnn_step(part, *rest[:3], self.nonlinearity),)
+    def _step(
+        self, part: Tensor, states: list[Tensor], w_hh: Tensor, b_hh: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        return (rnn_step(part, states[0], w_hh, b_hh, self.nonlinearity),)
 
 
 class LSTMCell(_Cell):
@@ -223,8 +227,10 @@ class LSTMCell(_Cell):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
 
-    def _step(self, part: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        return lstm_step(part, *rest)
+    def _step(
+        self, part: Tensor, states: list[Tensor], w_hh: Tensor, b_hh: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        return lstm_step(part, states[0], states[1], w_hh, b_hh)
 
 
 class GRUCell(_Cell):
@@ -249,8 +255,10 @@ class GRUCell(_Cell):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
 
-    def _step(self, part: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        return (gru_step(part, *rest),)
+    def _step(
+        self, part: Tensor, states: list[Tensor], w_hh: Tensor, b_hh: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        return (gru_step(part, states[0], w_hh, b_hh),)
 
 
 class _Layer(_Recurrent):

@@ -126,7 +126,8 @@ class LSTMFunction(Function):
         gates = _projected(x, _lstm_rows(w_ih, half=True), *biases)
         recurrent = _lstm_rows(w_hh, half=True).T
         hs, cs = _states(h0, len(x)), _states(c0, len(x))
-        part, scratch = np.empty_like(h0, shape=(len(h0), 4 * size)), np.empty_like(h0)
+        part = np.empty((len(h0), 4 * size), h0.dtype)
+        scratch = np.empty(h0.shape, h0.dtype)
         sigmoids = gates[:, :, : 3 * size]
         for t, (a, s, o, i, f, g) in enumerate(
             zip(gates, sigmoids, *_parts(gates, size), strict=True)
@@ -150,7 +151,8 @@ class LSTMFunction(Function):
         """Gradients of x, h0, c0 and the weights."""
         x, w_ih, w_hh, hs, cs, gates = ctx.saved_tensors
         steps, batch, size = hs[1:].shape
-        d_gates = np.empty_like(gates).reshape(steps, batch, 4, size)
+        rows = np.empty_like(gates)
+        d_gates = rows.reshape(steps, batch, 4, size)
         recurrent = _lstm_rows(w_hh)
         dh, dc, scratch = _start(d_h, hs[0]), _start(d_c, cs[0]), np.empty_like(hs[0])
         for start, stop in _chunks(hs[1:].shape):
@@ -170,11 +172,10 @@ class LSTMFunction(Function):
                 np.multiply(dh, local[k, :, 0], out=d_gates[t, :, 0])
                 np.multiply(dc[:, None], local[k, :, 1:], out=d_gates[t, :, 1:])
                 dc *= f[k]
-                np.matmul(d_gates[t].reshape(batch, -1), recurrent, out=dh)
+                np.matmul(rows[t], recurrent, out=dh)
         needs = ctx.needs_input_grad
-        d_gates = d_gates.reshape(gates.shape)
-        flat = _flat(d_gates)
-        d_bias = _lstm_rows_back(_summed(d_gates)) if any(needs[5:]) else None
+        flat = _flat(rows)
+        d_bias = _lstm_rows_back(_summed(rows)) if any(needs[5:]) else None
         return (
             (flat @ _lstm_rows(w_ih)).reshape(x.shape) if needs[0] else None,
             dh,
@@ -230,7 +231,8 @@ class GRUFunction(Function):
         recurrent = (w_hh * half[:, None]).T
         hs = _states(h0, len(x))
         inner = np.empty_like(hs[1:])
-        part, scratch = np.empty_like(h0, shape=(len(h0), 3 * size)), np.empty_like(h0)
+        part = np.empty((len(h0), 3 * size), h0.dtype)
+        scratch = np.empty(h0.shape, h0.dtype)
         part_rz, part_n = part[:, : 2 * size], part[:, 2 * size :]
         sigmoids = gates[:, :, : 2 * size]
         for t, (s, r, z, n, hn) in enumerate(

@@ -92,7 +92,8 @@ def _arrays(source: Any) -> dict[str, Array]:
         array = value.data if isinstance(value, Tensor) else value
         if not isinstance(key, str) or not is_raw(array) or array.dtype not in DTYPES:
             got = type(value).__name__ + (f" of dtype {array.dtype}" if is_raw(array) else "")
-            msg = f"save: the key {key!r} must be a string and hold an array or Tensor, got {got}"
+            name = f"{type(key).__name__} {key!r}"
+            msg = f"save: wants strings as keys and arrays as values, got {got} under the {name}"
             raise TypeError(msg)
         # The layout in memory is not saved, so a transposed array must be laid out anew.
         arrays[key] = np.ascontiguousarray(array).reshape(array.shape)

@@ -90,7 +90,8 @@ class Node:
         saved = list(self.saved)
         for k, node in enumerate((*self.parents, self)):
             if node is not None and saved[k] is not None:
-                saved[k] = grad.wrap(saved[k], node)
+                maker = node.parents[0] if type(node) is Stretched else node
+                saved[k] = grad.wrap(saved[k], maker)
         return self.rule.vjp(grad, self.parents, *saved)
 
     def free(self) -> None:
@@ -110,6 +111,15 @@ class Leaf(Node):
     def __init__(self, receive: Callable[[Value], None]) -> None:
         super().__init__(_LEAF, (), ())
         self.receive = receive
+
+
+class Stretched(Node):
+    """Between an operation and an operand that it stretched to another shape or dtype.
+
+    NumPy stretches by itself, so there is no array here, only the way back of the gradient.
+    """
+
+    __slots__ = ()
 
 
 class Source(Node):
@@ -178,8 +188,8 @@ def run(
     summed: set[Node] = set()
     found: dict[Node, Value] = {}
     ends: list[tuple[Leaf, Value]] = []
-    wanted = set(targets or ())
-    oldest = max((node.age for node in wanted), default=0) if targets is not None else 0
+    wanted = set(targets) if targets else ()
+    oldest = max(node.age for node in targets) if targets else 0
 
     def give(node: Node, grad: Value) -> None:
         if node not in pending:

@@ -12,7 +12,17 @@ from numpy.typing import DTypeLike
 from impl_numpy import primitives as prim
 from impl_numpy.dtypes import bool_, check_floating, float32, int64, raw_array
 from impl_numpy.primitives import Primitive, Shape
-from impl_numpy.recording import Axis, Traced, binary, compare, matmul, plain_key, record, reduction
+from impl_numpy.recording import (
+    Axis,
+    Traced,
+    binary,
+    compare,
+    matmul,
+    plain_key,
+    record,
+    reduction,
+    unary,
+)
 from impl_numpy.tape import Array, Leaf, Node, Value, run
 
 _new = object.__new__
@@ -115,7 +125,7 @@ class Tensor(Traced):
         if n < 2:
             msg = f"mT: wants at least two axes, got shape {self.shape}"
             raise ValueError(msg)
-        return record(prim.permute, (self,), ((*range(n - 2), n - 1, n - 2),))
+        return unary(prim.permute, self, ((*range(n - 2), n - 1, n - 2),))
 
     def requires_grad_(self, flag: bool = True) -> Tensor:
         """Set `requires_grad` of a leaf and return it.
@@ -233,25 +243,25 @@ class Tensor(Traced):
     def reshape(self, *shape: Any) -> Tensor:
         """The elements in another shape, given as a tuple or as sizes; one size may be -1."""
         to = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-        return record(prim.reshape, (self,), (to, self.shape))
+        return unary(prim.reshape, self, (to, self.shape))
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The sum over one axis, several, or all."""
-        return record(prim.total, (self,), reduction("sum", self.shape, axis, keepdims))
+        return unary(prim.total, self, reduction("sum", self.shape, axis, keepdims))
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The mean over one axis, several, or all; integers give float32."""
-        summed = record(prim.total, (self,), reduction("mean", self.shape, axis, keepdims))
+        summed = unary(prim.total, self, reduction("mean", self.shape, axis, keepdims))
         terms = self.size // summed.size if summed.size else 0
         return summed / terms if terms else summed * np.nan
 
     def amax(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The largest element over the axes; elements that tie share its gradient."""
-        return record(prim.maxima, (self,), reduction("max", self.shape, axis, keepdims))
+        return unary(prim.maxima, self, reduction("max", self.shape, axis, keepdims))
 
     def amin(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The smallest element over the axes; elements that tie share its gradient."""
-        return record(prim.minima, (self,), reduction("min", self.shape, axis, keepdims))
+        return unary(prim.minima, self, reduction("min", self.shape, axis, keepdims))
 
     max = amax
     min = amin
@@ -282,7 +292,7 @@ class Tensor(Traced):
 
     def __pow__(self, other: Any) -> Tensor:
         if type(other) in (int, float) and self.dtype.kind == "f":
-            return record(prim.power_by, (self,), (other,))
+            return unary(prim.power_by, self, (other,))
         return binary(prim.power, self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
@@ -295,10 +305,10 @@ class Tensor(Traced):
         return matmul(other, self)
 
     def __neg__(self) -> Tensor:
-        return record(prim.negative, (self,))
+        return unary(prim.negative, self)
 
     def __abs__(self) -> Tensor:
-        return record(prim.absolute, (self,))
+        return unary(prim.absolute, self)
 
     def __lt__(self, other: Any) -> Tensor:
         return compare(np.less, self, other)
@@ -321,7 +331,7 @@ class Tensor(Traced):
     __hash__ = object.__hash__
 
     def __getitem__(self, key: Any) -> Tensor:
-        return record(prim.getitem, (self,), (plain_key(key), self.shape))
+        return unary(prim.getitem, self, (plain_key(key), self.shape))
 
     def __len__(self) -> int:
         if not self.shape:
