@@ -1,0 +1,367 @@
+"""One application of a Function as a pure function of arrays, and its one ``jax.custom_vjp``."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+from .context import Context, Residual, pack, raw, unpack, unrecorded
+from .tape import Traced, is_floating, make, pull_back, unwrap
+
+Array = Any
+Mask = tuple[bool, ...]
+
+
+class Call:
+    """A Function with everything about a call that is no positional array.
+
+    Attributes
+    ----------
+    arrays : list of jax.Array
+        Positional inputs that are Tensors or raw arrays, then arrays among the other arguments.
+    count : int
+        How many of `arrays` are positional inputs.
+    many : bool
+        Whether `forward` returned a tuple, once it has run.
+    """
+
+    def __init__(
+        self,
+        cls: type[Any],
+        instance: Context | None,
+        inputs: Sequence[Any],
+        config: dict[str, Any],
+    ) -> None:
+        self.cls = cls
+        self.name = cls.__name__
+        self.before = {} if instance is None else dict(vars(instance))
+        self.is_instance = instance is not None
+        self.many = False
+        self.is_array = tuple([isinstance(v, Traced | jax.Array | np.ndarray) for v in inputs])
+        self.is_none = tuple([v is None for v in inputs])
+        positional = [
+            jnp.asarray(v) if isinstance(v, np.ndarray) else unwrap(v)
+            for v, is_array in zip(inputs, self.is_array, strict=True)
+            if is_array
+        ]
+        rest = [v for v, is_array in zip(inputs, self.is_array, strict=True) if not is_array]
+        self.count = len(positional)
+        leaves, self._tree = jax.tree.flatten((rest, config))
+        self._dynamic = tuple([isinstance(leaf, jax.Array) for leaf in leaves])
+        self._static = tuple(
+            [None if d else leaf for leaf, d in zip(leaves, self._dynamic, strict=True)]
+        )
+        extra = [leaf for leaf, d in zip(leaves, self._dynamic, strict=True) if d]
+        self.arrays = [*positional, *extra]
+
+    def without_arrays(self) -> "Call":
+        """Return a copy that can be kept: it knows the form of the arrays and holds none."""
+        twin = copy.copy(self)
+        twin.arrays = [None] * len(self.arrays)
+        return twin
+
+    def key(self) -> Any:
+        """Return what tells this call from others of its Function, arrays apart."""
+        attributes = tuple(sorted(self.before.items()))
+        forms = (self.is_array, self._tree, self._dynamic, self._static, self.is_instance)
+        return (self.cls.forward, self.cls.backward, attributes, *forms)
+
+    def _context(self) -> Context:
+        if not self.is_instance:
+            return Context()
+        ctx = object.__new__(self.cls)
+        vars(ctx).update(self.before)
+        return ctx
+
+    def _arguments(self, arrays: Sequence[Array]) -> tuple[list[Any], dict[str, Any]]:
+        extra = iter(arrays[self.count :])
+        leaves = [
+            next(extra) if d else value
+            for d, value in zip(self._dynamic, self._static, strict=True)
+        ]
+        rest, config = jax.tree.unflatten(self._tree, leaves)
+        positional, others = iter(arrays[: self.count]), iter(rest)
+        return [next(positional) if a else next(others) for a in self.is_array], config
+
+    def forward(self, arrays: Sequence[Array], mask: Mask) -> tuple[tuple[Array, ...], Residual]:
+        """Run `forward` on a ctx of its own; return outputs and ctx, and set `many`."""
+        ctx = self._context()
+        ctx._mask = mask
+        inputs, config = self._arguments(arrays)
+        outputs, self.many = run_forward(self.cls, ctx, inputs, config)
+        flags = differentiable(ctx, outputs)
+        return outputs, pack(self.name, ctx, self.before, outputs, flags)
+
+    def gradients(
+        self, residual: Residual, arrays: Sequence[Array], grads: Sequence[Array | None]
+    ) -> tuple[Array | None, ...]:
+        """Run `backward`; return a gradient, or None, for each of `arrays`.
+
+        The result can be differentiated as `composite` and `once_differentiable` say.
+        """
+        if is_once(self.cls):
+            return self._guarded(residual, arrays, grads)
+        if hasattr(self.cls, "composite"):
+            return self._composed(residual, arrays, grads)
+        return self._backward(residual, arrays, grads)
+
+    def _backward(self, residual: Residual, arrays: Any, grads: Any) -> tuple[Array | None, ...]:
+        layout = residual.layout
+        ctx = unpack(residual, self._context())
+        given = fill(grads, layout.outputs, layout.differentiable, layout.materialize)
+        with unrecorded():
+            returned = self.cls.backward(ctx, *given)
+        checked = self.check(returned, layout.mask, arrays)
+        positional = [g for g, is_array in zip(checked, self.is_array, strict=True) if is_array]
+        return (*positional, *[None] * (len(arrays) - self.count))
+
+    def _guarded(self, residual: Residual, arrays: Any, grads: Any) -> tuple[Array | None, ...]:
+        name = self.name
+        guarded = jax.custom_vjp(self._backward)
+
+        def fwd(*args: Any) -> tuple[Any, None]:
+            return self._backward(*args), None
+
+        def bwd(_: None, cotangents: Any) -> Any:
+            raise RuntimeError(once_message(name))
+
+        guarded.defvjp(fwd, bwd)
+        return guarded(residual, tuple(arrays), tuple(grads))
+
+    def _composed(self, residual: Residual, arrays: Any, grads: Any) -> tuple[Array | None, ...]:
+        composed = jax.custom_vjp(self._backward)
+        mask = residual.layout.mask
+
+        def fwd(residual: Residual, arrays: Any, grads: Any) -> tuple[Any, Any]:
+            out = self._backward(residual, arrays, grads)
+            return out, (arrays, grads, [g is not None for g in out])
+
+        def bwd(saved: Any, cotangents: Any) -> Any:
+            arrays, grads, _ = saved
+            wanted = self.wanted(mask)
+
+            def reference(arrays: Any, grads: Any) -> Any:
+                found = iter(pull_back(self.composite, wanted, arrays, grads))
+                whole = [next(found) if w else None for w in wanted]
+                return tuple(
+                    None if c is None else g for g, c in zip(whole, cotangents, strict=True)
+                )
+
+            return (None, *vjp_floating(reference, (arrays, grads), cotangents))
+
+        composed.defvjp(fwd, bwd)
+        return composed(residual, tuple(arrays), tuple(grads))
+
+    def composite(self, *arrays: Array) -> tuple[Array, ...]:
+        """Run the Function's own differentiable form, on Tensors, as a function of arrays."""
+        inputs, config = self._arguments(arrays)
+        wrapped = [
+            make(v) if is_array else v for v, is_array in zip(inputs, self.is_array, strict=True)
+        ]
+        with unrecorded():
+            returned = self.cls.composite(*wrapped, **config)
+        return as_outputs(self.name, returned)[0]
+
+    def wanted(self, mask: Mask) -> Mask:
+        """Return, for each of `arrays`, whether its gradient is wanted."""
+        positional = [m for m, is_array in zip(mask, self.is_array, strict=True) if is_array]
+        return (*positional, *[False] * (len(self.arrays) - self.count))
+
+    def positional(self, flags: Sequence[bool]) -> Mask:
+        """Return `flags`, one for each of `arrays`, as one for each positional input."""
+        given = iter(flags)
+        return tuple(next(given) if is_array else False for is_array in self.is_array)
+
+    def check(self, returned: Any, mask: Mask, arrays: Sequence[Array]) -> list[Array | None]:
+        """Return what `backward` returned as one entry for each positional input, or raise."""
+        avals = iter(arrays)
+        wanted = [next(avals) if is_array else None for is_array in self.is_array]
+        return check_gradients(self.name, returned, mask, wanted, self.is_none)
+
+    def function(self, tape_mask: Mask | None) -> Callable[..., Any]:
+        """Return the Function as one ``jax.custom_vjp`` of `arrays`.
+
+        Parameters
+        ----------
+        tape_mask : tuple of bool or None
+            With a mask, the tape records too: the ctx as the tape needs it is returned beside the
+            outputs, and if JAX differentiates that ctx (a second derivative), it does so through
+            `forward`. With None the outputs are returned alone.
+        """
+        idle = (False,) * len(self.is_array)
+
+        def primal(*arrays: Array) -> Any:
+            outputs, residual = self.forward([as_array(a) for a in arrays], tape_mask or idle)
+            return outputs if tape_mask is None else (outputs, residual)
+
+        def fwd(*given: Any) -> tuple[Any, Any]:
+            # `perturbed` tells what JAX differentiates: it is needs_input_grad.
+            arrays = tuple([as_array(g.value) for g in given])
+            mask = self.positional([g.perturbed for g in given[: self.count]])
+            outputs, residual = self.forward(arrays, mask)
+            if tape_mask is None:
+                return outputs, (residual, arrays)
+            taped = residual if mask == tape_mask else self.forward(arrays, tape_mask)[1]
+            return (outputs, taped), (residual, arrays)
+
+        def bwd(saved: Any, cotangents: Any) -> tuple[Array | None, ...]:
+            residual, arrays = saved
+            outer = cotangents if tape_mask is None else cotangents[0]
+            grads = [None if isinstance(c, SymbolicZero) else c for c in outer]
+            flags = residual.layout.differentiable
+            grads = [g if flag else None for g, flag in zip(grads, flags, strict=True)]
+            found: Sequence[Array | None] = (None,) * len(arrays)
+            if any(g is not None for g in grads):
+                found = self.gradients(residual, arrays, grads)
+            if tape_mask is None:
+                return tuple(found)
+            return self._add_residual_gradients(found, arrays, tape_mask, cotangents[1].arrays)
+
+        function = jax.custom_vjp(primal)
+        function.defvjp(fwd, bwd, symbolic_zeros=True)
+        return function
+
+    def _add_residual_gradients(
+        self, found: Sequence[Array | None], arrays: Any, mask: Mask, cotangents: Sequence[Any]
+    ) -> tuple[Array | None, ...]:
+        live = [not isinstance(c, SymbolicZero) and is_floating(c.dtype) for c in cotangents]
+        if not any(live):
+            return tuple(found)
+
+        def kept(arrays: Any) -> Any:
+            leaves = self.forward(arrays, mask)[1].arrays
+            return tuple(leaf for leaf, wanted in zip(leaves, live, strict=True) if wanted)
+
+        wanted = tuple(c for c, is_live in zip(cotangents, live, strict=True) if is_live)
+        (more,) = vjp_floating(kept, (arrays,), wanted)
+        return tuple(
+            b if a is None else a if b is None else a + b for a, b in zip(found, more, strict=True)
+        )
+
+
+def as_array(value: Any) -> Array:
+    # JAX hands on a Python number that it was given as it is.
+    return value if isinstance(value, jax.Array) else jnp.asarray(value)
+
+
+def vjp_floating(fn: Callable[..., Any], args: tuple[Any, ...], cotangents: Any) -> tuple[Any, ...]:
+    """Pull cotangents back to the floating leaves of `args`; other leaves get None."""
+    leaves, tree = jax.tree.flatten(args)
+    mask = tuple(is_floating(leaf.dtype) for leaf in leaves)
+
+    def partial(*chosen: Array) -> Any:
+        given = iter(chosen)
+        whole = [next(given) if m else leaf for m, leaf in zip(mask, leaves, strict=True)]
+        return fn(*jax.tree.unflatten(tree, whole))
+
+    _, pull = jax.vjp(partial, *(leaf for leaf, m in zip(leaves, mask, strict=True) if m))
+    found = iter(pull(cotangents))
+    return tuple(jax.tree.unflatten(tree, [next(found) if m else None for m in mask]))
+
+
+def run_forward(
+    cls: type[Any], ctx: Context, inputs: Sequence[Any], config: dict[str, Any]
+) -> tuple[tuple[Array, ...], bool]:
+    """Run a class's `forward`; return its outputs and whether they came as a tuple."""
+    with unrecorded():
+        return as_outputs(cls.__name__, cls.forward(ctx, *inputs, **config))
+
+
+def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
+    many = isinstance(returned, tuple | list)
+    outputs = []
+    for place, item in enumerate(returned if many else (returned,)):
+        out = raw(item)
+        if isinstance(out, np.ndarray | np.generic):
+            out = jnp.asarray(out)
+        if not isinstance(out, jax.Array):
+            msg = (
+                f"{name}: forward returned a {type(out).__name__} as output {place}, "
+                "wanted a raw array or a tuple of them"
+            )
+            raise TypeError(msg)
+        outputs.append(out)
+    return tuple(outputs), many
+
+
+def differentiable(ctx: Context, outputs: Sequence[Array]) -> tuple[bool, ...]:
+    """Tell which outputs have a gradient: those that are floating and were not marked."""
+    marked = [raw(m) for m in ctx._marked]
+    return tuple([is_floating(out.dtype) and not any(out is m for m in marked) for out in outputs])
+
+
+def fill(
+    grads: Sequence[Array | None], outputs: Any, flags: Sequence[bool], materialize: bool
+) -> list[Array | None]:
+    """Put zeros where no gradient came, if the Function wants them."""
+    return [
+        grad if flag and grad is not None else jnp.zeros(*aval) if materialize else None
+        for grad, aval, flag in zip(grads, outputs, flags, strict=True)
+    ]
+
+
+def check_gradients(
+    name: str, returned: Any, mask: Mask, inputs: Sequence[Array | None], is_none: Mask
+) -> list[Array | None]:
+    """Check the number, shapes and dtypes of what `backward` returned.
+
+    Raises
+    ------
+    ValueError
+        If the number or a shape is wrong.
+    TypeError
+        If a dtype is wrong, or something is neither array nor None.
+    """
+    given = list(returned) if isinstance(returned, tuple | list) else [returned]
+    wanted = len(inputs)
+    if len(given) > wanted or not all(is_none[len(given) :]):
+        msg = (
+            f"{name}: backward returned {len(given)} gradients, expected {wanted}, "
+            "one per positional input"
+        )
+        raise ValueError(msg)
+    given += [None] * (wanted - len(given))
+    checked: list[Array | None] = []
+    for place, (item, array, needed) in enumerate(zip(given, inputs, mask, strict=True)):
+        if item is None or not needed or array is None:
+            checked.append(None)
+            continue
+        grad = raw(item)
+        if isinstance(grad, np.ndarray | np.generic):
+            grad = jnp.asarray(grad)
+        if not isinstance(grad, jax.Array):
+            msg = (
+                f"{name}: backward returned a {type(grad).__name__} for input {place}, "
+                "wanted a raw array or None"
+            )
+            raise TypeError(msg)
+        if grad.shape != array.shape:
+            msg = (
+                f"{name}: the gradient of input {place} has shape {grad.shape}, "
+                f"expected {array.shape}"
+            )
+            raise ValueError(msg)
+        if grad.dtype != array.dtype:
+            msg = (
+                f"{name}: the gradient of input {place} has dtype {grad.dtype}, "
+                f"expected {array.dtype}"
+            )
+            raise TypeError(msg)
+        checked.append(grad)
+    return checked
+
+
+def is_once(cls: type[Any]) -> bool:
+    """Tell whether `backward` was decorated with `once_differentiable`."""
+    return getattr(cls.backward, "_once_differentiable", False)
+
+
+def once_message(name: str) -> str:
+    return (
+        f"{name}: backward is once_differentiable, so a second derivative through it does not exist; "
+        "remove the decorator or give the class a composite"
+    )

@@ -1,0 +1,247 @@
+"""`jit`: a function of Tensors compiled by ``jax.jit``, closures and gradients included.
+
+The function is run once on abstract values to find the Tensors that it uses without receiving them
+(parameters of a Module, say) and the random numbers that it draws. Both become inputs of what is
+compiled: a parameter is never stale, gradients reach it, and each call has new numbers. The result
+is one node on the tape.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from . import random
+from .draws import draw
+from .structure import join, split
+from .tape import (
+    MODE,
+    Node,
+    Operation,
+    Pullback,
+    Traced,
+    edge_of,
+    is_floating,
+    make,
+    record,
+    unwrap,
+)
+from .tensor import bare
+
+Array = Any
+Mask = tuple[bool, ...]
+
+
+def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of Tensors and structures of them.
+
+    Parameters
+    ----------
+    fn : callable
+        A pure function. Tensors and arrays in its arguments, in dicts, lists, tuples and Modules, are
+        traced; other arguments are static and have to be hashable. Tensors that it uses without
+        receiving them are inputs too, found when it is first traced.
+
+    Returns
+    -------
+    callable
+        The same results, to rounding, as one node on the tape. It is compiled once for each choice of
+        static arguments, shapes, dtypes and ``requires_grad``.
+
+    Raises
+    ------
+    TypeError
+        When called, if a static argument cannot be hashed.
+    RuntimeError
+        When called, if `fn` changes `data` or `grad` of a Tensor that it did not make.
+    """
+    plans: dict[Any, _Plan] = {}
+    name = f"jit({getattr(fn, '__name__', type(fn).__name__)})"
+
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        leaves, form = split((args, kwargs))
+        flags = tuple(
+            [(type(t), t._requires_grad) if isinstance(t, Traced) else None for t in leaves]
+        )
+        avals = tuple([(t.shape, t.dtype) for t in leaves])
+        key = (form, flags, avals, MODE.enabled, MODE.depth > 0)
+        try:
+            plan = plans.get(key)
+        except TypeError as error:
+            msg = f"{name}: arguments that are no arrays are static and must be hashable: {error}"
+            raise TypeError(msg) from None
+        state = random.get_state()
+        try:
+            if plan is None:
+                plan = _Plan(fn, form, flags, name)
+                plan.discover(leaves)
+                plans[key] = plan
+            return plan(leaves)
+        except BaseException:
+            random.set_state(state)
+            raise
+
+    return functools.update_wrapper(compiled, fn, updated=())
+
+
+class _Capture:
+    """What a trace uses beyond its arguments; with `arrays`, what stands for it."""
+
+    def __init__(self, tensors: Sequence[Traced] = (), arrays: Sequence[Array] = ()) -> None:
+        self._arrays = {id(t): a for t, a in zip(tensors, arrays, strict=False)}
+        self._random = iter(arrays[len(tensors) :])
+        self._replay = bool(arrays)
+        self.found: dict[int, tuple[weakref.ref[Any], Array, Any]] = {}
+        self.draws: list[tuple[str, tuple[int, ...]]] = []
+
+    def resolve(self, tensor: Traced) -> Array:
+        if self._replay:
+            return self._arrays.get(id(tensor), tensor._data)
+        if not isinstance(tensor._data, jax.core.Tracer):
+            known = self.found.get(id(tensor))
+            if known is None or known[0]() is not tensor:
+                self.found[id(tensor)] = (weakref.ref(tensor), tensor._data, tensor._grad)
+        return tensor._data
+
+    def draw(self, kind: str, shape: tuple[int, ...]) -> Array:
+        self.draws.append((kind, shape))
+        if self._replay:
+            return next(self._random)
+        return np.full(shape, 0.5)
+
+    def tensors(self) -> list[Any]:
+        """Return the Tensors from outside; those that the function made itself are gone by now."""
+        alive = [(ref(), data, grad) for ref, data, grad in self.found.values()]
+        changed = False
+        for tensor, data, grad in alive:
+            if tensor is not None and (tensor._data is not data or tensor._grad is not grad):
+                tensor._data, tensor._grad = data, grad
+                changed = True
+        if changed:
+            msg = (
+                "jit: the function changed a Tensor that it did not make (its data or its grad); "
+                "return new values instead, with value_and_grad for gradients"
+            )
+            raise RuntimeError(msg)
+        return [tensor for tensor, _, _ in alive if tensor is not None]
+
+
+class _Plan:
+    """A function compiled for one form of arguments."""
+
+    def __init__(self, fn: Callable[..., Any], form: Any, flags: Sequence[Any], name: str) -> None:
+        self._fn = fn
+        self._form = form
+        self._flags = flags
+        self._out_form: Any = None
+        self._out_flags: tuple[bool | None, ...] = ()
+        self.tensors: list[Any] = []
+        self.draws: list[tuple[str, tuple[int, ...]]] = []
+        self.operation = Operation(self._run, name)
+        self._pairs: dict[Mask, Any] = {}
+
+    def discover(self, leaves: Sequence[Any]) -> None:
+        capture = _Capture()
+        state = random.get_state()
+        try:
+            jax.eval_shape(functools.partial(self._traced, capture), *map(unwrap, leaves))
+        finally:
+            random.set_state(state)
+        self.tensors = capture.tensors()
+        self.draws = capture.draws
+
+    def _run(self, *arrays: Array) -> tuple[Array, ...]:
+        count = len(self._flags)
+        return self._traced(_Capture(self.tensors, arrays[count:]), *arrays[:count])
+
+    def _traced(self, capture: _Capture, *arrays: Array) -> tuple[Array, ...]:
+        inner = [
+            array if flag is None else bare(flag[0], array, flag[1])
+            for array, flag in zip(arrays, self._flags, strict=True)
+        ]
+        before, MODE.capture = MODE.capture, capture
+        try:
+            args, kwargs = join(self._form, inner)
+            leaves, self._out_form = split(self._fn(*args, **kwargs))
+            self._out_flags = tuple(
+                t._requires_grad if isinstance(t, Traced) else None for t in leaves
+            )
+            return tuple(jax.numpy.asarray(unwrap(leaf)) for leaf in leaves)
+        finally:
+            MODE.capture = before
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        numbers = [draw(kind, shape) for kind, shape in self.draws]
+        operands = [*leaves, *self.tensors, *numbers]
+        mask = tuple(isinstance(v, Traced) and v._requires_grad for v in operands)
+        if not (MODE.enabled and any(mask)):
+            outs = record(self.operation, operands)
+            made = [
+                out if flag is not None else out._data
+                for out, flag in zip(outs, self._out_flags, strict=True)
+            ]
+            return join(self._out_form, made)
+        arrays = [unwrap(v) for v in operands]
+        forward, backward = self._pair(mask)
+        outs, pull = forward(*arrays)
+        edges = [edge_of(v) for v, m in zip(operands, mask, strict=True) if m]
+        targets, slots = zip(*(edge for edge in edges if edge is not None), strict=True)
+        avals = [(out.shape, out.dtype) for out in outs]
+        rule = _JitRule(self.operation, mask, avals, functools.partial(backward, pull))
+        node = Node(rule, arrays, targets, slots, len(outs))
+        made = []
+        for index, (out, flag) in enumerate(zip(outs, self._out_flags, strict=True)):
+            live = flag and is_floating(out.dtype)
+            made.append(out if flag is None else make(out, node if live else None, index))
+        return join(self._out_form, made)
+
+    def _pair(self, mask: Mask) -> Any:
+        """Return the halves for a choice of differentiated inputs: residuals pass between them."""
+        found = self._pairs.get(mask)
+        if found is None:
+
+            @jax.jit
+            def forward(*arrays: Array) -> Any:
+                def partial(*chosen: Array) -> Any:
+                    given = iter(chosen)
+                    whole = [next(given) if m else a for m, a in zip(mask, arrays, strict=True)]
+                    outs = self._run(*whole)
+                    return tuple(out for out in outs if is_floating(out.dtype)), outs
+
+                chosen = (a for a, m in zip(arrays, mask, strict=True) if m)
+                _, pull, outs = jax.vjp(partial, *chosen, has_aux=True)
+                return outs, pull
+
+            @jax.jit
+            def backward(pull: Any, grads: Sequence[Array]) -> Any:
+                return pull(tuple(grads))
+
+            found = self._pairs[mask] = (forward, backward)
+        return found
+
+
+class _JitRule:
+    """The tape's rule of one call of a compiled function."""
+
+    def __init__(self, operation: Operation, mask: Mask, avals: Any, backward: Any) -> None:
+        self.name = operation.name
+        self._operation = operation
+        self._mask = mask
+        self._avals = avals
+        self._backward = backward
+
+    def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        filled = [
+            jax.numpy.zeros(*aval) if grad is None else grad
+            for grad, aval in zip(grads, self._avals, strict=True)
+            if is_floating(aval[1])
+        ]
+        return self._backward(filled)
+
+    def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+        twin = self._operation.node(node.arrays, self._mask, node.targets, node.slots, node.count)
+        assert isinstance(twin.rule, Pullback)
+        return twin.rule.derive(twin, grads)

@@ -1,0 +1,51 @@
+"""A Module called with other parameters than its own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .module import Module
+from .tape import Traced, make
+
+
+def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a Module with other parameters and buffers, and leave it as it was.
+
+    Parameters
+    ----------
+    module : Module
+    params : mapping from dotted names to Tensors or raw arrays
+        A parameter that is shared is replaced under all its names.
+    *args, **kwargs
+        For the Module.
+
+    Raises
+    ------
+    KeyError
+        If the Module does not have a name; it lists the name and names the Module.
+    """
+    places = {
+        prefix + name: (table, name)
+        for prefix, owner in module._paths()
+        for table in (owner._parameters, owner._buffers)
+        for name, tensor in table.items()
+        if tensor is not None
+    }
+    unknown = [name for name in params if name not in places]
+    if unknown:
+        msg = (
+            f"functional_call: {type(module).__name__} has no parameter or buffer "
+            f"{', '.join(map(repr, unknown))}"
+        )
+        raise KeyError(msg)
+    own = {path: table[name] for path, (table, name) in places.items()}
+    given = {
+        path: value if isinstance(value, Traced) else make(value) for path, value in params.items()
+    }
+    shared = {id(own[path]): value for path, value in given.items()}
+    try:
+        for path, (table, name) in places.items():
+            table[name] = given.get(path, shared.get(id(own[path]), own[path]))
+        return module(*args, **kwargs)
+    finally:
+        for path, (table, name) in places.items():
+            table[name] = own[path]

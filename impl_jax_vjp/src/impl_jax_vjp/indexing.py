@@ -1,0 +1,168 @@
+"""Indexing: which kernel selects what a key asks for."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from . import kernels
+from .tape import Primitive, Traced, unwrap
+
+_window = Primitive(kernels.window, "index", kernels.all_but_first)
+_gather = Primitive(kernels.gather, "index", kernels.all_but_first)
+
+
+def getitem(x: Traced, key: Any) -> Any:
+    """Select what NumPy selects with `key`.
+
+    Parameters
+    ----------
+    x : Tensor
+    key : int, slice, None, ..., bool mask, integer array, or a tuple of them
+        Masks and integer arrays may be Tensors, raw arrays or lists.
+
+    Raises
+    ------
+    IndexError
+        If there are too many indices, one is out of range, or one is no index.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    basic = [_plain(k) for k in keys]
+    if any(isinstance(k, np.ndarray | jax.Array) for k in basic):
+        return _advanced(x, basic)
+    return _basic(x, basic)
+
+
+def _plain(key: Any) -> Any:
+    if key is None or key is Ellipsis or isinstance(key, slice):
+        return key
+    if isinstance(key, Traced):
+        key = unwrap(key)
+    if isinstance(key, list):
+        key = np.asarray(key)
+        if key.size == 0:
+            key = key.astype(np.int64)
+    if isinstance(key, bool):
+        key = np.asarray(key)
+    if isinstance(key, np.ndarray | jax.Array | np.generic):
+        kind = np.dtype(key.dtype).kind
+        if kind not in "biu":
+            msg = f"index: an index array must be of integers or booleans, got dtype {key.dtype}"
+            raise IndexError(msg)
+        if kind != "b" and key.ndim == 0 and not isinstance(key, jax.core.Tracer):
+            return int(key)
+        return np.asarray(key) if kind == "b" else key
+    try:
+        return operator.index(key)
+    except TypeError:
+        msg = f"index: got {type(key).__name__}, wanted ints, slices, None, ... or arrays of ints or bools"
+        raise IndexError(msg) from None
+
+
+def _expand(keys: Sequence[Any], shape: tuple[int, ...]) -> list[Any]:
+    """Put slices where `...` stands and at the end, so that each axis has its own key."""
+    used = 0
+    for key in keys:
+        if isinstance(key, np.ndarray) and key.dtype == bool:
+            used += key.ndim
+        elif key is not None and key is not Ellipsis:
+            used += 1
+    places = [i for i, key in enumerate(keys) if key is Ellipsis]
+    if len(places) > 1:
+        msg = f"index: only one ... is allowed, got {len(places)}"
+        raise IndexError(msg)
+    if used > len(shape):
+        msg = f"index: got {used} indices for shape {shape} of {len(shape)} axes"
+        raise IndexError(msg)
+    at = places[0] if places else len(keys)
+    fill = [slice(None)] * (len(shape) - used)
+    return [*keys[:at], *fill, *keys[at + 1 :]]
+
+
+def _at(index: int, axis: int, shape: tuple[int, ...]) -> int:
+    size = shape[axis]
+    if not -size <= index < size:
+        msg = f"index: {index} is out of range for axis {axis} of shape {shape}"
+        raise IndexError(msg)
+    return index % size
+
+
+def _basic(x: Traced, keys: Sequence[Any]) -> Any:
+    shape = unwrap(x).shape
+    starts: list[int] = []
+    sizes: list[int] = []
+    strides: list[int] = []
+    backwards: list[int] = []
+    result: list[int] = []
+    axis = 0
+    for key in _expand(keys, shape):
+        if key is None:
+            result.append(1)
+            continue
+        if isinstance(key, int):
+            starts.append(_at(key, axis, shape))
+            sizes.append(1)
+            strides.append(1)
+        else:
+            span = range(*key.indices(shape[axis]))
+            if span.step < 0:
+                backwards.append(axis)
+                span = span[::-1]
+            starts.append(span[0] if span else 0)
+            sizes.append(span[-1] - span[0] + 1 if span else 0)
+            strides.append(span.step)
+            result.append(len(span))
+        axis += 1
+    return _window(
+        (x, np.asarray(starts, np.int64)),
+        tuple(sizes),
+        tuple(strides),
+        tuple(backwards),
+        tuple(result),
+    )
+
+
+def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
+    shape = unwrap(x).shape
+    template: list[tuple[str, Any]] = []
+    arrays: list[Any] = []
+    axis = 0
+    for key in _expand(keys, shape):
+        if key is None:
+            template.append(("new", None))
+            continue
+        if isinstance(key, slice):
+            template.append(("slice", (key.start, key.stop, key.step)))
+            axis += 1
+            continue
+        if isinstance(key, np.ndarray) and key.dtype == bool:
+            # How many are selected is known on the host alone.
+            if key.shape != shape[axis : axis + key.ndim]:
+                msg = (
+                    f"index: a mask of shape {key.shape} does not fit axes {axis} to "
+                    f"{axis + key.ndim} of shape {shape}"
+                )
+                raise IndexError(msg)
+            if key.ndim == 0:
+                msg = "index: got a single bool, wanted a mask with axes; use where"
+                raise IndexError(msg)
+            found = list(np.nonzero(key))
+        else:
+            found = [np.asarray(key) if isinstance(key, int) else key]
+        for index in found:
+            _check_range(index, axis, shape)
+            template.append(("array", len(arrays)))
+            arrays.append(index)
+            axis += 1
+    return _gather((x, *arrays), tuple(template))
+
+
+def _check_range(index: Any, axis: int, shape: tuple[int, ...]) -> None:
+    if isinstance(index, jax.core.Tracer) or index.size == 0:
+        return
+    values = np.asarray(index)
+    low, high = int(values.min()), int(values.max())
+    _at(low, axis, shape)
+    _at(high, axis, shape)

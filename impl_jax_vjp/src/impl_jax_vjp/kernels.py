@@ -1,0 +1,288 @@
+"""Pure functions of arrays behind every operation.
+
+Each is written in jax.numpy so that JAX's own differentiation gives the gradient the specification
+asks for, at kinks and ties too; the tape and JAX's transformations share this one definition. Static
+arguments come first, arrays after them. `dtype` is the dtype in which the operation is computed.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Array = Any
+Axes = tuple[int, ...] | None
+
+
+def identity(x: Array) -> Array:
+    return x
+
+
+def astype(dtype: Any, x: Array) -> Array:
+    return x.astype(dtype)
+
+
+def add(dtype: Any, x: Array, y: Array) -> Array:
+    return x.astype(dtype) + y.astype(dtype)
+
+
+def subtract(dtype: Any, x: Array, y: Array) -> Array:
+    return x.astype(dtype) - y.astype(dtype)
+
+
+def multiply(dtype: Any, x: Array, y: Array) -> Array:
+    return x.astype(dtype) * y.astype(dtype)
+
+
+def divide(dtype: Any, x: Array, y: Array) -> Array:
+    return x.astype(dtype) / y.astype(dtype)
+
+
+@jax.custom_jvp
+def _pow(x: Array, y: Array) -> Array:
+    return jnp.power(x, y)
+
+
+@_pow.defjvp
+def _pow_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    # Plain rules give 0 * inf = NaN at x = 0; there the derivative by y is 0 for y >= 0.
+    x, y = primals
+    dx, dy = tangents
+    out = _pow(x, y)
+    flat = y == 0
+    slope = jnp.where(flat, 0, y * _pow(x, jnp.where(flat, 1, y - 1)))
+    level = (x == 0) & (y >= 0)
+    growth = jnp.where(level, 0, out * jnp.log(jnp.where(level, 1, x)))
+    return out, slope * dx + growth * dy
+
+
+def power(dtype: Any, x: Array, y: Array) -> Array:
+    x, y = jnp.broadcast_arrays(x.astype(dtype), y.astype(dtype))
+    return _pow(x, y) if jnp.issubdtype(dtype, jnp.floating) else jnp.power(x, y)
+
+
+def integer_power(exponent: int, x: Array) -> Array:
+    return lax.integer_pow(x, exponent)
+
+
+def maximum(dtype: Any, x: Array, y: Array) -> Array:
+    return jnp.maximum(x.astype(dtype), y.astype(dtype))
+
+
+def minimum(dtype: Any, x: Array, y: Array) -> Array:
+    return jnp.minimum(x.astype(dtype), y.astype(dtype))
+
+
+def compare(relation: str, dtype: Any, x: Array, y: Array) -> Array:
+    return getattr(jnp, relation)(x.astype(dtype), y.astype(dtype))
+
+
+def where(dtype: Any, condition: Array, x: Array, y: Array) -> Array:
+    return jnp.where(condition, x.astype(dtype), y.astype(dtype))
+
+
+def clip(dtype: Any, has_min: bool, has_max: bool, x: Array, *bounds: Array) -> Array:
+    # Selection, not minimum and maximum, so that the gradient passes whole where x is at a bound.
+    x = x.astype(dtype)
+    rest = [bound.astype(dtype) for bound in bounds]
+    if has_min:
+        low = rest.pop(0)
+        x = jnp.where(x < low, low, x)
+    if has_max:
+        high = rest.pop(0)
+        x = jnp.where(x > high, high, x)
+    return x
+
+
+def negative(x: Array) -> Array:
+    return -x
+
+
+@jax.custom_jvp
+def absolute(x: Array) -> Array:
+    return jnp.abs(x)
+
+
+@absolute.defjvp
+def _absolute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # JAX's own rule has slope 1 at 0.
+    return absolute(primals[0]), jnp.sign(primals[0]) * tangents[0]
+
+
+def elementwise(name: str, dtype: Any, x: Array) -> Array:
+    return getattr(jnp, name)(x.astype(dtype))
+
+
+def relu(x: Array) -> Array:
+    return jnp.where(x <= 0, jnp.zeros_like(x), x)
+
+
+def sigmoid(dtype: Any, x: Array) -> Array:
+    return jax.nn.sigmoid(x.astype(dtype))
+
+
+def sum_(axes: Axes, keepdims: bool, dtype: Any, x: Array) -> Array:
+    return jnp.sum(x.astype(dtype), axis=axes, keepdims=keepdims)
+
+
+def mean(axes: Axes, keepdims: bool, dtype: Any, x: Array) -> Array:
+    return jnp.mean(x.astype(dtype), axis=axes, keepdims=keepdims)
+
+
+def max_(axes: Axes, keepdims: bool, x: Array) -> Array:
+    return jnp.max(x, axis=axes, keepdims=keepdims)
+
+
+def min_(axes: Axes, keepdims: bool, x: Array) -> Array:
+    return jnp.min(x, axis=axes, keepdims=keepdims)
+
+
+def argmax(axis: int | None, keepdims: bool, x: Array) -> Array:
+    return jnp.argmax(x, axis=axis, keepdims=keepdims).astype(jnp.int64)
+
+
+def _shift(x: Array, axes: Axes) -> Array:
+    largest = jnp.max(x, axis=axes, keepdims=True)
+    return lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
+
+
+def softmax(axis: int, dtype: Any, x: Array) -> Array:
+    x = x.astype(dtype)
+    if x.size == 0:
+        return x
+    raised = jnp.exp(x - _shift(x, (axis,)))
+    return raised / jnp.sum(raised, axis=axis, keepdims=True)
+
+
+def log_softmax(axis: int, dtype: Any, x: Array) -> Array:
+    x = x.astype(dtype)
+    if x.size == 0:
+        return x
+    shifted = x - _shift(x, (axis,))
+    return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
+
+
+def logsumexp(axes: Axes, keepdims: bool, dtype: Any, x: Array) -> Array:
+    x = x.astype(dtype)
+    if x.size == 0:
+        return jnp.log(jnp.sum(jnp.exp(x), axis=axes, keepdims=keepdims))
+    shift = _shift(x, axes)
+    total = jnp.log(jnp.sum(jnp.exp(x - shift), axis=axes, keepdims=True)) + shift
+    return total if keepdims else jnp.squeeze(total, axis=axes)
+
+
+def matmul(dtype: Any, x: Array, y: Array) -> Array:
+    # Without "highest" an accelerator would round the factors to fewer bits.
+    return jnp.matmul(x.astype(dtype), y.astype(dtype), precision=lax.Precision.HIGHEST)
+
+
+def matrix_transpose(x: Array) -> Array:
+    return jnp.swapaxes(x, -1, -2)
+
+
+def reshape(shape: tuple[int, ...], x: Array) -> Array:
+    return jnp.reshape(x, shape)
+
+
+def permute_dims(axes: tuple[int, ...], x: Array) -> Array:
+    return jnp.transpose(x, axes)
+
+
+def broadcast_to(shape: tuple[int, ...], x: Array) -> Array:
+    return jnp.broadcast_to(x, shape)
+
+
+def concat(axis: int, dtype: Any, *arrays: Array) -> Array:
+    return jnp.concatenate([array.astype(dtype) for array in arrays], axis=axis)
+
+
+def stack(axis: int, dtype: Any, *arrays: Array) -> Array:
+    return jnp.stack([array.astype(dtype) for array in arrays], axis=axis)
+
+
+def take(axis: int, x: Array, indices: Array) -> Array:
+    # Indices were checked where they are known; a clipped one is never met there.
+    wrapped = jnp.where(indices < 0, indices + x.shape[axis], indices)
+    return jnp.take(x, wrapped, axis=axis, mode="clip")
+
+
+def window(
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    backwards: tuple[int, ...],
+    shape: tuple[int, ...],
+    x: Array,
+    starts: Array,
+) -> Array:
+    """Select a box that starts where `starts` says: basic indexing, compiled once per box size."""
+    x = lax.dynamic_slice(x, [starts[axis] for axis in range(x.ndim)], sizes)
+    x = lax.slice(x, (0,) * x.ndim, sizes, strides)
+    return jnp.reshape(lax.rev(x, backwards) if backwards else x, shape)
+
+
+def gather(template: tuple[Any, ...], x: Array, *indices: Array) -> Array:
+    """Select by integer arrays; `template` holds None for a new axis, a slice's parts or an array's place."""
+    key: list[Any] = []
+    for kind, value in template:
+        key.append(
+            indices[value] if kind == "array" else slice(*value) if kind == "slice" else None
+        )
+    return x[tuple(key)]
+
+
+def linear(dtype: Any, x: Array, weight: Array, *bias: Array) -> Array:
+    y = jnp.matmul(x.astype(dtype), weight.astype(dtype).T, precision=lax.Precision.HIGHEST)
+    return y + bias[0].astype(dtype) if bias else y
+
+
+def linear_keeps(mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Say that backward needs each factor for the other's gradient, and never the bias."""
+    return mask[1], mask[0], *[False] * (len(mask) - 2)
+
+
+def embedding(padding: int | None, weight: Array, indices: Array) -> Array:
+    rows = jnp.take(weight, indices, axis=0, mode="clip")
+    if padding is None:
+        return rows
+    return jnp.where((indices == padding)[..., None], lax.stop_gradient(rows), rows)
+
+
+def dropout(p: float, x: Array, keep: Array) -> Array:
+    return jnp.where(keep, x / (1.0 - p), 0) if p < 1 else jnp.zeros_like(x)
+
+
+def cross_entropy(axis: int, dtype: Any, x: Array, target: Array) -> Array:
+    """Return minus the log-probability of each target, the class axis gone."""
+    chosen = jnp.expand_dims(target, axis)
+    picked = jnp.take_along_axis(log_softmax(axis, dtype, x), chosen, axis=axis, mode="clip")
+    return -jnp.squeeze(picked, axis=axis)
+
+
+def nothing(mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Say that backward needs the values of no input: the operation is linear."""
+    return (False,) * len(mask)
+
+
+def others(mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Say that backward needs, for a product of two, the factor that stands beside a differentiated one."""
+    return mask[1], mask[0]
+
+
+def divisor(mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Say that backward needs the divisor, and the dividend for the divisor's own gradient."""
+    return mask[1], True
+
+
+def all_but_first(mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Say that backward needs the indices, not the array that they select from."""
+    return (False,) + (True,) * (len(mask) - 1)
+
+
+def first_only(mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Say that backward needs the condition alone."""
+    return (True,) + (False,) * (len(mask) - 1)
+
+
+Keeps = Callable[[tuple[bool, ...]], tuple[bool, ...]]

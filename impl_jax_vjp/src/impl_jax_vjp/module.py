@@ -1,0 +1,371 @@
+"""Module: an owner of Parameters, buffers and other Modules that is called.
+
+A Module is a pytree whose leaves are its parameters and buffers, so ``jax.jit``, ``jax.grad``,
+``jax.tree.map`` and optax take it; hooks, `training` and all other attributes are its structure.
+"""
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from . import pytree
+from .parameter import Parameter
+from .statedict import LoadResult, load_into
+from .tape import Traced, is_floating, make
+from .tensor import Handle, Tensor, float32, float64
+
+Hook = Callable[..., Any]
+
+
+class Module:
+    """Base of all layers; names and behaviour follow ``torch.nn.Module``.
+
+    A subclass calls ``super().__init__()``, assigns Parameters and Modules to attributes, which
+    registers them, and defines ``forward``.
+    """
+
+    training: bool
+    forward: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        pytree.register(cls)
+
+    def __init__(self) -> None:
+        for name in ("_parameters", "_buffers", "_modules"):
+            object.__setattr__(self, name, {})
+        for name in ("_forward_pre_hooks", "_forward_hooks"):
+            object.__setattr__(self, name, {})
+        object.__setattr__(self, "_not_persistent", set())
+        object.__setattr__(self, "training", True)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        forward = getattr(self, "forward", None)
+        if forward is None:
+            msg = f"{type(self).__name__}: forward is not defined"
+            raise NotImplementedError(msg)
+        if not self._forward_pre_hooks and not self._forward_hooks:
+            return forward(*args, **kwargs)
+        for hook in list(self._forward_pre_hooks.values()):
+            answer = hook(self, args)
+            if answer is not None:
+                args = answer if isinstance(answer, tuple) else (answer,)
+        output = forward(*args, **kwargs)
+        for hook in list(self._forward_hooks.values()):
+            answer = hook(self, args, output)
+            if answer is not None:
+                output = answer
+        return output
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        table = "_parameters" if isinstance(value, Parameter) else "_modules"
+        if isinstance(value, Parameter | Module):
+            if table not in self.__dict__:
+                msg = (
+                    f"{type(self).__name__}: call super().__init__() before assigning {name!r}, "
+                    f"a {type(value).__name__}"
+                )
+                raise AttributeError(msg)
+            self._forget(name, but=table)
+            self.__dict__[table][name] = value
+            return
+        for owner, kind in (("_parameters", Parameter), ("_modules", Module), ("_buffers", Tensor)):
+            held = self.__dict__.get(owner)
+            if held is not None and name in held:
+                if value is not None and not (owner == "_buffers" and isinstance(value, Traced)):
+                    msg = (
+                        f"{type(self).__name__}: {name!r} is a registered {kind.__name__}; "
+                        f"got a {type(value).__name__}, wanted a {kind.__name__} or None"
+                    )
+                    raise TypeError(msg)
+                held[name] = value
+                return
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("_parameters", "_buffers", "_modules"):
+            held = self.__dict__.get(table)
+            if held is not None and name in held:
+                return held[name]
+        msg = f"{type(self).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(msg)
+
+    def __delattr__(self, name: str) -> None:
+        if not any(
+            name in self.__dict__.get(t, ()) for t in ("_parameters", "_buffers", "_modules")
+        ):
+            object.__delattr__(self, name)
+            return
+        self._forget(name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _forget(self, name: str, but: str = "") -> None:
+        self.__dict__.pop(name, None)
+        for table in ("_parameters", "_buffers", "_modules"):
+            if table != but:
+                self.__dict__[table].pop(name, None)
+        self._not_persistent.discard(name)
+
+    def _check_name(self, method: str, name: str, table: str) -> None:
+        if table not in self.__dict__:
+            msg = f"{type(self).__name__}: call super().__init__() before {method}"
+            raise AttributeError(msg)
+        if not isinstance(name, str):
+            msg = f"{method}: the name must be a string, got {type(name).__name__}"
+            raise TypeError(msg)
+        fault = ""
+        if not name:
+            fault = "is empty"
+        elif "." in name:
+            fault = "holds a dot"
+        elif name not in self.__dict__[table] and hasattr(self, name):
+            fault = f"is taken by another attribute of {type(self).__name__}"
+        if fault:
+            msg = f"{method}: the name {name!r} {fault}"
+            raise KeyError(msg)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Register a Parameter, or None for one that is absent.
+
+        Raises
+        ------
+        KeyError
+            If the name is empty, holds a dot or is taken.
+        TypeError
+            If `param` is no Parameter.
+        """
+        self._check_name("register_parameter", name, "_parameters")
+        if param is not None and not isinstance(param, Parameter):
+            msg = f"register_parameter: {name!r} must be a Parameter or None, got {type(param).__name__}"
+            raise TypeError(msg)
+        self._parameters[name] = param
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Register a Tensor that is state but no Parameter; only persistent ones are saved."""
+        self._check_name("register_buffer", name, "_buffers")
+        if tensor is not None and not isinstance(tensor, Traced):
+            msg = f"register_buffer: {name!r} must be a Tensor or None, got {type(tensor).__name__}"
+            raise TypeError(msg)
+        self._buffers[name] = tensor
+        if persistent:
+            self._not_persistent.discard(name)
+        else:
+            self._not_persistent.add(name)
+
+    def register_module(self, name: str, module: "Module | None") -> None:
+        """Register a Module under a name."""
+        self._check_name("register_module", name, "_modules")
+        if module is not None and not isinstance(module, Module):
+            msg = f"register_module: {name!r} must be a Module or None, got {type(module).__name__}"
+            raise TypeError(msg)
+        self._modules[name] = module
+
+    def add_module(self, name: str, module: "Module | None") -> None:
+        """Register a Module: another name for `register_module`."""
+        self.register_module(name, module)
+
+    def named_modules(self, prefix: str = "") -> "Iterator[tuple[str, Module]]":
+        """Yield this Module and all below it with dotted names, each once."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [(prefix, self)]
+        while stack:
+            name, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield name, module
+            below = [(f"{name}.{key}" if name else key, m) for key, m in module._modules.items()]
+            stack += [(key, m) for key, m in reversed(below) if m is not None]
+
+    def modules(self) -> "Iterator[Module]":
+        """Yield this Module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> "Iterator[tuple[str, Module]]":
+        """Yield the Modules right below with their names, each once."""
+        seen: set[int] = set()
+        for name, module in self._modules.items():
+            if module is not None and id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def children(self) -> "Iterator[Module]":
+        """Yield the Modules right below."""
+        return (module for _, module in self.named_children())
+
+    def _named(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        owners = self.named_modules(prefix) if recurse else iter([(prefix, self)])
+        for path, module in owners:
+            for name, tensor in getattr(module, table).items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield (f"{path}.{name}" if path else name), tensor
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Yield parameters with dotted names in order of registration, a shared one under its first."""
+        return self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Yield parameters in order of registration, each once."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Yield buffers with dotted names in order of registration."""
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Yield buffers in order of registration, each once."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def _paths(self, prefix: str = "") -> "Iterator[tuple[str, Module]]":
+        # Unlike named_modules: every path to a Module, also where it is shared.
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module._paths(f"{prefix}{name}.")
+
+    def state_dict(self) -> "OrderedDict[str, Tensor]":
+        """Return dotted names with detached Tensors of the present values, shared ones under each name."""
+        state: OrderedDict[str, Tensor] = OrderedDict()
+        for prefix, module in self._paths():
+            for name, tensor in itertools.chain(
+                module._parameters.items(), module._buffers.items()
+            ):
+                if tensor is not None and name not in module._not_persistent:
+                    state[prefix + name] = tensor.detach()
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy values into the present parameters and buffers, whose objects and dtypes stay.
+
+        Parameters
+        ----------
+        state_dict : mapping from str to Tensor, jax.Array or numpy.ndarray
+        strict : bool
+            Whether missing and unexpected keys are faults.
+
+        Raises
+        ------
+        RuntimeError
+            If there is any fault; it lists all, and nothing was changed.
+        """
+        own = {}
+        for prefix, module in self._paths():
+            for name, tensor in itertools.chain(
+                module._parameters.items(), module._buffers.items()
+            ):
+                if tensor is not None and name not in module._not_persistent:
+                    own[prefix + name] = tensor
+        return load_into(type(self).__name__, own, state_dict, strict)
+
+    def train(self, mode: bool = True) -> "Module":
+        """Set `training` on this Module and all below, and return it."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> "Module":
+        """Set `training` to False everywhere, and return the Module."""
+        return self.train(False)
+
+    def requires_grad_(self, flag: bool = True) -> "Module":
+        """Set whether the parameters require grad, and return the Module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(flag)
+        return self
+
+    def zero_grad(self) -> None:
+        """Make `grad` of every parameter None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def apply(self, fn: "Callable[[Module], Any]") -> "Module":
+        """Call `fn` on every Module below, children first, then on this one, and return it."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def to(self, dtype: Any) -> "Module":
+        """Convert floating parameters and buffers, whose objects stay, and return the Module."""
+        wanted = np.dtype(dtype)
+        if not is_floating(wanted):
+            msg = f"to: wanted float32 or float64, got dtype {wanted}"
+            raise TypeError(msg)
+        for tensor in itertools.chain(self.parameters(), self.buffers()):
+            if is_floating(tensor._data.dtype):
+                tensor._data = tensor._data.astype(wanted)
+                if tensor._grad is not None:
+                    tensor._grad = make(tensor._grad._data.astype(wanted))
+        return self
+
+    def double(self) -> "Module":
+        """Convert to float64."""
+        return self.to(float64)
+
+    def float(self) -> "Module":
+        """Convert to float32."""
+        return self.to(float32)
+
+    def get_submodule(self, target: str) -> "Module":
+        """Return a Module by its dotted name; the empty name is this one.
+
+        Raises
+        ------
+        AttributeError
+            If a part is missing; it names the part.
+        """
+        module = self
+        for part in target.split(".") if target else ():
+            found = module._modules.get(part)
+            if found is None:
+                msg = (
+                    f"get_submodule: {type(module).__name__} has no Module {part!r} (in {target!r})"
+                )
+                raise AttributeError(msg)
+            module = found
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return a Parameter by its dotted name."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = module._parameters.get(name)
+        if found is None:
+            msg = (
+                f"get_parameter: {type(module).__name__} has no Parameter {name!r} (in {target!r})"
+            )
+            raise AttributeError(msg)
+        return found
+
+    def register_forward_pre_hook(self, hook: Hook) -> Handle:
+        """Call ``hook(module, args)`` before `forward`; it may return other args."""
+        return Handle(self._forward_pre_hooks, hook)
+
+    def register_forward_hook(self, hook: Hook) -> Handle:
+        """Call ``hook(module, args, output)`` after `forward`; it may return another output."""
+        return Handle(self._forward_hooks, hook)
+
+    def extra_repr(self) -> str:
+        """Return what `repr` shows between the parentheses."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [line for line in self.extra_repr().split("\n") if line]
+        for name, module in self._modules.items():
+            lines.append(f"({name}): " + repr(module).replace("\n", "\n  "))
+        if len(lines) == 1 and not self._modules:
+            return f"{type(self).__name__}({lines[0]})"
+        body = "".join(f"\n  {line}" for line in lines)
+        return f"{type(self).__name__}({body}\n)" if lines else f"{type(self).__name__}()"
+
+
+pytree.register(Module)

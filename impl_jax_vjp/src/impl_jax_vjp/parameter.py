@@ -1,0 +1,48 @@
+"""Parameter: a Tensor that a Module owns and an optimizer changes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .tape import Traced, unwrap
+from .tensor import Tensor, bare, check_floating
+
+
+class Parameter(Tensor):
+    """A leaf Tensor that requires grad.
+
+    Parameters
+    ----------
+    data : Tensor, jax.Array or numpy.ndarray
+        A raw array is not copied.
+    requires_grad : bool
+
+    Raises
+    ------
+    TypeError
+        If `data` is no array.
+    ValueError
+        If `requires_grad` is asked of a dtype that is not floating.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any, requires_grad: bool = True) -> "Parameter":
+        if isinstance(data, Traced):
+            raw = unwrap(data)
+        elif isinstance(data, jax.Array):
+            raw = data
+        elif isinstance(data, np.ndarray):
+            raw = jnp.array(data)
+        else:
+            msg = f"Parameter: wanted a Tensor or an array, got {type(data).__name__}"
+            raise TypeError(msg)
+        if requires_grad:
+            check_floating("Parameter", raw.dtype)
+        made: Parameter = bare(cls, raw, bool(requires_grad))
+        return made
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"

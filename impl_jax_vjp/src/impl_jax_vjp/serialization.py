@@ -1,0 +1,98 @@
+"""Files of Tensors: safetensors, written whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse
+from safetensors.numpy import save as serialize
+
+from .creation import tensor
+from .module import Module
+from .tape import Traced, unwrap
+from .tensor import Tensor
+
+
+def save(obj: Any, path: str | os.PathLike[str]) -> None:
+    """Write a Module's state dict, or a mapping of names to arrays, to a safetensors file.
+
+    The file is written under a temporary name beside `path` and renamed.
+
+    Raises
+    ------
+    TypeError
+        If `obj` is neither, or a name or value is of the wrong type; the file is untouched.
+    """
+    content = serialize(_arrays(obj))
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _arrays(obj: Any) -> dict[str, Any]:
+    state = obj.state_dict() if isinstance(obj, Module) else obj
+    if not isinstance(state, Mapping):
+        msg = f"save: wanted a Module or a mapping of names to arrays, got {type(obj).__name__}"
+        raise TypeError(msg)
+    arrays = {}
+    for key, value in state.items():
+        if not isinstance(key, str):
+            msg = f"save: the key {key!r} is a {type(key).__name__}, wanted a string"
+            raise TypeError(msg)
+        if not isinstance(value, Traced | jax.Array | np.ndarray):
+            msg = f"save: {key!r} is a {type(value).__name__}, wanted a Tensor or an array"
+            raise TypeError(msg)
+        arrays[key] = np.ascontiguousarray(unwrap(value)).reshape(value.shape)
+    return arrays
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Returns
+    -------
+    dict from str to Tensor
+        The same bits, dtypes and shapes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file; it names the path.
+    ValueError
+        If the file is damaged or of another kind; it names the path and the reason.
+    """
+    target = Path(path)
+    try:
+        content = target.read_bytes()
+    except FileNotFoundError:
+        msg = f"load: there is no file {str(target)!r}"
+        raise FileNotFoundError(msg) from None
+    try:
+        arrays = parse(content)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        msg = f"load: {str(target)!r} is no whole safetensors file: {reason}"
+        raise ValueError(msg) from None
+    return {name: tensor(array) for name, array in arrays.items()}

@@ -1,0 +1,71 @@
+"""Nested arguments: taking Tensors out of dicts, lists, tuples and Modules, and putting others in.
+
+JAX's own pytrees sort the keys of a dict; a function of ours gets its dicts in the caller's order.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from .tape import Traced
+
+Form = tuple[Any, ...]
+_LEAF: Form = ("leaf",)
+
+
+def split(value: Any) -> tuple[list[Any], Form]:
+    """Return the Tensors and arrays in a structure, and what is left of it.
+
+    The form holds everything else, compares equal for equal structures, and can be hashed if all
+    that it holds can.
+    """
+    leaves: list[Any] = []
+    return leaves, _split(value, leaves)
+
+
+def _split(value: Any, leaves: list[Any]) -> Form:
+    if isinstance(value, Traced | jax.Array | np.ndarray):
+        leaves.append(value)
+        return _LEAF
+    if isinstance(value, dict):
+        children = tuple(_split(child, leaves) for child in value.values())
+        return ("dict", type(value), tuple(value), children)
+    if isinstance(value, list | tuple):
+        return ("sequence", type(value), tuple(_split(child, leaves) for child in value))
+    children_, tree = jax.tree.flatten(value, is_leaf=_is_tensor)
+    if jax.tree_util.treedef_is_leaf(tree):
+        # The type too: 1, 1.0 and True are equal.
+        return ("static", type(value), value)
+    return ("tree", tree, tuple(_split(child, leaves) for child in children_))
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Traced)
+
+
+def join(form: Form, leaves: Sequence[Any]) -> Any:
+    """Put leaves into a form."""
+    return _join(form, iter(leaves))
+
+
+def _join(form: Form, leaves: Iterator[Any]) -> Any:
+    kind = form[0]
+    if kind == "leaf":
+        return next(leaves)
+    if kind == "static":
+        return form[2]
+    if kind == "tree":
+        return jax.tree.unflatten(form[1], [_join(child, leaves) for child in form[2]])
+    if kind == "dict":
+        values = [_join(child, leaves) for child in form[3]]
+        return form[1](zip(form[2], values, strict=True))
+    items = [_join(child, leaves) for child in form[2]]
+    return form[1](*items) if hasattr(form[1], "_fields") else form[1](items)
+
+
+def map_leaves(fn: Callable[[Any], Any], value: Any) -> Any:
+    """Return the structure with `fn` applied to each Tensor and array."""
+    leaves, form = split(value)
+    return join(form, [fn(leaf) for leaf in leaves])
