@@ -128,7 +128,7 @@ def deviation_figure(
                 if not len(losses):
                     continue
                 distance = np.abs(np.asarray(losses) - known[: len(losses)])
-                at, values = _binned(distance, np.max)
+                at, values = _binned(distance, np.max, len(known))
                 positive = values[values > 0]
                 lowest = min(lowest, float(np.min(positive, initial=lowest)))
                 axes.plot(
@@ -157,10 +157,17 @@ def _axes(ylabel: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _binned(values: Sequence[float] | np.ndarray, reduce: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the last step of each bin, and its values reduced to one: about `POINTS` bins."""
+def _binned(
+    values: Sequence[float] | np.ndarray, reduce: Any, steps: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last step of each bin, and its values reduced to one.
+
+    There are `POINTS` bins in ``steps``, by default the number of values.
+    """
     array = np.asarray(values, dtype=np.float64)
-    edges = np.unique(np.linspace(0, len(array), min(POINTS, len(array)) + 1).astype(int))
+    steps = steps or len(array)
+    every = np.linspace(0, steps, min(POINTS, steps) + 1).astype(int)
+    edges = np.unique(np.minimum(every, len(array)))
     reduced = [reduce(array[a:b]) for a, b in pairwise(edges)]
     return edges[1:], np.array(reduced)
 

@@ -96,6 +96,7 @@ def _page(report: dict[str, Any], workloads: Sequence[Workload]) -> str:
         short=_short,
         milliseconds=_milliseconds,
         mebibytes=_mebibytes,
+        ulp=_ulp,
         breakable=_breakable,
     )
     source = resources.files("spec_tests.compare").joinpath("page.html.j2")
@@ -206,6 +207,12 @@ def _milliseconds(value: float | None) -> str:
 
 def _mebibytes(value: int | None) -> str:
     return "–" if value is None else f"{value / 2**20:.1f} MiB"
+
+
+def _ulp(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.0f} ULP" if value < 1e4 else f"{scientific(value, '.1e')} ULP"
 
 
 def _finite(value: Any) -> Any:
