@@ -1,0 +1,201 @@
+"""Single kernels against the equations in NumPy float64, at odd sizes and on several grids.
+
+T, N, H: steps, batch, hidden size. Every array is one part of a longer one, whose other parts must
+stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from impl_cupy.backend import cp
+from impl_cupy.launch import _argument, _function
+
+GRIDS = [(1, 1), (1, 7), (3, 64), (5, 256)]
+SIZES = [(1, 1, 1), (3, 5, 7), (2, 3, 43)]
+DTYPES = ["float32", "float64"]
+GUARD = 5
+
+
+class Arrays:
+    """Device arrays of one dtype, each with guards on both sides."""
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
+        self.whole: list[tuple[Any, int]] = []
+
+    def put(self, host: np.ndarray[Any, Any]) -> Any:
+        """Copy to the device, between guards."""
+        dtype = self.dtype if host.dtype.kind == "f" else host.dtype
+        whole = cp.full(host.size + 2 * GUARD, 77, dtype=dtype)
+        whole[GUARD : GUARD + host.size] = cp.asarray(host.astype(dtype).ravel())
+        self.whole.append((whole, host.size))
+        return whole[GUARD : GUARD + host.size].reshape(host.shape)
+
+    def check(self) -> None:
+        """Assert that no guard was written."""
+        for whole, size in self.whole:
+            host = cp.asnumpy(whole)
+            assert (host[:GUARD] == 77).all()
+            assert (host[GUARD + size :] == 77).all()
+
+
+def run(grid: tuple[int, int], stem: str, name: str, dtype: str, *args: Any) -> None:
+    suffix = {"float32": "float", "float64": "double"}[dtype]
+    function = _function(stem, f"{name}_{suffix}")
+    blocks, threads = grid
+    function((blocks,), (threads,), tuple(_argument(each, np.dtype(dtype)) for each in args))
+
+
+def close(device: Any, wanted: np.ndarray[Any, Any]) -> None:
+    host = cp.asnumpy(device)
+    scale = np.abs(wanted).max(initial=0.0) + 1e-300
+    bound = 16 * np.finfo(host.dtype).eps * (np.abs(wanted) + scale)
+    assert (np.abs(host - wanted) <= bound).all()
+
+
+def sigmoid(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return 1 / (1 + np.exp(-x))
+
+
+def rounded(rng: np.random.Generator, dtype: str, *shape: int) -> np.ndarray[Any, Any]:
+    return rng.uniform(-1, 1, shape).astype(dtype).astype(np.float64)
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("relu", [False, True])
+def test_rnn(sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int], relu: bool) -> None:
+    T, N, H = sizes
+    rng, put = np.random.default_rng(0), Arrays(dtype)
+    t = T - 1
+    from_x, from_h = rounded(rng, dtype, T, N, H), rounded(rng, dtype, N, H)
+    bias_ih, bias_hh = rounded(rng, dtype, H), rounded(rng, dtype, H)
+    states = put.put(np.zeros((T + 1, N, H)))
+    args = [put.put(each) for each in (from_x, from_h, bias_ih, bias_hh)]
+    run(grid, "rnn", "rnn_forward", dtype, *args, states, True, relu, t, H, N * H)
+    total = from_x[t] + from_h + bias_ih + bias_hh
+    want = np.maximum(total, 0) if relu else np.tanh(total)
+    close(states[T], want)
+
+    h = np.zeros((T + 1, N, H))
+    h[T] = want.astype(dtype)
+    grad, later = rounded(rng, dtype, T, N, H), rounded(rng, dtype, N, H)
+    sums = put.put(np.zeros((T, N, H)))
+    args = [put.put(each) for each in (h, grad, later)]
+    run(grid, "rnn", "rnn_backward", dtype, *args, sums, True, relu, t, N * H)
+    close(sums[t], (grad[t] + later) * ((h[T] > 0) if relu else 1 - h[T] ** 2))
+    put.check()
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_lstm(sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int]) -> None:
+    T, N, H = sizes
+    rng, put = np.random.default_rng(1), Arrays(dtype)
+    t = T - 1
+    from_x, from_h = rounded(rng, dtype, T, N, 4 * H), rounded(rng, dtype, N, 4 * H)
+    bias_ih, bias_hh = rounded(rng, dtype, 4 * H), rounded(rng, dtype, 4 * H)
+    c = rounded(rng, dtype, T + 1, N, H)
+    gates, cells, states = (put.put(each) for each in (from_x, c, np.zeros((T + 1, N, H))))
+    args = [put.put(each) for each in (from_h, bias_ih, bias_hh)]
+    run(grid, "rnn", "lstm_forward", dtype, gates, *args, cells, states, True, t, H, N * H)
+    total = (from_x[t] + from_h + bias_ih + bias_hh).reshape(N, 4, H)
+    i, f, o = (sigmoid(total[:, k]) for k in (0, 1, 3))
+    g = np.tanh(total[:, 2])
+    cell = f * c[t] + i * g
+    close(gates[t], np.stack([i, f, g, o], axis=1).reshape(N, 4 * H))
+    close(cells[T], cell)
+    close(states[T], o * np.tanh(cell))
+
+    grad, later, grad_c = (rounded(rng, dtype, *s) for s in ((T, N, H), (N, H), (N, H)))
+    running, sums = put.put(grad_c), put.put(np.zeros((T, N, 4 * H)))
+    args = [put.put(each) for each in (grad, later)]
+    run(grid, "rnn", "lstm_backward", dtype, gates, cells, *args, running, sums, True, t, H, N * H)
+    dh, y = grad[t] + later, np.tanh(cell)
+    dc = grad_c + dh * o * (1 - y**2)
+    want = [
+        dc * g * i * (1 - i),
+        dc * c[t] * f * (1 - f),
+        dc * i * (1 - g**2),
+        dh * y * o * (1 - o),
+    ]
+    close(sums[t], np.stack(want, axis=1).reshape(N, 4 * H))
+    close(running, dc * f)
+    put.check()
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_gru(sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int]) -> None:
+    T, N, H = sizes
+    rng, put = np.random.default_rng(2), Arrays(dtype)
+    t = T - 1
+    from_x, from_h = rounded(rng, dtype, T, N, 3 * H), rounded(rng, dtype, N, 3 * H)
+    bias_ih, bias_hh = rounded(rng, dtype, 3 * H), rounded(rng, dtype, 3 * H)
+    h = rounded(rng, dtype, T + 1, N, H)
+    gates, candidate, states = (put.put(each) for each in (from_x, np.zeros((T, N, H)), h))
+    args = [put.put(each) for each in (from_h, bias_ih, bias_hh)]
+    run(grid, "rnn", "gru_forward", dtype, gates, *args, candidate, states, True, t, H, N * H)
+    by_x = (from_x[t] + bias_ih).reshape(N, 3, H)
+    by_h = (from_h + bias_hh).reshape(N, 3, H)
+    r, z = (sigmoid(by_x[:, k] + by_h[:, k]) for k in (0, 1))
+    n = np.tanh(by_x[:, 2] + r * by_h[:, 2])
+    close(gates[t], np.stack([r, z, n], axis=1).reshape(N, 3 * H))
+    close(candidate[t], by_h[:, 2])
+    close(states[T], (1 - z) * n + z * h[t])
+
+    grad, later, direct = (rounded(rng, dtype, *s) for s in ((T, N, H), (N, H), (N, H)))
+    running = put.put(direct)
+    grad_x, grad_h = (put.put(np.zeros((T, N, 3 * H))) for _ in range(2))
+    args = [put.put(each) for each in (grad, later)]
+    arrays = (gates, candidate, states, *args, running, grad_x, grad_h)
+    run(grid, "rnn", "gru_backward", dtype, *arrays, True, t, H, N * H)
+    dh = grad[t] + later + direct
+    dn = dh * (1 - z) * (1 - n**2)
+    dz = dh * (h[t] - n) * z * (1 - z)
+    dr = dn * by_h[:, 2] * r * (1 - r)
+    close(grad_x[t], np.stack([dr, dz, dn], axis=1).reshape(N, 3 * H))
+    close(grad_h[t], np.stack([dr, dz, dn * r], axis=1).reshape(N, 3 * H))
+    close(running, dh * z)
+    put.check()
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("lookups", "rows", "width"), [(1, 1, 1), (37, 5, 3), (11, 90, 7)])
+def test_scatter(lookups: int, rows: int, width: int, dtype: str, grid: tuple[int, int]) -> None:
+    rng, put = np.random.default_rng(3), Arrays(dtype)
+    values = rounded(rng, dtype, lookups, width)
+    where = rng.integers(0, rows, lookups)
+    order = np.argsort(where, kind="stable")
+    out = put.put(np.zeros((rows, width)))
+    args = [put.put(each) for each in (values, order, where[order])]
+    run(grid, "scatter", "scatter_rows", dtype, *args, out, lookups, width, 2, lookups * width)
+    want = np.zeros((rows, width))
+    np.add.at(want, where, values)
+    if rows > 2:
+        want[2] = 0
+    close(out, want)
+    put.check()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+def test_cross_entropy(dtype: str, grid: tuple[int, int]) -> None:
+    N, C, D = 3, 5, 7
+    rng, put = np.random.default_rng(4), Arrays(dtype)
+    log_p, grad = rounded(rng, dtype, N, C, D), rounded(rng, dtype, N, D)
+    target = rng.integers(0, C, (N, D))
+    out = put.put(np.zeros((N, C, D)))
+    args = [put.put(each) for each in (log_p, target, grad)]
+    run(grid, "loss", "cross_entropy_backward", dtype, *args, out, C, D, N * C * D)
+    hot = np.arange(C)[None, :, None] == target[:, None, :]
+    close(out, (np.exp(log_p) - hot) * grad[:, None, :])
+    put.check()

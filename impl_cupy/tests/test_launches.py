@@ -1,0 +1,75 @@
+"""How much the device is asked to do: per step one matrix product and one kernel, each way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import impl_cupy as nn
+from impl_cupy.backend import EMULATED
+
+if EMULATED:
+    from impl_cupy.emulation import kernel_launches, launches, reset_launches
+
+pytestmark = pytest.mark.skipif(not EMULATED, reason="only the emulation counts launches")
+
+LAYERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+STEPS = [0, 1, 2, 19]
+
+
+def call(name: str, steps: int, batch_first: bool) -> Any:
+    layer: Any = LAYERS[name](3, 5, batch_first=batch_first)
+    x = nn.randn((2, steps, 3) if batch_first else (steps, 2, 3), requires_grad=True)
+    state: Any = nn.zeros((1, 2, 5), requires_grad=True)
+    if name == "lstm":
+        state = (state, nn.zeros((1, 2, 5), requires_grad=True))
+    reset_launches()
+    return layer(x, state)[0]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_forward(name: str, steps: int, batch_first: bool) -> None:
+    call(name, steps, batch_first)
+    assert kernel_launches().get(f"{name}_forward_float", 0) == launches("raw") == steps
+    assert launches("gemm") == steps + 1
+    assert launches() <= 2 * steps + 10
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_backward(name: str, steps: int, batch_first: bool) -> None:
+    output = call(name, steps, batch_first)
+    seed = nn.ones(output.shape)
+    reset_launches()
+    output.backward(seed)
+    assert kernel_launches().get(f"{name}_backward_float", 0) == launches("raw") == steps
+    assert launches("gemm") == steps + 3
+    assert launches() <= 2 * steps + 15
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_input_that_needs_no_gradient_costs_nothing(name: str) -> None:
+    layer: Any = LAYERS[name](3, 5).requires_grad_(False)
+    layer.bias_ih_l0.requires_grad_()
+    output, _ = layer(nn.randn((4, 2, 3)))
+    reset_launches()
+    output.backward(nn.ones(output.shape))
+    # Three steps' products lead from one step to the one before; no weight's gradient is formed.
+    assert launches("gemm") == 3
+    assert launches("reduction") == 1
+    assert layer.weight_ih_l0.grad is None
+
+
+def test_an_optimizer_step_is_one_kernel_a_parameter() -> None:
+    layer = nn.Linear(3, 2)
+    nn.ops.sum(layer(nn.ones((4, 3)))).backward()
+    optimizer = nn.optim.Adam(layer.parameters())
+    optimizer.step()
+    reset_launches()
+    optimizer.step()
+    assert kernel_launches() == {"adam_step_float": 2}
+    assert launches() == 2
