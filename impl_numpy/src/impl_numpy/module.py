@@ -320,7 +320,7 @@ class Module:
         check_floating(kind, "to")
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f":
-                tensor.data = tensor.data.astype(kind)
+                tensor.data = tensor.data.astype(kind, copy=False)
                 if tensor.grad is not None:
                     tensor.grad = wrap(tensor.grad.data.astype(kind), None)
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -216,7 +217,7 @@ def matmul(a: Any, b: Any) -> Any:
         return _without(matmul(left, right.reshape(-1, 1)), -1)
     if left.ndim > 2 and right.ndim == 2:
         # One product instead of a stack, and the gradient of `right` without a stack to sum.
-        rows = left.reshape(left.size // inner[0] if inner[0] else 0, *inner)
+        rows = left.reshape(math.prod(left.shape[:-1]), *inner)
         return record(prim.matmul, (rows, right)).reshape(*left.shape[:-1], right.shape[1])
     return record(prim.matmul, (left, right))
 

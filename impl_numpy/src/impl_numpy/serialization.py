@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +30,9 @@ def save(module_or_mapping: Module | Mapping[str, Any], path: str | os.PathLike[
     TypeError
         If something cannot be saved; the message names its key and type, and no file is touched.
     """
-    # Half of what importing this package would cost otherwise.
+    # Here and not above: these would cost more than the rest of this package to import.
+    import tempfile
+
     from safetensors.numpy import save as to_bytes
 
     content = to_bytes(_arrays(module_or_mapping))
