@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from impl_cupy import ops
 from impl_cupy.backend import cp
 from impl_cupy.engine import run
+from impl_cupy.errors import kind_of
 from impl_cupy.function_node import Alias
 from impl_cupy.ops.methods import attach
 from impl_cupy.random import restored_on_error
@@ -176,7 +177,7 @@ def vjp(
     results = flatten(output)
     for each in results:
         if not isinstance(each, Tensor):
-            msg = f"vjp: the function must return Tensors, got {type(each).__name__}"
+            msg = f"vjp: the function must return Tensors, got {kind_of(each)}"
             raise TypeError(msg)
     flat = [leaf for leaves, _ in pairs for leaf in leaves]
 
@@ -210,7 +211,7 @@ def _follow(name: str, argument: Any) -> tuple[list[Tensor], Any]:
     for each in flatten(argument):
         value = wrap(each) if isinstance(each, cp.ndarray) else each
         if not isinstance(value, Tensor):
-            msg = f"{name}: an argument must hold Tensors only, got {type(each).__name__}"
+            msg = f"{name}: an argument must hold Tensors only, got {kind_of(each)}"
             raise TypeError(msg)
         if value.dtype.kind != "f":
             msg = f"{name}: only floating Tensors have gradients, got dtype {value.dtype.name}"
@@ -244,7 +245,7 @@ def _finished(found: Any, source: Tensor, recorded: bool) -> Tensor:
 
 def _check_scalar(value: Any) -> None:
     if not isinstance(value, Tensor):
-        msg = f"grad: the function must return a scalar Tensor, got {type(value).__name__}"
+        msg = f"grad: the function must return a scalar Tensor, got {kind_of(value)}"
         raise TypeError(msg)
     if value.size != 1:
         msg = f"grad: the function must return a scalar, got shape {value.shape}; sum it, say"
@@ -262,7 +263,7 @@ def _check_cotangents(results: Sequence[Tensor], given: Sequence[Any]) -> None:
         raise ValueError(msg)
     for each, result in zip(given, results, strict=True):
         if not isinstance(each, Tensor):
-            msg = f"vjp: a cotangent must be a Tensor, got {type(each).__name__}"
+            msg = f"vjp: a cotangent must be a Tensor, got {kind_of(each)}"
             raise TypeError(msg)
         if each.shape != result.shape:
             msg = (

@@ -6,6 +6,7 @@ from typing import Any
 
 from impl_cupy import xp as raw_xp
 from impl_cupy.backend import cp
+from impl_cupy.errors import kind_of
 from impl_cupy.tape import FREED
 from impl_cupy.tensor import RawArray, Tensor
 
@@ -48,7 +49,7 @@ class Context:
             if not (on_tensors and isinstance(item, Tensor)):
                 msg = (
                     f"{self._name}: save_for_backward takes raw arrays and None, got "
-                    f"{type(item).__name__} at position {position}; set an attribute instead"
+                    f"{kind_of(item)} at position {position}; set an attribute instead"
                 )
                 raise TypeError(msg)
         self._saved = items

@@ -10,6 +10,7 @@ import numpy as np
 from impl_cupy import random
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import DTypeLike, as_dtype, as_floating, bool_, float32, int64, is_supported
+from impl_cupy.errors import kind_of
 from impl_cupy.tensor import RawArray, Tensor, check_floating, check_raw, wrap
 
 
@@ -95,7 +96,7 @@ def full(shape: Any, value: Any, *, dtype: DTypeLike = None, requires_grad: bool
     sizes = as_shape("full", shape)
     number = value.item() if isinstance(value, (Tensor, np.generic)) else value
     if not isinstance(number, (bool, int, float)):
-        msg = f"full: value must be a number, got {type(value).__name__}"
+        msg = f"full: value must be a number, got {kind_of(value)}"
         raise TypeError(msg)
     wanted = _number_dtype(number) if dtype is None else as_dtype("full", dtype)
     return _leaf("full", cp.full(sizes, number, dtype=wanted), requires_grad)
@@ -230,7 +231,7 @@ def _source(data: Any, wanted: DTypeLike) -> Any:
             raise TypeError(msg)
         return host
     if not isinstance(data, (bool, int, float, list, tuple)):
-        msg = f"tensor: numbers, lists of them or an array are needed, got {type(data).__name__}"
+        msg = f"tensor: numbers, lists of them or an array are needed, got {kind_of(data)}"
         raise TypeError(msg)
     return _from_numbers(data, wanted)
 
@@ -238,7 +239,7 @@ def _source(data: Any, wanted: DTypeLike) -> Any:
 def _from_numbers(data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
     for each in _leaves(data):
         if not isinstance(each, (bool, int, float, np.generic)):
-            msg = f"tensor: lists must hold numbers, got {type(each).__name__} in {_short(data)}"
+            msg = f"tensor: lists must hold numbers, got {kind_of(each)} in {_short(data)}"
             raise TypeError(msg)
     try:
         host = np.array(data)

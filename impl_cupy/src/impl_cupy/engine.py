@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from impl_cupy.backend import cp
+from impl_cupy.errors import kind_of
 from impl_cupy.random import restored_on_error
 from impl_cupy.tape import FREED, Edge, Node, Recording, Slot, Value
 from impl_cupy.tensor import Tensor, edge_of, methods, wrap
@@ -168,7 +169,7 @@ def _hooked(slot: Slot, grad: Value, recorded: bool) -> Value:
         if answer is None:
             continue
         if not isinstance(answer, Tensor):
-            msg = f"register_hook: a hook must return a Tensor or None, got {type(answer).__name__}"
+            msg = f"register_hook: a hook must return a Tensor or None, got {kind_of(answer)}"
             raise TypeError(msg)
         if answer.shape != given.shape or answer.dtype != given.dtype:
             msg = (
@@ -202,7 +203,7 @@ def _seed(root: Tensor, grad: Any) -> Tensor:
         return wrap(cp.ones(root.shape, dtype=root.dtype))
     seed = wrap(grad) if isinstance(grad, cp.ndarray) else grad
     if not isinstance(seed, Tensor):
-        msg = f"backward: the gradient must be a Tensor, got {type(grad).__name__}"
+        msg = f"backward: the gradient must be a Tensor, got {kind_of(grad)}"
         raise TypeError(msg)
     if seed.shape != root.shape:
         msg = f"backward: the gradient must have the Tensor's shape {root.shape}, got {seed.shape}"

@@ -8,6 +8,7 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.context import Context
 from impl_cupy.engine import run
+from impl_cupy.errors import kind_of
 from impl_cupy.tape import Edges, Node, Value
 from impl_cupy.tensor import RawArray, Tensor, at_edge, edge_of, methods, wrap
 
@@ -168,7 +169,7 @@ class FunctionNode(Node):
         if not isinstance(grad, kind):
             msg = (
                 f"{name}: the gradient of input {position} must be a raw array of dtype "
-                f"{source.dtype.name}, got {type(grad).__name__}"
+                f"{source.dtype.name}, got {kind_of(grad)}"
             )
             raise TypeError(msg)
         if grad.shape != source.shape:

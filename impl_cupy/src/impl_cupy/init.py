@@ -11,6 +11,7 @@ from impl_cupy import random
 from impl_cupy.backend import cp
 from impl_cupy.creation import to_device
 from impl_cupy.dtypes import DTypeLike
+from impl_cupy.errors import kind_of
 from impl_cupy.parameter import Parameter
 from impl_cupy.tensor import Tensor
 
@@ -186,7 +187,7 @@ def _fan(name: str, tensor: Tensor, mode: str) -> int:
 
 def _check(name: str, tensor: Any, floating: bool = True) -> None:
     if not isinstance(tensor, Tensor):
-        msg = f"{name}: a Tensor is needed, got {type(tensor).__name__}"
+        msg = f"{name}: a Tensor is needed, got {kind_of(tensor)}"
         raise TypeError(msg)
     if floating and tensor.dtype.kind != "f":
         msg = f"{name}: a floating Tensor is needed, got dtype {tensor.dtype.name}"

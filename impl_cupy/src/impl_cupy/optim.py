@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from impl_cupy.backend import cp
+from impl_cupy.errors import kind_of
 from impl_cupy.launch import launch
 from impl_cupy.parameter import as_raw
 from impl_cupy.tensor import RawArray, Tensor, wrap
@@ -50,7 +51,7 @@ class Optimizer:
         params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
         for each in params:
             if not isinstance(each, Tensor):
-                msg = f"{name}: params must hold Tensors, got {type(each).__name__}"
+                msg = f"{name}: params must hold Tensors, got {kind_of(each)}"
                 raise TypeError(msg)
             if not each.is_leaf:
                 msg = f"{name}: params must hold leaves, got the result of an operation"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from impl_cupy.errors import kind_of
 from impl_cupy.parameter import Parameter
 from impl_cupy.tensor import Tensor
 
@@ -39,7 +40,7 @@ class Registry:
         if param is not None and not isinstance(param, Parameter):
             msg = (
                 f"{type(self).__name__}.register_parameter: {name} must be a Parameter or None, "
-                f"got {type(param).__name__}"
+                f"got {kind_of(param)}"
             )
             raise TypeError(msg)
         self._parameters[name] = param
@@ -65,7 +66,7 @@ class Registry:
         if tensor is not None and not isinstance(tensor, Tensor):
             msg = (
                 f"{type(self).__name__}.register_buffer: {name} must be a Tensor or None, "
-                f"got {type(tensor).__name__}"
+                f"got {kind_of(tensor)}"
             )
             raise TypeError(msg)
         self._buffers[name] = tensor
@@ -140,7 +141,7 @@ class Registry:
             if value is not None:
                 msg = (
                     f"{type(self).__name__}: {name} is a registered Parameter and takes a "
-                    f"Parameter or None, got {type(value).__name__}"
+                    f"Parameter or None, got {kind_of(value)}"
                 )
                 raise TypeError(msg)
             self._parameters[name] = None
@@ -148,7 +149,7 @@ class Registry:
             if value is not None and not isinstance(value, Tensor):
                 msg = (
                     f"{type(self).__name__}: {name} is a registered buffer and takes a Tensor or "
-                    f"None, got {type(value).__name__}"
+                    f"None, got {kind_of(value)}"
                 )
                 raise TypeError(msg)
             self._buffers[name] = value
@@ -156,7 +157,7 @@ class Registry:
             if value is not None:
                 msg = (
                     f"{type(self).__name__}: {name} is a registered Module and takes a Module or "
-                    f"None, got {type(value).__name__}"
+                    f"None, got {kind_of(value)}"
                 )
                 raise TypeError(msg)
             self._modules[name] = None

@@ -37,7 +37,9 @@ class _Recurrent(Module):
     gates = 1
     suffix = ""
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: DTypeLike) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, dtype: DTypeLike = float32
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         self.input_size = positive_int(name, "input_size", input_size)
@@ -213,11 +215,6 @@ class LSTMCell(_Cell):
 
     gates = 4
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, dtype: DTypeLike = float32
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
-
     def forward(self, x: Any, state: Any = None) -> tuple[Tensor, Tensor]:
         """Make a step.
 
@@ -266,11 +263,6 @@ class GRUCell(_Cell):
 
     gates = 3
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, dtype: DTypeLike = float32
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
-
     def forward(self, x: Any, h: Any = None) -> Tensor:
         """Make a step; see `RNNCell.forward`."""
         value, batched = self._step(x)
@@ -285,7 +277,13 @@ class _Layer(_Recurrent):
     suffix = "_l0"
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, batch_first: bool, dtype: DTypeLike
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dtype: DTypeLike = float32,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
         self.batch_first = bool(batch_first)
@@ -349,7 +347,7 @@ class RNN(_Layer):
         dtype: DTypeLike = float32,
     ) -> None:
         _check_nonlinearity(type(self).__name__, nonlinearity)
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
+        super().__init__(input_size, hidden_size, bias=bias, batch_first=batch_first, dtype=dtype)
         self.nonlinearity = nonlinearity
 
     def forward(self, x: Any, h0: Any = None) -> tuple[Tensor, Tensor]:
@@ -406,17 +404,6 @@ class LSTM(_Layer):
 
     gates = 4
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dtype: DTypeLike = float32,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
-
     def forward(self, x: Any, state: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run the sequence.
 
@@ -464,17 +451,6 @@ class GRU(_Layer):
     """
 
     gates = 3
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dtype: DTypeLike = float32,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
 
     def forward(self, x: Any, h0: Any = None) -> tuple[Tensor, Tensor]:
         """Run the sequence; see `RNN.forward`."""

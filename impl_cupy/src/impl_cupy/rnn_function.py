@@ -405,9 +405,10 @@ def _weight_gradients(
     to_weight_ih, to_weight_hh, to_bias_ih, to_bias_hh = wanted
     bias_ih = cp.sum(from_x, axis=0) if to_bias_ih else None
     bias_hh = None
-    if to_bias_hh:
-        same = bias_ih is not None and grad_x_sums is grad_h_sums
-        bias_hh = bias_ih.copy() if same else cp.sum(from_h, axis=0)
+    if to_bias_hh and bias_ih is not None and grad_x_sums is grad_h_sums:
+        bias_hh = bias_ih.copy()
+    elif to_bias_hh:
+        bias_hh = cp.sum(from_h, axis=0)
     return (
         cp.dot(from_x.T, rows) if to_weight_ih else None,
         cp.dot(from_h.T, _rows(h[:-1])) if to_weight_hh else None,

@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import is_supported
+from impl_cupy.errors import kind_of
 from impl_cupy.module import Module
 from impl_cupy.tensor import Tensor, wrap
 
@@ -99,7 +100,7 @@ def _host_arrays(source: Any) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
 def _host(name: str, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
     raw = value._data if isinstance(value, Tensor) else value
     if not isinstance(raw, (cp.ndarray, np.ndarray)):
-        msg = f"save: {name} must be a Tensor or an array, got {type(value).__name__}"
+        msg = f"save: {name} must be a Tensor or an array, got {kind_of(value)}"
         raise TypeError(msg)
     if not is_supported(raw.dtype):
         msg = f"save: {name} has dtype {raw.dtype.name}, which no Tensor has"

@@ -101,6 +101,9 @@ class Node:
         """Let go of everything that was kept for backward."""
         self.edges = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.strip('_')}>"
+
     def slot(self, index: int) -> Slot:
         """Give the slot of one output, made on first use."""
         if self.slots is None:

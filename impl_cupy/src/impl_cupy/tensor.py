@@ -10,6 +10,7 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import DTypeLike, is_supported
+from impl_cupy.errors import kind_of
 from impl_cupy.tape import Edge, Node, RemovableHandle, Slot
 
 RawArray: TypeAlias = Any
@@ -125,7 +126,7 @@ class Tensor:
             return
         if value is not None:
             if not isinstance(value, Tensor):
-                msg = f"Tensor.grad: must be a Tensor or None, got {type(value).__name__}"
+                msg = f"Tensor.grad: must be a Tensor or None, got {kind_of(value)}"
                 raise TypeError(msg)
             if value.shape != self.shape:
                 msg = f"Tensor.grad: must have shape {self.shape}, got {value.shape}"
@@ -450,7 +451,7 @@ def check_raw(operation: str, raw: Any) -> None:
         That names `operation` and what came.
     """
     if not isinstance(raw, cp.ndarray):
-        msg = f"{operation}: a cupy.ndarray is needed, got {type(raw).__name__}; use tensor(...)"
+        msg = f"{operation}: a cupy.ndarray is needed, got {kind_of(raw)}; use tensor(...)"
         raise TypeError(msg)
     if not is_supported(raw.dtype):
         msg = f"{operation}: no Tensor has dtype {raw.dtype.name}; use astype on the array first"

@@ -33,8 +33,8 @@ class Sigmoid(Module):
         return sigmoid(x)
 
 
-class Softmax(Module):
-    """``exp(x) / sum(exp(x))`` along one axis.
+class _AlongAxis(Module):
+    """Holds the axis of a function.
 
     Parameters
     ----------
@@ -45,33 +45,23 @@ class Softmax(Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
+
+    def extra_repr(self) -> str:
+        """Show the axis."""
+        return f"dim={self.dim}"
+
+
+class Softmax(_AlongAxis):
+    """``exp(x) / sum(exp(x))`` along the axis `dim`."""
 
     def forward(self, x: Any) -> Tensor:
         """Apply it to `x`, any shape that has the axis."""
         return softmax(x, axis=self.dim)
 
-    def extra_repr(self) -> str:
-        """Show the axis."""
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(Module):
-    """``x - log(sum(exp(x)))`` along one axis.
-
-    Parameters
-    ----------
-    dim : int
-        The axis.
-    """
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
+class LogSoftmax(_AlongAxis):
+    """``x - log(sum(exp(x)))`` along the axis `dim`."""
 
     def forward(self, x: Any) -> Tensor:
         """Apply it to `x`, any shape that has the axis."""
         return log_softmax(x, axis=self.dim)
-
-    def extra_repr(self) -> str:
-        """Show the axis."""
-        return f"dim={self.dim}"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_cupy.backend import cp
+from impl_cupy.errors import kind_of
 from impl_cupy.ops.primitive import apply, as_tensor, normalize_axis
 from impl_cupy.scatter import scatter_rows
 from impl_cupy.tensor import RawArray, Tensor
@@ -145,7 +146,7 @@ def _part(index: Any) -> Any:
             pass
     msg = (
         "getitem: an index is an int, a slice, None, ..., a list, or a Tensor or raw array of "
-        f"integers or bool, got {type(index).__name__}"
+        f"integers or bool, got {kind_of(index)}"
     )
     raise IndexError(msg)
 

@@ -15,6 +15,7 @@ import numpy as np
 from impl_cupy import xp as raw_xp
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import bool_, float32, int64, promote
+from impl_cupy.errors import kind_of
 from impl_cupy.tape import Edges, Node, Value, state
 from impl_cupy.tensor import RawArray, Tensor, at_edge, check_raw, edge_of, methods, wrap
 
@@ -166,7 +167,7 @@ def as_tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, cp.ndarray):
         check_raw(name, value)
         return wrap(value)
-    msg = f"{name}: a Tensor or raw array is needed, got {type(value).__name__}"
+    msg = f"{name}: a Tensor or raw array is needed, got {kind_of(value)}"
     raise TypeError(msg)
 
 
@@ -186,7 +187,7 @@ def as_operand(name: str, value: Any) -> Operand:
         return value
     if isinstance(value, cp.ndarray):
         return as_tensor(name, value)
-    msg = f"{name}: Tensors, raw arrays and numbers are needed, got {type(value).__name__}"
+    msg = f"{name}: Tensors, raw arrays and numbers are needed, got {kind_of(value)}"
     raise TypeError(msg)
 
 
