@@ -38,6 +38,14 @@ def test_table(nn, tmp_path, factor, shape, base):
     assert factor(base) == 10, "not ten"
 
 
+@pytest.mark.parametrize(
+    ("kind", "make"), [("plain", object), pytest.param("made", lambda: 7, id="made")]
+)
+@clause("demo-01")
+def test_listed(nn, kind, make):
+    assert make() == 8, kind
+
+
 @clause("demo-01")
 def test_crash(nn):
     nn.no_such_name(1)
@@ -77,6 +85,7 @@ def test_a_failure_says_all(judge):
         ("double and float32", "got 10.0 but should be 15.0"),
         ("double and float64", "got 10.0 but should be 15.0"),
         ("table and thrice", "not ten"),
+        ("listed and made", "made"),
         ("crash", "has no attribute 'no_such_name'"),
     ],
 )

@@ -102,7 +102,7 @@ def snippet(item: pytest.Item, implementation: str) -> str:
         if name == "nn":
             expression = "nn"
         elif hasattr(item, "callspec") and name in item.callspec.params:
-            expression = _expression(item.callspec.params[name], item.module)
+            expression = _expression(item, name, source.definitions[item.function.__name__])
             needed |= _names(ast.parse(expression))
         elif name in _STAND_INS:
             expression = _STAND_INS[name]
@@ -200,25 +200,37 @@ def _without_test_decorators(node: ast.stmt) -> ast.AST:
     return bare
 
 
-def _expression(value: Any, module: Any) -> str:
+def _expression(item: pytest.Function, name: str, function: ast.stmt) -> str:
+    """Say a parameter's value: as a literal, else as the decorator of the test has it."""
+    value = item.callspec.params[name]
     text = repr(value)
     try:
         if ast.literal_eval(text) == value:
             return text
     except (ValueError, SyntaxError):
         pass
-    for name, there in vars(module).items():
-        if there is value:
-            return name
-        if isinstance(there, dict):
-            for key, one in there.items():
-                if one is value:
-                    return f"{name}[{key!r}]"
-        elif isinstance(there, list | tuple):
-            for position, one in enumerate(there):
-                if one is value:
-                    return f"{name}[{position}]"
+    for node in getattr(function, "decorator_list", []):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parametrize"):
+            names = ast.literal_eval(node.args[0])
+            names = names.replace(",", " ").split() if isinstance(names, str) else list(names)
+            if name in names:
+                place = names.index(name) if len(names) > 1 else None
+                return _entry(node.args[1], item.callspec.indices[name], place)
     return f"None  # {' '.join(text.split())}"
+
+
+def _entry(table: ast.expr, row: int, place: int | None) -> str:
+    if not isinstance(table, ast.List | ast.Tuple):
+        text = f"list({ast.unparse(table)})[{row}]"
+        return text if place is None else f"{text}[{place}]"
+    entry = table.elts[row]
+    if isinstance(entry, ast.Call) and ast.unparse(entry.func).endswith("pytest.param"):
+        return ast.unparse(entry.args[place or 0])
+    if place is None:
+        return ast.unparse(entry)
+    if isinstance(entry, ast.List | ast.Tuple):
+        return ast.unparse(entry.elts[place])
+    return f"({ast.unparse(entry)})[{place}]"
 
 
 def _failing_call(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException]) -> str:

@@ -170,6 +170,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"unsupported: {run.implementation} lacks {lacking}")
     if hasattr(run.module, "manual_seed"):
         run.module.manual_seed(run.result.seed)
+    if hasattr(run.module, "is_grad_enabled") and not run.module.is_grad_enabled():
+        # A test that failed left recording off; it is not for the next one to suffer.
+        run.module.enable_grad().__enter__()
 
 
 @pytest.hookimpl(wrapper=True)

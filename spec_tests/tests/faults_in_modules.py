@@ -1,0 +1,280 @@
+"""Deliberate faults in Modules, recurrent layers, losses, optimizers, draws and files."""
+
+import numpy as np
+from faults import FAULTS, fault
+
+__all__ = ["FAULTS"]
+
+
+def blocks(order, rows):
+    """Return the row numbers of gates in another order."""
+    size = rows // len(order)
+    return np.concatenate([np.arange(size) + k * size for k in order])
+
+
+def with_weights(kind, change):
+    original = kind._weights
+    kind._weights = lambda self: change(*original(self))
+
+
+@fault("test_rnn", "rnn-03", "rnn-08", "rnn-11")
+def lstm_gates_in_another_order(nn):
+    def exchange(*weights):
+        return tuple(None if w is None else w[blocks((0, 2, 1, 3), w.shape[0])] for w in weights)
+
+    with_weights(nn.LSTM, exchange)
+    with_weights(nn.LSTMCell, exchange)
+
+
+@fault("test_rnn", "rnn-04", "rnn-09", "rnn-12")
+def reset_gate_before_the_product(nn):
+    from impl_numpy import rnn, rnn_functions
+
+    def step(part, h, w_hh, b_hh):
+        size = h.shape[1]
+        w_r, w_z, w_n = (w_hh[k * size : (k + 1) * size] for k in range(3))
+        b_r, b_z, b_n = (0 if b_hh is None else b_hh[k * size : (k + 1) * size] for k in range(3))
+        r = nn.ops.sigmoid(part[:, :size] + h @ w_r.T + b_r)
+        z = nn.ops.sigmoid(part[:, size : 2 * size] + h @ w_z.T + b_z)
+        n = nn.ops.tanh(part[:, 2 * size :] + (r * h) @ w_n.T + b_n)
+        return (1 - z) * n + z * h
+
+    def layer(self, x, h, w_ih, w_hh, b_ih, b_hh):
+        outputs = []
+        for one in x:
+            h = step(rnn_functions.linear(one, w_ih, b_ih), h, w_hh, b_hh)
+            outputs.append(h)
+        return nn.ops.stack(outputs), h
+
+    nn.GRU._apply = layer
+    rnn.gru_step = rnn_functions.gru_step = step
+
+
+@fault("test_rnn", "rnn-10", "rnn-11", "rnn-12")
+def recurrent_bias_gets_no_gradient(nn):
+    def cut(w_ih, w_hh, b_ih, b_hh):
+        return w_ih, w_hh, b_ih, None if b_hh is None else b_hh.detach()
+
+    for kind in (nn.RNN, nn.LSTM, nn.GRU):
+        with_weights(kind, cut)
+
+
+@fault("test_rnn", "rnn-11")
+def gradient_of_the_cell_is_dropped(nn):
+    original = nn.LSTM._apply
+
+    def apply(self, *inputs):
+        output, h, c = original(self, *inputs)
+        return output, h, c.detach()
+
+    nn.LSTM._apply = apply
+
+
+@fault("test_rnn", "rnn-13")
+def batch_first_is_ignored(nn):
+    for kind in (nn.RNN, nn.LSTM, nn.GRU):
+        original = kind.forward
+
+        def forward(self, *inputs, original=original):
+            self.batch_first = False
+            return original(self, *inputs)
+
+        kind.forward = forward
+
+
+@fault("test_rnn", "rnn-17")
+def composite_takes_the_state_for_a_constant(nn):
+    from impl_numpy import rnn
+
+    function = rnn.LSTMFunction
+    original = function.composite
+
+    def composite(x, h, *rest):
+        return original(x, h.detach(), *rest)
+
+    function.composite = staticmethod(composite)
+
+
+@fault("test_nn", "nn-01")
+def linear_bias_gets_no_gradient(nn):
+    def forward(self, x):
+        y = x @ self.weight.T
+        return y if self.bias is None else y + self.bias.detach()
+
+    nn.Linear.forward = forward
+
+
+@fault("test_nn", "nn-04")
+def padding_row_gets_a_gradient(nn):
+    nn.Embedding.forward = lambda self, x: self.weight[x]
+
+
+@fault("test_nn", "nn-08")
+def dropout_does_not_scale(nn):
+    from impl_numpy import random
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        return x * (random.uniform(x.shape) >= self.p).astype(x.dtype)
+
+    nn.Dropout.forward = forward
+
+
+@fault("test_module", "module-06")
+def shared_parameters_are_counted_twice(nn):
+    def parameters(self, recurse=True):
+        for module in self.modules():
+            yield from (one for one in module._parameters.values() if one is not None)
+
+    nn.Module.parameters = parameters
+
+
+@fault("test_module", "module-09")
+def load_state_dict_stops_half_way(nn):
+    def load_state_dict(self, state_dict, strict=True):
+        for name, own in self.state_dict().items():
+            if name not in state_dict:
+                msg = f"{type(self).__name__}.load_state_dict: missing key {name}"
+                raise RuntimeError(msg)
+            given = np.asarray(getattr(state_dict[name], "data", state_dict[name]))
+            if given.shape != own.shape:
+                msg = f"load_state_dict: key {name} must have shape {own.shape}, got {given.shape}"
+                raise RuntimeError(msg)
+            own.data[...] = given
+
+    nn.Module.load_state_dict = load_state_dict
+
+
+@fault("test_module_containers", "module-14")
+def what_a_forward_hook_returns_is_ignored(nn):
+    original = nn.Module.register_forward_hook
+
+    def register_forward_hook(self, hook):
+        def deaf(module, args, output):
+            hook(module, args, output)
+
+        return original(self, deaf)
+
+    nn.Module.register_forward_hook = register_forward_hook
+
+
+@fault("test_loss", "loss-02")
+def mean_divides_by_the_batch_alone(nn):
+    from impl_numpy import loss
+
+    original = loss._reduced
+
+    def reduced(one, reduction):
+        first = one.shape[0] if one.ndim else 1
+        return one.sum() / first if reduction == "mean" else original(one, reduction)
+
+    loss._reduced = reduced
+
+
+@fault("test_loss test_ops", "loss-04", "ops-05")
+def log_softmax_overflows(nn):
+    from impl_numpy import primitives
+
+    def naive(x, axis):
+        e = np.exp(x)
+        return np.log(e / e.sum(axis=axis, keepdims=True))
+
+    primitives.log_softmax.forward = naive
+
+
+@fault("test_optim", "optim-01")
+def nesterov_is_ignored(nn):
+    original = nn.optim.SGD._update
+    nn.optim.SGD._update = lambda self, p, grad, state, group: original(
+        self, p, grad, state, {**group, "nesterov": False}
+    )
+
+
+@fault("test_optim", "optim-02")
+def adam_does_not_correct_its_bias(nn):
+    def update(self, p, grad, state, group):
+        beta1, beta2 = group["betas"]
+        grad = grad + group["weight_decay"] * p
+        m = state["exp_avg"] = beta1 * state.get("exp_avg", 0 * p) + (1 - beta1) * grad
+        v = state["exp_avg_sq"] = beta2 * state.get("exp_avg_sq", 0 * p) + (1 - beta2) * grad**2
+        return p - group["lr"] * m / (np.sqrt(v) + group["eps"])
+
+    nn.optim.Adam._update = update
+
+
+@fault("test_optim", "optim-07")
+def loaded_moments_are_forgotten(nn):
+    for kind in (nn.optim.SGD, nn.optim.Adam):
+        original = kind.load_state_dict
+
+        def load_state_dict(self, state, original=original):
+            original(self, {**state, "state": {}})
+
+        kind.load_state_dict = load_state_dict
+
+
+@fault("test_init", "init-01", "init-08")
+def philox_is_replaced_by_the_default_generator(nn):
+    from impl_numpy import random
+
+    original = nn.manual_seed
+
+    def manual_seed(seed):
+        original(seed)
+        random._Stream.bits = np.random.PCG64(seed)
+
+    nn.manual_seed = manual_seed
+
+
+@fault("test_init", "init-02")
+def uniform_numbers_have_24_bits(nn):
+    from impl_numpy import random
+
+    original = random.uniform
+    random.uniform = lambda shape: np.floor(original(shape) * 2.0**24) * 2.0**-24
+
+
+@fault("test_serialization", "serialization-03")
+def save_writes_in_place(nn):
+    original = nn.save
+
+    def save(source, path):
+        with open(path, "wb") as file:
+            file.write(b"half a file")
+        original(source, path)
+
+    nn.save = save
+
+
+@fault("test_errors", "errors-03")
+def a_refused_constructor_draws_numbers(nn):
+    from impl_numpy import random
+
+    for kind in (nn.Linear, nn.Embedding, nn.LSTM, nn.GRU, nn.RNN):
+        original = kind.__init__
+
+        def construct(self, *sizes, original=original, **options):
+            try:
+                original(self, *sizes, **options)
+            except (ValueError, TypeError):
+                random.uniform((1,))
+                raise
+
+        kind.__init__ = construct
+
+
+@fault("test_errors", "errors-06")
+def recording_stays_off_after_an_exception_in_forward(nn):
+    from impl_numpy import function, tape
+
+    original = function._call
+
+    def call(*arguments):
+        try:
+            return original(*arguments)
+        except Exception:
+            tape.MODE.recording = False
+            raise
+
+    function._call = call
