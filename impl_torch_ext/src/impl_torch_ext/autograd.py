@@ -1,0 +1,247 @@
+"""Recording, and derivatives of Python functions. The engine is torch's own."""
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+__all__ = [
+    "enable_grad",
+    "grad",
+    "is_grad_enabled",
+    "jit",
+    "no_grad",
+    "set_grad_enabled",
+    "value_and_grad",
+    "vjp",
+]
+
+no_grad = torch.no_grad
+enable_grad = torch.enable_grad
+set_grad_enabled = torch.set_grad_enabled
+is_grad_enabled = torch.is_grad_enabled
+
+
+def grad(
+    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """Make a function that returns the gradient of ``fn``'s scalar result.
+
+    Parameters
+    ----------
+    fn : callable
+        Takes Tensors, or nested dicts, lists and tuples of them.
+    argnums : int or tuple of int
+        The arguments to differentiate with respect to.
+    create_graph : bool
+        Whether the gradient can be differentiated. Inside another transformation it always can.
+
+    Returns
+    -------
+    callable
+        Takes what ``fn`` takes and returns a gradient of the argument's structure (a tuple of them
+        for a tuple), zeros where ``fn`` does not use an input.
+    """
+    both = value_and_grad(fn, argnums, create_graph=create_graph)
+
+    @functools.wraps(fn)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def value_and_grad(
+    fn: Callable[..., Any],
+    argnums: int | tuple[int, ...] = 0,
+    has_aux: bool = False,
+    create_graph: bool = False,
+) -> Callable[..., Any]:
+    """Make a function that returns ``fn``'s result and its gradient.
+
+    Parameters
+    ----------
+    fn, argnums, create_graph
+        As for `grad`.
+    has_aux : bool
+        Whether ``fn`` returns ``(value, aux)``, of which only ``value`` is differentiated.
+
+    Returns
+    -------
+    callable
+        Returns ``(value, gradient)``, or ``((value, aux), gradient)``.
+    """
+    name = getattr(fn, "__name__", type(fn).__name__)
+
+    @functools.wraps(fn)
+    def both(*args: Any, **kwargs: Any) -> Any:
+        with _transformation(create_graph) as recorded:
+            chosen = [
+                _argument(name, args, i)
+                for i in ((argnums,) if isinstance(argnums, int) else argnums)
+            ]
+            tracked = [_track(args[i], recorded) for i in chosen]
+            arguments = list(args)
+            for i, replacement in zip(chosen, tracked, strict=True):
+                arguments[i] = replacement
+            result = fn(*arguments, **kwargs)
+            value, aux = result if has_aux else (result, None)
+            _check_scalar(name, value)
+            leaves, structure = tree_flatten(tracked)
+            gradient = tree_unflatten(
+                _pull([value], [None], leaves, recorded, retain=recorded), structure
+            )
+        if not recorded:
+            value, aux = _detach(value), _detach(aux)
+        return ((value, aux) if has_aux else value), (
+            gradient[0] if isinstance(argnums, int) else tuple(gradient)
+        )
+
+    return both
+
+
+def vjp(
+    fn: Callable[..., Any], *primals: Any, create_graph: bool = False
+) -> tuple[Any, Callable[[Any], Any]]:
+    """Evaluate ``fn`` and return the map from cotangents of its output to gradients.
+
+    Parameters
+    ----------
+    fn : callable
+    *primals
+        Its arguments: Tensors, or structures of them.
+    create_graph : bool
+        As for `grad`.
+
+    Returns
+    -------
+    output
+        What ``fn`` returned.
+    pull : callable
+        Takes a cotangent of the structure of ``output`` and returns a tuple with one gradient per
+        primal. It can be called several times.
+    """
+    with _transformation(create_graph) as recorded:
+        tracked = [_track(primal, recorded) for primal in primals]
+        output = fn(*tracked)
+    outputs, structure = tree_flatten(output)
+    leaves, primal_structure = tree_flatten(tracked)
+
+    def pull(cotangent: Any) -> tuple[Any, ...]:
+        seeds, given = tree_flatten(cotangent)
+        if given != structure:
+            msg = (
+                f"vjp: the cotangent must have the structure of the output, {structure}, got "
+                f"{given}"
+            )
+            raise ValueError(msg)
+        for y, seed in zip(outputs, seeds, strict=True):
+            if isinstance(y, Tensor) and isinstance(seed, Tensor) and y.shape != seed.shape:
+                msg = (
+                    f"vjp: the cotangent must have shape {tuple(y.shape)}, got {tuple(seed.shape)}"
+                )
+                raise ValueError(msg)
+        with torch.enable_grad():
+            found = _pull(outputs, seeds, leaves, recorded, retain=True)
+        return tuple(tree_unflatten(found, primal_structure))
+
+    return (output if recorded else _detach(output)), pull
+
+
+def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``fn`` itself: torch runs it eagerly, and its kernels are compiled already."""
+    return fn
+
+
+class _State(threading.local):
+    depth = 0
+
+
+_state = _State()
+
+
+@contextmanager
+def _transformation(create_graph: bool) -> Iterator[bool]:
+    """Enter a transformation, with recording on; tell whether its results keep their history."""
+    recorded = create_graph or _state.depth > 0
+    _state.depth += 1
+    try:
+        with torch.enable_grad():
+            yield recorded
+    finally:
+        _state.depth -= 1
+
+
+def _argument(name: str, args: tuple[Any, ...], i: int) -> int:
+    if not -len(args) <= i < len(args):
+        msg = (
+            f"grad: argnums {i} is out of range, {name} was called with {len(args)} positional "
+            "arguments"
+        )
+        raise ValueError(msg)
+    return i % len(args)
+
+
+def _track(argument: Any, recorded: bool) -> Any:
+    """Replace each floating Tensor by another one, so that closures over it stay constants."""
+
+    def leaf(x: Any) -> Any:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            return x
+        # An alias keeps the way to the caller's Tensor, for derivatives of the result.
+        return x.view_as(x) if recorded and x.requires_grad else x.detach().requires_grad_()
+
+    return tree_map(leaf, argument)
+
+
+def _pull(
+    outputs: Sequence[Any],
+    seeds: Sequence[Any],
+    leaves: Sequence[Any],
+    recorded: bool,
+    retain: bool,
+) -> list[Any]:
+    """Return the gradient at each leaf, zeros where nothing reaches it."""
+    pairs = [
+        (y, g)
+        for y, g in zip(outputs, seeds, strict=True)
+        if isinstance(y, Tensor) and y.requires_grad
+    ]
+    wanted = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
+    found: Sequence[Tensor | None] = [None] * len(wanted)
+    if pairs and wanted:
+        found = torch.autograd.grad(
+            [y for y, _ in pairs],
+            wanted,
+            [g for _, g in pairs],
+            retain_graph=retain,
+            create_graph=recorded,
+            allow_unused=True,
+        )
+    at = {id(x): g for x, g in zip(wanted, found, strict=True)}
+    return [
+        x
+        if not isinstance(x, Tensor)
+        else torch.zeros_like(x)
+        if (g := at.get(id(x))) is None
+        else g
+        for x in leaves
+    ]
+
+
+def _check_scalar(name: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        msg = f"grad: {name} must return a scalar Tensor, got {type(value).__name__}"
+        raise TypeError(msg)
+    if value.numel() != 1:
+        msg = f"grad: {name} must return a scalar, got shape {tuple(value.shape)}"
+        raise ValueError(msg)
+
+
+def _detach(structure: Any) -> Any:
+    return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, structure)

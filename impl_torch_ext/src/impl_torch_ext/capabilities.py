@@ -1,0 +1,17 @@
+"""What this implementation says of itself."""
+
+__all__ = ["__spec_version__", "spec_capabilities"]
+
+__spec_version__ = "2026.12"
+
+
+def spec_capabilities() -> dict[str, bool]:
+    """Return the optional parts of the specification that are there.
+
+    Returns
+    -------
+    dict of str to bool
+        ``jit`` is true although `jit` is the identity: the specification asks for equal results,
+        not for compilation.
+    """
+    return {"double_backward": True, "float64": True, "jit": True, "serialization": True}

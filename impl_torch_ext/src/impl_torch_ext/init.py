@@ -1,0 +1,155 @@
+"""Initial values, drawn from the one generator and written in place."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from impl_torch_ext import random
+
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
+_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0)}
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+    """Fill with uniform numbers in ``[a, b)`` and return ``tensor``."""
+    return _draw("uniform_", tensor, lambda shape: random.uniform(shape, a, b))
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Fill with normal numbers and return ``tensor``."""
+    return _draw("normal_", tensor, lambda shape: random.normal(shape, mean, std))
+
+
+def constant_(tensor: Tensor, value: float) -> Tensor:
+    """Fill with ``value`` and return ``tensor``."""
+    with torch.no_grad():
+        return _checked("constant_", tensor).fill_(value)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill with 0 and return ``tensor``."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill with 1 and return ``tensor``."""
+    return constant_(tensor, 1.0)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill with uniform numbers of bound ``gain sqrt(6 / (fan_in + fan_out))``.
+
+    Source: Glorot and Bengio 2010, equation 16.
+    """
+    fan_in, fan_out = _fans("xavier_uniform_", tensor)
+    bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """Fill with normal numbers of standard deviation ``gain sqrt(2 / (fan_in + fan_out))``.
+
+    Source: Glorot and Bengio 2010.
+    """
+    fan_in, fan_out = _fans("xavier_normal_", tensor)
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)))
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Fill with uniform numbers of bound ``gain sqrt(3 / fan)``: He et al. 2015, equation 14.
+
+    Parameters
+    ----------
+    tensor : Tensor, shape (out, in, ...)
+    a : float
+        The slope of leaky_relu.
+    mode : {"fan_in", "fan_out"}
+    nonlinearity : str
+        As for `calculate_gain`.
+    """
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(
+        3.0 / _fan("kaiming_uniform_", tensor, mode)
+    )
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> Tensor:
+    """Fill with normal numbers of standard deviation ``gain / sqrt(fan)``: He et al. 2015.
+
+    The arguments are those of `kaiming_uniform_`.
+    """
+    return normal_(
+        tensor,
+        0.0,
+        calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_normal_", tensor, mode)),
+    )
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """Return the gain that torch has for linear, sigmoid, tanh, relu or leaky_relu (slope
+    ``param``, 0.01 if left out).
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return math.sqrt(2.0 / (1.0 + slope**2))
+    if nonlinearity not in _GAINS:
+        msg = (
+            f"calculate_gain: nonlinearity must be one of {[*_GAINS, 'leaky_relu']}, got "
+            f"{nonlinearity!r}"
+        )
+        raise ValueError(msg)
+    return _GAINS[nonlinearity]
+
+
+def _draw(name: str, tensor: Tensor, draw: Callable[[tuple[int, ...]], np.ndarray]) -> Tensor:
+    _checked(name, tensor)
+    with torch.no_grad():
+        return tensor.copy_(torch.from_numpy(draw(tuple(tensor.shape))))
+
+
+def _checked(name: str, tensor: Tensor) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        msg = f"{name}: takes a Tensor, got {type(tensor).__name__}"
+        raise TypeError(msg)
+    return tensor
+
+
+def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
+    shape = _checked(name, tensor).shape
+    if len(shape) < 2:
+        msg = f"{name}: tensor needs at least two axes, got shape {tuple(shape)}"
+        raise ValueError(msg)
+    rest = math.prod(shape[2:])
+    # At least 1, so that a bound exists for an empty array too.
+    return max(1, shape[1] * rest), max(1, shape[0] * rest)
+
+
+def _fan(name: str, tensor: Tensor, mode: str) -> int:
+    if mode not in ("fan_in", "fan_out"):
+        msg = f"{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}"
+        raise ValueError(msg)
+    return _fans(name, tensor)[mode == "fan_out"]

@@ -1,0 +1,23 @@
+"""The layers that are no recurrence and no loss, one file a kind."""
+
+from impl_torch_ext.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from impl_torch_ext.nn.container import ModuleList, Sequential
+from impl_torch_ext.nn.dropout import Dropout
+from impl_torch_ext.nn.embedding import Embedding
+from impl_torch_ext.nn.linear import Linear
+from impl_torch_ext.nn.shape import Flatten, Identity
+
+__all__ = [
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "LogSoftmax",
+    "ModuleList",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

@@ -1,0 +1,94 @@
+"""The one generator of random numbers, on the host, so that a seed means the same in every
+implementation.
+
+Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: Parallel random numbers: as easy as 1,
+2, 3. SC 2011.
+"""
+
+import math
+import operator
+import threading
+
+import numpy as np
+
+__all__ = ["manual_seed", "normal", "uniform"]
+
+_lock = threading.Lock()
+_generator = np.random.Philox()
+
+
+def manual_seed(seed: int) -> None:
+    """Start the generator anew from ``seed``.
+
+    Parameters
+    ----------
+    seed : int
+        ``0 <= seed < 2**64``, the key of the Philox 4x64-10 generator.
+
+    Raises
+    ------
+    TypeError
+        If ``seed`` is no int.
+    ValueError
+        If it is out of range.
+    """
+    global _generator
+    if isinstance(seed, bool):
+        msg = f"manual_seed: seed must be an int, got {seed!r}"
+        raise TypeError(msg)
+    try:
+        key = operator.index(seed)
+    except TypeError:
+        msg = f"manual_seed: seed must be an int, got {type(seed).__name__}"
+        raise TypeError(msg) from None
+    if not 0 <= key < 2**64:
+        msg = f"manual_seed: seed must be at least 0 and below 2**64, got {key}"
+        raise ValueError(msg)
+    with _lock:
+        _generator = np.random.Philox(key=key)
+
+
+def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """Draw uniform numbers in ``[low, high)``.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Filled in C order, one 64-bit word for each number.
+    low, high : float
+
+    Returns
+    -------
+    numpy.ndarray, float64
+        ``low + (high - low) u`` with ``u = (w >> 11) 2**-53``.
+    """
+    return low + (high - low) * _unit(math.prod(shape)).reshape(shape)
+
+
+def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> np.ndarray:
+    """Draw normal numbers by the method of Box and Muller (1958).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Filled in C order, two numbers from each pair of uniform ones; an odd last one is dropped.
+    mean, std : float
+
+    Returns
+    -------
+    numpy.ndarray, float64
+        ``mean + std z`` with ``z = r cos(2 pi u2), r sin(2 pi u2)`` and ``r = sqrt(-2 ln(1 -
+        u1))``.
+    """
+    count = math.prod(shape)
+    pairs = _unit(2 * ((count + 1) // 2)).reshape(-1, 2)
+    radius = np.sqrt(-2.0 * np.log(1.0 - pairs[:, 0]))
+    angle = 2.0 * np.pi * pairs[:, 1]
+    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return mean + std * both.reshape(-1)[:count].reshape(shape)
+
+
+def _unit(count: int) -> np.ndarray:
+    with _lock:
+        words = np.asarray(_generator.random_raw(count), dtype=np.uint64)
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
