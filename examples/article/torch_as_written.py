@@ -25,7 +25,7 @@ class ReLUF(Function):
         """Make the gradient 0 where the input was not positive."""
         (input,) = self.saved_tensors
         input_grad = output_grad.clone()
-        input_grad[input <= 0] = 0
+        input_grad[torch.le(input, 0)] = 0
         return input_grad
 
 
