@@ -88,8 +88,14 @@ def divide(x1: Any, x2: Any) -> Tensor:
     """Divide: ``x1 / x2``; integers give float32."""
     a, b = operands("divide", x1, x2)
     a = floating(a) if isinstance(a, Tensor) else a
-    b = floating(b) if isinstance(b, Tensor) else b
+    if not isinstance(b, Tensor):
+        return apply("divide", cp.divide, _divide_by, (a, b), config=b)
+    b = floating(b)
     return apply("divide", cp.divide, _divide, (a, b), keep_inputs=True, config=_shapes(a, b))
+
+
+def _divide_by(node: Any, grad: Any) -> tuple[Any, None]:
+    return grad / node.config, None
 
 
 def _divide(node: Any, grad: Any) -> tuple[Any, Any]:
