@@ -260,8 +260,8 @@ class _Call(Node):
         users = (*self.parents, *(g._node for g in parts if g is not None))
         if not any(users):
             return [None if g is None else wrap(g, None) for g in grads]
-        rule = _Refusal(self.name)
-        return [None if g is None else wrap(g, Node(rule, users, ())) for g in grads]
+        rule, nothing = _Refusal(self.name), (None,) * (len(users) + 1)
+        return [None if g is None else wrap(g, Node(rule, users, nothing)) for g in grads]
 
     def _grads(
         self, grad: Value, convert: Callable[[Value], Value], ctx: Context | None
@@ -354,7 +354,7 @@ class _Refusal:
     def __init__(self, function: str) -> None:
         self.name = function
 
-    def vjp(self, grad: Value, needs: Parents) -> tuple[Value | None, ...]:
+    def vjp(self, grad: Value, needs: Parents, *saved: None) -> tuple[Value | None, ...]:
         msg = (
             f"{self.name}: its backward is marked once_differentiable, "
             "so there is no second derivative through it"

@@ -12,6 +12,7 @@ that its Primitive does not `keep` is None.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -370,6 +371,20 @@ def _sum_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> G
     return (stretch(grad.reshape(kept), shape, grad.dtype),)
 
 
+def _mean(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape) -> Any:
+    return x.sum(axis=axes, keepdims=keepdims) / _terms(axes, shape)
+
+
+def _mean_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> Grads:
+    axes, _, kept, shape = config
+    return (stretch((grad / _terms(axes, shape)).reshape(kept), shape, grad.dtype),)
+
+
+def _terms(axes: Shape, shape: Shape) -> float:
+    # The mean of nothing is NaN, and dividing by NaN says so without a warning.
+    return math.prod(shape[k] for k in axes) or math.nan
+
+
 def _extremum_vjp(grad: Value, needs: Parents, x: Value, out: Value, *config: Any) -> Grads:
     axes, _, kept, _ = config
     chosen = (raw(x) == raw(out).reshape(kept)).astype(grad.dtype)
@@ -379,6 +394,7 @@ def _extremum_vjp(grad: Value, needs: Parents, x: Value, out: Value, *config: An
 
 
 total = Primitive("sum", _sum, _sum_vjp)
+mean = Primitive("mean", _mean, _mean_vjp, floats=True)
 maxima = Primitive(
     "max", lambda x, axes, keepdims, *_: x.max(axes, keepdims=keepdims), _extremum_vjp, ((0, OUT),)
 )

@@ -65,7 +65,7 @@ def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
 def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any:
     """An operator between a Tensor and a Tensor, raw array or number; else NotImplemented.
 
-    The same as `record`, in a hurry: this is what most programs spend their time in.
+    It does what `record` does, in a hurry: most programs spend their time here.
     """
     left = right = None
     if isinstance(a, Traced):
@@ -85,10 +85,11 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
     if (left is None and right is None) or not MODE.recording:
         return wrap(out, None)
     keep_x, keep_y, keep_out = rule.kept[(left is not None) + 2 * (right is not None)]
-    if left is not None and x.shape != out.shape:
-        left = _stretched(left, x)
-    if right is not None and y.shape != out.shape:
-        right = _stretched(right, y)
+    if rule.stretches:
+        if left is not None and x.shape != out.shape:
+            left = _stretched(left, x)
+        if right is not None and y.shape != out.shape:
+            right = _stretched(right, y)
     saved = (
         x if keep_x else None,
         y if keep_y else None,
@@ -202,37 +203,41 @@ def matmul(a: Any, b: Any) -> Any:
     ValueError
         If the shapes do not match; the message names both.
     """
-    if not all(isinstance(x, Traced) or is_raw(x) for x in (a, b)):
-        return NotImplemented
     wrap = a.wrap if isinstance(a, Traced) else b.wrap
-    left: Any = a if isinstance(a, Traced) else wrap(raw_array(np.asarray(a), "matmul"), None)
-    right: Any = b if isinstance(b, Traced) else wrap(raw_array(np.asarray(b), "matmul"), None)
-    inner = right.shape[-2:][:1]
-    if not left.shape or not right.shape or left.shape[-1:] != inner:
-        msg = f"matmul: the inner sizes of shapes {left.shape} and {right.shape} must be equal"
+    left, right = (
+        wrap(raw_array(np.asarray(x), "matmul"), None) if is_raw(x) else x for x in (a, b)
+    )
+    if not isinstance(left, Traced) or not isinstance(right, Traced):
+        return NotImplemented
+    before, after = left._data.shape, right._data.shape
+    if not before or not after or before[-1] != after[-2:][0]:
+        msg = f"matmul: the inner sizes of shapes {before} and {after} must be equal"
         raise ValueError(msg)
-    if left.ndim == 1:
-        return _without(matmul(left.reshape(1, -1), right), -2 if right.ndim > 1 else -1)
-    if right.ndim == 1:
-        return _without(matmul(left, right.reshape(-1, 1)), -1)
-    if left.ndim > 2 and right.ndim == 2:
+    if len(before) == len(after) == 2:
+        return binary(prim.matmul, left, right)
+    if len(before) == 1:
+        whole = matmul(_reshaped(left, (1, -1)), right)
+        return _reshaped(whole, (*after[:-2], *after[-1:]) if len(after) > 1 else ())
+    if len(after) == 1:
+        return _reshaped(matmul(left, _reshaped(right, (-1, 1))), before[:-1])
+    if len(after) == 2:
         # One product instead of a stack, and the gradient of `right` without a stack to sum.
-        rows = left.reshape(math.prod(left.shape[:-1]), *inner)
-        return record(prim.matmul, (rows, right)).reshape(*left.shape[:-1], right.shape[1])
+        rows = _reshaped(left, (math.prod(before[:-1]), before[-1]))
+        return _reshaped(binary(prim.matmul, rows, right), (*before[:-1], after[-1]))
     return record(prim.matmul, (left, right))
 
 
-def _without(x: Any, axis: int) -> Any:
-    shape = list(x.shape)
-    del shape[axis]
-    return x.reshape(tuple(shape))
+def _reshaped(x: Any, shape: Shape) -> Any:
+    return unary(prim.reshape, x, (shape, x._data.shape))
 
 
 def reduction(
     name: str, shape: Shape, axis: Axis, keepdims: bool
 ) -> tuple[Shape, bool, Shape, Shape]:
     """The configuration of a reduction of an array of this shape."""
-    given = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    if axis is None:
+        return tuple(range(len(shape))), bool(keepdims), (1,) * len(shape), shape
+    given = (axis,) if isinstance(axis, int) else axis
     axes = tuple(one_axis(name, k, shape) for k in given)
     if len(set(axes)) < len(axes):
         msg = f"{name}: axis {axis} names an axis twice for shape {shape}"

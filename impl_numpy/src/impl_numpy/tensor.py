@@ -251,9 +251,7 @@ class Tensor(Traced):
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The mean over one axis, several, or all; integers give float32."""
-        summed = unary(prim.total, self, reduction("mean", self.shape, axis, keepdims))
-        terms = self.size // summed.size if summed.size else 0
-        return summed / terms if terms else summed * np.nan
+        return unary(prim.mean, self, reduction("mean", self.shape, axis, keepdims))
 
     def amax(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The largest element over the axes; elements that tie share its gradient."""
