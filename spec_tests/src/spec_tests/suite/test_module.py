@@ -151,7 +151,7 @@ def test_assignment_before_init_is_refused(nn: Any) -> None:
             self.child = nn.ReLU()
 
     for early in (EarlyParameter, EarlyModule):
-        with refuses(Exception, "__init__"):
+        with refuses(AttributeError, "__init__"):
             early()
 
 

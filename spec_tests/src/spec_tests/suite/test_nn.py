@@ -74,6 +74,13 @@ def test_linear_says_what_does_not_fit(nn: Any, shape: tuple[int, ...]) -> None:
         nn.Linear(3, 2)(nn.zeros(shape))
 
 
+@clause("nn-03")
+@pytest.mark.parametrize("other", ["float64", "int64"])
+def test_linear_refuses_another_dtype(nn: Any, other: str) -> None:
+    with refuses(TypeError, "Linear", "float32", other):
+        nn.Linear(3, 2)(nn.zeros((4, 3), dtype=getattr(nn, other)))
+
+
 @clause("nn-04")
 def test_embedding(nn: Any, dtype: str) -> None:
     known = load("linear")["embedding"][dtype]
