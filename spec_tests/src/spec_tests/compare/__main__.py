@@ -116,18 +116,22 @@ class Comparison:
         """Run all processes; return what failed."""
         names = list(self.options.backend)
         with self.display, ThreadPoolExecutor(AT_ONCE) as pool:
+            # What takes longest comes first, so that the other process has all the rest to do
+            # meanwhile: the suites, from the last backend, and the trainings, from the last workload.
+            asked = reversed(names) if self.options.suite else ()
+            futures = [pool.submit(self._suite, name) for name in asked]
             trainings = [
                 pool.submit(self._train, name, workload)
-                # The longest first, so that the last to finish is a short one.
                 for workload in reversed(self.workloads)
                 for name in names
             ]
-            suites = [pool.submit(self._suite, name) for name in names[:1] if self.options.suite]
+            futures += trainings
             if self.options.reference:
-                suites.append(pool.submit(self._references, trainings))
-            suites += [pool.submit(self._suite, name) for name in names[1:] if self.options.suite]
-            for future in [*trainings, *suites]:
+                futures.append(pool.submit(self._references, trainings))
+            for future in futures:
                 future.result()
+            for owner in [*names, *([REFERENCE] if self.options.reference else [])]:
+                self.display.finished(owner)
         return self.failures
 
     def _train(self, name: str, workload: Workload) -> None:
@@ -157,7 +161,6 @@ class Comparison:
             }
             python = self.options.reference
             self._process(REFERENCE, workload.name, python, "reference", folder, job)
-        self.display.finished(REFERENCE)
 
     def _suite(self, name: str) -> None:
         result = self.out / "clauses" / f"{name}.json"
@@ -175,9 +178,9 @@ class Comparison:
             succeeded=(0, 1),
         )
         self._run(task)
-        if not result.exists() and not any(one.owner == name for one in self.failures):
+        told = any(one.owner == name and one.what == "suite" for one in self.failures)
+        if not result.exists() and not told:
             self.failures.append(Failure(name, "suite", "left no result", ""))
-        self.display.finished(name)
 
     def _process(
         self, owner: str, what: str, python: str, module: str, folder: Path, job: dict[str, Any]

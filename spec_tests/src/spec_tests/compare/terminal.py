@@ -90,7 +90,7 @@ class Display:
                 self.console.print(f"[bold red]{owner}: {what} {fault}[/]")
 
     def finished(self, owner: str) -> None:
-        """Say that nothing more comes from this owner."""
+        """Fill an owner's line up, also where a failed process left it short."""
         task = next(one for one in self.progress.tasks if one.id == self.lines[owner])
         self.progress.update(self.lines[owner], completed=task.total, doing="done")
 
