@@ -62,7 +62,7 @@ def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.n
     numpy.ndarray, float64
         ``low + (high - low) u`` with ``u = (w >> 11) 2**-53``.
     """
-    return low + (high - low) * _unit(math.prod(shape)).reshape(shape)
+    return np.asarray(low + (high - low) * _unit(math.prod(shape)).reshape(shape))
 
 
 def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> np.ndarray:
@@ -85,7 +85,8 @@ def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> np.nd
     radius = np.sqrt(-2.0 * np.log(1.0 - pairs[:, 0]))
     angle = 2.0 * np.pi * pairs[:, 1]
     both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return mean + std * both.reshape(-1)[:count].reshape(shape)
+    # A 0-d result of arithmetic would be a NumPy scalar.
+    return np.asarray(mean + std * both.reshape(-1)[:count].reshape(shape))
 
 
 def _unit(count: int) -> np.ndarray:

@@ -1,0 +1,239 @@
+"""The compiled operators: registered as torch wants them, and equal to what they stand for.
+
+Sizes are in the order T steps, N batch, I input size, H hidden size.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import impl_torch_ext as nn
+from impl_torch_ext.kernels import kernels, load_kernels
+from impl_torch_ext.rnn_function import (
+    GRUFunction,
+    LSTMFunction,
+    RNNCellFunction,
+    RNNFunction,
+)
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+# One vector and less, several tiles, sizes that are no multiple of any width, one sample, one step.
+SIZES = [
+    (1, 1, 1, 1),
+    (4, 3, 5, 7),
+    (3, 17, 4, 33),
+    (6, 1, 2, 64),
+    (1, 9, 3, 16),
+    (0, 2, 3, 4),
+    (2, 0, 3, 4),
+]
+
+
+def draw(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return nn.randn(shape, dtype=dtype)
+
+
+def parameters(
+    kind: str, input_size: int, hidden_size: int, dtype: torch.dtype = torch.float64
+) -> list[Tensor]:
+    rows = GATES[kind] * hidden_size
+    shapes = ((rows, input_size), (rows, hidden_size), (rows,), (rows,))
+    return [draw(*shape, dtype=dtype) / hidden_size**0.5 for shape in shapes]
+
+
+def sequence(kind: str, steps: int, batch: int, input_size: int, hidden_size: int) -> list[Tensor]:
+    """Inputs of a recurrent Function, all of which require grad."""
+    states = [draw(batch, hidden_size) for _ in range(2 if kind == "lstm" else 1)]
+    weights = parameters(kind, input_size, hidden_size)
+    return [x.requires_grad_() for x in (draw(steps, batch, input_size), *states, *weights)]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    nn.manual_seed(0)
+
+
+def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Every operator with arguments for it, with and without what is optional."""
+    steps, batch, input_size, hidden_size = 3, 2, 4, 5
+    state = (batch, hidden_size)
+    x, h, c = (
+        draw(steps, batch, input_size, dtype=dtype),
+        draw(*state, dtype=dtype),
+        draw(*state, dtype=dtype),
+    )
+    g, g_h = draw(steps, *state, dtype=dtype), draw(*state, dtype=dtype)
+    found: list[tuple[Any, tuple[Any, ...]]] = [
+        (kernels.relu.default, (draw(3, 4, dtype=dtype).requires_grad_(),)),
+        (kernels.relu.default, (draw(4, 3, dtype=dtype).mT,)),
+        (
+            kernels.relu_backward.default,
+            (draw(3, 4, dtype=dtype).requires_grad_(), draw(3, 4, dtype=dtype)),
+        ),
+    ]
+    rnn, lstm, gru = (parameters(kind, input_size, hidden_size, dtype) for kind in GATES)
+    for relu in (False, True):
+        output, _ = kernels.rnn_forward(x, h, *rnn, relu)
+        step = kernels.rnn_step(x[0], h, *rnn, relu)
+        found += [
+            (kernels.rnn_step.default, (x[0], h, *rnn[:2], None, None, relu)),
+            (kernels.rnn_step_backward.default, (g_h, x[0], h, *rnn[:2], step, relu, [True] * 5)),
+            (kernels.rnn_forward.default, (x, h, *rnn, relu)),
+            (kernels.rnn_backward.default, (g, None, x, h, *rnn[:2], output, relu, [True] * 5)),
+            (
+                kernels.rnn_backward.default,
+                (None, g_h, x, h, *rnn[:2], output, relu, [False, True] * 2 + [False]),
+            ),
+        ]
+    output, _, _, gates, cells = kernels.lstm_forward(x, h, c, *lstm, True)
+    saved = (x, h, c, *lstm[:2], output, gates, cells)
+    found += [(kernels.lstm_forward.default, (x, h, c, *lstm, keep)) for keep in (False, True)]
+    found += [
+        (kernels.lstm_backward.default, (g, g_h, g_h, *saved, [True] * 6)),
+        (kernels.lstm_backward.default, (None, None, g_h, *saved, [True, False] * 3)),
+    ]
+    output, _, gates = kernels.gru_forward(x, h, *gru, True)
+    saved = (x, h, *gru[:2], output, gates)
+    found += [(kernels.gru_forward.default, (x, h, *gru, keep)) for keep in (False, True)]
+    found += [
+        (kernels.gru_backward.default, (g, g_h, *saved, [True] * 6)),
+        (kernels.gru_backward.default, (g, None, *saved, [False, True] * 3)),
+    ]
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_opcheck(dtype: torch.dtype) -> None:
+    for operator, arguments in calls(dtype):
+        torch.library.opcheck(operator, arguments)
+
+
+def test_every_operator_is_checked() -> None:
+    checked = {operator.name() for operator, _ in calls(torch.float32)}
+    there = {
+        name
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith("impl_torch_ext::")
+    }
+    assert checked == there
+
+
+FUSED = {
+    "rnn-tanh": ("rnn", RNNFunction, {"relu": False}),
+    "rnn-relu": ("rnn", RNNFunction, {"relu": True}),
+    "lstm": ("lstm", LSTMFunction, {}),
+    "gru": ("gru", GRUFunction, {}),
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_equals_composed(name: str, sizes: tuple[int, int, int, int]) -> None:
+    kind, function, config = FUSED[name]
+    inputs = sequence(kind, *sizes)
+    fused, composed = function.apply(*inputs, **config), function.composite(*inputs, **config)
+    # Without a step the composed output is a constant.
+    cotangents = [draw(*y.shape) for y in fused]
+    grads = []
+    for outputs in (fused, composed):
+        pairs = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
+        grads.append(
+            torch.autograd.grad(
+                [y for y, _ in pairs],
+                inputs,
+                [g for _, g in pairs],
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        )
+    for got, wanted in zip((*fused, *grads[0]), (*composed, *grads[1]), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_chunks_of_a_long_sequence_meet(name: str) -> None:
+    kind, function, config = FUSED[name]
+    # 4 H N = 2**17 elements a step: chunks of eight steps, one of them short.
+    inputs = sequence(kind, 19, 128, 3, 256)
+    results = []
+    for run in (function.apply, function.composite):
+        outputs = run(*inputs, **config)
+        results.append((*outputs, *torch.autograd.grad([y.sum() for y in outputs], inputs)))
+    for got, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_step_equals_composed(relu: bool) -> None:
+    inputs = [x.requires_grad_() for x in (draw(3, 4), draw(3, 5), *parameters("rnn", 4, 5))]
+    results = []
+    for run in (RNNCellFunction.apply, RNNCellFunction.composite):
+        h = run(*inputs, relu=relu)
+        results.append((h, *torch.autograd.grad(h.square().sum(), inputs)))
+    for got, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_a_nan_reaches_the_output_and_no_other_sample(name: str) -> None:
+    kind, function, config = FUSED[name]
+    x = draw(3, 4, 2)
+    x[1, 2, 0] = torch.nan
+    states = [draw(4, 5) for _ in range(2 if kind == "lstm" else 1)]
+    output = function.apply(x, *states, *parameters(kind, 2, 5), **config)[0]
+    assert output[1:, 2].isnan().all()
+    assert output[:, [0, 1, 3]].isfinite().all()
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_saturated_gates_are_finite(name: str) -> None:
+    kind, function, config = FUSED[name]
+    x, *others = sequence(kind, 3, 4, 2, 5)
+    inputs = [(x * 1000).detach().requires_grad_(), *others]
+    outputs, composed = function.apply(*inputs, **config), function.composite(*inputs, **config)
+    for got, wanted in zip(outputs, composed, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13)
+    assert all(
+        g.isfinite().all() for g in torch.autograd.grad(outputs[0].sum(), inputs, allow_unused=True)
+    )
+
+
+def test_results_do_not_change_from_call_to_call() -> None:
+    layer, x = nn.LSTM(8, 16), nn.randn((20, 7, 8))
+    first = layer(x)[0]
+    nn.GRU(3, 40)(nn.randn((5, 9, 3)))
+    assert torch.equal(first, layer(x)[0])
+
+
+def test_wrong_arguments_of_operators_raise() -> None:
+    x, h, weights = draw(2, 3, 4), draw(3, 5), parameters("gru", 4, 5)
+    with pytest.raises(ValueError, match="gru_forward: h0 must have shape"):
+        kernels.gru_forward(x, h[:2], *weights, True)
+    with pytest.raises(TypeError, match="gru_forward: weight_ih must have dtype"):
+        kernels.gru_forward(x, h, weights[0].float(), *weights[1:], True)
+
+
+@pytest.mark.parametrize("target", ["portable", "avx2"])
+def test_other_instruction_sets(target: str) -> None:
+    """Kernels for older machines; in a process of their own, as the choice is made once."""
+    tests = "test_fused_equals_composed or test_saturated or test_a_nan or test_step"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", tests, __file__],
+        env={**os.environ, "IMPL_TORCH_EXT_TARGET": target},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_missing_library_says_how_to_build_it(tmp_path: Path) -> None:
+    with pytest.raises(ImportError, match="pip install --no-build-isolation") as caught:
+        load_kernels(tmp_path)
+    assert "\n" not in str(caught.value)
