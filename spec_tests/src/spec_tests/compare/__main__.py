@@ -117,7 +117,8 @@ class Comparison:
         names = list(self.options.backend)
         with self.display, ThreadPoolExecutor(AT_ONCE) as pool:
             # What takes longest comes first, so that the other process has all the rest to do
-            # meanwhile: the suites, from the last backend, and the trainings, from the last workload.
+            # meanwhile: the suites, from the last backend, and the trainings, from the last
+            # workload.
             asked = reversed(names) if self.options.suite else ()
             futures = [pool.submit(self._suite, name) for name in asked]
             trainings = [
