@@ -109,10 +109,10 @@ def value_and_grad(
         if not isinstance(value, Tensor):
             msg = f"grad: the function must return a Tensor, returned {type(value).__name__}"
             raise TypeError(msg)
-        if value.shape:
+        if value.data.size != 1:
             msg = f"grad: the function must return a scalar, returned shape {value.shape}"
             raise ValueError(msg)
-        seeds = [np.ones((), value.dtype)]
+        seeds = [np.ones(value.shape, value.dtype)]
         found = _pull([value], seeds, chosen, sources, differentiable, retain=differentiable)
         if not differentiable:
             value, aux = _map(_detached, value), _map(_detached, aux)

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import init
 from impl_numpy.module import Module, Parameter
-from impl_numpy.nn.checks import as_tensor, floating_dtype, positive
+from impl_numpy.nn.checks import as_tensor, floating_dtype, positive, same_dtype
 from impl_numpy.tensor import Tensor
 
 
@@ -68,12 +68,15 @@ class Linear(Module):
         ------
         ValueError
             If the last axis is not in_features.
+        TypeError
+            If the dtype is not the parameters'.
         """
         x = as_tensor("Linear", "x", x)
         if x.shape[-1:] != (self.in_features,):
             wanted = f"(*, in_features) = (*, {self.in_features})"
             msg = f"Linear: x must have shape {wanted}, got {x.shape}"
             raise ValueError(msg)
+        same_dtype("Linear", "x", x, self.weight.dtype)
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 

@@ -88,6 +88,12 @@ def test_grad_wants_a_scalar(nn: Any, dtype: str) -> None:
     assert x.grad is None
 
 
+@clause("autograd-14")
+def test_a_scalar_has_one_element(nn: Any, dtype: str) -> None:
+    x = tensor(nn, np.array([[3.0]], dtype))
+    exactly(nn, nn.grad(lambda x: x * x)(x), np.array([[6.0]]))
+
+
 @clause("autograd-15")
 def test_value_and_grad(nn: Any, dtype: str) -> None:
     a, b = normal(3, dtype), normal(3, dtype, seed=1)
