@@ -1,6 +1,7 @@
-"""Functions, Modules and RNNs with hand-written derivatives; each Function is one ``jax.custom_vjp``.
+"""Functions, Modules and RNNs with hand-written derivatives, each Function one ``jax.custom_vjp``.
 
-Importing this package switches on ``jax_enable_x64``: int64 and float64 are part of the specification.
+Importing this package switches on ``jax_enable_x64``: int64 and float64 are part of the
+specification.
 """
 
 from . import init, loss, ops, optim, rnn

@@ -90,7 +90,10 @@ def pair(name: str, x: Operand, y: Operand) -> tuple[Any, Any, np.dtype[Any]]:
         y = operand(name, y)
         dtype = _weak(x, dtype_of(y))
         return dtype.type(x), y, dtype
-    msg = f"{name}: got {type(x).__name__} and {type(y).__name__}, wanted Tensors, raw arrays or one number"
+    msg = (
+        f"{name}: got {type(x).__name__} and {type(y).__name__}, wanted Tensors, raw arrays "
+        "or one number"
+    )
     raise TypeError(msg)
 
 
@@ -189,11 +192,12 @@ def compare(relation: str, x1: Operand, x2: Operand) -> Any:
 
 
 def where(condition: Operand, x1: Operand, x2: Operand) -> Any:
-    """Select from `x1` where `condition`, else from `x2`; the other operand's gradient is exactly 0."""
+    """Select `x1` where `condition`, else `x2`; the other one's gradient is exactly 0."""
     condition = operand("where", condition)
     if not (is_array(x1) or is_array(x2)):
         kind = float if float in (type(x1), type(x2)) else type(x1)
-        default = {float: _FLOAT32, int: _INT64, bool: _BOOL}.get(kind, _FLOAT32)
+        dtypes: dict[Any, np.dtype[Any]] = {int: _INT64, bool: _BOOL}
+        default = dtypes.get(kind, _FLOAT32)
         x1, x2, dtype = default.type(x1), default.type(x2), default
     else:
         x1, x2, dtype = pair("where", x1, x2)
@@ -202,7 +206,7 @@ def where(condition: Operand, x1: Operand, x2: Operand) -> Any:
 
 
 def clip(x: Operand, /, min: Operand = None, max: Operand = None) -> Any:
-    """Return `x` kept within bounds; the gradient passes where ``min <= x <= max``, bounds included."""
+    """Return `x` kept within bounds; the gradient passes where ``min <= x <= max``."""
     x = operand("clip", x)
     dtype = dtype_of(x)
     bounds = []
@@ -234,7 +238,7 @@ def normalize_axes(name: str, axis: Axis, shape: tuple[int, ...]) -> tuple[int, 
     """Return axes counted from 0; refuse one that the shape does not have, or that comes twice."""
     if axis is None:
         return None
-    listed = (axis,) if hasattr(axis, "__index__") else tuple(axis)  # type: ignore[arg-type]
+    listed = tuple(axis) if isinstance(axis, Sequence) else (axis,)
     found = tuple(normalize_axis(name, a, shape) for a in listed)
     if len(set(found)) != len(found):
         msg = f"{name}: axis {axis} names an axis of shape {shape} twice"
@@ -327,7 +331,7 @@ def reshape(x: Operand, /, shape: int | Sequence[int]) -> Any:
     """Return the same elements in C order in another shape, one size of which may be -1."""
     x = operand("reshape", x)
     old = shape_of(x)
-    sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)  # type: ignore[arg-type]
+    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     wanted = [operator.index(s) for s in sizes]
     total = int(np.prod(old, dtype=np.int64))
     if wanted.count(-1) == 1:

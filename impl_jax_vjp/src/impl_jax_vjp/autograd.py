@@ -22,20 +22,6 @@ from .tensor import Tensor
 _IDENTITY = Operation(kernels.identity, "identity", kernels.nothing)
 
 
-class set_grad_enabled:
-    """Switch recording on or off for this thread, from now to the end of the ``with`` block."""
-
-    def __init__(self, flag: bool) -> None:
-        self._before = [MODE.enabled]
-        MODE.enabled = bool(flag)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exc: object) -> None:
-        MODE.enabled = self._before[0]
-
-
 class _Switch:
     """A context manager and decorator that holds recording on or off."""
 
@@ -70,6 +56,14 @@ class enable_grad(_Switch):
     """Record again, inside `no_grad`."""
 
     _flag = True
+
+
+class set_grad_enabled(_Switch):
+    """Record as `flag` says, for a ``with`` block or a decorated function."""
+
+    def __init__(self, flag: bool) -> None:
+        super().__init__()
+        self._flag = bool(flag)
 
 
 def is_grad_enabled() -> bool:
@@ -149,10 +143,11 @@ def value_and_grad(
     fn : callable
         Its result is a scalar Tensor, or ``(scalar, aux)`` with `has_aux`.
     argnums : int or sequence of int
-        The positional arguments to differentiate by: Tensors, or dicts, lists, tuples and Modules of
-        them, nested.
+        The positional arguments to differentiate by: Tensors, or dicts, lists, tuples and Modules
+        of them, nested.
     has_aux : bool
-        Whether `fn` returns something beside its value; the result is then ``((value, aux), gradient)``.
+        Whether `fn` returns something beside its value; the result is then
+        ``((value, aux), gradient)``.
     create_graph : bool
         Whether the results can be differentiated. Inside another transformation they always can.
 

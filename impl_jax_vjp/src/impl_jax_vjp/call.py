@@ -362,6 +362,6 @@ def is_once(cls: type[Any]) -> bool:
 
 def once_message(name: str) -> str:
     return (
-        f"{name}: backward is once_differentiable, so a second derivative through it does not exist; "
-        "remove the decorator or give the class a composite"
+        f"{name}: backward is once_differentiable, so it has no second derivative; "
+        "remove the decorator to have one"
     )

@@ -41,15 +41,15 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     Parameters
     ----------
     fn : callable
-        A pure function. Tensors and arrays in its arguments, in dicts, lists, tuples and Modules, are
-        traced; other arguments are static and have to be hashable. Tensors that it uses without
-        receiving them are inputs too, found when it is first traced.
+        A pure function. Tensors and arrays in its arguments, in dicts, lists, tuples and Modules,
+        are traced; other arguments are static and have to be hashable. Tensors that it uses
+        without receiving them are inputs too, found when it is first traced.
 
     Returns
     -------
     callable
-        The same results, to rounding, as one node on the tape. It is compiled once for each choice of
-        static arguments, shapes, dtypes and ``requires_grad``.
+        The same results, to rounding, as one node on the tape. It is compiled once for each choice
+        of static arguments, shapes, dtypes and ``requires_grad``.
 
     Raises
     ------

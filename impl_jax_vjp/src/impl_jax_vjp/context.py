@@ -1,8 +1,8 @@
 """The ctx of a Function, and its form as a pytree.
 
 Under JAX's transformations what `forward` leaves for `backward` has to pass through traces, so the
-ctx becomes a `Residual`: saved arrays and free attributes that are arrays are its leaves, other free
-attributes its static part, which has to be hashable.
+ctx becomes a `Residual`: saved arrays and free attributes that are arrays are its leaves, other
+free attributes its static part, which has to be hashable.
 """
 
 from collections.abc import Iterator
@@ -63,8 +63,8 @@ class Context:
         for place, item in enumerate(items):
             if item is not None and not isinstance(item, jax.Array):
                 msg = (
-                    f"save_for_backward: item {place} is a {type(item).__name__}, wanted raw arrays "
-                    "or None; set anything else as an attribute of the ctx"
+                    f"save_for_backward: item {place} is a {type(item).__name__}, wanted raw "
+                    "arrays or None; set anything else as an attribute of the ctx"
                 )
                 raise TypeError(msg)
         self._saved = items
@@ -187,8 +187,8 @@ def _check_hashable(name: str, key: str, value: Any) -> None:
         hash(value)
     except TypeError:
         msg = (
-            f"{name}: ctx.{key} holds a {type(value).__name__}, which cannot be hashed; under JAX's "
-            "transformations what is set on the ctx must be arrays or hashable"
+            f"{name}: ctx.{key} holds a {type(value).__name__}, which cannot be hashed; under "
+            "JAX's transformations what is set on the ctx must be arrays or hashable"
         )
         raise TypeError(msg) from None
 

@@ -51,7 +51,7 @@ def _host_array(data: Any, wanted: np.dtype[Any] | None) -> np.ndarray[Any, Any]
         array = np.asarray(data)
     else:
         if not isinstance(data, bool | int | float | list | tuple):
-            msg = f"tensor: got {type(data).__name__}, wanted numbers, nested lists of them or an array"
+            msg = f"tensor: got {type(data).__name__}, wanted numbers, lists of them or an array"
             raise TypeError(msg)
         try:
             array = np.array(_without_tensors(data))
@@ -106,7 +106,7 @@ def Variable(array: Any, requires_grad: bool = False) -> Tensor:
 
 def _shape(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:
     try:
-        sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)  # type: ignore[arg-type]
+        sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
         found = tuple(operator.index(size) for size in sizes)
     except TypeError:
         msg = f"{name}: shape must be an int or a tuple of ints, got {shape!r}"
@@ -163,7 +163,7 @@ def arange(
     dtype: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Make the numbers from `start` (0 if alone) to before `stop`; ints give int64, floats float32."""
+    """Make the numbers from `start` (0 if alone) to before `stop`, int64 if all are ints."""
     first, last = (0, start) if stop is None else (start, stop)
     if step == 0:
         msg = "arange: step must not be 0"

@@ -164,7 +164,7 @@ class Pass:
     def toward(
         self, outputs: Sequence[Traced], grads: Sequence[Any], inputs: Sequence[Traced]
     ) -> list[Any]:
-        """Return the gradients of `inputs`, None where nothing reached them; no `grad` is touched."""
+        """Return the gradients of `inputs`, None where nothing came; no `grad` is touched."""
         self._wanted = {(t._node, t._index) for t in inputs if t._node is not None}
         self._needed = gather_needed(outputs, inputs)
         self.run(outputs, grads)

@@ -1,8 +1,8 @@
 """Function: an operation with a hand-written forward and backward.
 
-Each application is one ``jax.custom_vjp`` (see `call`), which JAX's transformations obey. On concrete
-Tensors the same methods run as ordinary Python on the arrays in hand, with a node on the tape; a
-class that sets ``compiled = True`` has its two halves compiled by ``jax.jit`` there too.
+Each application is one ``jax.custom_vjp`` (see `call`), which JAX's transformations obey. On
+concrete Tensors the same methods run as ordinary Python on the arrays in hand, with a node on the
+tape; a class that sets ``compiled = True`` has its two halves compiled by ``jax.jit`` there too.
 """
 
 import functools
@@ -33,10 +33,11 @@ Mask = tuple[bool, ...]
 class Function(Context):
     """A stateless operation with its own derivative.
 
-    A subclass defines ``forward`` and ``backward``, either static, ``forward(ctx, *inputs, **config)``
-    and ``backward(ctx, *grads)``, and is called ``F.apply(*inputs, **config)``; or as methods, and is
-    called ``F(*args)(*inputs)``: then the instance is the ctx and serves one call. Both methods get and
-    return raw arrays. `backward` returns a gradient, or None, for each positional input.
+    A subclass defines ``forward`` and ``backward``, either static,
+    ``forward(ctx, *inputs, **config)`` and ``backward(ctx, *grads)``, and is called
+    ``F.apply(*inputs, **config)``; or as methods, and is called ``F(*args)(*inputs)``: then the
+    instance is the ctx and serves one call. Both methods get and return raw arrays. `backward`
+    returns a gradient, or None, for each positional input.
 
     A static method ``composite(*inputs, **config)`` on Tensors, if there is one, is what second
     derivatives are taken through.
@@ -44,9 +45,9 @@ class Function(Context):
     Attributes
     ----------
     compiled : bool
-        Whether eager calls run ``jax.jit`` of the two methods, cached by the static arguments and by
-        what requires grad. Worth it for methods of many operations; Python side effects then happen
-        once per compilation only.
+        Whether eager calls run ``jax.jit`` of the two methods, cached by the static arguments and
+        by what requires grad. Worth it for methods of many operations; Python side effects then
+        happen once per compilation only.
     """
 
     compiled: ClassVar[bool] = False
@@ -147,23 +148,18 @@ def _apply(
         outputs, rule = pair.forward(call)
     else:
         outputs, rule = _direct(call, instance, inputs, config, mask)
-    flags = rule.flags if rule is not None else (False,) * len(outputs)
-    if not any(flags):
+    if rule is None or not any(rule.flags):
         if not recording and not MODE.inside:
             outputs = tuple([constant(out) for out in outputs])
         made = [make(out) for out in outputs]
         return tuple(made) if call.many else made[0]
     edges = [edge_of(v) for v, needed in zip(inputs, mask, strict=True) if needed]
-    node = Node(
-        rule,
-        call.arrays,
-        [edge[0] for edge in edges if edge is not None],
-        [edge[1] for edge in edges if edge is not None],
-        len(outputs),
-    )
+    targets = [edge[0] for edge in edges if edge is not None]
+    slots = [edge[1] for edge in edges if edge is not None]
+    node = Node(rule, call.arrays, targets, slots, len(outputs))
     made = [
-        make(out, node if flag else None, i)
-        for i, (out, flag) in enumerate(zip(outputs, flags, strict=True))
+        make(out, node if flag else None, index)
+        for index, (out, flag) in enumerate(zip(outputs, rule.flags, strict=True))
     ]
     return tuple(made) if call.many else made[0]
 
@@ -211,7 +207,7 @@ class _Rule:
 
 def _derived(call: Call, wanted: Mask, present: Mask) -> Operation:
     """Return the gradient of a call as a pure function of its arrays and its outputs' gradients."""
-    function = call.function(None)
+    function = call.composite if hasattr(call.cls, "composite") else call.function(None)
     count = len(wanted)
 
     def run(*arrays: Array) -> tuple[Array, ...]:

@@ -57,7 +57,7 @@ def _plain(key: Any) -> Any:
     try:
         return operator.index(key)
     except TypeError:
-        msg = f"index: got {type(key).__name__}, wanted ints, slices, None, ... or arrays of ints or bools"
+        msg = f"index: got {type(key).__name__}, wanted ints, slices, None, ... or index arrays"
         raise IndexError(msg) from None
 
 

@@ -1,7 +1,7 @@
 """Initial values, in place.
 
-Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010;
-He et al., "Delving deep into rectifiers", 2015.
+Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+2010; He et al., "Delving deep into rectifiers", 2015.
 """
 
 import math
@@ -70,7 +70,7 @@ def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """Fill uniformly within ``gain * sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio 2010, eq. 16)."""
+    """Fill uniformly within ``gain * sqrt(6 / (fan_in + fan_out))`` (Glorot 2010, eq. 16)."""
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
     bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
     return uniform_(tensor, -bound, bound)

@@ -1,8 +1,8 @@
 """Pure functions of arrays behind every operation.
 
 Each is written in jax.numpy so that JAX's own differentiation gives the gradient the specification
-asks for, at kinks and ties too; the tape and JAX's transformations share this one definition. Static
-arguments come first, arrays after them. `dtype` is the dtype in which the operation is computed.
+asks for, at kinks and ties too; the tape and JAX's transformations share this one definition.
+Static arguments come first, arrays after them. `dtype` is that in which the operation is computed.
 """
 
 from collections.abc import Callable
@@ -223,7 +223,7 @@ def window(
 
 
 def gather(template: tuple[Any, ...], x: Array, *indices: Array) -> Array:
-    """Select by integer arrays; `template` holds None for a new axis, a slice's parts or an array's place."""
+    """Select by integer arrays; `template` says what each key is, and an array's place."""
     key: list[Any] = []
     for kind, value in template:
         key.append(
@@ -232,9 +232,9 @@ def gather(template: tuple[Any, ...], x: Array, *indices: Array) -> Array:
     return x[tuple(key)]
 
 
-def linear(dtype: Any, x: Array, weight: Array, *bias: Array) -> Array:
-    y = jnp.matmul(x.astype(dtype), weight.astype(dtype).T, precision=lax.Precision.HIGHEST)
-    return y + bias[0].astype(dtype) if bias else y
+def linear(x: Array, weight: Array, *bias: Array) -> Array:
+    y = jnp.matmul(x, weight.T, precision=lax.Precision.HIGHEST)
+    return y + bias[0] if bias else y
 
 
 def linear_keeps(mask: tuple[bool, ...]) -> tuple[bool, ...]:
@@ -266,7 +266,7 @@ def nothing(mask: tuple[bool, ...]) -> tuple[bool, ...]:
 
 
 def others(mask: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Say that backward needs, for a product of two, the factor that stands beside a differentiated one."""
+    """Say that backward needs the factor beside a differentiated one."""
     return mask[1], mask[0]
 
 

@@ -141,7 +141,8 @@ class Module:
         """
         self._check_name("register_parameter", name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
-            msg = f"register_parameter: {name!r} must be a Parameter or None, got {type(param).__name__}"
+            came = type(param).__name__
+            msg = f"register_parameter: {name!r} must be a Parameter or None, got {came}"
             raise TypeError(msg)
         self._parameters[name] = param
 
@@ -210,7 +211,7 @@ class Module:
     def named_parameters(
         self, prefix: str = "", recurse: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Yield parameters with dotted names in order of registration, a shared one under its first."""
+        """Yield parameters with dotted names in order of registration, a shared one once."""
         return self._named("_parameters", prefix, recurse)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
@@ -233,7 +234,7 @@ class Module:
                 yield from module._paths(f"{prefix}{name}.")
 
     def state_dict(self) -> "OrderedDict[str, Tensor]":
-        """Return dotted names with detached Tensors of the present values, shared ones under each name."""
+        """Return dotted names with detached Tensors, shared ones under each name."""
         state: OrderedDict[str, Tensor] = OrderedDict()
         for prefix, module in self._paths():
             for name, tensor in itertools.chain(

@@ -4,6 +4,7 @@ They take Tensors, raw arrays and, beside at least one of these, Python numbers,
 Each is differentiable as often as its mathematics is.
 """
 
+import builtins
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,7 +127,7 @@ _stack = Primitive(kernels.stack, "stack", kernels.nothing)
 _take = Primitive(kernels.take, "take", kernels.all_but_first)
 
 
-def asarray(obj: Any, /, *, dtype: Any = None, copy: "bool | None" = None) -> Tensor:
+def asarray(obj: Any, /, *, dtype: Any = None, copy: builtins.bool | None = None) -> Tensor:
     """Return a Tensor: `obj` itself if it is one of that dtype and no copy is asked for."""
     if isinstance(obj, Tensor) and not copy:
         return obj if dtype is None or obj.dtype == np.dtype(dtype) else astype(obj, dtype)
@@ -280,11 +281,11 @@ def log_softmax(x: Array, /, axis: int = -1) -> Any:
     return _along(_log_softmax, x, axis)
 
 
-def logsumexp(x: Array, /, axis: A.Axis = -1, keepdims: "bool" = False) -> Any:
+def logsumexp(x: Array, /, axis: A.Axis = -1, keepdims: builtins.bool = False) -> Any:
     """Return ``log(sum(exp(x)))`` along an axis, without overflow."""
     x = A.operand("logsumexp", x)
     axes = A.normalize_axes("logsumexp", axis, A.shape_of(x))
-    return _logsumexp((x,), axes, True if keepdims else False, A.floating(A.dtype_of(x)))
+    return _logsumexp((x,), axes, builtins.bool(keepdims), A.floating(A.dtype_of(x)))
 
 
 def permute_dims(x: Array, /, axes: Sequence[int]) -> Any:
@@ -391,7 +392,7 @@ def take(x: Array, indices: Array, /, *, axis: int | None = None) -> Any:
 
 
 def check_indices(name: str, indices: Any, low: int, high: int, what: str = "") -> None:
-    """Raise `IndexError` that names an index outside ``low <= i < high``, where values are known."""
+    """Raise `IndexError` that names an index outside the bounds, where values are known."""
     values = unwrap(indices)
     if isinstance(values, jax.core.Tracer) or values.size == 0:
         return

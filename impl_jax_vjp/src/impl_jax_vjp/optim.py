@@ -31,7 +31,7 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
         if isinstance(params, Traced):
-            msg = f"{name}: params must be an iterable of Tensors or dicts, got a Tensor; put it in a list"
+            msg = f"{name}: params must be an iterable, got a Tensor; put it in a list"
             raise TypeError(msg)
         listed = list(params)
         if not listed:
@@ -48,7 +48,8 @@ class Optimizer:
     def _checked_group(self, group: Any, defaults: dict[str, Any], seen: set[int]) -> Group:
         name = type(self).__name__
         if not isinstance(group, dict) or "params" not in group:
-            msg = f"{name}: a parameter group must be a dict with the key params, got {type(group).__name__}"
+            came = type(group).__name__
+            msg = f"{name}: a parameter group must be a dict with the key params, got {came}"
             raise TypeError(msg)
         params = [group["params"]] if isinstance(group["params"], Traced) else list(group["params"])
         if not params:
@@ -86,7 +87,7 @@ class Optimizer:
                 param.grad = None
 
     def step(self) -> None:
-        """Change each Parameter that has a `grad`; the objects and dtypes stay, nothing is recorded."""
+        """Change each Parameter that has a `grad`; objects and dtypes stay, nothing is recorded."""
         for group in self.param_groups:
             params = [param for param in group["params"] if param._grad is not None]
             if params:
@@ -113,7 +114,8 @@ class Optimizer:
         Raises
         ------
         ValueError
-            If the number of groups or of parameters differs, or a state's shape; nothing is changed then.
+            If the number of groups or of parameters differs, or a state's shape; nothing is
+            changed then.
         """
         name = type(self).__name__
         groups, state = state_dict["param_groups"], state_dict["state"]
@@ -147,8 +149,8 @@ def _number(value: Any) -> float:
 class SGD(Optimizer):
     """Stochastic gradient descent (the page of ``torch.optim.SGD``).
 
-    ``g = grad + weight_decay * p``; with momentum ``b = momentum * b + (1 - dampening) * g`` (the first
-    ``b`` is ``g``) and ``g = g + momentum * b`` (nesterov) or ``g = b``; ``p = p - lr * g``.
+    ``g = grad + weight_decay * p``; with momentum ``b = momentum * b + (1 - dampening) * g`` (the
+    first ``b`` is ``g``) and ``g = g + momentum * b`` (nesterov) or ``g = b``; ``p = p - lr * g``.
 
     Raises
     ------

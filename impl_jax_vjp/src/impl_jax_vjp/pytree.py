@@ -17,8 +17,8 @@ _TABLES = ("_parameters", "_buffers", "_modules")
 class Structure:
     """A Module without its arrays, comparable and hashable.
 
-    `entries` has, for each distinct Module of the tree, its class, its attributes, and its tables with
-    numbers of leaves and of entries in the place of Tensors and Modules.
+    `entries` has, for each distinct Module of the tree, its class, its attributes, and its tables
+    with numbers of leaves and of entries in the place of Tensors and Modules.
     """
 
     __slots__ = ("_hash", "entries")

@@ -84,7 +84,8 @@ def uniform(shape: tuple[int, ...]) -> Float64Array:
 def normal(shape: tuple[int, ...]) -> Float64Array:
     """Draw standard normal numbers by pairs (Box and Muller, 1958).
 
-    ``r = sqrt(-2 ln(1 - u1))``; a pair is ``r cos(2π u2)``, ``r sin(2π u2)``. An odd last one is dropped.
+    ``r = sqrt(-2 ln(1 - u1))``; a pair is ``r cos(2π u2)``, ``r sin(2π u2)``. An odd last one is
+    dropped.
 
     Returns
     -------

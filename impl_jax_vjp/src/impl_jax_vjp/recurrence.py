@@ -1,9 +1,9 @@
 """The recurrences as pure functions of arrays: one step, a sequence forward, a sequence back.
 
 T steps, N batch, I input size, H hidden size, G gates (RNN 1, LSTM 4, GRU 3). The product of the
-input with its weights is formed for all steps at once, so is each weight gradient; what has to go step by
-step is a ``lax.scan``, whose compile time does not depend on T. The pages of ``torch.nn.RNNCell``,
-``LSTMCell`` and ``GRUCell`` have the equations.
+input with its weights is formed for all steps at once, so is each weight gradient; what has to go
+step by step is a ``lax.scan``, whose compile time does not depend on T. The pages of
+``torch.nn.RNNCell``, ``LSTMCell`` and ``GRUCell`` have the equations.
 """
 
 from collections.abc import Sequence
@@ -180,6 +180,11 @@ def gru_backward(
 def previous(first: Array, states: Array) -> Array:
     """Return the state before each step, shape (T, N, H)."""
     return jnp.concatenate([first[None], states[:-1]]) if states.shape[0] else states
+
+
+def input_gradient(da: Array, weight: Array) -> Array:
+    """Return the gradient of x for all steps as one product, shape (T, N, I)."""
+    return jnp.matmul(da, weight, precision=HIGHEST)
 
 
 def weight_gradient(da: Array, x: Array) -> Array:

@@ -27,7 +27,7 @@ def _input_gradients(ctx: Any, places: tuple[int, ...], da: Array, x: Array, w: 
     """Return what of the gradients of x, weight and bias is wanted; `places` are theirs."""
     at_x, at_weight, at_bias = (ctx.needs_input_grad[place] for place in places)
     return [
-        R.jnp.matmul(da, w, precision=R.HIGHEST) if at_x else None,
+        R.input_gradient(da, w) if at_x else None,
         R.weight_gradient(da, x) if at_weight else None,
         R.bias_gradient(da) if at_bias else None,
     ]
@@ -36,8 +36,8 @@ def _input_gradients(ctx: Any, places: tuple[int, ...], da: Array, x: Array, w: 
 class RNNFunction(Function):
     """A sequence of ``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu.
 
-    Inputs: x (T, N, I), h0 (N, H), weight_ih (H, I), weight_hh (H, H), bias_ih and bias_hh (H,) or None;
-    `nonlinearity` is configuration. Outputs: all states (T, N, H) and the last (N, H).
+    Inputs: x (T, N, I), h0 (N, H), weight_ih (H, I), weight_hh (H, H), bias_ih and bias_hh (H,) or
+    None; `nonlinearity` is configuration. Outputs: all states (T, N, H) and the last (N, H).
     """
 
     compiled = True
@@ -73,8 +73,8 @@ class RNNFunction(Function):
 class LSTMFunction(Function):
     """A sequence of LSTM steps, gates in rows ordered i, f, g, o.
 
-    Inputs: x (T, N, I), h0 and c0 (N, H), weight_ih (4·H, I), weight_hh (4·H, H), bias_ih and bias_hh
-    (4·H,) or None. Outputs: all h (T, N, H), the last h and c (N, H).
+    Inputs: x (T, N, I), h0 and c0 (N, H), weight_ih (4·H, I), weight_hh (4·H, H), bias_ih and
+    bias_hh (4·H,) or None. Outputs: all h (T, N, H), the last h and c (N, H).
     """
 
     compiled = True
@@ -108,8 +108,8 @@ class LSTMFunction(Function):
 class GRUFunction(Function):
     """A sequence of GRU steps, gates in rows ordered r, z, n.
 
-    Inputs: x (T, N, I), h0 (N, H), weight_ih (3·H, I), weight_hh (3·H, H), bias_ih and bias_hh (3·H,) or
-    None. Outputs: all states (T, N, H) and the last (N, H).
+    Inputs: x (T, N, I), h0 (N, H), weight_ih (3·H, I), weight_hh (3·H, H), bias_ih and bias_hh
+    (3·H,) or None. Outputs: all states (T, N, H) and the last (N, H).
     """
 
     compiled = True
@@ -293,7 +293,7 @@ class RNNCell(_Cell):
 
 
 class LSTMCell(_Cell):
-    """One step of the LSTM, gates in rows ordered i, f, g, o: ``c' = f c + i g``, ``h' = o tanh(c')``.
+    """One step of ``c' = f c + i g``, ``h' = o tanh(c')``, gates in rows ordered i, f, g, o.
 
     Attributes
     ----------
@@ -304,7 +304,7 @@ class LSTMCell(_Cell):
     _gates = 4
 
     def forward(self, x: Any, state: Any = None) -> tuple[Tensor, Tensor]:
-        """Return (h', c'), each (N, H), of x (N, I) and (h, c), zeros if left out; N may be absent."""
+        """Return (h', c'), each (N, H), of x (N, I) and (h, c), zeros if left out."""
         h, c = (None, None) if state is None else self._pair("(h, c)", "(N, H)", state)
         batched, inputs = self._inputs(x, {"h": h, "c": c})
         h, c = _lstm_cell(self._operands(inputs))
@@ -345,7 +345,7 @@ class _Layer(_Recurrent):
         self.batch_first = bool(batch_first)
 
     def _run(self, function: Any, x: Any, states: dict[str, Any], **config: Any) -> list[Tensor]:
-        """Apply a Function to a sequence in any of its three layouts; return output and last states."""
+        """Apply a Function to a sequence in any layout; return output and last states."""
         x = A.operand(type(self).__name__, x)
         batched = len(A.shape_of(x)) != 2
         size, hidden = self.input_size, self.hidden_size
@@ -354,7 +354,8 @@ class _Layer(_Recurrent):
             x = self._checked("x", x, (None, None, size), axes)
             if self.batch_first:
                 x = ops.permute_dims(x, (1, 0, 2))
-            shape, symbols = (1, A.shape_of(x)[1], hidden), "(1, N, H)"
+            shape: tuple[int, ...] = (1, A.shape_of(x)[1], hidden)
+            symbols = "(1, N, H)"
         else:
             x = ops.expand_dims(self._checked("x", x, (None, size), "(T, I)"), axis=1)
             shape, symbols = (1, hidden), "(1, H)"

@@ -64,7 +64,9 @@ def _arrays(obj: Any) -> dict[str, Any]:
         if not isinstance(value, Traced | jax.Array | np.ndarray):
             msg = f"save: {key!r} is a {type(value).__name__}, wanted a Tensor or an array"
             raise TypeError(msg)
-        arrays[key] = np.ascontiguousarray(unwrap(value)).reshape(value.shape)
+        array = np.asarray(unwrap(value))
+        # ascontiguousarray alone would give a 0-d array an axis.
+        arrays[key] = np.ascontiguousarray(array).reshape(array.shape)
     return arrays
 
 

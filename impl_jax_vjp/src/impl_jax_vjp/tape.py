@@ -120,7 +120,7 @@ class Node:
     """One recorded operation.
 
     `targets` and `slots` have an entry for each differentiated input: the leaf it is, or the node
-    that made it and as which of its outputs. A node knows none of its results, so there are no cycles.
+    that made it and as which of its outputs. A node knows none of its results: there are no cycles.
     """
 
     __slots__ = (
@@ -261,7 +261,8 @@ class Operation:
         self, arrays: Sequence[Array], mask: Mask, targets: Any, slots: Any, count: int
     ) -> Node:
         if self.keeps is None:
-            kept, key, saved = (True,) * len(mask), mask, arrays
+            kept, saved = (True,) * len(mask), arrays
+            key: Any = mask
             avals: Any = (None,) * len(mask)
         else:
             kept = self.keeps(mask)
@@ -296,7 +297,7 @@ class Primitive:
 
 
 def record(operation: Operation, operands: Sequence[Any]) -> Any:
-    """Run an operation on Tensors and arrays, and put it on the tape if a gradient may be wanted."""
+    """Run an operation on Tensors and arrays; put it on the tape if a gradient may be wanted."""
     capture = MODE.capture
     recording = MODE.enabled
     arrays: list[Any] = []

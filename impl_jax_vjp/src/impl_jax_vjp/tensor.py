@@ -144,7 +144,7 @@ class Tensor(Operators, result=True):
             self._node.retained = retained
 
     def register_hook(self, hook: Callable[["Tensor"], Any]) -> "Handle":
-        """Call ``hook(grad)`` in backward; what it returns, unless None, takes the gradient's place.
+        """Call ``hook(grad)`` in backward; unless None, what it returns is the gradient then.
 
         Returns
         -------
@@ -178,7 +178,8 @@ class Tensor(Operators, result=True):
         Raises
         ------
         RuntimeError
-            If this Tensor has no history, `grad` is missing or of another shape, or the graph was freed.
+            If this Tensor has no history, `grad` is missing or of another shape, or the graph was
+            freed.
         """
         if not self._requires_grad:
             msg = "backward: this Tensor does not require grad and no operation that does made it"

@@ -55,6 +55,8 @@ class Linear(Module):
         ------
         ValueError
             If the last axis is not `in_features`.
+        TypeError
+            If its dtype is not that of the parameters.
         """
         x = A.operand("Linear", x)
         shape = A.shape_of(x)
@@ -63,8 +65,14 @@ class Linear(Module):
                 f"Linear: x must have shape (*, in_features) = (*, {self.in_features}), got {shape}"
             )
             raise ValueError(msg)
-        operands = [x, self.weight] if self.bias is None else [x, self.weight, self.bias]
-        return _linear(operands, A.promote(A.dtype_of(x), A.dtype_of(self.weight)))
+        dtype = A.dtype_of(self.weight)
+        if A.dtype_of(x) != dtype:
+            msg = (
+                f"Linear: x has dtype {A.dtype_of(x)}, the parameters have {dtype}; "
+                "convert one of them"
+            )
+            raise TypeError(msg)
+        return _linear([x, self.weight] if self.bias is None else [x, self.weight, self.bias])
 
     def extra_repr(self) -> str:
         return (

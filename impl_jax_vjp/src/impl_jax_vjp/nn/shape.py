@@ -24,7 +24,10 @@ class Flatten(Module):
         start = A.normalize_axis("Flatten", self.start_dim, shape)
         end = A.normalize_axis("Flatten", self.end_dim, shape)
         if start > end:
-            msg = f"Flatten: start_dim {self.start_dim} comes after end_dim {self.end_dim} in shape {shape}"
+            msg = (
+                f"Flatten: start_dim {self.start_dim} comes after end_dim {self.end_dim} "
+                f"in shape {shape}"
+            )
             raise ValueError(msg)
         middle = math.prod(shape[start : end + 1])
         return A.reshape(x, (*shape[:start], middle, *shape[end + 1 :]))
