@@ -1,0 +1,187 @@
+"""nn.jit, and how often things are compiled."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import impl_jax_vjp as nn
+
+X = np.linspace(-1, 1, 6).reshape(2, 3)
+
+
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """Collect an entry for each program that XLA compiles."""
+    events: list[str] = []
+
+    def listen(event: str, duration: float, **kwargs: Any) -> None:
+        if "backend_compile" in event:
+            events.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield events
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def train(layer: Any, optimizer: Any, x: Any, target: Any) -> float:
+    optimizer.zero_grad()
+    output, _ = layer(x)
+    loss = nn.loss.mse_loss(output[-1], target)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def test_repeated_calls_of_the_same_shapes_compile_nothing() -> None:
+    nn.manual_seed(0)
+    layer = nn.LSTM(3, 4)
+    optimizer = nn.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    x, target = nn.rand((5, 2, 3)), nn.rand((2, 4))
+    with compilations() as first:
+        for _ in range(2):
+            train(layer, optimizer, x, target)
+    assert first
+    with compilations() as later:
+        for group in optimizer.param_groups:
+            group["lr"] = 0.05
+        for i in range(3):
+            train(layer, optimizer, x * (1.0 + i), target)
+            assert x[i].shape == (2, 3)
+    # Of the two lines that are new, the product and the index, each is compiled once.
+    assert len(later) <= 2
+
+
+def test_nn_jit_compiles_once_for_a_form() -> None:
+    traced = []
+
+    @nn.jit
+    def scaled(x: Any, rows: Any, *, power: int) -> Any:
+        traced.append(power)
+        return {"sum": (x**power).sum(), "rows": [rows["a"] * 2, power]}
+
+    def call(power: int) -> Any:
+        return scaled(nn.tensor(X), {"b": 1, "a": nn.tensor(X)}, power=power)
+
+    found = call(2)
+    np.testing.assert_allclose(found["sum"].item(), (X**2).sum(), rtol=1e-14)
+    np.testing.assert_array_equal(found["rows"][0].numpy(), 2 * X)
+    assert found["rows"][1] == 2
+    count = len(traced)
+    with compilations() as events:
+        call(2)
+    assert len(traced) == count
+    assert not events
+    call(3)
+    assert traced[-1] == 3
+
+
+def test_nn_jit_keeps_the_order_of_a_dict() -> None:
+    orders = []
+    nn.jit(lambda d: orders.append(list(d)))({"w": nn.ones(1), "b": nn.ones(1)})
+    assert orders[0] == ["w", "b"]
+
+
+def test_captured_parameters_are_never_stale_and_get_gradients() -> None:
+    nn.manual_seed(0)
+    layer = nn.Linear(3, 2, dtype=nn.float64)
+    compiled = nn.jit(lambda x: (layer(x) ** 2).mean())
+    x = nn.tensor(X, requires_grad=True)
+    optimizer = nn.optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(3):
+        compiled(x).backward()
+        found = [t.grad.numpy() for t in (x, *layer.parameters())]
+        optimizer.zero_grad()
+        x.grad = None
+        (layer(x) ** 2).mean().backward()
+        for ours, theirs in zip(found, (x, *layer.parameters()), strict=True):
+            np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-13)
+        optimizer.step()
+        optimizer.zero_grad()
+        x.grad = None
+
+
+def test_nn_jit_can_be_differentiated_twice() -> None:
+    cube = nn.jit(lambda x: (x * x * x).sum())
+    x = nn.tensor(X, requires_grad=True)
+    cube(x).backward(create_graph=True)
+    grad, x.grad = x.grad, None
+    grad.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 6 * X, rtol=1e-14)
+    gradient = nn.grad(lambda v: nn.grad(cube)(v).sum())
+    np.testing.assert_allclose(gradient(nn.tensor(X)).numpy(), 6 * X, rtol=1e-14)
+
+
+def test_transformations_inside_nn_jit() -> None:
+    nn.manual_seed(0)
+    layer = nn.Linear(3, 2, dtype=nn.float64)
+
+    def loss(params: Any, x: Any) -> Any:
+        return (nn.functional_call(layer, params, x) ** 2).sum()
+
+    @nn.jit
+    def step(params: Any, x: Any) -> Any:
+        value, grads = nn.value_and_grad(loss)(params, x)
+        return value, {k: (params[k] - 0.1 * grads[k]).detach() for k in params}
+
+    params = dict(layer.named_parameters())
+    value, new = step(params, nn.tensor(X))
+    expected, grads = nn.value_and_grad(loss)(params, nn.tensor(X))
+    np.testing.assert_allclose(value.item(), expected.item(), rtol=1e-14)
+    for key, p in params.items():
+        assert not new[key].requires_grad
+        found = p.detach().numpy() - 0.1 * grads[key].numpy()
+        np.testing.assert_allclose(new[key].numpy(), found, rtol=1e-14)
+
+
+def test_detach_inside_nn_jit() -> None:
+    x = nn.tensor(X, requires_grad=True)
+    y = nn.jit(lambda t: (t * t.detach()).sum())(x)
+    y.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), X)
+    with nn.no_grad():
+        assert not nn.jit(lambda t: t * 2)(x).requires_grad
+
+    @nn.jit
+    def half(t: Any) -> Any:
+        with nn.no_grad():
+            constant = t * 2
+        return (t * constant).sum(), constant
+
+    x.grad = None
+    value, constant = half(x)
+    assert not constant.requires_grad
+    value.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 2 * X)
+
+
+def test_side_effects_are_refused() -> None:
+    layer = nn.Linear(3, 2)
+    before = layer.weight.data
+    with pytest.raises(RuntimeError, match="jit: the function changed a Tensor"):
+        nn.jit(lambda x: layer(x).sum().backward())(nn.ones((2, 3)))
+
+    def assign(x: Any) -> Any:
+        layer.weight.data = layer.weight.data * 2
+        return x
+
+    with pytest.raises(RuntimeError, match="jit: the function changed a Tensor"):
+        nn.jit(assign)(nn.ones(2))
+    assert layer.weight.data is before
+    assert layer.weight.grad is None
+
+
+def test_static_arguments_have_to_be_hashable() -> None:
+    with pytest.raises(TypeError, match="must be hashable"):
+        nn.jit(lambda x, s: x)(nn.ones(2), {1, 2})
+
+
+def test_x64_is_on() -> None:
+    assert jnp.zeros(1, jnp.float64).dtype == np.float64
+    assert nn.tensor(2**40).item() == 2**40
