@@ -107,7 +107,7 @@ class Reduced:
         )
 
 
-SAVING = {
+SAVING: dict[str, tuple[type, list[Any]]] = {
     "tanh": (Tanh, [distinct((2, 2))]),
     "bell": (Bell, [distinct((2, 2))]),
     "square first": (SquareFirst, [distinct((2, 2))]),
@@ -121,7 +121,8 @@ def applied(nn: Any, plain: Any, spelling: str) -> Any:
     if spelling == "as_function":
         return nn.as_function(plain).apply
     if spelling == "static":
-        return type(plain.__name__, (plain, nn.Function), {}).apply
+        function: Any = type(plain.__name__, (plain, nn.Function), {})
+        return function.apply
 
     class Instance(nn.Function):
         def forward(self, *inputs: Any) -> Any:

@@ -271,12 +271,13 @@ def test_cotangents_that_operations_make(nn: Any, dtype: str) -> None:
     full = np.ones((2, 4))
     every_other = np.array([[1.0, 0.0, 1.0, 0.0], [1.0, 0.0, 1.0, 0.0]])
     first_row = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
-    for name, reduce, values in (
+    ends: list[tuple[str, Any, np.ndarray]] = [
         ("sum", lambda z: z.sum(), full),
         ("mean", lambda z: z.mean(axis=0).sum(), full / 2),
         ("transpose", lambda z: z.T[::2].sum(), every_other),
         ("index", lambda z: z[0].sum(), first_row),
-    ):
+    ]
+    for name, reduce, values in ends:
         x, y = tensor(nn, a), tensor(nn, b)
         reduce(outer(nn).apply(x, y)).backward()
         agrees(nn, x.grad, values @ in_double(b).T, "gradient", call=f"{name}, first input")

@@ -341,13 +341,14 @@ def test_integers_never_require_grad(nn: Any) -> None:
     for name in ("int32", "int64", "bool"):
         array = np.ones((2, 2), dtype=name)
         kind = getattr(nn, name)
-        for call in (
+        calls: list[Any] = [
             lambda array=array: nn.tensor(array, requires_grad=True),
             lambda array=array: nn.from_array(raw(nn, array), requires_grad=True),
             lambda array=array: nn.Parameter(raw(nn, array)),
             lambda kind=kind: nn.zeros((2, 2), dtype=kind, requires_grad=True),
             lambda kind=kind: nn.full((2, 2), 1, dtype=kind, requires_grad=True),
-        ):
+        ]
+        for call in calls:
             with refuses(ValueError, name):
                 call()
     with refuses(ValueError, "int64"):

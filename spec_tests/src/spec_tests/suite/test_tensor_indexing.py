@@ -173,14 +173,15 @@ def test_ties_share_the_gradient(nn: Any, dtype: str) -> None:
     array = np.array([[1, 3, 3], [2, 2, 2], [5, 0, 1]], dtype)
     by_row = np.array([[0, 1 / 2, 1 / 2], [1 / 3, 1 / 3, 1 / 3], [1, 0, 0]])
     whole = np.array([[0, 1 / 2, 1 / 2], [0, 0, 0], [0, 0, 0]])
-    for sign, call, reduce, want in (
+    uses: list[tuple[int, str, Any, np.ndarray]] = [
         (1, "ops.max(axis=1)", lambda x: nn.ops.max(x, axis=1), by_row),
         (-1, "ops.min(axis=1)", lambda x: nn.ops.min(x, axis=1), by_row),
         (1, "amax(axis=1)", lambda x: x.amax(axis=1), by_row),
         (-1, "amin(axis=1, keepdims)", lambda x: x.amin(axis=1, keepdims=True), by_row),
         (1, "ops.max()", lambda x: nn.ops.max(x[:2]), whole),
         (-1, "ops.min()", lambda x: nn.ops.min(x[:2]), whole),
-    ):
+    ]
+    for sign, call, reduce, want in uses:
         x = tensor(nn, sign * array)
         nn.ops.sum(reduce(x)).backward()
         agrees(nn, x.grad, want, "gradient", call=f"gradient of {call}")

@@ -152,13 +152,14 @@ def test_raw_arrays_on_either_side(nn: Any, dtype: str, symbol: str) -> None:
 def test_raw_arrays_are_constants(nn: Any, dtype: str) -> None:
     a, b = normal((2, 2), dtype), normal((2, 2), dtype, seed=1)
     ones = np.ones((2, 2))
-    for apply, want in (
+    uses: list[tuple[Any, np.ndarray]] = [
         (lambda x, r: x * r, in_double(b)),
         (lambda x, r: r * x, in_double(b)),
         (lambda x, r: r - x, -ones),
         (lambda x, r: x @ r, ones @ in_double(b).T),
         (lambda x, r: r @ x, in_double(b).T @ ones),
-    ):
+    ]
+    for apply, want in uses:
         x = tensor(nn, a)
         nn.ops.sum(apply(x, raw(nn, b))).backward()
         agrees(nn, x.grad, want, "gradient")
