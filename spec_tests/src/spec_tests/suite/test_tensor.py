@@ -255,11 +255,12 @@ def test_data_can_be_assigned(nn: Any, dtype: str) -> None:
 
 @clause("tensor-09")
 def test_transposes(nn: Any, dtype: str) -> None:
-    for shape, transpose in (
+    uses: list[tuple[tuple[int, ...], Any]] = [
         ((2, 3), lambda t: t.T),
         ((2, 3), lambda t: t.mT),
         ((2, 3, 4), lambda t: t.mT),
-    ):
+    ]
+    for shape, transpose in uses:
         array = normal(shape, dtype)
         weight = normal(shape, dtype, seed=1)
         x = tensor(nn, array)
