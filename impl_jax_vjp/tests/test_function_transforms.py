@@ -1,7 +1,7 @@
 """One Function under JAX's transformations, eagerly, and on the tape inside a trace."""
 
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import impl_jax_vjp as nn
 class Product(nn.Function):
     """x * y * z, each gradient only where it is wanted."""
 
-    seen: list[tuple[bool, ...]] = []
+    seen: ClassVar[list[tuple[bool, ...]]] = []
 
     @staticmethod
     def forward(ctx: Any, x: Any, y: Any, z: Any) -> Any:
@@ -320,7 +320,7 @@ def test_once_differentiable_under_jax() -> None:
 
 
 class Fused(nn.Function):
-    """Its forward hides from JAX how it depends on x, so only the composite can be differentiated."""
+    """Its forward hides from JAX how it depends on x: only the composite can be differentiated."""
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:

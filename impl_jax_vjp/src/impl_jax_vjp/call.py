@@ -10,7 +10,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from .context import Context, Residual, pack, raw, unpack, unrecorded
-from .tape import Traced, is_floating, make, pull_back, unwrap
+from .tape import is_floating, make, pull_back
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -32,22 +32,18 @@ class Call:
     def __init__(
         self,
         cls: type[Any],
-        instance: Context | None,
+        before: dict[str, Any] | None,
         inputs: Sequence[Any],
         config: dict[str, Any],
     ) -> None:
         self.cls = cls
         self.name = cls.__name__
-        self.before = {} if instance is None else dict(vars(instance))
-        self.is_instance = instance is not None
+        self.before = before or {}
+        self.is_instance = before is not None
         self.many = False
-        self.is_array = tuple([isinstance(v, Traced | jax.Array | np.ndarray) for v in inputs])
+        self.is_array = tuple([isinstance(v, jax.Array) for v in inputs])
         self.is_none = tuple([v is None for v in inputs])
-        positional = [
-            jnp.asarray(v) if isinstance(v, np.ndarray) else unwrap(v)
-            for v, is_array in zip(inputs, self.is_array, strict=True)
-            if is_array
-        ]
+        positional = [v for v in inputs if isinstance(v, jax.Array)]
         rest = [v for v, is_array in zip(inputs, self.is_array, strict=True) if not is_array]
         self.count = len(positional)
         leaves, self._tree = jax.tree.flatten((rest, config))
@@ -63,12 +59,6 @@ class Call:
         twin = copy.copy(self)
         twin.arrays = [None] * len(self.arrays)
         return twin
-
-    def key(self) -> Any:
-        """Return what tells this call from others of its Function, arrays apart."""
-        attributes = tuple(sorted(self.before.items()))
-        forms = (self.is_array, self._tree, self._dynamic, self._static, self.is_instance)
-        return (self.cls.forward, self.cls.backward, attributes, *forms)
 
     def _context(self) -> Context:
         if not self.is_instance:
@@ -113,8 +103,7 @@ class Call:
         layout = residual.layout
         ctx = unpack(residual, self._context())
         given = fill(grads, layout.outputs, layout.differentiable, layout.materialize)
-        with unrecorded():
-            returned = self.cls.backward(ctx, *given)
+        returned = unrecorded(self.cls.backward, ctx, *given)
         checked = self.check(returned, layout.mask, arrays)
         positional = [g for g, is_array in zip(checked, self.is_array, strict=True) if is_array]
         return (*positional, *[None] * (len(arrays) - self.count))
@@ -162,8 +151,7 @@ class Call:
         wrapped = [
             make(v) if is_array else v for v, is_array in zip(inputs, self.is_array, strict=True)
         ]
-        with unrecorded():
-            returned = self.cls.composite(*wrapped, **config)
+        returned = unrecorded(self.cls.composite, *wrapped, **config)
         return as_outputs(self.name, returned)[0]
 
     def wanted(self, mask: Mask) -> Mask:
@@ -178,9 +166,12 @@ class Call:
 
     def check(self, returned: Any, mask: Mask, arrays: Sequence[Array]) -> list[Array | None]:
         """Return what `backward` returned as one entry for each positional input, or raise."""
-        avals = iter(arrays)
-        wanted = [next(avals) if is_array else None for is_array in self.is_array]
-        return check_gradients(self.name, returned, mask, wanted, self.is_none)
+        given = iter(arrays)
+        inputs = [
+            next(given) if is_array else None if is_none else ...
+            for is_array, is_none in zip(self.is_array, self.is_none, strict=True)
+        ]
+        return check_gradients(self.name, returned, mask, inputs)
 
     def function(self, tape_mask: Mask | None) -> Callable[..., Any]:
         """Return the Function as one ``jax.custom_vjp`` of `arrays`.
@@ -267,8 +258,7 @@ def run_forward(
     cls: type[Any], ctx: Context, inputs: Sequence[Any], config: dict[str, Any]
 ) -> tuple[tuple[Array, ...], bool]:
     """Run a class's `forward`; return its outputs and whether they came as a tuple."""
-    with unrecorded():
-        return as_outputs(cls.__name__, cls.forward(ctx, *inputs, **config))
+    return as_outputs(cls.__name__, unrecorded(cls.forward, ctx, *inputs, **config))
 
 
 def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
@@ -305,9 +295,14 @@ def fill(
 
 
 def check_gradients(
-    name: str, returned: Any, mask: Mask, inputs: Sequence[Array | None], is_none: Mask
+    name: str, returned: Any, mask: Mask, inputs: Sequence[Any]
 ) -> list[Array | None]:
     """Check the number, shapes and dtypes of what `backward` returned.
+
+    Parameters
+    ----------
+    inputs
+        The positional inputs, raw.
 
     Raises
     ------
@@ -318,41 +313,41 @@ def check_gradients(
     """
     given = list(returned) if isinstance(returned, tuple | list) else [returned]
     wanted = len(inputs)
-    if len(given) > wanted or not all(is_none[len(given) :]):
-        msg = (
-            f"{name}: backward returned {len(given)} gradients, expected {wanted}, "
-            "one per positional input"
-        )
-        raise ValueError(msg)
-    given += [None] * (wanted - len(given))
-    checked: list[Array | None] = []
-    for place, (item, array, needed) in enumerate(zip(given, inputs, mask, strict=True)):
-        if item is None or not needed or array is None:
-            checked.append(None)
-            continue
-        grad = raw(item)
-        if isinstance(grad, np.ndarray | np.generic):
-            grad = jnp.asarray(grad)
-        if not isinstance(grad, jax.Array):
+    if len(given) != wanted:
+        if len(given) > wanted or any(v is not None for v in inputs[len(given) :]):
             msg = (
-                f"{name}: backward returned a {type(grad).__name__} for input {place}, "
-                "wanted a raw array or None"
-            )
-            raise TypeError(msg)
-        if grad.shape != array.shape:
-            msg = (
-                f"{name}: the gradient of input {place} has shape {grad.shape}, "
-                f"expected {array.shape}"
+                f"{name}: backward returned {len(given)} gradients, expected {wanted}, "
+                "one per positional input"
             )
             raise ValueError(msg)
-        if grad.dtype != array.dtype:
-            msg = (
-                f"{name}: the gradient of input {place} has dtype {grad.dtype}, "
-                f"expected {array.dtype}"
-            )
-            raise TypeError(msg)
-        checked.append(grad)
-    return checked
+        given += [None] * (wanted - len(given))
+    return [
+        _check_gradient(name, place, grad, array) if needed and grad is not None else None
+        for place, (grad, array, needed) in enumerate(zip(given, inputs, mask, strict=True))
+    ]
+
+
+def _check_gradient(name: str, place: int, given: Any, array: Array) -> Array:
+    grad = raw(given)
+    if isinstance(grad, np.ndarray | np.generic):
+        grad = jnp.asarray(grad)
+    if not isinstance(grad, jax.Array):
+        msg = (
+            f"{name}: backward returned a {type(grad).__name__} for input {place}, "
+            "wanted a raw array or None"
+        )
+        raise TypeError(msg)
+    if grad.shape != array.shape:
+        msg = (
+            f"{name}: the gradient of input {place} has shape {grad.shape}, expected {array.shape}"
+        )
+        raise ValueError(msg)
+    if grad.dtype != array.dtype:
+        msg = (
+            f"{name}: the gradient of input {place} has dtype {grad.dtype}, expected {array.dtype}"
+        )
+        raise TypeError(msg)
+    return grad
 
 
 def is_once(cls: type[Any]) -> bool:

@@ -5,8 +5,7 @@ ctx becomes a `Residual`: saved arrays and free attributes that are arrays are i
 free attributes its static part, which has to be hashable.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +82,15 @@ class Context:
         raise RuntimeError(msg)
 
 
-@contextmanager
-def unrecorded() -> Iterator[None]:
-    """Run a Function's own code: nothing goes on the tape, and JAX may still differentiate it."""
-    enabled, inside = MODE.enabled, MODE.inside
-    MODE.enabled, MODE.inside = False, True
+def unrecorded(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a Function's own code: nothing goes on the tape, and JAX may still differentiate it."""
+    mode = MODE
+    enabled, inside = mode.enabled, mode.inside
+    mode.enabled, mode.inside = False, True
     try:
-        yield
+        return fn(*args, **kwargs)
     finally:
-        MODE.enabled, MODE.inside = enabled, inside
+        mode.enabled, mode.inside = enabled, inside
 
 
 @dataclass(frozen=True)
