@@ -25,9 +25,10 @@ void add_outer(T* sum, std::int64_t rows, std::int64_t columns, const T* left, s
   share(rows, depth * columns, [&](std::int64_t first, std::int64_t last) { outer(call, first, last); });
 }
 
-Tensor contiguous_like(const char* name, const char* argument, const OptionalTensor& given, const Tensor& like) {
+Tensor contiguous_like(const char* name, const char* argument, const OptionalTensor& given, at::IntArrayRef shape,
+                       const Tensor& like) {
   if (!given.has_value()) return Tensor();
-  check_like(name, argument, *given, like.sizes(), like);
+  check_like(name, argument, *given, shape, like);
   return given->contiguous();
 }
 
@@ -41,13 +42,19 @@ void copy_or_zero(const Tensor& from, T* to, std::int64_t count) {
 }
 
 template <typename T>
+void add_to(const Tensor& from, T* to, std::int64_t count) {
+  if (!from.defined()) return;
+  const T* values = from.const_data_ptr<T>();
+  for (std::int64_t i = 0; i < count; ++i) to[i] += values[i];
+}
+
+// b_ih + b_hh, each of which may be missing.
+template <typename T>
 const T* summed_biases(const char* name, const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, std::int64_t count,
                        const Tensor& like) {
   T* sum = workspace<T>(Slot::bias, count);
-  const Tensor shape = like.new_empty({count});
-  copy_or_zero(contiguous_like(name, "bias_ih", bias_ih, shape), sum, count);
-  const Tensor other = contiguous_like(name, "bias_hh", bias_hh, shape);
-  for (std::int64_t i = 0; other.defined() && i < count; ++i) sum[i] += other.const_data_ptr<T>()[i];
+  copy_or_zero(contiguous_like(name, "bias_ih", bias_ih, {count}, like), sum, count);
+  add_to(contiguous_like(name, "bias_hh", bias_hh, {count}, like), sum, count);
   return sum;
 }
 
@@ -56,14 +63,12 @@ template <typename T>
 const T* gru_biases(const OptionalTensor& bias_ih, const OptionalTensor& bias_hh, std::int64_t H, const Tensor& like) {
   T* bias = workspace<T>(Slot::bias, 4 * H);
   std::fill_n(bias, 4 * H, T(0));
-  const Tensor shape = like.new_empty({3 * H});
-  const Tensor input = contiguous_like("gru_forward", "bias_ih", bias_ih, shape);
-  const Tensor recurrent = contiguous_like("gru_forward", "bias_hh", bias_hh, shape);
+  const Tensor input = contiguous_like("gru_forward", "bias_ih", bias_ih, {3 * H}, like);
   if (input.defined()) {
     std::copy_n(input.const_data_ptr<T>(), 2 * H, bias + H);
     std::copy_n(input.const_data_ptr<T>() + 2 * H, H, bias);
   }
-  for (std::int64_t i = 0; recurrent.defined() && i < 3 * H; ++i) bias[H + i] += recurrent.const_data_ptr<T>()[i];
+  add_to(contiguous_like("gru_forward", "bias_hh", bias_hh, {3 * H}, like), bias + H, 3 * H);
   return bias;
 }
 
@@ -150,11 +155,11 @@ void Gradients::add(std::int64_t start, std::int64_t steps, const T* grad, std::
   }
   if (wanted_.bias) {
     // torch sums in blocks; a running sum over all steps would lose digits.
-    const Tensor all = at::from_blob(const_cast<T*>(grad), {depth, stride}, x_values.options()).sum(0);
+    const Tensor all = at::from_blob(const_cast<T*>(grad), {depth, stride}, x_values.options());
     if (first_) {
-      bias.copy_(all);
+      at::sum_out(bias, all, 0);
     } else {
-      bias.add_(all);
+      bias.add_(all.sum(0));
     }
   }
   first_ = false;
@@ -192,11 +197,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rnn_sequence_backward(
   const auto [steps, N, I, H, G] = sizes;
   check_like("rnn_backward", "output", output_given, {steps, N, H}, x_given);
   const Tensor x = x_given.contiguous(), h0 = h0_given.contiguous(), output = output_given.contiguous();
-  const Tensor grad_output = contiguous_like("rnn_backward", "grad_output", grad_output_given, output);
+  const Tensor grad_output = contiguous_like("rnn_backward", "grad_output", grad_output_given, output.sizes(), output);
   Gradients grads(sizes, x, {wanted[0], wanted[1], false, wanted[2], wanted[3], wanted[4]}, H);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rnn_backward", [&] {
     scalar_t* grad_h = workspace<scalar_t>(Slot::grad_h, N * H);
-    copy_or_zero(contiguous_like("rnn_backward", "grad_h_n", grad_h_n, h0), grad_h, N * H);
+    copy_or_zero(contiguous_like("rnn_backward", "grad_h_n", grad_h_n, h0.sizes(), h0), grad_h, N * H);
     if (output.numel() > 0) {
       const Panels<scalar_t> panels(Product::backward, weight_ih, weight_hh, sizes, 0, wanted[0]);
       const std::int64_t chunk = chunk_steps(sizes);
@@ -262,13 +267,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_sequence_backwar
   check_like("lstm_backward", "cells", cells_given, {steps, N, H}, x_given);
   const Tensor x = x_given.contiguous(), h0 = h0_given.contiguous(), c0 = c0_given.contiguous();
   const Tensor output = output_given.contiguous(), gates = gates_given.contiguous(), cells = cells_given.contiguous();
-  const Tensor grad_output = contiguous_like("lstm_backward", "grad_output", grad_output_given, output);
+  const Tensor grad_output = contiguous_like("lstm_backward", "grad_output", grad_output_given, output.sizes(), output);
   Gradients grads(sizes, x, {wanted[0], wanted[1], wanted[2], wanted[3], wanted[4], wanted[5]}, 4 * H);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "lstm_backward", [&] {
     scalar_t* grad_h = workspace<scalar_t>(Slot::grad_h, N * H);
     scalar_t* grad_c = workspace<scalar_t>(Slot::grad_c, N * H);
-    copy_or_zero(contiguous_like("lstm_backward", "grad_h_n", grad_h_n, h0), grad_h, N * H);
-    copy_or_zero(contiguous_like("lstm_backward", "grad_c_n", grad_c_n, c0), grad_c, N * H);
+    copy_or_zero(contiguous_like("lstm_backward", "grad_h_n", grad_h_n, h0.sizes(), h0), grad_h, N * H);
+    copy_or_zero(contiguous_like("lstm_backward", "grad_c_n", grad_c_n, c0.sizes(), c0), grad_c, N * H);
     if (output.numel() > 0) {
       const Panels<scalar_t> panels(Product::backward, weight_ih, weight_hh, sizes, 0, wanted[0]);
       const std::int64_t chunk = chunk_steps(sizes);
@@ -327,11 +332,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_sequence_backward
   check_like("gru_backward", "gates", gates_given, {steps, N, 4 * H}, x_given);
   const Tensor x = x_given.contiguous(), h0 = h0_given.contiguous();
   const Tensor output = output_given.contiguous(), gates = gates_given.contiguous();
-  const Tensor grad_output = contiguous_like("gru_backward", "grad_output", grad_output_given, output);
+  const Tensor grad_output = contiguous_like("gru_backward", "grad_output", grad_output_given, output.sizes(), output);
   Gradients grads(sizes, x, {wanted[0], wanted[1], false, wanted[2], wanted[3], wanted[4] || wanted[5]}, 4 * H);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gru_backward", [&] {
     scalar_t* grad_h = workspace<scalar_t>(Slot::grad_h, N * H);
-    copy_or_zero(contiguous_like("gru_backward", "grad_h_n", grad_h_n, h0), grad_h, N * H);
+    copy_or_zero(contiguous_like("gru_backward", "grad_h_n", grad_h_n, h0.sizes(), h0), grad_h, N * H);
     if (output.numel() > 0) {
       const Panels<scalar_t> panels(Product::backward, weight_ih, weight_hh, sizes, 2 * H, wanted[0]);
         const std::int64_t chunk = chunk_steps(sizes);

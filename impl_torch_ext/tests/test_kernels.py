@@ -237,3 +237,10 @@ def test_a_missing_library_says_how_to_build_it(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="pip install --no-build-isolation") as caught:
         load_kernels(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_library_of_another_kind_says_so(tmp_path: Path) -> None:
+    (tmp_path / "_C.so").write_text("no library")
+    with pytest.raises(ImportError, match="build it again") as caught:
+        load_kernels(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -24,13 +24,7 @@ __all__ = [
 no_grad = torch.no_grad
 enable_grad = torch.enable_grad
 is_grad_enabled = torch.is_grad_enabled
-
-
-@contextmanager
-def set_grad_enabled(flag: bool) -> Iterator[None]:
-    """Switch recording on or off in a ``with`` block; torch's own does so before it is entered."""
-    with torch.set_grad_enabled(flag):
-        yield
+set_grad_enabled = torch.set_grad_enabled
 
 
 def grad(

@@ -226,7 +226,7 @@ class _Node(torch.autograd.Function):
     def forward(node: Any, call: _Call, *inputs: Any) -> Any:
         ctx = call.ctx
         ctx._needs_input_grad = node.needs_input_grad[1:]
-        arrays = [x.detach() if isinstance(x, Tensor) else x for x in inputs]
+        arrays = [x.detach() if isinstance(x, Tensor) and x.requires_grad else x for x in inputs]
         output = _checked_output(
             call.function, _run(call.function, "forward", ctx, arrays, call.config)
         )

@@ -21,16 +21,19 @@ def load_kernels(folder: Path) -> Any:
     Raises
     ------
     ImportError
-        If it is not there.
+        If it is not there, or was built for another torch.
     """
+    build = "pip install --no-build-isolation ./impl_torch_ext"
     found = sorted(folder.glob("_C*.so"))
     if not found:
-        msg = (
-            f"impl_torch_ext: no compiled library in {folder}; build it with pip install "
-            "--no-build-isolation ./impl_torch_ext"
-        )
+        msg = f"impl_torch_ext: no compiled library in {folder}; build it with {build}"
         raise ImportError(msg)
-    torch.ops.load_library(found[0])
+    try:
+        torch.ops.load_library(found[0])
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        msg = f"impl_torch_ext: cannot load {found[0]}, build it again with {build}: {reason}"
+        raise ImportError(msg) from error
     return torch.ops.impl_torch_ext
 
 

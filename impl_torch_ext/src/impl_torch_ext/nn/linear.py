@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from impl_torch_ext import init, ops
+from impl_torch_ext import init
 from impl_torch_ext.module import Module, Parameter, positive_int
 from impl_torch_ext.tensor import check_floating, empty
 
@@ -64,7 +64,10 @@ class Linear(Module):
                 f"{tuple(x.shape)}"
             )
             raise ValueError(msg)
-        y = ops.matmul(x, self.weight.mT)
+        if x.dtype != self.weight.dtype:
+            msg = f"Linear: x must have the dtype of weight, {self.weight.dtype}, got {x.dtype}"
+            raise TypeError(msg)
+        y = torch.matmul(x, self.weight.mT)
         return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:
