@@ -1,9 +1,7 @@
 """Deliberate faults in Modules, recurrent layers, losses, optimizers, draws and files."""
 
 import numpy as np
-from faults import FAULTS, fault
-
-__all__ = ["FAULTS"]
+from faults import fault
 
 
 def blocks(order, rows):

@@ -7,16 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults_in_modules import FAULTS
+from faults import every
 
+FAULTS = every()
 pytest.importorskip("impl_numpy", reason="the faults are made in impl_numpy")
 
 WRONG = """
 import sys
 import impl_numpy
-from faults_in_modules import FAULTS
+from faults import every
 
-FAULTS[{name!r}].apply(impl_numpy)
+every()[{name!r}].apply(impl_numpy)
 sys.modules[__name__] = impl_numpy
 """
 
