@@ -35,7 +35,8 @@ SETTINGS: Any = {
     "xtick.color": "#333333",
     "ytick.color": "#333333",
     "legend.frameon": False,
-    "legend.handlelength": 3.2,
+    "legend.handlelength": 2.8,
+    "legend.columnspacing": 1.2,
 }
 SIZE = (5.4, 3.7)
 POINTS = 55
@@ -129,11 +130,10 @@ def deviation_figure(
                     continue
                 distance = np.abs(np.asarray(losses) - known[: len(losses)])
                 at, values = _binned(distance, np.max, len(known))
-                positive = values[values > 0]
-                lowest = min(lowest, float(np.min(positive, initial=lowest)))
+                lowest = min(lowest, float(np.min(values[values > 0], initial=lowest)))
                 axes.plot(
                     at,
-                    np.maximum(values, SMALLEST),
+                    np.where(values > 0, values, np.nan),
                     color=colour,
                     linestyle=dashes,
                     linewidth=width,
@@ -180,7 +180,7 @@ def _sparse(value: float, position: int) -> str:
 
 def _svg(figure: Figure, axes: Any) -> str:
     figure.legend(
-        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=10
+        *axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10
     )
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

@@ -149,7 +149,7 @@ def _section(report: dict[str, Any], workload: Workload) -> dict[str, Any]:
                 "alt": _deviation_words(report["agreement"][key], key),
                 "caption": "Distance to the reference, the largest in each 1/55 of the run: "
                 "float32 above (thick), float64 below (thin). The grey area is what float32 "
-                "rounding explains.",
+                "rounding explains; a gap is no difference at all.",
             }
         )
     return {
@@ -202,11 +202,13 @@ def _short(value: float | None) -> str:
 
 
 def _milliseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value * 1e3:.2f} ms"
+    if value is None:
+        return "–"
+    return f"{value * 1e3:.0f}" if value >= 0.1 else f"{value * 1e3:.3g}"
 
 
 def _mebibytes(value: int | None) -> str:
-    return "–" if value is None else f"{value / 2**20:.1f} MiB"
+    return "–" if value is None else f"{value / 2**20:.1f}"
 
 
 def _ulp(value: float | None) -> str:

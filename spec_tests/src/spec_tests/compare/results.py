@@ -206,6 +206,9 @@ def _entry(
     }
     detail = {
         "held_out_loss": last.get("held_out_loss"),
+        "seconds_quartiles": []
+        if single is None
+        else np.quantile(single.seconds, (0.25, 0.75)).tolist(),
         "first_step_seconds": None if single is None else float(single.seconds[0]),
         "float64_losses": [] if double is None else double.losses.tolist(),
         "float64_seconds_per_step": None if double is None else float(np.median(double.seconds)),

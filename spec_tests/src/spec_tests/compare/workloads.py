@@ -112,7 +112,7 @@ WORKLOADS = (
         lr_drop=240,
         steps=300,
         epoch=100,
-        float64_steps=100,
+        float64_steps=300,
         agreement_steps=100,
         promised_accuracy=None,
     ),
