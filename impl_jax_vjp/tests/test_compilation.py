@@ -185,3 +185,15 @@ def test_static_arguments_have_to_be_hashable() -> None:
 def test_x64_is_on() -> None:
     assert jnp.zeros(1, jnp.float64).dtype == np.float64
     assert nn.tensor(2**40).item() == 2**40
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_what_is_compiled_does_not_grow_with_the_sequence(kind: Any) -> None:
+    layer = kind(3, 4)
+
+    def program(steps: int) -> str:
+        gradient = jax.grad(lambda m, x: m(nn.from_array(x))[0].data.sum())
+        lowered = jax.jit(gradient).lower(layer, jnp.ones((steps, 2, 3), jnp.float32))
+        return lowered.as_text()
+
+    assert program(7).count("\n") == program(70).count("\n")

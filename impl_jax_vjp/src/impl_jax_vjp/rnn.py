@@ -5,14 +5,18 @@ with the forget gate of Gers et al. 2000; GRU after Cho et al. 2014, reset gate 
 product. The equations stand on the pages of ``torch.nn.RNNCell``, ``LSTMCell`` and ``GRUCell``.
 """
 
+import functools
 import math
 from typing import Any, ClassVar
+
+import jax
+import numpy as np
 
 from . import arithmetic as A
 from . import ops
 from . import recurrence as R
 from .arguments import floating_dtype, positive_int
-from .creation import host, zeros
+from .creation import host
 from .function import Function
 from .init import uniform_values
 from .module import Module
@@ -209,12 +213,19 @@ class _Recurrent(Module):
             raise ValueError(msg)
         return value[0], value[1]
 
-    def _zeros(self, *shape: int) -> Tensor:
-        return zeros(shape, dtype=A.dtype_of(self._weights()[0]))
+    def _zeros(self, *shape: int) -> Any:
+        return _zero_state(shape, A.dtype_of(self._weights()[0]))
 
     def extra_repr(self) -> str:
         bias = "" if self.bias else ", bias=False"
         return f"{self.input_size}, {self.hidden_size}{bias}"
+
+
+@functools.lru_cache(maxsize=64)
+def _zero_state(shape: tuple[int, ...], dtype: Any) -> Array:
+    # Outside any trace that may be under way: what is cached must outlive it.
+    with jax.ensure_compile_time_eval():
+        return jax.device_put(np.zeros(shape, dtype))
 
 
 def _check_nonlinearity(name: str, nonlinearity: str) -> str:
