@@ -180,6 +180,22 @@ def test_a_skipped_file_needs_a_reason(judge):
     assert "test_demo.py: a skip needs a reason" in output(run)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "pytest.skip('the moon is full', allow_module_level=True)",
+        "pytest.importorskip('no_such_module', reason='the moon is full')",
+    ],
+    ids=["skip", "importorskip"],
+)
+@pytest.mark.parametrize("implementation", ["fake_impl", None])
+def test_a_file_skipped_with_a_reason(judge, statement, implementation):
+    run = judge("-rs", implementation=implementation, test_demo=f"import pytest\n{statement}")
+    assert run.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    run.assert_outcomes(skipped=1)
+    run.stdout.fnmatch_lines(["*the moon is full*"])
+
+
 def test_a_skip_with_a_reason_is_counted_apart(judge, pytester):
     judge(
         "-k",

@@ -197,8 +197,12 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    if report.skipped and any(name == "unsupported" for name, _ in report.user_properties):
+def pytest_report_teststatus(
+    report: pytest.TestReport | pytest.CollectReport,
+) -> tuple[str, str, str] | None:
+    # The report of a file that is skipped as a whole has no properties.
+    properties = getattr(report, "user_properties", ())
+    if report.skipped and any(name == "unsupported" for name, _ in properties):
         return "unsupported", "u", "UNSUPPORTED"
     return None
 
