@@ -12,8 +12,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from impl_numpy import ops
 from impl_numpy.dtypes import DTYPES, is_raw
+from impl_numpy.recording import Differentiable
 from impl_numpy.tape import MODE, Array, Node, Parents, Source, Value, run
 from impl_numpy.tensor import Tensor, wrap
 
@@ -224,7 +224,7 @@ class _Call(Node):
             return self._pull_composite(composite, inputs, grad)
         ctx = _StaticContext(self.function) if self.pristine is None else copy.copy(self.pristine)
         ctx.needs_input_grad = self.ctx.needs_input_grad
-        ctx.xp = ops
+        ctx.xp = Differentiable.ops
         self.function.forward(ctx, *inputs, **self.config)
         grads = _sequence(self.function.backward(ctx, *self._grads(grad, _tensor, ctx)))
         return self._checked([wrap(g, None) if is_raw(g) else g for g in grads])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import operator
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from impl_numpy.creation import arange, full, ones, zeros
 from impl_numpy.dtypes import bool_ as bool
 from impl_numpy.dtypes import float32, float64, int32, int64, is_raw, one_dtype, raw_array
 from impl_numpy.primitives import Primitive, Shape
-from impl_numpy.recording import Axis, binary, compare, one_axis, record, unary
+from impl_numpy.recording import Axis, Differentiable, binary, compare, one_axis, record, unary
 from impl_numpy.recording import matmul as _matmul
 from impl_numpy.tensor import Tensor, wrap
 
@@ -467,3 +468,6 @@ def _new_axis(name: str, axis: int, shape: Shape) -> int:
         msg = f"{name}: axis {axis} is out of range for a new axis of shape {shape}"
         raise ValueError(msg)
     return axis % (len(shape) + 1)
+
+
+Differentiable.ops = sys.modules[__name__]

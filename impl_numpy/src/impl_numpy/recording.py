@@ -32,6 +32,18 @@ class Traced:
         raise NotImplementedError
 
 
+class Differentiable:
+    """Where `ops` leaves itself, for what lies below it and cannot import it.
+
+    Attributes
+    ----------
+    ops : module
+        The array-API namespace on Tensors.
+    """
+
+    ops: Any
+
+
 def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
     """Compute an operation on one Tensor, and put it on the tape if it wants a gradient.
 
