@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import impl_numpy as nn
-from impl_numpy import rnn_functions
-from impl_numpy.rnn_functions import GRUFunction, LSTMFunction, RNNFunction
+from impl_numpy import rnn_function
+from impl_numpy.rnn_function import GRUFunction, LSTMFunction, RNNFunction
 
 T, N, I, H = 7, 3, 4, 5  # noqa: E741 - steps, batch, input, hidden
 FUNCTIONS = {"RNN": (RNNFunction, 1, 1), "LSTM": (LSTMFunction, 4, 2), "GRU": (GRUFunction, 3, 1)}
@@ -49,7 +49,7 @@ def assert_close(got: list, wanted: list, dtype: type) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("chunk", [1, 2 * N * H, 1 << 16])
 def test_fused_agrees_with_its_composite(kind, dtype, bias, chunk, monkeypatch) -> None:
-    monkeypatch.setattr(rnn_functions, "CHUNK", chunk)
+    monkeypatch.setattr(rnn_function, "CHUNK", chunk)
     given = inputs(kind, dtype, bias=bias)
     config = {"nonlinearity": "tanh"} if kind == "RNN" else {}
     fused = apply(kind, given)

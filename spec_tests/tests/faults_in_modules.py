@@ -26,7 +26,7 @@ def lstm_gates_in_another_order(nn):
 
 @fault("test_rnn", "rnn-04", "rnn-09", "rnn-12")
 def reset_gate_before_the_product(nn):
-    from impl_numpy import rnn, rnn_functions
+    from impl_numpy import rnn, rnn_function
 
     def step(part, h, w_hh, b_hh):
         size = h.shape[1]
@@ -40,12 +40,12 @@ def reset_gate_before_the_product(nn):
     def layer(self, x, h, w_ih, w_hh, b_ih, b_hh):
         outputs = []
         for one in x:
-            h = step(rnn_functions.linear(one, w_ih, b_ih), h, w_hh, b_hh)
+            h = step(rnn_function.linear(one, w_ih, b_ih), h, w_hh, b_hh)
             outputs.append(h)
         return nn.ops.stack(outputs), h
 
     nn.GRU._apply = layer
-    rnn.gru_step = rnn_functions.gru_step = step
+    rnn.gru_step = rnn_function.gru_step = step
 
 
 @fault("test_rnn", "rnn-10", "rnn-11", "rnn-12")

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from impl_numpy import init, ops
 from impl_numpy.module import Module, Parameter
 from impl_numpy.nn.checks import as_tensor, floating_dtype, positive, same_dtype
-from impl_numpy.rnn_functions import (
+from impl_numpy.rnn_function import (
     GRUFunction,
     LSTMFunction,
     RNNFunction,
