@@ -85,6 +85,26 @@ def test_one_test_may_need_more_than_its_clause(judge, pytester):
     assert "lacks jit" in result(pytester)["clauses"]["demo-01"]["why"]
 
 
+def test_one_test_may_need_several_capabilities(judge, pytester):
+    run = judge(
+        "-k",
+        "wide",
+        test_demo="""
+        from spec_tests import clause
+
+        @clause("demo-01", needs=("float64", "jit"))
+        def test_wide_and_jitted(nn):
+            raise AssertionError
+
+        @clause("demo-01", needs=("float64", "serialization"))
+        def test_wide_and_saved(nn):
+            pass
+        """,
+    )
+    run.assert_outcomes(passed=1)
+    assert [one["reason"] for one in result(pytester)["skips"]] == ["fake_impl lacks jit"]
+
+
 def test_the_device_is_what_the_implementation_says(judge, pytester):
     (pytester.path / "fake_device.py").write_text(
         "from fake_impl import *\n"

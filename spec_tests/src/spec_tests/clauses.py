@@ -50,15 +50,15 @@ class Clause:
     capability: str | None
 
 
-def clause(*ids: str, needs: str | None = None) -> pytest.MarkDecorator:
+def clause(*ids: str, needs: str | tuple[str, ...] | None = None) -> pytest.MarkDecorator:
     """Mark a test with the clauses it asks for.
 
     Parameters
     ----------
     *ids : str
         Numbers of clauses, as in ``"rnn-07"``.
-    needs : str, optional
-        A capability that this one test needs beyond that of the clause, as in ``"float64"``.
+    needs : str or tuple of str, optional
+        What this one test needs beyond the capability of the clause, as in ``"float64"``.
 
     Raises
     ------
@@ -68,7 +68,8 @@ def clause(*ids: str, needs: str | None = None) -> pytest.MarkDecorator:
     if not ids or not all(isinstance(one, str) for one in ids):
         msg = f"clause takes the numbers of clauses, as in @clause('rnn-07'), got {ids}"
         raise TypeError(msg)
-    return pytest.mark.clause(*ids, needs=needs)
+    names = (needs,) if isinstance(needs, str) else needs or ()
+    return pytest.mark.clause(*ids, needs=names)
 
 
 @cache

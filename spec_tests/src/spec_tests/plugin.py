@@ -41,7 +41,8 @@ class Run:
     def lacking(self, item: pytest.Item) -> str | None:
         """Return the capability that a test needs and the implementation lacks."""
         needed = [self.clauses[one].capability for one in clauses_of(item)]
-        needed += [mark.kwargs.get("needs") for mark in item.iter_markers("clause")]
+        for mark in item.iter_markers("clause"):
+            needed += mark.kwargs.get("needs", ())
         for name in needed:
             if name and not self.capabilities.get(name, False):
                 return name
@@ -66,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "clause(*ids, needs=None): what the test asks for")
+    config.addinivalue_line("markers", "clause(*ids, needs=()): what the test asks for")
     name = config.getoption("--impl")
     if not name:
         return

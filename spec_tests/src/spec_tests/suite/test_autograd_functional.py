@@ -296,11 +296,8 @@ def test_jit_of_a_gradient(nn: Any, dtype: str) -> None:
     agrees(nn, slope(nn.tensor(a)), np.exp(wide) * (1 + wide), "gradient")
 
 
-@clause("autograd-16", "autograd-17", needs="float64")
+@clause("autograd-16", "autograd-17", needs=("float64", "double_backward"))
 def test_gradients_of_a_pulled_cotangent(nn: Any) -> None:
-    if not nn.spec_capabilities()["double_backward"]:
-        pytest.skip("a cotangent is differentiated only with double_backward")
-
     def pulled(x: Any, g: Any) -> Any:
         _, pull = nn.vjp(lambda x: nn.ops.tanh(x) * x, x, create_graph=True)
         return pull(g)[0]

@@ -222,9 +222,8 @@ def test_functions_of_functions(nn: Any) -> None:
     )
 
 
-@clause("function-18")
-def test_the_namespace_has_the_standard_names(nn: Any, dtype: str) -> None:
-    missing: dict[str, list[str]] = {}
+def looking(nn: Any, missing: dict[str, list[str]]) -> Any:
+    """Return a Function that notes which names its namespaces lack."""
 
     class Looking(nn.Function):
         @staticmethod
@@ -237,14 +236,23 @@ def test_the_namespace_has_the_standard_names(nn: Any, dtype: str) -> None:
             missing["backward"] = [name for name in STANDARD if not hasattr(ctx.xp, name)]
             return grad_output * 2
 
+    return Looking
+
+
+@clause("function-18")
+def test_the_namespace_has_the_standard_names(nn: Any, dtype: str) -> None:
+    missing: dict[str, list[str]] = {}
     x = tensor(nn, normal(3, dtype))
-    nn.ops.sum(Looking.apply(x)).backward()
+    nn.ops.sum(looking(nn, missing).apply(x)).backward()
     assert missing == {"forward": [], "backward": []}
-    if nn.spec_capabilities()["double_backward"]:
-        missing.clear()
-        x = tensor(nn, normal(3, dtype))
-        nn.ops.sum(Looking.apply(x)).backward(create_graph=True)
-        assert missing == {"forward": [], "backward": []}
+
+
+@clause("function-18", needs="double_backward")
+def test_the_namespace_of_tensors_has_the_standard_names(nn: Any, dtype: str) -> None:
+    missing: dict[str, list[str]] = {}
+    x = tensor(nn, normal(3, dtype))
+    nn.ops.sum(looking(nn, missing).apply(x)).backward(create_graph=True)
+    assert missing == {"forward": [], "backward": []}
 
 
 @clause("function-18")
@@ -328,20 +336,23 @@ def test_as_function_names_what_is_missing(nn: Any, missing: str) -> None:
 
 
 @clause("function-20")
+def test_fused_forward_and_backward(nn: Any, dtype: str) -> None:
+    array = normal(3, dtype)
+    wide = in_double(array)
+    x = tensor(nn, array)
+    y = fused_square(nn, []).apply(x, factor=3.0)
+    agrees(nn, y, 3 * wide * wide, "elementwise")
+    nn.ops.sum(y).backward()
+    agrees(nn, x.grad, 6 * wide, "gradient", call="first derivative")
+
+
+@clause("function-20", needs="double_backward")
 def test_composite(nn: Any, dtype: str) -> None:
     calls: list[str] = []
     array = normal(3, dtype)
     wide = in_double(array)
-    function = fused_square(nn, calls)
     x = tensor(nn, array)
-    y = function.apply(x, factor=3.0)
-    agrees(nn, y, 3 * wide * wide, "elementwise")
-    nn.ops.sum(y).backward()
-    agrees(nn, x.grad, 6 * wide, "gradient", call="first derivative")
-    if not nn.spec_capabilities()["double_backward"]:
-        return
-    x = tensor(nn, array)
-    nn.ops.sum(function.apply(x, factor=3.0)).backward(create_graph=True)
+    nn.ops.sum(fused_square(nn, calls).apply(x, factor=3.0)).backward(create_graph=True)
     first = x.grad
     agrees(nn, first, 6 * wide, "gradient", call="first derivative, create_graph")
     nn.ops.sum(first * first).backward()
@@ -349,7 +360,7 @@ def test_composite(nn: Any, dtype: str) -> None:
     agrees(nn, x.grad, 6 * wide + 72 * wide, "gradient", call="second derivative")
 
 
-@clause("function-20", needs="float64")
+@clause("function-20", needs=("float64", "double_backward"))
 def test_composite_of_several_outputs(nn: Any) -> None:
     class Pair(nn.Function):
         @staticmethod
@@ -366,13 +377,13 @@ def test_composite_of_several_outputs(nn: Any) -> None:
         def composite(x: Any, y: Any) -> Any:
             return nn.ops.multiply(x, y), nn.ops.sum(x)
 
-    if nn.spec_capabilities()["double_backward"]:
-        inputs = [distinct(2), positive(2, seed=1)]
-        check_gradients(nn, lambda x, y: Pair.apply(x * x, y), inputs, second_order=True)
+    inputs = [distinct(2), positive(2, seed=1)]
+    check_gradients(nn, lambda x, y: Pair.apply(x * x, y), inputs, second_order=True)
 
 
-@clause("function-21")
-def test_once_differentiable(nn: Any, dtype: str) -> None:
+def once(nn: Any) -> Any:
+    """Return the square as a Function whose gradient has no derivative."""
+
     class Once(nn.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
@@ -385,17 +396,24 @@ def test_once_differentiable(nn: Any, dtype: str) -> None:
             (x,) = ctx.saved_tensors
             return 2 * x * grad_output
 
+    return Once
+
+
+@clause("function-21")
+def test_once_differentiable(nn: Any, dtype: str) -> None:
     array = normal(3, dtype)
-    wide = in_double(array)
     x = tensor(nn, array)
-    nn.ops.sum(Once.apply(x)).backward()
-    agrees(nn, x.grad, 2 * wide, "gradient")
-    if not nn.spec_capabilities()["double_backward"]:
-        return
+    nn.ops.sum(once(nn).apply(x)).backward()
+    agrees(nn, x.grad, 2 * in_double(array), "gradient")
+
+
+@clause("function-21", needs="double_backward")
+def test_once_differentiable_refuses_a_second_time(nn: Any, dtype: str) -> None:
+    array = normal(3, dtype)
     x = tensor(nn, array)
-    nn.ops.sum(Once.apply(x)).backward(create_graph=True)
+    nn.ops.sum(once(nn).apply(x)).backward(create_graph=True)
     first = x.grad
-    agrees(nn, first, 2 * wide, "gradient", call="first derivative, create_graph")
+    agrees(nn, first, 2 * in_double(array), "gradient", call="first derivative, create_graph")
     with refuses(RuntimeError, "Once", "once_differentiable"):
         nn.ops.sum(first * first).backward()
     exactly(nn, x.detach(), array)

@@ -1,0 +1,67 @@
+"""An implementation that lacks every capability: what needs one is unsupported, never passed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from spec_tests import clauses
+
+pytest.importorskip("impl_numpy", reason="the capabilities are taken from impl_numpy")
+
+BARE = """
+import sys
+import impl_numpy
+
+lacking = dict.fromkeys(impl_numpy.spec_capabilities(), False)
+impl_numpy.spec_capabilities = lambda: lacking
+sys.modules[__name__] = impl_numpy
+"""
+# Tests of clauses without a capability, for which the clause alone would not say enough.
+HALVES = (
+    "test_the_namespace_of_tensors_has_the_standard_names",
+    "test_composite",
+    "test_composite_of_several_outputs",
+    "test_once_differentiable_refuses_a_second_time",
+    "test_gradients_of_a_pulled_cotangent",
+)
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "bare_impl.py").write_text(BARE, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "--pyargs", "spec_tests.suite", "-q"]
+    command += ["--impl", "bare_impl", "--result", "result.json", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == pytest.ExitCode.OK, done.stdout + done.stderr
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def test_nothing_fails(bare):
+    assert bare["complete"] is True
+    assert bare["counts"]["failed"] == 0
+
+
+def test_clauses_of_a_capability_are_unsupported(bare):
+    found = {number: one["status"] for number, one in bare["clauses"].items()}
+    marked = [number for number, one in clauses.read().items() if one.capability]
+    assert marked
+    assert {found[number] for number in marked} == {"unsupported"}
+    left_out = {one["test"] for one in bare["skips"] if one["outcome"] == "unsupported"}
+    asked = {test for number in marked for test in bare["clauses"][number]["tests"]}
+    assert asked <= left_out
+
+
+def test_so_are_the_halves_of_other_clauses(bare):
+    left_out = {one["test"].partition("::")[2].partition("[")[0] for one in bare["skips"]}
+    assert set(HALVES) <= left_out
+
+
+def test_nothing_is_left_out_but_for_a_capability(bare):
+    assert {one["outcome"] for one in bare["skips"]} == {"unsupported"}
