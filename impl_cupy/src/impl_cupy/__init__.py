@@ -12,7 +12,6 @@ from impl_cupy.autograd import (
     vjp,
 )
 from impl_cupy.capabilities import __spec_version__, spec_capabilities, spec_device
-from impl_cupy.containers import ModuleList, Sequential
 from impl_cupy.creation import (
     Variable,
     arange,
@@ -38,7 +37,9 @@ from impl_cupy.nn import (
     Identity,
     Linear,
     LogSoftmax,
+    ModuleList,
     ReLU,
+    Sequential,
     Sigmoid,
     Softmax,
     Tanh,

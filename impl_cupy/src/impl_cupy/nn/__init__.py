@@ -1,6 +1,7 @@
-"""Layers."""
+"""Layers and containers."""
 
 from impl_cupy.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from impl_cupy.nn.container import ModuleList, Sequential
 from impl_cupy.nn.dropout import Dropout
 from impl_cupy.nn.embedding import Embedding
 from impl_cupy.nn.linear import Linear
@@ -13,7 +14,9 @@ __all__ = [
     "Identity",
     "Linear",
     "LogSoftmax",
+    "ModuleList",
     "ReLU",
+    "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
