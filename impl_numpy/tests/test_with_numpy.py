@@ -47,6 +47,17 @@ def test_dlpack_shares_memory() -> None:
     assert y[0] == 5
 
 
+@pytest.mark.parametrize("exponent", [-1, nn.tensor([1, -2]), np.array([1, -2])])
+def test_negative_power_of_integers_is_not_blamed_on_shapes(exponent) -> None:
+    with pytest.raises(ValueError, match=r"^pow: integers take no negative exponent"):
+        nn.tensor([2, 3]) ** exponent
+
+
+def test_init_says_which_dtypes_it_takes() -> None:
+    with pytest.raises(ValueError, match=r"^init\.uniform_: .*float32 or float64, got int64"):
+        nn.init.uniform_(nn.tensor([1, 2]))
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "complex64", "int16"])
 def test_other_dtypes_are_refused(dtype: str) -> None:
     array = np.ones(2, dtype)

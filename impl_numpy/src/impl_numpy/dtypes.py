@@ -38,6 +38,13 @@ def is_raw(value: object) -> bool:
 
 
 def check_floating(dtype: np.dtype[Any], operation: str) -> None:
+    """Refuse a dtype that cannot require grad.
+
+    Raises
+    ------
+    ValueError
+        If it is neither float32 nor float64.
+    """
     if dtype.kind != "f":
         msg = f"{operation}: only float32 and float64 can require grad, got {dtype}"
         raise ValueError(msg)

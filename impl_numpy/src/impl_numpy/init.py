@@ -6,7 +6,6 @@ import math
 from typing import Any, TypeVar
 
 from impl_numpy import random
-from impl_numpy.dtypes import check_floating
 from impl_numpy.module import overwrite
 from impl_numpy.tensor import Tensor
 
@@ -98,7 +97,7 @@ def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
     """fan_in and fan_out of a weight of shape (out, in, ...)."""
     _check(operation, tensor)
     if tensor.ndim < 2:
-        msg = f"{operation}: wants at least two axes, got shape {tensor.shape}"
+        msg = f"init.{operation}: wants at least two axes, got shape {tensor.shape}"
         raise ValueError(msg)
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
@@ -107,13 +106,18 @@ def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
 def _fan(operation: str, tensor: Tensor, mode: str) -> int:
     fans = dict(zip(("fan_in", "fan_out"), _fans(operation, tensor), strict=True))
     if mode not in fans:
-        msg = f"{operation}: mode must be fan_in or fan_out, got {mode}"
+        msg = f"init.{operation}: mode must be fan_in or fan_out, got {mode}"
         raise ValueError(msg)
     return fans[mode]
 
 
 def _check(operation: str, tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
-        msg = f"{operation}: wants a Tensor, got {type(tensor).__name__}"
+        msg = f"init.{operation}: wants a Tensor, got {type(tensor).__name__}"
         raise TypeError(msg)
-    check_floating(tensor.dtype, operation)
+    if tensor.dtype.kind != "f":
+        msg = (
+            f"init.{operation}: wants a Tensor of dtype float32 or float64, got {tensor.dtype}; "
+            "cast with astype"
+        )
+        raise ValueError(msg)

@@ -156,6 +156,10 @@ def _computed(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...])
                 return rule.forward(*arrays, *config)
         return rule.forward(*arrays, *config)
     except ValueError as error:
+        if rule is prim.power and arrays[1].dtype.kind != "f" and np.any(arrays[1] < 0):
+            least = arrays[1].min()
+            msg = f"pow: integers take no negative exponent, got {least}; cast with astype first"
+            raise ValueError(msg) from None
         shapes = " and ".join(str(np.shape(x)) for x in arrays)
         wanted = f" to {config[0]}" if rule in (prim.reshape, prim.spread) else ""
         reason = " ".join(str(error).split())

@@ -113,8 +113,14 @@ def pow(x1: Any, x2: Any) -> Tensor:
     """Raise to a power: ``x1 ** x2``.
 
     ``0 ** 0`` is 1, and ``pow(x, 0)`` has gradient 0 everywhere (ops-09).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or an exponent of integers is negative.
     """
     a, b = operands("pow", x1, x2)
+    _check_exponent(a, b)
     if not isinstance(b, Tensor):
         return apply("pow", _power, _pow_number, (a, b), keep_inputs=True)
     if not isinstance(a, Tensor):
@@ -122,6 +128,17 @@ def pow(x1: Any, x2: Any) -> Tensor:
     return apply(
         "pow", cp.power, _pow, (a, b), keep_inputs=True, keep_output=True, config=_shapes(a, b)
     )
+
+
+def _check_exponent(base: Operand, exponent: Operand) -> None:
+    """Refuse negative exponents of integers, which CuPy answers with 0."""
+    like = base if isinstance(base, Tensor) else exponent
+    if isinstance(like, Tensor) and like.dtype.kind == "f":
+        return
+    # With a Tensor this waits for the device, so it is asked of integers alone.
+    if bool(cp.any(exponent.data < 0)) if isinstance(exponent, Tensor) else exponent < 0:
+        msg = "pow: integers take no negative exponent; cast one of the two with astype first"
+        raise ValueError(msg)
 
 
 def _power(x: Any, exponent: float) -> Any:
