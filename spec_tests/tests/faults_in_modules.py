@@ -48,6 +48,16 @@ def reset_gate_before_the_product(nn):
     rnn.gru_step = rnn_function.gru_step = step
 
 
+@fault("test_rnn", "rnn-02", "rnn-03", "rnn-04")
+def a_cell_without_bias_adds_ones(nn):
+    def filled(*weights):
+        rows = weights[0].shape[0]
+        return tuple(nn.ones(rows, dtype=weights[0].dtype) if w is None else w for w in weights)
+
+    for kind in (nn.RNNCell, nn.LSTMCell, nn.GRUCell):
+        with_weights(kind, filled)
+
+
 @fault("test_rnn", "rnn-10", "rnn-11", "rnn-12")
 def recurrent_bias_gets_no_gradient(nn):
     def cut(w_ih, w_hh, b_ih, b_hh):

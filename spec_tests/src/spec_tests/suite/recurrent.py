@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from spec_tests.assertions import agrees, tensor
+from spec_tests.assertions import agrees, tensor, to_numpy
+from spec_tests.oracle import load
 
 
 def layer_of(nn: Any, name: str, dtype: str, parameters: Any, **options: Any) -> Any:
@@ -26,7 +27,9 @@ def cell_of(nn: Any, name: str, dtype: str, parameters: Any) -> Any:
     kind, _, nonlinearity = name.partition("_")
     options = {"nonlinearity": nonlinearity} if nonlinearity else {}
     width, hidden = parameters["weight_ih"].shape[1], parameters["weight_hh"].shape[1]
-    cell = getattr(nn, f"{kind}Cell")(width, hidden, dtype=getattr(nn, dtype), **options)
+    bias = "bias_ih" in parameters
+    make = getattr(nn, f"{kind}Cell")
+    cell = make(width, hidden, bias=bias, dtype=getattr(nn, dtype), **options)
     cell.load_state_dict(parameters)
     return cell
 
@@ -85,3 +88,31 @@ def check(
     for name, array in want["gradients"][only].items():
         leaf = leaves[name] if name in leaves else parameters[name]
         agrees(nn, leaf.grad, array, "rnn", call=f"{told}: gradient of {only} to {name}")
+
+
+def check_cell(nn: Any, name: str, dtype: str) -> None:
+    """Compare a cell with its reference, with a state and without one."""
+    known = load("cells")[name][dtype]
+    for only in known["gradients"]:
+        cell = cell_of(nn, name, dtype, known["parameters"])
+        check(nn, call_cell, cell, known["inputs"], known["cotangents"], known, only)
+    outputs = call_cell(cell, nn.tensor(known["inputs"]["x"]))
+    for key, array in known["without_state"].items():
+        agrees(nn, outputs[key], array, "rnn", call=f"{name} cell without a state: {key}")
+
+
+def check_cell_without_bias(nn: Any, name: str, dtype: str) -> None:
+    """Compare a cell without biases with the same cell whose biases are zeros."""
+    known = load("cells")[name][dtype]
+    biased = {k: a if "weight" in k else np.zeros_like(a) for k, a in known["parameters"].items()}
+    found = []
+    for parameters in ({k: a for k, a in biased.items() if "weight" in k}, biased):
+        leaves = {key: tensor(nn, array) for key, array in known["inputs"].items()}
+        cell = cell_of(nn, name, dtype, parameters)
+        outputs = call_cell(cell, leaves["x"], state_of(leaves))
+        weighted(nn, outputs, known["cotangents"]).backward()
+        leaves |= dict(cell.named_parameters())
+        found.append(outputs | {f"gradient to {key}": one.grad for key, one in leaves.items()})
+    for key, got in found[0].items():
+        want = to_numpy(nn, found[1][key])
+        agrees(nn, got, want, "rnn", call=f"{name} cell without biases: {key}")
