@@ -100,6 +100,7 @@ class _Application:
         self.mask = mask
 
     def call(self) -> Call:
+        """Return the call as JAX sees it."""
         return Call(self.cls, self.before, self.given, self.config)
 
     def run(self, instance: Context | None) -> Applied:
@@ -153,9 +154,11 @@ class _Rule:
         self.name = application.cls.__name__
 
     def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return the gradients of the inputs in need of one, on raw arrays."""
         raise NotImplementedError
 
     def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+        """Return the gradients of the inputs in need of one, recorded on the tape."""
         call = self.application.call()
         wanted = call.wanted(self.application.mask)
         edges = iter(zip(node.targets, node.slots, strict=True))
@@ -200,9 +203,11 @@ class _Dead:
         self.name = name
 
     def pull(self, arrays: Any, grads: Any) -> Any:
+        """Refuse: `once_differentiable` was asked for a second derivative."""
         raise RuntimeError(once_message(self.name))
 
     def derive(self, node: Node, grads: Any) -> Any:
+        """Refuse: `once_differentiable` was asked for a second derivative."""
         raise RuntimeError(once_message(self.name))
 
 
@@ -220,6 +225,7 @@ class _Direct(_Rule):
         self._outputs = [(out.shape, out.dtype) for out in outputs]
 
     def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return what `backward` makes of the gradients, of concrete arrays."""
         application, ctx = self.application, self._ctx
         given = fill(grads, self._outputs, self.flags, ctx._materialize)
         ctx._saved = self._saved
@@ -242,6 +248,7 @@ class _Taped(_Rule):
         self._residual = residual
 
     def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return what `backward` makes of the gradients, inside a trace."""
         found = self._call.gradients(self._residual, self._call.arrays, grads)
         wanted = self._call.wanted(self.application.mask)
         return [grad for grad, needed in zip(found, wanted, strict=True) if needed]
@@ -277,9 +284,11 @@ class Pair:
         return outputs, self._many, _Compiled(application, self, residual)
 
     def pull(self, residual: Residual, arrays: Any, grads: Any) -> Sequence[Array | None]:
+        """Run the compiled `backward`."""
         return self._backward(residual, arrays, grads)
 
     def derivative(self, present: Mask) -> Operation:
+        """Return the operation that differentiates backward, for the gradients present."""
         found = self._operations.get(present)
         if found is None:
             found = self._operations[present] = derivative(self._call, self._wanted, present)
@@ -297,6 +306,7 @@ class _Compiled(_Rule):
         self._residual = residual
 
     def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return what the compiled `backward` makes of the gradients."""
         positional = [value for value in arrays if isinstance(value, jax.Array)]
         return self._pair.pull(self._residual, positional, grads)
 

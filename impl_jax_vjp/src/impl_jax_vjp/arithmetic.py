@@ -40,10 +40,12 @@ def operand(name: str, value: Any) -> Any:
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
+    """Return the shape of a Tensor or a raw array."""
     return value._data.shape if isinstance(value, Traced) else value.shape
 
 
 def dtype_of(value: Any) -> np.dtype[Any]:
+    """Return the dtype of a Tensor or a raw array."""
     return value._data.dtype if isinstance(value, Traced) else value.dtype
 
 
@@ -292,7 +294,21 @@ def min(x: Operand, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def argmax(x: Operand, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
-    """Return the place of the first largest, int64."""
+    """Return the place of the first largest, int64, along an axis or in C order.
+
+    Parameters
+    ----------
+    x : array, any shape
+    axis : int, optional
+        None for all axes.
+    keepdims : bool
+        Whether what is searched keeps size 1; otherwise it is dropped from the result's shape.
+
+    Raises
+    ------
+    ValueError
+        If the axis is out of range or has no elements.
+    """
     x = operand("argmax", x)
     shape = shape_of(x)
     where_ = None if axis is None else normalize_axis("argmax", axis, shape)
@@ -303,7 +319,25 @@ def argmax(x: Operand, /, *, axis: int | None = None, keepdims: bool = False) ->
 
 
 def matmul(x1: Operand, x2: Operand) -> Any:
-    """Return the matrix product as NumPy forms it, for vectors, matrices and stacks of matrices."""
+    """Return the matrix product as NumPy forms it, for vectors, matrices and stacks of matrices.
+
+    Parameters
+    ----------
+    x1 : array, shape (..., M, K) or (K,)
+    x2 : array, shape (..., K, N) or (K,)
+
+    Returns
+    -------
+    Tensor, shape (..., M, N)
+        Leading axes broadcast; a vector's own axis is left out.
+
+    Raises
+    ------
+    ValueError
+        If an operand has no axes, the sizes K differ or leading axes do not broadcast.
+    TypeError
+        If an operand is no array.
+    """
     x1, x2 = operand("matmul", x1), operand("matmul", x2)
     xs, ys = shape_of(x1), shape_of(x2)
     if not xs or not ys or xs[-1] != ys[-2 if len(ys) > 1 else 0]:

@@ -235,6 +235,7 @@ class Call:
 
 
 def as_array(value: Any) -> Array:
+    """Return a jax.Array of a value that JAX may have left a Python number."""
     # JAX hands on a Python number that it was given as it is.
     return value if isinstance(value, jax.Array) else jnp.asarray(value)
 
@@ -262,6 +263,7 @@ def run_forward(
 
 
 def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
+    """Return raw arrays of what `forward` returned, and whether that was a tuple or a list."""
     many = isinstance(returned, tuple | list)
     outputs = []
     for place, item in enumerate(returned if many else (returned,)):
@@ -356,6 +358,7 @@ def is_once(cls: type[Any]) -> bool:
 
 
 def once_message(name: str) -> str:
+    """Return the message of a second derivative refused by `once_differentiable`."""
     return (
         f"{name}: backward is once_differentiable, so it has no second derivative; "
         "remove the decorator to have one"

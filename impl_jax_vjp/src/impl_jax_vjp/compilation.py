@@ -98,6 +98,7 @@ class _Capture:
         self.draws: list[tuple[str, tuple[int, ...]]] = []
 
     def resolve(self, tensor: Traced) -> Array:
+        """Return the array that stands for a Tensor in this trace."""
         if self._replay:
             return self._arrays.get(id(tensor), tensor._data)
         if not isinstance(tensor._data, jax.core.Tracer):
@@ -107,6 +108,7 @@ class _Capture:
         return tensor._data
 
     def draw(self, kind: str, shape: tuple[int, ...]) -> Array:
+        """Return random numbers that are an input of the trace."""
         self.draws.append((kind, shape))
         if self._replay:
             return next(self._random)
@@ -144,6 +146,7 @@ class _Plan:
         self._pairs: dict[Mask, Any] = {}
 
     def discover(self, leaves: Sequence[Any]) -> None:
+        """Trace once to learn which Tensors the function captures and what it draws."""
         capture = _Capture()
         state = random.get_state()
         try:
@@ -234,6 +237,7 @@ class _JitRule:
         self._backward = backward
 
     def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return the gradients of the inputs by the compiled backward."""
         filled = [
             jax.numpy.zeros(*aval) if grad is None else grad
             for grad, aval in zip(grads, self._avals, strict=True)
@@ -242,6 +246,7 @@ class _JitRule:
         return self._backward(filled)
 
     def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+        """Return the same gradients, recorded on the tape."""
         twin = self._operation.node(node.arrays, self._mask, node.targets, node.slots, node.count)
         assert isinstance(twin.rule, Pullback)
         return twin.rule.derive(twin, grads)

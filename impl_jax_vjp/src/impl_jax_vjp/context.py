@@ -41,14 +41,17 @@ class Context:
 
     @property
     def saved_tensors(self) -> tuple[Array | None, ...]:
+        """What `save_for_backward` was given, in its order."""
         return self._saved
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
+        """One flag per positional input: whether its gradient is wanted."""
         return self._mask
 
     @property
     def xp(self) -> Any:
+        """The array API namespace of the arrays in hand, ``jax.numpy``."""
         return jnp
 
     def save_for_backward(self, *items: Array | None) -> None:
@@ -119,10 +122,12 @@ class Residual:
         self.layout = layout
 
     def tree_flatten(self) -> tuple[list[Array], Layout]:
+        """Return the arrays as leaves, and the layout as static data."""
         return self.arrays, self.layout
 
     @classmethod
     def tree_unflatten(cls, layout: Layout, arrays: Any) -> "Residual":
+        """Return a Residual of this layout with other leaves."""
         return cls(list(arrays), layout)
 
 

@@ -272,17 +272,64 @@ def _along(primitive: Primitive, x: Array, axis: int) -> Any:
 
 
 def softmax(x: Array, /, axis: int = -1) -> Any:
-    """Return ``exp(x) / sum(exp(x))`` along an axis, without overflow."""
+    """Return ``exp(x) / sum(exp(x))`` along an axis, without overflow.
+
+    Parameters
+    ----------
+    x : array, any shape
+        Integers are computed in float32.
+    axis : int
+
+    Returns
+    -------
+    Tensor, the shape of x
+
+    Raises
+    ------
+    ValueError
+        If the axis is out of range.
+    """
     return _along(_softmax, x, axis)
 
 
 def log_softmax(x: Array, /, axis: int = -1) -> Any:
-    """Return the logarithm of `softmax`, without overflow."""
+    """Return the logarithm of `softmax`, without overflow.
+
+    Parameters
+    ----------
+    x : array, any shape
+        Integers are computed in float32.
+    axis : int
+
+    Returns
+    -------
+    Tensor, the shape of x
+
+    Raises
+    ------
+    ValueError
+        If the axis is out of range.
+    """
     return _along(_log_softmax, x, axis)
 
 
 def logsumexp(x: Array, /, axis: A.Axis = -1, keepdims: builtins.bool = False) -> Any:
-    """Return ``log(sum(exp(x)))`` along an axis, without overflow."""
+    """Return ``log(sum(exp(x)))`` along an axis, without overflow.
+
+    Parameters
+    ----------
+    x : array, any shape
+        Integers are computed in float32.
+    axis : int, sequence of ints or None
+        None for all axes.
+    keepdims : bool
+        Whether the axes stay, with size 1; otherwise they are dropped.
+
+    Raises
+    ------
+    ValueError
+        If an axis is out of range or named twice.
+    """
     x = A.operand("logsumexp", x)
     axes = A.normalize_axes("logsumexp", axis, A.shape_of(x))
     return _logsumexp((x,), axes, builtins.bool(keepdims), A.floating(A.dtype_of(x)))
@@ -344,7 +391,23 @@ def _joined(name: str, arrays: Sequence[Array]) -> tuple[list[Any], Any]:
 
 
 def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Any:
-    """Join arrays along an axis that they have; ``axis=None`` flattens them first."""
+    """Join arrays along an axis that they have; ``axis=None`` flattens them first.
+
+    Parameters
+    ----------
+    arrays : sequence of arrays, shape (..., M_i, ...)
+        Equal in every size but that of `axis`; of different dtypes, the result has the promoted.
+    axis : int or None
+
+    Returns
+    -------
+    Tensor, shape (..., sum of M_i, ...)
+
+    Raises
+    ------
+    ValueError
+        If there are no arrays, the axis is out of range or other sizes differ.
+    """
     listed, dtype = _joined("concat", arrays)
     if axis is None:
         listed, axis = [reshape(array, (-1,)) for array in listed], 0

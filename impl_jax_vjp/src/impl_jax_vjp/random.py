@@ -28,6 +28,7 @@ class _Stream:
         self.start(int.from_bytes(os.urandom(8), "little"))
 
     def start(self, seed: int, position: int = 0) -> None:
+        """Begin at a seed, some words in."""
         self.seed = seed
         self.position = position
         self._bits = np.random.Philox(key=seed)
@@ -35,6 +36,7 @@ class _Stream:
         self._bits.random_raw(position % _WORDS_PER_BLOCK)
 
     def words(self, count: int) -> NDArray[np.uint64]:
+        """Return the next `count` words, shape (count,)."""
         with self.lock:
             self.position += count
             return self._bits.random_raw(count)

@@ -30,10 +30,12 @@ def gates(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 def split_gates(a: Array, count: int) -> list[Array]:
+    """Return `count` arrays (..., H) of a (..., count·H)."""
     return jnp.split(a, count, axis=-1)
 
 
 def rnn_step(nonlinearity: str, a: Array) -> Array:
+    """Return h' = tanh(a) or relu(a), the shape of a."""
     return jnp.tanh(a) if nonlinearity == "tanh" else relu(a)
 
 
@@ -62,6 +64,7 @@ def _biases(bias: Sequence[Array]) -> tuple[Array | None, Array | None]:
 def rnn_cell(
     nonlinearity: str, x: Array, h: Array, w_ih: Array, w_hh: Array, *bias: Array
 ) -> Array:
+    """Return h' (N, H) of x (N, I), h (N, H), W_ih (H, I), W_hh (H, H), two biases (H,)."""
     b_ih, b_hh = _biases(bias)
     return rnn_step(nonlinearity, gates(x, w_ih, b_ih) + gates(h, w_hh, b_hh))
 
@@ -69,12 +72,14 @@ def rnn_cell(
 def lstm_cell(
     x: Array, h: Array, c: Array, w_ih: Array, w_hh: Array, *bias: Array
 ) -> tuple[Array, Array]:
+    """Return h', c' (N, H) of x (N, I), h, c (N, H), W_ih (4·H, I), W_hh (4·H, H), biases."""
     b_ih, b_hh = _biases(bias)
     h, c, *_ = lstm_step(gates(x, w_ih, b_ih) + gates(h, w_hh, b_hh), c)
     return h, c
 
 
 def gru_cell(x: Array, h: Array, w_ih: Array, w_hh: Array, *bias: Array) -> Array:
+    """Return h' (N, H) of x (N, I), h (N, H), W_ih (3·H, I), W_hh (3·H, H), biases (3·H,)."""
     b_ih, b_hh = _biases(bias)
     return gru_step(gates(x, w_ih, b_ih), gates(h, w_hh, b_hh), h)[0]
 

@@ -58,6 +58,7 @@ class RNNFunction(Function):
         *,
         nonlinearity: str = "tanh",
     ) -> tuple[Array, Array]:
+        """Return all states (T, N, H) and the last (N, H); inputs as in the class."""
         bias = None if b_ih is None else b_ih + b_hh
         states, last = R.rnn_forward(nonlinearity, R.gates(x, w_ih, bias), h0, w_hh)
         ctx.nonlinearity = nonlinearity
@@ -66,6 +67,7 @@ class RNNFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, d_states: Array, d_last: Array) -> tuple[Array | None, ...]:
+        """Return a gradient or None per input, of d_states (T, N, H), d_last (N, H)."""
         x, h0, w_ih, w_hh, states = ctx.saved_tensors
         da, dh = R.rnn_backward(ctx.nonlinearity, states, w_hh, d_states, d_last)
         dx, dw_ih, db_ih = _input_gradients(ctx, (0, 2, 4), da, x, w_ih)
@@ -94,6 +96,7 @@ class LSTMFunction(Function):
         b_ih: Array | None,
         b_hh: Array | None,
     ) -> tuple[Array, Array, Array]:
+        """Return all h (T, N, H), the last h and c (N, H); inputs as in the class."""
         bias = None if b_ih is None else b_ih + b_hh
         hs, h, c, *kept = R.lstm_forward(R.gates(x, w_ih, bias), h0, c0, w_hh)
         ctx.save_for_backward(x, h0, c0, w_ih, w_hh, hs, *kept)
@@ -101,6 +104,7 @@ class LSTMFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, d_hs: Array, d_h: Array, d_c: Array) -> tuple[Array | None, ...]:
+        """Return a gradient or None per input, of d_hs (T, N, H), d_h, d_c (N, H)."""
         x, h0, c0, w_ih, w_hh, hs, *kept = ctx.saved_tensors
         da, dh, dc = R.lstm_backward(kept, c0, w_hh, d_hs, d_h, d_c)
         dx, dw_ih, db_ih = _input_gradients(ctx, (0, 3, 5), da, x, w_ih)
@@ -128,12 +132,14 @@ class GRUFunction(Function):
         b_ih: Array | None,
         b_hh: Array | None,
     ) -> tuple[Array, Array]:
+        """Return all states (T, N, H) and the last (N, H); inputs as in the class."""
         states, last, *kept = R.gru_forward(R.gates(x, w_ih, b_ih), h0, w_hh, b_hh)
         ctx.save_for_backward(x, h0, w_ih, w_hh, states, *kept)
         return states, last
 
     @staticmethod
     def backward(ctx: Any, d_states: Array, d_last: Array) -> tuple[Array | None, ...]:
+        """Return a gradient or None per input, of d_states (T, N, H), d_last (N, H)."""
         x, h0, w_ih, w_hh, states, *kept = ctx.saved_tensors
         da, recurrent, dh = R.gru_backward(kept, h0, w_hh, states, d_states, d_last)
         dx, dw_ih, db_ih = _input_gradients(ctx, (0, 2, 4), da, x, w_ih)
@@ -217,6 +223,7 @@ class _Recurrent(Module):
         return _zero_state(shape, A.dtype_of(self._weights()[0]))
 
     def extra_repr(self) -> str:
+        """Return the sizes, and bias where it is off."""
         bias = "" if self.bias else ", bias=False"
         return f"{self.input_size}, {self.hidden_size}{bias}"
 
@@ -344,13 +351,7 @@ class _Layer(_Recurrent):
     _suffix = "_l0"
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dtype: Any = float32,
+        self, input_size: int, hidden_size: int, bias: bool, batch_first: bool, dtype: Any
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
         self.batch_first = bool(batch_first)
@@ -385,6 +386,7 @@ class _Layer(_Recurrent):
         return [output, *(ops.expand_dims(state, axis=0) for state in last)]
 
     def extra_repr(self) -> str:
+        """Return the sizes, and the options that are not the default."""
         return super().extra_repr() + (", batch_first=True" if self.batch_first else "")
 
 
@@ -405,10 +407,17 @@ class RNN(_Layer):
     """
 
     def __init__(
-        self, input_size: int, hidden_size: int, *, nonlinearity: str = "tanh", **options: Any
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dtype: Any = float32,
     ) -> None:
         _check_nonlinearity(type(self).__name__, nonlinearity)
-        super().__init__(input_size, hidden_size, **options)
+        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
         self.nonlinearity = nonlinearity
 
     def forward(self, x: Any, h0: Any = None) -> tuple[Tensor, Tensor]:
@@ -420,6 +429,12 @@ class RNN(_Layer):
 class LSTM(_Layer):
     """A sequence through the LSTM as one Function, gates in rows ordered i, f, g, o.
 
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    bias, batch_first : bool
+    dtype : dtype
+
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter, shape (4·H, I), (4·H, H)
@@ -427,6 +442,17 @@ class LSTM(_Layer):
     """
 
     _gates = 4
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dtype: Any = float32,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
 
     def forward(self, x: Any, state: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return output (T, N, H) and (h_n, c_n) of x (T, N, I) and (h0, c0), all (1, N, H)."""
@@ -438,6 +464,12 @@ class LSTM(_Layer):
 class GRU(_Layer):
     """A sequence through the GRU as one Function, gates in rows ordered r, z, n.
 
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    bias, batch_first : bool
+    dtype : dtype
+
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter, shape (3·H, I), (3·H, H)
@@ -445,6 +477,17 @@ class GRU(_Layer):
     """
 
     _gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dtype: Any = float32,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
 
     def forward(self, x: Any, h0: Any = None) -> tuple[Tensor, Tensor]:
         """Return output (T, N, H) and h_n (1, N, H) of x (T, N, I) and h0 (1, N, H)."""

@@ -108,9 +108,11 @@ class Rule(Protocol):
 
     name: str
 
-    def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]: ...
+    def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return the gradients of the inputs in need of one, on raw arrays."""
 
-    def derive(self, node: "Node", grads: Sequence[Any]) -> Sequence[Any]: ...
+    def derive(self, node: "Node", grads: Sequence[Any]) -> Sequence[Any]:
+        """Return the same gradients as Tensors, recorded on the tape."""
 
 
 Edge = tuple[Any, int]
@@ -150,6 +152,7 @@ class Node:
         self.retained: dict[int, weakref.ref[Any]] | None = None
 
     def release(self) -> None:
+        """Let go of what backward needed."""
         self.rule = None
         self.arrays = None
         self.targets = ()
@@ -183,6 +186,7 @@ class Pullback:
         self.pull = jax.jit(pull, inline=True) if operation.compiled else pull
 
     def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+        """Return the gradients as Tensors, made by an operation that is recorded itself."""
         present = tuple(grad is not None for grad in grads)
         derived = self._derived.get(present)
         if derived is None:
@@ -260,6 +264,7 @@ class Operation:
     def node(
         self, arrays: Sequence[Array], mask: Mask, targets: Any, slots: Any, count: int
     ) -> Node:
+        """Return the record of one call, with what its backward needs."""
         if self.keeps is None:
             kept, saved = (True,) * len(mask), arrays
             key: Any = mask
@@ -326,6 +331,7 @@ def record(operation: Operation, operands: Sequence[Any]) -> Any:
 def results(
     operation: Operation, out: Any, arrays: Any, mask: Mask, targets: Any, slots: Any
 ) -> Any:
+    """Return what an operation made as Tensors, with their place in the graph."""
     if type(out) is not tuple:
         if out.dtype not in _FLOATING:
             return make(out)

@@ -64,6 +64,7 @@ class Tensor(Operators, result=True):
 
     @property
     def data(self) -> Any:
+        """The raw array; assigning replaces the values, and nothing is recorded."""
         return unwrap(self)
 
     @data.setter
@@ -72,18 +73,22 @@ class Tensor(Operators, result=True):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
         return self._data.shape
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self._data.ndim
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The dtype of the array."""
         return self._data.dtype
 
     @property
     def requires_grad(self) -> bool:
+        """Whether a gradient is wanted here; assigning is `requires_grad_`."""
         return self._requires_grad
 
     @requires_grad.setter
@@ -92,10 +97,12 @@ class Tensor(Operators, result=True):
 
     @property
     def is_leaf(self) -> bool:
+        """Whether no recorded operation made this Tensor."""
         return self._node is None
 
     @property
     def grad(self) -> "Tensor | None":
+        """The gradient that backward passes have added up, of this shape, or None."""
         return self._grad  # type: ignore[return-value]
 
     @grad.setter
@@ -111,6 +118,7 @@ class Tensor(Operators, result=True):
 
     @property
     def grad_fn(self) -> Any:
+        """The recorded operation that made this Tensor, None on a leaf."""
         return self._node
 
     def requires_grad_(self, flag: bool = True) -> "Tensor":

@@ -43,6 +43,7 @@ class Softmax(Module):
         return ops.softmax(x, axis=self.dim)
 
     def extra_repr(self) -> str:
+        """Return the axis."""
         return f"dim={self.dim}"
 
 
@@ -58,4 +59,5 @@ class LogSoftmax(Module):
         return ops.log_softmax(x, axis=self.dim)
 
     def extra_repr(self) -> str:
+        """Return the axis."""
         return f"dim={self.dim}"

@@ -41,4 +41,5 @@ class Dropout(Module):
         return _dropout((x, numbers >= self.p), float(self.p))
 
     def extra_repr(self) -> str:
+        """Return the probability."""
         return f"p={self.p}"

@@ -76,5 +76,6 @@ class Embedding(Module):
         return _embedding((self.weight, indices), self.padding_idx)
 
     def extra_repr(self) -> str:
+        """Return the sizes, and the padding index if there is one."""
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -75,6 +75,7 @@ class Linear(Module):
         return _linear([x, self.weight] if self.bias is None else [x, self.weight, self.bias])
 
     def extra_repr(self) -> str:
+        """Return the sizes, and whether there is a bias."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"

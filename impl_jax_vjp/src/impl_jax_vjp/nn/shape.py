@@ -33,6 +33,7 @@ class Flatten(Module):
         return A.reshape(x, (*shape[:start], middle, *shape[end + 1 :]))
 
     def extra_repr(self) -> str:
+        """Return the first and the last axis."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
