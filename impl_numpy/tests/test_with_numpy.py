@@ -58,6 +58,25 @@ def test_init_says_which_dtypes_it_takes() -> None:
         nn.init.uniform_(nn.tensor([1, 2]))
 
 
+def test_grad_must_fit_its_tensor() -> None:
+    x = nn.ones((2, 3), requires_grad=True)
+    with pytest.raises(ValueError, match=r"\(2, 3\), got \(3,\)"):
+        x.grad = nn.ones(3)
+    with pytest.raises(TypeError, match="float32, got float64"):
+        x.grad = nn.ones((2, 3), dtype=nn.float64)
+    with pytest.raises(TypeError, match="got ndarray"):
+        x.grad = np.ones((2, 3), np.float32)
+    assert x.grad is None
+    x.grad = nn.ones((2, 3))
+    x.grad = None
+
+
+@pytest.mark.parametrize("optimizer", [nn.optim.SGD, nn.optim.Adam])
+def test_only_leaves_are_optimized(optimizer) -> None:
+    with pytest.raises(ValueError, match="can't optimize a Tensor that is no leaf"):
+        optimizer([nn.ones(2, requires_grad=True) * 2], lr=0.1)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "complex64", "int16"])
 def test_other_dtypes_are_refused(dtype: str) -> None:
     array = np.ones(2, dtype)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy.dtypes import check_floating, float32, float64, is_raw, one_dtype
-from impl_numpy.tape import Array
-from impl_numpy.tensor import Handle, Tensor, wrap
+from impl_numpy.tape import Array, Handle
+from impl_numpy.tensor import Tensor, wrap
 
 
 class Parameter(Tensor):

@@ -27,7 +27,7 @@ class Optimizer:
     Raises
     ------
     ValueError
-        If there is no Parameter, one comes twice, or an option is out of range.
+        If there is no Parameter, one comes twice or is no leaf, or an option is out of range.
     TypeError
         If something is no Tensor.
     """
@@ -60,6 +60,12 @@ class Optimizer:
             if not isinstance(p, Tensor):
                 msg = f"{type(self).__name__}: params must be Tensors, got {type(p).__name__}"
                 raise TypeError(msg)
+            if not p.is_leaf:
+                msg = (
+                    f"{type(self).__name__}: params: can't optimize a Tensor that is no leaf, "
+                    f"got what {p.grad_fn} made; give the Parameter itself"
+                )
+                raise ValueError(msg)
         group = {**defaults, **given, "params": members}
         self._check(group)
         return group

@@ -43,10 +43,14 @@ class Rule(Protocol):
     """What a node needs to know of its operation."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What messages call it."""
+        ...
 
     @property
-    def vjp(self) -> Callable[..., tuple[Value | None, ...]]: ...
+    def vjp(self) -> Callable[..., tuple[Value | None, ...]]:
+        """From the gradient, the parents and what was saved to a gradient for each operand."""
+        ...
 
 
 class Node:
@@ -113,6 +117,22 @@ class Leaf(Node):
         self.receive = receive
 
 
+class Handle:
+    """Removes a hook."""
+
+    __slots__ = ("_hooks",)
+
+    def __init__(self, hooks: dict[Any, Any], hook: Any) -> None:
+        self._hooks: dict[Any, Any] | None = hooks
+        hooks[self] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        if self._hooks is not None:
+            self._hooks.pop(self, None)
+            self._hooks = None
+
+
 class Stretched(Node):
     """Between an operation and an operand that it stretched to another shape or dtype.
 
@@ -134,6 +154,7 @@ class Source(Node):
         super().__init__(_SOURCE, (parent,), ())
 
     def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
+        """The gradient as it is."""
         return (grad,)
 
 

@@ -23,7 +23,7 @@ from impl_numpy.recording import (
     reduction,
     unary,
 )
-from impl_numpy.tape import Array, Leaf, Node, Value, run
+from impl_numpy.tape import Array, Handle, Leaf, Node, Value, run
 
 _new = object.__new__
 
@@ -45,23 +45,31 @@ class Tensor(Traced):
         If a gradient is asked of integers or booleans.
     """
 
-    __slots__ = ("__weakref__", "grad")
+    __slots__ = ("__weakref__", "_grad")
 
     # NumPy's own operators give way, so that `array * tensor` comes to `__rmul__`.
     __array_ufunc__ = None
 
-    grad: Tensor | None
+    _grad: Tensor | None
 
     def __init__(self, array: Array, requires_grad: bool = False) -> None:
         self._data = raw_array(array, "from_array")
         self._node = None
-        self.grad = None
+        self._grad = None
         if requires_grad:
             self.requires_grad_()
 
     @property
     def data(self) -> Array:
-        """The raw array. Assigning another one replaces the values and records nothing."""
+        """The raw array. Assigning another one replaces the values and records nothing.
+
+        Raises
+        ------
+        TypeError
+            If what is assigned is no NumPy array, or of another dtype than the five.
+        ValueError
+            If it is not floating and the Tensor requires grad.
+        """
         return self._data
 
     @data.setter
@@ -70,6 +78,33 @@ class Tensor(Traced):
         if self._node is not None:
             check_floating(array.dtype, "data")
         self._data = array
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What backward passes have added up, of this shape and dtype; None before the first.
+
+        Raises
+        ------
+        TypeError
+            If what is assigned is neither a Tensor nor None, or of another dtype.
+        ValueError
+            If it has another shape.
+        """
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Tensor | None) -> None:
+        if grad is not None:
+            if not isinstance(grad, Tensor):
+                msg = f"grad: must be a Tensor or None, got {type(grad).__name__}"
+                raise TypeError(msg)
+            if grad.shape != self.shape:
+                msg = f"grad: must have the Tensor's shape {self.shape}, got {grad.shape}"
+                raise ValueError(msg)
+            if grad.dtype != self.dtype:
+                msg = f"grad: must have the Tensor's dtype {self.dtype}, got {grad.dtype}"
+                raise TypeError(msg)
+        self._grad = grad
 
     @property
     def shape(self) -> Shape:
@@ -93,7 +128,7 @@ class Tensor(Traced):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether operations on this Tensor are recorded."""
+        """Whether operations on this Tensor are recorded; assigning is `requires_grad_`."""
         return self._node is not None
 
     @requires_grad.setter
@@ -381,7 +416,7 @@ class Tensor(Traced):
         tensor = _new(Tensor)
         tensor._data = data if type(data) is np.ndarray else np.asarray(data)
         tensor._node = node
-        tensor.grad = None
+        tensor._grad = None
         return tensor
 
     def record(self, rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...]) -> Tensor:
@@ -390,22 +425,6 @@ class Tensor(Traced):
 
 
 wrap = Tensor.wrap
-
-
-class Handle:
-    """Removes a hook."""
-
-    __slots__ = ("_hooks",)
-
-    def __init__(self, hooks: dict[Any, Any], hook: Any) -> None:
-        self._hooks: dict[Any, Any] | None = hooks
-        hooks[self] = hook
-
-    def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
-        if self._hooks is not None:
-            self._hooks.pop(self, None)
-            self._hooks = None
 
 
 class _Watch:
@@ -448,14 +467,14 @@ def _receiver(tensor: Tensor) -> Callable[[Value], None]:
         if leaf is None:
             return
         if isinstance(grad, Tensor):
-            leaf.grad = (
-                wrap(grad._data.copy(), grad._node) if leaf.grad is None else leaf.grad + grad
+            leaf._grad = (
+                wrap(grad._data.copy(), grad._node) if leaf._grad is None else leaf._grad + grad
             )
-        elif leaf.grad is None:
+        elif leaf._grad is None:
             # A copy, since a rule may give one array to several operands, or the caller's own.
-            leaf.grad = wrap(np.array(grad, order="C"), None)
+            leaf._grad = wrap(np.array(grad, order="C"), None)
         else:
-            leaf.grad = wrap(leaf.grad._data + grad, None)
+            leaf._grad = wrap(leaf._grad._data + grad, None)
 
     return receive
 
@@ -466,5 +485,5 @@ def _data(x: Any) -> Array:
 
 def _rebuild(kind: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
     tensor = kind(array, requires_grad)
-    tensor.grad = grad
+    tensor._grad = grad
     return tensor
