@@ -114,9 +114,11 @@ def test_the_device_is_what_the_implementation_says(judge, pytester):
         encoding="utf-8",
     )
     run = judge(implementation="fake_device", test_demo=BOTH)
-    run.stdout.fnmatch_lines(["*device Imagined (emulated)"])
+    last = "clauses: 1 passed, 0 failed, 1 unsupported; device Imagined (emulated)"
+    run.stdout.fnmatch_lines(["*implementation *device Imagined (emulated)", last])
     assert result(pytester)["device"] == "Imagined"
     assert result(pytester)["emulated"] is True
+    judge("-q", implementation="fake_device", test_demo=BOTH).stdout.fnmatch_lines([last])
 
 
 def test_a_test_without_a_clause(judge):

@@ -236,10 +236,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("clauses without a test", red=True)
         for one in run.result.untested:
             terminalreporter.line(f"{one} {run.clauses[one].title}")
-    counts = run.result.counts()
-    terminalreporter.line(
-        "clauses: " + ", ".join(f"{number} {status}" for status, number in counts.items())
-    )
+    counts = [f"{number} {status}" for status, number in run.result.counts().items()]
+    device = run.result.device
+    # With -q there is no header to say that these are not the results of a real device.
+    told = f"; device {device['device']} (emulated)" if device["emulated"] else ""
+    terminalreporter.line(f"clauses: {', '.join(counts)}{told}")
 
 
 def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
