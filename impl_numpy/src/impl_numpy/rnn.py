@@ -134,6 +134,16 @@ class _Cell(_Recurrent):
 
     _states: ClassVar[tuple[str, ...]] = ("h",)
 
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, dtype)
+
     def forward(self, x: Any, state: Any = None) -> Any:
         """One step.
 
@@ -195,7 +205,7 @@ class RNNCell(_Cell):
         dtype: DTypeLike | None = None,
     ) -> None:
         _check_nonlinearity("RNNCell", nonlinearity)
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, dtype=dtype)
         self.nonlinearity = nonlinearity
 
     def _step(
@@ -217,16 +227,6 @@ class LSTMCell(_Cell):
     _gates = 4
     _states: ClassVar[tuple[str, ...]] = ("h", "c")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        *,
-        dtype: DTypeLike | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
-
     def _step(
         self, part: Tensor, states: list[Tensor], w_hh: Tensor, b_hh: Tensor | None
     ) -> tuple[Tensor, ...]:
@@ -244,16 +244,6 @@ class GRUCell(_Cell):
     """
 
     _gates = 3
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        *,
-        dtype: DTypeLike | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
 
     def _step(
         self, part: Tensor, states: list[Tensor], w_hh: Tensor, b_hh: Tensor | None

@@ -33,43 +33,39 @@ class Sigmoid(Module):
         return ops.sigmoid(x)
 
 
-class Softmax(Module):
-    """exp(x) / sum(exp(x)) over an axis.
+class _AlongAxis(Module):
+    """A function over one axis."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def extra_repr(self) -> str:
+        """The axis."""
+        return f"dim={self.dim}"
+
+
+class Softmax(_AlongAxis):
+    """exp(x) / sum(exp(x)) over an axis (torch.nn.Softmax).
 
     Parameters
     ----------
     dim : int
     """
 
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
-
     def forward(self, x: Any) -> Tensor:
-        """Over the axis `dim`."""
+        """Over the axis `dim`; the shape stays."""
         return ops.softmax(x, axis=self.dim)
 
-    def extra_repr(self) -> str:
-        """The axis."""
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(Module):
-    """log(softmax(x)) over an axis.
+class LogSoftmax(_AlongAxis):
+    """log(softmax(x)) over an axis (torch.nn.LogSoftmax).
 
     Parameters
     ----------
     dim : int
     """
 
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
-
     def forward(self, x: Any) -> Tensor:
-        """Over the axis `dim`."""
+        """Over the axis `dim`; the shape stays."""
         return ops.log_softmax(x, axis=self.dim)
-
-    def extra_repr(self) -> str:
-        """The axis."""
-        return f"dim={self.dim}"
