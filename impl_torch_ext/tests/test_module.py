@@ -1,5 +1,6 @@
 """Modules where torch expects its own."""
 
+import pytest
 import torch
 
 import impl_torch_ext as nn
@@ -66,3 +67,11 @@ def test_compiled_graphs_see_the_kernels() -> None:
             tracing_mode="fake",
         )(x, x.new_zeros((2, 4)), *weights)
         assert torch.equal(exported(x, x.new_zeros((2, 4)), *weights), layer(x)[0])
+
+
+@pytest.mark.parametrize("fill", ["uniform_", "normal_", "xavier_uniform_", "kaiming_normal_"])
+def test_random_values_want_a_floating_tensor(fill: str) -> None:
+    whole = nn.zeros((2, 2), dtype=nn.int64)
+    with pytest.raises(TypeError, match=rf"{fill}: .* floating dtype, got torch.int64"):
+        getattr(nn.init, fill)(whole)
+    assert not whole.any()

@@ -26,12 +26,24 @@ _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Fill with uniform numbers in ``[a, b)`` and return ``tensor``."""
+    """Fill with uniform numbers in ``[a, b)`` and return ``tensor``.
+
+    Raises
+    ------
+    TypeError
+        If it is not a Tensor of a floating dtype.
+    """
     return _draw("uniform_", tensor, lambda shape: random.uniform(shape, a, b))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Fill with normal numbers and return ``tensor``."""
+    """Fill with normal numbers and return ``tensor``.
+
+    Raises
+    ------
+    TypeError
+        If it is not a Tensor of a floating dtype.
+    """
     return _draw("normal_", tensor, lambda shape: random.normal(shape, mean, std))
 
 
@@ -126,7 +138,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _draw(name: str, tensor: Tensor, draw: Callable[[tuple[int, ...]], np.ndarray]) -> Tensor:
-    _checked(name, tensor)
+    _floating(name, tensor)
     with torch.no_grad():
         return tensor.copy_(torch.from_numpy(draw(tuple(tensor.shape))))
 
@@ -138,8 +150,15 @@ def _checked(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _floating(name: str, tensor: Tensor) -> Tensor:
+    if not _checked(name, tensor).is_floating_point():
+        msg = f"{name}: takes a Tensor of a floating dtype, got {tensor.dtype}"
+        raise TypeError(msg)
+    return tensor
+
+
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
-    shape = _checked(name, tensor).shape
+    shape = _floating(name, tensor).shape
     if len(shape) < 2:
         msg = f"{name}: tensor needs at least two axes, got shape {tuple(shape)}"
         raise ValueError(msg)
