@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import kernels
-from .tape import Primitive, Traced, is_floating
+from .tape import Primitive, Traced, is_floating, unwrap
 
 Operand = Any
 Axis = int | Sequence[int] | None
@@ -167,12 +167,30 @@ def divide(x1: Operand, x2: Operand) -> Any:
 
 
 def pow(x1: Operand, x2: Operand) -> Any:
-    """Return ``x1 ** x2``, with ``0 ** 0 = 1`` and gradient 0 there."""
+    """Return ``x1 ** x2``, with ``0 ** 0 = 1`` and gradient 0 there.
+
+    Raises
+    ------
+    ValueError
+        If the result is of an integer dtype and an exponent negative, where values are known.
+    """
     small = isinstance(x2, int) and not isinstance(x2, bool) and 0 <= x2 <= 4
     if small and isinstance(x1, Traced) and is_floating(dtype_of(x1)):
         return _integer_power((x1,), x2)
     x1, x2, dtype = pair("pow", x1, x2)
+    if not is_floating(dtype):
+        _refuse_negative(x2)
     return _power((x1, x2), dtype)
+
+
+def _refuse_negative(exponent: Any) -> None:
+    values = unwrap(exponent)
+    if not isinstance(values, jax.core.Tracer) and bool((np.asarray(values) < 0).any()):
+        msg = (
+            "pow: integers to negative integer powers are not allowed; convert one operand to a "
+            "floating dtype"
+        )
+        raise ValueError(msg)
 
 
 def maximum(x1: Operand, x2: Operand) -> Any:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import random
-from .tape import Traced
-from .tensor import Tensor, check_floating
+from .tape import Traced, is_floating
+from .tensor import Tensor
 
 Float64Array = random.Float64Array
 
@@ -26,7 +26,9 @@ def _floating(name: str, tensor: Any) -> tuple[int, ...]:
     if not isinstance(tensor, Traced):
         msg = f"{name}: wanted a Tensor, got {type(tensor).__name__}"
         raise TypeError(msg)
-    check_floating(name, tensor._data.dtype)
+    if not is_floating(tensor._data.dtype):
+        msg = f"{name}: wanted a floating Tensor, got dtype {tensor._data.dtype}"
+        raise TypeError(msg)
     return tensor._data.shape
 
 
@@ -36,12 +38,24 @@ def uniform_values(shape: tuple[int, ...], low: float, high: float) -> Float64Ar
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Fill with uniform numbers in [a, b), computed in float64 and rounded."""
+    """Fill with uniform numbers in [a, b), computed in float64 and rounded.
+
+    Raises
+    ------
+    TypeError
+        If it is not a Tensor of a floating dtype.
+    """
     return _assign(tensor, uniform_values(_floating("uniform_", tensor), a, b))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Fill with normal numbers, computed in float64 and rounded."""
+    """Fill with normal numbers, computed in float64 and rounded.
+
+    Raises
+    ------
+    TypeError
+        If it is not a Tensor of a floating dtype.
+    """
     return _assign(tensor, mean + std * random.normal(_floating("normal_", tensor)))
 
 
