@@ -54,7 +54,7 @@ def test_negative_power_of_integers_is_not_blamed_on_shapes(exponent) -> None:
 
 
 def test_init_says_which_dtypes_it_takes() -> None:
-    with pytest.raises(ValueError, match=r"^init\.uniform_: .*float32 or float64, got int64"):
+    with pytest.raises(TypeError, match=r"^init\.uniform_: .*float32 or float64, got int64"):
         nn.init.uniform_(nn.tensor([1, 2]))
 
 

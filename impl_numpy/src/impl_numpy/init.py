@@ -120,4 +120,4 @@ def _check(operation: str, tensor: Any) -> None:
             f"init.{operation}: wants a Tensor of dtype float32 or float64, got {tensor.dtype}; "
             "cast with astype"
         )
-        raise ValueError(msg)
+        raise TypeError(msg)
