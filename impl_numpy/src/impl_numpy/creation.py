@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import random
 from impl_numpy.dtypes import bool_, check_floating, float32, int64, one_dtype, raw_array
+from impl_numpy.operands import tensor_of
 from impl_numpy.primitives import Shape
 from impl_numpy.tape import Array
 from impl_numpy.tensor import Tensor
@@ -71,6 +72,18 @@ def empty(
 ) -> Tensor:
     """Unspecified values; float32 unless told."""
     return _made(np.empty(_shape(shape, "empty"), _dtype(dtype, "empty")), requires_grad, "empty")
+
+
+def zeros_like(x: Any, /, *, dtype: DTypeLike | None = None) -> Tensor:
+    """Zeros of the shape and dtype of x."""
+    x = tensor_of("zeros_like", x)
+    return zeros(x.shape, dtype=x.dtype if dtype is None else dtype)
+
+
+def ones_like(x: Any, /, *, dtype: DTypeLike | None = None) -> Tensor:
+    """Ones of the shape and dtype of x."""
+    x = tensor_of("ones_like", x)
+    return ones(x.shape, dtype=x.dtype if dtype is None else dtype)
 
 
 def full(

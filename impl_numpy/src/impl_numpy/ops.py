@@ -17,11 +17,21 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import creation
 from impl_numpy import primitives as prim
-from impl_numpy.creation import arange, full, ones, zeros
+from impl_numpy.creation import arange, full, ones, ones_like, zeros, zeros_like
 from impl_numpy.dtypes import bool_ as bool
-from impl_numpy.dtypes import float32, float64, int32, int64, is_raw, one_dtype, raw_array
-from impl_numpy.primitives import Primitive, Shape
-from impl_numpy.recording import Axis, Differentiable, binary, compare, one_axis, record, unary
+from impl_numpy.dtypes import float32, float64, int32, int64, is_raw, one_dtype
+from impl_numpy.operands import (
+    along,
+    compared,
+    known,
+    new_axis,
+    on_one,
+    on_two,
+    tensor_of,
+    tensors_of,
+)
+from impl_numpy.primitives import Shape
+from impl_numpy.recording import Axis, Differentiable, binary, one_axis, record, unary
 from impl_numpy.recording import matmul as _matmul
 from impl_numpy.tensor import Tensor, wrap
 
@@ -95,123 +105,111 @@ __all__ = [
 def asarray(x: Any, /, *, dtype: DTypeLike | None = None) -> Tensor:
     """A Tensor of what `tensor` takes; Tensors and raw arrays are not copied."""
     if isinstance(x, Tensor) or is_raw(x):
-        found = _tensor("asarray", x)
+        found = tensor_of("asarray", x)
         return found if dtype is None else astype(found, dtype)
     return creation.tensor(x, dtype=dtype)
 
 
-def zeros_like(x: Any, /, *, dtype: DTypeLike | None = None) -> Tensor:
-    """Zeros of the shape and dtype of x."""
-    x = _tensor("zeros_like", x)
-    return zeros(x.shape, dtype=x.dtype if dtype is None else dtype)
-
-
-def ones_like(x: Any, /, *, dtype: DTypeLike | None = None) -> Tensor:
-    """Ones of the shape and dtype of x."""
-    x = _tensor("ones_like", x)
-    return ones(x.shape, dtype=x.dtype if dtype is None else dtype)
-
-
 def abs(x: Any, /) -> Tensor:
     """|x|; the subgradient at 0 is 0."""
-    return _unary(prim.absolute, x)
+    return on_one(prim.absolute, x)
 
 
 def negative(x: Any, /) -> Tensor:
     """-x."""
-    return _unary(prim.negative, x)
+    return on_one(prim.negative, x)
 
 
 def exp(x: Any, /) -> Tensor:
     """e ** x."""
-    return _unary(prim.exp, x)
+    return on_one(prim.exp, x)
 
 
 def log(x: Any, /) -> Tensor:
     """The natural logarithm."""
-    return _unary(prim.log, x)
+    return on_one(prim.log, x)
 
 
 def sqrt(x: Any, /) -> Tensor:
     """The square root; its gradient at 0 is infinite."""
-    return _unary(prim.sqrt, x)
+    return on_one(prim.sqrt, x)
 
 
 def square(x: Any, /) -> Tensor:
     """x * x."""
-    return _unary(prim.square, x)
+    return on_one(prim.square, x)
 
 
 def tanh(x: Any, /) -> Tensor:
     """The hyperbolic tangent."""
-    return _unary(prim.tanh, x)
+    return on_one(prim.tanh, x)
 
 
 def sin(x: Any, /) -> Tensor:
     """The sine."""
-    return _unary(prim.sin, x)
+    return on_one(prim.sin, x)
 
 
 def cos(x: Any, /) -> Tensor:
     """The cosine."""
-    return _unary(prim.cos, x)
+    return on_one(prim.cos, x)
 
 
 def relu(x: Any, /) -> Tensor:
     """max(x, 0); the subgradient at 0 is 0."""
-    return _unary(prim.relu, x)
+    return on_one(prim.relu, x)
 
 
 def sigmoid(x: Any, /) -> Tensor:
     """1 / (1 + exp(-x)), without overflow at either end."""
-    return _unary(prim.sigmoid, x)
+    return on_one(prim.sigmoid, x)
 
 
 def sign(x: Any, /) -> Tensor:
     """-1, 0 or 1; its gradient is 0."""
-    return _unary(prim.sign, x)
+    return on_one(prim.sign, x)
 
 
 def add(x1: Any, x2: Any, /) -> Tensor:
     """x1 + x2."""
-    return _binary(prim.add, x1, x2)
+    return on_two(prim.add, x1, x2)
 
 
 def subtract(x1: Any, x2: Any, /) -> Tensor:
     """x1 - x2."""
-    return _binary(prim.subtract, x1, x2)
+    return on_two(prim.subtract, x1, x2)
 
 
 def multiply(x1: Any, x2: Any, /) -> Tensor:
     """x1 * x2."""
-    return _binary(prim.multiply, x1, x2)
+    return on_two(prim.multiply, x1, x2)
 
 
 def divide(x1: Any, x2: Any, /) -> Tensor:
     """x1 / x2; between integers the quotient is float32."""
-    return _binary(prim.divide, x1, x2)
+    return on_two(prim.divide, x1, x2)
 
 
 def pow(x1: Any, x2: Any, /) -> Tensor:
     """x1 ** x2; 0 ** 0 is 1, and the gradient of x ** 0 is 0."""
     if isinstance(x1, Tensor):
-        return _known("pow", x1.__pow__(x2), x1, x2)
-    return _binary(prim.power, x1, x2)
+        return known("pow", x1.__pow__(x2), x1, x2)
+    return on_two(prim.power, x1, x2)
 
 
 def maximum(x1: Any, x2: Any, /) -> Tensor:
     """The larger of two elements; at a tie each gets half of the gradient."""
-    return _binary(prim.maximum, x1, x2)
+    return on_two(prim.maximum, x1, x2)
 
 
 def minimum(x1: Any, x2: Any, /) -> Tensor:
     """The smaller of two elements; at a tie each gets half of the gradient."""
-    return _binary(prim.minimum, x1, x2)
+    return on_two(prim.minimum, x1, x2)
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     """x between bounds; the gradient passes where min <= x <= max, bounds included."""
-    x = _tensor("clip", x)
+    x = tensor_of("clip", x)
     if min is not None:
         x = where(x < min, min, x)
     if max is not None:
@@ -227,118 +225,154 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
         raise TypeError(msg)
     if not any(isinstance(x, Tensor) or is_raw(x) for x in (x1, x2)):
         x1 = creation.tensor(x1)
-    first = x1 if isinstance(x1, Tensor) or not is_raw(x1) else _tensor("where", x1)
-    second = x2 if isinstance(x2, Tensor) or isinstance(first, Tensor) else _tensor("where", x2)
-    return _known("where", binary(prim.select, first, second, (chosen,)), x1, x2)
+    first = x1 if isinstance(x1, Tensor) or not is_raw(x1) else tensor_of("where", x1)
+    second = x2 if isinstance(x2, Tensor) or isinstance(first, Tensor) else tensor_of("where", x2)
+    return known("where", binary(prim.select, first, second, (chosen,)), x1, x2)
 
 
 def astype(x: Any, dtype: DTypeLike, /, *, copy: builtins.bool = True) -> Tensor:
     """x in another dtype; between floating dtypes the gradient comes back in that of x."""
-    x = _tensor("astype", x)
+    x = tensor_of("astype", x)
     found = one_dtype(dtype, "astype")
     return unary(prim.spread, x, (x.shape, found, x.shape, x.dtype))
 
 
 def equal(x1: Any, x2: Any, /) -> Tensor:
     """x1 == x2."""
-    return _compare(np.equal, x1, x2)
+    return compared(np.equal, x1, x2)
 
 
 def not_equal(x1: Any, x2: Any, /) -> Tensor:
     """x1 != x2."""
-    return _compare(np.not_equal, x1, x2)
+    return compared(np.not_equal, x1, x2)
 
 
 def less(x1: Any, x2: Any, /) -> Tensor:
     """x1 < x2."""
-    return _compare(np.less, x1, x2)
+    return compared(np.less, x1, x2)
 
 
 def less_equal(x1: Any, x2: Any, /) -> Tensor:
     """x1 <= x2."""
-    return _compare(np.less_equal, x1, x2)
+    return compared(np.less_equal, x1, x2)
 
 
 def greater(x1: Any, x2: Any, /) -> Tensor:
     """x1 > x2."""
-    return _compare(np.greater, x1, x2)
+    return compared(np.greater, x1, x2)
 
 
 def greater_equal(x1: Any, x2: Any, /) -> Tensor:
     """x1 >= x2."""
-    return _compare(np.greater_equal, x1, x2)
+    return compared(np.greater_equal, x1, x2)
 
 
 def logical_and(x1: Any, x2: Any, /) -> Tensor:
     """x1 and x2."""
-    return _compare(np.logical_and, x1, x2)
+    return compared(np.logical_and, x1, x2)
 
 
 def logical_or(x1: Any, x2: Any, /) -> Tensor:
     """x1 or x2."""
-    return _compare(np.logical_or, x1, x2)
+    return compared(np.logical_or, x1, x2)
 
 
 def logical_not(x: Any, /) -> Tensor:
     """Not x."""
-    return wrap(np.logical_not(_tensor("logical_not", x).data), None)
+    return wrap(np.logical_not(tensor_of("logical_not", x).data), None)
 
 
 def isnan(x: Any, /) -> Tensor:
     """Where x is NaN."""
-    return wrap(np.isnan(_tensor("isnan", x).data), None)
+    return wrap(np.isnan(tensor_of("isnan", x).data), None)
 
 
 def isfinite(x: Any, /) -> Tensor:
     """Where x is neither infinite nor NaN."""
-    return wrap(np.isfinite(_tensor("isfinite", x).data), None)
+    return wrap(np.isfinite(tensor_of("isfinite", x).data), None)
 
 
 def sum(x: Any, /, *, axis: Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The sum over one axis, several, or all."""
-    return _tensor("sum", x).sum(axis, keepdims)
+    return tensor_of("sum", x).sum(axis, keepdims)
 
 
 def mean(x: Any, /, *, axis: Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The mean over one axis, several, or all."""
-    return _tensor("mean", x).mean(axis, keepdims)
+    return tensor_of("mean", x).mean(axis, keepdims)
 
 
 def max(x: Any, /, *, axis: Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The largest element; elements that tie share its gradient."""
-    return _tensor("max", x).amax(axis, keepdims)
+    return tensor_of("max", x).amax(axis, keepdims)
 
 
 def min(x: Any, /, *, axis: Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The smallest element; elements that tie share its gradient."""
-    return _tensor("min", x).amin(axis, keepdims)
+    return tensor_of("min", x).amin(axis, keepdims)
 
 
 def argmax(x: Any, /, *, axis: int | None = None, keepdims: builtins.bool = False) -> Tensor:
-    """The index (int64) of the first largest element on an axis, or of all."""
-    x = _tensor("argmax", x)
+    """The index of the first largest element on an axis, or of all.
+
+    Parameters
+    ----------
+    x : Tensor or array of any shape, not empty
+    axis : int, optional
+        Left out, the index is that into the flattened array.
+    keepdims : bool
+        Keep the axis, with length 1.
+
+    Returns
+    -------
+    Tensor of int64, the shape of x without `axis`
+
+    Raises
+    ------
+    ValueError
+        If the axis is out of range, or there is no element.
+    """
+    x = tensor_of("argmax", x)
     place = None if axis is None else one_axis("argmax", axis, x.shape)
     return wrap(np.argmax(x.data, axis=place, keepdims=keepdims), None)
 
 
 def matmul(x1: Any, x2: Any, /) -> Tensor:
-    """The matrix product, of stacks and vectors too, as in `x1 @ x2`."""
-    return _known("matmul", _matmul(_tensor("matmul", x1), x2), x1, x2)
+    """The matrix product, as in `x1 @ x2` (numpy.matmul).
+
+    Parameters
+    ----------
+    x1 : Tensor or array, shape (..., M, K) or (K,)
+    x2 : Tensor or array, shape (..., K, N) or (K,)
+        The leading axes broadcast.
+
+    Returns
+    -------
+    Tensor, shape (..., M, N), without M or N where a vector came
+
+    Raises
+    ------
+    ValueError
+        If the inner sizes differ, an operand has no axis, or the leading axes do not fit.
+    TypeError
+        If an operand is no Tensor or raw array.
+    """
+    return known("matmul", _matmul(tensor_of("matmul", x1), x2), x1, x2)
 
 
 def matrix_transpose(x: Any, /) -> Tensor:
     """The last two axes exchanged."""
-    return _tensor("matrix_transpose", x).mT
+    return tensor_of("matrix_transpose", x).mT
 
 
 def reshape(x: Any, /, shape: Shape) -> Tensor:
     """The elements in another shape; one size may be -1."""
-    return _tensor("reshape", x).reshape(tuple(shape) if isinstance(shape, Sequence) else shape)
+    return tensor_of("reshape", x).reshape(tuple(shape) if isinstance(shape, Sequence) else shape)
 
 
 def permute_dims(x: Any, /, axes: Shape) -> Tensor:
     """The axes in another order."""
-    x = _tensor("permute_dims", x)
+    x = tensor_of("permute_dims", x)
     order = tuple(one_axis("permute_dims", k, x.shape) for k in axes)
     if sorted(order) != list(range(x.ndim)):
         msg = f"permute_dims: axes {tuple(axes)} are no order of the axes of shape {x.shape}"
@@ -348,14 +382,14 @@ def permute_dims(x: Any, /, axes: Shape) -> Tensor:
 
 def expand_dims(x: Any, /, *, axis: int = 0) -> Tensor:
     """A new axis of length 1 at a place."""
-    x = _tensor("expand_dims", x)
-    place = _new_axis("expand_dims", axis, x.shape)
+    x = tensor_of("expand_dims", x)
+    place = new_axis("expand_dims", axis, x.shape)
     return x.reshape((*x.shape[:place], 1, *x.shape[place:]))
 
 
 def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Tensor:
     """Without the named axes, which must be of length 1."""
-    x = _tensor("squeeze", x)
+    x = tensor_of("squeeze", x)
     given = axis if isinstance(axis, tuple) else (axis,)
     axes = {one_axis("squeeze", k, x.shape) for k in given}
     if any(x.shape[k] != 1 for k in axes):
@@ -366,14 +400,31 @@ def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Tensor:
 
 def broadcast_to(x: Any, /, shape: Shape) -> Tensor:
     """x repeated to a shape."""
-    x = _tensor("broadcast_to", x)
+    x = tensor_of("broadcast_to", x)
     to = tuple(operator.index(n) for n in shape)
     return unary(prim.spread, x, (to, x.dtype, x.shape, x.dtype))
 
 
 def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
-    """Arrays one after the other on an axis; flattened first if it is None."""
-    tensors = _tensors("concat", arrays)
+    """Arrays one after the other on an axis.
+
+    Parameters
+    ----------
+    arrays : sequence of Tensor or array, shapes (..., N_k, ...)
+        All sizes but that of `axis` are the same.
+    axis : int or None
+        With None all are flattened first.
+
+    Returns
+    -------
+    Tensor, shape (..., sum of N_k, ...)
+
+    Raises
+    ------
+    ValueError
+        If there is no array, the axis is out of range, or other sizes differ.
+    """
+    tensors = tensors_of("concat", arrays)
     if axis is None:
         tensors = [x.reshape(-1) for x in tensors]
     place = one_axis("concat", 0 if axis is None else axis, tensors[0].shape)
@@ -383,14 +434,34 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Tensor:
 
 def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Tensor:
     """Arrays of one shape along a new axis."""
-    tensors = _tensors("stack", arrays)
-    place = _new_axis("stack", axis, tensors[0].shape)
+    tensors = tensors_of("stack", arrays)
+    place = new_axis("stack", axis, tensors[0].shape)
     return record(prim.stack(len(tensors)), tensors, (place,))
 
 
 def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
-    """The elements at integer indices on an axis; repeated ones accumulate gradients."""
-    x = _tensor("take", x)
+    """The elements at indices on an axis; repeated ones accumulate gradients.
+
+    Parameters
+    ----------
+    x : Tensor or array, shape (..., N, ...)
+    indices : Tensor or array of integers, shape S
+        Negative ones count from the end.
+    axis : int, optional
+        That of length N; may be left out where there is only one.
+
+    Returns
+    -------
+    Tensor, shape (..., *S, ...)
+
+    Raises
+    ------
+    ValueError
+        If the axis is out of range, or left out where there are several.
+    IndexError
+        If an index is out of range.
+    """
+    x = tensor_of("take", x)
     if axis is None and x.ndim != 1:
         msg = f"take: axis may be left out for one axis alone, got shape {x.shape}"
         raise ValueError(msg)
@@ -400,74 +471,29 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
 
 
 def softmax(x: Any, /, axis: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) over an axis, without overflow."""
-    return _along(prim.softmax, x, axis)
+    """exp(x) / sum(exp(x)) over an axis, without overflow (torch.nn.functional.softmax).
+
+    The result has the shape of x; ValueError if the axis is out of range.
+    """
+    return along(prim.softmax, x, axis)
 
 
 def log_softmax(x: Any, /, axis: int = -1) -> Tensor:
-    """log(softmax(x)) over an axis, without overflow."""
-    return _along(prim.log_softmax, x, axis)
+    """log(softmax(x)) over an axis, without overflow (torch.nn.functional.log_softmax).
+
+    The result has the shape of x; ValueError if the axis is out of range.
+    """
+    return along(prim.log_softmax, x, axis)
 
 
 def logsumexp(x: Any, /, axis: int = -1, keepdims: builtins.bool = False) -> Tensor:
-    """log(sum(exp(x))) over an axis, without overflow."""
-    found = _along(prim.logsumexp, x, axis)
+    """log(sum(exp(x))) over an axis, without overflow (torch.logsumexp).
+
+    The result has the shape of x without `axis`, or with length 1 there if `keepdims`; ValueError
+    if the axis is out of range.
+    """
+    found = along(prim.logsumexp, x, axis)
     return found if keepdims else squeeze(found, axis)
-
-
-def _unary(rule: Primitive, x: Any) -> Tensor:
-    return unary(rule, _tensor(rule.name, x))
-
-
-def _binary(rule: Primitive, a: Any, b: Any) -> Tensor:
-    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        a, b = (_tensor(rule.name, a), b) if is_raw(a) else (a, _tensor(rule.name, b))
-    return _known(rule.name, binary(rule, a, b), a, b)
-
-
-def _compare(ufunc: np.ufunc, a: Any, b: Any) -> Tensor:
-    if not isinstance(a, Tensor) and not is_raw(a):
-        like = _tensor(ufunc.__name__, b)
-        a = np.full((), a, like.dtype if not isinstance(a, float) else None)
-    return _known(ufunc.__name__, compare(ufunc, _tensor(ufunc.__name__, a), b), a, b)
-
-
-def _along(rule: Primitive, x: Any, axis: int) -> Tensor:
-    x = _tensor(rule.name, x)
-    return unary(rule, x, (one_axis(rule.name, axis, x.shape),))
-
-
-def _known(name: str, result: Any, a: Any, b: Any) -> Tensor:
-    if result is NotImplemented:
-        kinds = f"{type(a).__name__} and {type(b).__name__}"
-        msg = f"{name}: wants Tensors, raw arrays or one number beside them, got {kinds}"
-        raise TypeError(msg)
-    found: Tensor = result
-    return found
-
-
-def _tensor(name: str, x: Any) -> Tensor:
-    if isinstance(x, Tensor):
-        return x
-    if not is_raw(x):
-        msg = f"{name}: wants a Tensor or a raw array, got {type(x).__name__}"
-        raise TypeError(msg)
-    return wrap(raw_array(np.asarray(x), name), None)
-
-
-def _tensors(name: str, arrays: Sequence[Any]) -> list[Tensor]:
-    tensors = [_tensor(name, x) for x in arrays]
-    if not tensors:
-        msg = f"{name}: wants at least one array, got none"
-        raise ValueError(msg)
-    return tensors
-
-
-def _new_axis(name: str, axis: int, shape: Shape) -> int:
-    if not -len(shape) - 1 <= axis <= len(shape):
-        msg = f"{name}: axis {axis} is out of range for a new axis of shape {shape}"
-        raise ValueError(msg)
-    return axis % (len(shape) + 1)
 
 
 Differentiable.ops = sys.modules[__name__]
