@@ -122,6 +122,9 @@ def run(task: Task, listen: Callable[[dict[str, Any]], None]) -> Outcome:
             timer.cancel()
             if process.poll() is None:
                 process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
     if late.is_set():
         fault = f"took longer than {task.timeout:.0f} s and was ended"
     elif status in task.succeeded:
