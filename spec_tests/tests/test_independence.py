@@ -19,6 +19,16 @@ FOREIGN = {
     name: (set(BACKENDS) - {name}) | {"spec_tests"} | (set().union(*BACKENDS.values()) - own)
     for name, own in BACKENDS.items()
 }
+# From the ground up: a group may import itself and what is below, at the top of its modules.
+ORDER = (
+    ("random", "tensor"),
+    ("function",),
+    ("autograd", "ops"),
+    ("init", "module"),
+    ("nn", "rnn", "loss"),
+    ("optim", "serialization"),
+)
+LEVEL = {name: level for level, group in enumerate(ORDER) for name in group}
 ROOT = Path(__file__).parents[2]
 
 
@@ -34,6 +44,81 @@ def imported(path):
             name = node.args[0]
             if called in ("import_module", "__import__") and isinstance(name, ast.Constant):
                 yield str(name.value).partition(".")[0]
+
+
+def own_imports(source, path):
+    """Return the modules of its own package that a file imports where it is itself imported."""
+    package = [source.name, *path.relative_to(source).parts[:-1]]
+    for node in at_import(ast.parse(path.read_text(encoding="utf-8")).body):
+        if isinstance(node, ast.Import):
+            found = [one.name for one in node.names]
+        else:
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            found = [f"{base}.{one.name}" for one in node.names]
+        for name in found:
+            parts = name.split(".")
+            if parts[0] == source.name and len(parts) > 1:
+                yield parts[1]
+
+
+def at_import(statements):
+    """Return the imports that run with the module: not those in functions or for types alone."""
+    for node in statements:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from at_import(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for part in ("body", "orelse", "finalbody", "handlers"):
+                yield from at_import(getattr(node, part, []))
+
+
+def upward_imports(source):
+    """Return a line for each import of a module by one of an earlier group."""
+    return [
+        f"{path.relative_to(source)} imports {other}"
+        for path in sorted(source.rglob("*.py"))
+        for own in [path.relative_to(source).parts[0].removesuffix(".py")]
+        for other in sorted(set(own_imports(source, path)))
+        if own in LEVEL and other in LEVEL and LEVEL[own] < LEVEL[other]
+    ]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_imports_run_one_way(name):
+    source = ROOT / name / "src" / name
+    if not source.is_dir():
+        pytest.skip(f"the checkout has no {name}")
+    assert upward_imports(source) == []
+
+
+def test_every_form_of_an_upward_import_is_seen(tmp_path):
+    source = tmp_path / "impl_x"
+    (source / "ops").mkdir(parents=True)
+    (source / "random.py").write_text("import impl_x.function\n", encoding="utf-8")
+    (source / "tensor.py").write_text("from impl_x import ops\n", encoding="utf-8")
+    (source / "function.py").write_text("from impl_x.ops.sums import total\n", encoding="utf-8")
+    (source / "autograd.py").write_text("from .nn import Linear\n", encoding="utf-8")
+    (source / "ops" / "sums.py").write_text("from ..module import Module\n", encoding="utf-8")
+    (source / "init.py").write_text("try:\n    from . import rnn\nfinally:\n    pass\n", "utf-8")
+    (source / "module.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "from . import helpers, init, tensor\n"
+        "if TYPE_CHECKING:\n"
+        "    from .nn import Linear\n"
+        "def late():\n"
+        "    from . import optim\n",
+        encoding="utf-8",
+    )
+    assert upward_imports(source) == [
+        "autograd.py imports nn",
+        "function.py imports ops",
+        "init.py imports rnn",
+        "ops/sums.py imports module",
+        "random.py imports function",
+        "tensor.py imports ops",
+    ]
 
 
 @pytest.mark.parametrize("name", BACKENDS)
