@@ -176,10 +176,11 @@ def _trace(fn: Callable[..., Any], primals: Sequence[Any]) -> tuple[Any, list[No
         if x is None:
             return None
         array = x.data if isinstance(x, Tensor) else np.asarray(x) if is_raw(x) else None
-        if array is None or array.dtype.kind != "f":
-            kind = type(x).__name__ if array is None else f"a Tensor of dtype {array.dtype}"
-            msg = f"grad: only Tensors of float32 and float64 have gradients, got {kind}"
+        if array is None:
+            msg = f"grad: only Tensors and raw arrays have gradients, got {type(x).__name__}"
             raise TypeError(msg)
+        if array.dtype.kind != "f":
+            return wrap(array, None)
         sources.append(Source(x._node if isinstance(x, Tensor) else None))
         return wrap(array, sources[-1])
 
@@ -209,9 +210,10 @@ def _pull(
     def gradient(x: Any) -> Any:
         if x is None:
             return None
-        g = found.get(next(remaining))
+        array = x.data if isinstance(x, Tensor) else np.asarray(x)
+        g = found.get(next(remaining)) if array.dtype.kind == "f" else None
         if g is None:
-            return wrap(np.zeros_like(x.data if isinstance(x, Tensor) else x), None)
+            return wrap(np.zeros_like(array), None)
         # A copy, since a rule may give one array to several operands, or the caller's own.
         return g if isinstance(g, Tensor) else wrap(np.array(g), None)
 

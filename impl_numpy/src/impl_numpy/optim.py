@@ -136,6 +136,14 @@ class SGD(Optimizer):
     lr, momentum, dampening, weight_decay : float
     nesterov : bool
         Wants momentum, and no dampening.
+
+    Raises
+    ------
+    ValueError
+        If there is no Parameter, one comes twice or is no leaf, an option is negative, or nesterov
+        comes without momentum or with dampening.
+    TypeError
+        If something is no Tensor.
     """
 
     def __init__(
@@ -191,6 +199,14 @@ class Adam(Optimizer):
     betas : tuple of float
         Each in [0, 1).
     eps, weight_decay : float
+
+    Raises
+    ------
+    ValueError
+        If there is no Parameter, one comes twice or is no leaf, an option is negative, or a beta is
+        outside [0, 1).
+    TypeError
+        If something is no Tensor.
     """
 
     def __init__(

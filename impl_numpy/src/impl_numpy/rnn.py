@@ -183,14 +183,29 @@ class _Cell(_Recurrent):
 
 
 class RNNCell(_Cell):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu.
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu (torch.nn.RNNCell).
 
     Parameters
     ----------
     input_size, hidden_size : int
+        I and H.
     bias : bool
     nonlinearity : {"tanh", "relu"}
     dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih : Parameter, shape (H, I)
+    weight_hh : Parameter, shape (H, H)
+    bias_ih, bias_hh : Parameter, shape (H,), or None
+        Uniform in [-k, k), k = 1 / sqrt(H).
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, the dtype is not floating, or the nonlinearity is unknown.
+    TypeError
+        If a size is no int, or the dtype is unknown.
     """
 
     _gates = 1
@@ -215,13 +230,31 @@ class RNNCell(_Cell):
 
 
 class LSTMCell(_Cell):
-    """c' = f c + i g, h' = o tanh(c'), with gates i, f, g, o; the state is the pair (h, c).
+    """c' = f c + i g, h' = o tanh(c'); the state is the pair (h, c) (torch.nn.LSTMCell).
+
+    i, f, o = sigmoid(W x + b_i + U h + b_h), g = tanh(...), with the gates' rows of W, U and b in
+    the order i, f, g, o.
 
     Parameters
     ----------
     input_size, hidden_size : int
+        I and H.
     bias : bool
     dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih : Parameter, shape (4 H, I)
+    weight_hh : Parameter, shape (4 H, H)
+    bias_ih, bias_hh : Parameter, shape (4 H,), or None
+        Rows in the order of the gates; uniform in [-k, k), k = 1 / sqrt(H).
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, the dtype is not floating.
+    TypeError
+        If a size is no int, or the dtype is unknown.
     """
 
     _gates = 4
@@ -234,13 +267,31 @@ class LSTMCell(_Cell):
 
 
 class GRUCell(_Cell):
-    """h' = (1 - z) n + z h, with gates r, z, n.
+    """h' = (1 - z) n + z h (torch.nn.GRUCell).
+
+    r, z = sigmoid(W x + b_i + U h + b_h), n = tanh(W_n x + b_in + r (U_n h + b_hn)), with the
+    gates' rows of W, U and b in the order r, z, n.
 
     Parameters
     ----------
     input_size, hidden_size : int
+        I and H.
     bias : bool
     dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih : Parameter, shape (3 H, I)
+    weight_hh : Parameter, shape (3 H, H)
+    bias_ih, bias_hh : Parameter, shape (3 H,), or None
+        Rows in the order of the gates; uniform in [-k, k), k = 1 / sqrt(H).
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, the dtype is not floating.
+    TypeError
+        If a size is no int, or the dtype is unknown.
     """
 
     _gates = 3
@@ -315,14 +366,29 @@ class _Layer(_Recurrent):
 
 
 class RNN(_Layer):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu, at every step.
+    """`RNNCell` at every step (torch.nn.RNN).
 
     Parameters
     ----------
     input_size, hidden_size : int
+        I and H.
     nonlinearity : {"tanh", "relu"}
     bias, batch_first : bool
     dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih_l0 : Parameter, shape (H, I)
+    weight_hh_l0 : Parameter, shape (H, H)
+    bias_ih_l0, bias_hh_l0 : Parameter, shape (H,), or None
+        Uniform in [-k, k), k = 1 / sqrt(H).
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, the dtype is not floating, or the nonlinearity is unknown.
+    TypeError
+        If a size is no int, or the dtype is unknown.
     """
 
     _gates = 1
@@ -346,13 +412,28 @@ class RNN(_Layer):
 
 
 class LSTM(_Layer):
-    """c' = f c + i g, h' = o tanh(c') at every step; the state is the pair (h, c).
+    """`LSTMCell` at every step; the state is the pair (h, c) (torch.nn.LSTM).
 
     Parameters
     ----------
     input_size, hidden_size : int
+        I and H.
     bias, batch_first : bool
     dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih_l0 : Parameter, shape (4 H, I)
+    weight_hh_l0 : Parameter, shape (4 H, H)
+    bias_ih_l0, bias_hh_l0 : Parameter, shape (4 H,), or None
+        Rows in the order of the gates; uniform in [-k, k), k = 1 / sqrt(H).
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, the dtype is not floating.
+    TypeError
+        If a size is no int, or the dtype is unknown.
     """
 
     _gates = 4
@@ -363,13 +444,28 @@ class LSTM(_Layer):
 
 
 class GRU(_Layer):
-    """h' = (1 - z) n + z h at every step.
+    """`GRUCell` at every step (torch.nn.GRU).
 
     Parameters
     ----------
     input_size, hidden_size : int
+        I and H.
     bias, batch_first : bool
     dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih_l0 : Parameter, shape (3 H, I)
+    weight_hh_l0 : Parameter, shape (3 H, H)
+    bias_ih_l0, bias_hh_l0 : Parameter, shape (3 H,), or None
+        Rows in the order of the gates; uniform in [-k, k), k = 1 / sqrt(H).
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, the dtype is not floating.
+    TypeError
+        If a size is no int, or the dtype is unknown.
     """
 
     _gates = 3
