@@ -213,10 +213,8 @@ def _follow(name: str, argument: Any) -> tuple[list[Tensor], Any]:
         if not isinstance(value, Tensor):
             msg = f"{name}: an argument must hold Tensors only, got {kind_of(each)}"
             raise TypeError(msg)
-        if value.dtype.kind != "f":
-            msg = f"{name}: only floating Tensors have gradients, got dtype {value.dtype.name}"
-            raise TypeError(msg)
-        leaves.append(Alias.of(value) if value.requires_grad else wrap(value._data, True))
+        floating = value.dtype.kind == "f"
+        leaves.append(Alias.of(value) if value.requires_grad else wrap(value._data, floating))
     return leaves, argument
 
 
@@ -232,9 +230,14 @@ def _pull(
         edge = edge_of(result)
         if edge is not None:
             roots.append((edge, cotangent if recorded else cotangent._data))
-    targets = [edge for edge in map(edge_of, inputs) if edge is not None]
-    grads = run(roots, recorded=recorded, retain=retain, targets=targets)
-    return [_finished(each, source, recorded) for each, source in zip(grads, inputs, strict=True)]
+    edges = [edge_of(source) for source in inputs]
+    targets = [edge for edge in edges if edge is not None]
+    grads = iter(run(roots, recorded=recorded, retain=retain, targets=targets))
+    # Integers have no edge, and so the gradient zero.
+    return [
+        _finished(next(grads) if edge is not None else None, source, recorded)
+        for edge, source in zip(edges, inputs, strict=True)
+    ]
 
 
 def _finished(found: Any, source: Tensor, recorded: bool) -> Tensor:

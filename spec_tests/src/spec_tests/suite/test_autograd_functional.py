@@ -80,6 +80,17 @@ def test_grad_of_structures(nn: Any, dtype: str) -> None:
     exactly(nn, found["unused"], np.zeros(2))
 
 
+@clause("autograd-14", "autograd-22")
+def test_integers_in_a_structure_get_zeros(nn: Any, dtype: str) -> None:
+    x = normal((3,), dtype)
+    state = {"count": nn.tensor([4, 5]), "weight": tensor(nn, x), "mask": nn.tensor(True)}
+    found = nn.grad(lambda state: nn.ops.sum(state["weight"] * 2))(state)
+    assert list(found) == ["count", "weight", "mask"]
+    exactly(nn, found["count"], np.zeros(2, np.int64))
+    exactly(nn, found["weight"], np.full(3, 2.0))
+    exactly(nn, found["mask"], np.array(False))
+
+
 @clause("autograd-14")
 def test_grad_wants_a_scalar(nn: Any, dtype: str) -> None:
     x = tensor(nn, normal((2, 3), dtype))

@@ -91,6 +91,19 @@ def test_one_order(nn: Any) -> None:
 
 
 @clause("init-05")
+@pytest.mark.parametrize(
+    "name", ["uniform_", "normal_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_"]
+)
+def test_integers_are_not_drawn(nn: Any, name: str) -> None:
+    tensor = nn.tensor([[7, 8]])
+    nn.manual_seed(4)
+    with refuses(TypeError, name, "int64"):
+        getattr(nn.init, name)(tensor)
+    exactly(nn, tensor, np.array([[7, 8]]))
+    exactly(nn, nn.rand((3,)), Draws(4).uniform((3,), 0, 1, "float32"))
+
+
+@clause("init-05")
 def test_in_place(nn: Any, dtype: str) -> None:
     for change, want in (
         (nn.init.zeros_, 0.0),

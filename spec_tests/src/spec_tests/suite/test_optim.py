@@ -176,6 +176,14 @@ def test_parameters_that_do_not_fit(nn: Any, kind: str) -> None:
             make([wrong], lr=0.1)
 
 
+@clause("optim-06")
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_results_of_operations_are_no_parameters(nn: Any, kind: str) -> None:
+    result = nn.Parameter(nn.ones((2,))) * 2
+    with refuses(ValueError, ("leaf", "leaves")):
+        getattr(nn.optim, kind)([result], lr=0.1)
+
+
 @clause("optim-07")
 @pytest.mark.parametrize("name", ["SGD_nesterov", "Adam_options"])
 def test_a_loaded_state_continues_with_the_same_numbers(nn: Any, dtype: str, name: str) -> None:
