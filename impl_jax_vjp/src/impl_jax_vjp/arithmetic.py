@@ -49,6 +49,11 @@ def dtype_of(value: Any) -> np.dtype[Any]:
     return value._data.dtype if isinstance(value, Traced) else value.dtype
 
 
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return the dtype that was asked for; None, as where nothing was said, is float32."""
+    return _FLOAT32 if dtype is None else np.dtype(dtype)
+
+
 def promote(x: np.dtype[Any], y: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype of a result: a floating dtype wins over integers, the wider one of two."""
     if x == y or is_floating(x) > is_floating(y):
@@ -251,7 +256,7 @@ def abs(x: Operand) -> Any:
 
 def astype(x: Operand, dtype: Any) -> Any:
     """Return `x` in another dtype; between floating dtypes the gradient comes back in `x`'s."""
-    return _astype((operand("astype", x),), np.dtype(dtype))
+    return _astype((operand("astype", x),), as_dtype(dtype))
 
 
 def normalize_axes(name: str, axis: Axis, shape: tuple[int, ...]) -> tuple[int, ...] | None:

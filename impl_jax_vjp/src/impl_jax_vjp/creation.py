@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .arithmetic import as_dtype
 from .draws import draw
 from .tape import Traced, make, unwrap
 from .tensor import Tensor, check_floating, float32, int64
@@ -119,7 +120,7 @@ def _shape(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:
 
 def host(name: str, values: np.ndarray[Any, Any], dtype: Any, requires_grad: bool) -> Tensor:
     """Make a Tensor of values computed on the host, which nobody else holds."""
-    dtype = np.dtype(dtype)
+    dtype = as_dtype(dtype)
     if requires_grad:
         check_floating(name, dtype)
     return _leaf(name, jax.numpy.asarray(values.astype(dtype, copy=False)), requires_grad)
@@ -129,21 +130,21 @@ def zeros(
     shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
 ) -> Tensor:
     """Make a Tensor of zeros, float32 by default."""
-    return host("zeros", np.zeros(_shape("zeros", shape), dtype), dtype, requires_grad)
+    return host("zeros", np.zeros(_shape("zeros", shape), as_dtype(dtype)), dtype, requires_grad)
 
 
 def ones(
     shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
 ) -> Tensor:
     """Make a Tensor of ones, float32 by default."""
-    return host("ones", np.ones(_shape("ones", shape), dtype), dtype, requires_grad)
+    return host("ones", np.ones(_shape("ones", shape), as_dtype(dtype)), dtype, requires_grad)
 
 
 def empty(
     shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
 ) -> Tensor:
     """Make a Tensor whose contents are not specified; here they are zeros."""
-    return host("empty", np.zeros(_shape("empty", shape), dtype), dtype, requires_grad)
+    return host("empty", np.zeros(_shape("empty", shape), as_dtype(dtype)), dtype, requires_grad)
 
 
 def full(
@@ -183,7 +184,8 @@ def eye(
 
 
 def _random(name: str, kind: str, shape: Any, dtype: Any, requires_grad: bool) -> Tensor:
-    check_floating(name, np.dtype(dtype))
+    dtype = as_dtype(dtype)
+    check_floating(name, dtype)
     numbers = draw(kind, _shape(name, shape))
     if isinstance(numbers, np.ndarray):
         return host(name, numbers, dtype, requires_grad)

@@ -297,7 +297,7 @@ class Module:
 
     def to(self, dtype: Any) -> "Module":
         """Convert floating parameters and buffers, whose objects stay, and return the Module."""
-        wanted = np.dtype(dtype)
+        wanted = None if dtype is None else np.dtype(dtype)
         if not is_floating(wanted):
             msg = f"to: wanted float32 or float64, got dtype {wanted}"
             raise TypeError(msg)
