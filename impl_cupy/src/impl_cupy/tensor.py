@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import DTypeLike, is_supported
+from impl_cupy.dtypes import is_supported
 from impl_cupy.errors import kind_of
 from impl_cupy.tape import Edge, Node, RemovableHandle, Slot
 
@@ -67,6 +67,15 @@ class Tensor:
 
     @data.setter
     def data(self, raw: RawArray) -> None:
+        """Replace the values; nothing is recorded.
+
+        Raises
+        ------
+        TypeError
+            If `raw` is no raw array of a supported dtype.
+        ValueError
+            If it is not floating and the Tensor requires grad.
+        """
         check_raw("Tensor.data", raw)
         if self._requires_grad and raw.dtype.kind != "f":
             msg = f"Tensor.data: a Tensor that requires grad must be floating, got {raw.dtype.name}"
@@ -100,6 +109,7 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, flag: bool) -> None:
+        """Do what `requires_grad_` does."""
         self.requires_grad_(flag)
 
     @property
@@ -122,6 +132,15 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
+        """Replace the gradient.
+
+        Raises
+        ------
+        TypeError
+            If `value` is neither a Tensor nor None.
+        ValueError
+            If it has another shape.
+        """
         if value is None and self._node is None:
             return
         if value is not None:
@@ -469,11 +488,6 @@ def check_floating(operation: str, raw: RawArray) -> None:
     if raw.dtype.kind != "f":
         msg = f"{operation}: only floating Tensors can require grad, got dtype {raw.dtype.name}"
         raise ValueError(msg)
-
-
-def dtype_of(value: Any) -> DTypeLike:
-    """Give the dtype of a Tensor or raw array, None for anything else."""
-    return value.dtype if isinstance(value, (Tensor, cp.ndarray)) else None
 
 
 def _is_comparable(other: object) -> bool:

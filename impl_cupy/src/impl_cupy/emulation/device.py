@@ -65,9 +65,6 @@ class Device:
     def synchronize(self) -> None:
         """Return: every emulated operation has ended before its call returned."""
 
-    def use(self) -> None:
-        """Return: there is only this device."""
-
 
 class Stream:
     """The one emulated stream; a context manager as in CuPy."""
@@ -134,10 +131,6 @@ class runtime:
         """Return 0."""
         return 0
 
-    @staticmethod
-    def deviceSynchronize() -> None:
-        """Return: every emulated operation has ended before its call returned."""
-
 
 class driver:
     """The corner of `cupy.cuda.driver` that an implementation needs."""
@@ -165,10 +158,6 @@ class MemoryPool:
     def total_bytes(self) -> int:
         """Return the most that `used_bytes` was since the last `free_all_blocks`."""
         return Memory.total
-
-    def free_bytes(self) -> int:
-        """Return what the pool holds beyond live arrays."""
-        return Memory.total - Memory.used
 
     def free_all_blocks(self, stream: Any = None) -> None:
         """Give back what no array uses."""

@@ -12,7 +12,7 @@ from .counters import record
 from .device import Device, MemoryPointer
 from .host import np
 from .operators import COMPARISONS, NUMBERS, Operators
-from .storage import FUNCTIONS, get_dtype, new, result, uninitialized, view
+from .storage import FUNCTIONS, get_dtype, new, result, uninitialized
 from .ufunc import UFUNCS
 
 
@@ -248,11 +248,6 @@ class ndarray(Operators):
     def squeeze(self, axis: Any = None) -> Any:
         """Return a view without axes of length one."""
         return new(self._array.squeeze(axis), self)
-
-    def reduced_view(self, dtype: None = None) -> Any:
-        """Return a view with as few axes as the memory allows: one, of a contiguous array."""
-        flags = self._array.flags
-        return view(self._array.reshape(-1), self) if flags.c_contiguous and self.ndim > 1 else self
 
     def sort(self, axis: int = -1, kind: Any = None) -> None:
         """Sort in place, stably."""

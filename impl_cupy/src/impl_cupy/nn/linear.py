@@ -27,7 +27,6 @@ class LinearFunction(Function):
         rows = xp.reshape(x, (_rows(x), in_features))
         ctx.save_for_backward(rows, weight)
         ctx.shape = x.shape
-        ctx.has_bias = bias is not None
         product = xp.matmul(rows, xp.matrix_transpose(weight))
         if bias is not None:
             product = product + bias
