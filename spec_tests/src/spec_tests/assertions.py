@@ -142,6 +142,17 @@ def raw(nn: Any, array: np.ndarray) -> Any:
     return nn.tensor(np.asarray(array)).data
 
 
+def address(array: Any) -> int:
+    """Return where a raw array lies, in whatever way its backend says so."""
+    for name in ("data_ptr", "unsafe_buffer_pointer"):
+        if hasattr(array, name):
+            return int(getattr(array, name)())
+    for name in ("__cuda_array_interface__", "__array_interface__"):
+        if hasattr(array, name):
+            return int(getattr(array, name)["data"][0])
+    return int(array.data.ptr)
+
+
 def tensor(nn: Any, array: np.ndarray, requires_grad: bool = True) -> Any:
     """Return a leaf Tensor with the values and dtype of a NumPy array."""
     return nn.tensor(np.asarray(array), requires_grad=requires_grad)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import exactly, raw, refuses, to_numpy
+from spec_tests.assertions import address, exactly, raw, refuses, to_numpy
 from spec_tests.clauses import clause
 
 
@@ -39,17 +39,6 @@ def frozen(nn: Any, module: Any) -> dict[str, tuple[str, tuple[int, ...], bytes]
     arrays = {name: np.array(to_numpy(nn, value)) for name, value in entries}
     kept = {name: (one.dtype.name, one.shape, one.tobytes()) for name, one in arrays.items()}
     return kept | {f"{name} (module)": ("", (), b"") for name, _ in module.named_modules()}
-
-
-def address(array: Any) -> int:
-    """Return where a raw array's first element lies."""
-    if hasattr(array, "unsafe_buffer_pointer"):
-        return int(array.unsafe_buffer_pointer())
-    if hasattr(array, "data_ptr"):
-        return int(array.data_ptr())
-    if hasattr(array, "__array_interface__"):
-        return int(array.__array_interface__["data"][0])
-    return int(array.data.ptr)
 
 
 def doubled(module: Any, args: tuple[Any, ...], output: Any) -> Any:

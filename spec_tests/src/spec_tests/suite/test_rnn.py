@@ -13,7 +13,7 @@ import pytest
 from spec_tests.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
 from spec_tests.clauses import clause
 from spec_tests.oracle import Draws, load
-from spec_tests.suite.recurrent import (
+from spec_tests.recurrent import (
     call_cell,
     call_layer,
     cell_of,

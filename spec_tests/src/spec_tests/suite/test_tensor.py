@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.assertions import agrees, exactly, raw, refuses, tensor, to_numpy
+from spec_tests.assertions import address, agrees, exactly, raw, refuses, tensor, to_numpy
 from spec_tests.inputs import in_double, normal
 
 TOP = """
@@ -42,17 +42,6 @@ def dtypes_of(nn: Any) -> list[str]:
 
 def dtype_name(nn: Any, value: Any) -> list[str]:
     return [name for name in DTYPES if value.dtype == getattr(nn, name)]
-
-
-def address(array: Any) -> int:
-    """Return where a raw array lies, in whatever way its backend says so."""
-    for name in ("data_ptr", "unsafe_buffer_pointer"):
-        if hasattr(array, name):
-            return int(getattr(array, name)())
-    for name in ("__cuda_array_interface__", "__array_interface__"):
-        if hasattr(array, name):
-            return int(getattr(array, name)["data"][0])
-    return int(array.data.ptr)
 
 
 @clause("tensor-01")
