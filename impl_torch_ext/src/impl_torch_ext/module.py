@@ -137,7 +137,9 @@ def functional_call(
     module : Module
         As before afterwards, also if the call raises.
     params : mapping of str to Tensor
-        By dotted name; what is left out keeps its own value.
+        By dotted name; what is left out keeps its own value, or the one given for another name of
+        the same Tensor. Of several names of one attribute the first in the order of
+        ``named_parameters`` counts.
     *args, **kwargs
         Arguments of the call.
 
@@ -145,19 +147,52 @@ def functional_call(
     ------
     KeyError
         If the module has no parameter or buffer of a name.
+    TypeError
+        If a value is no Tensor.
     """
-    own = {
-        *(name for name, _ in module.named_parameters(remove_duplicate=False)),
-        *(name for name, _ in module.named_buffers(remove_duplicate=False)),
+    slots = {
+        f"{path}.{name}" if path else name: (table, name)
+        for path, owner in module.named_modules(remove_duplicate=False)
+        for table in (owner._parameters, owner._buffers)
+        for name, own in table.items()
+        if own is not None
     }
-    unknown = [name for name in params if name not in own]
+    unknown = [name for name in params if name not in slots]
     if unknown:
         msg = (
             f"functional_call: {type(module).__name__} has no parameter or buffer "
             f"{', '.join(map(repr, unknown))}"
         )
         raise KeyError(msg)
-    return torch.func.functional_call(module, dict(params), args, kwargs)
+    for key, value in params.items():
+        if not isinstance(value, Tensor):
+            msg = f"functional_call: {key!r} must be a Tensor, got {type(value).__name__}"
+            raise TypeError(msg)
+    named: dict[tuple[int, str], Tensor] = {}
+    tied: dict[int, Tensor] = {}
+    for key, (table, name) in slots.items():
+        if key in params:
+            named.setdefault((id(table), name), params[key])
+            tied.setdefault(id(table[name]), params[key])
+    swaps = [
+        (table, name, named.get((id(table), name), tied[id(table[name])]))
+        for table, name in slots.values()
+        if id(table[name]) in tied
+    ]
+    # Whole tables, because forward may assign to buffers that are not in params.
+    before = [
+        (table, dict(table))
+        for owner in module.modules()
+        for table in (owner._parameters, owner._buffers)
+    ]
+    try:
+        for table, name, value in swaps:
+            table[name] = value
+        return module(*args, **kwargs)
+    finally:
+        for table, content in before:
+            table.clear()
+            table.update(content)
 
 
 def positive_int(module: str, argument: str, value: Any) -> int:
