@@ -31,33 +31,29 @@ class Sigmoid(Module):
         return ops.sigmoid(x)
 
 
-class Softmax(Module):
-    """``exp(x) / sum(exp(x))`` along the axis `dim`."""
+class _AlongAxis(Module):
+    """What works along one axis, `dim`."""
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
+
+    def extra_repr(self) -> str:
+        """Return the axis."""
+        return f"dim={self.dim}"
+
+
+class Softmax(_AlongAxis):
+    """``exp(x) / sum(exp(x))`` along the axis `dim`."""
 
     def forward(self, x: Any) -> Tensor:
         """Map x, any shape, to the same shape."""
         return ops.softmax(x, axis=self.dim)
 
-    def extra_repr(self) -> str:
-        """Return the axis."""
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(Module):
+class LogSoftmax(_AlongAxis):
     """The logarithm of `Softmax` along the axis `dim`."""
-
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
 
     def forward(self, x: Any) -> Tensor:
         """Map x, any shape, to the same shape."""
         return ops.log_softmax(x, axis=self.dim)
-
-    def extra_repr(self) -> str:
-        """Return the axis."""
-        return f"dim={self.dim}"

@@ -32,33 +32,29 @@ class Sigmoid(Module):
         return ops.sigmoid(x)
 
 
-class Softmax(Module):
-    """``exp(x) / sum(exp(x))`` along the axis ``dim``."""
+class _AlongAxis(Module):
+    """What works along one axis, ``dim``."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
+
+    def extra_repr(self) -> str:
+        """Return the argument."""
+        return f"dim={self.dim}"
+
+
+class Softmax(_AlongAxis):
+    """``exp(x) / sum(exp(x))`` along the axis ``dim``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to ``x``, any shape with the axis ``dim``."""
         return ops.softmax(x, axis=self.dim)
 
-    def extra_repr(self) -> str:
-        """Return the argument."""
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(Module):
+class LogSoftmax(_AlongAxis):
     """``x - logsumexp(x)`` along the axis ``dim``."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply to ``x``, any shape with the axis ``dim``."""
         return ops.log_softmax(x, axis=self.dim)
-
-    def extra_repr(self) -> str:
-        """Return the argument."""
-        return f"dim={self.dim}"
