@@ -218,12 +218,24 @@ def min(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def argmax(x: Tensor, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Return the index of the first maximum along ``axis``, or in C order."""
+    """Return the int64 index of the first maximum along ``axis``, which is dropped, or in C order.
+
+    Raises
+    ------
+    ValueError
+        If the axis is out of range or has no elements.
+    """
     return _reduce("argmax", compat.argmax, x, axis=axis, keepdims=keepdims)
 
 
 def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
-    """Return the product (..., M, N) of (..., M, K) and (..., K, N), or of one axis as in NumPy."""
+    """Return the product (..., M, N) of (..., M, K) and (..., K, N), or of one axis as in NumPy.
+
+    Raises
+    ------
+    ValueError
+        If an operand has no axes, the sizes K differ or leading axes do not broadcast.
+    """
     if _tensor("matmul", x1).ndim == 0 or _tensor("matmul", x2).ndim == 0:
         msg = f"matmul: operands need at least one axis, got shapes {_shapes(x1, x2)}"
         raise ValueError(msg)
@@ -297,7 +309,13 @@ def broadcast_to(x: Tensor, /, shape: tuple[int, ...]) -> Tensor:
 
 
 def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
-    """Return ``arrays`` one after the other along ``axis``; with None each is flattened first."""
+    """Return ``arrays``, (..., M_i, ...), as (..., sum of M_i, ...); with None each is flattened.
+
+    Raises
+    ------
+    ValueError
+        If there are no arrays, the axis is out of range or other sizes differ.
+    """
     items = _tensors("concat", arrays)
     if axis is None:
         return torch.cat([x.reshape(-1) for x in items])
@@ -365,17 +383,35 @@ def relu(x: Tensor, /) -> Tensor:
 
 
 def softmax(x: Tensor, /, axis: int = -1) -> Tensor:
-    """Return exp(x) / sum(exp(x)) along ``axis``."""
+    """Return exp(x) / sum(exp(x)) along ``axis``, the shape of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If the axis is out of range.
+    """
     return torch.softmax(_floating("softmax", x), *_axes("softmax", x, (axis,)))
 
 
 def log_softmax(x: Tensor, /, axis: int = -1) -> Tensor:
-    """Return x - logsumexp(x) along ``axis``."""
+    """Return x - logsumexp(x) along ``axis``, the shape of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If the axis is out of range.
+    """
     return torch.log_softmax(_floating("log_softmax", x), *_axes("log_softmax", x, (axis,)))
 
 
 def logsumexp(x: Tensor, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
-    """Return log(sum(exp(x))) over ``axis``, without overflow."""
+    """Return log(sum(exp(x))) over ``axis``, which is dropped or kept with size 1; no overflow.
+
+    Raises
+    ------
+    ValueError
+        If an axis is out of range.
+    """
     x = _floating("logsumexp", x)
     axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
     return torch.logsumexp(x, _axes("logsumexp", x, axes), keepdim=keepdims)

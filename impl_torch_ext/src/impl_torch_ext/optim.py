@@ -155,6 +155,14 @@ class SGD(Optimizer):
     params : iterable of Parameters, or of dicts with the key ``params`` and any options
     lr, momentum, dampening, weight_decay : float
     nesterov : bool
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, one comes twice or is no leaf, or lr, momentum or
+        weight_decay is negative, or nesterov is asked for without momentum or with dampening.
+    TypeError
+        If `params` is a Tensor or holds something that is none.
     """
 
     def __init__(
@@ -215,6 +223,14 @@ class Adam(Optimizer):
     params : iterable of Parameters, or of dicts with the key ``params`` and any options
     lr, eps, weight_decay : float
     betas : tuple of two floats in [0, 1)
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, one comes twice or is no leaf, or lr, eps or
+        weight_decay is negative, or betas are not two numbers in [0, 1).
+    TypeError
+        If `params` is a Tensor or holds something that is none.
     """
 
     def __init__(

@@ -224,7 +224,13 @@ class _Layer(_Recurrent):
     suffix = "_l0"
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, batch_first: bool, dtype: torch.dtype
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
         self.batch_first = bool(batch_first)
@@ -287,7 +293,7 @@ class RNN(_Layer):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         checked = _nonlinearity("RNN", nonlinearity)
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
+        super().__init__(input_size, hidden_size, bias=bias, batch_first=batch_first, dtype=dtype)
         self.nonlinearity = checked
 
     def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -302,20 +308,35 @@ class RNN(_Layer):
 
 
 class LSTM(_Layer):
-    """`LSTMCell` over a sequence, as one Function; arguments as in `RNN` but the nonlinearity."""
+    """A sequence through the LSTM, as one Function; one step is `LSTMCell`.
+
+    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; the equations
+    stand on the page of `torch.nn.LSTM`.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    bias : bool
+    batch_first : bool
+        Whether x and the output are (N, T, ...); the states keep (1, N, H).
+    dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih_l0, weight_hh_l0 : Parameter, shapes (4·H, I), (4·H, H)
+    bias_ih_l0, bias_hh_l0 : Parameter, shape (4·H,), or None
+        Gates in rows ordered i, f, g, o. All uniform in ``[-k, k)``, ``k = 1 / sqrt(H)``.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive or the dtype not floating; in a call, if a shape does not fit or
+        the state is not a pair.
+    TypeError
+        In a call, if an argument is no Tensor or not of the parameters' dtype.
+    """
 
     gates = 4
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
 
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None = None
@@ -332,20 +353,34 @@ class LSTM(_Layer):
 
 
 class GRU(_Layer):
-    """`GRUCell` over a sequence, as one Function; arguments as in `RNN` but the nonlinearity."""
+    """A sequence through the GRU, as one Function; one step is `GRUCell`.
+
+    Source: Cho et al. 2014, the reset gate after the recurrent product; the equations stand on the
+    page of `torch.nn.GRU`.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    bias : bool
+    batch_first : bool
+        Whether x and the output are (N, T, ...); the states keep (1, N, H).
+    dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih_l0, weight_hh_l0 : Parameter, shapes (3·H, I), (3·H, H)
+    bias_ih_l0, bias_hh_l0 : Parameter, shape (3·H,), or None
+        Gates in rows ordered r, z, n. All uniform in ``[-k, k)``, ``k = 1 / sqrt(H)``.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive or the dtype not floating; in a call, if a shape does not fit.
+    TypeError
+        In a call, if an argument is no Tensor or not of the parameters' dtype.
+    """
 
     gates = 3
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
 
     def forward(self, x: Tensor, h0: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return output (T, N, H) and h_n (1, N, H) for x (T, N, I) and h0 (1, N, H).
