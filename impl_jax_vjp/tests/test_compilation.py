@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerances import agree
 
 import impl_jax_vjp as nn
 
@@ -70,7 +71,7 @@ def test_nn_jit_compiles_once_for_a_form() -> None:
         return scaled(nn.tensor(X), {"b": 1, "a": nn.tensor(X)}, power=power)
 
     found = call(2)
-    np.testing.assert_allclose(found["sum"].item(), (X**2).sum(), rtol=1e-14)
+    agree(found["sum"].item(), (X**2).sum(), "gradient")
     np.testing.assert_array_equal(found["rows"][0].numpy(), 2 * X)
     assert found["rows"][1] == 2
     count = len(traced)
@@ -101,7 +102,7 @@ def test_captured_parameters_are_never_stale_and_get_gradients() -> None:
         x.grad = None
         (layer(x) ** 2).mean().backward()
         for ours, theirs in zip(found, (x, *layer.parameters()), strict=True):
-            np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-13)
+            agree(ours, theirs.grad.numpy(), "rnn")
         optimizer.step()
         optimizer.zero_grad()
         x.grad = None
@@ -113,9 +114,9 @@ def test_nn_jit_can_be_differentiated_twice() -> None:
     cube(x).backward(create_graph=True)
     grad, x.grad = x.grad, None
     grad.sum().backward()
-    np.testing.assert_allclose(x.grad.numpy(), 6 * X, rtol=1e-14)
+    agree(x.grad.numpy(), 6 * X, "gradient")
     gradient = nn.grad(lambda v: nn.grad(cube)(v).sum())
-    np.testing.assert_allclose(gradient(nn.tensor(X)).numpy(), 6 * X, rtol=1e-14)
+    agree(gradient(nn.tensor(X)).numpy(), 6 * X, "gradient")
 
 
 def test_transformations_inside_nn_jit() -> None:
@@ -133,11 +134,11 @@ def test_transformations_inside_nn_jit() -> None:
     params = dict(layer.named_parameters())
     value, new = step(params, nn.tensor(X))
     expected, grads = nn.value_and_grad(loss)(params, nn.tensor(X))
-    np.testing.assert_allclose(value.item(), expected.item(), rtol=1e-14)
+    agree(value.item(), expected.item(), "gradient")
     for key, p in params.items():
         assert not new[key].requires_grad
         found = p.detach().numpy() - 0.1 * grads[key].numpy()
-        np.testing.assert_allclose(new[key].numpy(), found, rtol=1e-14)
+        agree(new[key].numpy(), found, "gradient")
 
 
 def test_detach_inside_nn_jit() -> None:
