@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tolerances import agree
 from torch import Tensor
 
 import impl_torch_ext as nn
@@ -153,7 +154,7 @@ def test_fused_equals_composed(name: str, sizes: tuple[int, int, int, int]) -> N
             )
         )
     for got, wanted in zip((*fused, *grads[0]), (*composed, *grads[1]), strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13)
+        agree(got, wanted, "rnn")
 
 
 @pytest.mark.parametrize("name", FUSED)
@@ -166,7 +167,7 @@ def test_chunks_of_a_long_sequence_meet(name: str) -> None:
         outputs = run(*inputs, **config)
         results.append((*outputs, *torch.autograd.grad([y.sum() for y in outputs], inputs)))
     for got, wanted in zip(*results, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
+        agree(got, wanted, "rnn")
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -177,7 +178,7 @@ def test_step_equals_composed(relu: bool) -> None:
         h = run(*inputs, relu=relu)
         results.append((h, *torch.autograd.grad(h.square().sum(), inputs)))
     for got, wanted in zip(*results, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13)
+        agree(got, wanted, "rnn")
 
 
 @pytest.mark.parametrize("name", FUSED)
@@ -198,7 +199,7 @@ def test_saturated_gates_are_finite(name: str) -> None:
     inputs = [(x * 1000).detach().requires_grad_(), *others]
     outputs, composed = function.apply(*inputs, **config), function.composite(*inputs, **config)
     for got, wanted in zip(outputs, composed, strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-13)
+        agree(got, wanted, "rnn")
     assert all(
         g.isfinite().all() for g in torch.autograd.grad(outputs[0].sum(), inputs, allow_unused=True)
     )
