@@ -1,5 +1,8 @@
 """Cases at the edges of the specification where torch's own answer is another one."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -44,3 +47,22 @@ def test_functional_call_takes_every_name_of_a_tied_parameter() -> None:
     assert torch.allclose(nn.functional_call(net, state, x), expected)
     assert torch.allclose(nn.functional_call(net, {"c.weight": weight * 2}, x), expected)
     assert net.a.weight is net.c.weight is weight
+
+
+@pytest.mark.parametrize("value", [[1.0], None, "1", 1.0])
+@pytest.mark.parametrize("strict", [True, False])
+def test_load_state_dict_refuses_what_is_no_array(value: Any, strict: bool) -> None:
+    net = nn.Linear(1, 1)
+    before = net.weight.item()
+    with pytest.raises(TypeError, match=f"'bias'.*{type(value).__name__}"):
+        net.load_state_dict({"weight": np.full((1, 1), before + 1), "bias": value}, strict=strict)
+    assert net.weight.item() == before
+
+
+def test_load_state_dict_ignores_an_int_key_unless_strict() -> None:
+    net = nn.Linear(1, 1)
+    state = {3: 1, "more": None, "weight": np.full((1, 1), 7.0)}
+    with pytest.raises(RuntimeError, match="unexpected 3"):
+        net.load_state_dict(state)
+    net.load_state_dict(state, strict=False)
+    assert net.weight.item() == 7

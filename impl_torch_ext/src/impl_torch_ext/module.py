@@ -92,10 +92,15 @@ class Module(torch.nn.Module):
         ------
         RuntimeError
             Lists every missing, unexpected and misshapen key; nothing has been changed then.
+        TypeError
+            If a value is no array; nothing has been changed then either.
         """
         name = type(self).__name__
-        given = {key: _array(name, key, value) for key, value in state_dict.items()}
         own = self.state_dict()
+        given = {
+            key: _array(name, key, value) if isinstance(own.get(key), Tensor) else value
+            for key, value in state_dict.items()
+        }
         faults = [f"missing {key!r}" for key in own if key not in given] if strict else []
         faults += [f"unexpected {key!r}" for key in given if key not in own] if strict else []
         faults += [
@@ -108,7 +113,9 @@ class Module(torch.nn.Module):
         if faults:
             msg = f"{name}.load_state_dict: {'; '.join(faults)}"
             raise RuntimeError(msg)
-        return super().load_state_dict(given, strict, assign)
+        # Keys that are no str get here with strict=False alone; torch would trip over them.
+        known = {key: value for key, value in given.items() if isinstance(key, str)}
+        return super().load_state_dict(known, strict, assign)
 
     def _check_name(self, what: str, name: str, kind: str) -> None:
         if kind not in self.__dict__ or not isinstance(name, str):
@@ -218,9 +225,12 @@ def positive_int(module: str, argument: str, value: Any) -> int:
     return number
 
 
-def _array(name: str, key: str, value: Any) -> Any:
+def _array(name: str, key: str, value: Any) -> Tensor:
     if isinstance(value, np.ndarray):
         return from_numpy(f"{name}.load_state_dict: {key!r}", value)
     if isinstance(value, Tensor):
         return from_array(value)
-    return value
+    msg = (
+        f"{name}.load_state_dict: {key!r} must be a Tensor or an array, got {type(value).__name__}"
+    )
+    raise TypeError(msg)
