@@ -1,9 +1,13 @@
 """Corners of the API where what NumPy or JAX do is not what is wanted."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from safetensors.numpy import save as serialize
 
 import impl_jax_vjp as nn
 
@@ -24,3 +28,60 @@ def test_a_layer_takes_none_for_its_default(layer: Callable[..., Any]) -> None:
 def test_a_module_is_not_converted_to_none() -> None:
     with pytest.raises(TypeError, match="to: wanted float32 or float64, got dtype None"):
         nn.Linear(1, 1).to(None)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8", "int16", "uint64"])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("tensor", lambda raw: nn.tensor(raw)),
+        ("tensor", lambda raw: nn.tensor([1], dtype=raw.dtype)),
+        ("tensor", lambda raw: nn.tensor(jnp.array(raw))),
+        ("from_array", lambda raw: nn.from_array(jnp.array(raw))),
+        ("Parameter", lambda raw: nn.Parameter(raw)),
+        ("zeros", lambda raw: nn.zeros(1, dtype=raw.dtype)),
+        ("full", lambda raw: nn.full(1, 2, dtype=raw.dtype)),
+        ("arange", lambda raw: nn.arange(1, dtype=raw.dtype)),
+        ("randn", lambda raw: nn.randn(1, dtype=raw.dtype)),
+        ("astype", lambda raw: nn.ops.astype(nn.zeros(1), raw.dtype)),
+        ("Linear", lambda raw: nn.Linear(1, 1, dtype=raw.dtype)),
+    ],
+)
+def test_a_dtype_that_is_none_of_the_five_raises(
+    name: str, make: Callable[[Any], Any], dtype: str
+) -> None:
+    with pytest.raises(TypeError, match=f"({name}|tensor): got dtype {dtype}, wanted float32"):
+        make(np.ones(1, dtype))
+
+
+def test_a_number_beyond_int64_raises() -> None:
+    with pytest.raises(TypeError, match="tensor: got dtype uint64"):
+        nn.tensor(2**63)
+    assert nn.tensor(2**63, dtype=nn.float64).item() == 2.0**63
+
+
+def test_other_arrays_are_converted_where_a_dtype_is_given() -> None:
+    assert nn.tensor(np.ones(1, "uint8"), dtype=nn.int64).dtype == nn.int64
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8", "int16"])
+def test_files_hold_the_five_dtypes(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "file"
+    raw = {"w": np.ones(2, dtype)}
+    with pytest.raises(TypeError, match=f"save: 'w': got dtype {dtype}"):
+        nn.save(raw, path)
+    assert not path.exists()
+    path.write_bytes(serialize(raw))
+    with pytest.raises(TypeError, match=f"load: 'w' in .*file': got dtype {dtype}"):
+        nn.load(path)
+
+
+def test_data_of_a_leaf_that_requires_grad_stays_floating() -> None:
+    leaf = nn.tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError, match="data: got dtype int64, wanted float32 or float64"):
+        leaf.data = nn.tensor([1]).data
+    with pytest.raises(TypeError, match="data: got dtype float16"):
+        leaf.data = np.ones(1, "float16")
+    assert leaf.dtype == nn.float32
+    leaf.data = nn.tensor([2.0], dtype=nn.float64).data
+    assert leaf.tolist() == [2.0]

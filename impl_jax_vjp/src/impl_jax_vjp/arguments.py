@@ -21,8 +21,8 @@ def positive_int(module: str, argument: str, value: Any) -> int:
 
 
 def floating_dtype(module: str, dtype: Any) -> np.dtype[Any]:
-    """Return the dtype of a layer's parameters, float32 for None, or raise `ValueError`."""
-    wanted = as_dtype(dtype)
+    """Return the dtype of a layer's parameters, float32 for None, or raise an error."""
+    wanted = as_dtype(module, dtype)
     if not is_floating(wanted):
         msg = f"{module}: dtype must be float32 or float64, got {wanted}"
         raise ValueError(msg)

@@ -21,6 +21,7 @@ Axis = int | Sequence[int] | None
 _FLOAT32 = np.dtype("float32")
 _INT64 = np.dtype("int64")
 _BOOL = np.dtype("bool")
+_DTYPES = frozenset(np.dtype(n) for n in ("float32", "float64", "int32", "int64", "bool"))
 _ARRAYS = (Traced, jax.Array, np.ndarray, np.generic)
 
 
@@ -49,9 +50,24 @@ def dtype_of(value: Any) -> np.dtype[Any]:
     return value._data.dtype if isinstance(value, Traced) else value.dtype
 
 
-def as_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return the dtype that was asked for; None, as where nothing was said, is float32."""
-    return _FLOAT32 if dtype is None else np.dtype(dtype)
+def check_dtype(name: str, dtype: Any) -> None:
+    """Raise `TypeError` that names the dtype if no Tensor has it."""
+    if dtype not in _DTYPES:
+        msg = f"{name}: got dtype {dtype}, wanted float32, float64, int32, int64 or bool"
+        raise TypeError(msg)
+
+
+def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
+    """Return the dtype that was asked for; None, as where nothing was said, is float32.
+
+    Raises
+    ------
+    TypeError
+        If no Tensor has that dtype.
+    """
+    wanted = _FLOAT32 if dtype is None else np.dtype(dtype)
+    check_dtype(name, wanted)
+    return wanted
 
 
 def promote(x: np.dtype[Any], y: np.dtype[Any]) -> np.dtype[Any]:
@@ -256,7 +272,7 @@ def abs(x: Operand) -> Any:
 
 def astype(x: Operand, dtype: Any) -> Any:
     """Return `x` in another dtype; between floating dtypes the gradient comes back in `x`'s."""
-    return _astype((operand("astype", x),), as_dtype(dtype))
+    return _astype((operand("astype", x),), as_dtype("astype", dtype))
 
 
 def normalize_axes(name: str, axis: Axis, shape: tuple[int, ...]) -> tuple[int, ...] | None:

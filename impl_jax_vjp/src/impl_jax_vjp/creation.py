@@ -1,19 +1,20 @@
 """Constructors of Tensors. Values are made on the host, which compiles nothing."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from .arithmetic import as_dtype
+from .arithmetic import as_dtype, check_dtype
 from .draws import draw
 from .tape import Traced, make, unwrap
 from .tensor import Tensor, check_floating, float32, int64
 
 
 def _leaf(name: str, data: Any, requires_grad: bool) -> Tensor:
+    check_dtype(name, data.dtype)
     if requires_grad:
         check_floating(name, data.dtype)
     made: Tensor = make(data)
@@ -36,14 +37,16 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
     ValueError
         If lists are ragged, or `requires_grad` is asked of a dtype that is not floating.
     TypeError
-        If `data` is none of these.
+        If `data` is none of these, or no Tensor has the dtype.
     """
-    wanted = None if dtype is None else np.dtype(dtype)
+    wanted = None if dtype is None else as_dtype("tensor", dtype)
     if isinstance(data, Traced | jax.Array):
         raw = unwrap(data)
         raw = jax.numpy.array(raw, dtype=wanted or raw.dtype, copy=True)
     else:
-        raw = jax.numpy.array(_host_array(data, wanted))
+        array = _host_array(data, wanted)
+        check_dtype("tensor", array.dtype)
+        raw = jax.numpy.array(array)
     return _leaf("tensor", raw, requires_grad)
 
 
@@ -90,7 +93,7 @@ def from_array(array: Any, requires_grad: bool = False) -> Tensor:
     Raises
     ------
     TypeError
-        If `array` is no jax.Array.
+        If `array` is no jax.Array, or no Tensor has its dtype.
     """
     if not isinstance(array, jax.Array):
         msg = (
@@ -120,31 +123,38 @@ def _shape(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:
 
 def host(name: str, values: np.ndarray[Any, Any], dtype: Any, requires_grad: bool) -> Tensor:
     """Make a Tensor of values computed on the host, which nobody else holds."""
-    dtype = as_dtype(dtype)
+    dtype = as_dtype(name, dtype)
     if requires_grad:
         check_floating(name, dtype)
     return _leaf(name, jax.numpy.asarray(values.astype(dtype, copy=False)), requires_grad)
+
+
+def _filled(
+    name: str, fill: Callable[..., Any], shape: Any, dtype: Any, requires_grad: bool
+) -> Tensor:
+    wanted = as_dtype(name, dtype)
+    return host(name, fill(_shape(name, shape), wanted), wanted, requires_grad)
 
 
 def zeros(
     shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
 ) -> Tensor:
     """Make a Tensor of zeros, float32 by default."""
-    return host("zeros", np.zeros(_shape("zeros", shape), as_dtype(dtype)), dtype, requires_grad)
+    return _filled("zeros", np.zeros, shape, dtype, requires_grad)
 
 
 def ones(
     shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
 ) -> Tensor:
     """Make a Tensor of ones, float32 by default."""
-    return host("ones", np.ones(_shape("ones", shape), as_dtype(dtype)), dtype, requires_grad)
+    return _filled("ones", np.ones, shape, dtype, requires_grad)
 
 
 def empty(
     shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
 ) -> Tensor:
     """Make a Tensor whose contents are not specified; here they are zeros."""
-    return host("empty", np.zeros(_shape("empty", shape), as_dtype(dtype)), dtype, requires_grad)
+    return _filled("empty", np.zeros, shape, dtype, requires_grad)
 
 
 def full(
@@ -184,7 +194,7 @@ def eye(
 
 
 def _random(name: str, kind: str, shape: Any, dtype: Any, requires_grad: bool) -> Tensor:
-    dtype = as_dtype(dtype)
+    dtype = as_dtype(name, dtype)
     check_floating(name, dtype)
     numbers = draw(kind, _shape(name, shape))
     if isinstance(numbers, np.ndarray):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .arithmetic import check_dtype
 from .tape import Traced, unwrap
 from .tensor import Tensor, bare, check_floating
 
@@ -22,7 +23,7 @@ class Parameter(Tensor):
     Raises
     ------
     TypeError
-        If `data` is no array.
+        If `data` is no array, or no Tensor has its dtype.
     ValueError
         If `requires_grad` is asked of a dtype that is not floating.
     """
@@ -39,6 +40,7 @@ class Parameter(Tensor):
         else:
             msg = f"Parameter: wanted a Tensor or an array, got {type(data).__name__}"
             raise TypeError(msg)
+        check_dtype("Parameter", raw.dtype)
         if requires_grad:
             check_floating("Parameter", raw.dtype)
         made: Parameter = bare(cls, raw, bool(requires_grad))

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
+from .arithmetic import check_dtype
 from .creation import tensor
 from .module import Module
 from .tape import Traced, unwrap
@@ -27,7 +28,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        If `obj` is neither, or a name or value is of the wrong type; the file is untouched.
+        If `obj` is neither, or a name, value or dtype is of the wrong type; the file is untouched.
     """
     content = serialize(_arrays(obj))
     target = Path(path)
@@ -65,6 +66,7 @@ def _arrays(obj: Any) -> dict[str, Any]:
             msg = f"save: {key!r} is a {type(value).__name__}, wanted a Tensor or an array"
             raise TypeError(msg)
         array = np.asarray(unwrap(value))
+        check_dtype(f"save: {key!r}", array.dtype)
         # ascontiguousarray alone would give a 0-d array an axis.
         arrays[key] = np.ascontiguousarray(array).reshape(array.shape)
     return arrays
@@ -84,6 +86,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         If there is no file; it names the path.
     ValueError
         If the file is damaged or of another kind; it names the path and the reason.
+    TypeError
+        If an array is of a dtype that no Tensor has; it names the key and the dtype.
     """
     target = Path(path)
     try:
@@ -97,4 +101,6 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         reason = " ".join(str(error).split()) or type(error).__name__
         msg = f"load: {str(target)!r} is no whole safetensors file: {reason}"
         raise ValueError(msg) from None
-    return {name: tensor(array) for name, array in arrays.items()}
+    for key, array in arrays.items():
+        check_dtype(f"load: {key!r} in {str(target)!r}", array.dtype)
+    return {key: tensor(array) for key, array in arrays.items()}

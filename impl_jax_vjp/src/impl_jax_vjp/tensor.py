@@ -69,7 +69,12 @@ class Tensor(Operators, result=True):
 
     @data.setter
     def data(self, value: Any) -> None:
-        self._data = value._data if isinstance(value, Traced) else A.operand("data", value)
+        given = value._data if isinstance(value, Traced) else A.operand("data", value)
+        A.check_dtype("data", given.dtype)
+        if self._requires_grad and not is_floating(given.dtype):
+            msg = f"data: got dtype {given.dtype}, wanted float32 or float64: it requires grad"
+            raise TypeError(msg)
+        self._data = given
 
     @property
     def shape(self) -> tuple[int, ...]:
