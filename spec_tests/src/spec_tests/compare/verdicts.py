@@ -10,7 +10,9 @@ from spec_tests.compare.workloads import Workload
 
 __all__ = ["FLOAT32_AGREEMENT", "FLOAT64_AGREEMENT", "judge", "scientific"]
 
+# About a thousand roundings of 2^-23: each update carries on the rounding of those before it.
 FLOAT32_AGREEMENT = 1e-4
+# Far above rounding, and below what another constant changes, such as an Adam with eps=1e-7.
 FLOAT64_AGREEMENT = 1e-9
 
 
