@@ -66,3 +66,44 @@ def test_load_state_dict_ignores_an_int_key_unless_strict() -> None:
         net.load_state_dict(state)
     net.load_state_dict(state, strict=False)
     assert net.weight.item() == 7
+
+
+def _second(a: list[float], b: list[float]) -> dict[str, list[float]]:
+    x, y = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (a, b))
+    for_x, for_y = torch.autograd.grad(nn.ops.pow(x, y).sum(), (x, y), create_graph=True)
+    found = {"a": for_x.tolist(), "b": for_y.tolist()}
+    for first, g in (("a", for_x), ("b", for_y)):
+        second = torch.autograd.grad(g.sum(), (x, y), retain_graph=True)
+        found |= {first + name: value.tolist() for name, value in zip("ab", second, strict=True)}
+    return found
+
+
+def test_second_derivatives_of_pow() -> None:
+    found = _second([2.0, 0.0, 0.0], [0.0, 2.0, 0.0])
+    log = np.log(2.0)
+    assert found["a"] == [0, 0, 0]
+    assert found["b"] == pytest.approx([log, 0, 0])
+    assert found["aa"] == [0, 2, 0]
+    assert found["ab"] == found["ba"] == [0.5, 0, 0]
+    assert found["bb"] == pytest.approx([log**2, 0, 0])
+
+
+def test_second_derivative_of_pow_of_a_number() -> None:
+    t = nn.tensor([1.0, 2.0], requires_grad=True)
+    (g,) = torch.autograd.grad(nn.ops.pow(0.0, t).sum(), t, create_graph=True)
+    (h,) = torch.autograd.grad(g.sum(), t)
+    assert g.tolist() == h.tolist() == [0, 0]
+
+
+def test_pow_agrees_with_differences() -> None:
+    x = (nn.rand((3, 1), dtype=nn.float64) + 0.5).requires_grad_()
+    y = nn.randn(4, dtype=nn.float64).requires_grad_()
+    assert torch.autograd.gradcheck(nn.ops.pow, (x, y))
+    assert torch.autograd.gradgradcheck(nn.ops.pow, (x, y))
+
+
+def test_pow_to_0_has_no_gradient() -> None:
+    x = nn.tensor([0.0, 1e-42, 3.0, float("inf"), float("nan")], requires_grad=True)
+    y = nn.zeros(5, requires_grad=True)
+    nn.ops.pow(x, y).sum().backward()
+    assert x.grad.tolist() == [0] * 5

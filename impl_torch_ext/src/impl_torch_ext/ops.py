@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impl_torch_ext import arithmetic
 from impl_torch_ext.kernels import kernels
 from impl_torch_ext.tensor import arange, check_dtype, full, ones, tensor, zeros
 
@@ -146,7 +147,7 @@ add = _binary("add", compat.add, "x1 + x2")
 subtract = _binary("subtract", compat.subtract, "x1 - x2")
 multiply = _binary("multiply", compat.multiply, "x1 * x2")
 divide = _binary("divide", compat.divide, "x1 / x2")
-pow = _binary("pow", compat.pow, "x1 ** x2, of gradient 0 where x2 is 0")
+pow = _binary("pow", arithmetic.power, "x1 ** x2, of gradient 0 where x2 is 0")
 maximum = _binary(
     "maximum", compat.maximum, "the larger one; at ties each gets half of the gradient"
 )
