@@ -95,6 +95,7 @@ def test_embedding(nn: Any, dtype: str) -> None:
 @clause("nn-04")
 def test_embedding_without_padding(nn: Any) -> None:
     layer = nn.Embedding(3, 2)
+    assert layer.weight.dtype == nn.float32
     y = layer(nn.tensor([2, 0, 2]))
     y.backward(nn.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     exactly(nn, layer.weight.grad, np.array([[3, 4], [0, 0], [6, 8]], np.float32))

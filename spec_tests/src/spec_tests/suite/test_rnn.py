@@ -72,6 +72,7 @@ def test_cell_parameters(nn: Any, kind: str, gates: int) -> None:
     make = getattr(nn, f"{kind}Cell")
     cell = make(I, H)
     assert [(name, tuple(one.shape)) for name, one in cell.named_parameters()] == shapes
+    assert all(one.dtype == nn.float32 for one in cell.parameters())
     plain = make(I, H, bias=False)
     assert [name for name, _ in plain.named_parameters()] == ["weight_ih", "weight_hh"]
     assert plain.bias_ih is None
@@ -133,6 +134,7 @@ def test_layer_parameters(nn: Any, kind: str, gates: int) -> None:
     make = getattr(nn, kind)
     layer = make(I, H)
     assert [(name, tuple(one.shape)) for name, one in layer.named_parameters()] == shapes
+    assert all(one.dtype == nn.float32 for one in layer.parameters())
     plain = make(I, H, bias=False)
     assert [name for name, _ in plain.named_parameters()] == ["weight_ih_l0", "weight_hh_l0"]
     assert plain.bias_ih_l0 is None

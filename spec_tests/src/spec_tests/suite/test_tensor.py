@@ -44,6 +44,14 @@ def dtype_name(nn: Any, value: Any) -> list[str]:
     return [name for name in DTYPES if value.dtype == getattr(nn, name)]
 
 
+def arrays_can_change(nn: Any) -> bool:
+    try:
+        raw(nn, normal(3, "float32"))[0] = 7
+    except TypeError:
+        return False
+    return True
+
+
 @clause("tensor-01")
 def test_version_and_capabilities(nn: Any) -> None:
     assert nn.__spec_version__ == "2026.12"
@@ -271,6 +279,16 @@ def test_detach(nn: Any, dtype: str) -> None:
     exactly(nn, cut, 2 * array)
     nn.ops.sum(x * x.detach()).backward()
     exactly(nn, x.grad, array, call="gradient of x * x.detach()")
+
+
+@clause("tensor-10")
+def test_detach_shares_memory(nn: Any, dtype: str) -> None:
+    x = tensor(nn, normal(3, dtype))
+    shared = x.detach().data
+    if arrays_can_change(nn):
+        shared[0] = 7
+        exactly(nn, x, [7.0, *normal(3, dtype)[1:]], call="x, after x.detach().data[0] = 7")
+    exactly(nn, shared, x.data)
 
 
 @clause("tensor-11")

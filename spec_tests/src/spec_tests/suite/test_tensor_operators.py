@@ -125,6 +125,47 @@ def test_mixed_dtypes(nn: Any) -> None:
         agrees(nn, y + x, want, "elementwise", call=f"{right} + {left}", dtype=wanted)
 
 
+@pytest.mark.parametrize("symbol", ARITHMETIC)
+@clause("tensor-16", needs="float64")
+def test_the_wider_of_two_floats(nn: Any, symbol: str) -> None:
+    apply = ARITHMETIC[symbol]
+    a, b = positive(3, "float32"), positive(3, "float64", seed=1)
+    for left, right in ((a, b), (b, a)):
+        want = apply(in_double(left), in_double(right))
+        call = f"{left.dtype} {symbol} {right.dtype}"
+        agrees(nn, apply(nn.tensor(left), nn.tensor(right)), want, "elementwise", call=call)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), ()])
+@clause("tensor-16", needs="float64")
+def test_functions_of_mixed_dtypes(nn: Any, shape: tuple[int, ...]) -> None:
+    for left, right, wanted in (
+        ("float32", "float64", "float64"),
+        ("float64", "float32", "float64"),
+        ("float32", "int64", "float32"),
+        ("int64", "float64", "float64"),
+    ):
+        a, b = positive(shape, left), normal((2, 2), right, seed=1)
+        for x, y in ((a, b), (b, a)):
+            call = f"ops.add({x.dtype} {x.shape}, {y.dtype} {y.shape})"
+            want = in_double(x) + in_double(y)
+            got = nn.ops.add(nn.tensor(x), nn.tensor(y))
+            agrees(nn, got, want, "elementwise", call=call, dtype=wanted)
+
+
+@clause("tensor-16", needs="float64")
+def test_matmul_of_mixed_dtypes(nn: Any) -> None:
+    for left, right, wanted in (
+        ("float32", "float64", "float64"),
+        ("float64", "float32", "float64"),
+        ("int64", "float32", "float32"),
+    ):
+        a, b = normal((2, 3), left), normal((3, 2), right, seed=1)
+        call = f"ops.matmul({left}, {right})"
+        got = nn.ops.matmul(nn.tensor(a), nn.tensor(b))
+        agrees(nn, got, in_double(a) @ in_double(b), "matmul", call=call, dtype=wanted)
+
+
 @clause("tensor-16", needs="float64")
 def test_gradients_keep_the_dtype_of_the_operand(nn: Any) -> None:
     a, b = positive(3, "float32"), positive(3, "float64", seed=1)
@@ -188,6 +229,7 @@ def test_broadcasting(nn: Any, dtype: str, left: tuple[int, ...], right: tuple[i
         ("-", w, -w),
         ("*", w * wide_b, w * wide_a),
         ("/", w / wide_b, -w * wide_a / wide_b**2),
+        ("**", w * wide_b * wide_a ** (wide_b - 1), w * wide_a**wide_b * np.log(wide_a)),
     ):
         x, y = tensor(nn, a), tensor(nn, b)
         z = ARITHMETIC[symbol](x, y)
@@ -196,6 +238,8 @@ def test_broadcasting(nn: Any, dtype: str, left: tuple[int, ...], right: tuple[i
         z.backward(nn.tensor(weight))
         agrees(nn, x.grad, summed_to(slope_a, left), "gradient", call=f"{call}, left gradient")
         agrees(nn, y.grad, summed_to(slope_b, right), "gradient", call=f"{call}, right gradient")
+    exactly(nn, nn.tensor(a) < nn.tensor(b), a < b, call=f"{left} < {right}", dtype="bool")
+    exactly(nn, nn.tensor(a) == nn.tensor(b), a == b, call=f"{left} == {right}", dtype="bool")
 
 
 def summed_to(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
