@@ -107,3 +107,42 @@ def test_pow_to_0_has_no_gradient() -> None:
     y = nn.zeros(5, requires_grad=True)
     nn.ops.pow(x, y).sum().backward()
     assert x.grad.tolist() == [0] * 5
+
+
+def test_subtract_takes_booleans() -> None:
+    mask = nn.tensor([True, False])
+    x = nn.ones(2, dtype=nn.float64, requires_grad=True)
+    for found, expected, dtype in (
+        (nn.ops.subtract(x, mask), [0, 1], nn.float64),
+        (nn.ops.subtract(mask, x), [0, -1], nn.float64),
+        (nn.ops.subtract(x, nn.tensor(True)), [0, 0], nn.float64),
+        (nn.ops.subtract(1.0, mask), [0, 1], nn.float32),
+        (nn.ops.subtract(mask, 0.5), [0.5, -0.5], nn.float32),
+        (nn.ops.subtract(mask, 2), [-1, -2], nn.int64),
+        (nn.ops.subtract(nn.ones(2, dtype=nn.int32), mask), [0, 1], nn.int32),
+    ):
+        assert found.tolist() == expected
+        assert found.dtype == dtype
+    nn.ops.subtract(mask, x).sum().backward()
+    assert x.grad.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("name", ["add", "multiply", "divide", "pow", "maximum", "minimum"])
+def test_arithmetic_with_booleans_is_floating(name: str) -> None:
+    mask = nn.tensor([True, True])
+    for dtype in (nn.float32, nn.float64):
+        x = nn.ones(2, dtype=dtype)
+        assert getattr(nn.ops, name)(x, mask).dtype == dtype
+        assert getattr(nn.ops, name)(mask, x).dtype == dtype
+
+
+def test_clip_promotes() -> None:
+    x = nn.tensor([1.0, 3.0], requires_grad=True)
+    low, high = nn.zeros(2, dtype=nn.float64), nn.tensor(2.0, dtype=nn.float64)
+    found = nn.ops.clip(x, low, high)
+    assert found.dtype == nn.float64
+    assert nn.ops.clip(x, 0, high).dtype == nn.float64
+    assert found.tolist() == [1, 2]
+    found.sum().backward()
+    assert x.grad.dtype == nn.float32
+    assert x.grad.tolist() == [1, 0]

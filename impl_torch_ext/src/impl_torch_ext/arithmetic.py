@@ -6,9 +6,18 @@ import array_api_compat.torch as compat
 import torch
 from torch import Tensor
 
-__all__ = ["power", "promoted"]
+__all__ = ["power", "promoted", "subtract"]
 
 Operand: TypeAlias = Tensor | float
+
+
+def subtract(x1: Operand, x2: Operand) -> Tensor:
+    """Return x1 - x2, one of which may be of dtype bool; shapes broadcast."""
+    if isinstance(x1, Tensor) and x1.dtype == torch.bool:
+        x1 = x1.to(_dtype(x2))
+    elif isinstance(x2, Tensor) and x2.dtype == torch.bool:
+        x2 = x2.to(_dtype(x1))
+    return compat.subtract(x1, x2)
 
 
 def power(x1: Operand, x2: Operand) -> Tensor:
@@ -31,6 +40,15 @@ def promoted(*arrays: Tensor) -> list[Tensor]:
     for x in arrays[1:]:
         dtype = torch.promote_types(dtype, x.dtype)
     return [x.to(dtype) for x in arrays]
+
+
+def _dtype(operand: Operand) -> torch.dtype:
+    """Return the dtype that a Tensor of dtype bool takes beside ``operand``."""
+    if isinstance(operand, Tensor):
+        return operand.dtype
+    if isinstance(operand, bool):
+        return torch.bool
+    return torch.int64 if isinstance(operand, int) else torch.float32
 
 
 class _Power(torch.autograd.Function):

@@ -144,7 +144,7 @@ isfinite = _unary("isfinite", torch.isfinite, "whether x is neither infinite nor
 sigmoid = _unary("sigmoid", torch.sigmoid, "1 / (1 + exp(-x))")
 
 add = _binary("add", compat.add, "x1 + x2")
-subtract = _binary("subtract", compat.subtract, "x1 - x2")
+subtract = _binary("subtract", arithmetic.subtract, "x1 - x2")
 multiply = _binary("multiply", compat.multiply, "x1 * x2")
 divide = _binary("divide", compat.divide, "x1 / x2")
 pow = _binary("pow", arithmetic.power, "x1 ** x2, of gradient 0 where x2 is 0")
@@ -178,6 +178,7 @@ def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -
     if min is None and max is None:
         return x.clone()
     if isinstance(min, Tensor) or isinstance(max, Tensor):
+        x = arithmetic.promoted(x, *(b for b in (min, max) if isinstance(b, Tensor)))[0]
         min, max = (b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (min, max))
     try:
         return torch.clamp(x, min, max)
