@@ -31,7 +31,7 @@ def is_supported(dtype: np.dtype[Any]) -> bool:
 
 
 def as_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
-    """Turn what a user gave as ``dtype=`` into one of the five dtypes.
+    """Turn what a user gave as ``dtype=`` into one of the five dtypes; None is float32.
 
     Raises
     ------
@@ -39,10 +39,10 @@ def as_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
         If it is none of them.
     """
     try:
-        found = np.dtype(dtype)
+        found = float32 if dtype is None else np.dtype(dtype)
     except TypeError:
         found = None
-    if found is None or dtype is None or found not in _RANK:
+    if found is None or found not in _RANK:
         names = ", ".join(each.name for each in _ORDER)
         msg = f"{operation}: dtype must be one of {names}, got {dtype!r}"
         raise TypeError(msg)

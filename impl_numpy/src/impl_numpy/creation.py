@@ -33,9 +33,8 @@ def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = F
     TypeError
         If `data` holds what is no number.
     """
-    array = _from_data(data)
-    if dtype is not None:
-        array = array.astype(one_dtype(dtype, "tensor"), copy=False)
+    kind = None if dtype is None else one_dtype(dtype, "tensor")
+    array = _from_data(data, kind)
     return _made(array, requires_grad, "tensor")
 
 
@@ -144,12 +143,13 @@ def _made(array: Array, requires_grad: bool, operation: str) -> Tensor:
     return made
 
 
-def _from_data(data: Any) -> Array:
-    """A new array from whatever `tensor` takes."""
+def _from_data(data: Any, dtype: np.dtype[Any] | None) -> Array:
+    """A new array of the dtype, or of the data's own, from whatever `tensor` takes."""
     if isinstance(data, Tensor):
-        return data.data.copy()
+        return data.data.astype(dtype or data.dtype)
     if isinstance(data, (np.ndarray, np.generic)):
-        return raw_array(np.array(data), "tensor")
+        array = raw_array(np.asarray(data), "tensor")
+        return array.astype(dtype or array.dtype)
     if not isinstance(data, (bool, int, float, list, tuple)):
         msg = f"tensor: wants numbers, lists of numbers or an array, got {type(data).__name__}"
         raise TypeError(msg)
@@ -166,7 +166,7 @@ def _from_data(data: Any) -> Array:
     if array.dtype.kind not in kinds:
         msg = f"tensor: wants numbers, got a list with a {_other(data)} in it"
         raise TypeError(msg)
-    return array.astype(kinds[array.dtype.kind])
+    return array.astype(dtype or kinds[array.dtype.kind])
 
 
 def _other(data: Any) -> str:

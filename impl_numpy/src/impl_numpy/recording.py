@@ -196,7 +196,9 @@ def _operand(value: Any, dtype: np.dtype[Any]) -> Any:
         return _array(value, int64 if dtype == bool_ else dtype)
     if kind is bool:
         return _array(value, dtype)
-    return raw_array(np.asarray(value), "operator") if is_raw(value) else None
+    if isinstance(value, np.generic):
+        return _operand(value.item(), dtype)
+    return raw_array(value, "operator") if is_raw(value) else None
 
 
 def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:
@@ -264,6 +266,9 @@ def reduction(
 
 def one_axis(name: str, axis: int, shape: Shape) -> int:
     """An axis of an array of this shape, counted from 0."""
+    if not isinstance(axis, (int, np.integer)):
+        msg = f"{name}: the axis must be an int, got {axis!r}"
+        raise TypeError(msg)
     if not -len(shape) <= axis < len(shape):
         msg = f"{name}: axis {axis} is out of range for shape {shape}"
         raise ValueError(msg)

@@ -6,7 +6,7 @@ from typing import Any
 
 from impl_cupy import creation
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import DTypeLike, as_dtype, float32
+from impl_cupy.dtypes import DTypeLike, as_dtype
 from impl_cupy.ops.elementwise import astype
 from impl_cupy.ops.primitive import as_tensor
 from impl_cupy.tensor import Tensor, wrap
@@ -31,12 +31,12 @@ def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -
 
 def zeros(shape: Any, *, dtype: DTypeLike = None) -> Tensor:
     """Make zeros, float32 unless told."""
-    return creation.zeros(shape, dtype=float32 if dtype is None else dtype)
+    return creation.zeros(shape, dtype=dtype)
 
 
 def ones(shape: Any, *, dtype: DTypeLike = None) -> Tensor:
     """Make ones, float32 unless told."""
-    return creation.ones(shape, dtype=float32 if dtype is None else dtype)
+    return creation.ones(shape, dtype=dtype)
 
 
 def full(shape: Any, fill_value: Any, *, dtype: DTypeLike = None) -> Tensor:

@@ -1,6 +1,7 @@
 """Chapter autograd: backward, recording, hooks, and graphs of every shape."""
 
 import gc
+import math
 import threading
 from typing import Any
 
@@ -424,3 +425,26 @@ def test_indices_and_integers_are_constants(nn: Any, dtype: str) -> None:
         assert one.grad is None
         assert not one.requires_grad
     assert not (whole * 2).requires_grad
+
+
+@clause("autograd-08")
+def test_one_context_entered_twice(nn: Any) -> None:
+    for make in (nn.no_grad, nn.enable_grad):
+        context = make()
+        with context, context:
+            inside = nn.is_grad_enabled()
+        assert inside is (make is nn.enable_grad)
+        assert nn.is_grad_enabled() is True
+
+
+@pytest.mark.parametrize("point", [(2.0, 0.0), (0.0, 2.0), (0.0, 3.0)])
+@clause("autograd-13", "ops-09", needs="float64")
+def test_second_derivatives_of_pow_at_its_edges(nn: Any, point: tuple[float, float]) -> None:
+    a, b = point
+    x, y = (nn.tensor(one, dtype=nn.float64) for one in point)
+    slope = nn.grad(nn.ops.pow, argnums=(0, 1), create_graph=True)
+    by_base = nn.grad(lambda x, y: slope(x, y)[0], argnums=(0, 1))(x, y)
+    # d/da and d/db of b a^(b-1); a^(b-1) ln a goes to 0 with a.
+    mixed = a ** (b - 1) * (1 + b * math.log(a)) if a else 0.0
+    agrees(nn, by_base[0], np.array(b * (b - 1) * a ** (b - 2)), "gradient", dtype="float64")
+    agrees(nn, by_base[1], np.array(mixed), "gradient", dtype="float64")

@@ -259,6 +259,31 @@ def test_functional_call(nn: Any, dtype: str) -> None:
 
 
 @clause("autograd-19")
+def test_functional_call_leaves_shared_modules_and_buffers(nn: Any) -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(2, 2)
+            self.other = self.one
+            self.register_buffer("calls", nn.tensor(0.0))
+
+        def forward(self, x: Any) -> Any:
+            self.calls = self.calls + 1
+            return self.other(self.one(x))
+
+    module = Counting()
+    weight, bias = module.one.weight, module.one.bias
+    x = nn.ones((1, 2))
+    want = to_numpy(nn, bias)
+    got = nn.functional_call(module, {"one.weight": nn.zeros((2, 2))}, x)
+    exactly(nn, got, want[None])
+    nn.functional_call(module, dict(module.state_dict()), x)
+    assert module.one.weight is weight
+    assert module.one.bias is bias
+    exactly(nn, module.calls, np.array(0, np.float32))
+
+
+@clause("autograd-19")
 def test_functional_call_with_grad(nn: Any, dtype: str) -> None:
     module = affine(nn, dtype)
     x = nn.tensor(normal((4, 3), dtype, seed=2))

@@ -321,6 +321,16 @@ def test_one_error_lists_all_faults(nn: Any) -> None:
     assert frozen(nn, module) == before
 
 
+@clause("module-08", "module-09")
+@pytest.mark.parametrize("wrong", [[1.0, 2.0], None, "weights", 3.0])
+def test_values_that_are_no_arrays_change_nothing(nn: Any, wrong: Any) -> None:
+    module = nn.Linear(3, 2)
+    before = frozen(nn, module)
+    with refuses((TypeError, RuntimeError), "bias", type(wrong).__name__):
+        module.load_state_dict({"weight": np.ones((2, 3), np.float32), "bias": wrong})
+    assert frozen(nn, module) == before
+
+
 @clause("module-10")
 def test_train_and_eval_reach_every_submodule(nn: Any) -> None:
     module = network(nn)

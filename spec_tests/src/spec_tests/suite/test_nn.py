@@ -196,3 +196,15 @@ def test_dropout_at_the_ends_and_in_evaluation(nn: Any) -> None:
 def test_dropout_refuses_other_probabilities(nn: Any, p: float) -> None:
     with refuses(ValueError, "Dropout", "p", str(p)):
         nn.Dropout(p)
+
+
+@clause("nn-01", "nn-04", "rnn-01", "rnn-06")
+def test_a_dtype_of_none_is_float32(nn: Any) -> None:
+    for layer in (
+        nn.Linear(3, 2, dtype=None),
+        nn.Embedding(3, 2, dtype=None),
+        nn.GRUCell(3, 2, dtype=None),
+        nn.LSTM(3, 2, dtype=None),
+    ):
+        for name, parameter in layer.named_parameters():
+            assert parameter.dtype == nn.float32, (type(layer).__name__, name)

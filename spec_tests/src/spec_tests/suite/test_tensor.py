@@ -363,3 +363,18 @@ def test_integers_never_require_grad(nn: Any) -> None:
         nn.arange(3, requires_grad=True)
     with refuses(ValueError, "int64"):
         nn.tensor([1, 2], requires_grad=True)
+
+
+@clause("tensor-03", "tensor-06", needs="float64")
+def test_python_numbers_keep_their_digits_in_float64(nn: Any) -> None:
+    for number in (0.1, 1e300):
+        exactly(nn, nn.tensor(number, dtype=nn.float64), np.array(number))
+        exactly(nn, nn.tensor([[number], [2]], dtype=nn.float64), np.array([[number], [2.0]]))
+        exactly(nn, nn.full((2,), number, dtype=nn.float64), np.full(2, number))
+
+
+@clause("tensor-06")
+def test_a_dtype_of_none_is_the_default(nn: Any) -> None:
+    for make in (nn.zeros, nn.ones, nn.empty, nn.rand, nn.randn):
+        assert make((2,), dtype=None).dtype == nn.float32, make.__name__
+    assert nn.tensor([1], dtype=None).dtype == nn.int64

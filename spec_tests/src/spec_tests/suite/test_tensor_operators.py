@@ -304,3 +304,11 @@ def test_repeated_use(nn: Any, dtype: str) -> None:
     nn.ops.sum(y * y + y * x + x + x).backward()
     wide = in_double(array)
     agrees(nn, x.grad, 4 * wide**3 + 3 * wide**2 + 2, "gradient")
+
+
+@clause("tensor-15", "tensor-04")
+def test_numpy_scalars_count_as_python_numbers(nn: Any) -> None:
+    x = nn.tensor([1.0, 2.0])
+    for got in (x * np.float64(3), x + np.int64(2), nn.tensor([np.float64(1), 2])):
+        assert got.dtype == nn.float32
+    assert (nn.tensor([1, 2]) * np.float64(0.5)).dtype == nn.float32
