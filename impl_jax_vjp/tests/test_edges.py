@@ -85,3 +85,38 @@ def test_data_of_a_leaf_that_requires_grad_stays_floating() -> None:
     assert leaf.dtype == nn.float32
     leaf.data = nn.tensor([2.0], dtype=nn.float64).data
     assert leaf.tolist() == [2.0]
+
+
+def _second(x: float, y: float) -> list[list[float]]:
+    """Return the second derivatives of ``x ** y``, by rows."""
+    pair = [nn.tensor(v, dtype=nn.float64, requires_grad=True) for v in (x, y)]
+    (pair[0] ** pair[1]).backward(create_graph=True)
+    rows = []
+    for first in [t.grad for t in pair]:
+        for t in pair:
+            t.grad = None
+        first.backward(retain_graph=True)
+        rows.append([t.grad.item() for t in pair])
+    return rows
+
+
+def test_second_derivatives_of_a_power_whose_exponent_is_zero() -> None:
+    log = float(np.log(2.0))
+    np.testing.assert_allclose(_second(2.0, 0.0), [[0, 0.5], [0.5, log**2]], rtol=1e-14)
+    np.testing.assert_allclose(_second(0.0, 2.0), [[2, 0], [0, 0]])
+    np.testing.assert_allclose(_second(0.0, 0.0), np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("zero", [0, 0.0, nn.tensor(0.0), nn.tensor([0.0] * 6)])
+def test_the_power_zero_is_flat_everywhere(zero: Any) -> None:
+    x = nn.tensor([0.0, 1e-40, -2.0, 3.0, np.inf, np.nan], requires_grad=True)
+    y = nn.ops.pow(x, zero)
+    nn.ops.sum(y).backward()
+    assert y.tolist() == [1.0] * 6
+    assert x.grad.tolist() == [0.0] * 6
+
+
+def test_a_square_is_flat_at_zero() -> None:
+    x = nn.tensor([0.0, 3.0], requires_grad=True)
+    nn.ops.sum(nn.ops.pow(x, nn.tensor(2.0))).backward()
+    assert x.grad.tolist() == [0.0, 6.0]

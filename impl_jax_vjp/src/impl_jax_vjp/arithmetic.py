@@ -195,9 +195,9 @@ def pow(x1: Operand, x2: Operand) -> Any:
     ValueError
         If the result is of an integer dtype and an exponent negative, where values are known.
     """
-    small = isinstance(x2, int) and not isinstance(x2, bool) and 0 <= x2 <= 4
+    small = isinstance(x2, int | float) and not isinstance(x2, bool) and x2 in (0, 1, 2, 3, 4)
     if small and isinstance(x1, Traced) and is_floating(dtype_of(x1)):
-        return _integer_power((x1,), x2)
+        return _integer_power((x1,), int(x2))
     x1, x2, dtype = pair("pow", x1, x2)
     if not is_floating(dtype):
         _refuse_negative(x2)

@@ -53,12 +53,13 @@ def _pow(x: Array, y: Array) -> Array:
 
 @_pow.defjvp
 def _pow_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    # Plain rules give 0 * inf = NaN at x = 0; there the derivative by y is 0 for y >= 0.
+    # Plain rules give 0 * inf = NaN at x = 0; there the derivative by y is 0 for y >= 0. Elsewhere
+    # y stays a factor of the slope at y = 0 too, or the slope's own derivative by y would be lost.
     x, y = primals
     dx, dy = tangents
     out = _pow(x, y)
-    flat = y == 0
-    slope = jnp.where(flat, 0, y * _pow(x, jnp.where(flat, 1, y - 1)))
+    corner = (y == 0) & ~jnp.isfinite(1 / x)
+    slope = y * _pow(jnp.where(corner, 0, x), jnp.where(corner, 1, y - 1))
     level = (x == 0) & (y >= 0)
     growth = jnp.where(level, 0, out * jnp.log(jnp.where(level, 1, x)))
     return out, slope * dx + growth * dy
