@@ -261,6 +261,8 @@ def test_functional_call(nn: Any, dtype: str) -> None:
 @clause("autograd-19")
 def test_functional_call_leaves_shared_modules_and_buffers(nn: Any) -> None:
     class Counting(nn.Module):
+        calls: Any
+
         def __init__(self) -> None:
             super().__init__()
             self.one = nn.Linear(2, 2)
