@@ -1,5 +1,6 @@
 """Cases at the edges of the specification where torch's own answer is another one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -146,3 +147,18 @@ def test_clip_promotes() -> None:
     found.sum().backward()
     assert x.grad.dtype == nn.float32
     assert x.grad.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("make", [nn.zeros, nn.ones, nn.empty, nn.eye, nn.rand, nn.randn])
+def test_dtype_none_is_float32_in_constructors(make: Callable[..., nn.Tensor]) -> None:
+    assert make(2, dtype=None).dtype == make(2).dtype == nn.float32
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Linear, nn.Embedding, nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell],
+)
+def test_dtype_none_is_float32_in_layers(layer: Callable[..., nn.Module]) -> None:
+    assert {p.dtype for p in layer(2, 3, dtype=None).parameters()} == {nn.float32}
+    with pytest.raises(ValueError, match="int64"):
+        layer(2, 3, dtype=nn.int64)

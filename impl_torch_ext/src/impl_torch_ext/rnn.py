@@ -40,7 +40,9 @@ class _Recurrent(Module):
     gates = 1
     suffix = ""
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: torch.dtype) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool, dtype: torch.dtype | None
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         self.input_size = positive_int(name, "input_size", input_size)
@@ -134,7 +136,8 @@ class RNNCell(_Cell):
     input_size, hidden_size : int
     bias : bool
     nonlinearity : {"tanh", "relu"}
-    dtype : dtype
+    dtype : dtype, optional
+        float32 if left out.
 
     Attributes
     ----------
@@ -149,7 +152,7 @@ class RNNCell(_Cell):
         bias: bool = True,
         nonlinearity: str = "tanh",
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self_name = _nonlinearity("RNNCell", nonlinearity)
         super().__init__(input_size, hidden_size, bias, dtype)
@@ -177,7 +180,7 @@ class LSTMCell(_Cell):
         hidden_size: int,
         bias: bool = True,
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
 
@@ -207,7 +210,7 @@ class GRUCell(_Cell):
         hidden_size: int,
         bias: bool = True,
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
 
@@ -230,7 +233,7 @@ class _Layer(_Recurrent):
         *,
         bias: bool = True,
         batch_first: bool = False,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
         self.batch_first = bool(batch_first)
@@ -274,7 +277,8 @@ class RNN(_Layer):
     bias : bool
     batch_first : bool
         Whether x and the output are (N, T, ...); the states keep (1, N, H).
-    dtype : dtype
+    dtype : dtype, optional
+        float32 if left out.
 
     Attributes
     ----------
@@ -290,7 +294,7 @@ class RNN(_Layer):
         nonlinearity: str = "tanh",
         bias: bool = True,
         batch_first: bool = False,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         checked = _nonlinearity("RNN", nonlinearity)
         super().__init__(input_size, hidden_size, bias=bias, batch_first=batch_first, dtype=dtype)
@@ -319,7 +323,8 @@ class LSTM(_Layer):
     bias : bool
     batch_first : bool
         Whether x and the output are (N, T, ...); the states keep (1, N, H).
-    dtype : dtype
+    dtype : dtype, optional
+        float32 if left out.
 
     Attributes
     ----------
@@ -364,7 +369,8 @@ class GRU(_Layer):
     bias : bool
     batch_first : bool
         Whether x and the output are (N, T, ...); the states keep (1, N, H).
-    dtype : dtype
+    dtype : dtype, optional
+        float32 if left out.
 
     Attributes
     ----------

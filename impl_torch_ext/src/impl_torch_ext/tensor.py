@@ -129,19 +129,19 @@ def from_array(array: Tensor, requires_grad: bool = False) -> Tensor:
 Variable = from_array
 
 
-def zeros(shape: Shape, *, dtype: torch.dtype = float32, requires_grad: bool = False) -> Tensor:
+def zeros(shape: Shape, *, dtype: torch.dtype | None = None, requires_grad: bool = False) -> Tensor:
     """Make a Tensor of zeros of shape ``shape`` (an int or a tuple of ints)."""
     return _with_grad(
         "zeros",
-        torch.zeros(_shape("zeros", shape), dtype=check_dtype("zeros", dtype)),
+        torch.zeros(_shape("zeros", shape), dtype=_dtype("zeros", dtype)),
         requires_grad,
     )
 
 
-def ones(shape: Shape, *, dtype: torch.dtype = float32, requires_grad: bool = False) -> Tensor:
+def ones(shape: Shape, *, dtype: torch.dtype | None = None, requires_grad: bool = False) -> Tensor:
     """Make a Tensor of ones of shape ``shape`` (an int or a tuple of ints)."""
     return _with_grad(
-        "ones", torch.ones(_shape("ones", shape), dtype=check_dtype("ones", dtype)), requires_grad
+        "ones", torch.ones(_shape("ones", shape), dtype=_dtype("ones", dtype)), requires_grad
     )
 
 
@@ -156,11 +156,11 @@ def full(
     return _with_grad("full", one.expand(_shape("full", shape)).clone(), requires_grad)
 
 
-def empty(shape: Shape, *, dtype: torch.dtype = float32, requires_grad: bool = False) -> Tensor:
+def empty(shape: Shape, *, dtype: torch.dtype | None = None, requires_grad: bool = False) -> Tensor:
     """Make a Tensor of shape ``shape`` whose contents are unspecified."""
     return _with_grad(
         "empty",
-        torch.empty(_shape("empty", shape), dtype=check_dtype("empty", dtype)),
+        torch.empty(_shape("empty", shape), dtype=_dtype("empty", dtype)),
         requires_grad,
     )
 
@@ -200,26 +200,24 @@ def arange(
 
 
 def eye(
-    n: int, m: int | None = None, *, dtype: torch.dtype = float32, requires_grad: bool = False
+    n: int, m: int | None = None, *, dtype: torch.dtype | None = None, requires_grad: bool = False
 ) -> Tensor:
     """Make the (n, m) matrix with ones on its diagonal; ``m`` is ``n`` if left out."""
     rows, columns = _shape("eye", (n, n if m is None else m))
-    return _with_grad(
-        "eye", torch.eye(rows, columns, dtype=check_dtype("eye", dtype)), requires_grad
-    )
+    return _with_grad("eye", torch.eye(rows, columns, dtype=_dtype("eye", dtype)), requires_grad)
 
 
-def rand(shape: Shape, *, dtype: torch.dtype = float32, requires_grad: bool = False) -> Tensor:
+def rand(shape: Shape, *, dtype: torch.dtype | None = None, requires_grad: bool = False) -> Tensor:
     """Draw uniform numbers in [0, 1) from the generator of `manual_seed`."""
-    check_floating("rand", dtype)
+    dtype = check_floating("rand", dtype)
     return _with_grad(
         "rand", torch.from_numpy(random.uniform(_shape("rand", shape))).to(dtype), requires_grad
     )
 
 
-def randn(shape: Shape, *, dtype: torch.dtype = float32, requires_grad: bool = False) -> Tensor:
+def randn(shape: Shape, *, dtype: torch.dtype | None = None, requires_grad: bool = False) -> Tensor:
     """Draw standard normal numbers from the generator of `manual_seed`."""
-    check_floating("randn", dtype)
+    dtype = check_floating("randn", dtype)
     return _with_grad(
         "randn", torch.from_numpy(random.normal(_shape("randn", shape))).to(dtype), requires_grad
     )
@@ -245,12 +243,17 @@ def check_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
     return dtype
 
 
-def check_floating(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Return ``dtype``, or raise in the name of ``name`` if it is neither float32 nor float64."""
-    if check_dtype(name, dtype) not in (float32, float64):
-        msg = f"{name}: dtype must be float32 or float64, got {dtype}"
+def check_floating(name: str, dtype: torch.dtype | None) -> torch.dtype:
+    """Return ``dtype``, float32 for None, or raise in the name of ``name`` if not floating."""
+    chosen = _dtype(name, dtype)
+    if chosen not in (float32, float64):
+        msg = f"{name}: dtype must be float32 or float64, got {chosen}"
         raise ValueError(msg)
-    return dtype
+    return chosen
+
+
+def _dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
+    return float32 if dtype is None else check_dtype(name, dtype)
 
 
 def _with_grad(name: str, result: Tensor, requires_grad: bool) -> Tensor:

@@ -46,7 +46,8 @@ class Embedding(Module):
     num_embeddings, embedding_dim : int
     padding_idx : int, optional
         A row that starts as zero and gets no gradient; a negative one counts from the end.
-    dtype : dtype
+    dtype : dtype, optional
+        float32 if left out.
 
     Attributes
     ----------
@@ -60,7 +61,7 @@ class Embedding(Module):
         embedding_dim: int,
         padding_idx: int | None = None,
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.num_embeddings = positive_int("Embedding", "num_embeddings", num_embeddings)

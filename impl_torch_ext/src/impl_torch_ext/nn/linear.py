@@ -19,7 +19,8 @@ class Linear(Module):
     ----------
     in_features, out_features : int
     bias : bool
-    dtype : dtype
+    dtype : dtype, optional
+        float32 if left out.
 
     Attributes
     ----------
@@ -35,7 +36,7 @@ class Linear(Module):
         out_features: int,
         bias: bool = True,
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.in_features = positive_int("Linear", "in_features", in_features)
