@@ -162,3 +162,28 @@ def test_dtype_none_is_float32_in_layers(layer: Callable[..., nn.Module]) -> Non
     assert {p.dtype for p in layer(2, 3, dtype=None).parameters()} == {nn.float32}
     with pytest.raises(ValueError, match="int64"):
         layer(2, 3, dtype=nn.int64)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_context_entered_twice_restores_recording(inside: bool) -> None:
+    context = (nn.enable_grad if inside else nn.no_grad)()
+    with nn.set_grad_enabled(not inside):
+        for _ in range(2):
+            with context:
+                with context:
+                    assert nn.is_grad_enabled() is inside
+                assert nn.is_grad_enabled() is inside
+            assert nn.is_grad_enabled() is not inside
+        with pytest.raises(ArithmeticError), context, context:
+            raise ArithmeticError
+        assert nn.is_grad_enabled() is not inside
+
+
+@pytest.mark.parametrize("decorator", [nn.no_grad, nn.no_grad()])
+def test_no_grad_decorates_a_recursive_function(decorator: Any) -> None:
+    @decorator
+    def record(depth: int) -> list[bool]:
+        return [nn.is_grad_enabled()] if depth == 0 else [*record(depth - 1), nn.is_grad_enabled()]
+
+    assert record(3) == [False] * 4
+    assert nn.is_grad_enabled()
