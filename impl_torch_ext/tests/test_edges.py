@@ -187,3 +187,12 @@ def test_no_grad_decorates_a_recursive_function(decorator: Any) -> None:
 
     assert record(3) == [False] * 4
     assert nn.is_grad_enabled()
+
+
+def test_extend_of_a_module_list_is_all_or_nothing() -> None:
+    items = nn.ModuleList([nn.Tanh()])
+    with pytest.raises(TypeError, match="int"):
+        items.extend([nn.ReLU(), 3])
+    assert len(items) == 1
+    assert items.extend(iter([nn.ReLU(), nn.Tanh()])) is items
+    assert len(items) == 3

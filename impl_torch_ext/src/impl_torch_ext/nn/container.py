@@ -1,7 +1,7 @@
 """Containers: torch's own, of our kind of Module."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -33,3 +33,18 @@ class ModuleList(Module, torch.nn.ModuleList):
     ----------
     modules : iterable of Module
     """
+
+    def extend(self, modules: Iterable[torch.nn.Module]) -> "ModuleList":
+        """Append each of ``modules``; returns the list itself.
+
+        Raises
+        ------
+        TypeError
+            If one is no Module; nothing has been appended then.
+        """
+        items = list(modules)
+        for item in items:
+            if not isinstance(item, torch.nn.Module):
+                msg = f"ModuleList.extend: items must be Modules, got {type(item).__name__}"
+                raise TypeError(msg)
+        return super().extend(items)
