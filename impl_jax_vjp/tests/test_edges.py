@@ -120,3 +120,33 @@ def test_a_square_is_flat_at_zero() -> None:
     x = nn.tensor([0.0, 3.0], requires_grad=True)
     nn.ops.sum(nn.ops.pow(x, nn.tensor(2.0))).backward()
     assert x.grad.tolist() == [0.0, 6.0]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(
+    ("hook", "error", "message"),
+    [
+        (lambda g: g[0], ValueError, r"gave shape \(3,\), the gradient has \(2, 3\)"),
+        (lambda g: nn.ops.astype(g, nn.float64), TypeError, "gave dtype float64, the gradient has"),
+        (lambda g: 1.0, TypeError, "gave float, wanted a Tensor or None"),
+    ],
+)
+def test_what_a_hook_gives_must_fit(
+    hook: Callable[[Any], Any], error: type[Exception], message: str, create_graph: bool
+) -> None:
+    x = nn.ones((2, 3), requires_grad=True)
+    for hooked in (lambda: x, lambda: x * 2):
+        y = hooked()
+        handle = y.register_hook(hook)
+        with pytest.raises(error, match=f"register_hook: the hook {message}"):
+            nn.ops.sum(y * y).backward(create_graph=create_graph)
+        handle.remove()
+        assert x.grad is None
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_hook_may_give_a_raw_array(create_graph: bool) -> None:
+    x = nn.ones(2, requires_grad=True)
+    x.register_hook(lambda g: np.full(2, 5, "float32"))
+    nn.ops.sum(x * 2).backward(create_graph=create_graph)
+    assert x.grad.tolist() == [5.0, 5.0]

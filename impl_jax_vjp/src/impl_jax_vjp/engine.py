@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from . import kernels
 from .tape import (
@@ -34,6 +36,21 @@ def recording(flag: bool) -> Iterator[None]:
         yield
     finally:
         MODE.enabled = before
+
+
+def _hook_result(answer: Any, grad: Any) -> Array:
+    """Return the array that a hook gave in place of `grad`, or raise if it cannot stand there."""
+    if not isinstance(answer, Traced | jax.Array | np.ndarray):
+        msg = f"register_hook: the hook gave {type(answer).__name__}, wanted a Tensor or None"
+        raise TypeError(msg)
+    data = answer._data if isinstance(answer, Traced) else answer
+    if data.shape != grad.shape:
+        msg = f"register_hook: the hook gave shape {data.shape}, the gradient has {grad.shape}"
+        raise ValueError(msg)
+    if data.dtype != grad.dtype:
+        msg = f"register_hook: the hook gave dtype {data.dtype}, the gradient has {grad.dtype}"
+        raise TypeError(msg)
+    return jnp.asarray(data)
 
 
 class Pass:
@@ -80,13 +97,13 @@ class Pass:
         if not hooks or grad is None:
             return grad
         for hook in list(hooks.values()):
-            given = grad if self._create else make(grad)
-            answer = hook(given)
+            answer = hook(grad if self._create else make(grad))
             if answer is not None:
-                data = answer._data if isinstance(answer, Traced) else answer
-                grad = answer if self._create and isinstance(answer, Traced) else data
-                if self._create and not isinstance(grad, Traced):
-                    grad = make(data)
+                data = _hook_result(answer, grad)
+                if not self._create:
+                    grad = data
+                else:
+                    grad = answer if isinstance(answer, Traced) else make(data)
         return grad
 
     def _attend(self, node: Node, grads: list[Any]) -> None:

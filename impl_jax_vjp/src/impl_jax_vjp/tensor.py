@@ -159,6 +159,9 @@ class Tensor(Operators, result=True):
     def register_hook(self, hook: Callable[["Tensor"], Any]) -> "Handle":
         """Call ``hook(grad)`` in backward; unless None, what it returns is the gradient then.
 
+        A backward in which that is not a Tensor or an array of the gradient's dtype raises
+        `TypeError`, and one of another shape `ValueError`.
+
         Returns
         -------
         Handle
