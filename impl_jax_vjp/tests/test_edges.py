@@ -150,3 +150,67 @@ def test_a_hook_may_give_a_raw_array(create_graph: bool) -> None:
     x.register_hook(lambda g: np.full(2, 5, "float32"))
     nn.ops.sum(x * 2).backward(create_graph=create_graph)
     assert x.grad.tolist() == [5.0, 5.0]
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floating_scalars_of_numpy_are_numbers(kind: Callable[[float], Any]) -> None:
+    assert nn.tensor([kind(1), 2]).dtype == nn.float32
+    for dtype in (nn.float32, nn.float64):
+        x = nn.tensor([1.0], dtype=dtype)
+        results = [
+            x * kind(2),
+            kind(2) * x,
+            x / kind(2),
+            x ** kind(3),
+            kind(2) - x,
+            nn.ops.add(x, kind(2)),
+        ]
+        assert {y.dtype for y in results} == {dtype}
+    assert (nn.tensor([1]) * kind(2)).dtype == nn.float32
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.int64])
+def test_whole_scalars_of_numpy_are_numbers(kind: Callable[[int], Any]) -> None:
+    assert nn.tensor([kind(1), 2]).dtype == nn.int64
+    for dtype in (nn.float32, nn.float64, nn.int32, nn.int64):
+        x = nn.tensor([3], dtype=dtype)
+        assert {y.dtype for y in (x * kind(2), kind(2) * x, x ** kind(2))} == {dtype}
+    assert nn.ops.where(nn.tensor([True]), kind(1), kind(2)).dtype == nn.int64
+
+
+def test_a_scalar_of_numpy_keeps_its_digits_in_float64() -> None:
+    assert nn.tensor([np.float64(0.1)], dtype=nn.float64).item() == 0.1
+    assert (nn.tensor([1.0], dtype=nn.float64) * np.float64(0.1)).item() == 0.1
+
+
+def test_the_condition_of_where_is_boolean() -> None:
+    with pytest.raises(TypeError, match="where: the condition must be of booleans, got dtype int"):
+        nn.ops.where(nn.tensor([1, 0]), nn.tensor([1.0, 1.0]), nn.tensor([2.0, 2.0]))
+
+
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize(
+    "key",
+    [
+        lambda flag: flag,
+        lambda flag: (slice(None), flag),
+        lambda flag: (Ellipsis, flag, None),
+        lambda flag: (1, flag),
+        lambda flag: (flag, slice(None), [0, 2, 1]),
+        lambda flag: (slice(None), flag, [1]),
+    ],
+)
+def test_a_mask_without_axes_indexes_as_in_numpy(key: Callable[[Any], Any], flag: bool) -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    x = nn.tensor(values, requires_grad=True)
+    for mask in (flag, np.bool_(flag), nn.tensor(flag)):
+        try:
+            wanted = values[key(flag)]
+        except IndexError:
+            with pytest.raises(IndexError):
+                x[key(mask)]
+            continue
+        found = x[key(mask)]
+        np.testing.assert_array_equal(found.detach().numpy(), wanted, strict=True)
+    nn.ops.sum(x[flag]).backward()
+    assert x.grad.tolist() == [[float(flag)] * 3] * 2

@@ -22,12 +22,16 @@ _FLOAT32 = np.dtype("float32")
 _INT64 = np.dtype("int64")
 _BOOL = np.dtype("bool")
 _DTYPES = frozenset(np.dtype(n) for n in ("float32", "float64", "int32", "int64", "bool"))
-_ARRAYS = (Traced, jax.Array, np.ndarray, np.generic)
+_ARRAYS = (Traced, jax.Array, np.ndarray)
 
 
 def is_array(value: Any) -> bool:
-    """Tell whether a value has a dtype and a shape of its own."""
-    return isinstance(value, _ARRAYS) and not isinstance(value, float | complex)
+    """Tell whether a value has a dtype and a shape of its own; NumPy's scalars are numbers."""
+    return isinstance(value, _ARRAYS)
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def operand(name: str, value: Any) -> Any:
@@ -105,6 +109,7 @@ def pair(name: str, x: Operand, y: Operand) -> tuple[Any, Any, np.dtype[Any]]:
         if xs != ys:
             check_broadcast(name, xs, ys)
         return x, y, promote(dtype_of(x), dtype_of(y))
+    x, y = _number(x), _number(y)
     if x_is and isinstance(y, int | float):
         x = operand(name, x)
         dtype = _weak(y, dtype_of(x))
@@ -233,8 +238,18 @@ def compare(relation: str, x1: Operand, x2: Operand) -> Any:
 
 
 def where(condition: Operand, x1: Operand, x2: Operand) -> Any:
-    """Select `x1` where `condition`, else `x2`; the other one's gradient is exactly 0."""
+    """Select `x1` where `condition`, else `x2`; the other one's gradient is exactly 0.
+
+    Raises
+    ------
+    TypeError
+        If the condition is not of booleans.
+    """
     condition = operand("where", condition)
+    if dtype_of(condition) != _BOOL:
+        msg = f"where: the condition must be of booleans, got dtype {dtype_of(condition)}"
+        raise TypeError(msg)
+    x1, x2 = _number(x1), _number(x2)
     if not (is_array(x1) or is_array(x2)):
         kind = float if float in (type(x1), type(x2)) else type(x1)
         dtypes: dict[Any, np.dtype[Any]] = {int: _INT64, bool: _BOOL}

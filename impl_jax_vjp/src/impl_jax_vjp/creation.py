@@ -78,13 +78,14 @@ def _without_tensors(data: Any) -> Any:
         return [_without_tensors(item) for item in data]
     if isinstance(data, Traced | jax.Array):
         return np.asarray(unwrap(data))
-    return data
+    # NumPy's scalars have a width of their own, and count as the Python numbers they are.
+    return data.item() if isinstance(data, np.generic) else data
 
 
 def _holds_double(data: Any) -> bool:
     if isinstance(data, list | tuple):
         return any(_holds_double(item) for item in data)
-    return getattr(data, "dtype", None) == np.float64
+    return not isinstance(data, np.generic) and getattr(data, "dtype", None) == np.float64
 
 
 def from_array(array: Any, requires_grad: bool = False) -> Tensor:

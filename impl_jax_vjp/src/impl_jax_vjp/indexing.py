@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from . import kernels
+from .arithmetic import reshape
 from .tape import Primitive, Traced, unwrap
 
 _window = Primitive(kernels.window, "index", kernels.all_but_first)
@@ -26,7 +27,8 @@ def getitem(x: Traced, key: Any) -> Any:
     Raises
     ------
     IndexError
-        If there are too many indices, one is out of range, or one is no index.
+        If there are too many indices, one is out of range or no index, or index arrays do not
+        broadcast.
     """
     keys = key if isinstance(key, tuple) else (key,)
     basic = [_plain(k) for k in keys]
@@ -146,9 +148,10 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
                 )
                 raise IndexError(msg)
             if key.ndim == 0:
-                msg = "index: got a single bool, wanted a mask with axes; use where"
-                raise IndexError(msg)
-            found = list(np.nonzero(key))
+                # It selects all or nothing along an axis of its own.
+                shape = (*shape[:axis], 1, *shape[axis:])
+                x = reshape(x, shape)
+            found = list(np.nonzero(np.atleast_1d(key)))
         else:
             found = [np.asarray(key) if isinstance(key, int) else key]
         for index in found:
@@ -156,6 +159,12 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
             template.append(("array", len(arrays)))
             arrays.append(index)
             axis += 1
+    shapes = [array.shape for array in arrays]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        msg = f"index: index arrays of shapes {' and '.join(map(str, shapes))} do not broadcast"
+        raise IndexError(msg) from None
     return _gather((x, *arrays), tuple(template))
 
 
