@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from spec_tests.explain import snippet
+from spec_tests.judge.explain import snippet
 
 
 def pytest_collection_finish(session):

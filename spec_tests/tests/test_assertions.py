@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spec_tests.assertions import agrees, exactly, refuses, to_numpy
-from spec_tests.clauses import tolerances
+from spec_tests.judge.clauses import tolerances
+from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
 
 NN = SimpleNamespace(Tensor=type("Tensor", (), {}))
 FIGURES = [

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from spec_tests import clauses
+from spec_tests.judge import clauses
 
 pytest.importorskip("impl_numpy", reason="the capabilities are taken from impl_numpy")
 

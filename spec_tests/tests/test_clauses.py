@@ -3,7 +3,7 @@
 import pytest
 
 from spec_tests import cli
-from spec_tests.clauses import CHAPTERS, read, tolerances
+from spec_tests.judge.clauses import CHAPTERS, read, tolerances
 
 
 def test_every_chapter_is_read():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spec_tests.check import check_gradients, gradients
-from spec_tests.inputs import distinct, positive
+from spec_tests.support.inputs import distinct, positive
 
 nn = pytest.importorskip("impl_numpy", reason="the checker is tried on impl_numpy")
 

@@ -9,7 +9,7 @@ FAILING = """
 import numpy as np
 import pytest
 from spec_tests import clause
-from spec_tests.assertions import agrees, tensor
+from spec_tests.support.assertions import agrees, tensor
 
 FACTORS = {"twice": lambda x: 2 * x, "thrice": lambda x: 3 * x}
 

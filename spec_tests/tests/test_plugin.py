@@ -319,7 +319,7 @@ def test_the_dtype_fixture(judge, pytester):
     source = """
         import numpy as np
         from spec_tests import clause
-        from spec_tests.assertions import agrees, tensor
+        from spec_tests.support.assertions import agrees, tensor
 
         @clause("demo-01")
         def test_both(nn, dtype):
@@ -341,7 +341,7 @@ def test_the_largest_ratios_are_written(judge, pytester):
         test_demo="""
         import numpy as np
         from spec_tests import clause
-        from spec_tests.assertions import agrees
+        from spec_tests.support.assertions import agrees
 
         @clause("demo-01")
         def test_near(nn):

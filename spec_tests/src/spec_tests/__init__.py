@@ -1,5 +1,5 @@
 """The specification, and the tests that hold an implementation to it."""
 
-from spec_tests.clauses import SPEC_VERSION, clause
+from spec_tests.judge.clauses import SPEC_VERSION, clause
 
 __all__ = ["SPEC_VERSION", "clause"]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from spec_tests.clauses import read
+from spec_tests.judge.clauses import read
 
 
 def main(argv: Sequence[str] | None = None) -> int:

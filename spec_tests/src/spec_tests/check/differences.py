@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from spec_tests.assertions import agrees, to_numpy
+from spec_tests.support.assertions import agrees, to_numpy
 
 STEP = 6e-6
 

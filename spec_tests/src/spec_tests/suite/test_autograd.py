@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.assertions import agrees, exactly, refuses, tensor
-from spec_tests.cases import FUNCTIONS, OPERATORS
 from spec_tests.check import check_gradients
-from spec_tests.inputs import in_double, normal
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor
+from spec_tests.support.cases import FUNCTIONS, OPERATORS
+from spec_tests.support.inputs import in_double, normal
 
 
 def doubling(nn: Any, steps: list[int], limit: int) -> Any:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.check import check_gradients
-from spec_tests.inputs import distinct, in_double, normal
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
+from spec_tests.support.inputs import distinct, in_double, normal
 
 
 def affine(nn: Any, dtype: str) -> Any:

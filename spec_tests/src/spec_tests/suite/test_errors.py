@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from spec_tests.assertions import exactly, refuses
-from spec_tests.bad_calls import CALLS, SEED, Bad, World
-from spec_tests.clauses import clause
+from spec_tests import clause
 from spec_tests.oracle import Draws
+from spec_tests.support.assertions import exactly, refuses
+from spec_tests.support.bad_calls import CALLS, SEED, Bad, World
 
 
 @clause("errors-01", "errors-02", "errors-03")

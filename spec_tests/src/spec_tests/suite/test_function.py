@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.assertions import agrees, exactly, raw, refuses, tensor
-from spec_tests.inputs import in_double, normal
+from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor
+from spec_tests.support.inputs import in_double, normal
 
 
 def scale(nn: Any) -> Any:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.assertions import agrees, exactly, raw, refuses, tensor
 from spec_tests.check import check_gradients
-from spec_tests.inputs import distinct, in_double, normal, positive
+from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor
+from spec_tests.support.inputs import distinct, in_double, normal, positive
 
 STANDARD = """
 asarray zeros ones full arange zeros_like ones_like abs add subtract multiply divide negative pow

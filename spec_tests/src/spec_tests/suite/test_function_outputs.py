@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from spec_tests import clause
-from spec_tests.assertions import agrees, exactly, raw, refuses, tensor
-from spec_tests.inputs import in_double, normal
+from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor
+from spec_tests.support.inputs import in_double, normal
 
 
 def twins(nn: Any, seen: list[Any], *, materialize: bool = True, mark: bool = False) -> Any:

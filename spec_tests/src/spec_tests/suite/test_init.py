@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import exactly, refuses, to_numpy
-from spec_tests.clauses import clause
+from spec_tests import clause
 from spec_tests.oracle import Draws, load
+from spec_tests.support.assertions import exactly, refuses, to_numpy
 
 SEEDS = [0, 1, 2**63]
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import agrees, refuses, tensor, to_numpy
-from spec_tests.clauses import clause
+from spec_tests import clause
 from spec_tests.oracle import load
+from spec_tests.support.assertions import agrees, refuses, tensor, to_numpy
 
 REDUCTIONS = ["mean", "sum", "none"]
 CASES = ["classes", "one_sample", "positions"]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import address, exactly, raw, refuses, to_numpy
-from spec_tests.clauses import clause
+from spec_tests import clause
+from spec_tests.support.assertions import address, exactly, raw, refuses, to_numpy
 
 
 def network(nn: Any) -> Any:

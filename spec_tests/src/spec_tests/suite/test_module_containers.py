@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import exactly, to_numpy
-from spec_tests.clauses import clause
+from spec_tests import clause
+from spec_tests.support.assertions import exactly, to_numpy
 
 
 @clause("module-13")

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
+from spec_tests import clause
 from spec_tests.check import check_gradients
-from spec_tests.clauses import clause
 from spec_tests.oracle import Draws, load
+from spec_tests.support.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
 
 
 def linear(nn: Any, dtype: str, parameters: dict[str, np.ndarray]) -> Any:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.assertions import agrees, exactly, raw, refuses, tensor
-from spec_tests.cases import FUNCTIONS
 from spec_tests.check import check_gradients
-from spec_tests.inputs import distinct, in_double, normal, positive
+from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor
+from spec_tests.support.cases import FUNCTIONS
+from spec_tests.support.inputs import distinct, in_double, normal, positive
 
 UNARY: dict[str, tuple[Callable[..., Any], Callable[..., np.ndarray]]] = {
     "abs": (np.abs, normal),

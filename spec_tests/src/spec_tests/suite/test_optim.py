@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import agrees, exactly, refuses, to_numpy
-from spec_tests.clauses import clause
+from spec_tests import clause
 from spec_tests.oracle import load
+from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
 
 SGD: dict[str, dict[str, Any]] = {
     "SGD_plain": {"lr": 0.1},

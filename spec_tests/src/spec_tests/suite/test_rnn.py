@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
-from spec_tests.clauses import clause
+from spec_tests import clause
 from spec_tests.oracle import Draws, load
-from spec_tests.recurrent import (
+from spec_tests.support.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
+from spec_tests.support.recurrent import (
     call_cell,
     call_layer,
     cell_of,

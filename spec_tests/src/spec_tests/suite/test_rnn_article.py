@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import spec_tests
-from spec_tests.assertions import exactly, to_numpy
+from spec_tests import clause
 from spec_tests.check import check_gradients
-from spec_tests.clauses import clause
+from spec_tests.support.assertions import exactly, to_numpy
 
 
 @pytest.fixture

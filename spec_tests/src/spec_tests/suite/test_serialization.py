@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spec_tests.assertions import agrees, exactly, raw, refuses, to_numpy
-from spec_tests.clauses import clause
+from spec_tests import clause
 from spec_tests.oracle import folder, load
+from spec_tests.support.assertions import agrees, exactly, raw, refuses, to_numpy
 
 
 def tagger(nn: Any, dtype: str) -> Any:

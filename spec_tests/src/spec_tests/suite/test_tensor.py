@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.assertions import address, agrees, exactly, raw, refuses, tensor, to_numpy
-from spec_tests.inputs import in_double, normal
+from spec_tests.support.assertions import address, agrees, exactly, raw, refuses, tensor, to_numpy
+from spec_tests.support.inputs import in_double, normal
 
 TOP = """
 tensor from_array zeros ones full empty arange eye rand randn Tensor Variable

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.assertions import agrees, exactly, raw, tensor
 from spec_tests.check import check_gradients
-from spec_tests.inputs import distinct, in_double, normal, positive
+from spec_tests.support.assertions import agrees, exactly, raw, tensor
+from spec_tests.support.inputs import distinct, in_double, normal, positive
 
 BASIC = {
     "1": np.s_[1],

@@ -12,7 +12,7 @@ import pytest
 from _pytest._code.code import TerminalRepr
 from _pytest._io import TerminalWriter
 
-from spec_tests.clauses import Clause
+from spec_tests.judge.clauses import Clause
 
 _STAND_INS = {
     "tmp_path": "pathlib.Path(tempfile.mkdtemp())",
@@ -113,7 +113,7 @@ def snippet(item: pytest.Item, implementation: str) -> str:
         else:
             expression = f"None  # the pytest fixture {name}"
         if name == "dtype":
-            imports.append("from spec_tests.assertions import expect_dtype")
+            imports.append("from spec_tests.support.assertions import expect_dtype")
             setup.append("expect_dtype(dtype)")
         arguments.append((name, expression))
     definitions = source.needed(needed - {"nn"})

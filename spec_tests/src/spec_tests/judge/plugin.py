@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from spec_tests import assertions, clauses
-from spec_tests.explain import explained
-from spec_tests.result import Result
+from spec_tests.judge import clauses
+from spec_tests.judge.explain import explained
+from spec_tests.judge.result import Result
+from spec_tests.support import assertions
 
 _SELECTIONS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
 # Advice that torch.Tensor's own methods give where the specification asks for just that.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SPEC_VERSION = "2026.12"
-SPEC_DIRECTORY = Path(__file__).parent / "spec"
+SPEC_DIRECTORY = Path(__file__).parents[1] / "spec"
 CHAPTERS = (
     "tensor",
     "function",

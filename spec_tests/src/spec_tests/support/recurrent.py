@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from spec_tests.assertions import agrees, tensor, to_numpy
 from spec_tests.oracle import load
+from spec_tests.support.assertions import agrees, tensor, to_numpy
 
 
 def layer_of(nn: Any, name: str, dtype: str, parameters: Any, **options: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from spec_tests.clauses import tolerances
+from spec_tests.judge.clauses import tolerances
 
 _SHOWN = 6
 _expected_dtype: str | None = None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spec_tests.inputs import distinct, normal, positive
+from spec_tests.support.inputs import distinct, normal, positive
 
 
 class Case(NamedTuple):

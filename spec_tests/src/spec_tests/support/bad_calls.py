@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from spec_tests.assertions import exactly, to_numpy
+from spec_tests.support.assertions import exactly, to_numpy
 
 SEED = 77
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from spec_tests import assertions
-from spec_tests.clauses import SPEC_VERSION, Clause
+from spec_tests.judge.clauses import SPEC_VERSION, Clause
+from spec_tests.support import assertions
 
 _BACKENDS = ("torch", "jax", "jaxlib", "cupy", "array_api_compat", "safetensors")
 

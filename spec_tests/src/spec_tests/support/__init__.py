@@ -1,0 +1,1 @@
+"""What tests call: assertions, inputs, and the things that more than one test file asks about."""
