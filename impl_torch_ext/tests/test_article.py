@@ -1,4 +1,4 @@
-"""The article's programs in PyTorch's own words, as ``examples/article`` has them."""
+"""The article's programs in PyTorch's own words, as `examples/article` has them."""
 
 import importlib.util
 import itertools

@@ -96,7 +96,7 @@ def test_the_article_runs_as_written() -> None:
 
 @pytest.mark.parametrize(
     "fn",
-    [lambda x, w, b: LinearF()(x, w, b), lambda x, w, b: ReLUF()(x), lambda x, w, b: Tanh.apply(x)],
+    [lambda x, w, b: LinearF()(x, w, b), lambda x, *_: ReLUF()(x), lambda x, *_: Tanh.apply(x)],
     ids=["LinearF", "ReLUF", "Tanh"],
 )
 def test_gradgradcheck(fn: Any) -> None:

@@ -15,8 +15,8 @@ from tolerances import agree
 from torch import Tensor
 
 import impl_torch_ext as nn
-from impl_torch_ext.kernels import kernels, load_kernels
-from impl_torch_ext.rnn_function import (
+from impl_torch_ext.native import load_native, native
+from impl_torch_ext.rnn import (
     GRUFunction,
     LSTMFunction,
     RNNCellFunction,
@@ -71,40 +71,40 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
     )
     g, g_h = draw(steps, *state, dtype=dtype), draw(*state, dtype=dtype)
     found: list[tuple[Any, tuple[Any, ...]]] = [
-        (kernels.relu.default, (draw(3, 4, dtype=dtype).requires_grad_(),)),
-        (kernels.relu.default, (draw(4, 3, dtype=dtype).mT,)),
+        (native.relu.default, (draw(3, 4, dtype=dtype).requires_grad_(),)),
+        (native.relu.default, (draw(4, 3, dtype=dtype).mT,)),
         (
-            kernels.relu_backward.default,
+            native.relu_backward.default,
             (draw(3, 4, dtype=dtype).requires_grad_(), draw(3, 4, dtype=dtype)),
         ),
     ]
     rnn, lstm, gru = (parameters(kind, input_size, hidden_size, dtype) for kind in GATES)
     for relu in (False, True):
-        output, _ = kernels.rnn_forward(x, h, *rnn, relu)
-        step = kernels.rnn_step(x[0], h, *rnn, relu)
+        output, _ = native.rnn_forward(x, h, *rnn, relu)
+        step = native.rnn_step(x[0], h, *rnn, relu)
         found += [
-            (kernels.rnn_step.default, (x[0], h, *rnn[:2], None, None, relu)),
-            (kernels.rnn_step_backward.default, (g_h, x[0], h, *rnn[:2], step, relu, [True] * 5)),
-            (kernels.rnn_forward.default, (x, h, *rnn, relu)),
-            (kernels.rnn_backward.default, (g, None, x, h, *rnn[:2], output, relu, [True] * 5)),
+            (native.rnn_step.default, (x[0], h, *rnn[:2], None, None, relu)),
+            (native.rnn_step_backward.default, (g_h, x[0], h, *rnn[:2], step, relu, [True] * 5)),
+            (native.rnn_forward.default, (x, h, *rnn, relu)),
+            (native.rnn_backward.default, (g, None, x, h, *rnn[:2], output, relu, [True] * 5)),
             (
-                kernels.rnn_backward.default,
+                native.rnn_backward.default,
                 (None, g_h, x, h, *rnn[:2], output, relu, [False, True] * 2 + [False]),
             ),
         ]
-    output, _, _, gates, cells = kernels.lstm_forward(x, h, c, *lstm, True)
+    output, _, _, gates, cells = native.lstm_forward(x, h, c, *lstm, True)
     saved = (x, h, c, *lstm[:2], output, gates, cells)
-    found += [(kernels.lstm_forward.default, (x, h, c, *lstm, keep)) for keep in (False, True)]
+    found += [(native.lstm_forward.default, (x, h, c, *lstm, keep)) for keep in (False, True)]
     found += [
-        (kernels.lstm_backward.default, (g, g_h, g_h, *saved, [True] * 6)),
-        (kernels.lstm_backward.default, (None, None, g_h, *saved, [True, False] * 3)),
+        (native.lstm_backward.default, (g, g_h, g_h, *saved, [True] * 6)),
+        (native.lstm_backward.default, (None, None, g_h, *saved, [True, False] * 3)),
     ]
-    output, _, gates = kernels.gru_forward(x, h, *gru, True)
+    output, _, gates = native.gru_forward(x, h, *gru, True)
     saved = (x, h, *gru[:2], output, gates)
-    found += [(kernels.gru_forward.default, (x, h, *gru, keep)) for keep in (False, True)]
+    found += [(native.gru_forward.default, (x, h, *gru, keep)) for keep in (False, True)]
     found += [
-        (kernels.gru_backward.default, (g, g_h, *saved, [True] * 6)),
-        (kernels.gru_backward.default, (g, None, *saved, [False, True] * 3)),
+        (native.gru_backward.default, (g, g_h, *saved, [True] * 6)),
+        (native.gru_backward.default, (g, None, *saved, [False, True] * 3)),
     ]
     return found
 
@@ -215,9 +215,9 @@ def test_results_do_not_change_from_call_to_call() -> None:
 def test_wrong_arguments_of_operators_raise() -> None:
     x, h, weights = draw(2, 3, 4), draw(3, 5), parameters("gru", 4, 5)
     with pytest.raises(ValueError, match="gru_forward: h0 must have shape"):
-        kernels.gru_forward(x, h[:2], *weights, True)
+        native.gru_forward(x, h[:2], *weights, True)
     with pytest.raises(TypeError, match="gru_forward: weight_ih must have dtype"):
-        kernels.gru_forward(x, h, weights[0].float(), *weights[1:], True)
+        native.gru_forward(x, h, weights[0].float(), *weights[1:], True)
 
 
 @pytest.mark.parametrize("target", ["portable", "avx2"])
@@ -236,12 +236,12 @@ def test_other_instruction_sets(target: str) -> None:
 
 def test_a_missing_library_says_how_to_build_it(tmp_path: Path) -> None:
     with pytest.raises(ImportError, match="pip install --no-build-isolation") as caught:
-        load_kernels(tmp_path)
+        load_native(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_library_of_another_kind_says_so(tmp_path: Path) -> None:
     (tmp_path / "_C.so").write_text("no library")
     with pytest.raises(ImportError, match="build it again") as caught:
-        load_kernels(tmp_path)
+        load_native(tmp_path)
     assert "\n" not in str(caught.value)

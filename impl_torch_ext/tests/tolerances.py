@@ -1,6 +1,6 @@
 """How near to each other results must be, by classes and figures of the spec's numerics chapter.
 
-``|x - r| <= tol (|r| + scale)``, scale the largest |r|, tol in machine epsilons of the dtype.
+`|x - r| <= tol (|r| + scale)`, scale the largest |r|, tol in machine epsilons of the dtype.
 """
 
 from typing import Any

@@ -16,9 +16,24 @@ from impl_torch_ext.autograd import (
     vjp,
 )
 from impl_torch_ext.capabilities import __spec_version__, spec_capabilities
+from impl_torch_ext.creation import (
+    Variable,
+    arange,
+    empty,
+    eye,
+    from_array,
+    full,
+    ones,
+    rand,
+    randn,
+    tensor,
+    zeros,
+)
+from impl_torch_ext.dtypes import bool_ as bool
+from impl_torch_ext.dtypes import float32, float64, int32, int64
 from impl_torch_ext.function import Function, as_function, once_differentiable
 from impl_torch_ext.loss import CrossEntropyLoss, MSELoss
-from impl_torch_ext.module import Module, Parameter, functional_call
+from impl_torch_ext.module import Module, functional_call
 from impl_torch_ext.nn import (
     Dropout,
     Embedding,
@@ -33,28 +48,11 @@ from impl_torch_ext.nn import (
     Softmax,
     Tanh,
 )
+from impl_torch_ext.parameter import Parameter
 from impl_torch_ext.random import manual_seed
 from impl_torch_ext.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from impl_torch_ext.serialization import load, save
-from impl_torch_ext.tensor import (
-    Tensor,
-    Variable,
-    arange,
-    empty,
-    eye,
-    float32,
-    float64,
-    from_array,
-    full,
-    int32,
-    int64,
-    ones,
-    rand,
-    randn,
-    tensor,
-    zeros,
-)
-from impl_torch_ext.tensor import bool_ as bool
+from impl_torch_ext.tensor import Tensor
 
 __all__ = [
     "GRU",

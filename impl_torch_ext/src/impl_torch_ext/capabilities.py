@@ -11,7 +11,7 @@ def spec_capabilities() -> dict[str, bool]:
     Returns
     -------
     dict of str to bool
-        ``jit`` is true although `jit` is the identity: the specification asks for equal results,
+        `jit` is true although `jit` is the identity: the specification asks for equal results,
         not for compilation.
     """
     return {"double_backward": True, "float64": True, "jit": True, "serialization": True}

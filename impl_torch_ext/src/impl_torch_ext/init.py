@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import random
+from impl_torch_ext.checks import check_tensor
 
 __all__ = [
     "calculate_gain",
@@ -26,7 +27,7 @@ _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Fill with uniform numbers in ``[a, b)`` and return ``tensor``.
+    """Fill with uniform numbers in `[a, b)` and return `tensor`.
 
     Raises
     ------
@@ -37,7 +38,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Fill with normal numbers and return ``tensor``.
+    """Fill with normal numbers and return `tensor`.
 
     Raises
     ------
@@ -48,23 +49,23 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
-    """Fill with ``value`` and return ``tensor``."""
+    """Fill with `value` and return `tensor`."""
     with torch.no_grad():
-        return _checked("constant_", tensor).fill_(value)
+        return check_tensor("constant_", tensor, "tensor").fill_(value)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with 0 and return ``tensor``."""
+    """Fill with 0 and return `tensor`."""
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with 1 and return ``tensor``."""
+    """Fill with 1 and return `tensor`."""
     return constant_(tensor, 1.0)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """Fill with uniform numbers of bound ``gain sqrt(6 / (fan_in + fan_out))``.
+    """Fill with uniform numbers of bound `gain sqrt(6 / (fan_in + fan_out))`.
 
     Source: Glorot and Bengio 2010, equation 16.
     """
@@ -74,7 +75,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """Fill with normal numbers of standard deviation ``gain sqrt(2 / (fan_in + fan_out))``.
+    """Fill with normal numbers of standard deviation `gain sqrt(2 / (fan_in + fan_out))`.
 
     Source: Glorot and Bengio 2010.
     """
@@ -85,7 +86,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
-    """Fill with uniform numbers of bound ``gain sqrt(3 / fan)``: He et al. 2015, equation 14.
+    """Fill with uniform numbers of bound `gain sqrt(3 / fan)`: He et al. 2015, equation 14.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
-    """Fill with normal numbers of standard deviation ``gain / sqrt(fan)``: He et al. 2015.
+    """Fill with normal numbers of standard deviation `gain / sqrt(fan)`: He et al. 2015.
 
     The arguments are those of `kaiming_uniform_`.
     """
@@ -117,8 +118,9 @@ def kaiming_normal_(
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Return the gain that torch has for linear, sigmoid, tanh, relu or leaky_relu (slope
-    ``param``, 0.01 if left out).
+    """Return the gain that torch has for linear, sigmoid, tanh, relu or leaky_relu.
+
+    `param` is the slope of leaky_relu, 0.01 if left out.
 
     Raises
     ------
@@ -143,16 +145,9 @@ def _draw(name: str, tensor: Tensor, draw: Callable[[tuple[int, ...]], np.ndarra
         return tensor.copy_(torch.from_numpy(draw(tuple(tensor.shape))))
 
 
-def _checked(name: str, tensor: Tensor) -> Tensor:
-    if not isinstance(tensor, Tensor):
-        msg = f"{name}: takes a Tensor, got {type(tensor).__name__}"
-        raise TypeError(msg)
-    return tensor
-
-
 def _floating(name: str, tensor: Tensor) -> Tensor:
-    if not _checked(name, tensor).is_floating_point():
-        msg = f"{name}: takes a Tensor of a floating dtype, got {tensor.dtype}"
+    if not check_tensor(name, tensor, "tensor").is_floating_point():  # init-05
+        msg = f"{name}: tensor must be of a floating dtype, got {tensor.dtype}"
         raise TypeError(msg)
     return tensor
 
@@ -160,7 +155,7 @@ def _floating(name: str, tensor: Tensor) -> Tensor:
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
     shape = _floating(name, tensor).shape
     if len(shape) < 2:
-        msg = f"{name}: tensor needs at least two axes, got shape {tuple(shape)}"
+        msg = f"{name}: tensor must have at least two axes, got shape {tuple(shape)}"
         raise ValueError(msg)
     rest = math.prod(shape[2:])
     # At least 1, so that a bound exists for an empty array too.
@@ -172,3 +167,7 @@ def _fan(name: str, tensor: Tensor, mode: str) -> int:
         msg = f"{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}"
         raise ValueError(msg)
     return _fans(name, tensor)[mode == "fan_out"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,12 +1,21 @@
-"""Losses, as functions and as Modules."""
+"""Losses, as functions and as Modules made from them."""
 
+import functools
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from impl_torch_ext import ops
-from impl_torch_ext.module import Module
+from impl_torch_ext.checks import (
+    check_choice,
+    check_equal_shapes,
+    check_indices,
+    check_range,
+    check_tensor,
+)
+from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["CrossEntropyLoss", "MSELoss", "cross_entropy", "mse_loss"]
 
@@ -15,10 +24,43 @@ _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": ops.sum,
     "none": lambda x: x,
 }
+_check_reduction = check_choice(*_REDUCTIONS)
 
 
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """Return ``(input - target)**2``, reduced.
+def _reduced(terms: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Make a loss of the function of its terms, which are reduced then."""
+    name = terms.__name__
+
+    def loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+        _check_reduction(name, "reduction", reduction)  # loss-05
+        return _REDUCTIONS[reduction](terms(input, target))
+
+    # Its own signature stands, of three parameters.
+    functools.update_wrapper(
+        loss, terms, assigned=("__name__", "__qualname__", "__doc__"), updated=()
+    )
+    del loss.__wrapped__  # type: ignore[attr-defined]
+    return loss
+
+
+class _Loss(Layer):
+    """The Module of `function`."""
+
+    function: ClassVar[Callable[..., Tensor]]
+    options: ClassVar[Options] = {"reduction": _check_reduction}
+    reduction: str
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
+        return type(self).function(input, target, self.reduction)
+
+
+@_reduced
+def mse_loss(input: Tensor, target: Tensor) -> Tensor:
+    """Return `(input - target)**2`, reduced.
 
     Parameters
     ----------
@@ -28,27 +70,26 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     Returns
     -------
     Tensor
-        A scalar, or with "none" of the shape of ``input``.
+        A scalar, or with "none" of the shape of `input`.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or ``reduction`` is none of the three.
+        If the shapes differ, or `reduction` is none of the three.
     """
-    reduce = _reduction("mse_loss", reduction)
-    _tensor("mse_loss", "input", input)
-    _tensor("mse_loss", "target", target)
-    if input.shape != target.shape:
-        msg = (
-            f"mse_loss: target must have the shape of input, {tuple(input.shape)}, got "
-            f"{tuple(target.shape)}"
-        )
-        raise ValueError(msg)
-    return reduce(ops.square(ops.subtract(input, target)))
+    check_equal_shapes("mse_loss", input, target)
+    return ops.square(ops.subtract(input, target))
 
 
-def cross_entropy(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    """Return ``-log_softmax(input)[target]``, reduced.
+class MSELoss(_Loss):
+    """`mse_loss` as a Module."""
+
+    function = staticmethod(mse_loss)
+
+
+@_reduced
+def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
+    """Return `-log_softmax(input)[target]`, reduced.
 
     Parameters
     ----------
@@ -61,25 +102,32 @@ def cross_entropy(input: Tensor, target: Tensor, reduction: str = "mean") -> Ten
     Returns
     -------
     Tensor
-        A scalar, or with "none" of the shape of ``target``.
+        A scalar, or with "none" of the shape of `target`.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, a class is outside ``0 <= t < C``, or ``reduction`` is none of the
+        If the shapes do not fit, a class is outside `0 <= t < C`, or `reduction` is none of the
         three.
     TypeError
-        If ``target`` is no integer Tensor.
+        If `target` is no integer Tensor.
     """
-    reduce = _reduction("cross_entropy", reduction)
-    _tensor("cross_entropy", "input", input)
-    _tensor("cross_entropy", "target", target)
-    if target.is_floating_point() or target.dtype == torch.bool:
-        msg = (
-            "cross_entropy: target must hold class indices of dtype int64 or int32, got "
-            f"{target.dtype}"
-        )
-        raise TypeError(msg)
+    axis = _check_classes(input, target)
+    logarithms = ops.log_softmax(input, axis=axis)
+    chosen = torch.gather(logarithms, axis, target.to(torch.int64).unsqueeze(axis))
+    return -chosen.squeeze(axis)
+
+
+class CrossEntropyLoss(_Loss):
+    """`cross_entropy` as a Module."""
+
+    function = staticmethod(cross_entropy)
+
+
+def _check_classes(input: Tensor, target: Tensor) -> int:
+    """Return the axis of the classes, or raise if `input` and `target` do not fit."""
+    check_tensor("cross_entropy", input, "input")
+    check_indices("cross_entropy", "target", target)
     if input.ndim == 0:
         msg = (
             "cross_entropy: input must have shape (N, C), (C,) or (N, C, d1, ...), got () and "
@@ -88,59 +136,16 @@ def cross_entropy(input: Tensor, target: Tensor, reduction: str = "mean") -> Ten
         raise ValueError(msg)
     axis = 1 if input.ndim > 1 else 0
     wanted = (*input.shape[:axis], *input.shape[axis + 1 :])
-    if target.shape != wanted:
+    if target.shape != wanted:  # loss-02
         msg = (
             f"cross_entropy: target must have shape {wanted} for input of shape "
             f"{tuple(input.shape)}, got {tuple(target.shape)}"
         )
         raise ValueError(msg)
-    classes = input.shape[axis]
-    if target.numel():
-        low, high = torch.aminmax(target)
-        worst = int(low) if low < 0 else int(high)
-        if not 0 <= worst < classes:
-            msg = f"cross_entropy: class {worst} is outside 0 <= t < C = {classes}"
-            raise ValueError(msg)
-    chosen = torch.gather(
-        ops.log_softmax(input, axis=axis), axis, target.to(torch.int64).unsqueeze(axis)
-    )
-    return reduce(-chosen.squeeze(axis))
+    text = "class indices must be in 0 <= t < C"
+    check_range("cross_entropy", target, input.shape[axis], text, ValueError)
+    return axis
 
 
-class MSELoss(Module):
-    """`mse_loss` as a Module."""
-
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__()
-        _reduction("MSELoss", reduction)
-        self.reduction = reduction
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        return mse_loss(input, target, self.reduction)
-
-
-class CrossEntropyLoss(Module):
-    """`cross_entropy` as a Module."""
-
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__()
-        _reduction("CrossEntropyLoss", reduction)
-        self.reduction = reduction
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the loss."""
-        return cross_entropy(input, target, self.reduction)
-
-
-def _reduction(name: str, reduction: str) -> Callable[[Tensor], Tensor]:
-    if reduction not in _REDUCTIONS:
-        msg = f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}"
-        raise ValueError(msg)
-    return _REDUCTIONS[reduction]
-
-
-def _tensor(name: str, argument: str, x: Tensor) -> None:
-    if not isinstance(x, Tensor):
-        msg = f"{name}: {argument} must be a Tensor, got {type(x).__name__}"
-        raise TypeError(msg)
+def __dir__() -> list[str]:
+    return __all__

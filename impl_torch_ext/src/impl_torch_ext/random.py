@@ -1,5 +1,4 @@
-"""The one generator of random numbers, on the host, so that a seed means the same in every
-implementation.
+"""The one generator of random numbers, on the host: a seed means the same everywhere.
 
 Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: Parallel random numbers: as easy as 1,
 2, 3. SC 2011.
@@ -18,17 +17,17 @@ _generator = np.random.Philox()
 
 
 def manual_seed(seed: int) -> None:
-    """Start the generator anew from ``seed``.
+    """Start the generator anew from `seed`.
 
     Parameters
     ----------
     seed : int
-        ``0 <= seed < 2**64``, the key of the Philox 4x64-10 generator.
+        `0 <= seed < 2**64`, the key of the Philox 4x64-10 generator.
 
     Raises
     ------
     TypeError
-        If ``seed`` is no int.
+        If `seed` is no int.
     ValueError
         If it is out of range.
     """
@@ -49,7 +48,7 @@ def manual_seed(seed: int) -> None:
 
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """Draw uniform numbers in ``[low, high)``.
+    """Draw uniform numbers in `[low, high)`.
 
     Parameters
     ----------
@@ -60,7 +59,7 @@ def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.n
     Returns
     -------
     numpy.ndarray, float64
-        ``low + (high - low) u`` with ``u = (w >> 11) 2**-53``.
+        `low + (high - low) u` with `u = (w >> 11) 2**-53`.
     """
     return np.asarray(low + (high - low) * _unit(math.prod(shape)).reshape(shape))
 
@@ -77,8 +76,8 @@ def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> np.nd
     Returns
     -------
     numpy.ndarray, float64
-        ``mean + std z`` with ``z = r cos(2 pi u2), r sin(2 pi u2)`` and ``r = sqrt(-2 ln(1 -
-        u1))``.
+        `mean + std z` with `z = r cos(2 pi u2), r sin(2 pi u2)` and `r = sqrt(-2 ln(1 -
+        u1))`.
     """
     count = math.prod(shape)
     pairs = _unit(2 * ((count + 1) // 2)).reshape(-1, 2)

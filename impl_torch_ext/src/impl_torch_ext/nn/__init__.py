@@ -1,4 +1,4 @@
-"""The layers that are no recurrence and no loss, one file a kind."""
+"""The layers that are no recurrence and no loss."""
 
 from impl_torch_ext.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from impl_torch_ext.nn.container import ModuleList, Sequential

@@ -1,60 +1,59 @@
-"""Activations: the functions of `ops` as Modules."""
+"""Activations: the functions of `ops` as layers."""
+
+from typing import ClassVar
 
 from torch import Tensor
 
 from impl_torch_ext import ops
-from impl_torch_ext.module import Module
+from impl_torch_ext.checks import check_int
+from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
-class ReLU(Module):
-    """``max(x, 0)``."""
+class ReLU(Layer):
+    """`max(x, 0)`, of any shape."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to ``x``, any shape."""
-        return ops.relu(x)
-
-
-class Tanh(Module):
-    """The hyperbolic tangent."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to ``x``, any shape."""
-        return ops.tanh(x)
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the function of `input`, any shape."""
+        return ops.relu(input)
 
 
-class Sigmoid(Module):
-    """``1 / (1 + exp(-x))``."""
+class Tanh(Layer):
+    """The hyperbolic tangent, of any shape."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to ``x``, any shape."""
-        return ops.sigmoid(x)
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the function of `input`, any shape."""
+        return ops.tanh(input)
 
 
-class _AlongAxis(Module):
-    """What works along one axis, ``dim``."""
+class Sigmoid(Layer):
+    """`1 / (1 + exp(-x))`, of any shape."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the function of `input`, any shape."""
+        return ops.sigmoid(input)
+
+
+class _AlongAxis(Layer):
+    options: ClassVar[Options] = {"dim": check_int}
+    dim: int
 
     def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def extra_repr(self) -> str:
-        """Return the argument."""
-        return f"dim={self.dim}"
+        super().__init__(dim)
 
 
 class Softmax(_AlongAxis):
-    """``exp(x) / sum(exp(x))`` along the axis ``dim``."""
+    """`exp(x) / sum(exp(x))` along the axis `dim`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to ``x``, any shape with the axis ``dim``."""
-        return ops.softmax(x, axis=self.dim)
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the function of `input`, any shape with the axis `dim`."""
+        return ops.softmax(input, axis=self.dim)
 
 
 class LogSoftmax(_AlongAxis):
-    """``x - logsumexp(x)`` along the axis ``dim``."""
+    """`x - logsumexp(x)` along the axis `dim`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply to ``x``, any shape with the axis ``dim``."""
-        return ops.log_softmax(x, axis=self.dim)
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the function of `input`, any shape with the axis `dim`."""
+        return ops.log_softmax(input, axis=self.dim)

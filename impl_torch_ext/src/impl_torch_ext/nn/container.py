@@ -35,7 +35,7 @@ class ModuleList(Module, torch.nn.ModuleList):
     """
 
     def extend(self, modules: Iterable[torch.nn.Module]) -> "ModuleList":
-        """Append each of ``modules``; returns the list itself.
+        """Append each of `modules` and return the list itself.
 
         Raises
         ------

@@ -1,31 +1,34 @@
 """The lookup of rows in a table."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from impl_torch_ext import init
-from impl_torch_ext.function import Context, Function
-from impl_torch_ext.module import Module, Parameter, positive_int
-from impl_torch_ext.tensor import check_floating, empty
+from impl_torch_ext.checks import check_any, check_indices, check_range, check_size
+from impl_torch_ext.context import Context
+from impl_torch_ext.function import Function
+from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["Embedding", "EmbeddingFunction"]
 
 
 class EmbeddingFunction(Function):
-    """Rows of ``weight`` at integer indices; row ``padding_idx`` gets no gradient."""
+    """Rows of `weight` at integer indices; row `padding_idx` gets no gradient."""
 
     @staticmethod
     def forward(
         ctx: Context, weight: Tensor, indices: Tensor, *, padding_idx: int | None
     ) -> Tensor:
-        """Look up ``indices``, shape (*), in ``weight``, shape (M, D); returns shape (*, D)."""
+        """Look up `indices`, shape (*), in `weight`, shape (M, D); returns shape (*, D)."""
         ctx.save_for_backward(weight, indices)
         ctx.padding_idx = padding_idx  # type: ignore[attr-defined]
         return weight[indices]
 
     @staticmethod
     def backward(ctx: Context, grad_output: Tensor) -> tuple[Tensor, None]:
-        """Add the rows of ``grad_output``, shape (*, D), up by index."""
+        """Add the rows of `grad_output`, shape (*, D), up by index."""
         weight, indices = ctx.saved_tensors
         assert weight is not None
         assert indices is not None
@@ -38,7 +41,7 @@ class EmbeddingFunction(Function):
         return grad, None
 
 
-class Embedding(Module):
+class Embedding(Layer):
     """A table of vectors, looked up by index.
 
     Parameters
@@ -55,6 +58,16 @@ class Embedding(Module):
         Drawn from the standard normal distribution.
     """
 
+    options: ClassVar[Options] = {
+        "num_embeddings": check_size,
+        "embedding_dim": check_size,
+        "padding_idx": check_any,
+    }
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None
+    weight: Tensor
+
     def __init__(
         self,
         num_embeddings: int,
@@ -63,54 +76,32 @@ class Embedding(Module):
         *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.num_embeddings = positive_int("Embedding", "num_embeddings", num_embeddings)
-        self.embedding_dim = positive_int("Embedding", "embedding_dim", embedding_dim)
-        check_floating("Embedding", dtype)
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
+        rows = self.num_embeddings
         if padding_idx is not None:
-            if not -self.num_embeddings <= padding_idx < self.num_embeddings:
+            if not -rows <= padding_idx < rows:
                 msg = (
-                    f"Embedding: padding_idx must be within num_embeddings = {num_embeddings}, got "
+                    f"Embedding: padding_idx must be within num_embeddings = {rows}, got "
                     f"{padding_idx}"
                 )
                 raise ValueError(msg)
-            padding_idx %= self.num_embeddings
-        self.padding_idx = padding_idx
-        weight = init.normal_(empty((self.num_embeddings, self.embedding_dim), dtype=dtype))
+            self.padding_idx = padding_idx % rows
+        self._draw(init.normal_, dtype, weight=(rows, self.embedding_dim))
         if padding_idx is not None:
-            weight[padding_idx] = 0
-        self.weight = Parameter(weight)
+            with torch.no_grad():
+                self.weight[padding_idx] = 0
 
-    def forward(self, indices: Tensor) -> Tensor:
-        """Look up ``indices``, integers of shape (*); returns shape (*, embedding_dim).
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the rows at `input`, integers of shape (*), as shape (*, embedding_dim).
 
         Raises
         ------
         TypeError
-            If ``indices`` are no integers.
+            If `input` holds no integers.
         IndexError
-            If one is outside ``[0, num_embeddings)``.
+            If one is outside `[0, num_embeddings)`.
         """
-        if (
-            not isinstance(indices, Tensor)
-            or indices.is_floating_point()
-            or indices.dtype == torch.bool
-        ):
-            got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
-            msg = f"Embedding: indices must be an integer Tensor, got {got}"
-            raise TypeError(msg)
-        if indices.numel():
-            low, high = torch.aminmax(indices)
-            worst = int(low) if low < 0 else int(high)
-            if not 0 <= worst < self.num_embeddings:
-                msg = (
-                    f"Embedding: index {worst} is outside 0 <= i < num_embeddings = "
-                    f"{self.num_embeddings}"
-                )
-                raise IndexError(msg)
-        return EmbeddingFunction.apply(self.weight, indices, padding_idx=self.padding_idx)
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        check_indices("Embedding", "input", input)  # nn-05
+        text = "indices must be in 0 <= i < num_embeddings"
+        check_range("Embedding", input, self.num_embeddings, text, IndexError)
+        return EmbeddingFunction.apply(self.weight, input, padding_idx=self.padding_idx)

@@ -1,19 +1,21 @@
 """The affine map."""
 
 import math
+from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from impl_torch_ext import init
-from impl_torch_ext.module import Module, Parameter, positive_int
-from impl_torch_ext.tensor import check_floating, empty
+from impl_torch_ext.checks import check_flag, check_size
+from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["Linear"]
 
 
-class Linear(Module):
-    """``y = x @ weight.T + bias``.
+class Linear(Layer):
+    """`y = x @ weight.T + bias`.
 
     Parameters
     ----------
@@ -25,10 +27,20 @@ class Linear(Module):
     Attributes
     ----------
     weight : Parameter, shape (out_features, in_features)
-        Drawn first, uniform in ``[-k, k)`` with ``k = 1 / sqrt(in_features)``.
+        Drawn first, uniform in `[-k, k)` with `k = 1 / sqrt(in_features)`.
     bias : Parameter or None, shape (out_features,)
         Drawn likewise.
     """
+
+    options: ClassVar[Options] = {
+        "in_features": check_size,
+        "out_features": check_size,
+        "bias": check_flag,
+    }
+    in_features: int
+    out_features: int
+    weight: Tensor
+    bias: Tensor | None
 
     def __init__(
         self,
@@ -38,40 +50,15 @@ class Linear(Module):
         *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.in_features = positive_int("Linear", "in_features", in_features)
-        self.out_features = positive_int("Linear", "out_features", out_features)
-        check_floating("Linear", dtype)
+        super().__init__(in_features, out_features, bias)
         bound = 1.0 / math.sqrt(self.in_features)
-        self.weight = Parameter(
-            init.uniform_(empty((self.out_features, self.in_features), dtype=dtype), -bound, bound)
-        )
-        self.bias: Parameter | None
-        if bias:
-            self.bias = Parameter(
-                init.uniform_(empty(self.out_features, dtype=dtype), -bound, bound)
-            )
-        else:
-            self.register_parameter("bias", None)
+        shape = (self.out_features, self.in_features)
+        fill = partial(init.uniform_, a=-bound, b=bound)
+        self._draw(fill, dtype, weight=shape, bias=shape[:1] if bias else None)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the map to ``x``, shape (*, in_features); returns shape (*, out_features)."""
-        if not isinstance(x, Tensor):
-            msg = f"Linear: x must be a Tensor, got {type(x).__name__}"
-            raise TypeError(msg)
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            msg = (
-                f"Linear: x must have shape (*, in_features) = (*, {self.in_features}), got "
-                f"{tuple(x.shape)}"
-            )
-            raise ValueError(msg)
-        if x.dtype != self.weight.dtype:
-            msg = f"Linear: x must have the dtype of weight, {self.weight.dtype}, got {x.dtype}"
-            raise TypeError(msg)
-        y = torch.matmul(x, self.weight.mT)
-        return y if self.bias is None else y + self.bias
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
-        return f"{sizes}, bias={self.bias is not None}"
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the map of `input`, shape (*, in_features), of shape (*, out_features)."""
+        weight, bias = self.weight, self.bias
+        self._check("input", input, (..., self.in_features), "(*, in_features)", weight.dtype)
+        y = torch.matmul(input, weight.mT)
+        return y if bias is None else y + bias

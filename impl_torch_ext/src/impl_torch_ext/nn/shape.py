@@ -1,51 +1,48 @@
-"""Modules that change the shape alone, or nothing."""
+"""Layers that change the shape alone, or nothing."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from impl_torch_ext import ops
-from impl_torch_ext.module import Module
+from impl_torch_ext.checks import check_int
+from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["Flatten", "Identity"]
 
 
-class Flatten(Module):
-    """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
+class Flatten(Layer):
+    """The axes from `start_dim` to `end_dim`, both included, made one."""
+
+    options: ClassVar[Options] = {"start_dim": check_int, "end_dim": check_int}
+    start_dim: int
+    end_dim: int
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        super().__init__(start_dim, end_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Flatten ``x``, which must have those axes."""
-        shape = tuple(x.shape)
-        start, end = (
-            axis + x.ndim if axis < 0 else axis for axis in (self.start_dim, self.end_dim)
-        )
-        if not 0 <= start <= end < x.ndim:
+    def forward(self, input: Tensor) -> Tensor:
+        """Flatten `input`, which must have those axes."""
+        shape, ndim = tuple(input.shape), input.ndim
+        start, end = (axis + ndim if axis < 0 else axis for axis in (self.start_dim, self.end_dim))
+        if not 0 <= start <= end < ndim:
             msg = (
-                f"Flatten: axes {self.start_dim} to {self.end_dim} are no range of axes of shape "
-                f"{shape}"
+                f"Flatten: axes {self.start_dim} to {self.end_dim} must be a range of axes, got "
+                f"shape {shape}"
             )
             raise ValueError(msg)
-        return ops.reshape(
-            x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])
-        )
-
-    def extra_repr(self) -> str:
-        """Return the arguments."""
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+        size = math.prod(shape[start : end + 1])
+        return ops.reshape(input, (*shape[:start], size, *shape[end + 1 :]))
 
 
-class Identity(Module):
-    """Returns what it gets; any constructor arguments are ignored."""
+class Identity(Layer):
+    """What it gets; any constructor arguments are ignored."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return ``x``."""
-        return x
+    def forward(self, input: Tensor) -> Tensor:
+        """Return `input`."""
+        return input

@@ -1,13 +1,14 @@
-"""Optimizers. The numbers of each step are torch's."""
+"""What optimizers share."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+from impl_torch_ext.checks import check_at_least_zero
+
+__all__ = ["Optimizer"]
 
 
 class Optimizer:
@@ -16,7 +17,7 @@ class Optimizer:
     Attributes
     ----------
     param_groups : list of dict
-        Each with the key ``params`` and one for each option; the next step obeys a change.
+        Each with the key `params` and one for each option; the next step obeys a change.
     state : dict
         From Parameters to dicts of what a step keeps for the next.
     """
@@ -51,7 +52,7 @@ class Optimizer:
                         self._update(p, p.grad.detach(), group, self.state.setdefault(p, {}))
 
     def zero_grad(self) -> None:
-        """Make every ``grad`` None."""
+        """Make every `grad` None."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
@@ -109,8 +110,9 @@ class Optimizer:
         raise NotImplementedError
 
     def _check(self, name: str, group: dict[str, Any]) -> None:
-        """Raise a ValueError if an option of ``group`` is out of range."""
-        _at_least_zero(name, group, "lr", "weight_decay")
+        """Raise a ValueError if an option of `group` is out of range."""
+        for option in ("lr", "weight_decay"):
+            check_at_least_zero(name, option, group[option])
 
     def _params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -123,10 +125,10 @@ class Optimizer:
             )
             raise TypeError(msg)
         if "params" not in item:
-            msg = f"{name}: a parameter group needs the key 'params', got {sorted(item)}"
+            msg = f"{name}: a parameter group must have the key 'params', got {sorted(item)}"
             raise ValueError(msg)
-        given = item["params"]
-        params = [given] if isinstance(given, Tensor) else list(given)
+        params = item["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
         for p in params:
             if not isinstance(p, Tensor):
                 msg = f"{name}: params must be Tensors, got {type(p).__name__}"
@@ -143,138 +145,6 @@ class Optimizer:
         group = {**defaults, **item, "params": params}
         self._check(name, group)
         return group
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent: ``b = momentum b + (1 - dampening) g``, ``p = p - lr b``.
-
-    Source: the page of `torch.optim.SGD`; ``nesterov`` after Sutskever et al. 2013.
-
-    Parameters
-    ----------
-    params : iterable of Parameters, or of dicts with the key ``params`` and any options
-    lr, momentum, dampening, weight_decay : float
-    nesterov : bool
-
-    Raises
-    ------
-    ValueError
-        If there are no parameters, one comes twice or is no leaf, or lr, momentum or
-        weight_decay is negative, or nesterov is asked for without momentum or with dampening.
-    TypeError
-        If `params` is a Tensor or holds something that is none.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float,
-        momentum: float = 0,
-        dampening: float = 0,
-        weight_decay: float = 0,
-        nesterov: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-            },
-        )
-
-    def _check(self, name: str, group: dict[str, Any]) -> None:
-        super()._check(name, group)
-        _at_least_zero(name, group, "momentum")
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            msg = (
-                f"{name}: nesterov=True needs a positive momentum and no dampening, "
-                f"got momentum={group['momentum']}, dampening={group['dampening']}"
-            )
-            raise ValueError(msg)
-
-    def _update(
-        self, p: Tensor, grad: Tensor, group: dict[str, Any], state: dict[str, Any]
-    ) -> None:
-        momentum = group["momentum"]
-        if group["weight_decay"]:
-            grad = grad.add(p, alpha=group["weight_decay"])
-        if momentum:
-            if "momentum_buffer" not in state:
-                buffer = state["momentum_buffer"] = grad.clone()
-            else:
-                buffer = (
-                    state["momentum_buffer"].mul_(momentum).add_(grad, alpha=1 - group["dampening"])
-                )
-            grad = grad.add(buffer, alpha=momentum) if group["nesterov"] else buffer
-        p.add_(grad, alpha=-group["lr"])
-
-
-class Adam(Optimizer):
-    """Adam: ``p = p - lr m^ / (sqrt(v^) + eps)`` with ``m``, ``v`` running means of ``g``,
-    ``g**2``, corrected for their start.
-
-    Source: Kingma and Ba 2015, algorithm 1, bias correction as `torch.optim.Adam` does it.
-
-    Parameters
-    ----------
-    params : iterable of Parameters, or of dicts with the key ``params`` and any options
-    lr, eps, weight_decay : float
-    betas : tuple of two floats in [0, 1)
-
-    Raises
-    ------
-    ValueError
-        If there are no parameters, one comes twice or is no leaf, or lr, eps or
-        weight_decay is negative, or betas are not two numbers in [0, 1).
-    TypeError
-        If `params` is a Tensor or holds something that is none.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-    ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        )
-
-    def _check(self, name: str, group: dict[str, Any]) -> None:
-        super()._check(name, group)
-        _at_least_zero(name, group, "eps")
-        betas = group["betas"]
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            msg = f"{name}: betas must be two numbers in [0, 1), got {betas}"
-            raise ValueError(msg)
-
-    def _update(
-        self, p: Tensor, grad: Tensor, group: dict[str, Any], state: dict[str, Any]
-    ) -> None:
-        beta1, beta2 = group["betas"]
-        if group["weight_decay"]:
-            grad = grad.add(p, alpha=group["weight_decay"])
-        if not state:
-            state.update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
-        state["step"] += 1
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        mean.lerp_(grad, 1 - beta1)
-        square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        step_size = group["lr"] / (1 - beta1 ** state["step"])
-        denominator = (square.sqrt() / math.sqrt(1 - beta2 ** state["step"])).add_(group["eps"])
-        p.addcdiv_(mean, denominator, value=-step_size)
-
-
-def _at_least_zero(name: str, group: dict[str, Any], *keys: str) -> None:
-    for key in keys:
-        if not group[key] >= 0:
-            msg = f"{name}: {key} must be at least 0, got {group[key]}"
-            raise ValueError(msg)
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Recording, and derivatives of Python functions. The engine is torch's own."""
+"""Derivatives of Python functions."""
 
 import functools
 import threading
@@ -8,53 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-__all__ = [
-    "enable_grad",
-    "grad",
-    "is_grad_enabled",
-    "jit",
-    "no_grad",
-    "set_grad_enabled",
-    "value_and_grad",
-    "vjp",
-]
+from impl_torch_ext.trees import detach, tree_flatten, tree_map, tree_unflatten
 
-is_grad_enabled = torch.is_grad_enabled
-set_grad_enabled = torch.set_grad_enabled
-
-
-class _Reentrant:
-    """What torch's contexts lack: each exit restores the state before its own entrance."""
-
-    prev: bool
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._before: list[bool] = []
-
-    def __enter__(self) -> None:
-        super().__enter__()  # type: ignore[misc]
-        self._before.append(self.prev)
-
-    def __exit__(self, *error: Any) -> None:
-        self.prev = self._before.pop()
-        super().__exit__(*error)  # type: ignore[misc]
-
-
-class no_grad(_Reentrant, torch.no_grad):
-    """Context manager and decorator: recording is off inside, and as before afterwards."""
-
-
-class enable_grad(_Reentrant, torch.enable_grad):
-    """Context manager and decorator: recording is on inside, and as before afterwards."""
+__all__ = ["grad", "value_and_grad", "vjp"]
 
 
 def grad(
     fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
 ) -> Callable[..., Any]:
-    """Make a function that returns the gradient of ``fn``'s scalar result.
+    """Return a function that computes the gradient of `fn`'s scalar result.
 
     Parameters
     ----------
@@ -68,8 +31,8 @@ def grad(
     Returns
     -------
     callable
-        Takes what ``fn`` takes and returns a gradient of the argument's structure (a tuple of them
-        for a tuple), zeros where ``fn`` does not use an input.
+        Takes what `fn` takes and returns a gradient of the argument's structure (a tuple of them
+        for a tuple), zeros where `fn` does not use an input.
     """
     both = value_and_grad(fn, argnums, create_graph=create_graph)
 
@@ -86,32 +49,32 @@ def value_and_grad(
     has_aux: bool = False,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
-    """Make a function that returns ``fn``'s result and its gradient.
+    """Return a function that computes `fn`'s result and its gradient.
 
     Parameters
     ----------
     fn, argnums, create_graph
         As for `grad`.
     has_aux : bool
-        Whether ``fn`` returns ``(value, aux)``, of which only ``value`` is differentiated.
+        Whether `fn` returns `(value, aux)`, of which only `value` is differentiated.
 
     Returns
     -------
     callable
-        Returns ``(value, gradient)``, or ``((value, aux), gradient)``.
+        Returns `(value, gradient)`, or `((value, aux), gradient)`.
     """
     name = getattr(fn, "__name__", type(fn).__name__)
 
     @functools.wraps(fn)
     def both(*args: Any, **kwargs: Any) -> Any:
         with _transformation(create_graph) as recorded:
-            chosen = [
+            positions = [
                 _argument(name, args, i)
                 for i in ((argnums,) if isinstance(argnums, int) else argnums)
             ]
-            tracked = [_track(args[i], recorded) for i in chosen]
+            tracked = [_track(args[i], recorded) for i in positions]
             arguments = list(args)
-            for i, replacement in zip(chosen, tracked, strict=True):
+            for i, replacement in zip(positions, tracked, strict=True):
                 arguments[i] = replacement
             result = fn(*arguments, **kwargs)
             value, aux = result if has_aux else (result, None)
@@ -121,7 +84,7 @@ def value_and_grad(
                 _pull([value], [None], leaves, recorded, retain=recorded), structure
             )
         if not recorded:
-            value, aux = _detach(value), _detach(aux)
+            value, aux = detach(value), detach(aux)
         return ((value, aux) if has_aux else value), (
             gradient[0] if isinstance(argnums, int) else tuple(gradient)
         )
@@ -132,7 +95,7 @@ def value_and_grad(
 def vjp(
     fn: Callable[..., Any], *primals: Any, create_graph: bool = False
 ) -> tuple[Any, Callable[[Any], Any]]:
-    """Evaluate ``fn`` and return the map from cotangents of its output to gradients.
+    """Evaluate `fn` and return the map from cotangents of its output to gradients.
 
     Parameters
     ----------
@@ -145,9 +108,9 @@ def vjp(
     Returns
     -------
     output
-        What ``fn`` returned.
+        What `fn` returned.
     pull : callable
-        Takes a cotangent of the structure of ``output`` and returns a tuple with one gradient per
+        Takes a cotangent of the structure of `output` and returns a tuple with one gradient per
         primal. It can be called several times.
     """
     with _transformation(create_graph) as recorded:
@@ -157,11 +120,11 @@ def vjp(
     leaves, primal_structure = tree_flatten(tracked)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        seeds, given = tree_flatten(cotangent)
-        if given != structure:
+        seeds, seed_structure = tree_flatten(cotangent)
+        if seed_structure != structure:
             msg = (
                 f"vjp: the cotangent must have the structure of the output, {structure}, got "
-                f"{given}"
+                f"{seed_structure}"
             )
             raise ValueError(msg)
         for y, seed in zip(outputs, seeds, strict=True):
@@ -171,15 +134,10 @@ def vjp(
                 )
                 raise ValueError(msg)
         with torch.enable_grad():
-            found = _pull(outputs, seeds, leaves, recorded, retain=True)
-        return tuple(tree_unflatten(found, primal_structure))
+            gradients = _pull(outputs, seeds, leaves, recorded, retain=True)
+        return tuple(tree_unflatten(gradients, primal_structure))
 
-    return (output if recorded else _detach(output)), pull
-
-
-def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``fn`` itself: torch runs it eagerly, and its kernels are compiled already."""
-    return fn
+    return (output if recorded else detach(output)), pull
 
 
 class _State(threading.local):
@@ -191,7 +149,7 @@ _state = _State()
 
 @contextmanager
 def _transformation(create_graph: bool) -> Iterator[bool]:
-    """Enter a transformation, with recording on; tell whether its results keep their history."""
+    """Enter a transformation, recording; yield whether its results keep their history."""
     recorded = create_graph or _state.depth > 0
     _state.depth += 1
     try:
@@ -237,9 +195,9 @@ def _pull(
         if isinstance(y, Tensor) and y.requires_grad
     ]
     wanted = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
-    found: Sequence[Tensor | None] = [None] * len(wanted)
+    gradients: Sequence[Tensor | None] = [None] * len(wanted)
     if pairs and wanted:
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             [y for y, _ in pairs],
             wanted,
             [g for _, g in pairs],
@@ -247,7 +205,7 @@ def _pull(
             create_graph=recorded,
             allow_unused=True,
         )
-    at = {id(x): g for x, g in zip(wanted, found, strict=True)}
+    at = {id(x): g for x, g in zip(wanted, gradients, strict=True)}
     return [
         x
         if not isinstance(x, Tensor)
@@ -265,7 +223,3 @@ def _check_scalar(name: str, value: Any) -> None:
     if value.numel() != 1:
         msg = f"grad: {name} must return a scalar, got shape {tuple(value.shape)}"
         raise ValueError(msg)
-
-
-def _detach(structure: Any) -> Any:
-    return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, structure)

@@ -1,0 +1,21 @@
+"""Recording, and derivatives of Python functions. The engine is torch's own."""
+
+from impl_torch_ext.autograd.jit import jit
+from impl_torch_ext.autograd.modes import (
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from impl_torch_ext.autograd.transforms import grad, value_and_grad, vjp
+
+__all__ = [
+    "enable_grad",
+    "grad",
+    "is_grad_enabled",
+    "jit",
+    "no_grad",
+    "set_grad_enabled",
+    "value_and_grad",
+    "vjp",
+]

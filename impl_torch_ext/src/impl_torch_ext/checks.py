@@ -1,0 +1,330 @@
+"""Every check of an argument, and the wording of its error.
+
+`name` is always the public name that the error begins with.
+"""
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from impl_torch_ext.dtypes import DTYPES, float32, float64, is_integer
+
+__all__ = [
+    "Option",
+    "check_any",
+    "check_at_least_zero",
+    "check_choice",
+    "check_dtype",
+    "check_equal_shapes",
+    "check_flag",
+    "check_floating_dtype",
+    "check_indices",
+    "check_input",
+    "check_int",
+    "check_pair",
+    "check_permutation",
+    "check_probability",
+    "check_range",
+    "check_same_rest",
+    "check_shape",
+    "check_size",
+    "check_tensor",
+    "check_tensors",
+    "explain",
+    "normalize_axes",
+    "normalize_axis",
+    "shapes_of",
+]
+
+Shape: TypeAlias = int | Iterable[int]
+Option: TypeAlias = Callable[[str, str, Any], Any]
+"""A check of a constructor's option: gets the class's name, the option's and its value."""
+
+
+def check_tensor(name: str, x: Any, argument: str = "x") -> Tensor:
+    """Return `x`, or raise a TypeError if it is no Tensor."""
+    if not isinstance(x, Tensor):
+        came = (
+            "a NumPy array; tensor() makes a Tensor of it"
+            if isinstance(x, np.ndarray)
+            else type(x).__name__
+        )
+        msg = f"{name}: {argument} must be a Tensor, got {came}"
+        raise TypeError(msg)
+    return x
+
+
+def check_tensors(name: str, arrays: Sequence[Any]) -> list[Tensor]:
+    """Return `arrays` as a list, or raise if there are none or one is no Tensor."""
+    tensors = [check_tensor(name, x, "each of arrays") for x in arrays]
+    if not tensors:
+        msg = f"{name}: arrays must not be empty, got []"
+        raise ValueError(msg)
+    return tensors
+
+
+def check_dtype(name: str, dtype: Any) -> torch.dtype:
+    """Return `dtype`, or raise a TypeError if it is none of the five."""
+    if dtype not in DTYPES:
+        msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {dtype!r}"
+        raise TypeError(msg)
+    return dtype
+
+
+def check_floating_dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
+    """Return `dtype`, float32 for None, or raise if it is not floating."""
+    if dtype is None:
+        return float32
+    if check_dtype(name, dtype) not in (float32, float64):
+        msg = f"{name}: dtype must be float32 or float64, got {dtype}"
+        raise ValueError(msg)
+    return dtype
+
+
+def check_shape(name: str, shape: Shape) -> tuple[int, ...]:
+    """Return `shape` as a tuple of ints that are not negative, or raise."""
+    sizes = shape if isinstance(shape, Iterable) else (shape,)
+    try:
+        counts = tuple(operator.index(size) for size in sizes)
+    except TypeError:
+        msg = f"{name}: shape must be an int or a tuple of ints, got {shape!r}"
+        raise TypeError(msg) from None
+    if any(count < 0 for count in counts):
+        msg = f"{name}: shape must not have negative sizes, got {counts}"
+        raise ValueError(msg)
+    return counts
+
+
+def normalize_axis(name: str, axis: int, x: Tensor, added: int = 0) -> int:
+    """Return `axis` counted from the front of `x`, or of a result with `added` more axes."""
+    ndim = x.ndim + added
+    if not -ndim <= axis < ndim:  # ops-12
+        msg = f"{name}: axis {axis} is out of range for shape {tuple(x.shape)}"
+        raise ValueError(msg)
+    return axis % ndim
+
+
+def normalize_axes(name: str, axes: int | tuple[int, ...] | None, x: Tensor) -> tuple[int, ...]:
+    """Return `axes` (None: all) as a tuple of axes counted from the front of `x`, or raise."""
+    if axes is None:
+        return tuple(range(x.ndim))
+    if isinstance(axes, int):
+        axes = (axes,)
+    return tuple(normalize_axis(name, axis, x) for axis in axes)
+
+
+def check_permutation(name: str, axes: tuple[int, ...], x: Tensor) -> tuple[int, ...]:
+    """Return `axes` counted from the front, or raise if they are not all axes of `x` once."""
+    order = normalize_axes(name, tuple(axes), x)
+    if sorted(order) != list(range(x.ndim)):
+        msg = (
+            f"{name}: axes must be a permutation of {x.ndim} axes, got {axes} for shape "
+            f"{tuple(x.shape)}"
+        )
+        raise ValueError(msg)
+    return order
+
+
+def check_same_rest(name: str, tensors: Sequence[Tensor], axis: int) -> None:
+    """Raise a ValueError if the shapes differ in another axis than `axis`."""
+    rests = [(*x.shape[:axis], *x.shape[axis + 1 :]) for x in tensors]
+    if any(
+        rest != rests[0] or x.ndim != tensors[0].ndim
+        for rest, x in zip(rests, tensors, strict=True)
+    ):
+        msg = f"{name}: shapes must agree but for axis {axis}, got {shapes_of(*tensors)}"
+        raise ValueError(msg)
+
+
+def check_equal_shapes(name: str, input: Any, target: Any) -> None:
+    """Raise if `input` and `target` are not Tensors of one shape."""
+    check_tensor(name, input, "input")
+    check_tensor(name, target, "target")
+    if input.shape != target.shape:  # loss-01
+        msg = (
+            f"{name}: target must have the shape of input, {tuple(input.shape)}, got "
+            f"{tuple(target.shape)}"
+        )
+        raise ValueError(msg)
+
+
+def check_indices(name: str, argument: str, indices: Any) -> Tensor:
+    """Return `indices`, or raise a TypeError if they are no Tensor of integers."""
+    if not isinstance(indices, Tensor) or not is_integer(indices.dtype):
+        came = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
+        msg = f"{name}: {argument} must be a Tensor of integers, got {came}"
+        raise TypeError(msg)
+    return indices
+
+
+def check_range(name: str, indices: Tensor, size: int, text: str, error: type[Exception]) -> None:
+    """Raise `error` if an index is negative or not below `size`, which `text` names."""
+    if indices.numel():
+        low, high = torch.aminmax(indices)
+        worst = int(low) if low < 0 else int(high)
+        if not 0 <= worst < size:
+            msg = f"{name}: {text} = {size}, got {worst}"
+            raise error(msg)
+
+
+def check_input(
+    name: str,
+    argument: str,
+    x: Any,
+    shape: tuple[Any, ...],
+    text: str,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return `x`, or raise if it is not what a layer takes.
+
+    Parameters
+    ----------
+    name, argument : str
+        The layer and the argument, for the message.
+    x : object
+        What came.
+    shape : tuple
+        The sizes that are wanted, of which None is any; or `...` for any leading axes, and sizes.
+    text : str
+        The names of the sizes, as in "(*, in_features)".
+    dtype : dtype
+        That of the layer's parameters.
+    """
+    if not isinstance(x, Tensor):
+        msg = f"{name}: {argument} must be a Tensor of shape {text}, got {type(x).__name__}"
+        raise TypeError(msg)
+    if not _fits(x.shape, shape):
+        names = text.strip("()").rstrip(",").split(", ")
+        sizes = (
+            name if size is None or size is ... else str(size)
+            for name, size in zip(names, shape, strict=True)
+        )
+        numbers = ", ".join(sizes) + ("," if len(shape) == 1 else "")
+        msg = f"{name}: {argument} must have shape {text} = ({numbers}), got {tuple(x.shape)}"
+        raise ValueError(msg)
+    if x.dtype != dtype:
+        msg = f"{name}: {argument} must have the dtype of the parameters, {dtype}, got {x.dtype}"
+        raise TypeError(msg)
+    return x
+
+
+def check_pair(name: str, argument: str, pair: Any, shape: str) -> tuple[Any, Any]:
+    """Return the two items of `pair`, two times None for None, or raise."""
+    if pair is None:
+        return None, None
+    if not isinstance(pair, tuple | list) or len(pair) != 2:  # rnn-20
+        came = f"{len(pair)} of them" if isinstance(pair, tuple | list) else type(pair).__name__
+        msg = f"{name}: {argument} must be a pair of Tensors of shape {shape}, got {came}"
+        raise ValueError(msg)
+    return pair[0], pair[1]
+
+
+def check_any(_name: str, _option: str, value: Any) -> Any:
+    """Return `value`."""
+    return value
+
+
+def check_flag(_name: str, _option: str, value: Any) -> bool:
+    """Return whether `value` is true."""
+    return bool(value)
+
+
+def check_int(name: str, option: str, value: Any) -> int:
+    """Return `value` as an int, or raise a TypeError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        msg = f"{name}: {option} must be an int, got {value!r}"
+        raise TypeError(msg)
+    return number
+
+
+def check_size(name: str, option: str, value: Any) -> int:
+    """Return `value` as a positive int, or raise."""
+    number = check_int(name, option, value)
+    if number < 1:  # errors-05
+        msg = f"{name}: {option} must be a positive int, got {number}"
+        raise ValueError(msg)
+    return number
+
+
+def check_probability(name: str, option: str, value: Any) -> float:
+    """Return `value`, or raise if it is no number in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"{name}: {option} must be a number in [0, 1], got {value!r}"
+        raise TypeError(msg)
+    if not 0 <= value <= 1:  # nn-08
+        msg = f"{name}: {option} must be in [0, 1], got {value}"
+        raise ValueError(msg)
+    return value
+
+
+def check_at_least_zero(name: str, option: str, value: Any) -> Any:
+    """Return `value`, or raise a ValueError if it is negative or NaN."""
+    if not value >= 0:
+        msg = f"{name}: {option} must be at least 0, got {value}"
+        raise ValueError(msg)
+    return value
+
+
+def check_choice(*choices: str) -> Option:
+    """Make a check that raises a ValueError for what is none of `choices`."""
+    text = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
+
+    def check(name: str, option: str, value: Any) -> str:
+        if value not in choices:
+            msg = f"{name}: {option} must be {text}, got {value!r}"
+            raise ValueError(msg)
+        return value
+
+    return check
+
+
+def shapes_of(*operands: Any) -> str:
+    """Return the shapes of those operands that have one, for a message."""
+    return " and ".join(str(tuple(x.shape)) for x in operands if isinstance(x, Tensor))
+
+
+def explain(
+    name: str, error: Exception, *operands: Any, shapes: Sequence[tuple[int, ...]] = ()
+) -> NoReturn:
+    """Raise what torch's `error` means, in the specification's words.
+
+    Parameters
+    ----------
+    name : str
+        The function that torch refused to compute.
+    error : Exception
+        Raised again where nothing better is known.
+    *operands
+        Tensors and numbers that should broadcast.
+    shapes : sequence of tuple of int
+        What should broadcast, where it is not the operands' shapes.
+    """
+    for x in operands:
+        if not isinstance(x, bool | int | float):
+            check_tensor(name, x, "each operand")
+    if not any(isinstance(x, Tensor) for x in operands):
+        came = " and ".join(type(x).__name__ for x in operands)
+        msg = f"{name}: at least one operand must be a Tensor, got {came}"
+        raise TypeError(msg) from None
+    try:
+        torch.broadcast_shapes(*(shapes or (x.shape for x in operands if isinstance(x, Tensor))))
+    except RuntimeError:
+        msg = f"{name}: shapes must broadcast, got {shapes_of(*operands)}"
+        raise ValueError(msg) from None
+    raise error
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[Any, ...]) -> bool:
+    if wanted[0] is ...:
+        return shape[-len(wanted) + 1 :] == wanted[1:]
+    if len(shape) != len(wanted):
+        return False
+    return all(want is None or want == size for want, size in zip(wanted, shape, strict=True))

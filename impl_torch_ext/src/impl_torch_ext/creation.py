@@ -1,0 +1,269 @@
+"""The constructors of Tensors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from impl_torch_ext import random
+from impl_torch_ext.checks import Shape, check_dtype, check_floating_dtype, check_shape
+from impl_torch_ext.dtypes import TO_NUMPY, dtype_of_numbers, float32, int64
+from impl_torch_ext.tensor import from_numpy, with_grad
+
+__all__ = [
+    "Variable",
+    "arange",
+    "empty",
+    "eye",
+    "from_array",
+    "full",
+    "ones",
+    "rand",
+    "randn",
+    "tensor",
+    "zeros",
+]
+
+
+def tensor(data: Any, *, dtype: torch.dtype | None = None, requires_grad: bool = False) -> Tensor:
+    """Return a Tensor with a copy of `data`.
+
+    Parameters
+    ----------
+    data : number, nested lists or tuples of numbers, numpy.ndarray or Tensor
+        Python floats become float32, ints int64, bools bool, a mix of ints and floats float32;
+        arrays keep their dtype.
+    dtype : dtype, optional
+        Takes the place of that choice.
+    requires_grad : bool
+
+    Returns
+    -------
+    Tensor
+        A leaf without history.
+
+    Raises
+    ------
+    ValueError
+        If lists are ragged, or a dtype that is not floating is asked to require grad.
+    TypeError
+        If `data` holds anything that is no number.
+    """
+    if dtype is not None:
+        check_dtype("tensor", dtype)
+    if isinstance(data, Tensor):
+        result = data.detach().clone(memory_format=torch.contiguous_format)
+    elif isinstance(data, np.ndarray | np.generic):  # tensor-30
+        result = from_numpy("tensor", np.asarray(data))
+    else:
+        numbers: list[bool | int | float] = []
+        shape = _collect("tensor", data, numbers)
+        result_dtype = dtype or dtype_of_numbers(*numbers)
+        try:
+            flat = np.array(numbers, TO_NUMPY[result_dtype])
+        except OverflowError:
+            msg = f"tensor: data must fit {result_dtype}, got an int that does not"
+            raise ValueError(msg) from None
+        result = torch.from_numpy(flat.reshape(shape))
+    if dtype is not None:
+        result = result.to(dtype)
+    return with_grad("tensor", result, requires_grad)
+
+
+def from_array(array: Tensor, requires_grad: bool = False) -> Tensor:
+    """Return a Tensor that shares the memory of a raw array.
+
+    Parameters
+    ----------
+    array : torch.Tensor
+    requires_grad : bool
+
+    Returns
+    -------
+    Tensor
+        A leaf at the same address.
+
+    Raises
+    ------
+    TypeError
+        If `array` is no torch.Tensor.
+    ValueError
+        If its dtype is not floating and `requires_grad` is true.
+    """
+    if not isinstance(array, Tensor):
+        msg = (
+            f"from_array: array must be a torch.Tensor, got {type(array).__name__}; "
+            "tensor() copies other data"
+        )
+        raise TypeError(msg)
+    return with_grad("from_array", array.detach(), requires_grad)
+
+
+Variable = from_array
+
+
+def _filled(name: str, values: str, make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Make the constructor of a Tensor from its sizes; `make` gets shape and dtype."""
+
+    def constructor(
+        *shape: Any, dtype: torch.dtype | None = None, requires_grad: bool = False
+    ) -> Tensor:
+        sizes = shape[0] if len(shape) == 1 else shape  # tensor-31
+        dtype = float32 if dtype is None else check_dtype(name, dtype)
+        return with_grad(name, make(check_shape(name, sizes), dtype=dtype), requires_grad)
+
+    constructor.__name__ = constructor.__qualname__ = name
+    constructor.__doc__ = f"""Return a Tensor of {values}.
+
+    Parameters
+    ----------
+    *shape : int, or one tuple of ints
+        The sizes.
+    dtype : dtype, optional
+        float32 if left out or None.
+    requires_grad : bool
+
+    Returns
+    -------
+    Tensor, shape `shape`
+        A leaf.
+
+    Raises
+    ------
+    ValueError
+        If a size is negative, or the dtype does not fit.
+    TypeError
+        If a size is no int, or `dtype` is none of the five.
+    """
+    return constructor
+
+
+def _drawn(
+    name: str, draw: Callable[[tuple[int, ...]], "np.ndarray[Any, Any]"]
+) -> Callable[..., Tensor]:
+    """Make what fills a shape with random numbers of a floating dtype."""
+
+    def make(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        return torch.from_numpy(draw(shape)).to(check_floating_dtype(name, dtype))
+
+    return make
+
+
+zeros = _filled("zeros", "zeros", torch.zeros)
+ones = _filled("ones", "ones", torch.ones)
+empty = _filled("empty", "unspecified contents", torch.empty)
+rand = _filled(
+    "rand",
+    "uniform numbers in [0, 1), drawn from the generator of `manual_seed`",
+    _drawn("rand", random.uniform),
+)
+randn = _filled(
+    "randn",
+    "standard normal numbers, drawn from the generator of `manual_seed`",
+    _drawn("randn", random.normal),
+)
+
+
+def full(
+    shape: Shape,
+    fill_value: float,
+    *,
+    dtype: torch.dtype | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return a Tensor that holds `fill_value` everywhere, of the dtype that `tensor` gives it.
+
+    Parameters
+    ----------
+    shape : int or tuple of ints
+    fill_value : number
+    dtype : dtype, optional
+        Takes the place of the dtype that the number has.
+    requires_grad : bool
+
+    Raises
+    ------
+    ValueError
+        If `fill_value` is an array with axes, a size is negative, or the dtype does not fit.
+    """
+    if isinstance(fill_value, np.generic):
+        fill_value = fill_value.item()  # tensor-30
+    value = tensor(fill_value, dtype=dtype)
+    if value.ndim != 0:
+        msg = f"full: fill_value must be a number, got an array of shape {tuple(value.shape)}"
+        raise ValueError(msg)
+    return with_grad("full", value.expand(check_shape("full", shape)).clone(), requires_grad)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: torch.dtype | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return the numbers from `start` (0 if `stop` is left out) to below `stop`.
+
+    Returns
+    -------
+    Tensor, shape (ceil((stop - start) / step),)
+        int64 if all arguments are ints, else float32; empty where `stop` is not ahead of `start`.
+
+    Raises
+    ------
+    ValueError
+        If `step` is 0.
+    """
+    if stop is None:
+        start, stop = 0, start
+    if step == 0:
+        msg = "arange: step must not be 0, got 0"
+        raise ValueError(msg)
+    if dtype is None:
+        ints = all(isinstance(x, int | np.integer) for x in (start, stop, step))
+        dtype = int64 if ints else float32
+    check_dtype("arange", dtype)
+    if (stop - start) / step <= 0:
+        return with_grad("arange", torch.empty(0, dtype=dtype), requires_grad)
+    return with_grad("arange", torch.arange(start, stop, step, dtype=dtype), requires_grad)
+
+
+def eye(
+    n: int, m: int | None = None, *, dtype: torch.dtype | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Return the (n, m) matrix with ones on its diagonal; `m` is `n` if left out.
+
+    Raises
+    ------
+    ValueError
+        If a size is negative, or the dtype does not fit.
+    """
+    rows, columns = check_shape("eye", (n, n if m is None else m))
+    dtype = float32 if dtype is None else check_dtype("eye", dtype)
+    return with_grad("eye", torch.eye(rows, columns, dtype=dtype), requires_grad)
+
+
+def _collect(name: str, data: Any, numbers: list[bool | int | float]) -> tuple[int, ...]:
+    """Append the numbers in `data` in C order and return its shape."""
+    if isinstance(data, np.bool_ | np.integer | np.floating):
+        data = data.item()
+    if isinstance(data, bool | int | float):
+        numbers.append(data)
+        return ()
+    if not isinstance(data, list | tuple):
+        msg = (
+            f"{name}: data must be numbers, lists of numbers or an array, got {type(data).__name__}"
+        )
+        raise TypeError(msg)
+    shapes = [_collect(name, item, numbers) for item in data]
+    if any(shape != shapes[0] for shape in shapes):
+        odd = next(shape for shape in shapes if shape != shapes[0])
+        msg = (
+            f"{name}: lists must have equal lengths at each depth, got items of shapes {shapes[0]} "
+            f"and {odd}"
+        )
+        raise ValueError(msg)
+    return (len(shapes), *(shapes[0] if shapes else ()))

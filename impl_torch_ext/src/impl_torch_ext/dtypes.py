@@ -1,0 +1,45 @@
+"""The five dtypes of the specification, and which of them numbers and NumPy arrays get."""
+
+import numpy as np
+import torch
+
+__all__ = [
+    "DTYPES",
+    "FROM_NUMPY",
+    "TO_NUMPY",
+    "bool_",
+    "dtype_of_numbers",
+    "float32",
+    "float64",
+    "int32",
+    "int64",
+    "is_integer",
+]
+
+float32 = torch.float32
+float64 = torch.float64
+int32 = torch.int32
+int64 = torch.int64
+bool_ = torch.bool
+
+DTYPES = (float32, float64, int32, int64, bool_)
+FROM_NUMPY: dict["np.dtype[np.generic]", torch.dtype] = {
+    np.dtype(np.float32): float32,
+    np.dtype(np.float64): float64,
+    np.dtype(np.int32): int32,
+    np.dtype(np.int64): int64,
+    np.dtype(np.bool_): bool_,
+}
+TO_NUMPY = {torchs: numpys for numpys, torchs in FROM_NUMPY.items()}
+
+
+def dtype_of_numbers(*numbers: float) -> torch.dtype:
+    """Return the dtype that Python numbers get together: float32, int64 or bool."""
+    if not numbers or any(isinstance(number, float) for number in numbers):  # tensor-04
+        return float32
+    return bool_ if all(isinstance(number, bool) for number in numbers) else int64
+
+
+def is_integer(dtype: torch.dtype) -> bool:
+    """Return whether `dtype` is one of integers; booleans are not."""
+    return not (dtype.is_floating_point or dtype.is_complex or dtype == bool_)

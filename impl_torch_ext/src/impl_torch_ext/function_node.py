@@ -1,0 +1,267 @@
+"""One application of a Function, and its node in torch's graph."""
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from impl_torch_ext.context import Context
+from impl_torch_ext.tensor import raw
+
+if TYPE_CHECKING:
+    from impl_torch_ext.function import Function
+
+__all__ = ["Node", "apply"]
+
+
+def apply(
+    function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
+) -> Any:
+    """Apply `function` to `inputs`, with a node if a gradient is wanted."""
+    if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+        return function._node.apply(_Call(function, ctx, config), *inputs)
+    ctx._needs_input_grad = (False,) * len(inputs)
+    arrays = [raw(x) for x in inputs]
+    with torch.no_grad():
+        output = _check_output(function, _run(function, "forward", ctx, arrays, config))
+    ctx._saved = ctx._non_differentiable = ()  # function-25
+    if isinstance(output, Tensor):
+        return _new(output, arrays)
+    return tuple(_new(y, arrays) for y in output)
+
+
+class Node(torch.autograd.Function):
+    """The node of a Function in torch's graph."""
+
+    @staticmethod
+    def forward(node: Any, call: "_Call", *inputs: Any) -> Any:
+        """Run the Function's forward on raw arrays and keep what backward needs."""
+        ctx = call.ctx
+        ctx._needs_input_grad = node.needs_input_grad[1:]
+        arrays = [raw(x) for x in inputs]
+        output = _check_output(
+            call.function, _run(call.function, "forward", ctx, arrays, call.config)
+        )
+        node.save_for_backward(*call.keep(inputs, arrays))
+        node.mark_non_differentiable(*ctx._non_differentiable)
+        node.set_materialize_grads(ctx._materialize_grads)
+        ctx._non_differentiable = ()
+        node.call = call
+        return output
+
+    @staticmethod
+    def backward(node: Any, *grads: Tensor | None) -> Any:
+        """Return the gradients of the inputs, recorded if torch is recording."""
+        call: _Call = node.call
+        needs = node.needs_input_grad[1:]
+        saved = node.saved_tensors
+        inputs = call.inputs_with(saved)
+        function = call.function
+        if not torch.is_grad_enabled():
+            results = call.first_derivative(needs, saved, grads)
+        elif getattr(function.backward, "once_differentiable", False):
+            with torch.no_grad():
+                results = call.first_derivative(needs, saved, grads)
+            results = _check_gradients(function, inputs, needs, results)
+            results = _refuse_second_derivative(function, results, saved, grads)
+        elif hasattr(function, "composite"):  # function-20
+            results = _through_composite(call, inputs, needs, grads)
+        else:  # function-17
+            ctx = call.fresh_ctx()
+            ctx._needs_input_grad = needs
+            _run(function, "forward", ctx, inputs, call.config)
+            results = _run(function, "backward", ctx, grads, {})
+        return (None, *_check_gradients(function, inputs, needs, results))
+
+
+_TENSOR = object()
+
+
+class _Call:
+    """One application of a Function, as its node remembers it."""
+
+    __slots__ = ("config", "ctx", "function", "inputs", "places", "pristine")
+
+    def __init__(self, function: "type[Function]", ctx: Context, config: dict[str, Any]) -> None:
+        self.function = function
+        self.ctx = ctx
+        self.config = config
+        # The instance as it was before forward, which a second run of forward starts from.
+        self.pristine = None if function._static else copy.copy(ctx)
+        self.inputs: tuple[Any, ...] = ()
+        self.places: tuple[int | None, ...] = ()
+
+    def keep(self, inputs: tuple[Any, ...], arrays: list[Any]) -> list[Tensor]:
+        """Return what torch has to keep, and remember where in it the ctx's saved arrays are.
+
+        All inputs are kept as Tensors, so that a second run of forward is tied to their history;
+        what was saved beside them goes to torch too, which watches for changes in place and lets
+        it go with the graph.
+        """
+        kept = [x for x in inputs if isinstance(x, Tensor)]
+        input_places = {id(a): i for i, a in enumerate(a for a in arrays if isinstance(a, Tensor))}
+        places: list[int | None] = []
+        for item in self.ctx._saved:
+            if item is None:
+                places.append(None)
+            elif id(item) in input_places:
+                places.append(input_places[id(item)])
+            else:
+                places.append(len(kept))
+                kept.append(item)
+        self.ctx._saved = ()
+        self.inputs = tuple(_TENSOR if isinstance(x, Tensor) else x for x in inputs)
+        self.places = tuple(places)
+        return kept
+
+    def fresh_ctx(self) -> Context:
+        """Return a ctx as it was before forward."""
+        return Context() if self.pristine is None else copy.copy(self.pristine)
+
+    def inputs_with(self, tensors: Sequence[Tensor]) -> list[Any]:
+        """Return the positional inputs, with `tensors` in the places of the Tensors."""
+        left = iter(tensors)
+        return [next(left) if item is _TENSOR else item for item in self.inputs]
+
+    def first_derivative(
+        self, needs: tuple[bool, ...], saved: Sequence[Tensor], grads: Sequence[Tensor | None]
+    ) -> Any:
+        """Run backward on raw arrays, with the ctx that forward left."""
+        ctx = self.ctx
+        ctx._needs_input_grad = needs
+        ctx._saved = tuple(None if place is None else raw(saved[place]) for place in self.places)
+        try:
+            return _run(self.function, "backward", ctx, [raw(g) for g in grads], {})
+        finally:
+            ctx._saved = ()
+
+
+class _Refused(torch.autograd.Function):
+    """The identity on gradients that must not be differentiated again."""
+
+    @staticmethod
+    def forward(node: Any, name: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        node.name = name
+        return tuple(x.detach() for x in tensors[:count])
+
+    @staticmethod
+    def backward(node: Any, *_grads: Tensor) -> Any:
+        msg = f"{node.name}: backward is marked once_differentiable, so it has no second derivative"
+        raise RuntimeError(msg)
+
+
+def _new(output: Tensor, arrays: list[Any]) -> Tensor:
+    return output.detach() if any(output is a for a in arrays) else output
+
+
+def _run(
+    function: "type[Function]",
+    name: str,
+    ctx: Context,
+    arguments: Sequence[Any],
+    config: dict[str, Any],
+) -> Any:
+    method = getattr(function, name, None)
+    if method is None:
+        msg = f"{function.__name__}: has no {name}"
+        raise NotImplementedError(msg)
+    return method(ctx, *arguments, **config)
+
+
+def _check_output(function: "type[Function]", output: Any) -> Any:
+    items = output if isinstance(output, tuple) else (output,)
+    for item in items:
+        if not isinstance(item, Tensor):
+            msg = (
+                f"{function.__name__}: forward must return a raw array or a tuple of raw arrays, "
+                f"got {type(item).__name__}"
+            )
+            raise TypeError(msg)
+    if isinstance(output, tuple) and len({id(item) for item in items}) < len(items):
+        # torch gives each output a place in the graph, which one array cannot have twice.
+        return tuple(
+            item.detach() if any(item is x for x in items[:i]) else item
+            for i, item in enumerate(items)
+        )
+    return output
+
+
+def _through_composite(
+    call: _Call, inputs: list[Any], needs: tuple[bool, ...], grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    # Aliases: one input may have been computed from another, and each gradient is with respect to
+    # its own place alone.
+    arguments = [x.view_as(x) if need else x for x, need in zip(inputs, needs, strict=True)]
+    output = call.function.composite(*arguments, **call.config)  # type: ignore[attr-defined]
+    outputs = output if isinstance(output, tuple) else (output,)
+    pairs = [
+        (y, g) for y, g in zip(outputs, grads, strict=True) if g is not None and y.requires_grad
+    ]
+    wanted = [x for x, need in zip(arguments, needs, strict=True) if need]
+    if not pairs:
+        return [None] * len(inputs)
+    gradients = iter(
+        torch.autograd.grad(
+            [y for y, _ in pairs],
+            wanted,
+            [g for _, g in pairs],
+            create_graph=True,
+            allow_unused=True,
+        )
+    )
+    return [next(gradients) if need else None for need in needs]
+
+
+def _refuse_second_derivative(
+    function: "type[Function]",
+    results: list[Tensor | None],
+    saved: Sequence[Tensor],
+    grads: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    present = [g for g in results if g is not None]
+    sources = [x for x in (*saved, *grads) if x is not None and x.requires_grad]
+    refused = iter(_Refused.apply(function.__name__, len(present), *present, *sources))
+    return [None if g is None else next(refused) for g in results]
+
+
+def _check_gradients(
+    function: "type[Function]", inputs: list[Any], needs: tuple[bool, ...], results: Any
+) -> list[Tensor | None]:
+    """Return one gradient per input, None where none is wanted; raise if one does not fit."""
+    grads = list(results) if isinstance(results, tuple | list) else [results]
+    missing = inputs[len(grads) :]
+    if len(grads) > len(inputs) or any(x is not None for x in missing):  # function-11
+        msg = (
+            f"{function.__name__}: backward must return {len(inputs)} gradients, one per "
+            f"positional input, got {len(grads)}"
+        )
+        raise ValueError(msg)
+    grads += [None] * len(missing)
+    for i, (x, need, grad) in enumerate(zip(inputs, needs, grads, strict=True)):
+        if not need or grad is None:  # function-10
+            grads[i] = None
+        elif not isinstance(grad, Tensor) or grad.shape != x.shape or grad.dtype != x.dtype:
+            _refuse_gradient(function.__name__, i, x, grad)
+    return grads
+
+
+def _refuse_gradient(name: str, i: int, x: Tensor, grad: Any) -> NoReturn:
+    if not isinstance(grad, Tensor):
+        msg = (
+            f"{name}: backward must return a raw array of dtype {x.dtype} or None for input {i}, "
+            f"got {type(grad).__name__}"
+        )
+        raise TypeError(msg)
+    if grad.shape != x.shape:  # function-12
+        msg = (
+            f"{name}: backward must return a gradient of shape {tuple(x.shape)} for input {i}, "
+            f"got {tuple(grad.shape)}"
+        )
+        raise ValueError(msg)
+    msg = (  # function-13
+        f"{name}: backward must return a gradient of dtype {x.dtype} for input {i}, got "
+        f"{grad.dtype}"
+    )
+    raise TypeError(msg)

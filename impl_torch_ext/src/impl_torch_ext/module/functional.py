@@ -1,0 +1,89 @@
+"""The call of a Module with other values in the place of its own."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = ["functional_call"]
+
+# A table of parameters or buffers, and a name in it.
+_Place: TypeAlias = tuple[dict[str, Any], str]
+
+
+def functional_call(
+    module: torch.nn.Module, params: Mapping[str, Tensor], *args: Any, **kwargs: Any
+) -> Any:
+    """Call `module` with other values in the place of its parameters and buffers.
+
+    Parameters
+    ----------
+    module : Module
+        As before afterwards, also if the call raises.
+    params : mapping of str to Tensor
+        By dotted name; what is left out keeps its own value, or the one given for another name of
+        the same Tensor. Of several names of one attribute the first in the order of
+        `named_parameters` counts.
+    *args, **kwargs
+        Arguments of the call.
+
+    Raises
+    ------
+    KeyError
+        If the module has no parameter or buffer of a name.
+    TypeError
+        If a value is no Tensor.
+    """
+    owned = {
+        f"{path}.{name}" if path else name: (table, name)
+        for path, owner in module.named_modules(remove_duplicate=False)
+        for table in (owner._parameters, owner._buffers)
+        for name, own in table.items()
+        if own is not None
+    }
+    _check_params(type(module).__name__, owned, params)
+    # Whole tables, because forward may assign to buffers that are not in params.
+    before = [
+        (table, dict(table))
+        for owner in module.modules()
+        for table in (owner._parameters, owner._buffers)
+    ]
+    try:
+        for table, name, value in _swaps(owned, params):
+            table[name] = value
+        return module(*args, **kwargs)
+    finally:
+        for table, content in before:
+            table.clear()
+            table.update(content)
+
+
+def _check_params(module: str, owned: Mapping[str, _Place], params: Mapping[str, Tensor]) -> None:
+    unknown = [name for name in params if name not in owned]
+    if unknown:
+        msg = (
+            f"functional_call: {module} has no parameter or buffer {', '.join(map(repr, unknown))}"
+        )
+        raise KeyError(msg)
+    for key, value in params.items():
+        if not isinstance(value, Tensor):
+            msg = f"functional_call: {key!r} must be a Tensor, got {type(value).__name__}"
+            raise TypeError(msg)
+
+
+def _swaps(
+    owned: Mapping[str, _Place], params: Mapping[str, Tensor]
+) -> list[tuple[dict[str, Any], str, Tensor]]:
+    """Return the table, the name in it and the new value of each entry that changes."""
+    by_place: dict[tuple[int, str], Tensor] = {}
+    by_tensor: dict[int, Tensor] = {}
+    for key, (table, name) in owned.items():
+        if key in params:
+            by_place.setdefault((id(table), name), params[key])
+            by_tensor.setdefault(id(table[name]), params[key])
+    return [
+        (table, name, by_place.get((id(table), name), by_tensor[id(table[name])]))
+        for table, name in owned.values()
+        if id(table[name]) in by_tensor
+    ]

@@ -1,0 +1,113 @@
+"""The compiled operators `torch.ops.impl_torch_ext.*`, and their shapes for tracing.
+
+T steps, N batch, I input size, H hidden size, G gates. Gradients of the recurrent operators are the
+business of the Functions in `rnn.fused`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["load_native", "native"]
+
+
+def load_native(folder: Path) -> Any:
+    """Load the compiled library from `folder` and return its operators.
+
+    Raises
+    ------
+    ImportError
+        If it is not there, or was built for another torch.
+    """
+    build = "pip install --no-build-isolation ./impl_torch_ext"
+    libraries = sorted(folder.glob("_C*.so"))
+    if not libraries:
+        msg = f"impl_torch_ext: no compiled library in {folder}; build it with {build}"
+        raise ImportError(msg)
+    try:
+        torch.ops.load_library(libraries[0])
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        msg = f"impl_torch_ext: cannot load {libraries[0]}, build it again with {build}: {reason}"
+        raise ImportError(msg) from error
+    return torch.ops.impl_torch_ext
+
+
+native = load_native(Path(__file__).parent)
+
+
+@torch.library.register_fake("impl_torch_ext::relu")
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+@torch.library.register_fake("impl_torch_ext::relu_backward")
+def _(_grad_output: Tensor, output: Tensor) -> Tensor:
+    return torch.empty_like(output, memory_format=torch.contiguous_format)
+
+
+@torch.library.register_fake("impl_torch_ext::rnn_step")
+def _(x: Tensor, h: Tensor, *_others: Any) -> Tensor:
+    return x.new_empty(h.shape)
+
+
+@torch.library.register_fake("impl_torch_ext::rnn_step_backward")
+def _(_grad_output: Tensor, *saved: Any) -> tuple[Tensor, ...]:
+    return _gradients(saved[:4], biases=1, wanted=saved[-1])
+
+
+@torch.library.register_fake("impl_torch_ext::rnn_forward")
+def _(x: Tensor, h0: Tensor, *_others: Any) -> tuple[Tensor, Tensor]:
+    return x.new_empty((x.shape[0], *h0.shape)), x.new_empty(h0.shape)
+
+
+@torch.library.register_fake("impl_torch_ext::rnn_backward")
+def _(*arguments: Any) -> tuple[Tensor, ...]:
+    return _gradients(arguments[2:6], biases=1, wanted=arguments[-1])
+
+
+@torch.library.register_fake("impl_torch_ext::lstm_forward")
+def _(x: Tensor, h0: Tensor, c0: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    steps, (batch, hidden), keep = x.shape[0], h0.shape, others[-1]
+    return (
+        x.new_empty((steps, batch, hidden)),
+        x.new_empty(h0.shape),
+        x.new_empty(c0.shape),
+        x.new_empty((steps, batch, 4 * hidden) if keep else (0,)),
+        x.new_empty((steps, batch, hidden) if keep else (0,)),
+    )
+
+
+@torch.library.register_fake("impl_torch_ext::lstm_backward")
+def _(*arguments: Any) -> tuple[Tensor, ...]:
+    return _gradients(arguments[3:8], biases=1, wanted=arguments[-1])
+
+
+@torch.library.register_fake("impl_torch_ext::gru_forward")
+def _(x: Tensor, h0: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    steps, (batch, hidden), keep = x.shape[0], h0.shape, others[-1]
+    return (
+        x.new_empty((steps, batch, hidden)),
+        x.new_empty(h0.shape),
+        x.new_empty((steps, batch, 4 * hidden) if keep else (0,)),
+    )
+
+
+@torch.library.register_fake("impl_torch_ext::gru_backward")
+def _(*arguments: Any) -> tuple[Tensor, ...]:
+    return _gradients(arguments[2:6], biases=2, wanted=arguments[-1])
+
+
+def _gradients(inputs: Sequence[Tensor], biases: int, wanted: Sequence[bool]) -> tuple[Tensor, ...]:
+    """Return a gradient where one is wanted, else an empty Tensor, as a backward operator does.
+
+    `inputs` are x, the states, weight_ih and weight_hh; one or two gradients of biases follow.
+    """
+    x, weight_ih = inputs[0], inputs[-2]
+    shapes = [a.shape for a in inputs] + biases * [weight_ih.shape[:1]]
+    return tuple(
+        x.new_empty(shape if want else (0,)) for want, shape in zip(wanted, shapes, strict=True)
+    )

@@ -1,0 +1,68 @@
+"""The base of layers: options, parameters and the check of what comes in, in one place."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+
+from impl_torch_ext.checks import Option, check_floating_dtype, check_input
+from impl_torch_ext.creation import empty
+from impl_torch_ext.module import Module
+from impl_torch_ext.parameter import Parameter
+
+__all__ = ["Layer", "Options"]
+
+Options: TypeAlias = Mapping[str, Option]
+
+
+class Layer(Module):
+    """A Module that is its options, its parameters and an equation.
+
+    Parameters
+    ----------
+    *values
+        The options, in the order of the class's `options`; each becomes an attribute.
+
+    Attributes
+    ----------
+    options : mapping of str to check
+        The names of the constructor's arguments, and what checks each; `repr` shows them.
+    """
+
+    options: ClassVar[Options] = {}
+
+    def __init__(self, *values: Any) -> None:
+        super().__init__()
+        name = type(self).__name__
+        for (option, check), value in zip(self.options.items(), values, strict=True):
+            setattr(self, option, check(name, option, value))
+
+    def _draw(
+        self,
+        fill: Callable[[Tensor], Tensor],
+        dtype: torch.dtype | None,
+        **shapes: tuple[int, ...] | None,
+    ) -> None:
+        """Register a Parameter of each shape, filled in order; None for None."""
+        dtype = check_floating_dtype(type(self).__name__, dtype)
+        for name, shape in shapes.items():
+            # A parameter takes the place of the option that asks for it.
+            self.__dict__.pop(name, None)
+            value = None if shape is None else Parameter(fill(empty(shape, dtype=dtype)))
+            self.register_parameter(name, value)
+
+    def _check(
+        self, argument: str, x: Any, shape: tuple[Any, ...], text: str, dtype: torch.dtype
+    ) -> Tensor:
+        """Return `x`, or raise if it has another shape or dtype; see `check_input`."""
+        return check_input(type(self).__name__, argument, x, shape, text, dtype)
+
+    def extra_repr(self) -> str:
+        """Return the options."""
+        return ", ".join(f"{option}={self._shown(option)!r}" for option in self.options)
+
+    def _shown(self, option: str) -> Any:
+        if option in self._parameters:
+            return self._parameters[option] is not None
+        return getattr(self, option)

@@ -1,0 +1,149 @@
+"""Arithmetic and functions of each element; `where` and `clip` choose among elements."""
+
+from typing import Any
+
+import array_api_compat.torch as compat
+import torch
+from torch import Tensor
+
+from impl_torch_ext.checks import check_dtype, check_tensor, explain
+from impl_torch_ext.dtypes import bool_, dtype_of_numbers
+from impl_torch_ext.ops.families import Operand, binary, select, unary
+
+
+def _subtract(x1: Operand, x2: Operand) -> Tensor:
+    """Return x1 - x2, one of which may be of dtype bool, which torch refuses."""
+    if isinstance(x1, Tensor) and x1.dtype == bool_:
+        x1 = x1.to(_dtype_beside(x2))
+    elif isinstance(x2, Tensor) and x2.dtype == bool_:
+        x2 = x2.to(_dtype_beside(x1))
+    return compat.subtract(x1, x2)
+
+
+def _power(x1: Operand, x2: Operand) -> Tensor:
+    """Return x1 ** x2 with derivatives of any order.
+
+    Those of torch with respect to the exponent are NaN at base 0, and 0 where the exponent is 0.
+    """
+    if not (isinstance(x2, Tensor) and x2.requires_grad and torch.is_grad_enabled()):
+        return compat.pow(x1, x2)
+    if isinstance(x1, int | float):
+        x1 = torch.full_like(x2, x1, requires_grad=False)
+    elif not isinstance(x1, Tensor):
+        return compat.pow(x1, x2)
+    return _Power.apply(*torch.broadcast_tensors(*_promoted(x1, x2)))
+
+
+abs = unary("abs", torch.abs, "the absolute value, of gradient 0 at 0")  # ops-07
+negative = unary("negative", torch.negative, "-x")
+exp = unary("exp", torch.exp, "e ** x", real=True)
+log = unary("log", torch.log, "the natural logarithm", real=True)
+# ops-09
+sqrt = unary("sqrt", torch.sqrt, "the square root, of infinite gradient at 0", real=True)
+square = unary("square", torch.square, "x * x")
+tanh = unary("tanh", torch.tanh, "the hyperbolic tangent", real=True)
+sin = unary("sin", torch.sin, "the sine", real=True)
+cos = unary("cos", torch.cos, "the cosine", real=True)
+sign = unary("sign", torch.sign, "-1, 0 or 1")
+
+add = binary("add", compat.add, "x1 + x2")
+subtract = binary("subtract", _subtract, "x1 - x2")
+multiply = binary("multiply", compat.multiply, "x1 * x2")
+divide = binary("divide", compat.divide, "x1 / x2")
+pow = binary("pow", _power, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
+# ops-08
+maximum = binary("maximum", compat.maximum, "the larger operand; at ties each gets half")
+minimum = binary("minimum", compat.minimum, "the smaller operand; at ties each gets half")
+
+
+@select(
+    "Tensor; the gradient passes where `min <= x <= max`",
+    x="Tensor, any shape",
+    **{"min, max": "Tensor, number or None\nBroadcast against `x`."},
+)
+def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """Return `x`, or the bound that it lies beyond."""
+    check_tensor("clip", x)
+    if min is None and max is None:
+        return x.clone()
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        x = _promoted(x, *(b for b in (min, max) if isinstance(b, Tensor)))[0]
+        min, max = (b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (min, max))
+    try:
+        return torch.clamp(x, min, max)  # ops-08
+    except RuntimeError as error:
+        explain("clip", error, x, *(b for b in (min, max) if b is not None))
+
+
+@select(
+    "Tensor; the operand that is not selected gets gradient 0",
+    condition="Tensor of dtype bool",
+    **{"x1, x2": "Tensor or number\nTheir shapes broadcast with that of `condition`."},
+)
+def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
+    """Return `x1` where `condition` is true, else `x2`."""
+    if check_tensor("where", condition, "condition").dtype != bool_:
+        msg = f"where: condition must be of dtype bool, got {condition.dtype}"
+        raise TypeError(msg)
+    try:
+        return compat.where(condition, x1, x2)  # ops-10
+    except RuntimeError as error:
+        explain("where", error, condition, x1, x2)
+
+
+@select(
+    "Tensor; the gradient comes back in the dtype of `x`",
+    x="Tensor, any shape",
+    dtype="dtype",
+    copy="bool\nWhether to copy where `x` has the dtype already.",
+)
+def astype(x: Tensor, dtype: torch.dtype, /, *, copy: bool = True) -> Tensor:
+    """Return `x` in another dtype."""
+    return check_tensor("astype", x).to(check_dtype("astype", dtype), copy=copy)  # ops-11
+
+
+def _promoted(*arrays: Tensor) -> list[Tensor]:
+    """Return the arrays in the dtype that they have in common, whatever their shapes."""
+    dtype = arrays[0].dtype
+    for x in arrays[1:]:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return [x.to(dtype) for x in arrays]
+
+
+def _dtype_beside(x: Operand) -> torch.dtype:
+    """Return the dtype that a Tensor of dtype bool takes beside `x`."""
+    return x.dtype if isinstance(x, Tensor) else dtype_of_numbers(x)
+
+
+class _Power(torch.autograd.Function):
+    """`a ** b` of two Tensors of one shape and dtype.
+
+    `d/da = b a**(b - 1)` and `d/db = a**b ln a`, made of the same power again, so that each order
+    has its limits: 0 at base 0 where the exponent allows one.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> Tensor:
+        return torch.pow(a, b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], _output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = ctx.saved_tensors
+        (g,) = grads
+        for_a = for_b = None
+        if ctx.needs_input_grad[0]:
+            # 0 * inf would be NaN: in the value, and through `where` in the next derivative.
+            flat = (b == 0) & ~torch.isfinite(1 / a)
+            slope = b * _Power.apply(torch.where(flat, 1.0, a), b - 1)
+            for_a = g * torch.where(flat, 0.0, slope)
+        if ctx.needs_input_grad[1]:
+            flat = (a == 0) & (b >= 0)
+            base = torch.where(flat, 1.0, a)
+            for_b = g * torch.where(flat, 0.0, _Power.apply(base, b) * torch.log(base))
+        return for_a, for_b

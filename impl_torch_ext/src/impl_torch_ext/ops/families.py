@@ -1,0 +1,269 @@
+"""The families of functions: a function of `ops` is a row, and its family does the rest.
+
+A family fixes the signature, the checks of the arguments, the name in errors and the frame of the
+docstring. A row gives the name, torch's function (whose derivatives are the function's) and what is
+particular in its documentation. Families whose members differ in their arguments decorate the
+function that is the row, whose own docstring is the summary.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from impl_torch_ext.checks import (
+    check_dtype,
+    check_tensor,
+    explain,
+    normalize_axes,
+    normalize_axis,
+)
+from impl_torch_ext.dtypes import float32
+
+__all__ = [
+    "along",
+    "array_of_reals",
+    "binary",
+    "compare",
+    "create",
+    "gather",
+    "join",
+    "like",
+    "linalg",
+    "predicate",
+    "reduce",
+    "registry",
+    "select",
+    "shape",
+    "unary",
+]
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+Operand: TypeAlias = Tensor | float
+Op: TypeAlias = Callable[..., Tensor]
+F = TypeVar("F", bound=Callable[..., Any])
+
+registry: dict[str, Op] = {}
+"""The functions of `ops` by their names."""
+
+_NO_TENSOR = "If an operand is no Tensor."
+_AXIS = "If an axis is out of range."
+
+
+def unary(name: str, fn: Op, result: str, source: str = "array API", real: bool = False) -> Op:
+    """Add `fn` of one Tensor, element by element; `real` takes integers as float32."""
+
+    def op(x: Tensor, /) -> Tensor:
+        return fn(check_tensor(name, x))
+
+    takes = "any shape; integers are taken as float32" if real else "any shape"  # ops-14
+    return _row(
+        op,
+        name,
+        f"Return {result}, element by element.",
+        {"x": f"Tensor, {takes}"},
+        "Tensor, the shape of `x`",
+        {"TypeError": _NO_TENSOR},
+        source,
+    )
+
+
+def predicate(name: str, fn: Op, result: str, source: str = "array API") -> Op:
+    """Add `fn` of one Tensor that gives booleans."""
+    return unary(name, fn, result, source)
+
+
+def binary(name: str, fn: Op, result: str, source: str = "array API") -> Op:
+    """Add `fn` of two operands that broadcast, element by element."""
+
+    def op(x1: Operand, x2: Operand, /) -> Tensor:
+        try:
+            return fn(x1, x2)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            explain(name, error, x1, x2)
+
+    return _row(
+        op,
+        name,
+        f"Return {result}, element by element.",
+        {"x1, x2": "Tensor, or one of them a number\nTheir shapes broadcast."},
+        "Tensor, the shape that both broadcast to",
+        {"ValueError": "If the shapes do not broadcast.", "TypeError": _NO_TENSOR},
+        source,
+    )
+
+
+def compare(name: str, fn: Op, result: str, source: str = "array API") -> Op:
+    """Add `fn` of two operands that broadcast, which gives booleans."""
+    return binary(name, fn, result, source)
+
+
+def reduce(name: str, fn: Op, result: str, source: str = "array API", cast: bool = False) -> Op:
+    """Add `fn` over one axis, several or all; with `cast` it chooses the dtype of the result."""
+
+    def run(x: Tensor, axis: Axis, options: dict[str, Any]) -> Tensor:
+        check_tensor(name, x)
+        if axis is not None:
+            normalize_axes(name, axis, x)
+        try:
+            return fn(x, axis=axis, **options)
+        except (RuntimeError, IndexError) as error:
+            if x.numel() == 0:  # ops-24
+                msg = f"{name}: axis {axis} of shape {tuple(x.shape)} must have elements, got none"
+                raise ValueError(msg) from None
+            explain(name, error, x)
+
+    def op(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return run(x, axis, {"keepdims": keepdims})
+
+    def casting(
+        x: Tensor, /, *, axis: Axis = None, dtype: torch.dtype | None = None, keepdims: bool = False
+    ) -> Tensor:
+        return run(x, axis, {"dtype": dtype, "keepdims": keepdims})
+
+    parameters = {"x": "Tensor, any shape", "axis": "int, tuple of ints, or None for all axes"}
+    if cast:  # ops-15
+        parameters["dtype"] = "dtype, optional\nWhat the elements are cast to first."
+    parameters["keepdims"] = "bool\nWhether the axes are kept, with length 1."
+    return _row(
+        casting if cast else op,
+        name,
+        f"Return {result}.",
+        parameters,
+        "Tensor, the shape of `x` without the axes",
+        {"ValueError": "If an axis is out of range or has no element to choose."},
+        source,
+    )
+
+
+def along(name: str, fn: Op, result: str, source: str, reduces: bool = False) -> Op:
+    """Add `fn` along an axis of real numbers; with `reduces` the axes are dropped or kept."""
+
+    def op(x: Tensor, /, axis: int = -1) -> Tensor:
+        return fn(array_of_reals(name, x), normalize_axis(name, axis, x))
+
+    def reducing(x: Tensor, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
+        reals = array_of_reals(name, x)
+        return fn(reals, normalize_axes(name, axis, x), keepdim=keepdims)  # ops-19
+
+    parameters = {"x": "Tensor, any shape; integers are taken as float32", "axis": "int"}
+    if reduces:
+        parameters["axis"] = "int, tuple of ints, or None for all axes"
+        parameters["keepdims"] = "bool\nWhether the axes are kept, with length 1."
+    return _row(
+        reducing if reduces else op,
+        name,
+        f"Return {result}.",
+        parameters,
+        "Tensor, the shape of `x`" + " without the axes" * reduces,
+        {"ValueError": _AXIS, "TypeError": "If `x` is no Tensor."},
+        source,
+    )
+
+
+def like(name: str, fn: Op, result: str) -> Op:
+    """Add `fn` that makes an array of another one's shape."""
+
+    def op(x: Tensor, /, *, dtype: torch.dtype | None = None) -> Tensor:
+        check_tensor(name, x)
+        return fn(x, dtype=dtype if dtype is None else check_dtype(name, dtype))
+
+    return _row(
+        op,
+        name,
+        f"Return {result} of the shape of `x`.",
+        {"x": "Tensor, any shape", "dtype": "dtype, optional\nThat of `x` if left out or None."},
+        "Tensor, the shape of `x`",
+        {"TypeError": "If `x` is no Tensor, or `dtype` is none of the five."},
+        "array API",
+    )
+
+
+def create(returns: str, **parameters: str) -> Callable[[F], F]:
+    """Add a function that makes an array."""
+    errors = {"ValueError": "If a size is negative.", "TypeError": "If an argument does not fit."}
+    return _decorator(parameters, returns, errors)
+
+
+def shape(returns: str, **parameters: str) -> Callable[[F], F]:
+    """Add a function that gives the same elements in another shape or order."""
+    errors = {"ValueError": "If the shape or the axes do not fit.", "TypeError": _NO_TENSOR}
+    return _decorator({"x": "Tensor, any shape", **parameters}, returns, errors)
+
+
+def join(returns: str, **parameters: str) -> Callable[[F], F]:
+    """Add a function that makes one array of several."""
+    errors = {
+        "ValueError": "If there are no arrays, their shapes do not fit, or the axis does not.",
+        "TypeError": _NO_TENSOR,
+    }
+    return _decorator({"arrays": "sequence of Tensors", **parameters}, returns, errors)
+
+
+def select(returns: str, **parameters: str) -> Callable[[F], F]:
+    """Add a function that chooses among values, or converts them, element by element."""
+    errors = {"ValueError": "If the shapes do not broadcast.", "TypeError": _NO_TENSOR}
+    return _decorator(parameters, returns, errors)
+
+
+def linalg(returns: str, **parameters: str) -> Callable[[F], F]:
+    """Add a function of matrices, which lie along the last two axes."""
+    errors = {"ValueError": "If the shapes do not fit.", "TypeError": _NO_TENSOR}
+    return _decorator(parameters, returns, errors)
+
+
+def gather(returns: str, **parameters: str) -> Callable[[F], F]:
+    """Add a function that chooses elements by index."""
+    errors = {
+        "IndexError": "If an index is out of range.",
+        "ValueError": "If the axis is out of range, or left out where there is more than one.",
+        "TypeError": "If `x` is no Tensor, or `indices` are no integers.",
+    }
+    return _decorator({"x": "Tensor, any shape", **parameters}, returns, errors)
+
+
+def array_of_reals(name: str, x: Tensor) -> Tensor:
+    """Return `x`, as float32 if it is not floating."""
+    return x if check_tensor(name, x).is_floating_point() else x.to(float32)  # ops-14
+
+
+def _decorator(
+    parameters: dict[str, str], returns: str, errors: dict[str, str]
+) -> Callable[[F], F]:
+    def decorate(op: F) -> F:
+        summary = op.__doc__ or ""
+        return _row(op, op.__name__, summary, parameters, returns, errors, "array API")
+
+    return decorate
+
+
+def _row(
+    op: F,
+    name: str,
+    summary: str,
+    parameters: dict[str, str],
+    returns: str,
+    errors: dict[str, str],
+    source: str,
+) -> F:
+    """Enter `op` into the registry under `name`, with a docstring in numpydoc's form."""
+    named = "\n".join(f"{key} : {_indented(text)}" for key, text in parameters.items())
+    raised = "\n".join(f"{error}\n    {text}" for error, text in errors.items())
+    page = f"{source}, `{name}`" if source == "array API" else source
+    sections = [
+        summary,
+        f"Parameters\n----------\n{named}",
+        f"Returns\n-------\n{returns}",
+        f"Raises\n------\n{raised}",
+        f"Notes\n-----\nSource: {page}.",
+    ]
+    op.__doc__ = "\n\n".join(sections) + "\n"
+    op.__name__ = op.__qualname__ = name
+    op.__module__ = "impl_torch_ext.ops"
+    registry[name] = op
+    return op
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n    ")

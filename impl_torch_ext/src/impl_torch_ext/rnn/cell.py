@@ -1,0 +1,155 @@
+"""The recurrent cells: one step each. N batch, I input size, H hidden size."""
+
+import math
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from impl_torch_ext import init
+from impl_torch_ext.checks import check_choice, check_flag, check_pair, check_size
+from impl_torch_ext.nn.layer import Layer, Options
+from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNCellFunction
+
+__all__ = ["GRUCell", "LSTMCell", "RNNCell", "Recurrent"]
+
+_SIZES: Options = {"input_size": check_size, "hidden_size": check_size, "bias": check_flag}
+_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class Recurrent(Layer):
+    """What cells and layers share: their options and parameters."""
+
+    gates: ClassVar[int] = 1
+    suffix: ClassVar[str] = ""
+    options: ClassVar[Options] = _SIZES
+    input_size: int
+    hidden_size: int
+    bias: bool
+
+    def __init__(self, *values: Any, dtype: torch.dtype | None = None) -> None:
+        super().__init__(*values)
+        rows, bound = self.gates * self.hidden_size, 1.0 / math.sqrt(self.hidden_size)  # rnn-16
+        bias = (rows,) if self.bias else None
+        shapes = ((rows, self.input_size), (rows, self.hidden_size), bias, bias)
+        named = {name + self.suffix: shape for name, shape in zip(_NAMES, shapes, strict=True)}
+        self._draw(partial(init.uniform_, a=-bound, b=bound), dtype, **named)
+
+    def _weights(self) -> tuple[Any, ...]:
+        return tuple(self._parameters[name + self.suffix] for name in _NAMES)
+
+
+class _Cell(Recurrent):
+    """One step; shapes without a batch axis are taken too."""
+
+    def _inputs(self, input: Any, **states: Any) -> tuple[Any, list[Any], bool]:
+        """Return the input as (N, I), the states as (N, H), and whether they came so."""
+        dtype = self._weights()[0].dtype
+        batched = not isinstance(input, Tensor) or input.ndim != 1  # rnn-05
+        free, text = ((None,), "N, input_size") if batched else ((), "input_size,")
+        self._check("input", input, (*free, self.input_size), f"({text})", dtype)
+        shape = (*input.shape[:-1], self.hidden_size)
+        text = "(N, H)" if batched else "(H,)"
+        checked = [
+            input.new_zeros(shape)
+            if state is None
+            else self._check(name, state, shape, text, dtype)
+            for name, state in states.items()
+        ]
+        if not batched:
+            input, checked = input.unsqueeze(0), [state.unsqueeze(0) for state in checked]
+        return input, checked, batched
+
+
+class RNNCell(_Cell):
+    """`h' = tanh(W_ih x + b_ih + W_hh h + b_hh)`, or relu.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    bias : bool
+    nonlinearity : {"tanh", "relu"}
+    dtype : dtype, optional
+        float32 if left out.
+
+    Attributes
+    ----------
+    weight_ih, weight_hh, bias_ih, bias_hh : Parameter, shapes (H, I), (H, H), (H,), (H,)
+        Uniform in `[-k, k)`, `k = 1 / sqrt(H)`.
+    """
+
+    options: ClassVar[Options] = {**_SIZES, "nonlinearity": check_choice("tanh", "relu")}
+    nonlinearity: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, nonlinearity, dtype=dtype)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Return h' (N, H) for input (N, I) and hx (N, H), zeros if left out; or all without N."""
+        input, (h,), batched = self._inputs(input, h0=hx)
+        h = RNNCellFunction.apply(input, h, *self._weights(), relu=self.nonlinearity == "relu")
+        return h if batched else h.squeeze(0)
+
+
+class LSTMCell(_Cell):
+    """`i, f, o = sigmoid(...)`, `g = tanh(...)`, `c' = f c + i g`, `h' = o tanh(c')`.
+
+    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000. Parameters
+    and attributes as in `RNNCell`, with four gates in the rows, in the order i, f, g, o.
+    """
+
+    gates = 4
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, dtype=dtype)
+
+    def forward(
+        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return (h', c') for input (N, I) and hx (h, c), zeros if left out; or all without N."""
+        h0, c0 = check_pair("LSTMCell", "hx", hx, "(N, H)")
+        input, (h, c), batched = self._inputs(input, h0=h0, c0=c0)
+        _, h, c = LSTMFunction.apply(input.unsqueeze(0), h, c, *self._weights())
+        return (h, c) if batched else (h.squeeze(0), c.squeeze(0))
+
+
+class GRUCell(_Cell):
+    """`h' = (1 - z) n + z h` with `n = tanh(W_in x + b_in + r (W_hn h + b_hn))`.
+
+    `r` and `z` are sigmoids. Source: Cho et al. 2014, the reset gate after the recurrent product.
+    Parameters and attributes as in `RNNCell`, with three gates in the rows, in the order r, z, n.
+    """
+
+    gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, dtype=dtype)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """Return h' (N, H) for input (N, I) and hx (N, H), zeros if left out; or all without N."""
+        input, (h,), batched = self._inputs(input, h0=hx)
+        _, h = GRUFunction.apply(input.unsqueeze(0), h, *self._weights())
+        return h if batched else h.squeeze(0)
