@@ -160,7 +160,7 @@ def test_dtype_none_is_float32_in_constructors(make: Callable[..., nn.Tensor]) -
 )
 def test_dtype_none_is_float32_in_layers(layer: Callable[..., nn.Module]) -> None:
     assert {p.dtype for p in layer(2, 3, dtype=None).parameters()} == {nn.float32}
-    with pytest.raises(ValueError, match="int64"):
+    with pytest.raises(TypeError, match="int64"):
         layer(2, 3, dtype=nn.int64)
 
 
@@ -196,3 +196,46 @@ def test_extend_of_a_module_list_is_all_or_nothing() -> None:
     assert len(items) == 1
     assert items.extend(iter([nn.ReLU(), nn.Tanh()])) is items
     assert len(items) == 3
+
+
+def test_cumulative_prod_has_the_gradient_of_differences_at_zeros() -> None:
+    x = nn.tensor([[2.0, 0.0, 3.0], [0.0, 0.0, 1.0]], dtype=nn.float64, requires_grad=True)
+
+    def run(x: nn.Tensor) -> nn.Tensor:
+        return nn.ops.cumulative_prod(x, axis=1, include_initial=True)
+
+    assert torch.autograd.gradcheck(run, x)
+    assert torch.autograd.gradgradcheck(run, x)
+
+
+def test_cumulative_prod_divides_by_nothing() -> None:
+    # The product of the first two is below the smallest number; torch.cumprod gives 0 here.
+    x = nn.tensor([1e-200, 1e-200, 1e200], dtype=nn.float64, requires_grad=True)
+    nn.ops.cumulative_prod(x).sum().backward()
+    assert x.grad.tolist() == pytest.approx([1 + 1e-200 + 1, 1e-200 + 1, 0])
+
+
+@pytest.mark.parametrize("shape", [5, (2, 3)])
+def test_layer_norm_is_that_of_torch(shape: Any) -> None:
+    x = nn.randn((4, 2, 3) if shape != 5 else (4, 5), requires_grad=True)
+    ours, theirs = nn.LayerNorm(shape), torch.nn.LayerNorm(shape)
+    theirs.load_state_dict(ours.state_dict())
+    assert torch.equal(ours(x), theirs(x))
+    assert nn.LayerNorm(shape, elementwise_affine=False).weight is None
+    assert nn.LayerNorm(shape, bias=False).bias is None
+
+
+def test_arrays_of_numpy_stand_beside_tensors() -> None:
+    x, array = nn.ones((2, 2)), np.full((2, 2), 2.0)
+    for found in (nn.ops.add(x, array), nn.ops.add(array, x), nn.ops.concat([x, array])):
+        assert found.dtype == nn.float64
+    assert nn.ops.multiply(x, np.float64(2)).dtype == nn.float32
+    assert nn.ops.take(x, np.array([1]), axis=0).shape == (1, 2)
+    with pytest.raises(TypeError, match="add: at least one operand must be a Tensor"):
+        nn.ops.add(array, 1.0)
+
+
+def test_load_state_dict_returns_what_is_not_shared() -> None:
+    state = {"weight": np.ones((1, 1)), "more": 1}
+    missing, unexpected = nn.Linear(1, 1).load_state_dict(state, strict=False)
+    assert (missing, unexpected) == (["bias"], ["more"])

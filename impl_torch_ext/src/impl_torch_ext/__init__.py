@@ -32,13 +32,14 @@ from impl_torch_ext.creation import (
 from impl_torch_ext.dtypes import bool_ as bool
 from impl_torch_ext.dtypes import float32, float64, int32, int64
 from impl_torch_ext.function import Function, as_function, once_differentiable
-from impl_torch_ext.loss import CrossEntropyLoss, MSELoss
+from impl_torch_ext.loss import CrossEntropyLoss, L1Loss, MSELoss
 from impl_torch_ext.module import Module, functional_call
 from impl_torch_ext.nn import (
     Dropout,
     Embedding,
     Flatten,
     Identity,
+    LayerNorm,
     Linear,
     LogSoftmax,
     ModuleList,
@@ -65,7 +66,9 @@ __all__ = [
     "Function",
     "GRUCell",
     "Identity",
+    "L1Loss",
     "LSTMCell",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "MSELoss",

@@ -21,10 +21,12 @@ __all__ = [
     "check_dtype",
     "check_equal_shapes",
     "check_flag",
+    "check_floating",
     "check_floating_dtype",
     "check_indices",
     "check_input",
     "check_int",
+    "check_number",
     "check_pair",
     "check_permutation",
     "check_probability",
@@ -32,8 +34,8 @@ __all__ = [
     "check_same_rest",
     "check_shape",
     "check_size",
+    "check_sizes",
     "check_tensor",
-    "check_tensors",
     "explain",
     "normalize_axes",
     "normalize_axis",
@@ -58,13 +60,12 @@ def check_tensor(name: str, x: Any, argument: str = "x") -> Tensor:
     return x
 
 
-def check_tensors(name: str, arrays: Sequence[Any]) -> list[Tensor]:
-    """Return `arrays` as a list, or raise if there are none or one is no Tensor."""
-    tensors = [check_tensor(name, x, "each of arrays") for x in arrays]
-    if not tensors:
-        msg = f"{name}: arrays must not be empty, got []"
-        raise ValueError(msg)
-    return tensors
+def check_floating(name: str, x: Any, argument: str) -> Tensor:
+    """Return `x`, or raise a TypeError if it is no Tensor of a floating dtype."""
+    if not check_tensor(name, x, argument).is_floating_point():  # loss-08, init-05
+        msg = f"{name}: {argument} must be of a floating dtype, got {x.dtype}"
+        raise TypeError(msg)
+    return x
 
 
 def check_dtype(name: str, dtype: Any) -> torch.dtype:
@@ -79,22 +80,23 @@ def check_floating_dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
     """Return `dtype`, float32 for None, or raise if it is not floating."""
     if dtype is None:
         return float32
-    if check_dtype(name, dtype) not in (float32, float64):
+    if check_dtype(name, dtype) not in (float32, float64):  # nn-09
         msg = f"{name}: dtype must be float32 or float64, got {dtype}"
-        raise ValueError(msg)
+        raise TypeError(msg)
     return dtype
 
 
-def check_shape(name: str, shape: Shape) -> tuple[int, ...]:
-    """Return `shape` as a tuple of ints that are not negative, or raise."""
+def check_shape(name: str, shape: Shape, free: bool = False) -> tuple[int, ...]:
+    """Return `shape` as a tuple of ints, or raise; with `free` one of them may be -1."""
     sizes = shape if isinstance(shape, Iterable) else (shape,)
     try:
-        counts = tuple(operator.index(size) for size in sizes)
-    except TypeError:
+        counts = tuple(check_int(name, "each size", size) for size in sizes)
+    except TypeError:  # tensor-31
         msg = f"{name}: shape must be an int or a tuple of ints, got {shape!r}"
         raise TypeError(msg) from None
-    if any(count < 0 for count in counts):
-        msg = f"{name}: shape must not have negative sizes, got {counts}"
+    if any(count < -free for count in counts) or counts.count(-1) > 1:  # ops-20
+        wanted = "at most one size of -1 and none below" if free else "no negative sizes"
+        msg = f"{name}: shape must have {wanted}, got {counts}"
         raise ValueError(msg)
     return counts
 
@@ -102,24 +104,30 @@ def check_shape(name: str, shape: Shape) -> tuple[int, ...]:
 def normalize_axis(name: str, axis: int, x: Tensor, added: int = 0) -> int:
     """Return `axis` counted from the front of `x`, or of a result with `added` more axes."""
     ndim = x.ndim + added
+    if type(axis) is not int:
+        axis = check_int(name, "axis", axis)
     if not -ndim <= axis < ndim:  # ops-12
         msg = f"{name}: axis {axis} is out of range for shape {tuple(x.shape)}"
         raise ValueError(msg)
     return axis % ndim
 
 
-def normalize_axes(name: str, axes: int | tuple[int, ...] | None, x: Tensor) -> tuple[int, ...]:
-    """Return `axes` (None: all) as a tuple of axes counted from the front of `x`, or raise."""
-    if axes is None:
-        return tuple(range(x.ndim))
-    if isinstance(axes, int):
-        axes = (axes,)
-    return tuple(normalize_axis(name, axis, x) for axis in axes)
+def normalize_axes(
+    name: str, axes: int | tuple[int, ...], x: Tensor, added: int = 0
+) -> tuple[int, ...]:
+    """Return `axes` as a tuple; see `normalize_axis`; none may come twice."""
+    if not isinstance(axes, tuple | list):
+        return (normalize_axis(name, axes, x, added),)
+    normal = tuple(normalize_axis(name, axis, x, added) for axis in axes)
+    if len(set(normal)) < len(normal):
+        msg = f"{name}: axes must be named once each, got {axes} for shape {tuple(x.shape)}"
+        raise ValueError(msg)
+    return normal
 
 
 def check_permutation(name: str, axes: tuple[int, ...], x: Tensor) -> tuple[int, ...]:
     """Return `axes` counted from the front, or raise if they are not all axes of `x` once."""
-    order = normalize_axes(name, tuple(axes), x)
+    order = normalize_axes(name, axes, x)
     if sorted(order) != list(range(x.ndim)):
         msg = (
             f"{name}: axes must be a permutation of {x.ndim} axes, got {axes} for shape "
@@ -142,7 +150,7 @@ def check_same_rest(name: str, tensors: Sequence[Tensor], axis: int) -> None:
 
 def check_equal_shapes(name: str, input: Any, target: Any) -> None:
     """Raise if `input` and `target` are not Tensors of one shape."""
-    check_tensor(name, input, "input")
+    check_floating(name, input, "input")
     check_tensor(name, target, "target")
     if input.shape != target.shape:  # loss-01
         msg = (
@@ -199,9 +207,10 @@ def check_input(
         raise TypeError(msg)
     if not _fits(x.shape, shape):
         names = text.strip("()").rstrip(",").split(", ")
+        names += [""] * len(shape)  # One name may stand for several sizes.
         sizes = (
             name if size is None or size is ... else str(size)
-            for name, size in zip(names, shape, strict=True)
+            for name, size in zip(names, shape, strict=False)
         )
         numbers = ", ".join(sizes) + ("," if len(shape) == 1 else "")
         msg = f"{name}: {argument} must have shape {text} = ({numbers}), got {tuple(x.shape)}"
@@ -254,15 +263,33 @@ def check_size(name: str, option: str, value: Any) -> int:
     return number
 
 
+def check_sizes(name: str, option: str, value: Any) -> tuple[int, ...]:
+    """Return one positive int or several as a tuple, or raise."""
+    sizes = value if isinstance(value, Iterable) else (value,)
+    checked = tuple(check_size(name, option, size) for size in sizes)
+    if not checked:  # nn-11
+        msg = f"{name}: {option} must not be empty, got {value!r}"
+        raise ValueError(msg)
+    return checked
+
+
+def check_number(name: str, option: str, value: Any) -> float:
+    """Return `value` as a Python number, or raise a TypeError; booleans are none."""
+    if isinstance(value, np.generic):  # tensor-15
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        msg = f"{name}: {option} must be a number, got {value!r}"
+        raise TypeError(msg)
+    return value
+
+
 def check_probability(name: str, option: str, value: Any) -> float:
     """Return `value`, or raise if it is no number in [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{name}: {option} must be a number in [0, 1], got {value!r}"
-        raise TypeError(msg)
-    if not 0 <= value <= 1:  # nn-08
-        msg = f"{name}: {option} must be in [0, 1], got {value}"
+    number = check_number(name, option, value)
+    if not 0 <= number <= 1:  # nn-08
+        msg = f"{name}: {option} must be in [0, 1], got {number}"
         raise ValueError(msg)
-    return value
+    return number
 
 
 def check_at_least_zero(name: str, option: str, value: Any) -> Any:

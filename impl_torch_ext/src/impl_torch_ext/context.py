@@ -20,11 +20,12 @@ class Context:
     _needs_input_grad: tuple[bool, ...] = ()
     _non_differentiable: tuple[Tensor, ...] = ()
     _materialize_grads: bool = True
+    _xp: ModuleType = array_namespace
 
     @property
     def xp(self) -> ModuleType:
-        """The array API namespace of torch, which autograd follows when it is recording."""
-        return array_namespace
+        """The namespace of functions: torch's on raw arrays, `ops` on Tensors that are followed."""
+        return self._xp  # ops-23
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:

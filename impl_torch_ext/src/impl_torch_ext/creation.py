@@ -8,13 +8,20 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import random
-from impl_torch_ext.checks import Shape, check_dtype, check_floating_dtype, check_shape
+from impl_torch_ext.checks import (
+    Shape,
+    check_dtype,
+    check_floating_dtype,
+    check_number,
+    check_shape,
+)
 from impl_torch_ext.dtypes import TO_NUMPY, dtype_of_numbers, float32, int64
 from impl_torch_ext.tensor import from_numpy, with_grad
 
 __all__ = [
     "Variable",
     "arange",
+    "copied",
     "empty",
     "eye",
     "from_array",
@@ -51,25 +58,7 @@ def tensor(data: Any, *, dtype: torch.dtype | None = None, requires_grad: bool =
     TypeError
         If `data` holds anything that is no number.
     """
-    if dtype is not None:
-        check_dtype("tensor", dtype)
-    if isinstance(data, Tensor):
-        result = data.detach().clone(memory_format=torch.contiguous_format)
-    elif isinstance(data, np.ndarray | np.generic):  # tensor-30
-        result = from_numpy("tensor", np.asarray(data))
-    else:
-        numbers: list[bool | int | float] = []
-        shape = _collect("tensor", data, numbers)
-        result_dtype = dtype or dtype_of_numbers(*numbers)
-        try:
-            flat = np.array(numbers, TO_NUMPY[result_dtype])
-        except OverflowError:
-            msg = f"tensor: data must fit {result_dtype}, got an int that does not"
-            raise ValueError(msg) from None
-        result = torch.from_numpy(flat.reshape(shape))
-    if dtype is not None:
-        result = result.to(dtype)
-    return with_grad("tensor", result, requires_grad)
+    return with_grad("tensor", copied("tensor", data, dtype), requires_grad)
 
 
 def from_array(array: Tensor, requires_grad: bool = False) -> Tensor:
@@ -190,7 +179,7 @@ def full(
     """
     if isinstance(fill_value, np.generic):
         fill_value = fill_value.item()  # tensor-30
-    value = tensor(fill_value, dtype=dtype)
+    value = copied("full", fill_value, dtype)
     if value.ndim != 0:
         msg = f"full: fill_value must be a number, got an array of shape {tuple(value.shape)}"
         raise ValueError(msg)
@@ -219,11 +208,14 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
+    start = check_number("arange", "start", start)
+    stop = check_number("arange", "stop", stop)
+    step = check_number("arange", "step", step)
     if step == 0:
         msg = "arange: step must not be 0, got 0"
         raise ValueError(msg)
     if dtype is None:
-        ints = all(isinstance(x, int | np.integer) for x in (start, stop, step))
+        ints = all(isinstance(x, int) for x in (start, stop, step))
         dtype = int64 if ints else float32
     check_dtype("arange", dtype)
     if (stop - start) / step <= 0:
@@ -244,6 +236,27 @@ def eye(
     rows, columns = check_shape("eye", (n, n if m is None else m))
     dtype = float32 if dtype is None else check_dtype("eye", dtype)
     return with_grad("eye", torch.eye(rows, columns, dtype=dtype), requires_grad)
+
+
+def copied(name: str, data: Any, dtype: torch.dtype | None) -> Tensor:
+    """Return a copy of what `tensor` takes, or raise in the name of `name`."""
+    if dtype is not None:
+        check_dtype(name, dtype)
+    if isinstance(data, Tensor):
+        result = data.detach().clone(memory_format=torch.contiguous_format)
+    elif isinstance(data, np.ndarray | np.generic):  # tensor-30
+        result = from_numpy(name, np.asarray(data))
+    else:
+        numbers: list[bool | int | float] = []
+        shape = _collect(name, data, numbers)
+        result_dtype = dtype or dtype_of_numbers(*numbers)
+        try:
+            flat = np.array(numbers, TO_NUMPY[result_dtype])
+        except OverflowError:
+            msg = f"{name}: data must fit {result_dtype}, got an int that does not"
+            raise ValueError(msg) from None
+        result = torch.from_numpy(flat.reshape(shape))
+    return result if dtype is None else result.to(dtype)
 
 
 def _collect(name: str, data: Any, numbers: list[bool | int | float]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor
 
+from impl_torch_ext import ops
 from impl_torch_ext.context import Context
 from impl_torch_ext.tensor import raw
 
@@ -70,6 +71,7 @@ class Node(torch.autograd.Function):
             results = _through_composite(call, inputs, needs, grads)
         else:  # function-17
             ctx = call.fresh_ctx()
+            ctx._xp = ops
             ctx._needs_input_grad = needs
             _run(function, "forward", ctx, inputs, call.config)
             results = _run(function, "backward", ctx, grads, {})

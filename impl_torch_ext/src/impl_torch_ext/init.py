@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import random
-from impl_torch_ext.checks import check_tensor
+from impl_torch_ext.checks import check_floating, check_tensor
 
 __all__ = [
     "calculate_gain",
@@ -84,7 +84,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
     """Fill with uniform numbers of bound `gain sqrt(3 / fan)`: He et al. 2015, equation 14.
 
@@ -104,7 +104,7 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
     """Fill with normal numbers of standard deviation `gain / sqrt(fan)`: He et al. 2015.
 
@@ -140,20 +140,13 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _draw(name: str, tensor: Tensor, draw: Callable[[tuple[int, ...]], np.ndarray]) -> Tensor:
-    _floating(name, tensor)
+    check_floating(name, tensor, "tensor")
     with torch.no_grad():
         return tensor.copy_(torch.from_numpy(draw(tuple(tensor.shape))))
 
 
-def _floating(name: str, tensor: Tensor) -> Tensor:
-    if not check_tensor(name, tensor, "tensor").is_floating_point():  # init-05
-        msg = f"{name}: tensor must be of a floating dtype, got {tensor.dtype}"
-        raise TypeError(msg)
-    return tensor
-
-
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
-    shape = _floating(name, tensor).shape
+    shape = check_floating(name, tensor, "tensor").shape
     if len(shape) < 2:
         msg = f"{name}: tensor must have at least two axes, got shape {tuple(shape)}"
         raise ValueError(msg)

@@ -11,13 +11,20 @@ from impl_torch_ext import ops
 from impl_torch_ext.checks import (
     check_choice,
     check_equal_shapes,
+    check_floating,
     check_indices,
     check_range,
-    check_tensor,
 )
 from impl_torch_ext.nn.layer import Layer, Options
 
-__all__ = ["CrossEntropyLoss", "MSELoss", "cross_entropy", "mse_loss"]
+__all__ = [
+    "CrossEntropyLoss",
+    "L1Loss",
+    "MSELoss",
+    "cross_entropy",
+    "l1_loss",
+    "mse_loss",
+]
 
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": ops.mean,
@@ -88,6 +95,37 @@ class MSELoss(_Loss):
 
 
 @_reduced
+def l1_loss(input: Tensor, target: Tensor) -> Tensor:
+    """Return `abs(input - target)`, reduced; the gradient is 0 where they are equal.
+
+    Parameters
+    ----------
+    input, target : Tensor, the same shape
+    reduction : {"mean", "sum", "none"}
+
+    Returns
+    -------
+    Tensor
+        A scalar, or with "none" of the shape of `input`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or `reduction` is none of the three.
+    TypeError
+        If `input` is not floating.
+    """
+    check_equal_shapes("l1_loss", input, target)
+    return ops.abs(ops.subtract(input, target))  # loss-07
+
+
+class L1Loss(_Loss):
+    """`l1_loss` as a Module."""
+
+    function = staticmethod(l1_loss)
+
+
+@_reduced
 def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
     """Return `-log_softmax(input)[target]`, reduced.
 
@@ -126,7 +164,7 @@ class CrossEntropyLoss(_Loss):
 
 def _check_classes(input: Tensor, target: Tensor) -> int:
     """Return the axis of the classes, or raise if `input` and `target` do not fit."""
-    check_tensor("cross_entropy", input, "input")
+    check_floating("cross_entropy", input, "input")
     check_indices("cross_entropy", "target", target)
     if input.ndim == 0:
         msg = (

@@ -1,7 +1,7 @@
 """Modules, and how their state is loaded."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -10,7 +10,7 @@ from impl_torch_ext.creation import from_array
 from impl_torch_ext.module.base import Base
 from impl_torch_ext.tensor import from_numpy
 
-__all__ = ["Module"]
+__all__ = ["Keys", "Module"]
 
 
 class Module(Base):
@@ -23,7 +23,7 @@ class Module(Base):
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
+    ) -> "Keys":
         """Copy values into the present parameters and buffers.
 
         Parameters
@@ -33,6 +33,11 @@ class Module(Base):
             Whether missing and unexpected keys are errors.
         assign : bool
             As in torch.
+
+        Returns
+        -------
+        named tuple
+            `missing_keys` and `unexpected_keys`, two lists; empty after a strict load.
 
         Raises
         ------
@@ -50,7 +55,17 @@ class Module(Base):
         _check_state(name, own, state, strict)
         # Keys that are no str get here with strict=False alone; torch would trip over them.
         known = {key: value for key, value in state.items() if isinstance(key, str)}
-        return super().load_state_dict(known, strict, assign)
+        super().load_state_dict(known, strict, assign)
+        return Keys(  # module-08
+            [key for key in own if key not in state], [key for key in state if key not in own]
+        )
+
+
+class Keys(NamedTuple):
+    """The names that a module and what it loaded do not share."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 def _check_state(name: str, own: Mapping[str, Any], state: Mapping[str, Any], strict: bool) -> None:

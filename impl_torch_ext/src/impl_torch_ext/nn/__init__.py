@@ -5,6 +5,7 @@ from impl_torch_ext.nn.container import ModuleList, Sequential
 from impl_torch_ext.nn.dropout import Dropout
 from impl_torch_ext.nn.embedding import Embedding
 from impl_torch_ext.nn.linear import Linear
+from impl_torch_ext.nn.norm import LayerNorm
 from impl_torch_ext.nn.shape import Flatten, Identity
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "Identity",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "ModuleList",

@@ -11,7 +11,12 @@ from impl_torch_ext.nn.layer import Layer, Options
 __all__ = ["LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Tanh"]
 
 
-class ReLU(Layer):
+class _Elementwise(Layer):
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class ReLU(_Elementwise):
     """`max(x, 0)`, of any shape."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -19,7 +24,7 @@ class ReLU(Layer):
         return ops.relu(input)
 
 
-class Tanh(Layer):
+class Tanh(_Elementwise):
     """The hyperbolic tangent, of any shape."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -27,7 +32,7 @@ class Tanh(Layer):
         return ops.tanh(input)
 
 
-class Sigmoid(Layer):
+class Sigmoid(_Elementwise):
     """`1 / (1 + exp(-x))`, of any shape."""
 
     def forward(self, input: Tensor) -> Tensor:

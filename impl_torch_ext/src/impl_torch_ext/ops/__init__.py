@@ -10,6 +10,8 @@ and negative and nested indices in `take`.
 
 from typing import TYPE_CHECKING
 
+from impl_torch_ext.dtypes import bool_ as bool
+from impl_torch_ext.dtypes import float32, float64, int32, int64
 from impl_torch_ext.ops import (
     activation,
     comparison,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 globals().update(registry)
 
-__all__ = sorted(registry)
+__all__ = sorted([*registry, "bool", "float32", "float64", "int32", "int64"])
 
 
 def __dir__() -> list[str]:

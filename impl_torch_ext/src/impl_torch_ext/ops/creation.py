@@ -55,11 +55,18 @@ def arange(
     "Tensor, `obj` itself if it is one of that dtype and `copy` is not true",
     obj="Tensor, array, number, or nested lists of numbers",
     dtype="dtype, optional\nThat of `obj` if left out or None.",
-    copy="bool, optional\nTrue always copies.",
+    copy="bool, optional\nTrue always copies, False never.",
 )
 def asarray(obj: Any, /, *, dtype: torch.dtype | None = None, copy: bool | None = None) -> Tensor:
     """Return `obj` as a Tensor."""
+    if dtype is not None:
+        check_dtype("asarray", dtype)
+    shares = isinstance(obj, Tensor) and dtype in (None, obj.dtype)
+    if copy is False and not shares:  # ops-16
+        came = f"{obj.dtype}" if isinstance(obj, Tensor) else type(obj).__name__
+        msg = f"asarray: copy=False must not need a copy, got {came} for dtype {dtype}"
+        raise ValueError(msg)
     if not isinstance(obj, Tensor):
-        return creation.tensor(obj, dtype=dtype)
-    result = obj if dtype is None else obj.to(check_dtype("asarray", dtype))
-    return result.clone() if copy and result is obj else result
+        return creation.copied("asarray", obj, dtype)
+    result = obj if dtype is None else obj.to(dtype)
+    return result.clone() if copy and shares else result

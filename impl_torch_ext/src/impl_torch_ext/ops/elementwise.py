@@ -8,7 +8,9 @@ from torch import Tensor
 
 from impl_torch_ext.checks import check_dtype, check_tensor, explain
 from impl_torch_ext.dtypes import bool_, dtype_of_numbers
-from impl_torch_ext.ops.families import Operand, binary, select, unary
+from impl_torch_ext.ops.families import Operand, binary, operands, select, unary
+
+_NUMBERS = (float, int, type(None))
 
 
 def _subtract(x1: Operand, x2: Operand) -> Tensor:
@@ -66,13 +68,16 @@ def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -
     check_tensor("clip", x)
     if min is None and max is None:
         return x.clone()
-    if isinstance(min, Tensor) or isinstance(max, Tensor):
-        x = _promoted(x, *(b for b in (min, max) if isinstance(b, Tensor)))[0]
-        min, max = (b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (min, max))
-    try:
+    if type(min) in _NUMBERS and type(max) in _NUMBERS:
         return torch.clamp(x, min, max)  # ops-08
+    low, high = (b if b is None else operands("clip", b, alone=True)[0] for b in (min, max))
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        x = _promoted(x, *(b for b in (low, high) if isinstance(b, Tensor)))[0]
+        low, high = (b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (low, high))
+    try:
+        return torch.clamp(x, low, high)
     except RuntimeError as error:
-        explain("clip", error, x, *(b for b in (min, max) if b is not None))
+        explain("clip", error, x, *(b for b in (low, high) if b is not None))
 
 
 @select(
@@ -82,6 +87,8 @@ def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -
 )
 def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
     """Return `x1` where `condition` is true, else `x2`."""
+    if not (isinstance(x1, Tensor) and isinstance(x2, Tensor) and isinstance(condition, Tensor)):
+        condition, x1, x2 = operands("where", condition, x1, x2)
     if check_tensor("where", condition, "condition").dtype != bool_:
         msg = f"where: condition must be of dtype bool, got {condition.dtype}"
         raise TypeError(msg)

@@ -9,6 +9,7 @@ function that is the row, whose own docstring is the summary.
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,11 +20,13 @@ from impl_torch_ext.checks import (
     normalize_axes,
     normalize_axis,
 )
-from impl_torch_ext.dtypes import float32
+from impl_torch_ext.dtypes import float32, int64
+from impl_torch_ext.tensor import from_numpy
 
 __all__ = [
     "along",
     "array_of_reals",
+    "arrays_of",
     "binary",
     "compare",
     "create",
@@ -31,9 +34,11 @@ __all__ = [
     "join",
     "like",
     "linalg",
+    "operands",
     "predicate",
     "reduce",
     "registry",
+    "scan",
     "select",
     "shape",
     "unary",
@@ -43,6 +48,8 @@ Axis: TypeAlias = int | tuple[int, ...] | None
 Operand: TypeAlias = Tensor | float
 Op: TypeAlias = Callable[..., Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
+
+_OPERANDS = (Tensor, bool, int, float)
 
 registry: dict[str, Op] = {}
 """The functions of `ops` by their names."""
@@ -78,6 +85,8 @@ def binary(name: str, fn: Op, result: str, source: str = "array API") -> Op:
     """Add `fn` of two operands that broadcast, element by element."""
 
     def op(x1: Operand, x2: Operand, /) -> Tensor:
+        if not (isinstance(x1, Tensor) and isinstance(x2, Tensor)):
+            x1, x2 = operands(name, x1, x2)
         try:
             return fn(x1, x2)
         except (RuntimeError, TypeError, AttributeError) as error:
@@ -87,7 +96,7 @@ def binary(name: str, fn: Op, result: str, source: str = "array API") -> Op:
         op,
         name,
         f"Return {result}, element by element.",
-        {"x1, x2": "Tensor, or one of them a number\nTheir shapes broadcast."},
+        {"x1, x2": "Tensor, or one of them a NumPy array or number\nTheir shapes broadcast."},
         "Tensor, the shape that both broadcast to",
         {"ValueError": "If the shapes do not broadcast.", "TypeError": _NO_TENSOR},
         source,
@@ -105,7 +114,8 @@ def reduce(name: str, fn: Op, result: str, source: str = "array API", cast: bool
     def run(x: Tensor, axis: Axis, options: dict[str, Any]) -> Tensor:
         check_tensor(name, x)
         if axis is not None:
-            normalize_axes(name, axis, x)
+            axes = normalize_axes(name, axis, x)
+            axis = axes if isinstance(axis, tuple | list) else axes[0]
         try:
             return fn(x, axis=axis, **options)
         except (RuntimeError, IndexError) as error:
@@ -120,6 +130,7 @@ def reduce(name: str, fn: Op, result: str, source: str = "array API", cast: bool
     def casting(
         x: Tensor, /, *, axis: Axis = None, dtype: torch.dtype | None = None, keepdims: bool = False
     ) -> Tensor:
+        dtype = dtype if dtype is None else check_dtype(name, dtype)
         return run(x, axis, {"dtype": dtype, "keepdims": keepdims})
 
     parameters = {"x": "Tensor, any shape", "axis": "int, tuple of ints, or None for all axes"}
@@ -137,6 +148,49 @@ def reduce(name: str, fn: Op, result: str, source: str = "array API", cast: bool
     )
 
 
+def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API") -> Op:
+    """Add `fn` along one axis, which keeps its length; it may start with `initial`."""
+
+    def op(
+        x: Tensor,
+        /,
+        *,
+        axis: int | None = None,
+        dtype: torch.dtype | None = None,
+        include_initial: bool = False,
+    ) -> Tensor:
+        if check_tensor(name, x).ndim == 0 or (axis is None and x.ndim != 1):  # ops-22
+            msg = f"{name}: axis must be given for other than one axis, got shape {tuple(x.shape)}"
+            raise ValueError(msg)
+        place = normalize_axis(name, 0 if axis is None else axis, x)
+        usual = x.dtype if x.is_floating_point() else int64
+        terms = x.to(usual if dtype is None else check_dtype(name, dtype))
+        ones = (1, *x.shape[:place], *x.shape[place + 1 :])
+        first = torch.full(ones, initial, dtype=terms.dtype).movedim(0, place)
+        length = x.shape[place] + 1
+        return fn(torch.cat([first, terms], place), place).narrow(
+            place, *((0, length) if include_initial else (1, length - 1))
+        )
+
+    return _row(
+        op,
+        name,
+        f"Return {result}.",
+        {
+            "x": "Tensor, any shape with an axis",
+            "axis": "int\nMay be left out where `x` has one axis.",
+            "dtype": "dtype, optional\nThat of the products; integers give int64 if left out.",
+            "include_initial": f"bool\nWhether a {initial} stands before the others.",
+        },
+        "Tensor, the shape of `x`, or one longer along `axis`",
+        {
+            "ValueError": "If `axis` is out of range, or left out where there is more than one.",
+            "TypeError": "If `x` is no Tensor, or `dtype` is none of the five.",
+        },
+        source,
+    )
+
+
 def along(name: str, fn: Op, result: str, source: str, reduces: bool = False) -> Op:
     """Add `fn` along an axis of real numbers; with `reduces` the axes are dropped or kept."""
 
@@ -145,7 +199,8 @@ def along(name: str, fn: Op, result: str, source: str, reduces: bool = False) ->
 
     def reducing(x: Tensor, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
         reals = array_of_reals(name, x)
-        return fn(reals, normalize_axes(name, axis, x), keepdim=keepdims)  # ops-19
+        axes = range(x.ndim) if axis is None else normalize_axes(name, axis, x)  # ops-19
+        return fn(reals, tuple(axes), keepdim=keepdims)
 
     parameters = {"x": "Tensor, any shape; integers are taken as float32", "axis": "int"}
     if reduces:
@@ -221,6 +276,48 @@ def gather(returns: str, **parameters: str) -> Callable[[F], F]:
         "TypeError": "If `x` is no Tensor, or `indices` are no integers.",
     }
     return _decorator({"x": "Tensor, any shape", **parameters}, returns, errors)
+
+
+def operands(name: str, *values: Any, alone: bool = False) -> list[Any]:
+    """Return Tensors and numbers as they are, what NumPy has of either as such; raise for others.
+
+    Parameters
+    ----------
+    name : str
+        The function, for messages.
+    *values
+        At least one must be a Tensor, unless `alone`.
+    alone : bool
+        Whether numbers may stand alone.
+    """
+    converted = [x if isinstance(x, _OPERANDS) else _operand(name, x) for x in values]
+    if not alone and not any(isinstance(x, Tensor) for x in values):
+        came = " and ".join(type(x).__name__ for x in values)
+        msg = f"{name}: at least one operand must be a Tensor, got {came}"
+        raise TypeError(msg)
+    return converted
+
+
+def arrays_of(name: str, arrays: Any) -> list[Tensor]:
+    """Return a sequence of Tensors and NumPy arrays as Tensors, or raise."""
+    if not isinstance(arrays, list | tuple):
+        msg = f"{name}: arrays must be a list or tuple of Tensors, got {type(arrays).__name__}"
+        raise TypeError(msg)
+    if not arrays:
+        msg = f"{name}: arrays must not be empty, got {arrays!r}"
+        raise ValueError(msg)
+    if all(isinstance(x, Tensor) for x in arrays):
+        return list(arrays)
+    return [check_tensor(name, x, "each of arrays") for x in operands(name, *arrays)]
+
+
+def _operand(name: str, x: Any) -> Any:
+    if isinstance(x, np.generic):  # tensor-15
+        return x.item()
+    if isinstance(x, np.ndarray):  # tensor-33
+        return from_numpy(name, x)
+    msg = f"{name}: operands must be Tensors or numbers, got {type(x).__name__}"
+    raise TypeError(msg)  # ops-21
 
 
 def array_of_reals(name: str, x: Tensor) -> Tensor:

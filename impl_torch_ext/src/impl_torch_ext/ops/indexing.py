@@ -1,15 +1,14 @@
 """Elements chosen by index."""
 
-import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_indices, check_tensor, normalize_axis
-from impl_torch_ext.ops.families import gather
+from impl_torch_ext.ops.families import gather, operands
 
 
 @gather(
     "Tensor; the axes of `indices` take the place of `axis`, gradients of repeated ones add up",
-    indices="integer Tensor or list of ints\nNegative ones count from the end.",
+    indices="integer Tensor or NumPy array\nNegative ones count from the end.",
     axis="int\nMay be left out where `x` has one axis.",
 )
 def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
@@ -20,7 +19,8 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
             raise ValueError(msg)
         axis = 0
     place = normalize_axis("take", axis, check_tensor("take", x))
-    chosen = check_indices("take", "indices", torch.as_tensor(indices))
+    (chosen,) = operands("take", indices, alone=True)
+    chosen = check_indices("take", "indices", chosen)
     try:
         return x[(slice(None),) * place + (chosen,)]  # tensor-24
     except IndexError:

@@ -4,7 +4,7 @@ import array_api_compat.torch as compat
 from torch import Tensor
 
 from impl_torch_ext.checks import check_tensor, explain, shapes_of
-from impl_torch_ext.ops.families import linalg
+from impl_torch_ext.ops.families import linalg, operands
 
 
 @linalg(
@@ -14,6 +14,8 @@ from impl_torch_ext.ops.families import linalg
 )
 def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
     """Return the product of matrices, or of vectors as in NumPy."""
+    if not (isinstance(x1, Tensor) and isinstance(x2, Tensor)):
+        x1, x2 = operands("matmul", x1, x2)
     if check_tensor("matmul", x1, "x1").ndim == 0 or check_tensor("matmul", x2, "x2").ndim == 0:
         msg = f"matmul: operands must have at least one axis, got shapes {shapes_of(x1, x2)}"
         raise ValueError(msg)

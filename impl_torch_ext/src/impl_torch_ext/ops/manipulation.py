@@ -2,37 +2,43 @@
 
 from collections.abc import Sequence
 
-import array_api_compat.torch as compat
 import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import (
     check_permutation,
     check_same_rest,
+    check_shape,
     check_tensor,
-    check_tensors,
     normalize_axes,
     normalize_axis,
     shapes_of,
 )
-from impl_torch_ext.ops.families import join, shape
+from impl_torch_ext.ops.families import arrays_of, join, shape
 
 
 @shape(
     "Tensor, shape `shape`",
     shape="int or tuple of ints, one of which may be -1",
-    copy="bool, optional\nTrue always copies.",
+    copy="bool, optional\nTrue always copies, False never.",
 )
 def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Tensor:
     """Return the elements of `x` in C order in another shape."""
+    check_tensor("reshape", x)
+    if not isinstance(shape, tuple):
+        shape = check_shape("reshape", shape, free=True)
     try:
-        return compat.reshape(
-            check_tensor("reshape", x),
-            (shape,) if isinstance(shape, int) else tuple(shape),
-            copy=copy,
+        if copy is False:
+            return x.view(shape)  # ops-17
+        return torch.reshape(x.clone() if copy else x, shape)
+    except (RuntimeError, TypeError) as error:
+        sizes = check_shape("reshape", shape, free=True)  # ops-20
+        msg = (
+            f"reshape: copy=False must not need a copy, got strides {x.stride()} of shape "
+            f"{tuple(x.shape)} for shape {sizes}"
+            if str(error).startswith("view size")
+            else f"reshape: shape must have as many elements as {tuple(x.shape)}, got {sizes}"
         )
-    except RuntimeError:
-        msg = f"reshape: shape must have the size of {tuple(x.shape)}, got {shape}"
         raise ValueError(msg) from None
 
 
@@ -42,16 +48,24 @@ def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -
 )
 def permute_dims(x: Tensor, /, axes: tuple[int, ...]) -> Tensor:
     """Return `x` with its axes in another order."""
-    return torch.permute(
-        x, check_permutation("permute_dims", axes, check_tensor("permute_dims", x))
-    )
+    check_tensor("permute_dims", x)
+    try:
+        return torch.permute(x, axes)
+    except (RuntimeError, IndexError, TypeError):
+        return torch.permute(x, check_permutation("permute_dims", axes, x))
 
 
-@shape("Tensor, of one more axis", axis="int, in the result")
-def expand_dims(x: Tensor, /, axis: int = 0) -> Tensor:
-    """Return `x` with an axis of length 1 put in."""
-    check_tensor("expand_dims", x)
-    return torch.unsqueeze(x, normalize_axis("expand_dims", axis, x, added=1))
+@shape(
+    "Tensor, of as many more axes",
+    axis="int or tuple of ints\nPlaces in the result.",
+)
+def expand_dims(x: Tensor, /, axis: int | tuple[int, ...] = 0) -> Tensor:
+    """Return `x` with axes of length 1 put in."""
+    added = len(axis) if isinstance(axis, tuple | list) else 1
+    axes = normalize_axes("expand_dims", axis, check_tensor("expand_dims", x), added)  # ops-18
+    for place in sorted(axes):
+        x = torch.unsqueeze(x, place)
+    return x
 
 
 @shape("Tensor, without the axes", axis="int or tuple of ints")
@@ -67,8 +81,10 @@ def squeeze(x: Tensor, /, axis: int | tuple[int, ...]) -> Tensor:
 @shape("Tensor, shape `shape`", shape="tuple of ints")
 def broadcast_to(x: Tensor, /, shape: tuple[int, ...]) -> Tensor:
     """Return `x` stretched to `shape`."""
+    check_tensor("broadcast_to", x)
+    sizes = check_shape("broadcast_to", shape)  # ops-20
     try:
-        return torch.broadcast_to(check_tensor("broadcast_to", x), tuple(shape))
+        return torch.broadcast_to(x, sizes)
     except RuntimeError:
         msg = f"broadcast_to: shape {tuple(x.shape)} must broadcast to the result, got {shape}"
         raise ValueError(msg) from None
@@ -80,7 +96,7 @@ def broadcast_to(x: Tensor, /, shape: tuple[int, ...]) -> Tensor:
 )
 def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
     """Return `arrays` one after the other."""
-    tensors = check_tensors("concat", arrays)
+    tensors = arrays_of("concat", arrays)
     if axis is None:  # ops-04
         return torch.cat([x.reshape(-1) for x in tensors])
     place = normalize_axis("concat", axis, tensors[0])
@@ -91,7 +107,7 @@ def concat(arrays: Sequence[Tensor], /, *, axis: int | None = 0) -> Tensor:
 @join("Tensor, of one more axis", axis="int, in the result")
 def stack(arrays: Sequence[Tensor], /, *, axis: int = 0) -> Tensor:
     """Return `arrays` along a new axis."""
-    tensors = check_tensors("stack", arrays)
+    tensors = arrays_of("stack", arrays)
     if any(x.shape != tensors[0].shape for x in tensors):
         msg = f"stack: shapes must be equal, got {shapes_of(*tensors)}"
         raise ValueError(msg)

@@ -1,0 +1,74 @@
+"""Normalization."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from impl_torch_ext import init
+from impl_torch_ext.checks import check_at_least_zero, check_flag, check_floating, check_sizes
+from impl_torch_ext.nn.layer import Layer, Options
+
+__all__ = ["LayerNorm"]
+
+
+class LayerNorm(Layer):
+    """`(x - mean) / sqrt(var + eps) * weight + bias`, over the last axes.
+
+    Source: Ba, Kiros and Hinton 2016, equations 3 and 4; the page of `torch.nn.LayerNorm`.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        The sizes of the last axes; mean and (biased) variance are taken over them.
+    eps : float
+    elementwise_affine : bool
+        Whether there are parameters.
+    bias : bool
+        Whether `bias` is one of them.
+    dtype : dtype, optional
+        float32 if left out.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None, shape `normalized_shape`
+        Ones and zeros at first.
+
+    Raises
+    ------
+    ValueError
+        If `normalized_shape` is empty, a size is not positive, or `eps` is negative.
+    """
+
+    options: ClassVar[Options] = {
+        "normalized_shape": check_sizes,
+        "eps": check_at_least_zero,
+        "elementwise_affine": check_flag,
+        "bias": check_flag,
+    }
+    normalized_shape: tuple[int, ...]
+    eps: float
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(normalized_shape, eps, elementwise_affine, bias)
+        shape = self.normalized_shape if elementwise_affine else None
+        self._draw(init.ones_, dtype, weight=shape)
+        self._draw(init.zeros_, dtype, bias=shape if bias else None)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize `input`, shape (*, normalized_shape)."""
+        weight, shape = self.weight, self.normalized_shape
+        check_floating("LayerNorm", input, "input")
+        dtype = input.dtype if weight is None else weight.dtype
+        self._check("input", input, (..., *shape), "(*, normalized_shape)", dtype)
+        return torch.nn.functional.layer_norm(input, shape, weight, self.bias, self.eps)
