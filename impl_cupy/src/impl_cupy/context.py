@@ -6,9 +6,9 @@ from typing import Any
 
 from impl_cupy import xp as raw_xp
 from impl_cupy.backend import cp
-from impl_cupy.errors import kind_of
-from impl_cupy.tape import FREED
-from impl_cupy.tensor import RawArray, Tensor
+from impl_cupy.checks import type_name
+from impl_cupy.tape import FREED, RawArray
+from impl_cupy.tensor import Tensor
 
 
 class Context:
@@ -30,7 +30,7 @@ class Context:
 
     # A user's __init__ need not call ours, so the state starts out on the class.
     _saved: tuple[Any, ...] | None = ()
-    _unmarked: tuple[Any, ...] = ()
+    _non_differentiable: tuple[Any, ...] = ()
     _materialize = True
     _name = "Function"
 
@@ -49,7 +49,7 @@ class Context:
             if not (on_tensors and isinstance(item, Tensor)):
                 msg = (
                     f"{self._name}: save_for_backward takes raw arrays and None, got "
-                    f"{kind_of(item)} at position {position}; set an attribute instead"
+                    f"{type_name(item)} at position {position}; set an attribute instead"
                 )
                 raise TypeError(msg)
         self._saved = items
@@ -70,7 +70,7 @@ class Context:
 
     def mark_non_differentiable(self, *outputs: RawArray) -> None:
         """Say of outputs that they have no gradient."""
-        self._unmarked = outputs
+        self._non_differentiable = outputs
 
     def set_materialize_grads(self, value: bool) -> None:
         """Choose whether `backward` gets zeros (True) or None for outputs that nothing used."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
 from impl_cupy import random
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import DTypeLike, as_dtype, as_floating, bool_, float32, int64, is_supported
-from impl_cupy.errors import kind_of
-from impl_cupy.tensor import RawArray, Tensor, check_floating, check_raw, wrap
+from impl_cupy.checks import (
+    check_differentiable,
+    check_dtype,
+    check_floating_dtype,
+    check_raw,
+    check_sizes,
+    number_dtype,
+    type_name,
+)
+from impl_cupy.dtypes import DTypeLike, bool_, float32, int64, is_supported
+from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tensor import Tensor
 
 
 def tensor(data: Any, *, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
@@ -33,7 +41,7 @@ def tensor(data: Any, *, dtype: DTypeLike = None, requires_grad: bool = False) -
     ValueError
         If lists are ragged, or `requires_grad` is asked for a dtype that is not floating.
     """
-    wanted = None if dtype is None else as_dtype("tensor", dtype)
+    wanted = None if dtype is None else check_dtype("tensor", dtype)
     raw = cp.array(_source(data, wanted), dtype=wanted, copy=True, order="C")
     return _leaf("tensor", raw, requires_grad)
 
@@ -65,7 +73,7 @@ def zeros(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False
     dtype : dtype
     requires_grad : bool
     """
-    raw = cp.zeros(as_shape("zeros", shape), dtype=as_dtype("zeros", dtype))
+    raw = cp.zeros(check_sizes("zeros", shape), dtype=check_dtype("zeros", dtype))
     return _leaf("zeros", raw, requires_grad)
 
 
@@ -78,7 +86,7 @@ def ones(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False)
     dtype : dtype
     requires_grad : bool
     """
-    raw = cp.ones(as_shape("ones", shape), dtype=as_dtype("ones", dtype))
+    raw = cp.ones(check_sizes("ones", shape), dtype=check_dtype("ones", dtype))
     return _leaf("ones", raw, requires_grad)
 
 
@@ -93,12 +101,12 @@ def full(shape: Any, value: Any, *, dtype: DTypeLike = None, requires_grad: bool
     dtype : dtype, optional
     requires_grad : bool
     """
-    sizes = as_shape("full", shape)
+    sizes = check_sizes("full", shape)
     number = value.item() if isinstance(value, (Tensor, np.generic)) else value
     if not isinstance(number, (bool, int, float)):
-        msg = f"full: value must be a number, got {kind_of(value)}"
+        msg = f"full: value must be a number, got {type_name(value)}"
         raise TypeError(msg)
-    wanted = _number_dtype(number) if dtype is None else as_dtype("full", dtype)
+    wanted = number_dtype(number) if dtype is None else check_dtype("full", dtype)
     return _leaf("full", cp.full(sizes, number, dtype=wanted), requires_grad)
 
 
@@ -111,7 +119,7 @@ def empty(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False
     dtype : dtype
     requires_grad : bool
     """
-    raw = cp.empty(as_shape("empty", shape), dtype=as_dtype("empty", dtype))
+    raw = cp.empty(check_sizes("empty", shape), dtype=check_dtype("empty", dtype))
     return _leaf("empty", raw, requires_grad)
 
 
@@ -142,8 +150,8 @@ def arange(
         raise ValueError(msg)
     if stop is None:
         start, stop = 0, start
-    integral = all(isinstance(each, (int, np.integer)) for each in (start, stop, step))
-    wanted = as_dtype("arange", dtype) if dtype is not None else (int64 if integral else float32)
+    integral = all(isinstance(number, (int, np.integer)) for number in (start, stop, step))
+    wanted = check_dtype("arange", dtype) if dtype is not None else (int64 if integral else float32)
     return _leaf("arange", cp.arange(start, stop, step, dtype=wanted), requires_grad)
 
 
@@ -159,8 +167,8 @@ def eye(
     dtype : dtype
     requires_grad : bool
     """
-    rows, columns = as_shape("eye", (n, n if m is None else m))
-    return _leaf("eye", cp.eye(rows, columns, dtype=as_dtype("eye", dtype)), requires_grad)
+    rows, columns = check_sizes("eye", (n, n if m is None else m))
+    return _leaf("eye", cp.eye(rows, columns, dtype=check_dtype("eye", dtype)), requires_grad)
 
 
 def rand(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
@@ -172,7 +180,7 @@ def rand(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False)
     dtype : dtype
     requires_grad : bool
     """
-    sizes, wanted = as_shape("rand", shape), as_floating("rand", dtype)
+    sizes, wanted = check_sizes("rand", shape), check_floating_dtype("rand", dtype)
     return _leaf("rand", to_device(random.uniform(sizes), wanted), requires_grad)
 
 
@@ -185,35 +193,13 @@ def randn(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False
     dtype : dtype
     requires_grad : bool
     """
-    sizes, wanted = as_shape("randn", shape), as_floating("randn", dtype)
+    sizes, wanted = check_sizes("randn", shape), check_floating_dtype("randn", dtype)
     return _leaf("randn", to_device(random.normal(sizes), wanted), requires_grad)
 
 
 def to_device(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> RawArray:
     """Round host numbers to `dtype` and copy them to the device."""
     return cp.asarray(host.astype(dtype))
-
-
-def as_shape(operation: str, shape: Any) -> tuple[int, ...]:
-    """Turn an int or a sequence of ints into a shape.
-
-    Raises
-    ------
-    TypeError
-        If a size is no int.
-    ValueError
-        If a size is negative.
-    """
-    parts = shape if isinstance(shape, (tuple, list)) else (shape,)
-    try:
-        sizes = tuple(operator.index(each) for each in parts)
-    except TypeError:
-        msg = f"{operation}: shape must be an int or a tuple of ints, got {shape!r}"
-        raise TypeError(msg) from None
-    if any(size < 0 for size in sizes):
-        msg = f"{operation}: sizes must not be negative, got shape {sizes}"
-        raise ValueError(msg)
-    return sizes
 
 
 def _source(data: Any, wanted: DTypeLike) -> Any:
@@ -231,15 +217,15 @@ def _source(data: Any, wanted: DTypeLike) -> Any:
             raise TypeError(msg)
         return host
     if not isinstance(data, (bool, int, float, list, tuple)):
-        msg = f"tensor: numbers, lists of them or an array are needed, got {kind_of(data)}"
+        msg = f"tensor: numbers, lists of them or an array are needed, got {type_name(data)}"
         raise TypeError(msg)
     return _from_numbers(data, wanted)
 
 
 def _from_numbers(data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
-    for each in _leaves(data):
-        if not isinstance(each, (bool, int, float, np.generic)):
-            msg = f"tensor: lists must hold numbers, got {kind_of(each)} in {_short(data)}"
+    for leaf in _leaves(data):
+        if not isinstance(leaf, (bool, int, float, np.generic)):
+            msg = f"tensor: lists must hold numbers, got {type_name(leaf)} in {_short(data)}"
             raise TypeError(msg)
     try:
         host = np.array(data)
@@ -257,11 +243,11 @@ def _from_numbers(data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]
 def _leaves(data: Any) -> Any:
     stack = [data]
     while stack:
-        each = stack.pop()
-        if isinstance(each, (list, tuple)):
-            stack.extend(each)
+        part = stack.pop()
+        if isinstance(part, (list, tuple)):
+            stack.extend(part)
         else:
-            yield each
+            yield part
 
 
 def _short(data: Any) -> str:
@@ -269,13 +255,7 @@ def _short(data: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _number_dtype(number: bool | int | float) -> DTypeLike:
-    if isinstance(number, bool):
-        return bool_
-    return int64 if isinstance(number, int) else float32
-
-
 def _leaf(operation: str, raw: RawArray, requires_grad: bool) -> Tensor:
     if requires_grad:
-        check_floating(operation, raw)
+        check_differentiable(operation, raw.dtype)
     return wrap(raw, bool(requires_grad))

@@ -1,7 +1,10 @@
-"""The way back: from gradients of results to gradients of leaves or of chosen inputs.
+"""The pass back: from gradients of results to gradients of leaves or of chosen inputs.
 
-The engine is iterative. It lists the nodes that the roots depend on in an order in which every node
-comes before those that made its inputs, so each is visited once, with its gradient complete.
+A pass lists the nodes that its roots depend on, inputs first, and visits them in reverse: every
+node comes before those that made its inputs, so each is visited once, with its gradient complete.
+Nothing here recurses. At each place (`step`) a pass shows what has arrived to the hooks (`hook`). A
+node turns it into the inputs' gradients, which are sent on (`send`); a leaf gets it when all is
+done (`deliver`), so that a pass that fails changes no `grad`.
 """
 
 from __future__ import annotations
@@ -10,13 +13,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.errors import kind_of
+from impl_cupy.checks import type_name
 from impl_cupy.random import restored_on_error
-from impl_cupy.tape import FREED, Edge, Node, Recording, Slot, Value
-from impl_cupy.tensor import Tensor, edge_of, methods, wrap
+from impl_cupy.tape import FREED, Edge, Node, Recorded, Recording, Slot, Value, edge_of, wrap
+
+Place = Node | Slot
 
 
-def backward(root: Tensor, grad: Any, retain_graph: bool, create_graph: bool) -> None:
+def backward(root: Recorded, grad: Any, retain_graph: bool, create_graph: bool) -> None:
     """Fill the leaves' `grad`; see `Tensor.backward`.
 
     Raises
@@ -30,169 +34,175 @@ def backward(root: Tensor, grad: Any, retain_graph: bool, create_graph: bool) ->
     if edge is None:
         msg = "backward: this Tensor does not require grad and has no history"
         raise RuntimeError(msg)
-    seed = _seed(root, grad)
-    run(
-        [(edge, seed if create_graph else seed._data)],
-        recorded=create_graph,
-        retain=retain_graph or create_graph,
+    seed = _check_seed(root._data, grad)
+    Pass(recorded=create_graph, retain=retain_graph or create_graph).fill_leaves(
+        [(edge, seed if create_graph else seed._data)]
     )
 
 
-def run(
-    roots: Sequence[tuple[Edge, Value]],
-    *,
-    recorded: bool,
-    retain: bool,
-    targets: Sequence[Edge] | None = None,
-) -> list[Value | None]:
-    """Run back from `roots`.
+class Pass:
+    """One pass back.
 
     Parameters
     ----------
-    roots : sequence of (edge, gradient)
-        Gradients are Tensors if `recorded`, else raw arrays.
     recorded : bool
-        Whether the way back is recorded itself.
+        Whether the way back is recorded itself: gradients are Tensors then, else raw arrays.
     retain : bool
         Whether nodes keep what they saved.
-    targets : sequence of edges, optional
-        Where the gradients are wanted; nothing else is visited, and no `grad` is filled. Without
-        it the leaves' `grad` is filled.
-
-    Returns
-    -------
-    list of gradients or None
-        One per target.
     """
-    goals = None if targets is None else {edge[0] for edge in targets}
-    order, needed = _discover([edge[0] for edge, _ in roots], goals)
-    with restored_on_error(), Recording(recorded):
-        return _walk(roots, order, needed, recorded, retain, targets)
 
+    def __init__(self, *, recorded: bool, retain: bool) -> None:
+        self.recorded = recorded
+        self.retain = retain
+        self.waiting: dict[Place, list[Value | None]] = {}
+        # Leaves whose gradient nothing else holds, so that it need not be copied.
+        self.fresh: set[Place] = set()
+        self.arrived: list[tuple[Slot, Value]] = []
+        self.targets: dict[Edge, Value] = {}
+        self.goals: set[Place] = set()
+        # The places that lead to a goal; None where every place is wanted.
+        self.needed: set[Place] | None = None
 
-def _walk(
-    roots: Sequence[tuple[Edge, Value]],
-    order: list[Node | Slot],
-    needed: set[Node | Slot] | None,
-    recorded: bool,
-    retain: bool,
-    targets: Sequence[Edge] | None,
-) -> list[Value | None]:
-    waiting: dict[Node | Slot, list[Value | None]] = {}
-    fresh: set[Slot] = set()
-    kept: list[tuple[Slot, Value]] = []
-    found: dict[Edge, Value] = {}
-    goal_nodes = {edge[0] for edge in targets or ()}
+    def fill_leaves(self, roots: Sequence[tuple[Edge, Value]]) -> None:
+        """Add the gradients that start at `roots` to the leaves' `grad`."""
+        order = _behind([edge[0] for edge, _ in roots])
+        if any(place.edges is None for place in order):
+            msg = f"backward: {FREED}"
+            raise RuntimeError(msg)
+        self._run(roots, order)
 
-    def send(edge: Edge, grad: Value, is_fresh: bool) -> None:
-        node, index = edge
-        grads = waiting.setdefault(node, [None] * node.outputs)
+    def gradients(
+        self, roots: Sequence[tuple[Edge, Value]], targets: Sequence[Edge]
+    ) -> list[Value | None]:
+        """Return the gradients at `targets`; visit nothing else, and fill no `grad`."""
+        self.goals = {edge[0] for edge in targets}
+        order = _behind([edge[0] for edge, _ in roots], self.goals)
+        self.needed = _leading_to(self.goals, order)
+        self._run(roots, [place for place in order if place in self.needed])
+        return [self.targets.get(edge) for edge in targets]
+
+    def _run(self, roots: Sequence[tuple[Edge, Value]], order: list[Place]) -> None:
+        with restored_on_error(), Recording(self.recorded):
+            for edge, grad in roots:
+                self.send(edge, grad, False)
+            for place in reversed(order):
+                self.step(place)
+            if self.needed is None:
+                for slot, grad in self.arrived:
+                    self.deliver(slot, grad)
+
+    def send(self, edge: Edge, grad: Value, is_fresh: bool) -> None:
+        """Add a gradient to what waits at the end of an edge."""
+        place, index = edge
+        grads = self.waiting.setdefault(place, [None] * place.outputs)
         present = grads[index]
         if present is None:
             grads[index] = grad
         else:
             grads[index] = present + grad
             is_fresh = True
-        if is_fresh and isinstance(node, Slot):
-            fresh.add(node)
+        if is_fresh and isinstance(place, Slot):
+            self.fresh.add(place)
 
-    for edge, grad in roots:
-        send(edge, grad, False)
-    for node in reversed(order):
-        grads = waiting.pop(node, None)
-        if isinstance(node, Slot):
-            if grads is not None:
-                if node.hooks:
-                    grads[0] = _hooked(node, grads[0], recorded)
-                    fresh.discard(node)
-                kept.append((node, grads[0]))
-        elif grads is not None and node.slots:
-            for index, slot in node.slots.items():
-                if grads[index] is not None:
-                    grads[index] = _hooked(slot, grads[index], recorded)
-                    if slot.keep:
-                        kept.append((slot, grads[index]))
-        if node in goal_nodes:
-            for index, grad in enumerate(grads or ()):
-                found[node, index] = grad
-        elif grads is not None and isinstance(node, Node):
-            edges = node.edges or ()
-            results = node.pull_recorded(grads) if recorded else node.pull(grads)
-            for back, grad in zip(edges, results, strict=False):
-                if back is not None and grad is not None and (needed is None or back[0] in needed):
-                    send(back, grad, node.fresh)
-        if not retain and isinstance(node, Node):
-            node.release()
-    if targets is not None:
-        return [found.get(edge) for edge in targets]
-    for slot, grad in kept:
-        _keep(slot, grad, recorded, slot in fresh)
-    return []
+    def step(self, place: Place) -> None:
+        """Visit one place: hook its gradients, note or pass them on, and free what it saved."""
+        grads = self.waiting.pop(place, None)
+        if grads is not None:
+            if isinstance(place, Slot):
+                self._hook_leaf(place, grads)
+            elif place.slots:
+                self._hook_outputs(place.slots, grads)
+            if place in self.goals:
+                self.targets.update({(place, index): grad for index, grad in enumerate(grads)})
+            elif isinstance(place, Node):
+                self._pull(place, grads)
+        if not self.retain and isinstance(place, Node):
+            place.release()
+
+    def _pull(self, node: Node, grads: list[Value | None]) -> None:
+        results = node.pull_recorded(grads) if self.recorded else node.pull(grads)
+        needed = self.needed
+        for edge, grad in zip(node.edges or (), results, strict=False):
+            if edge is not None and grad is not None and (needed is None or edge[0] in needed):
+                self.send(edge, grad, node.fresh)
+
+    def _hook_leaf(self, slot: Slot, grads: list[Value | None]) -> None:
+        if slot.hooks:
+            grads[0] = self.hook(slot, grads[0])
+            self.fresh.discard(slot)
+        self.arrived.append((slot, grads[0]))
+
+    def _hook_outputs(self, slots: dict[int, Slot], grads: list[Value | None]) -> None:
+        for index, slot in slots.items():
+            if grads[index] is not None:
+                grads[index] = self.hook(slot, grads[index])
+                if slot.keep:
+                    self.arrived.append((slot, grads[index]))
+
+    def hook(self, slot: Slot, grad: Value) -> Value:
+        """Show a gradient to the hooks of a slot; return what they leave in its place."""
+        for hook in tuple(slot.hooks.values()):
+            shown = grad if self.recorded else wrap(grad)
+            answer = hook(shown)
+            if answer is not None:
+                _check_answer(answer, shown)
+                grad = answer if self.recorded else answer._data
+        return grad
+
+    def deliver(self, slot: Slot, grad: Value) -> None:
+        """Add a gradient to the `grad` of a slot."""
+        before = slot.grad
+        if self.recorded:
+            slot.grad = grad if before is None else before + grad
+        elif before is not None:
+            slot.grad = wrap(before._data + grad)
+        else:
+            # A gradient may be a view, or somebody's saved array; what a user finds in grad is his.
+            own = grad if slot in self.fresh else cp.array(grad, copy=True, order="C")
+            slot.grad = wrap(own)
 
 
-def _discover(
-    roots: Sequence[Node | Slot], goals: set[Node | Slot] | None
-) -> tuple[list[Node | Slot], set[Node | Slot] | None]:
-    """List the nodes behind `roots`, inputs first; with `goals` those alone that lead there."""
-    order: list[Node | Slot] = []
-    needed = set(goals or ())
-    seen: set[Node | Slot] = set()
-    freed = False
-    stack: list[tuple[Node | Slot, bool]] = [(node, False) for node in roots]
+def _behind(roots: Sequence[Place], goals: set[Place] | None = None) -> list[Place]:
+    """List the places that `roots` depend on, inputs first; look for nothing behind a goal."""
+    order: list[Place] = []
+    seen: set[Place] = set()
+    stack: list[tuple[Place, bool]] = [(place, False) for place in roots]
     while stack:
-        node, finished = stack.pop()
+        place, finished = stack.pop()
         if finished:
-            order.append(node)
-            if goals is not None and any(edge and edge[0] in needed for edge in node.edges or ()):
-                needed.add(node)
-            continue
-        if node in seen:
-            continue
-        seen.add(node)
-        stack.append((node, True))
-        if node.edges is None:
-            freed = True
-        elif goals is None or node not in goals:
-            stack.extend((edge[0], False) for edge in node.edges if edge is not None)
-    if goals is not None:
-        return [node for node in order if node in needed], needed
-    if freed:
-        msg = f"backward: {FREED}"
-        raise RuntimeError(msg)
-    return order, None
+            order.append(place)
+        elif place not in seen:
+            seen.add(place)
+            stack.append((place, True))
+            if goals is None or place not in goals:
+                stack.extend((edge[0], False) for edge in place.edges or () if edge is not None)
+    return order
 
 
-def _hooked(slot: Slot, grad: Value, recorded: bool) -> Value:
-    for hook in tuple(slot.hooks.values()):
-        given = grad if recorded else wrap(grad)
-        answer = hook(given)
-        if answer is None:
-            continue
-        if not isinstance(answer, Tensor):
-            msg = f"register_hook: a hook must return a Tensor or None, got {kind_of(answer)}"
-            raise TypeError(msg)
-        if answer.shape != given.shape or answer.dtype != given.dtype:
-            msg = (
-                f"register_hook: a hook must return shape {given.shape} and dtype "
-                f"{given.dtype.name}, got {answer.shape} and {answer.dtype.name}"
-            )
-            raise ValueError(msg)
-        grad = answer if recorded else answer._data
-    return grad
+def _leading_to(goals: set[Place], order: list[Place]) -> set[Place]:
+    """Return the places of `order` that lead to a goal, the goals among them."""
+    needed = set(goals)
+    for place in order:
+        if any(edge is not None and edge[0] in needed for edge in place.edges or ()):
+            needed.add(place)
+    return needed
 
 
-def _keep(slot: Slot, grad: Value, recorded: bool, fresh: bool) -> None:
-    before = slot.grad
-    if recorded:
-        slot.grad = grad if before is None else before + grad
-    elif before is None:
-        # A gradient may be a view, or somebody's saved array; what a user finds in grad is his.
-        slot.grad = wrap(grad if fresh else cp.array(grad, copy=True, order="C"))
-    else:
-        slot.grad = wrap(before._data + grad)
+def _check_answer(answer: Any, shown: Any) -> None:
+    if not isinstance(answer, Recorded):
+        msg = f"register_hook: a hook must return a Tensor or None, got {type_name(answer)}"
+        raise TypeError(msg)
+    new, old = answer._data, shown._data
+    if new.shape != old.shape or new.dtype != old.dtype:
+        msg = (
+            f"register_hook: a hook must return shape {old.shape} and dtype "
+            f"{old.dtype.name}, got {new.shape} and {new.dtype.name}"
+        )
+        raise ValueError(msg)
 
 
-def _seed(root: Tensor, grad: Any) -> Tensor:
+def _check_seed(root: Any, grad: Any) -> Any:
+    """Return the gradient that a pass from the raw array `root` starts with, as a Tensor."""
     if grad is None:
         if root.size != 1:
             msg = (
@@ -202,19 +212,17 @@ def _seed(root: Tensor, grad: Any) -> Tensor:
             raise RuntimeError(msg)
         return wrap(cp.ones(root.shape, dtype=root.dtype))
     seed = wrap(grad) if isinstance(grad, cp.ndarray) else grad
-    if not isinstance(seed, Tensor):
-        msg = f"backward: the gradient must be a Tensor, got {kind_of(grad)}"
+    if not isinstance(seed, Recorded):
+        msg = f"backward: the gradient must be a Tensor, got {type_name(grad)}"
         raise TypeError(msg)
-    if seed.shape != root.shape:
-        msg = f"backward: the gradient must have the Tensor's shape {root.shape}, got {seed.shape}"
+    raw = seed._data
+    if raw.shape != root.shape:
+        msg = f"backward: the gradient must have the Tensor's shape {root.shape}, got {raw.shape}"
         raise RuntimeError(msg)
-    if seed.dtype != root.dtype:
+    if raw.dtype != root.dtype:
         msg = (
             f"backward: the gradient must have the Tensor's dtype {root.dtype.name}, "
-            f"got {seed.dtype.name}"
+            f"got {raw.dtype.name}"
         )
         raise TypeError(msg)
     return seed
-
-
-methods.backward = backward

@@ -8,11 +8,12 @@ from inspect import getattr_static
 from typing import Any, TypeVar
 
 from impl_cupy.backend import cp
+from impl_cupy.checks import check_raw
 from impl_cupy.context import Context
 from impl_cupy.function_node import FunctionNode
 from impl_cupy.random import restored_on_error
-from impl_cupy.tape import Recording, state
-from impl_cupy.tensor import Tensor, at_edge, check_raw, edge_of, wrap
+from impl_cupy.tape import Recording, at_edge, edge_of, state, wrap
+from impl_cupy.tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -48,17 +49,17 @@ class Function(Context):
         TypeError
             If `forward` is static.
         """
-        kind = type(self)
-        if kind._static:
-            msg = f"{kind.__name__}: with a static forward call {kind.__name__}.apply(*inputs)"
+        cls = type(self)
+        if cls._static:
+            msg = f"{cls.__name__}: with a static forward call {cls.__name__}.apply(*inputs)"
             raise TypeError(msg)
         if self._used:
-            msg = f"{kind.__name__}: an instance serves one call; make a new instance for another"
+            msg = f"{cls.__name__}: an instance serves one call; make a new instance for another"
             raise RuntimeError(msg)
         # Replaying forward needs the instance as it was before, unmarked by this call.
         snapshot = dict(self.__dict__)
         self._used = True
-        return _apply(kind, self, snapshot, inputs, config)
+        return _apply(cls, self, snapshot, inputs, config)
 
     @classmethod
     def apply(cls, *inputs: Any, **config: Any) -> Any:
@@ -99,7 +100,7 @@ def as_function(cls: type) -> type[Function]:
         If `cls` is no class or lacks one of the methods.
     """
     if not isinstance(cls, type):
-        msg = f"as_function: a class is needed, got {type(cls).__name__}"
+        msg = f"as_function: must be a class, got {type(cls).__name__}"
         raise TypeError(msg)
     for name in ("forward", "backward"):
         if not callable(getattr(cls, name, None)):
@@ -130,48 +131,48 @@ def once_differentiable(backward: _F) -> _F:
 
 
 def _apply(
-    kind: type[Function],
+    cls: type[Function],
     ctx: Context,
     snapshot: dict[str, Any] | None,
     inputs: tuple[Any, ...],
     config: dict[str, Any],
 ) -> Any:
     for name in ("forward", "backward"):
-        if not hasattr(kind, name):
-            msg = f"{kind.__name__}: a Function must define {name}"
+        if not hasattr(cls, name):
+            msg = f"{cls.__name__}: a Function must define {name}"
             raise NotImplementedError(msg)
-    raws = tuple(each._data if isinstance(each, Tensor) else each for each in inputs)
-    edges = tuple(
-        edge_of(each) if state.recording and isinstance(each, Tensor) else None for each in inputs
-    )
-    ctx._name = kind.__name__
+    raws = tuple(value._data if isinstance(value, Tensor) else value for value in inputs)
+    edges = tuple(edge_of(value) if state.recording else None for value in inputs)
+    ctx._name = cls.__name__
     ctx.needs_input_grad = tuple(edge is not None for edge in edges)
     with restored_on_error(), Recording(False):
         if snapshot is None:
-            result = kind.forward(ctx, *raws, **config)  # type: ignore[attr-defined]
+            result = cls.forward(ctx, *raws, **config)  # type: ignore[attr-defined]
         else:
             result = ctx.forward(*raws, **config)  # type: ignore[attr-defined]
     outputs = result if isinstance(result, tuple) else (result,)
-    for each in outputs:
-        check_raw(f"{kind.__name__}.forward", each)
+    for output in outputs:
+        check_raw(f"{cls.__name__}.forward", output)
     differentiable = _differentiable(ctx, outputs)
     if not any(ctx.needs_input_grad) or not any(differentiable):
         ctx._saved = ()
-        tensors = tuple(wrap(each) for each in outputs)
+        tensors = tuple(wrap(output) for output in outputs)
     else:
-        metas = tuple((each.shape, each.dtype) for each in outputs)
-        node = FunctionNode(kind, ctx, snapshot, edges, raws, config, metas)
+        metas = tuple((output.shape, output.dtype) for output in outputs)
+        node = FunctionNode(cls, ctx, snapshot, edges, raws, config, metas)
         tensors = tuple(
-            at_edge(each, (node, index)) if differentiable[index] else wrap(each)
-            for index, each in enumerate(outputs)
+            at_edge(output, (node, index)) if differentiable[index] else wrap(output)
+            for index, output in enumerate(outputs)
         )
-    ctx._unmarked = ()
+    ctx._non_differentiable = ()
     return tensors if isinstance(result, tuple) else tensors[0]
 
 
 def _differentiable(ctx: Context, outputs: Sequence[Any]) -> list[bool]:
-    unmarked = {id(each) for each in ctx._unmarked}
+    non_differentiable = {id(output) for output in ctx._non_differentiable}
     return [
-        isinstance(each, cp.ndarray) and each.dtype.kind == "f" and id(each) not in unmarked
-        for each in outputs
+        isinstance(output, cp.ndarray)
+        and output.dtype.kind == "f"
+        and id(output) not in non_differentiable
+        for output in outputs
     ]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from impl_cupy.backend import cp
+from impl_cupy.checks import type_name
 from impl_cupy.context import Context
-from impl_cupy.engine import run
-from impl_cupy.errors import kind_of
-from impl_cupy.tape import Edges, Node, Value
-from impl_cupy.tensor import RawArray, Tensor, at_edge, edge_of, methods, wrap
+from impl_cupy.engine import Pass
+from impl_cupy.tape import Edges, Node, RawArray, Value, at_edge, edge_of, handles, wrap
+from impl_cupy.tensor import Tensor
 
 
 class FunctionNode(Node):
@@ -21,11 +21,11 @@ class FunctionNode(Node):
     Function with `composite` is differentiated through that instead.
     """
 
-    __slots__ = ("config", "ctx", "fresh", "inputs", "kind", "metas", "outputs", "snapshot")
+    __slots__ = ("config", "ctx", "fresh", "function", "inputs", "metas", "outputs", "snapshot")
 
     def __init__(
         self,
-        kind: type[Any],
+        function: type[Any],
         ctx: Context,
         snapshot: dict[str, Any] | None,
         edges: Edges,
@@ -34,14 +34,14 @@ class FunctionNode(Node):
         metas: tuple[tuple[tuple[int, ...], Any], ...],
     ) -> None:
         super().__init__(edges)
-        self.kind = kind
+        self.function = function
         self.ctx: Context | None = ctx
         self.snapshot = snapshot
         self.inputs = inputs
         self.config = config
         self.metas = metas
         self.outputs = len(metas)
-        self.fresh = kind._fresh_gradients
+        self.fresh = function._fresh_gradients
 
     def pull(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Call `backward` on raw arrays."""
@@ -56,9 +56,9 @@ class FunctionNode(Node):
 
     def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Get the gradients as recorded functions of the inputs and of `grads`."""
-        if getattr(self.kind.backward, "once_differentiable", False):
+        if getattr(self.function.backward, "once_differentiable", False):
             return self._pull_once(grads)
-        if hasattr(self.kind, "composite"):
+        if hasattr(self.function, "composite"):
             return self._pull_composite(grads)
         return self._pull_replayed(grads)
 
@@ -71,44 +71,41 @@ class FunctionNode(Node):
         self.ctx = self.snapshot = None
 
     def __repr__(self) -> str:
-        return f"<{self.kind.__name__}>"
+        return f"<{self.function.__name__}>"
 
     def _backward(self, ctx: Context, grads: Sequence[Value | None]) -> Any:
         if self.snapshot is None:
-            return self.kind.backward(ctx, *grads)
+            return self.function.backward(ctx, *grads)
         return ctx.backward(*grads)  # type: ignore[attr-defined]
 
     def _pull_once(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         edges = (
             *(self.edges or ()),
-            *(edge_of(each) if each is not None else None for each in grads),
+            *(edge_of(grad) for grad in grads),
         )
-        barrier = _Barrier(edges, self.kind.__name__, len(self.inputs))
-        raws = self.pull([None if each is None else each._data for each in grads])
+        barrier = _Barrier(edges, self.function.__name__, len(self.inputs))
+        raws = self.pull([None if grad is None else grad._data for grad in grads])
         return [
-            None if each is None else at_edge(each, (barrier, index))
-            for index, each in enumerate(raws)
+            None if raw is None else at_edge(raw, (barrier, index))
+            for index, raw in enumerate(raws)
         ]
 
     def _pull_composite(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         inputs = [
-            Alias.of(each) if isinstance(each, Tensor) and each.requires_grad else each
-            for each in self._input_tensors()
+            Alias.of(value) if isinstance(value, Tensor) and value.requires_grad else value
+            for value in self._input_tensors()
         ]
-        result = self.kind.composite(*inputs, **self.config)
+        result = self.function.composite(*inputs, **self.config)
         results = result if isinstance(result, tuple) else (result,)
         roots = [
             (edge, grad)
             for edge, grad in zip(map(edge_of, results), grads, strict=True)
             if edge is not None and grad is not None
         ]
-        wanted = [
-            edge_of(each) if isinstance(each, Tensor) and each.requires_grad else None
-            for each in inputs
-        ]
+        wanted = [edge_of(value) for value in inputs]
         targets = [edge for edge in wanted if edge is not None]
-        found = iter(run(roots, recorded=True, retain=True, targets=targets))
-        return [None if edge is None else next(found) for edge in wanted]
+        gradients = iter(Pass(recorded=True, retain=True).gradients(roots, targets))
+        return [None if edge is None else next(gradients) for edge in wanted]
 
     def _pull_replayed(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         original = self.ctx
@@ -116,14 +113,14 @@ class FunctionNode(Node):
         if self.snapshot is None:
             ctx = Context()
         else:
-            ctx = object.__new__(self.kind)
+            ctx = object.__new__(self.function)
             ctx.__dict__.update(self.snapshot)
-        ctx.xp = methods.namespace
-        ctx._name = self.kind.__name__
+        ctx.xp = handles.namespace
+        ctx._name = self.function.__name__
         ctx.needs_input_grad = original.needs_input_grad
         inputs = self._input_tensors()
         if self.snapshot is None:
-            self.kind.forward(ctx, *inputs, **self.config)
+            self.function.forward(ctx, *inputs, **self.config)
         else:
             ctx.forward(*inputs, **self.config)  # type: ignore[attr-defined]
         if ctx._materialize:
@@ -135,20 +132,20 @@ class FunctionNode(Node):
 
     def _input_tensors(self) -> list[Any]:
         tensors = []
-        for each, edge in zip(self.inputs, self.edges or (), strict=True):
+        for value, edge in zip(self.inputs, self.edges or (), strict=True):
             if edge is not None:
-                tensors.append(at_edge(each, edge))
+                tensors.append(at_edge(value, edge))
             else:
-                tensors.append(wrap(each) if isinstance(each, cp.ndarray) else each)
+                tensors.append(wrap(value) if isinstance(value, cp.ndarray) else value)
         return tensors
 
-    def _checked(self, result: Any, kind: type) -> list[Any]:
-        """Refuse gradients of the wrong count, kind, shape or dtype; leave out unwanted ones."""
-        name = f"{self.kind.__name__}.backward"
+    def _checked(self, result: Any, cls: type) -> list[Any]:
+        """Refuse gradients of the wrong count, type, shape or dtype; leave out unwanted ones."""
+        name = f"{self.function.__name__}.backward"
         expected = len(self.inputs)
         returned = list(result) if isinstance(result, (tuple, list)) else [result]
         left_out = self.inputs[len(returned) :]
-        if len(returned) > expected or any(each is not None for each in left_out):
+        if len(returned) > expected or any(value is not None for value in left_out):
             msg = (
                 f"{name}: expected {expected} gradients, one per input, got {len(returned)}; "
                 "return None for an input without one"
@@ -158,18 +155,18 @@ class FunctionNode(Node):
         for position, (grad, edge) in enumerate(zip(returned, self.edges or (), strict=False)):
             if grad is None or edge is None:
                 continue
-            if kind is Tensor and isinstance(grad, cp.ndarray):
+            if cls is Tensor and isinstance(grad, cp.ndarray):
                 grad = wrap(grad)
-            self._check_one(name, position, grad, kind)
+            self._check_gradient(name, position, grad, cls)
             grads[position] = grad
         return grads
 
-    def _check_one(self, name: str, position: int, grad: Any, kind: type[Any]) -> None:
+    def _check_gradient(self, name: str, position: int, grad: Any, cls: type[Any]) -> None:
         source: RawArray = self.inputs[position]
-        if not isinstance(grad, kind):
+        if not isinstance(grad, cls):
             msg = (
                 f"{name}: the gradient of input {position} must be a raw array of dtype "
-                f"{source.dtype.name}, got {kind_of(grad)}"
+                f"{source.dtype.name}, got {type_name(grad)}"
             )
             raise TypeError(msg)
         if grad.shape != source.shape:
@@ -204,6 +201,7 @@ class _Barrier(Node):
         RuntimeError
             Always.
         """
+        del grads
         msg = (
             f"{self.name}: backward is marked once_differentiable; there is no second derivative "
             "through it"

@@ -9,13 +9,27 @@ import numpy as np
 
 from impl_cupy import random
 from impl_cupy.backend import cp
-from impl_cupy.creation import to_device
-from impl_cupy.dtypes import DTypeLike
-from impl_cupy.errors import kind_of
-from impl_cupy.parameter import Parameter
+from impl_cupy.checks import check_choice, type_name
 from impl_cupy.tensor import Tensor
 
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
 _T = TypeVar("_T", bound=Tensor)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0) -> _T:
@@ -96,7 +110,7 @@ def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
 
 
 def kaiming_uniform_(
-    tensor: _T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: _T, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> _T:
     """Draw from ``[-b, b)``, ``b = gain sqrt(3 / fan)``.
 
@@ -122,7 +136,7 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: _T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: _T, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> _T:
     """Draw normal numbers of deviation ``gain / sqrt(fan)``; arguments as `kaiming_uniform_`."""
     fan = _fan("kaiming_normal_", tensor, mode)
@@ -130,7 +144,7 @@ def kaiming_normal_(
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Give the factor by which a nonlinearity's inputs are to be larger.
+    """Return the factor by which a nonlinearity's inputs are to be larger.
 
     Source: the table at ``torch.nn.init.calculate_gain``.
 
@@ -156,15 +170,10 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     raise ValueError(msg)
 
 
-def uniform_parameter(shape: tuple[int, ...], bound: float, dtype: DTypeLike) -> Parameter:
-    """Make a Parameter with values drawn from ``[-bound, bound)``."""
-    return Parameter(to_device(random.uniform(shape, -bound, bound), dtype))
-
-
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
     _check(name, tensor)
     if tensor.ndim < 2:
-        msg = f"{name}: at least two axes are needed for fans, got shape {tensor.shape}"
+        msg = f"{name}: tensor must have at least two axes for fans, got shape {tensor.shape}"
         raise ValueError(msg)
     rest = math.prod(tensor.shape[2:])
     fan_in, fan_out = tensor.shape[1] * rest, tensor.shape[0] * rest
@@ -176,9 +185,7 @@ def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
 
 def _fan(name: str, tensor: Tensor, mode: str) -> int:
     fans = dict(zip(("fan_in", "fan_out"), _fans(name, tensor), strict=True))
-    if mode not in fans:
-        msg = f"{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}"
-        raise ValueError(msg)
+    check_choice(name, "mode", mode, tuple(fans))
     if fans[mode] == 0:
         msg = f"{name}: {mode} must not be 0, got shape {tensor.shape}"
         raise ValueError(msg)
@@ -187,10 +194,10 @@ def _fan(name: str, tensor: Tensor, mode: str) -> int:
 
 def _check(name: str, tensor: Any, floating: bool = True) -> None:
     if not isinstance(tensor, Tensor):
-        msg = f"{name}: a Tensor is needed, got {kind_of(tensor)}"
+        msg = f"{name}: must be a Tensor, got {type_name(tensor)}"
         raise TypeError(msg)
     if floating and tensor.dtype.kind != "f":
-        msg = f"{name}: a floating Tensor is needed, got dtype {tensor.dtype.name}"
+        msg = f"{name}: must be a floating Tensor, got dtype {tensor.dtype.name}"
         raise TypeError(msg)
 
 

@@ -48,7 +48,7 @@ def launch(stem: str, name: str, dtype: np.dtype[Any], count: int, *args: Any) -
         return
     blocks = min((count + _THREADS - 1) // _THREADS, _MOST_BLOCKS)
     function = _function(stem, f"{name}_{_SUFFIX[dtype.name]}")
-    function((blocks,), (_THREADS,), tuple(_argument(each, dtype) for each in (*args, count)))
+    function((blocks,), (_THREADS,), tuple(_argument(value, dtype) for value in (*args, count)))
 
 
 def _argument(value: Any, dtype: np.dtype[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Losses, as functions and as Modules."""
+"""Losses, as functions and as Modules made from these."""
 
 from __future__ import annotations
 
@@ -7,45 +7,75 @@ from collections.abc import Callable
 from typing import Any
 
 from impl_cupy.backend import cp
+from impl_cupy.checks import check_choice
 from impl_cupy.function import Function
 from impl_cupy.launch import launch
-from impl_cupy.module import Module
+from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.activation import log_softmax, log_softmax_raw
-from impl_cupy.ops.elementwise import square, subtract
+from impl_cupy.ops.elementwise import square
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.ops.manipulation import reshape
-from impl_cupy.ops.primitive import as_tensor
 from impl_cupy.ops.reduction import mean, sum
-from impl_cupy.tensor import RawArray, Tensor
+from impl_cupy.recording import as_tensor
+from impl_cupy.tape import RawArray
+from impl_cupy.tensor import Tensor
+
+__all__ = ["CrossEntropyLoss", "MSELoss", "cross_entropy", "mse_loss"]
 
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"mean": mean, "sum": sum, "none": lambda x: x}
 
 
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """Give ``(input - target)**2``.
+def __dir__() -> list[str]:
+    return __all__
 
-    Parameters
-    ----------
-    input, target : Tensor, the same shape
-    reduction : "mean", "sum" or "none"
 
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or `reduction` is another name.
-    """
-    _check_reduction("mse_loss", reduction)
-    first, second = as_tensor("mse_loss", input), as_tensor("mse_loss", target)
-    if first.shape != second.shape:
-        msg = (
-            f"mse_loss: input and target must have one shape, got {first.shape} and {second.shape}"
-        )
-        raise ValueError(msg)
-    return _REDUCTIONS[reduction](square(subtract(first, second)))
+def _elementwise(
+    name: str, function: Callable[[Tensor, Tensor], Tensor], formula: str, source: str
+) -> Callable[..., Tensor]:
+    """Make a loss of two Tensors of one shape."""
+
+    def loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+        check_choice(name, "reduction", reduction, tuple(_REDUCTIONS))
+        first, second = as_tensor(name, input), as_tensor(name, target)
+        if first.shape != second.shape:
+            shapes = f"{first.shape} and {second.shape}"
+            msg = f"{name}: input and target must have one shape, got {shapes}"
+            raise ValueError(msg)
+        return _REDUCTIONS[reduction](function(first, second))
+
+    loss.__name__ = loss.__qualname__ = name
+    loss.__doc__ = _FRAME.format(formula=formula, source=source)
+    return loss
+
+
+_FRAME = """Return ``{formula}``, reduced.
+
+Parameters
+----------
+input, target : Tensor, the same shape
+reduction : "mean", "sum" or "none"
+
+Returns
+-------
+Tensor, shape () or that of `input`
+
+Raises
+------
+TypeError
+    If one is no array.
+ValueError
+    If the shapes differ, or `reduction` is another name.
+
+Source: {source}.
+"""
+
+mse_loss = _elementwise(
+    "mse_loss", lambda a, b: square(a - b), "(input - target) ** 2", "the page of torch.nn.MSELoss"
+)
 
 
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """Give ``-log_softmax(input)[target]`` over the class axis.
+    """Return ``-log_softmax(input)[target]`` over the class axis.
 
     Parameters
     ----------
@@ -63,27 +93,12 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     TypeError
         If `target` is no Tensor of integers, or `input` is not floating.
     """
-    _check_reduction("cross_entropy", reduction)
+    check_choice("cross_entropy", "reduction", reduction, tuple(_REDUCTIONS))
     logits, classes = as_tensor("cross_entropy", input), as_tensor("cross_entropy", target)
-    if logits.dtype.kind != "f":
-        msg = f"cross_entropy: input must be floating, got dtype {logits.dtype.name}"
-        raise TypeError(msg)
-    if classes.dtype.kind != "i":
-        msg = f"cross_entropy: target must be class indices, got dtype {classes.dtype.name}"
-        raise TypeError(msg)
-    if logits.ndim == 0:
-        msg = "cross_entropy: input must have a class axis, got shape ()"
-        raise ValueError(msg)
     axis = 0 if logits.ndim == 1 else 1
-    wanted = (*logits.shape[:axis], *logits.shape[axis + 1 :])
-    if classes.shape != wanted:
-        msg = (
-            f"cross_entropy: target must have shape {wanted} for input of shape {logits.shape}, "
-            f"got {classes.shape}"
-        )
-        raise ValueError(msg)
-    count = logits.shape[axis]
-    _check_classes(classes._data, count)
+    _check_logits(logits, classes, axis)
+    wanted, count = classes.shape, logits.shape[axis]
+    _check_classes(classes.data, count)
     samples, rest = math.prod(wanted[:axis]), math.prod(wanted[axis:])
     losses = CrossEntropyFunction.apply(
         reshape(logits, (samples, count, rest)), reshape(classes, (samples, rest))
@@ -91,9 +106,23 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     return _REDUCTIONS[reduction](reshape(losses, wanted))
 
 
-def _check_reduction(name: str, reduction: Any) -> None:
-    if reduction not in _REDUCTIONS:
-        msg = f"{name}: reduction must be 'mean', 'sum' or 'none', got {reduction!r}"
+def _check_logits(logits: Tensor, classes: Tensor, axis: int) -> None:
+    """Check dtypes and shapes (loss-05)."""
+    if logits.dtype.kind != "f":
+        msg = f"cross_entropy: input must be floating, got dtype {logits.dtype.name}"  # loss-08
+        raise TypeError(msg)
+    if classes.dtype.kind != "i":
+        msg = f"cross_entropy: target must be class indices, got dtype {classes.dtype.name}"
+        raise TypeError(msg)
+    if logits.ndim == 0:
+        msg = "cross_entropy: input must have a class axis, got shape ()"
+        raise ValueError(msg)
+    wanted = (*logits.shape[:axis], *logits.shape[axis + 1 :])
+    if classes.shape != wanted:
+        msg = (
+            f"cross_entropy: target must have shape {wanted} for input of shape {logits.shape}, "
+            f"got {classes.shape}"
+        )
         raise ValueError(msg)
 
 
@@ -146,36 +175,33 @@ class CrossEntropyFunction(Function):
         return -getitem(log_softmax(logits, axis=1), (rows, target, columns))
 
 
-class _Loss(Module):
+class _Loss(Layer):
     """Holds the reduction of a loss."""
 
+    reduction: str
+
     def __init__(self, reduction: str = "mean") -> None:
-        super().__init__()
-        _check_reduction(type(self).__name__, reduction)
-        self.reduction = reduction
-
-
-class MSELoss(_Loss):
-    """`mse_loss` as a Module.
-
-    Parameters
-    ----------
-    reduction : "mean", "sum" or "none"
-    """
+        name = type(self).__name__
+        check_choice(name, "reduction", reduction, tuple(_REDUCTIONS))
+        super().__init__(reduction=reduction)
 
     def forward(self, input: Any, target: Any) -> Tensor:
-        """Compare two Tensors of one shape."""
-        return mse_loss(input, target, self.reduction)
+        """Compare `input` with `target`; see the function of the loss."""
+        raise NotImplementedError
 
 
-class CrossEntropyLoss(_Loss):
-    """`cross_entropy` as a Module.
+def _as_module(name: str, function: Callable[..., Tensor]) -> type[_Loss]:
+    """Make the Module of a loss."""
 
-    Parameters
-    ----------
-    reduction : "mean", "sum" or "none"
-    """
+    def forward(self: _Loss, input: Any, target: Any) -> Tensor:
+        return function(input, target, self.reduction)
 
-    def forward(self, input: Any, target: Any) -> Tensor:
-        """Compare logits with class indices."""
-        return cross_entropy(input, target, self.reduction)
+    forward.__doc__ = _Loss.forward.__doc__
+    frame = 'Parameters\n----------\nreduction : "mean", "sum" or "none"\n'
+    doc = f"`{function.__name__}` as a Module.\n\n{frame}"
+    members = {"__module__": __name__, "__doc__": doc, "forward": forward}
+    return type(name, (_Loss,), members)
+
+
+MSELoss = _as_module("MSELoss", mse_loss)
+CrossEntropyLoss = _as_module("CrossEntropyLoss", cross_entropy)

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.backend import cp
+from impl_cupy.checks import check_differentiable, check_raw
 from impl_cupy.dtypes import is_supported
-from impl_cupy.tensor import RawArray, Tensor, check_floating, check_raw
+from impl_cupy.tape import RawArray
+from impl_cupy.tensor import Tensor
 
 
 class Parameter(Tensor):
@@ -31,25 +33,13 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        raw = _raw("Parameter", data)
+        raw = as_raw("Parameter", data)
         if requires_grad:
-            check_floating("Parameter", raw)
+            check_differentiable("Parameter", raw.dtype)
         self._begin(raw, bool(requires_grad))
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
-
-
-def _raw(operation: str, data: Any) -> RawArray:
-    if isinstance(data, Tensor):
-        return data._data
-    if isinstance(data, np.ndarray):
-        if not is_supported(data.dtype):
-            msg = f"{operation}: no Tensor has dtype {data.dtype.name}; cast it to float32, say"
-            raise TypeError(msg)
-        return cp.asarray(data)
-    check_raw(operation, data)
-    return data
 
 
 def as_raw(operation: str, data: Any) -> RawArray:
@@ -60,4 +50,12 @@ def as_raw(operation: str, data: Any) -> RawArray:
     TypeError
         If `data` is none of these.
     """
-    return _raw(operation, data)
+    if isinstance(data, Tensor):
+        return data._data
+    if isinstance(data, np.ndarray):
+        if not is_supported(data.dtype):
+            msg = f"{operation}: no Tensor has dtype {data.dtype.name}; cast it to float32, say"
+            raise TypeError(msg)
+        return cp.asarray(data)
+    check_raw(operation, data)
+    return data

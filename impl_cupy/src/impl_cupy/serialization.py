@@ -13,10 +13,11 @@ import safetensors
 import safetensors.numpy
 
 from impl_cupy.backend import cp
+from impl_cupy.checks import type_name
 from impl_cupy.dtypes import is_supported
-from impl_cupy.errors import kind_of
 from impl_cupy.module import Module
-from impl_cupy.tensor import Tensor, wrap
+from impl_cupy.tape import wrap
+from impl_cupy.tensor import Tensor
 
 
 def save(module_or_mapping: Any, path: str | os.PathLike[str]) -> None:
@@ -71,36 +72,34 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         reason = " ".join(str(error).split())
         msg = f"load: {os.fspath(path)} is no whole safetensors file: {reason}"
         raise ValueError(msg) from error
-    for name, each in arrays.items():
-        if not is_supported(each.dtype):
+    for name, array in arrays.items():
+        if not is_supported(array.dtype):
             msg = (
-                f"load: {os.fspath(path)}: {name} has dtype {each.dtype.name}, which no Tensor has"
+                f"load: {os.fspath(path)}: {name} has dtype {array.dtype.name}, which no Tensor has"
             )
             raise ValueError(msg)
-    return {name: wrap(cp.asarray(each)) for name, each in arrays.items()}
+    return {name: wrap(cp.asarray(array)) for name, array in arrays.items()}
 
 
 def _host_arrays(source: Any) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     if isinstance(source, Module):
         source = source.state_dict()
     if not isinstance(source, Mapping):
-        msg = (
-            f"save: a Module or a mapping of names to arrays is needed, got {type(source).__name__}"
-        )
+        msg = f"save: must be a Module or a mapping of names to arrays, got {type(source).__name__}"
         raise TypeError(msg)
     arrays = {}
-    for name, each in source.items():
+    for name, value in source.items():
         if not isinstance(name, str):
             msg = f"save: keys must be str, got {name!r} of type {type(name).__name__}"
             raise TypeError(msg)
-        arrays[name] = np.ascontiguousarray(_host(name, each)).reshape(each.shape)
+        arrays[name] = np.ascontiguousarray(_host(name, value)).reshape(value.shape)
     return arrays
 
 
 def _host(name: str, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
     raw = value._data if isinstance(value, Tensor) else value
     if not isinstance(raw, (cp.ndarray, np.ndarray)):
-        msg = f"save: {name} must be a Tensor or an array, got {kind_of(value)}"
+        msg = f"save: {name} must be a Tensor or an array, got {type_name(value)}"
         raise TypeError(msg)
     if not is_supported(raw.dtype):
         msg = f"save: {name} has dtype {raw.dtype.name}, which no Tensor has"

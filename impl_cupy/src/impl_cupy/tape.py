@@ -1,4 +1,4 @@
-"""The tape: what is recorded of an operation, and whether recording is on.
+"""The tape: what an operation leaves behind, and whether operations are recorded.
 
 A node's *edges* point to the nodes that made its inputs, one edge per input and None where no
 gradient is wanted. An edge is ``(node, output index)``; a leaf Tensor's edge leads to its `Slot`.
@@ -11,14 +11,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 Edge: TypeAlias = "tuple[Slot | Node, int]"
 Edges: TypeAlias = "tuple[Edge | None, ...]"
+RawArray: TypeAlias = Any
+"""A `cupy.ndarray`."""
+
 Value: TypeAlias = Any
 """A gradient on its way back: a raw array, or a Tensor where the way back is recorded itself."""
 
 FREED = "the graph was freed by an earlier backward; pass retain_graph=True to that one"
+
+
+handles: Any = SimpleNamespace()
+"""What later rooms hand to earlier ones when they are imported: `tensor` puts Tensor in here, every
+row of `ops` its function by name, and `module` its reading of a state dict."""
 
 
 class _State(threading.local):
@@ -105,7 +114,7 @@ class Node:
         return f"<{type(self).__name__.strip('_')}>"
 
     def slot(self, index: int) -> Slot:
-        """Give the slot of one output, made on first use."""
+        """Return the slot of one output, made on first use."""
         if self.slots is None:
             self.slots = {}
         return self.slots.setdefault(index, Slot(keep=False))
@@ -124,3 +133,44 @@ class RemovableHandle:
     def remove(self) -> None:
         """Remove the hook; a second call does nothing."""
         self._hooks.pop(self._key, None)
+
+
+class Recorded:
+    """A raw array with its place in the graph: what Tensor builds on."""
+
+    __slots__ = ("__weakref__", "_data", "_index", "_node", "_requires_grad")
+
+    _data: RawArray
+    _node: Node | Slot | None
+    _index: int
+    _requires_grad: bool
+
+    def _begin(self, raw: RawArray, requires_grad: bool) -> None:
+        """Make this a leaf with these values."""
+        self._data = raw
+        self._index = 0
+        self._node = Slot(keep=True) if requires_grad else None
+        self._requires_grad = requires_grad
+
+
+def wrap(raw: RawArray, requires_grad: bool = False, cls: type[Any] | None = None) -> Any:
+    """Return a raw array as a Tensor, a leaf, without any check."""
+    made = object.__new__(cls or handles.Tensor)
+    made._begin(raw, requires_grad)
+    return made
+
+
+def at_edge(raw: RawArray, edge: Edge) -> Any:
+    """Return a Tensor with these values and the history of `edge`."""
+    made = object.__new__(handles.Tensor)
+    made._data = raw
+    made._node, made._index = edge
+    made._requires_grad = True
+    return made
+
+
+def edge_of(value: Any) -> Edge | None:
+    """Return the edge to what made a Tensor, None where no gradient is wanted or it is none."""
+    if not isinstance(value, Recorded) or not value._requires_grad or value._node is None:
+        return None
+    return value._node, value._index

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import is_supported
-from impl_cupy.errors import kind_of
-from impl_cupy.tape import Edge, Node, RemovableHandle, Slot
-
-RawArray: TypeAlias = Any
-"""A `cupy.ndarray`."""
+from impl_cupy.checks import check_differentiable, check_raw, type_name
+from impl_cupy.engine import backward
+from impl_cupy.tape import Node, RawArray, Recorded, RemovableHandle, Slot, handles, wrap
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 
-methods: Any = SimpleNamespace()
-"""The differentiable functions behind the operators and methods; `ops` and `engine`, which need
-Tensor and so come after it, put theirs in here when they are imported."""
 
-
-class Tensor:
+class Tensor(Recorded):
     """A raw array with a place in a recorded graph.
 
     Tensors are made by `tensor`, `from_array` and the other constructors, and by operations.
@@ -38,27 +30,15 @@ class Tensor:
         The gradient of a leaf, filled by `backward`.
     """
 
-    __slots__ = ("__weakref__", "_data", "_index", "_node", "_requires_grad")
+    __slots__ = ()
 
     # NumPy's and CuPy's operators leave the operation to Tensor's reflected one.
     __array_ufunc__ = None
     __array_priority__ = 1000
 
-    _data: RawArray
-    _node: Node | Slot | None
-    _index: int
-    _requires_grad: bool
-
     def __init__(self) -> None:
         msg = "Tensor: make one with tensor, from_array, zeros, ... instead of calling the class"
         raise TypeError(msg)
-
-    def _begin(self, raw: RawArray, requires_grad: bool) -> None:
-        """Make this a leaf with these values."""
-        self._data = raw
-        self._index = 0
-        self._node = Slot(keep=True) if requires_grad else None
-        self._requires_grad = requires_grad
 
     @property
     def data(self) -> RawArray:
@@ -145,7 +125,7 @@ class Tensor:
             return
         if value is not None:
             if not isinstance(value, Tensor):
-                msg = f"Tensor.grad: must be a Tensor or None, got {kind_of(value)}"
+                msg = f"Tensor.grad: must be a Tensor or None, got {type_name(value)}"
                 raise TypeError(msg)
             if value.shape != self.shape:
                 msg = f"Tensor.grad: must have shape {self.shape}, got {value.shape}"
@@ -176,7 +156,7 @@ class Tensor:
             msg = "requires_grad_: only a leaf can be switched off; use detach() on a result"
             raise RuntimeError(msg)
         if flag:
-            check_floating("requires_grad_", self._data)
+            check_differentiable("requires_grad_", self._data.dtype)
             self._slot()
         self._requires_grad = bool(flag)
         return self
@@ -234,14 +214,14 @@ class Tensor:
         RuntimeError
             Without history, with a freed graph, or with a `grad` that does not fit.
         """
-        methods.backward(self, grad, retain_graph, create_graph)
+        backward(self, grad, retain_graph, create_graph)
 
     def detach(self) -> Tensor:
-        """Give a leaf with the same values, in the same memory, that does not require grad."""
+        """Return a leaf with the same values, in the same memory, that does not require grad."""
         return wrap(self._data)
 
     def item(self) -> float | int | bool:
-        """Give the Python number of a Tensor with one element.
+        """Return the Python number of a Tensor with one element.
 
         Raises
         ------
@@ -254,7 +234,7 @@ class Tensor:
         return self._data.item()
 
     def tolist(self) -> Any:
-        """Give nested lists of Python numbers; of a 0-d Tensor a number."""
+        """Return nested lists of Python numbers; of a 0-d Tensor a number."""
         return self._data.tolist()
 
     def numpy(self) -> np.ndarray[Any, np.dtype[Any]]:
@@ -271,24 +251,24 @@ class Tensor:
         return cp.asnumpy(self._data)
 
     def reshape(self, *shape: Any) -> Tensor:
-        """Give another shape with as many elements; one size may be -1."""
-        return methods.reshape(self, shape[0] if _is_one_shape(shape) else shape)
+        """Return another shape with as many elements; one size may be -1."""
+        return handles.reshape(self, shape[0] if _is_one_shape(shape) else shape)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Add up over `axis`."""
-        return methods.sum(self, axis=axis, keepdims=keepdims)
+        return handles.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Average over `axis`."""
-        return methods.mean(self, axis=axis, keepdims=keepdims)
+        return handles.mean(self, axis=axis, keepdims=keepdims)
 
     def amax(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Give the largest over `axis`; the gradient is shared at ties."""
-        return methods.max(self, axis=axis, keepdims=keepdims)
+        """Return the largest over `axis`; the gradient is shared at ties."""
+        return handles.max(self, axis=axis, keepdims=keepdims)
 
     def amin(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Give the smallest over `axis`; the gradient is shared at ties."""
-        return methods.min(self, axis=axis, keepdims=keepdims)
+        """Return the smallest over `axis`; the gradient is shared at ties."""
+        return handles.min(self, axis=axis, keepdims=keepdims)
 
     max = amax
     min = amin
@@ -299,15 +279,15 @@ class Tensor:
         if self._data.ndim != 2:
             msg = f"T: a matrix is needed, got shape {self.shape}; use mT or ops.permute_dims"
             raise ValueError(msg)
-        return methods.matrix_transpose(self)
+        return handles.matrix_transpose(self)
 
     @property
     def mT(self) -> Tensor:
         """The last two axes exchanged."""
-        return methods.matrix_transpose(self)
+        return handles.matrix_transpose(self)
 
     def __getitem__(self, key: Any) -> Tensor:
-        return methods.getitem(self, key)
+        return handles.getitem(self, key)
 
     def __len__(self) -> int:
         if self._data.ndim == 0:
@@ -364,130 +344,78 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __add__(self, other: Any) -> Tensor:
-        return methods.add(self, other)
+        return handles.add(self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return methods.add(other, self)
+        return handles.add(other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return methods.subtract(self, other)
+        return handles.subtract(self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return methods.subtract(other, self)
+        return handles.subtract(other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return methods.multiply(self, other)
+        return handles.multiply(self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return methods.multiply(other, self)
+        return handles.multiply(other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return methods.divide(self, other)
+        return handles.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return methods.divide(other, self)
+        return handles.divide(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return methods.pow(self, other)
+        return handles.pow(self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return methods.pow(other, self)
+        return handles.pow(other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return methods.matmul(self, other)
+        return handles.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return methods.matmul(other, self)
+        return handles.matmul(other, self)
 
     def __neg__(self) -> Tensor:
-        return methods.negative(self)
+        return handles.negative(self)
 
     def __abs__(self) -> Tensor:
-        return methods.abs(self)
+        return handles.abs(self)
 
     def __and__(self, other: Any) -> Tensor:
-        return methods.logical_and(self, other)
+        return handles.logical_and(self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return methods.logical_or(self, other)
+        return handles.logical_or(self, other)
 
     def __invert__(self) -> Tensor:
-        return methods.logical_not(self)
+        return handles.logical_not(self)
 
     def __lt__(self, other: Any) -> Tensor:
-        return methods.less(self, other)
+        return handles.less(self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return methods.less_equal(self, other)
+        return handles.less_equal(self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return methods.greater(self, other)
+        return handles.greater(self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return methods.greater_equal(self, other)
+        return handles.greater_equal(self, other)
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return methods.equal(self, other) if _is_comparable(other) else NotImplemented
+        return handles.equal(self, other) if _is_comparable(other) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return methods.not_equal(self, other) if _is_comparable(other) else NotImplemented
+        return handles.not_equal(self, other) if _is_comparable(other) else NotImplemented
 
 
-def wrap(raw: RawArray, requires_grad: bool = False, kind: type[Tensor] = Tensor) -> Tensor:
-    """Make a leaf of a raw array without any check."""
-    made = object.__new__(kind)
-    made._begin(raw, requires_grad)
-    return made
-
-
-def at_edge(raw: RawArray, edge: Edge) -> Tensor:
-    """Make a Tensor with these values and the history of `edge`."""
-    made = Tensor.__new__(Tensor)
-    made._data = raw
-    made._node, made._index = edge
-    made._requires_grad = True
-    return made
-
-
-def edge_of(each: Tensor) -> Edge | None:
-    """Give the edge to what made a Tensor, None where no gradient is wanted."""
-    return (each._node, each._index) if each._requires_grad and each._node is not None else None
-
-
-def rebuild(
-    kind: type[Tensor], host: np.ndarray[Any, np.dtype[Any]], requires_grad: bool
-) -> Tensor:
+def rebuild(cls: type[Tensor], host: np.ndarray[Any, np.dtype[Any]], requires_grad: bool) -> Tensor:
     """Make a Tensor of what `pickle` kept of it."""
-    return wrap(cp.asarray(host), requires_grad, kind)
-
-
-def check_raw(operation: str, raw: Any) -> None:
-    """Refuse what is no raw array of a supported dtype.
-
-    Raises
-    ------
-    TypeError
-        That names `operation` and what came.
-    """
-    if not isinstance(raw, cp.ndarray):
-        msg = f"{operation}: a cupy.ndarray is needed, got {kind_of(raw)}; use tensor(...)"
-        raise TypeError(msg)
-    if not is_supported(raw.dtype):
-        msg = f"{operation}: no Tensor has dtype {raw.dtype.name}; use astype on the array first"
-        raise TypeError(msg)
-
-
-def check_floating(operation: str, raw: RawArray) -> None:
-    """Refuse gradients for integers and booleans (tensor-13).
-
-    Raises
-    ------
-    ValueError
-        That names the dtype.
-    """
-    if raw.dtype.kind != "f":
-        msg = f"{operation}: only floating Tensors can require grad, got dtype {raw.dtype.name}"
-        raise ValueError(msg)
+    return wrap(cp.asarray(host), requires_grad, cls)
 
 
 def _is_comparable(other: object) -> bool:
@@ -497,3 +425,6 @@ def _is_comparable(other: object) -> bool:
 
 def _is_one_shape(shape: tuple[Any, ...]) -> bool:
     return len(shape) == 1 and isinstance(shape[0], (tuple, list))
+
+
+handles.Tensor = Tensor

@@ -4,37 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
-from impl_cupy.module import Module
+from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.activation import log_softmax, relu, sigmoid, softmax, tanh
 from impl_cupy.tensor import Tensor
 
 
-class ReLU(Module):
-    """``max(x, 0)``."""
+class ReLU(Layer):
+    """``max(input, 0)``."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Apply it to `x`, any shape."""
-        return relu(x)
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply it to `input`, any shape."""
+        return relu(input)
 
 
-class Tanh(Module):
+class Tanh(Layer):
     """The hyperbolic tangent."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Apply it to `x`, any shape."""
-        return tanh(x)
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply it to `input`, any shape."""
+        return tanh(input)
 
 
-class Sigmoid(Module):
-    """``1 / (1 + exp(-x))``."""
+class Sigmoid(Layer):
+    """``1 / (1 + exp(-input))``."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Apply it to `x`, any shape."""
-        return sigmoid(x)
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply it to `input`, any shape."""
+        return sigmoid(input)
 
 
-class _AlongAxis(Module):
-    """Holds the axis of a function.
+class Softmax(Layer):
+    """``exp(input) / sum(exp(input))`` along an axis.
 
     Parameters
     ----------
@@ -42,26 +51,30 @@ class _AlongAxis(Module):
         The axis.
     """
 
+    dim: int
+
     def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
+        super().__init__(dim=dim)
 
-    def extra_repr(self) -> str:
-        """Show the axis."""
-        return f"dim={self.dim}"
-
-
-class Softmax(_AlongAxis):
-    """``exp(x) / sum(exp(x))`` along the axis `dim`."""
-
-    def forward(self, x: Any) -> Tensor:
-        """Apply it to `x`, any shape that has the axis."""
-        return softmax(x, axis=self.dim)
+    def forward(self, input: Any) -> Tensor:
+        """Apply it to `input`, any shape that has the axis."""
+        return softmax(input, axis=self.dim)
 
 
-class LogSoftmax(_AlongAxis):
-    """``x - log(sum(exp(x)))`` along the axis `dim`."""
+class LogSoftmax(Layer):
+    """``input - log(sum(exp(input)))`` along an axis.
 
-    def forward(self, x: Any) -> Tensor:
-        """Apply it to `x`, any shape that has the axis."""
-        return log_softmax(x, axis=self.dim)
+    Parameters
+    ----------
+    dim : int
+        The axis.
+    """
+
+    dim: int
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim=dim)
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply it to `input`, any shape that has the axis."""
+        return log_softmax(input, axis=self.dim)

@@ -39,7 +39,7 @@ class _Ordered(Module):
 
     def _check_module(self, module: Any) -> None:
         if not isinstance(module, Module):
-            msg = f"{type(self).__name__}: a Module is needed, got {type(module).__name__}"
+            msg = f"{type(self).__name__}: must be a Module, got {type(module).__name__}"
             raise TypeError(msg)
 
     def append(self, module: Module) -> Self:
@@ -68,11 +68,11 @@ class Sequential(_Ordered):
             self._check_module(module)
             self.register_module(name, module)
 
-    def forward(self, x: Any) -> Any:
-        """Give each Module the result of the one before."""
+    def forward(self, input: Any) -> Any:
+        """Call each Module on the result of the one before."""
         for module in self:
-            x = module(x)
-        return x
+            input = module(input)
+        return input
 
     def _part(self, index: slice) -> Sequential:
         return type(self)(dict(list(self._modules.items())[index]))
@@ -93,11 +93,11 @@ class ModuleList(_Ordered):
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Put several Modules at the end; return the container."""
-        given = list(modules)
-        for each in given:
-            self._check_module(each)
-        for each in given:
-            self.append(each)
+        added = list(modules)
+        for module in added:
+            self._check_module(module)
+        for module in added:
+            self.append(module)
         return self
 
     def insert(self, index: int, module: Module) -> None:
@@ -106,13 +106,13 @@ class ModuleList(_Ordered):
         present = list(self._modules.values())
         present.insert(index, module)
         self._modules.clear()
-        self._modules.update({str(position): each for position, each in enumerate(present)})
+        self._modules.update({str(position): child for position, child in enumerate(present)})
 
     def __delitem__(self, index: int) -> None:
         present = list(self._modules.values())
         del present[self._position(index)]
         self._modules.clear()
-        self._modules.update({str(position): each for position, each in enumerate(present)})
+        self._modules.update({str(position): child for position, child in enumerate(present)})
 
     def _part(self, index: slice) -> ModuleList:
         return type(self)(list(self._modules.values())[index])

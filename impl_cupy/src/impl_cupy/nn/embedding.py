@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from impl_cupy import random
 from impl_cupy.backend import cp
-from impl_cupy.creation import to_device
-from impl_cupy.dtypes import DTypeLike, as_floating, float32
+from impl_cupy.checks import check_positive_int
+from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
-from impl_cupy.module import Module
-from impl_cupy.nn.arguments import positive_int
-from impl_cupy.ops.indexing import getitem
-from impl_cupy.ops.primitive import as_tensor
-from impl_cupy.parameter import Parameter
-from impl_cupy.scatter import scatter_rows
-from impl_cupy.tensor import Tensor, wrap
+from impl_cupy.nn.layer import Layer, normal
+from impl_cupy.ops.indexing import getitem, scatter_rows
+from impl_cupy.recording import as_tensor
+from impl_cupy.tape import wrap
+from impl_cupy.tensor import Tensor
 
 
 class EmbeddingFunction(Function):
@@ -47,8 +44,10 @@ class EmbeddingFunction(Function):
         return looked_up * kept + looked_up.detach() * (1 - kept)
 
 
-class Embedding(Module):
+class Embedding(Layer):
     """Give a row of `weight` for each integer of the input.
+
+    Source: the page of torch.nn.Embedding.
 
     Parameters
     ----------
@@ -65,43 +64,39 @@ class Embedding(Module):
         Drawn from the standard normal distribution.
     """
 
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None
+
+    _bare = ("num_embeddings", "embedding_dim")
+    _usual: ClassVar[dict[str, Any]] = {"padding_idx": None}
+
     def __init__(
         self,
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
-        dtype: DTypeLike = float32,
+        *,
+        dtype: DTypeLike = None,
     ) -> None:
-        super().__init__()
-        self.num_embeddings = positive_int("Embedding", "num_embeddings", num_embeddings)
-        self.embedding_dim = positive_int("Embedding", "embedding_dim", embedding_dim)
-        wanted = as_floating("Embedding", dtype)
-        self.padding_idx = self._row(padding_idx)
-        drawn = random.normal((self.num_embeddings, self.embedding_dim))
+        rows = check_positive_int("Embedding", "num_embeddings", num_embeddings)
+        width = check_positive_int("Embedding", "embedding_dim", embedding_dim)
+        padding = _check_row(padding_idx, rows)
+        super().__init__(dtype, num_embeddings=rows, embedding_dim=width, padding_idx=padding)
+        self._parameter("weight", (rows, width), self._draw)
+
+    def _draw(self, shape: tuple[int, ...]) -> Any:
+        drawn = normal(shape)
         if self.padding_idx is not None:
-            drawn[self.padding_idx] = 0.0
-        self.weight = Parameter(to_device(drawn, wanted))
+            drawn[self.padding_idx] = 0.0  # nn-04
+        return drawn
 
-    def _row(self, padding_idx: int | None) -> int | None:
-        if padding_idx is None:
-            return None
-        if isinstance(padding_idx, bool) or not isinstance(padding_idx, int):
-            msg = f"Embedding: padding_idx must be an int or None, got {padding_idx!r}"
-            raise TypeError(msg)
-        if not -self.num_embeddings <= padding_idx < self.num_embeddings:
-            msg = (
-                f"Embedding: padding_idx must be a row of num_embeddings={self.num_embeddings}, "
-                f"got {padding_idx}"
-            )
-            raise ValueError(msg)
-        return padding_idx % self.num_embeddings
-
-    def forward(self, indices: Any) -> Tensor:
+    def forward(self, input: Any) -> Tensor:
         """Look rows up.
 
         Parameters
         ----------
-        indices : Tensor of integers, shape (*)
+        input : Tensor of integers, shape (*)
 
         Returns
         -------
@@ -110,17 +105,17 @@ class Embedding(Module):
         Raises
         ------
         TypeError
-            If `indices` are no integers.
+            If `input` holds no integers.
         IndexError
             If one is outside ``0 <= i < num_embeddings``.
         """
-        value = as_tensor("Embedding", indices)
+        value = as_tensor("Embedding", input)
         if value.dtype.kind != "i":
-            msg = f"Embedding: indices must be integers, got dtype {value.dtype.name}"
+            msg = f"Embedding: input must be integers, got dtype {value.dtype.name}"
             raise TypeError(msg)
-        raw = value._data
+        raw = value.data
         outside = cp.logical_or(raw < 0, raw >= self.num_embeddings)
-        if bool(cp.any(outside)):
+        if bool(cp.any(outside)):  # nn-05
             msg = (
                 f"Embedding: index {int(raw[outside][0])} is outside 0 <= i < "
                 f"num_embeddings = {self.num_embeddings}"
@@ -129,7 +124,15 @@ class Embedding(Module):
         padding = -1 if self.padding_idx is None else self.padding_idx
         return EmbeddingFunction.apply(self.weight, value, padding_idx=padding)
 
-    def extra_repr(self) -> str:
-        """Show the constructor's arguments."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+def _check_row(padding_idx: Any, rows: int) -> int | None:
+    """Make a row of the table count from 0."""
+    if padding_idx is None:
+        return None
+    if isinstance(padding_idx, bool) or not isinstance(padding_idx, int):
+        msg = f"Embedding: padding_idx must be an int or None, got {padding_idx!r}"
+        raise TypeError(msg)
+    if not -rows <= padding_idx < rows:
+        msg = f"Embedding: padding_idx must be a row of num_embeddings={rows}, got {padding_idx}"
+        raise ValueError(msg)
+    return padding_idx % rows

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from impl_cupy.dtypes import DTypeLike, as_floating, float32
+from impl_cupy.checks import check_positive_int
+from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
-from impl_cupy.init import uniform_parameter
-from impl_cupy.module import Module
-from impl_cupy.nn.arguments import positive_int
-from impl_cupy.ops.primitive import as_tensor
+from impl_cupy.nn.layer import Layer, uniform
 from impl_cupy.tensor import Tensor
 
 
@@ -50,8 +48,10 @@ def _rows(x: Any) -> int:
     return math.prod(x.shape[:-1])
 
 
-class Linear(Module):
-    """Apply ``y = x @ weight.T + bias``.
+class Linear(Layer):
+    """Apply ``y = input @ weight.T + bias``.
+
+    Source: the page of torch.nn.Linear.
 
     Parameters
     ----------
@@ -70,24 +70,25 @@ class Linear(Module):
         Likewise.
     """
 
-    def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, dtype: DTypeLike = float32
-    ) -> None:
-        super().__init__()
-        self.in_features = positive_int("Linear", "in_features", in_features)
-        self.out_features = positive_int("Linear", "out_features", out_features)
-        wanted = as_floating("Linear", dtype)
-        bound = 1 / math.sqrt(self.in_features)
-        self.weight = uniform_parameter((self.out_features, self.in_features), bound, wanted)
-        drawn = uniform_parameter((self.out_features,), bound, wanted) if bias else None
-        self.register_parameter("bias", drawn)
+    in_features: int
+    out_features: int
 
-    def forward(self, x: Any) -> Tensor:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, *, dtype: DTypeLike = None
+    ) -> None:
+        columns = check_positive_int("Linear", "in_features", in_features)
+        rows = check_positive_int("Linear", "out_features", out_features)
+        super().__init__(dtype, in_features=columns, out_features=rows, bias=bool(bias))
+        draw = uniform(1 / math.sqrt(columns))  # nn-02
+        self._parameter("weight", (rows, columns), draw)
+        self._parameter("bias", (rows,), draw, bool(bias))
+
+    def forward(self, input: Any) -> Tensor:
         """Apply the layer.
 
         Parameters
         ----------
-        x : Tensor, shape (*, in_features)
+        input : Tensor, shape (*, in_features)
 
         Returns
         -------
@@ -100,24 +101,5 @@ class Linear(Module):
         TypeError
             If the dtype is not the parameters'.
         """
-        value = as_tensor("Linear", x)
-        if value.ndim == 0 or value.shape[-1] != self.in_features:
-            msg = (
-                f"Linear: input must have shape (*, in_features) = (*, {self.in_features}), "
-                f"got {value.shape}"
-            )
-            raise ValueError(msg)
-        if value.dtype != self.weight.dtype:
-            msg = (
-                f"Linear: input must have the parameters' dtype {self.weight.dtype.name}, "
-                f"got {value.dtype.name}"
-            )
-            raise TypeError(msg)
+        value = self._input(input, "in_features", (self.in_features,))
         return LinearFunction.apply(value, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """Show the constructor's arguments."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
-        )

@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from impl_cupy.module import Module
+from impl_cupy.checks import normalize_axis
+from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.manipulation import reshape
-from impl_cupy.ops.primitive import as_tensor, normalize_axis
+from impl_cupy.recording import as_tensor
 from impl_cupy.tensor import Tensor
 
 
-class Identity(Module):
+class Identity(Layer):
     """Give the input back; whatever it is made with is ignored."""
 
-    def __init__(self, *_: Any, **__: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        del args, kwargs
         super().__init__()
 
-    def forward(self, x: Any) -> Any:
-        """Give `x` back."""
-        return x
+    def forward(self, input: Any) -> Any:
+        """Return `input`."""
+        return input
 
 
-class Flatten(Module):
+class Flatten(Layer):
     """Make one axis of several neighbours.
 
     Parameters
@@ -31,20 +33,21 @@ class Flatten(Module):
         First and last of them.
     """
 
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+    start_dim: int
+    end_dim: int
 
-    def forward(self, x: Any) -> Tensor:
-        """Flatten `x`.
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__(start_dim=start_dim, end_dim=end_dim)
+
+    def forward(self, input: Any) -> Tensor:
+        """Flatten `input`.
 
         Raises
         ------
         ValueError
             If an axis is out of range, or the first comes after the last.
         """
-        value = as_tensor("Flatten", x)
+        value = as_tensor("Flatten", input)
         if value.ndim == 0:
             return reshape(value, (1,))
         start = normalize_axis("Flatten", self.start_dim, value.shape)
@@ -57,7 +60,3 @@ class Flatten(Module):
             raise ValueError(msg)
         middle = math.prod(value.shape[start : end + 1])
         return reshape(value, (*value.shape[:start], middle, *value.shape[end + 1 :]))
-
-    def extra_repr(self) -> str:
-        """Show the axes."""
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -1,147 +1,48 @@
-"""Differentiable functions, named as in the Python array API standard 2024.12 and deep learning.
+"""Differentiable functions, named as in the Python array API standard 2025.12 and deep learning.
 
-This package is also `ctx.xp` when a Function runs on Tensors.
+This package is also `ctx.xp` when a Function runs on Tensors. Its names are those of the rows.
 """
 
-from impl_cupy.dtypes import bool_ as bool
-from impl_cupy.dtypes import float32, float64, int32, int64
-from impl_cupy.ops.activation import (
-    log_softmax,
-    logsumexp,
-    relu,
-    sigmoid,
-    softmax,
-    tanh,
-)
-from impl_cupy.ops.comparison import (
-    equal,
-    greater,
-    greater_equal,
-    isfinite,
-    isnan,
-    less,
-    less_equal,
-    logical_and,
-    logical_not,
-    logical_or,
-    not_equal,
-)
-from impl_cupy.ops.creation import (
-    arange,
-    asarray,
-    full,
-    ones,
-    ones_like,
-    zeros,
-    zeros_like,
-)
-from impl_cupy.ops.elementwise import (
-    abs,
-    add,
-    astype,
-    clip,
-    cos,
-    divide,
-    exp,
-    log,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    pow,
-    sign,
-    sin,
-    sqrt,
-    square,
-    subtract,
-    where,
-)
-from impl_cupy.ops.indexing import (
-    take,
-)
-from impl_cupy.ops.linalg import (
-    matmul,
-    matrix_transpose,
-)
-from impl_cupy.ops.manipulation import (
-    broadcast_to,
-    concat,
-    expand_dims,
-    permute_dims,
-    reshape,
-    squeeze,
-    stack,
-)
-from impl_cupy.ops.reduction import (
-    argmax,
-    max,
-    mean,
-    min,
-    sum,
-)
+import sys
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "abs",
-    "add",
-    "arange",
-    "argmax",
-    "asarray",
-    "astype",
-    "bool",
-    "broadcast_to",
-    "clip",
-    "concat",
-    "cos",
-    "divide",
-    "equal",
-    "exp",
-    "expand_dims",
-    "float32",
-    "float64",
-    "full",
-    "greater",
-    "greater_equal",
-    "int32",
-    "int64",
-    "isfinite",
-    "isnan",
-    "less",
-    "less_equal",
-    "log",
-    "log_softmax",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logsumexp",
-    "matmul",
-    "matrix_transpose",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "multiply",
-    "negative",
-    "not_equal",
-    "ones",
-    "ones_like",
-    "permute_dims",
-    "pow",
-    "relu",
-    "reshape",
-    "sigmoid",
-    "sign",
-    "sin",
-    "softmax",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "subtract",
-    "sum",
-    "take",
-    "tanh",
-    "where",
-    "zeros",
-    "zeros_like",
-]
+from impl_cupy import dtypes
+from impl_cupy.ops import (
+    activation,
+    comparison,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    manipulation,
+    reduction,
+    sorting,
+)
+from impl_cupy.ops.families import rows
+from impl_cupy.tape import handles
+
+_rooms = (
+    elementwise,
+    comparison,
+    reduction,
+    linalg,
+    manipulation,
+    indexing,
+    sorting,
+    creation,
+    activation,
+)
+_dtypes = {dtype.name: dtype for dtype in dtypes.dtypes}
+
+__all__ = sorted((*rows, *_dtypes))
+
+globals().update(rows | _dtypes)
+handles.namespace = sys.modules[__name__]
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from impl_cupy.backend import cp
+from impl_cupy.checks import normalize_axes
 from impl_cupy.launch import launch
-from impl_cupy.ops.primitive import apply, as_tensor, floating, normalize_axes
-from impl_cupy.tensor import Axis, RawArray, Tensor
+from impl_cupy.ops.families import along, unary, written
+from impl_cupy.recording import as_tensor, floating, kept_shape, record
+from impl_cupy.tape import RawArray
+from impl_cupy.tensor import Axis, Tensor
 
 
 def _pointwise(kernel: str, *arrays: RawArray) -> RawArray:
@@ -19,166 +23,149 @@ def _pointwise(kernel: str, *arrays: RawArray) -> RawArray:
         kernel,
         first.dtype,
         first.size,
-        *(cp.ascontiguousarray(each) for each in arrays),
+        *(cp.ascontiguousarray(array) for array in arrays),
         out,
     )
     return out
 
 
-def relu(x: Any, /) -> Tensor:
-    """Give ``max(x, 0)``; the gradient at 0 is 0."""
-    value = as_tensor("relu", x)
-    return apply("relu", lambda raw: cp.maximum(raw, 0), _relu, (value,), keep_inputs=True)
+def _pointwise_slope(kernel: str, saved: str, on_tensors: Any) -> Any:
+    """Make the derivative of a pointwise function: a kernel on raw arrays, else `on_tensors`."""
+
+    def slope(node: Any, grad: Any) -> Any:
+        if isinstance(grad, Tensor):
+            return on_tensors(node, grad)
+        return _pointwise(kernel, grad, getattr(node, saved))
+
+    return slope
 
 
-def _relu(node: Any, grad: Any) -> tuple[Any]:
-    (x,) = node.inputs
-    if isinstance(grad, Tensor):
-        return (node.xp.where(x > 0, grad, node.xp.zeros_like(grad)),)
-    return (_pointwise("relu_backward", grad, x),)
+relu = unary(
+    "relu",
+    lambda raw: cp.maximum(raw, 0),
+    _pointwise_slope(
+        "relu_backward",
+        "x",
+        lambda node, grad: node.xp.where(node.x > 0, grad, node.xp.zeros_like(grad)),  # ops-07
+    ),
+    "Return ``max(x, 0)``; the gradient at 0 is 0.",
+    uses="x",
+    source="the page of torch.nn.functional.relu",
+)
+tanh = unary(
+    "tanh",
+    cp.tanh,
+    _pointwise_slope(
+        "tanh_backward", "output", lambda node, grad: grad * (1 - node.output * node.output)
+    ),
+    "Return the hyperbolic tangent.",
+    uses="output",
+    real=True,
+)
+sigmoid = unary(
+    "sigmoid",
+    lambda raw: _pointwise("sigmoid_forward", raw),  # ops-06
+    _pointwise_slope(
+        "sigmoid_backward", "output", lambda node, grad: grad * (node.output * (1 - node.output))
+    ),
+    "Return ``1 / (1 + exp(-x))``, right at both ends.",
+    uses="output",
+    real=True,
+    source="the page of torch.sigmoid",
+)
 
 
-def tanh(x: Any, /) -> Tensor:
-    """Give the hyperbolic tangent."""
-    return apply("tanh", cp.tanh, _tanh, (floating(as_tensor("tanh", x)),), keep_output=True)
-
-
-def _tanh(node: Any, grad: Any) -> tuple[Any]:
-    y = node.output
-    if isinstance(grad, Tensor):
-        return (grad * (1 - y * y),)
-    return (_pointwise("tanh_backward", grad, y),)
-
-
-def sigmoid(x: Any, /) -> Tensor:
-    """Give ``1 / (1 + exp(-x))``, right at both ends."""
-    value = floating(as_tensor("sigmoid", x))
-    return apply(
-        "sigmoid",
-        lambda raw: _pointwise("sigmoid_forward", raw),
-        _sigmoid,
-        (value,),
-        keep_output=True,
-    )
-
-
-def _sigmoid(node: Any, grad: Any) -> tuple[Any]:
-    y = node.output
-    if isinstance(grad, Tensor):
-        return (grad * (y * (1 - y)),)
-    return (_pointwise("sigmoid_backward", grad, y),)
-
-
-def softmax(x: Any, /, axis: int | tuple[int, ...] = -1) -> Tensor:
-    """Give ``exp(x) / sum(exp(x))`` along `axis`, without overflow.
-
-    Raises
-    ------
-    ValueError
-        If `axis` is out of range.
-    """
-    value = floating(as_tensor("softmax", x))
-    axes = normalize_axes("softmax", axis, value.shape)
-    return apply(
-        "softmax",
-        lambda raw: _softmax_raw(raw, axes),
-        _softmax,
-        (value,),
-        keep_output=True,
-        config=axes,
-    )
-
-
-def _softmax_raw(raw: RawArray, axes: tuple[int, ...]) -> RawArray:
+def _softmax(raw: RawArray, axes: tuple[int, ...]) -> RawArray:
     if raw.size == 0:
         return raw.copy()
-    powers = cp.exp(raw - cp.max(raw, axis=axes, keepdims=True))
+    powers = cp.exp(raw - cp.max(raw, axis=axes, keepdims=True))  # ops-05
     powers /= cp.sum(powers, axis=axes, keepdims=True)
     return powers
 
 
-def _softmax(node: Any, grad: Any) -> tuple[Any]:
-    y = node.output
-    weighted = grad * y
-    return (weighted - y * node.xp.sum(weighted, axis=node.config, keepdims=True),)
+def _softmax_slope(node: Any, grad: Any) -> Any:
+    weighted = grad * node.output
+    return weighted - node.output * node.xp.sum(weighted, axis=node.config, keepdims=True)
 
 
-def log_softmax(x: Any, /, axis: int | tuple[int, ...] = -1) -> Tensor:
-    """Give ``x - log(sum(exp(x)))`` along `axis`, without overflow.
-
-    Raises
-    ------
-    ValueError
-        If `axis` is out of range.
-    """
-    value = floating(as_tensor("log_softmax", x))
-    axes = normalize_axes("log_softmax", axis, value.shape)
-    return apply(
-        "log_softmax",
-        lambda raw: log_softmax_raw(raw, axes),
-        _log_softmax,
-        (value,),
-        keep_output=True,
-        config=axes,
-    )
+softmax = along(
+    "softmax",
+    _softmax,
+    _softmax_slope,
+    "Return ``exp(x) / sum(exp(x))`` along `axis`, without overflow.",
+    source="the page of torch.nn.functional.softmax",
+)
 
 
 def log_softmax_raw(raw: RawArray, axes: tuple[int, ...]) -> RawArray:
-    """Give `log_softmax` of a raw array."""
+    """Return `log_softmax` of a raw array."""
     if raw.size == 0:
         return raw.copy()
-    shifted = raw - cp.max(raw, axis=axes, keepdims=True)
+    shifted = raw - cp.max(raw, axis=axes, keepdims=True)  # ops-05
     shifted -= cp.log(cp.sum(cp.exp(shifted), axis=axes, keepdims=True))
     return shifted
 
 
-def _log_softmax(node: Any, grad: Any) -> tuple[Any]:
+def _log_softmax_slope(node: Any, grad: Any) -> Any:
     xp = node.xp
-    return (grad - xp.exp(node.output) * xp.sum(grad, axis=node.config, keepdims=True),)
+    return grad - xp.exp(node.output) * xp.sum(grad, axis=node.config, keepdims=True)
 
 
-def logsumexp(x: Any, /, axis: Axis = -1, keepdims: bool = False) -> Tensor:
-    """Give ``log(sum(exp(x)))`` along `axis`, without overflow.
+log_softmax = along(
+    "log_softmax",
+    log_softmax_raw,
+    _log_softmax_slope,
+    "Return ``x - log(sum(exp(x)))`` along `axis`, without overflow.",
+    source="the page of torch.nn.functional.log_softmax",
+)
+
+
+@written("the page of torch.logsumexp")
+def logsumexp(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
+    """Return ``log(sum(exp(x)))`` over `axis`, without overflow.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape; integers become float32
+    axis : int, tuple of int or None
+        The axes to go over; None means all (ops-19).
+    keepdims : bool
+        Whether those axes stay, with length 1.
+
+    Returns
+    -------
+    Tensor, shape of `x` without the axes
 
     Raises
     ------
+    TypeError
+        If `x` is no array, or `axis` no int.
     ValueError
-        If `axis` is out of range or has no elements.
+        If an axis is out of range.
     """
     value = floating(as_tensor("logsumexp", x))
     axes = normalize_axes("logsumexp", axis, value.shape)
-    if any(value.shape[each] == 0 for each in axes):
-        msg = f"logsumexp: axis {axis} of shape {value.shape} has no elements"
-        raise ValueError(msg)
-    kept = tuple(1 if each in axes else size for each, size in enumerate(value.shape))
+    kept = kept_shape(value.shape, axes)
+    dropped = tuple(size for place, size in enumerate(value.shape) if place not in axes)
+    sizes = kept if keepdims else dropped
 
     def forward(raw: RawArray) -> RawArray:
-        if not axes or raw.size == 0:
-            return raw.copy() if not axes else cp.zeros(_result_shape(kept), dtype=raw.dtype)
+        if not axes:
+            return raw.copy()
+        if raw.size == 0:
+            return cp.full(sizes, -math.inf, dtype=raw.dtype)  # ops-24
         largest = cp.max(raw, axis=axes, keepdims=True)
         # An infinite largest would make NaN of the difference; without it the sum is right as is.
         largest = cp.where(cp.isfinite(largest), largest, cp.zeros_like(largest))
         total = cp.log(cp.sum(cp.exp(raw - largest), axis=axes, keepdims=True))
-        return (total + largest).reshape(_result_shape(kept))
+        return (total + largest).reshape(sizes)
 
-    def _result_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-        if keepdims:
-            return shape
-        return tuple(size for each, size in enumerate(shape) if each not in axes)
-
-    return apply(
-        "logsumexp",
-        forward,
-        _logsumexp,
-        (value,),
-        keep_inputs=True,
-        config=(axes, kept),
-    )
+    return record("logsumexp", forward, _logsumexp, (value,), keep_inputs=True, config=(axes, kept))
 
 
 def _logsumexp(node: Any, grad: Any) -> tuple[Any]:
-    (x,) = node.inputs
+    x = node.x
     axes, kept = node.config
     # exp(x - logsumexp(x)) would lose digits where x is large.
-    odds = softmax(x, axis=axes) if isinstance(x, Tensor) else _softmax_raw(x, axes)
+    odds = softmax(x, axis=axes) if isinstance(x, Tensor) else _softmax(x, axes)
     return (node.xp.reshape(grad, kept) * odds,)

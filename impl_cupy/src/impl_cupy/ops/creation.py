@@ -6,12 +6,14 @@ from typing import Any
 
 from impl_cupy import creation
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import DTypeLike, as_dtype
+from impl_cupy.dtypes import DTypeLike
 from impl_cupy.ops.elementwise import astype
-from impl_cupy.ops.primitive import as_tensor
-from impl_cupy.tensor import Tensor, wrap
+from impl_cupy.ops.families import create, like, written
+from impl_cupy.recording import as_tensor
+from impl_cupy.tensor import Tensor
 
 
+@written()
 def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -> Tensor:
     """Make a Tensor; one that is a Tensor already keeps its history.
 
@@ -21,6 +23,17 @@ def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -
     dtype : dtype, optional
     copy : bool, optional
         True forces a copy.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    TypeError
+        If `obj` is nothing of the kind, or `dtype` none that a Tensor can have.
+    ValueError
+        If lists are ragged.
     """
     if isinstance(obj, (Tensor, cp.ndarray)):
         value = as_tensor("asarray", obj)
@@ -29,37 +42,55 @@ def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -
     return creation.tensor(obj, dtype=dtype)
 
 
-def zeros(shape: Any, *, dtype: DTypeLike = None) -> Tensor:
-    """Make zeros, float32 unless told."""
-    return creation.zeros(shape, dtype=dtype)
+zeros = create("zeros", creation.zeros, "Make an array of zeros.")
+ones = create("ones", creation.ones, "Make an array of ones.")
+zeros_like = like("zeros_like", cp.zeros, "Make zeros of the shape and dtype of `x`.")
+ones_like = like("ones_like", cp.ones, "Make ones of the shape and dtype of `x`.")
 
 
-def ones(shape: Any, *, dtype: DTypeLike = None) -> Tensor:
-    """Make ones, float32 unless told."""
-    return creation.ones(shape, dtype=dtype)
-
-
+@written()
 def full(shape: Any, fill_value: Any, *, dtype: DTypeLike = None) -> Tensor:
-    """Make an array of one value, whose dtype follows the value unless told."""
+    """Make an array of one value, whose dtype follows the value unless told.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    fill_value : number
+    dtype : dtype, optional
+
+    Returns
+    -------
+    Tensor, shape `shape`
+
+    Raises
+    ------
+    TypeError
+        If a size is no int, `fill_value` no number, or `dtype` none that a Tensor can have.
+    ValueError
+        If a size is negative.
+    """
     return creation.full(shape, fill_value, dtype=dtype)
 
 
+@written()
 def arange(
     start: float, /, stop: float | None = None, step: float = 1, *, dtype: DTypeLike = None
 ) -> Tensor:
-    """Make evenly spaced numbers below `stop`."""
+    """Make evenly spaced numbers, ``start, start + step, ...`` below `stop`.
+
+    Parameters
+    ----------
+    start, stop, step : number
+        With one number it is `stop`, and `start` is 0. Ints give int64, else float32.
+    dtype : dtype, optional
+
+    Returns
+    -------
+    Tensor, one axis
+
+    Raises
+    ------
+    ValueError
+        If `step` is 0.
+    """
     return creation.arange(start, stop, step, dtype=dtype)
-
-
-def zeros_like(x: Any, /, *, dtype: DTypeLike = None) -> Tensor:
-    """Make zeros of the shape and dtype of `x`."""
-    value = as_tensor("zeros_like", x)
-    wanted = value.dtype if dtype is None else as_dtype("zeros_like", dtype)
-    return wrap(cp.zeros(value.shape, dtype=wanted))
-
-
-def ones_like(x: Any, /, *, dtype: DTypeLike = None) -> Tensor:
-    """Make ones of the shape and dtype of `x`."""
-    value = as_tensor("ones_like", x)
-    wanted = value.dtype if dtype is None else as_dtype("ones_like", dtype)
-    return wrap(cp.ones(value.shape, dtype=wanted))

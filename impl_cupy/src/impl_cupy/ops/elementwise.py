@@ -6,134 +6,140 @@ import math
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import DTypeLike, as_dtype
-from impl_cupy.ops.comparison import greater, less
-from impl_cupy.ops.primitive import (
-    Operand,
-    apply,
+from impl_cupy.checks import check_dtype
+from impl_cupy.dtypes import DTypeLike
+from impl_cupy.ops.families import binary, unary, written
+from impl_cupy.recording import (
     as_operand,
+    as_operands,
     as_tensor,
     cast,
-    floating,
-    operands,
+    record,
     sum_to,
     with_number,
 )
 from impl_cupy.tensor import Tensor
 
+abs = unary(
+    "abs",
+    cp.abs,
+    lambda node, grad: grad * node.xp.sign(node.x),  # ops-07
+    "Return the absolute value; its gradient at 0 is 0.",
+    uses="x",
+)
+negative = unary("negative", cp.negative, lambda _, grad: -grad, "Return ``-x``.")
+sign = unary(
+    "sign",
+    cp.sign,
+    lambda node, _: node.xp.zeros_like(node.x),
+    "Return -1, 0 or 1; the gradient is 0.",
+    uses="x",
+)
+exp = unary(
+    "exp",
+    cp.exp,
+    lambda node, grad: grad * node.output,
+    "Return ``e ** x``.",
+    uses="output",
+    real=True,
+)
+log = unary(
+    "log",
+    cp.log,
+    lambda node, grad: grad / node.x,
+    "Return the natural logarithm.",
+    uses="x",
+    real=True,
+)
+sqrt = unary(
+    "sqrt",
+    cp.sqrt,
+    lambda node, grad: grad * 0.5 / node.output,  # ops-09
+    "Return the square root; its gradient at 0 is infinite.",
+    uses="output",
+    real=True,
+)
+square = unary(
+    "square", cp.square, lambda node, grad: grad * (node.x * 2), "Return ``x * x``.", uses="x"
+)
+sin = unary(
+    "sin",
+    cp.sin,
+    lambda node, grad: grad * node.xp.cos(node.x),
+    "Return the sine.",
+    uses="x",
+    real=True,
+)
+cos = unary(
+    "cos",
+    cp.cos,
+    lambda node, grad: -grad * node.xp.sin(node.x),
+    "Return the cosine.",
+    uses="x",
+    real=True,
+)
 
-def _shape(operand: Operand) -> tuple[int, ...]:
-    return operand.shape if isinstance(operand, Tensor) else ()
-
-
-def _shapes(a: Operand, b: Operand) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return _shape(a), _shape(b)
-
-
-def add(x1: Any, x2: Any) -> Tensor:
-    """Add, element by element: ``x1 + x2``."""
-    a, b = operands("add", x1, x2)
-    return apply("add", cp.add, _add, (a, b), config=_shapes(a, b))
-
-
-def _add(node: Any, grad: Any) -> tuple[Any, Any]:
-    to_first, to_second = node.edges
-    first, second = node.config
-    return (
-        sum_to(node.xp, grad, first) if to_first else None,
-        sum_to(node.xp, grad, second) if to_second else None,
-    )
-
-
-def subtract(x1: Any, x2: Any) -> Tensor:
-    """Subtract: ``x1 - x2``."""
-    a, b = operands("subtract", x1, x2)
-    return apply("subtract", cp.subtract, _subtract, (a, b), config=_shapes(a, b))
-
-
-def _subtract(node: Any, grad: Any) -> tuple[Any, Any]:
-    to_first, to_second = node.edges
-    first, second = node.config
-    return (
-        sum_to(node.xp, grad, first) if to_first else None,
-        -sum_to(node.xp, grad, second) if to_second else None,
-    )
-
-
-def multiply(x1: Any, x2: Any) -> Tensor:
-    """Multiply: ``x1 * x2``."""
-    a, b = operands("multiply", x1, x2)
-    if not isinstance(b, Tensor):
-        return apply("multiply", cp.multiply, _scale, (a, b), config=b)
-    if not isinstance(a, Tensor):
-        return apply("multiply", cp.multiply, _scale, (b, a), config=a)
-    return apply("multiply", cp.multiply, _multiply, (a, b), keep_inputs=True, config=_shapes(a, b))
-
-
-def _multiply(node: Any, grad: Any) -> tuple[Any, Any]:
-    a, b = node.inputs
-    to_first, to_second = node.edges
-    first, second = node.config
-    return (
-        sum_to(node.xp, grad * b, first) if to_first else None,
-        sum_to(node.xp, grad * a, second) if to_second else None,
-    )
-
-
-def _scale(node: Any, grad: Any) -> tuple[Any, None]:
-    return grad * node.config, None
-
-
-def divide(x1: Any, x2: Any) -> Tensor:
-    """Divide: ``x1 / x2``; integers give float32."""
-    a, b = operands("divide", x1, x2)
-    a = floating(a) if isinstance(a, Tensor) else a
-    if not isinstance(b, Tensor):
-        return apply("divide", cp.divide, _divide_by, (a, b), config=b)
-    b = floating(b)
-    return apply("divide", cp.divide, _divide, (a, b), keep_inputs=True, config=_shapes(a, b))
-
-
-def _divide_by(node: Any, grad: Any) -> tuple[Any, None]:
-    return grad / node.config, None
-
-
-def _divide(node: Any, grad: Any) -> tuple[Any, Any]:
-    a, b = node.inputs
-    to_first, to_second = node.edges
-    first, second = node.config
-    quotient = grad / b
-    return (
-        sum_to(node.xp, quotient, first) if to_first else None,
-        sum_to(node.xp, -quotient * (a / b), second) if to_second else None,
-    )
+add = binary("add", cp.add, (lambda _, grad: grad, lambda _, grad: grad), "Return ``x1 + x2``.")
+subtract = binary(
+    "subtract", cp.subtract, (lambda _, grad: grad, lambda _, grad: -grad), "Return ``x1 - x2``."
+)
+multiply = binary(
+    "multiply",
+    cp.multiply,
+    (lambda node, grad: grad * node.other, lambda node, grad: grad * node.x),
+    "Return ``x1 * x2``.",
+    uses=("other", "x"),
+)
+divide = binary(
+    "divide",
+    cp.divide,
+    (
+        lambda node, grad: grad / node.other,
+        lambda node, grad: -(grad / node.other) * (node.x / node.other),
+    ),
+    "Return ``x1 / x2``.",
+    uses=("other", "x other"),
+    real=True,
+)
 
 
-def pow(x1: Any, x2: Any) -> Tensor:
-    """Raise to a power: ``x1 ** x2``.
-
-    ``0 ** 0`` is 1, and ``pow(x, 0)`` has gradient 0 everywhere (ops-09).
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, or an exponent of integers is negative.
-    """
-    a, b = operands("pow", x1, x2)
-    _check_exponent(a, b)
-    if not isinstance(b, Tensor):
-        return apply("pow", _power, _pow_number, (a, b), keep_inputs=True)
-    if not isinstance(a, Tensor):
-        return apply("pow", cp.power, _number_pow, (a, b), keep_inputs=True, keep_output=True)
-    return apply(
-        "pow", cp.power, _pow, (a, b), keep_inputs=True, keep_output=True, config=_shapes(a, b)
-    )
+def _larger(node: Any, grad: Any, wins: Any, loses: Any) -> Any:
+    """Pass the gradient of the chosen operand on, half of it at ties (ops-08)."""
+    xp = node.xp
+    return xp.where(wins, grad, xp.where(loses, xp.zeros_like(grad), grad * 0.5))
 
 
-def _check_exponent(base: Operand, exponent: Operand) -> None:
+maximum = binary(
+    "maximum",
+    cp.maximum,
+    (
+        lambda node, grad: _larger(node, grad, node.x > node.other, node.x < node.other),
+        lambda node, grad: _larger(node, grad, node.x < node.other, node.x > node.other),
+    ),
+    "Return the larger of two; at ties each operand gets half of the gradient.",
+    uses=("x other", "x other"),
+)
+minimum = binary(
+    "minimum",
+    cp.minimum,
+    (
+        lambda node, grad: _larger(node, grad, node.x < node.other, node.x > node.other),
+        lambda node, grad: _larger(node, grad, node.x > node.other, node.x < node.other),
+    ),
+    "Return the smaller of two; at ties each operand gets half of the gradient.",
+    uses=("x other", "x other"),
+)
+
+
+def _power(x: Any, exponent: Any) -> Any:
+    is_two = isinstance(exponent, (int, float)) and exponent == 2
+    return cp.square(x) if is_two else cp.power(x, exponent)
+
+
+def _check_exponent(base: Any, exponent: Any) -> None:
     """Refuse negative exponents of integers, which CuPy answers with 0."""
     like = base if isinstance(base, Tensor) else exponent
-    if isinstance(like, Tensor) and like.dtype.kind == "f":
+    if like.dtype.kind == "f":
         return
     # With a Tensor this waits for the device, so it is asked of integers alone.
     if bool(cp.any(exponent.data < 0)) if isinstance(exponent, Tensor) else exponent < 0:
@@ -141,184 +147,81 @@ def _check_exponent(base: Operand, exponent: Operand) -> None:
         raise ValueError(msg)
 
 
-def _power(x: Any, exponent: float) -> Any:
-    return cp.square(x) if exponent == 2 else cp.power(x, exponent)
+def _pow_to_base(node: Any, grad: Any) -> Any:
+    x, exponent, xp = node.x, node.other, node.xp
+    if isinstance(exponent, (int, float)):
+        if exponent == 0:
+            return xp.zeros_like(x)  # ops-09
+        if exponent == 1:
+            return grad
+        return grad * ((x if exponent == 2 else x ** (exponent - 1)) * exponent)
+    # ops-09: x ** (y - 1) is infinite at 0 ** 0, where the gradient has to be 0.
+    constant = xp.logical_and(x == 0, exponent == 0)
+    base = xp.where(constant, xp.ones_like(constant, dtype=x.dtype), x)
+    return grad * exponent * base ** (exponent - 1)
 
 
-def _pow_number(node: Any, grad: Any) -> tuple[Any, None]:
-    x, exponent = node.inputs
-    if exponent == 0:
-        return node.xp.zeros_like(x), None
-    if exponent == 1:
-        return grad, None
-    slope = x if exponent == 2 else x ** (exponent - 1)
-    return grad * (slope * exponent), None
+def _pow_to_exponent(node: Any, grad: Any) -> Any:
+    base, exponent, xp = node.x, node.other, node.xp
+    if isinstance(base, (int, float)):
+        if base != 0:
+            return grad * node.output * (math.log(base) if base > 0 else math.nan)
+        # 0 ** x is constant 0 for positive x, where 0 * -inf would be NaN.
+        zero = xp.zeros_like(node.output)
+        return xp.where(exponent >= 0, zero, grad * node.output * -math.inf)
+    flat = xp.logical_and(base == 0, exponent >= 0)
+    logarithm = xp.log(xp.where(flat, xp.ones_like(flat, dtype=base.dtype), base))
+    return grad * node.output * logarithm
 
 
-def _number_pow(node: Any, grad: Any) -> tuple[None, Any]:
-    base, _ = node.inputs
-    slope = math.log(base) if base > 0 else (-math.inf if base == 0 else math.nan)
-    if base != 0:
-        return None, grad * node.output * slope
-    # 0 ** x is constant 0 for positive x, where 0 * -inf would be NaN.
-    zero = node.xp.zeros_like(node.output)
-    return None, node.xp.where(node.inputs[1] >= 0, zero, grad * node.output * slope)
+pow = binary(
+    "pow",
+    _power,
+    (_pow_to_base, _pow_to_exponent),
+    "Return ``x1 ** x2``; ``0 ** 0`` is 1, and integers take no negative exponent.",
+    uses=("x other", "x other output"),
+    check=_check_exponent,
+)
 
 
-def _pow(node: Any, grad: Any) -> tuple[Any, Any]:
-    xp = node.xp
-    x, y = node.inputs
-    to_first, to_second = node.edges
-    first, second = node.config
-    to_base = to_exponent = None
-    if to_first:
-        # x ** (y - 1) is infinite at 0 ** 0, where the gradient has to be 0.
-        constant = xp.logical_and(x == 0, y == 0)
-        base = xp.where(constant, xp.ones_like(constant, dtype=x.dtype), x)
-        to_base = sum_to(xp, grad * y * base ** (y - 1), first)
-    if to_second:
-        flat = xp.logical_and(x == 0, y >= 0)
-        logarithm = xp.log(xp.where(flat, xp.ones_like(flat, dtype=x.dtype), x))
-        to_exponent = sum_to(xp, grad * node.output * logarithm, second)
-    return to_base, to_exponent
-
-
-def abs(x: Any, /) -> Tensor:
-    """Give the absolute value; its gradient at 0 is 0."""
-    return apply("abs", cp.abs, _abs, (as_tensor("abs", x),), keep_inputs=True)
-
-
-def _abs(node: Any, grad: Any) -> tuple[Any]:
-    return (grad * node.xp.sign(node.inputs[0]),)
-
-
-def negative(x: Any, /) -> Tensor:
-    """Change the sign."""
-    return apply("negative", cp.negative, _negative, (as_tensor("negative", x),))
-
-
-def _negative(node: Any, grad: Any) -> tuple[Any]:
-    return (-grad,)
-
-
-def sign(x: Any, /) -> Tensor:
-    """Give -1, 0 or 1; its gradient is 0."""
-    return apply("sign", cp.sign, _sign, (as_tensor("sign", x),), keep_inputs=True)
-
-
-def _sign(node: Any, grad: Any) -> tuple[Any]:
-    return (node.xp.zeros_like(node.inputs[0]),)
-
-
-def exp(x: Any, /) -> Tensor:
-    """Give ``e ** x``."""
-    return apply("exp", cp.exp, _exp, (floating(as_tensor("exp", x)),), keep_output=True)
-
-
-def _exp(node: Any, grad: Any) -> tuple[Any]:
-    return (grad * node.output,)
-
-
-def log(x: Any, /) -> Tensor:
-    """Give the natural logarithm."""
-    return apply("log", cp.log, _log, (floating(as_tensor("log", x)),), keep_inputs=True)
-
-
-def _log(node: Any, grad: Any) -> tuple[Any]:
-    return (grad / node.inputs[0],)
-
-
-def sqrt(x: Any, /) -> Tensor:
-    """Give the square root; its gradient at 0 is infinite."""
-    return apply("sqrt", cp.sqrt, _sqrt, (floating(as_tensor("sqrt", x)),), keep_output=True)
-
-
-def _sqrt(node: Any, grad: Any) -> tuple[Any]:
-    return (grad * 0.5 / node.output,)
-
-
-def square(x: Any, /) -> Tensor:
-    """Give ``x * x``."""
-    return apply("square", cp.square, _square, (as_tensor("square", x),), keep_inputs=True)
-
-
-def _square(node: Any, grad: Any) -> tuple[Any]:
-    return (grad * (node.inputs[0] * 2),)
-
-
-def sin(x: Any, /) -> Tensor:
-    """Give the sine."""
-    return apply("sin", cp.sin, _sin, (floating(as_tensor("sin", x)),), keep_inputs=True)
-
-
-def _sin(node: Any, grad: Any) -> tuple[Any]:
-    return (grad * node.xp.cos(node.inputs[0]),)
-
-
-def cos(x: Any, /) -> Tensor:
-    """Give the cosine."""
-    return apply("cos", cp.cos, _cos, (floating(as_tensor("cos", x)),), keep_inputs=True)
-
-
-def _cos(node: Any, grad: Any) -> tuple[Any]:
-    return (-grad * node.xp.sin(node.inputs[0]),)
-
-
-def maximum(x1: Any, x2: Any) -> Tensor:
-    """Give the larger of two; at ties each operand gets half of the gradient."""
-    a, b = operands("maximum", x1, x2)
-    return apply("maximum", cp.maximum, _maximum, (a, b), keep_inputs=True, config=_shapes(a, b))
-
-
-def _maximum(node: Any, grad: Any) -> tuple[Any, Any]:
-    a, b = node.inputs
-    return _choice(node, grad, a > b, b > a)
-
-
-def minimum(x1: Any, x2: Any) -> Tensor:
-    """Give the smaller of two; at ties each operand gets half of the gradient."""
-    a, b = operands("minimum", x1, x2)
-    return apply("minimum", cp.minimum, _minimum, (a, b), keep_inputs=True, config=_shapes(a, b))
-
-
-def _minimum(node: Any, grad: Any) -> tuple[Any, Any]:
-    a, b = node.inputs
-    return _choice(node, grad, a < b, b < a)
-
-
-def _choice(node: Any, grad: Any, is_first: Any, is_second: Any) -> tuple[Any, Any]:
-    xp = node.xp
-    first, second = node.config
-    half, nothing = grad * 0.5, xp.zeros_like(grad)
-    return (
-        sum_to(xp, xp.where(is_first, grad, xp.where(is_second, nothing, half)), first),
-        sum_to(xp, xp.where(is_second, grad, xp.where(is_first, nothing, half)), second),
-    )
-
-
+@written()
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     """Limit the elements to ``min <= x <= max``.
 
-    The gradient passes where ``min <= x <= max``, bounds included. Bounds may be None, numbers or
-    arrays that broadcast with `x`; an array gets the gradient where it is the result.
+    The gradient passes where ``min <= x <= max``, bounds included; a bound that is an array gets it
+    where it is the result.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape
+    min, max : number, Tensor or raw array, optional
+        Bounds that broadcast with `x`.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, or a bound is neither an array nor a number.
+    ValueError
+        If the shapes do not broadcast.
     """
-    value = as_tensor("clip", x)
-    bounds = [None if each is None else as_operand("clip", each) for each in (min, max)]
-    if any(isinstance(each, Tensor) for each in bounds):
+    value: Any = as_tensor("clip", x)
+    bounds = [None if bound is None else as_operand("clip", bound) for bound in (min, max)]
+    if any(isinstance(bound, Tensor) for bound in bounds):
         low, high = bounds
         # where compares again instead of asking cp.clip, so that NaN passes through unchanged.
-        result = value
         if low is not None:
-            result = where(less(value, low), low, result)
-        if high is not None:
-            result = where(greater(result, high), high, result)
-        return result
-    for each in bounds:
-        if each is not None:
-            value = cast(value, with_number(value.dtype, each))
+            value = where(value < low, low, value)
+        return value if high is None else where(value > high, high, value)
+    for bound in bounds:
+        if bound is not None:
+            value = cast(value, with_number(value.dtype, bound))
     if bounds == [None, None]:
-        return apply("clip", lambda raw: raw, _identity, (value,))
-    return apply(
+        return record("clip", lambda raw: raw, _same, (value,))
+    return record(
         "clip",
         lambda raw: cp.clip(raw, *bounds),
         _clip,
@@ -328,44 +231,56 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     )
 
 
-def _identity(node: Any, grad: Any) -> tuple[Any]:
+def _same(_: Any, grad: Any) -> tuple[Any]:
     return (grad,)
 
 
 def _clip(node: Any, grad: Any) -> tuple[Any]:
-    (x,) = node.inputs
     low, high = node.config
-    inside = None
-    if low is not None:
-        inside = x >= low
+    inside = None if low is None else node.x >= low  # ops-08
     if high is not None:
-        inside = x <= high if inside is None else node.xp.logical_and(inside, x <= high)
+        below = node.x <= high
+        inside = below if inside is None else node.xp.logical_and(inside, below)
     return (node.xp.where(inside, grad, node.xp.zeros_like(grad)),)
 
 
-def where(condition: Any, x1: Any, x2: Any) -> Tensor:
-    """Give `x1` where `condition` holds and `x2` elsewhere; gradients are selected likewise.
+@written()
+def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
+    """Return `x1` where `condition` holds and `x2` elsewhere; gradients are selected likewise.
+
+    Parameters
+    ----------
+    condition : Tensor or raw array of bool
+    x1, x2 : Tensor, raw array or number
+        All three broadcast.
+
+    Returns
+    -------
+    Tensor
 
     Raises
     ------
     TypeError
-        If `condition` is no boolean array.
+        If `condition` is no boolean array, or `x1` or `x2` is neither an array nor a number.
+    ValueError
+        If the shapes do not broadcast.
     """
     mask = as_tensor("where", condition)
     if mask.dtype.kind != "b":
         msg = f"where: condition must be boolean, got dtype {mask.dtype.name}; compare it with 0"
         raise TypeError(msg)
     if isinstance(x1, (bool, int, float)) and isinstance(x2, (bool, int, float)):
-        a: Operand = apply("where", lambda c: _full_like(c, x1, x2), None, (mask,))
-        b: Operand = x2
+        a = record("where", lambda holds: _full_like(holds, x1, x2), None, (mask,))
+        b: Any = x2
     else:
-        a, b = operands("where", x1, x2)
-    return apply("where", cp.where, _where, (mask, a, b), config=(mask._data, *_shapes(a, b)))
+        a, b = as_operands("where", x1, x2)
+    config = (mask.data, getattr(a, "shape", ()), getattr(b, "shape", ()))
+    return record("where", cp.where, _where, (mask, a, b), config=config)
 
 
 def _full_like(condition: Any, x1: float, x2: float) -> Any:
-    kinds = {type(x1), type(x2)}
-    dtype = "float32" if float in kinds else ("int64" if int in kinds else "bool")
+    types = {type(x1), type(x2)}
+    dtype = "float32" if float in types else ("int64" if int in types else "bool")
     return cp.full(condition.shape, x1, dtype=dtype)
 
 
@@ -373,6 +288,7 @@ def _where(node: Any, grad: Any) -> tuple[None, Any, Any]:
     xp = node.xp
     _, to_first, to_second = node.edges
     mask, first, second = node.config
+    # ops-10: a product with the mask would let NaN through.
     nothing = xp.zeros_like(grad)
     return (
         None,
@@ -381,17 +297,29 @@ def _where(node: Any, grad: Any) -> tuple[None, Any, Any]:
     )
 
 
+@written()
 def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:
     """Change the dtype; between floating dtypes the gradient comes back in the old one.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape
+    dtype : dtype
+    copy : bool
+        Whether to copy where the dtype is that already.
+
+    Returns
+    -------
+    Tensor, shape of `x`
 
     Raises
     ------
     TypeError
-        If `dtype` is none that a Tensor can have.
+        If `x` is no array, or `dtype` is none that a Tensor can have.
     """
     value = as_tensor("astype", x)
-    wanted = as_dtype("astype", dtype)
+    wanted = check_dtype("astype", dtype)
     if value.dtype == wanted and copy:
-        rule = _identity if wanted.kind == "f" else None
-        return apply("astype", lambda raw: raw.copy(), rule, (value,))
+        rule = _same if wanted.kind == "f" else None
+        return record("astype", lambda raw: raw.copy(), rule, (value,))
     return cast(value, wanted)

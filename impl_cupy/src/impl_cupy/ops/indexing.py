@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.errors import kind_of
-from impl_cupy.ops.primitive import apply, as_tensor, normalize_axis
-from impl_cupy.scatter import scatter_rows
-from impl_cupy.tensor import RawArray, Tensor
+from impl_cupy.checks import normalize_axis, type_name
+from impl_cupy.launch import launch
+from impl_cupy.ops.families import written
+from impl_cupy.recording import as_tensor, record
+from impl_cupy.tape import RawArray, handles
+from impl_cupy.tensor import Tensor
 
 
 class _Selection(NamedTuple):
@@ -37,35 +39,44 @@ def getitem(x: Any, key: Any) -> Tensor:
     return _select(value, _check(value.shape, key))
 
 
-def take(x: Any, indices: Any, /, axis: int | None = None) -> Tensor:
-    """Select along one axis by a 1-d integer array.
+@written()
+def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
+    """Select along one axis by integers; negative ones count from the end.
 
     Parameters
     ----------
-    x : Tensor
+    x : Tensor or raw array, at least one axis
     indices : Tensor or raw array of integers
-    axis : int
+    axis : int, optional
         May be left out for 1-d `x`.
+
+    Returns
+    -------
+    Tensor, shape of `x` with the axis replaced by the shape of `indices`
 
     Raises
     ------
+    TypeError
+        If one is no array.
     IndexError
         If an index is out of range or no integer.
+    ValueError
+        If `axis` is missing or out of range.
     """
     value = as_tensor("take", x)
     if axis is None and value.ndim != 1:
-        msg = f"take: axis is needed for shape {value.shape}"
+        msg = f"take: axis must be given for shape {value.shape}, got None"
         raise ValueError(msg)
-    where = normalize_axis("take", 0 if axis is None else axis, value.shape)
+    place = normalize_axis("take", 0 if axis is None else axis, value.shape)
     positions = as_tensor("take", indices)
     if positions.dtype.kind != "i":
         msg = f"take: indices must be integers, got dtype {positions.dtype.name}"
         raise IndexError(msg)
-    return getitem(value, (slice(None),) * where + (positions,))
+    return getitem(value, (slice(None),) * place + (positions,))
 
 
 def _select(value: Tensor, selection: _Selection) -> Tensor:
-    return apply("getitem", lambda raw: raw[selection.key], _getitem, (value,), config=selection)
+    return record("getitem", lambda raw: raw[selection.key], _getitem, (value,), config=selection)
 
 
 def _getitem(node: Any, grad: Any) -> tuple[Any]:
@@ -76,7 +87,7 @@ def _getitem(node: Any, grad: Any) -> tuple[Any]:
 
 def _put_back(value: Tensor, selection: _Selection) -> Tensor:
     """Do the adjoint of `_select`: zeros but for what was selected."""
-    return apply(
+    return record(
         "getitem",
         lambda raw: _put_back_raw(raw, selection),
         _put,
@@ -109,22 +120,22 @@ def _put_back_raw(values: RawArray, selection: _Selection) -> RawArray:
 
 
 def _check(shape: tuple[int, ...], key: Any) -> _Selection:
-    parts = [_part(each) for each in (key if isinstance(key, tuple) else (key,))]
-    used = sum(_axes_used(each) for each in parts)
+    parts = [_part(index) for index in (key if isinstance(key, tuple) else (key,))]
+    used = sum(_axes_used(part) for part in parts)
     if used > len(shape):
         msg = f"getitem: {used} axes indexed, but the shape is {shape}"
         raise IndexError(msg)
-    if sum(each is Ellipsis for each in parts) > 1:
+    if sum(part is Ellipsis for part in parts) > 1:
         msg = "getitem: at most one ellipsis (...) may be given"
         raise IndexError(msg)
     axis = 0
-    for each in parts:
-        if each is Ellipsis:
+    for part in parts:
+        if part is Ellipsis:
             axis += len(shape) - used
             continue
-        _check_part(each, axis, shape)
-        axis += _axes_used(each)
-    return _Selection(tuple(parts), shape, any(isinstance(each, cp.ndarray) for each in parts))
+        _check_part(part, axis, shape)
+        axis += _axes_used(part)
+    return _Selection(tuple(parts), shape, any(isinstance(part, cp.ndarray) for part in parts))
 
 
 def _part(index: Any) -> Any:
@@ -145,15 +156,15 @@ def _part(index: Any) -> Any:
         except TypeError:
             pass
     msg = (
-        "getitem: an index is an int, a slice, None, ..., a list, or a Tensor or raw array of "
-        f"integers or bool, got {kind_of(index)}"
+        "getitem: an index must be an int, a slice, None, ..., a list, or a Tensor or raw array "
+        f"of integers or bool, got {type_name(index)}"
     )
     raise IndexError(msg)
 
 
 def _index_list(index: list[Any]) -> RawArray:
     try:
-        host = np.array([each.item() if isinstance(each, Tensor) else each for each in index])
+        host = np.array([item.item() if isinstance(item, Tensor) else item for item in index])
     except ValueError:
         msg = f"getitem: a list used as an index must not be ragged, got {index!r}"
         raise IndexError(msg) from None
@@ -187,3 +198,44 @@ def _check_part(part: Any, axis: int, shape: tuple[int, ...]) -> None:
     elif isinstance(part, int) and not -shape[axis] <= part < shape[axis]:
         msg = f"getitem: index {part} is out of range for axis {axis} of shape {shape}"
         raise IndexError(msg)
+
+
+def scatter_rows(values: RawArray, rows: RawArray, count: int, skipped: int = -1) -> RawArray:
+    """Add each row of `values` to the row of the result that `rows` names.
+
+    Parameters
+    ----------
+    values : cupy.ndarray, shape (lookups, width), floating
+    rows : cupy.ndarray, shape (lookups,), int
+        ``0 <= row < count``.
+    count : int
+        Rows of the result.
+    skipped : int
+        A row that gets nothing; -1 for none.
+
+    Returns
+    -------
+    cupy.ndarray, shape (count, width)
+    """
+    lookups, width = values.shape
+    out = cp.zeros((count, width), dtype=values.dtype)
+    if values.size:
+        rows = rows.astype("int64", copy=False)
+        order = cp.argsort(rows)
+        launch(
+            "scatter",
+            "scatter_rows",
+            values.dtype,
+            lookups * width,
+            cp.ascontiguousarray(values),
+            order,
+            rows[order],
+            out,
+            lookups,
+            width,
+            skipped,
+        )
+    return out
+
+
+handles.getitem = getitem

@@ -5,34 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.ops.manipulation import expand_dims, squeeze
-from impl_cupy.ops.primitive import apply, as_tensor, operands, refuse_shapes, sum_to
+from impl_cupy.checks import refuse_shapes
+from impl_cupy.ops.families import shape, written
+from impl_cupy.recording import as_operands, as_tensor, record, sum_to
 from impl_cupy.tensor import Tensor
 
 
+@written()
 def matmul(x1: Any, x2: Any, /) -> Tensor:
     """Multiply matrices, ``x1 @ x2``.
 
     Parameters
     ----------
-    x1 : Tensor, shape (*, N, K) or (K,)
-    x2 : Tensor, shape (*, K, M) or (K,)
+    x1 : Tensor or raw array, shape (*, N, K) or (K,)
+    x2 : Tensor or raw array, shape (*, K, M) or (K,)
         Leading axes broadcast; a vector is a row on the left and a column on the right.
+
+    Returns
+    -------
+    Tensor, shape (*, N, M), without N or M where a vector was given
 
     Raises
     ------
+    TypeError
+        If one is no array.
     ValueError
         That names both shapes, if they do not match.
     """
-    a, b = operands("matmul", as_tensor("matmul", x1), as_tensor("matmul", x2))
-    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or a.ndim == 0 or b.ndim == 0:
+    a, b = as_operands("matmul", as_tensor("matmul", x1), as_tensor("matmul", x2))
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         refuse_shapes("matmul", (a, b))
-    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        refuse_shapes("matmul", (a, b))
-    rows, columns = a.ndim == 1, b.ndim == 1
-    left = expand_dims(a, axis=0) if rows else a
-    right = expand_dims(b, axis=1) if columns else b
-    product = apply(
+    is_row, is_column = a.ndim == 1, b.ndim == 1
+    left = a.reshape(1, a.shape[0]) if is_row else a
+    right = b.reshape(b.shape[0], 1) if is_column else b
+    product = record(
         "matmul",
         cp.matmul,
         _matmul,
@@ -40,35 +46,41 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
         keep_inputs=True,
         config=(left.shape, right.shape),
     )
-    dropped = ((-2,) if rows else ()) + ((-1,) if columns else ())
-    return squeeze(product, dropped) if dropped else product
+    if not (is_row or is_column):
+        return product
+    rows = () if is_row else product.shape[-2:-1]
+    columns = () if is_column else product.shape[-1:]
+    return product.reshape((*product.shape[:-2], *rows, *columns))
 
 
 def _matmul(node: Any, grad: Any) -> tuple[Any, Any]:
     xp = node.xp
-    a, b = node.inputs
     to_first, to_second = node.edges
     first, second = node.config
     return (
-        sum_to(xp, xp.matmul(grad, xp.matrix_transpose(b)), first) if to_first else None,
-        sum_to(xp, xp.matmul(xp.matrix_transpose(a), grad), second) if to_second else None,
+        sum_to(xp, xp.matmul(grad, xp.matrix_transpose(node.other)), first) if to_first else None,
+        sum_to(xp, xp.matmul(xp.matrix_transpose(node.x), grad), second) if to_second else None,
     )
 
 
-def matrix_transpose(x: Any, /) -> Tensor:
+@shape(lambda node, grad: node.xp.matrix_transpose(grad))
+def matrix_transpose(x: Any, /) -> Any:
     """Exchange the last two axes.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, shape (*, N, M)
+
+    Returns
+    -------
+    Tensor, shape (*, M, N)
 
     Raises
     ------
     ValueError
-        If there are fewer than two.
+        If there are fewer than two axes.
     """
-    value = as_tensor("matrix_transpose", x)
-    if value.ndim < 2:
-        msg = f"matrix_transpose: at least two axes are needed, got shape {value.shape}"
+    if x.ndim < 2:
+        msg = f"matrix_transpose: x must have at least two axes, got shape {x.shape}"
         raise ValueError(msg)
-    return apply("matrix_transpose", cp.matrix_transpose, _matrix_transpose, (value,))
-
-
-def _matrix_transpose(node: Any, grad: Any) -> tuple[Any]:
-    return (node.xp.matrix_transpose(grad),)
+    return cp.matrix_transpose

@@ -3,231 +3,246 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import promote
-from impl_cupy.ops.primitive import (
-    apply,
-    as_tensor,
-    cast,
-    normalize_axes,
-    normalize_axis,
-    refuse_shapes,
-    sum_to,
-)
-from impl_cupy.tensor import Tensor
+from impl_cupy.checks import as_ints, normalize_axes, normalize_axis, refuse_shapes
+from impl_cupy.ops.families import Raw, join, shape
+from impl_cupy.recording import sum_to
 
 
-def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Tensor:
-    """Give another shape with as many elements, in C order.
+def _reshaped(node: Any, grad: Any) -> Any:
+    return node.xp.reshape(grad, node.config)
+
+
+@shape(_reshaped)
+def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Raw:
+    """Return another shape with as many elements, in C order.
 
     Parameters
     ----------
-    x : Tensor
+    x : Tensor or raw array, any shape
     shape : int or tuple of int
         One size may be -1: what is left over.
     copy : bool, optional
         True forces a copy.
 
+    Returns
+    -------
+    Tensor, shape `shape`
+
     Raises
     ------
+    TypeError
+        If `x` is no array, or a size no int.
     ValueError
         That names both shapes, if the elements do not fit.
     """
-    value = as_tensor("reshape", x)
-    sizes = _resolve(value, shape)
-    return apply(
-        "reshape",
-        lambda raw: (raw.copy() if copy else raw).reshape(sizes),
-        _reshape,
-        (value,),
-        config=value.shape,
-    )
-
-
-def _resolve(value: Tensor, shape: Any) -> tuple[int, ...]:
-    parts = shape if isinstance(shape, (tuple, list)) else (shape,)
-    try:
-        sizes = [operator.index(each) for each in parts]
-    except TypeError:
-        msg = f"reshape: shape must be an int or a tuple of ints, got {shape!r}"
-        raise TypeError(msg) from None
+    sizes = list(as_ints("reshape", "shape", shape))
     known = math.prod(size for size in sizes if size != -1)
-    if sizes.count(-1) == 1 and known > 0 and value.size % known == 0:
-        sizes[sizes.index(-1)] = value.size // known
-    if any(size < 0 for size in sizes) or math.prod(sizes) != value.size:
-        msg = f"reshape: shape {value.shape} cannot become {tuple(parts)}"
+    if sizes.count(-1) == 1 and known > 0 and x.size % known == 0:
+        sizes[sizes.index(-1)] = x.size // known
+    if any(size < 0 for size in sizes) or math.prod(sizes) != x.size:  # ops-20
+        msg = f"reshape: shape {x.shape} cannot become {shape}"
         raise ValueError(msg)
-    return tuple(sizes)
+    return lambda raw: (raw.copy() if copy else raw).reshape(sizes)
 
 
-def _reshape(node: Any, grad: Any) -> tuple[Any]:
-    return (node.xp.reshape(grad, node.config),)
-
-
-def permute_dims(x: Any, /, axes: Sequence[int]) -> Tensor:
+@shape(lambda node, grad: node.xp.permute_dims(grad, node.config))
+def permute_dims(x: Any, /, axes: Sequence[int]) -> Raw:
     """Put the axes into another order.
 
-    Raises
-    ------
-    ValueError
-        If `axes` is no order of all of them.
-    """
-    value = as_tensor("permute_dims", x)
-    order = normalize_axes("permute_dims", tuple(axes), value.shape)
-    if len(order) != value.ndim:
-        msg = f"permute_dims: axis order {tuple(axes)} must name every axis of shape {value.shape}"
-        raise ValueError(msg)
-    back = tuple(order.index(axis) for axis in range(value.ndim))
-    return apply(
-        "permute_dims", lambda raw: raw.transpose(order), _permute_dims, (value,), config=back
-    )
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape
+    axes : tuple of int
+        Every axis of `x`, in the new order.
 
-
-def _permute_dims(node: Any, grad: Any) -> tuple[Any]:
-    return (node.xp.permute_dims(grad, node.config),)
-
-
-def expand_dims(x: Any, /, axis: int = 0) -> Tensor:
-    """Insert an axis of length 1 before `axis`.
+    Returns
+    -------
+    Tensor
 
     Raises
     ------
+    TypeError
+        If `x` is no array, or an axis no int.
     ValueError
-        If `axis` is out of range.
+        If `axes` is no order of all axes.
     """
-    value = as_tensor("expand_dims", x)
-    if not -value.ndim - 1 <= axis <= value.ndim:
-        msg = f"expand_dims: axis {axis} is out of range for shape {value.shape}"
+    order = normalize_axes("permute_dims", tuple(axes), x.shape)
+    if len(order) != x.ndim:
+        msg = f"permute_dims: axis order {tuple(axes)} must name every axis of shape {x.shape}"
         raise ValueError(msg)
-    where = axis % (value.ndim + 1)
-    shape = (*value.shape[:where], 1, *value.shape[where:])
-    return apply(
-        "expand_dims", lambda raw: raw.reshape(shape), _reshape, (value,), config=value.shape
-    )
+
+    def move(raw: Any) -> Any:
+        return raw.transpose(order)
+
+    move.back = tuple(order.index(axis) for axis in range(x.ndim))  # type: ignore[attr-defined]
+    return move
 
 
-def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Tensor:
+@shape(_reshaped)
+def expand_dims(x: Any, /, axis: int | tuple[int, ...] = 0) -> Raw:
+    """Insert axes of length 1.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape
+    axis : int or tuple of int
+        Places in the result; negative ones count from its end (ops-18).
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, or `axis` no int.
+    ValueError
+        If a place is out of range or named twice.
+    """
+    places = as_ints("expand_dims", "axis", axis)
+    ndim = x.ndim + len(places)
+    normal = {place % ndim for place in places if -ndim <= place < ndim}
+    if len(normal) != len(places):
+        msg = (
+            f"expand_dims: axis {axis} must name different places among {ndim} for shape {x.shape}"
+        )
+        raise ValueError(msg)
+    old = iter(x.shape)
+    sizes = tuple(1 if place in normal else next(old) for place in range(ndim))
+    return lambda raw: raw.reshape(sizes)
+
+
+@shape(_reshaped)
+def squeeze(x: Any, /, axis: int | tuple[int, ...]) -> Raw:
     """Remove axes of length 1.
 
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape
+    axis : int or tuple of int
+
+    Returns
+    -------
+    Tensor, shape of `x` without the axes
+
     Raises
     ------
+    TypeError
+        If `x` is no array, or `axis` no int.
     ValueError
-        If one of them is longer.
+        If an axis is out of range, or longer than 1.
     """
-    value = as_tensor("squeeze", x)
-    axes = normalize_axes("squeeze", axis, value.shape)
-    if any(value.shape[each] != 1 for each in axes):
-        msg = f"squeeze: axis {axis} of shape {value.shape} must have length 1"
+    axes = normalize_axes("squeeze", axis, x.shape)
+    if any(x.shape[place] != 1 for place in axes):
+        msg = f"squeeze: axis {axis} of shape {x.shape} must have length 1"
         raise ValueError(msg)
-    shape = tuple(size for each, size in enumerate(value.shape) if each not in axes)
-    return apply("squeeze", lambda raw: raw.reshape(shape), _reshape, (value,), config=value.shape)
+    sizes = tuple(size for place, size in enumerate(x.shape) if place not in axes)
+    return lambda raw: raw.reshape(sizes)
 
 
-def broadcast_to(x: Any, /, shape: Any) -> Tensor:
+@shape(lambda node, grad: sum_to(node.xp, grad, node.config))
+def broadcast_to(x: Any, /, shape: Any) -> Raw | None:
     """Stretch axes of length 1, and put new ones in front, without copying.
 
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape
+    shape : int or tuple of int
+
+    Returns
+    -------
+    Tensor, shape `shape`
+
     Raises
     ------
+    TypeError
+        If `x` is no array, or a size no int.
     ValueError
         That names both shapes, if it cannot be done.
     """
-    value = as_tensor("broadcast_to", x)
-    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if value.shape == sizes:
-        return value
-    fits = len(sizes) >= value.ndim and all(
-        have in (1, want)
-        for have, want in zip(reversed(value.shape), reversed(sizes), strict=False)
-    )
-    if not fits:
-        msg = f"broadcast_to: shape {value.shape} cannot become {sizes}"
+    sizes = as_ints("broadcast_to", "shape", shape)
+    if x.shape == sizes:
+        return None
+    pairs = zip(reversed(x.shape), reversed(sizes), strict=False)
+    fits = len(sizes) >= x.ndim and all(have in (1, want) for have, want in pairs)
+    if not fits or any(size < 0 for size in sizes):  # ops-20
+        msg = f"broadcast_to: shape {x.shape} cannot become {sizes}"
         raise ValueError(msg)
-    return apply(
-        "broadcast_to",
-        lambda raw: cp.broadcast_to(raw, sizes),
-        _broadcast_to,
-        (value,),
-        config=value.shape,
-    )
+    return lambda raw: cp.broadcast_to(raw, sizes)
 
 
-def _broadcast_to(node: Any, grad: Any) -> tuple[Any]:
-    return (sum_to(node.xp, grad, node.config),)
+def _pieces(grad: Any, axis: int, lengths: Sequence[int]) -> list[Any]:
+    """Cut a gradient along an axis."""
+    ends = [sum(lengths[: count + 1]) for count in range(len(lengths))]
+    before = (slice(None),) * axis
+    return [
+        grad[(*before, slice(end - length, end))] for end, length in zip(ends, lengths, strict=True)
+    ]
 
 
-def _common(name: str, arrays: Sequence[Any]) -> tuple[Tensor, ...]:
-    values = tuple(as_tensor(name, each) for each in arrays)
-    if not values:
-        msg = f"{name}: at least one array is needed"
-        raise ValueError(msg)
-    dtype = values[0].dtype
-    for each in values:
-        dtype = promote(dtype, each.dtype)
-    return tuple(cast(each, dtype) for each in values)
+@join(_pieces)
+def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
+    """Join arrays along an axis that exists.
 
+    Parameters
+    ----------
+    arrays : sequence of Tensor or raw array
+        Of one shape but for the axis.
+    axis : int or None
+        With None the arrays are flattened first.
 
-def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
-    """Join arrays along an axis that exists; with None they are flattened first.
+    Returns
+    -------
+    Tensor
 
     Raises
     ------
+    TypeError
+        If an element is no array, or `axis` no int.
     ValueError
-        That names every shape, if another axis differs.
+        That names every shape, if another axis differs; if the axis is out of range.
     """
-    values = _common("concat", arrays)
     if axis is None:
-        values = tuple(reshape(each, (-1,) if each.size else (0,)) for each in values)
-        axis = 0
-    where = normalize_axis("concat", axis, values[0].shape)
-    others = {(*each.shape[:where], *each.shape[where + 1 :]) for each in values}
-    if len(others) != 1 or len({each.ndim for each in values}) != 1:
-        refuse_shapes("concat", values)
-    return apply(
-        "concat",
-        lambda *raws: cp.concatenate(raws, axis=where),
-        _concat,
-        values,
-        config=(where, [each.shape[where] for each in values]),
-    )
+        arrays = tuple(array.reshape((array.size,)) for array in arrays)
+    place = normalize_axis("concat", 0 if axis is None else axis, arrays[0].shape)
+    others = {(*array.shape[:place], -1, *array.shape[place + 1 :]) for array in arrays}
+    if len(others) != 1:
+        refuse_shapes("concat", arrays)
+    return arrays, place, lambda raws, along: cp.concatenate(raws, axis=along)
 
 
-def _concat(node: Any, grad: Any) -> list[Any]:
-    axis, lengths = node.config
-    pieces = []
-    start = 0
-    for edge, length in zip(node.edges, lengths, strict=True):
-        key = (slice(None),) * axis + (slice(start, start + length),)
-        pieces.append(grad[key] if edge is not None else None)
-        start += length
-    return pieces
+def _layers(grad: Any, axis: int, lengths: Sequence[int]) -> list[Any]:
+    """Take a gradient apart along an axis."""
+    before = (slice(None),) * axis
+    return [grad[(*before, place)] for place in range(len(lengths))]
 
 
-def stack(arrays: Sequence[Any], /, axis: int = 0) -> Tensor:
+@join(_layers)
+def stack(arrays: Any, /, *, axis: int = 0) -> Any:
     """Join arrays of one shape along a new axis.
 
+    Parameters
+    ----------
+    arrays : sequence of Tensor or raw array
+    axis : int
+        Its place in the result.
+
+    Returns
+    -------
+    Tensor
+
     Raises
     ------
+    TypeError
+        If an element is no array, or `axis` no int.
     ValueError
-        That names every shape, if they differ.
+        That names every shape, if they differ; if the axis is out of range.
     """
-    values = _common("stack", arrays)
-    shape = values[0].shape
-    if any(each.shape != shape for each in values):
-        refuse_shapes("stack", values)
-    if not -len(shape) - 1 <= axis <= len(shape):
-        msg = f"stack: axis {axis} is out of range for shape {shape} with one more"
-        raise ValueError(msg)
-    where = axis % (len(shape) + 1)
-    return apply("stack", lambda *raws: cp.stack(raws, axis=where), _stack, values, config=where)
-
-
-def _stack(node: Any, grad: Any) -> list[Any]:
-    before = (slice(None),) * node.config
-    return [
-        grad[(*before, index)] if edge is not None else None
-        for index, edge in enumerate(node.edges)
-    ]
+    if any(array.shape != arrays[0].shape for array in arrays):
+        refuse_shapes("stack", arrays)
+    place = normalize_axis("stack", axis, arrays[0].shape, new=1)
+    return arrays, place, lambda raws, along: cp.stack(raws, axis=along)

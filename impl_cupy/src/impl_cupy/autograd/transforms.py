@@ -1,71 +1,20 @@
-"""Recording switched on and off, and gradients of functions: `grad`, `value_and_grad`, `vjp`."""
+"""Gradients of functions: `grad`, `value_and_grad`, `vjp`."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
-from impl_cupy import ops
 from impl_cupy.backend import cp
-from impl_cupy.engine import run
-from impl_cupy.errors import kind_of
+from impl_cupy.checks import type_name
+from impl_cupy.engine import Pass
 from impl_cupy.function_node import Alias
-from impl_cupy.ops.methods import attach
 from impl_cupy.random import restored_on_error
-from impl_cupy.structure import flatten, mapped, rebuilt
-from impl_cupy.tape import Edge, Recording, state
-from impl_cupy.tensor import Tensor, edge_of, wrap
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-attach(ops)
-
-
-class set_grad_enabled(Recording):
-    """Switch recording on or off in this thread: ``with set_grad_enabled(flag): ...``."""
-
-    __slots__ = ()
-
-
-class _Switch(set_grad_enabled):
-    """A switch with a fixed flag, which is a decorator too."""
-
-    __slots__ = ()
-    flag: bool
-
-    def __init__(self) -> None:
-        super().__init__(self.flag)
-
-    def __call__(self, function: _F) -> _F:
-        """Decorate `function` so that each call of it runs within the switch."""
-
-        @functools.wraps(function)
-        def switched(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
-                return function(*args, **kwargs)
-
-        return switched  # type: ignore[return-value]
-
-
-class no_grad(_Switch):
-    """Record nothing: ``with no_grad(): ...`` or ``@no_grad()``."""
-
-    __slots__ = ()
-    flag = False
-
-
-class enable_grad(_Switch):
-    """Record again inside `no_grad`: ``with enable_grad(): ...`` or ``@enable_grad()``."""
-
-    __slots__ = ()
-    flag = True
-
-
-def is_grad_enabled() -> bool:
-    """Tell whether operations are recorded in this thread."""
-    return state.recording
+from impl_cupy.tape import Edge, Recording, edge_of, state, wrap
+from impl_cupy.tensor import Tensor
+from impl_cupy.trees import flatten, mapped, rebuilt
 
 
 def grad(
@@ -138,10 +87,10 @@ def value_and_grad(
         _check_scalar(value)
         ones = wrap(cp.ones(value.shape, dtype=value.dtype))
         flat = [leaf for leaves in followed for leaf in leaves]
-        found = iter(_pull([value], [ones], flat, recorded, retain=recorded))
+        gradients = iter(_pull([value], [ones], flat, recorded, retain=recorded))
         grads = []
         for position, leaves in zip(positions, followed, strict=True):
-            grads.append(rebuilt(args[position], [next(found) for _ in leaves]))
+            grads.append(rebuilt(args[position], [next(gradients) for _ in leaves]))
         shown = (value, aux) if has_aux else value
         if not recorded:
             shown = mapped(Tensor.detach, shown)
@@ -171,28 +120,23 @@ def vjp(
         It can be called several times.
     """
     recorded = create_graph or state.transformations > 0
-    pairs = [_follow("vjp", each) for each in primals]
+    pairs = [_follow("vjp", primal) for primal in primals]
     with _transforming():
         output = fn(*(rebuilt(shell, leaves) for leaves, shell in pairs))
     results = flatten(output)
-    for each in results:
-        if not isinstance(each, Tensor):
-            msg = f"vjp: the function must return Tensors, got {kind_of(each)}"
+    for result in results:
+        if not isinstance(result, Tensor):
+            msg = f"vjp: the function must return Tensors, got {type_name(result)}"
             raise TypeError(msg)
     flat = [leaf for leaves, _ in pairs for leaf in leaves]
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        given = flatten(cotangent)
-        _check_cotangents(results, given)
-        found = iter(_pull(results, given, flat, recorded, retain=True))
-        return tuple(rebuilt(shell, [next(found) for _ in leaves]) for leaves, shell in pairs)
+        cotangents = flatten(cotangent)
+        _check_cotangents(results, cotangents)
+        gradients = iter(_pull(results, cotangents, flat, recorded, retain=True))
+        return tuple(rebuilt(shell, [next(gradients) for _ in leaves]) for leaves, shell in pairs)
 
     return (output if recorded else mapped(Tensor.detach, output)), pull
-
-
-def jit(fn: _F) -> _F:
-    """Return `fn` itself: CuPy runs each operation as it comes, and there is nothing to compile."""
-    return fn
 
 
 @contextmanager
@@ -208,10 +152,10 @@ def _transforming() -> Iterator[None]:
 def _follow(name: str, argument: Any) -> tuple[list[Tensor], Any]:
     """Give Tensors of an argument's values that nothing else has: only they are followed."""
     leaves = []
-    for each in flatten(argument):
-        value = wrap(each) if isinstance(each, cp.ndarray) else each
+    for leaf in flatten(argument):
+        value = wrap(leaf) if isinstance(leaf, cp.ndarray) else leaf
         if not isinstance(value, Tensor):
-            msg = f"{name}: an argument must hold Tensors only, got {kind_of(each)}"
+            msg = f"{name}: an argument must hold Tensors only, got {type_name(leaf)}"
             raise TypeError(msg)
         floating = value.dtype.kind == "f"
         leaves.append(Alias.of(value) if value.requires_grad else wrap(value._data, floating))
@@ -232,7 +176,7 @@ def _pull(
             roots.append((edge, cotangent if recorded else cotangent._data))
     edges = [edge_of(source) for source in inputs]
     targets = [edge for edge in edges if edge is not None]
-    grads = iter(run(roots, recorded=recorded, retain=retain, targets=targets))
+    grads = iter(Pass(recorded=recorded, retain=retain).gradients(roots, targets))
     # Integers have no edge, and so the gradient zero.
     return [
         _finished(next(grads) if edge is not None else None, source, recorded)
@@ -240,15 +184,15 @@ def _pull(
     ]
 
 
-def _finished(found: Any, source: Tensor, recorded: bool) -> Tensor:
-    if found is None:
+def _finished(grad: Any, source: Tensor, recorded: bool) -> Tensor:
+    if grad is None:
         return wrap(cp.zeros(source.shape, dtype=source.dtype))
-    return found if recorded else wrap(cp.array(found, copy=True, order="C"))
+    return grad if recorded else wrap(cp.array(grad, copy=True, order="C"))
 
 
 def _check_scalar(value: Any) -> None:
     if not isinstance(value, Tensor):
-        msg = f"grad: the function must return a scalar Tensor, got {kind_of(value)}"
+        msg = f"grad: the function must return a scalar Tensor, got {type_name(value)}"
         raise TypeError(msg)
     if value.size != 1:
         msg = f"grad: the function must return a scalar, got shape {value.shape}; sum it, say"
@@ -258,21 +202,20 @@ def _check_scalar(value: Any) -> None:
         raise TypeError(msg)
 
 
-def _check_cotangents(results: Sequence[Tensor], given: Sequence[Any]) -> None:
-    if len(given) != len(results):
+def _check_cotangents(results: Sequence[Tensor], cotangents: Sequence[Any]) -> None:
+    if len(cotangents) != len(results):
         msg = (
-            f"vjp: the cotangent must hold {len(results)} Tensors like the output, got {len(given)}"
+            f"vjp: the cotangent must hold {len(results)} Tensors like the output, "
+            f"got {len(cotangents)}"
         )
         raise ValueError(msg)
-    for each, result in zip(given, results, strict=True):
-        if not isinstance(each, Tensor):
-            msg = f"vjp: a cotangent must be a Tensor, got {kind_of(each)}"
+    for own, result in zip(cotangents, results, strict=True):
+        if not isinstance(own, Tensor):
+            msg = f"vjp: a cotangent must be a Tensor, got {type_name(own)}"
             raise TypeError(msg)
-        if each.shape != result.shape:
-            msg = (
-                f"vjp: the cotangent must have the output's shape {result.shape}, got {each.shape}"
-            )
+        if own.shape != result.shape:
+            msg = f"vjp: the cotangent must have the output's shape {result.shape}, got {own.shape}"
             raise ValueError(msg)
-        if each.dtype != result.dtype:
-            msg = f"vjp: the cotangent must have dtype {result.dtype.name}, got {each.dtype.name}"
+        if own.dtype != result.dtype:
+            msg = f"vjp: the cotangent must have dtype {result.dtype.name}, got {own.dtype.name}"
             raise TypeError(msg)

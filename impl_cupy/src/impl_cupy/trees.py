@@ -11,9 +11,9 @@ from impl_cupy.tensor import Tensor
 def flatten(structure: Any) -> list[Any]:
     """List what hangs in a structure, dicts in their own order; None holds nothing."""
     if isinstance(structure, dict):
-        return [leaf for each in structure.values() for leaf in flatten(each)]
+        return [leaf for part in structure.values() for leaf in flatten(part)]
     if isinstance(structure, (list, tuple)):
-        return [leaf for each in structure for leaf in flatten(each)]
+        return [leaf for part in structure for leaf in flatten(part)]
     return [] if structure is None else [structure]
 
 
@@ -26,15 +26,15 @@ def mapped(function: Callable[[Tensor], Any], structure: Any) -> Any:
     """Make a structure like this one with `function` of each Tensor in the Tensor's place."""
     leaves = flatten(structure)
     return rebuilt(
-        structure, [function(each) if isinstance(each, Tensor) else each for each in leaves]
+        structure, [function(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     )
 
 
 def _rebuilt(structure: Any, leaves: Iterator[Any]) -> Any:
     if isinstance(structure, dict):
-        return type(structure)((key, _rebuilt(each, leaves)) for key, each in structure.items())
+        return type(structure)((key, _rebuilt(part, leaves)) for key, part in structure.items())
     if isinstance(structure, (list, tuple)):
-        parts = [_rebuilt(each, leaves) for each in structure]
+        parts = [_rebuilt(part, leaves) for part in structure]
         if hasattr(structure, "_fields"):
             return type(structure)(*parts)
         return type(structure)(parts)

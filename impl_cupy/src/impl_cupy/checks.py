@@ -1,0 +1,280 @@
+"""Every check of an argument, once, and the wording of errors: "name: ... must be ..., got ...".
+
+Nothing here knows Tensor: what a check is asked about is a raw array, a shape or a plain value.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from impl_cupy.backend import cp
+from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, is_supported
+
+
+def type_name(value: Any) -> str:
+    """Name a value's type, with its package where several libraries have the name."""
+    cls = type(value)
+    if cls.__name__ == "ndarray":
+        return f"{cls.__module__.partition('.')[0]}.ndarray"
+    return cls.__name__
+
+
+def check_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Turn what a user gave as ``dtype=`` into one of the five dtypes; None is float32.
+
+    Raises
+    ------
+    TypeError
+        If it is none of them.
+    """
+    try:
+        checked = float32 if dtype is None else np.dtype(dtype)
+    except TypeError:
+        checked = None
+    if checked is None or not is_supported(checked):
+        names = ", ".join(supported.name for supported in dtypes)
+        msg = f"{operation}: dtype must be one of {names}, got {dtype!r}"
+        raise TypeError(msg)
+    return checked
+
+
+def check_floating_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Turn ``dtype=`` into float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        If it is no floating dtype.
+    """
+    checked = check_dtype(operation, dtype)
+    if checked.kind != "f":
+        msg = f"{operation}: dtype must be float32 or float64, got {checked.name}"
+        raise TypeError(msg)
+    return checked
+
+
+def check_same_dtype(operation: str, argument: str, dtype: Any, wanted: Any) -> None:
+    """Refuse an argument of another dtype than the parameters'.
+
+    Raises
+    ------
+    TypeError
+        That names both dtypes.
+    """
+    if dtype != wanted:
+        msg = (
+            f"{operation}: {argument} must have the parameters' dtype {wanted.name}, "
+            f"got {dtype.name}"
+        )
+        raise TypeError(msg)
+
+
+def check_raw(operation: str, raw: Any) -> None:
+    """Refuse what is no raw array of a supported dtype.
+
+    Raises
+    ------
+    TypeError
+        That names `operation` and what came.
+    """
+    if not isinstance(raw, cp.ndarray):
+        msg = f"{operation}: must be a cupy.ndarray, got {type_name(raw)}; use tensor(...)"
+        raise TypeError(msg)
+    if not is_supported(raw.dtype):
+        msg = f"{operation}: no Tensor has dtype {raw.dtype.name}; use astype on the array first"
+        raise TypeError(msg)
+
+
+def check_differentiable(operation: str, dtype: np.dtype[Any]) -> None:
+    """Refuse gradients for integers and booleans (tensor-13).
+
+    Raises
+    ------
+    ValueError
+        That names the dtype.
+    """
+    if dtype.kind != "f":
+        msg = f"{operation}: only floating Tensors can require grad, got dtype {dtype.name}"
+        raise ValueError(msg)
+
+
+def check_sizes(operation: str, shape: Any) -> tuple[int, ...]:
+    """Turn an int or a sequence of ints into a shape.
+
+    Raises
+    ------
+    TypeError
+        If a size is no int.
+    ValueError
+        If a size is negative.
+    """
+    sizes = as_ints(operation, "shape", shape)
+    if any(size < 0 for size in sizes):
+        msg = f"{operation}: sizes must not be negative, got shape {sizes}"
+        raise ValueError(msg)
+    return sizes
+
+
+def as_ints(operation: str, argument: str, value: Any) -> tuple[int, ...]:
+    """Turn an int or a sequence of ints into a tuple of ints.
+
+    Raises
+    ------
+    TypeError
+        If a part is no int.
+    """
+    parts = value if isinstance(value, (tuple, list)) else (value,)
+    try:
+        return tuple(operator.index(part) for part in parts)
+    except TypeError:
+        msg = f"{operation}: {argument} must be an int or a tuple of ints, got {value!r}"
+        raise TypeError(msg) from None
+
+
+def check_positive_int(operation: str, argument: str, value: Any) -> int:
+    """Return a size that is at least 1.
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        If it is below 1.
+    """
+    try:
+        size = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        size = None
+    if size is None or size < 1:
+        msg = f"{operation}: {argument} must be a positive int, got {value!r}"
+        raise TypeError(msg) if size is None else ValueError(msg)
+    return size
+
+
+def check_number(operation: str, argument: str, value: Any) -> None:
+    """Refuse what is no real number.
+
+    Raises
+    ------
+    TypeError
+        That names the argument and the value.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        msg = f"{operation}: {argument} must be a number, got {value!r}"
+        raise TypeError(msg)
+
+
+def check_at_least_zero(operation: str, argument: str, value: Any) -> None:
+    """Refuse a number below 0.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is negative or NaN.
+    """
+    check_number(operation, argument, value)
+    if not value >= 0:
+        msg = f"{operation}: {argument} must not be negative, got {value}"
+        raise ValueError(msg)
+
+
+def check_choice(operation: str, argument: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse what is none of `choices`.
+
+    Raises
+    ------
+    ValueError
+        That lists them.
+    """
+    if value not in choices:
+        *first, last = (repr(choice) for choice in choices)
+        msg = f"{operation}: {argument} must be {', '.join(first)} or {last}, got {value!r}"
+        raise ValueError(msg)
+
+
+def normalize_axes(operation: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Make an int, a tuple of ints or None a tuple of axes that count from 0.
+
+    Raises
+    ------
+    TypeError
+        If it is none of them.
+    ValueError
+        That names the operation, the axis and the shape, if it is out of range or named twice.
+    """
+    ndim = len(shape)
+    if axis is None:
+        return tuple(range(ndim))
+    axes = as_ints(operation, "axis", axis)
+    if any(not -ndim <= place < ndim for place in axes):
+        msg = f"{operation}: axis {axis} is out of range for shape {shape}"
+        raise ValueError(msg)
+    axes = tuple(place % ndim for place in axes)
+    if len(set(axes)) != len(axes):
+        msg = f"{operation}: axis {axis} names an axis of shape {shape} twice"
+        raise ValueError(msg)
+    return axes
+
+
+def normalize_axis(operation: str, axis: Any, shape: tuple[int, ...], *, new: int = 0) -> int:
+    """Make one axis count from 0, or a place for it among `new` more axes.
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        As in `normalize_axes`.
+    """
+    if isinstance(axis, (tuple, list)) or axis is None:
+        msg = f"{operation}: axis must be an int, got {axis!r}"
+        raise TypeError(msg)
+    (place,), ndim = as_ints(operation, "axis", axis), len(shape) + new
+    if not -ndim <= place < ndim:
+        more = f" and {new} axis more" if new else ""
+        msg = f"{operation}: axis {axis} is out of range for shape {shape}{more}"
+        raise ValueError(msg)
+    return place % ndim
+
+
+def check_not_empty(
+    operation: str, axis: Any, axes: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    """Refuse axes along which there is no element to choose.
+
+    Raises
+    ------
+    ValueError
+        That names the operation, the axis and the shape.
+    """
+    if any(shape[place] == 0 for place in axes):
+        msg = f"{operation}: axis {axis} of shape {shape} has no elements"
+        raise ValueError(msg)
+
+
+def refuse_shapes(operation: str, arrays: Sequence[Any]) -> NoReturn:
+    """Raise the error for operands whose shapes do not go together (ops-12).
+
+    Raises
+    ------
+    ValueError
+        That names the operation and every shape.
+    """
+    shapes = [str(getattr(array, "shape", ())) for array in arrays]
+    msg = f"{operation}: shapes {' and '.join(shapes)} do not fit together"
+    raise ValueError(msg) from None
+
+
+def number_dtype(number: bool | int | float) -> np.dtype[Any]:
+    """Return the dtype of an array of a Python number."""
+    if isinstance(number, bool):
+        return bool_
+    return np.dtype("int64") if isinstance(number, int) else float32

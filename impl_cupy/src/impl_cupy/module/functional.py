@@ -1,0 +1,65 @@
+"""Calling a Module with other values in the place of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from impl_cupy.module.base import Module
+from impl_cupy.parameter import as_raw
+from impl_cupy.random import restored_on_error
+from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tensor import Tensor
+
+
+def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """Call `module` with other Tensors in the place of its Parameters and buffers.
+
+    Parameters
+    ----------
+    module : Module
+        Left as it was, also after an exception.
+    params : mapping of str to Tensor or cupy.ndarray
+        By dotted name. A Parameter that is shared is replaced wherever it is.
+    *args, **kwargs
+        Go to the module.
+
+    Raises
+    ------
+    KeyError
+        That lists the names that the module does not have.
+    """
+    places = _places(module)
+    unknown = [name for name in params if name not in places]
+    if unknown:
+        msg = f"functional_call: {type(module).__name__} has no {', '.join(map(repr, unknown))}"
+        raise KeyError(msg)
+    values = {name: _as_tensor(name, value) for name, value in params.items()}
+    shared = {id(places[name][0][places[name][1]]): value for name, value in values.items()}
+    originals = [(entries, key, entries[key]) for entries, key in places.values()]
+    try:
+        for name, (entries, key) in places.items():
+            other = values.get(name)
+            entries[key] = shared.get(id(entries[key]), entries[key]) if other is None else other
+        with restored_on_error():
+            return module(*args, **kwargs)
+    finally:
+        for entries, key, original in originals:
+            entries[key] = original
+
+
+def _places(module: Module) -> dict[str, tuple[dict[str, Any], str]]:
+    places = {}
+    for path, part in module._walk(""):
+        for entries in (part._parameters, part._buffers):
+            for key, value in entries.items():
+                if value is not None:
+                    places[f"{path}.{key}" if path else key] = (entries, key)
+    return places
+
+
+def _as_tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    raw: RawArray = as_raw(f"functional_call: {name}", value)
+    return wrap(raw)

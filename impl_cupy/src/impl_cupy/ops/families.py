@@ -1,0 +1,503 @@
+"""The families of `ops`: a function is one row that calls its family.
+
+A family fixes the signature, checks the arguments, brings the operands to a dtype, names the
+function in errors and writes the docstring around the row's own line. A row gives the name, the
+function on raw arrays, the derivative and what that uses. A derivative is a function of the node
+(``node.x`` and ``node.other`` are the operands, ``node.output`` is the result) and of the result's
+gradient; it is written with array operators and ``node.xp``, so that it runs on raw arrays and on
+Tensors. `rows` holds every function under its name.
+
+What the families take alike:
+
+name, summary, source
+    The function's name, the first line of its docstring, and the page that defines it.
+function
+    From raw arrays, and the axes that the family has normalized, to the raw result.
+slope, slopes
+    The derivative, one for each operand.
+uses
+    What a slope finds at the node, some of "x", "other" and "output"; nothing else is kept.
+real
+    Whether integers become float32 first (ops-14).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from impl_cupy.checks import check_dtype, check_not_empty, normalize_axes
+from impl_cupy.dtypes import DTypeLike
+from impl_cupy.recording import (
+    OpNode,
+    as_operands,
+    as_tensor,
+    as_tensors,
+    compute,
+    floating,
+    is_wanted,
+    kept_shape,
+    record,
+    sum_to,
+    summable,
+)
+from impl_cupy.tape import Recorded, at_edge, edge_of, handles, wrap
+from impl_cupy.tensor import Axis, Tensor
+
+Operation: TypeAlias = "Callable[..., Tensor]"
+Raw: TypeAlias = "Callable[..., Any]"
+Slope: TypeAlias = "Callable[[Any, Any], Any]"
+
+_NOTHING: frozenset[str] = frozenset()
+_REAL = "; integers become float32"
+
+STANDARD = "the page of the same name in the Python array API standard 2025.12"
+
+rows: dict[str, Operation] = {}
+
+_ONE = """
+Parameters
+----------
+x : Tensor or raw array, any shape{integers}
+
+Returns
+-------
+Tensor, shape of `x`{booleans}
+
+Raises
+------
+TypeError
+    If `x` is no array.
+"""
+
+_TWO = """
+Parameters
+----------
+x1, x2 : Tensor, raw array or number
+    Arrays, or an array and a number, whose shapes broadcast{integers}.
+
+Returns
+-------
+Tensor, the shape that `x1` and `x2` broadcast to{booleans}
+
+Raises
+------
+TypeError
+    If neither is an array, or one is neither an array nor a number.
+ValueError
+    If the shapes do not broadcast.
+"""
+
+_OVER = """
+Parameters
+----------
+x : Tensor or raw array, any shape{integers}
+axis : int, tuple of int or None
+    The axes to go over; None means all.
+keepdims : bool
+    Whether those axes stay, with length 1.{dtype}
+
+Returns
+-------
+Tensor, shape of `x` without the axes
+
+Raises
+------
+TypeError
+    If `x` is no array, or `axis` no int.
+ValueError
+    If an axis is out of range{empty}.
+"""
+
+_ALONG = """
+Parameters
+----------
+x : Tensor or raw array, any shape; integers become float32
+axis : int or tuple of int
+    Where the numbers lie that belong together.
+
+Returns
+-------
+Tensor, shape of `x`
+
+Raises
+------
+TypeError
+    If `x` is no array, or `axis` no int.
+ValueError
+    If an axis is out of range.
+"""
+
+
+def row(operation: Operation, name: str, summary: str, frame: str, source: str) -> Operation:
+    """Name and document a function, and enter it among the rows and the Tensor's handles."""
+    operation.__name__ = operation.__qualname__ = name
+    operation.__module__ = "impl_cupy.ops"
+    operation.__doc__ = f"{summary}\n{frame}\nSource: {source}.\n"
+    rows[name] = operation
+    setattr(handles, name, operation)
+    return operation
+
+
+def written(source: str = STANDARD) -> Callable[[Operation], Operation]:
+    """Enter a function that no family fits, written in full with its docstring."""
+
+    def enter(operation: Operation) -> Operation:
+        summary, _, frame = (operation.__doc__ or "").partition("\n")
+        lines = [line.removeprefix("    ") for line in frame.rstrip().split("\n")]
+        return row(operation, operation.__name__, summary, "\n".join(lines) + "\n", source)
+
+    return enter
+
+
+def unary(
+    name: str,
+    function: Raw,
+    slope: Slope,
+    summary: str,
+    *,
+    uses: str = "",
+    real: bool = False,
+    source: str = STANDARD,
+) -> Operation:
+    """Make a function of one operand, element by element."""
+    keep_inputs, keep_output = "x" in uses.split(), "output" in uses.split()
+
+    def rule(node: Any, grad: Any) -> tuple[Any]:
+        return (slope(node, grad),)
+
+    def operation(x: Any, /) -> Tensor:
+        value = as_tensor(name, x)
+        if real:
+            value = floating(value)
+        return record(
+            name, function, rule, (value,), keep_inputs=keep_inputs, keep_output=keep_output
+        )
+
+    return row(operation, name, summary, _ONE.format(integers=_REAL * real, booleans=""), source)
+
+
+def binary(
+    name: str,
+    function: Raw,
+    slopes: tuple[Slope, Slope],
+    summary: str,
+    *,
+    uses: tuple[str, str] = ("", ""),
+    real: bool = False,
+    check: Callable[[Any, Any], None] | None = None,
+) -> Operation:
+    """Make a function of two operands that broadcast.
+
+    A gradient is summed to its operand's shape after the slope. ``check(a, b)`` raises where two
+    operands do not fit.
+    """
+    needs = [frozenset(words.split()) for words in uses]
+
+    def rule(node: Any, grad: Any) -> tuple[Any, Any]:
+        to_first, to_second = node.edges
+        first, second = node.config
+        return (
+            sum_to(node.xp, slopes[0](node, grad), first) if to_first else None,
+            sum_to(node.xp, slopes[1](node, grad), second) if to_second else None,
+        )
+
+    def operation(x1: Any, x2: Any, /) -> Tensor:
+        a, b = as_operands(name, x1, x2)
+        if real:
+            a = floating(a) if isinstance(a, Recorded) else a
+            b = floating(b) if isinstance(b, Recorded) else b
+        if check is not None:
+            check(a, b)
+        raws = tuple(value._data if isinstance(value, Recorded) else value for value in (a, b))
+        out = compute(name, function, raws)
+        if not is_wanted((a, b)):
+            return wrap(out)
+        edges = edge_of(a), edge_of(b)
+        used = (needs[0] if edges[0] else _NOTHING) | (needs[1] if edges[1] else _NOTHING)
+        kept = raws[0] if "x" in used else None, raws[1] if "other" in used else None
+        shapes = getattr(raws[0], "shape", ()), getattr(raws[1], "shape", ())
+        node = OpNode(name, edges, rule, kept, out if "output" in used else None, shapes)
+        return at_edge(out, (node, 0))
+
+    frame = _TWO.format(integers=_REAL * real, booleans="")
+    return row(operation, name, summary, frame, STANDARD)
+
+
+def compare(name: str, function: Raw, summary: str) -> Operation:
+    """Make a function of two operands that broadcast, with a boolean result and no gradient."""
+
+    def operation(x1: Any, x2: Any, /) -> Tensor:
+        return record(name, function, None, as_operands(name, x1, x2))
+
+    frame = _TWO.format(integers="", booleans=", dtype bool")
+    return row(operation, name, summary, frame, STANDARD)
+
+
+def predicate(name: str, function: Raw, summary: str) -> Operation:
+    """Make a function of one operand, with a boolean result and no gradient."""
+
+    def operation(x: Any, /) -> Tensor:
+        return record(name, function, None, (as_tensor(name, x),))
+
+    frame = _ONE.format(integers="", booleans=", dtype bool")
+    return row(operation, name, summary, frame, STANDARD)
+
+
+def reduce(
+    name: str,
+    function: Raw,
+    slope: Slope,
+    summary: str,
+    *,
+    uses: str = "",
+    real: bool = False,
+    adds: bool = False,
+    chooses: bool = False,
+) -> Operation:
+    """Make a reduction over one axis, several, or all.
+
+    ``function(raw, axis=, keepdims=)`` reduces. The slope gets the gradient with the axes kept, and
+    may leave its result to be broadcast to the operand's shape; ``node.config`` is (shape, kept
+    shape, axes). A row that `adds` has the keyword ``dtype`` and makes int64 of integers
+    (ops-15); one that `chooses` must find an element (ops-24).
+    """
+    keep_inputs, keep_output = "x" in uses.split(), "output" in uses.split()
+
+    def rule(node: Any, grad: Any) -> tuple[Any]:
+        shape, kept, _ = node.config
+        result = slope(node, node.xp.reshape(grad, kept))
+        return (result if result.shape == shape else node.xp.broadcast_to(result, shape),)
+
+    def reduced(value: Any, axis: Axis, keepdims: bool) -> Tensor:
+        shape = value._data.shape
+        axes = normalize_axes(name, axis, shape)
+        if chooses:
+            check_not_empty(name, axis, axes, shape)
+        return record(
+            name,
+            lambda raw: function(raw, axis=axes, keepdims=keepdims) if axes else raw.copy(),
+            rule,
+            (value,),
+            keep_inputs=keep_inputs,
+            keep_output=keep_output,
+            config=(shape, kept_shape(shape, axes), axes),
+        )
+
+    def plain(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        value = as_tensor(name, x)
+        return reduced(floating(value) if real else value, axis, keepdims)
+
+    def adding(
+        x: Any, /, *, axis: Axis = None, dtype: DTypeLike = None, keepdims: bool = False
+    ) -> Tensor:
+        return reduced(summable(name, as_tensor(name, x), dtype), axis, keepdims)
+
+    frame = _over(real, adds, chooses)
+    return row(adding if adds else plain, name, summary, frame, STANDARD)
+
+
+def _over(real: bool, adds: bool, chooses: bool) -> str:
+    return _OVER.format(
+        integers=_REAL * real,
+        dtype="\ndtype : dtype, optional\n    To cast to first." if adds else "",
+        empty=", or there is no element to choose" if chooses else "",
+    )
+
+
+def scan(name: str, function: Raw, slope: Slope, summary: str) -> Operation:
+    """Make a running result along one axis, which may start with an initial value.
+
+    ``function(raw, axis, include_initial)`` computes it; ``node.config`` is the last two.
+    """
+
+    def rule(node: Any, grad: Any) -> tuple[Any]:
+        return (slope(node, grad),)
+
+    def operation(
+        x: Any,
+        /,
+        *,
+        axis: int | None = None,
+        dtype: DTypeLike = None,
+        include_initial: bool = False,
+    ) -> Tensor:
+        value = summable(name, as_tensor(name, x), dtype)
+        shape = value._data.shape
+        if (axis is None and len(shape) != 1) or not shape:
+            msg = f"{name}: axis must be given for shape {shape}, got {axis}"
+            raise ValueError(msg)
+        place = normalize_axes(name, 0 if axis is None else axis, shape)[0]
+        return record(
+            name,
+            lambda raw: function(raw, place, include_initial),
+            rule,
+            (value,),
+            keep_inputs=True,
+            config=(place, include_initial),
+        )
+
+    return row(operation, name, summary, _SCAN, STANDARD)
+
+
+_SCAN = """
+Parameters
+----------
+x : Tensor or raw array, at least one axis
+axis : int, optional
+    May be left out where there is one axis alone.
+dtype : dtype, optional
+    To cast to first; without it integers and booleans become int64.
+include_initial : bool
+    Whether the initial value comes before the others.
+
+Returns
+-------
+Tensor, shape of `x`, with one element more along `axis` if `include_initial`
+
+Raises
+------
+TypeError
+    If `x` is no array, or `axis` no int.
+ValueError
+    If `axis` is missing or out of range.
+"""
+
+
+def along(name: str, function: Raw, slope: Slope, summary: str, *, source: str) -> Operation:
+    """Make a function along axes whose result has the operand's shape.
+
+    ``function(raw, axes)`` computes it; the slope finds the result, and axes as ``node.config``.
+    """
+
+    def rule(node: Any, grad: Any) -> tuple[Any]:
+        return (slope(node, grad),)
+
+    def operation(x: Any, /, axis: int | tuple[int, ...] = -1) -> Tensor:
+        value = floating(as_tensor(name, x))
+        axes = normalize_axes(name, axis, value._data.shape)
+        return record(
+            name, lambda raw: function(raw, axes), rule, (value,), keep_output=True, config=axes
+        )
+
+    return row(operation, name, summary, _ALONG, source)
+
+
+def shape(back: Slope) -> Callable[[Callable[..., Raw | None]], Operation]:
+    """Make a function that moves elements: decorate what checks the arguments.
+
+    The decorated ``f(x, /, ...)`` gets the Tensor and returns the function on its raw array, or
+    None if the Tensor is the result as it is; its docstring becomes the function's.
+    ``back(node, grad)`` is the derivative; ``node.config`` is the operand's shape.
+    """
+
+    def rule(node: Any, grad: Any) -> tuple[Any]:
+        return (back(node, grad),)
+
+    def decorate(planned: Callable[..., Raw | None]) -> Operation:
+        name = planned.__name__
+        planned.__annotations__["return"] = "Tensor"
+
+        @functools.wraps(planned)
+        def operation(x: Any, /, *args: Any, **kwargs: Any) -> Tensor:
+            value = as_tensor(name, x)
+            move = planned(value, *args, **kwargs)
+            if move is None:
+                return value
+            config = getattr(move, "back", value._data.shape)
+            return record(name, move, rule, (value,), config=config)
+
+        return written()(operation)
+
+    return decorate
+
+
+def join(
+    back: Callable[[Any, int, Any], Sequence[Any]],
+) -> Callable[[Callable[..., Any]], Operation]:
+    """Make a function of several arrays: decorate what checks the arguments.
+
+    The decorated ``f(arrays, /, *, axis)`` gets a tuple of Tensors of one dtype and returns the
+    Tensors to join, the axis, and the function on a list of raw arrays. ``back`` gets the gradient,
+    the axis and the arrays' lengths along it and returns one gradient per array.
+    """
+
+    def rule(node: Any, grad: Any) -> Sequence[Any]:
+        axis, lengths = node.config
+        pieces = back(grad, axis, lengths)
+        return [piece if edge else None for piece, edge in zip(pieces, node.edges, strict=True)]
+
+    def decorate(planned: Callable[..., Any]) -> Operation:
+        name = planned.__name__
+        planned.__annotations__["return"] = "Tensor"
+
+        @functools.wraps(planned)
+        def operation(arrays: Sequence[Any], /, **kwargs: Any) -> Tensor:
+            tensors, axis, function = planned(as_tensors(name, arrays), **kwargs)
+            lengths = [value.shape[axis] if axis < value.ndim else 1 for value in tensors]
+            return record(
+                name, lambda *raws: function(raws, axis), rule, tensors, config=(axis, lengths)
+            )
+
+        return written()(operation)
+
+    return decorate
+
+
+def like(name: str, function: Raw, summary: str) -> Operation:
+    """Make a constructor of an array with the shape and the dtype of another."""
+
+    def operation(x: Any, /, *, dtype: DTypeLike = None) -> Tensor:
+        value = as_tensor(name, x)._data
+        wanted = value.dtype if dtype is None else check_dtype(name, dtype)
+        return wrap(function(value.shape, dtype=wanted))
+
+    return row(operation, name, summary, _LIKE, STANDARD)
+
+
+_LIKE = """
+Parameters
+----------
+x : Tensor or raw array
+dtype : dtype, optional
+    That of `x` unless given.
+
+Returns
+-------
+Tensor, shape of `x`
+
+Raises
+------
+TypeError
+    If `x` is no array, or `dtype` is none that a Tensor can have.
+"""
+
+
+def create(name: str, function: Callable[..., Tensor], summary: str) -> Operation:
+    """Make a constructor ``name(shape, *, dtype=None)`` of one of the package's."""
+
+    def operation(shape: Any, *, dtype: DTypeLike = None) -> Tensor:
+        return function(shape, dtype=dtype)
+
+    return row(operation, name, summary, _CREATE, STANDARD)
+
+
+_CREATE = """
+Parameters
+----------
+shape : int or tuple of int
+dtype : dtype, optional
+    float32 unless given.
+
+Returns
+-------
+Tensor, shape `shape`
+
+Raises
+------
+TypeError
+    If a size is no int, or `dtype` is none that a Tensor can have.
+ValueError
+    If a size is negative.
+"""

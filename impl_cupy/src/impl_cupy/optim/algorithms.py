@@ -1,0 +1,154 @@
+"""The optimizers; a step for one Parameter is one kernel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from impl_cupy.backend import cp
+from impl_cupy.launch import launch
+from impl_cupy.optim.optimizer import Group, Optimizer
+from impl_cupy.tape import RawArray
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, as ``torch.optim.SGD`` has it.
+
+    ``p -= lr d`` with ``d = grad + weight_decay p``. With momentum
+    ``v = momentum v + (1 - dampening) d``, the first time ``v = d``, and then v, or
+    ``d + momentum v`` if nesterov, takes the place of d.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or of dict with ``params`` and options
+    lr, momentum, dampening, weight_decay : float
+    nesterov : bool
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, or nesterov comes without momentum or with dampening.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+    ) -> None:
+        options = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+        }
+        super().__init__(params, options)
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        self._check_at_least_zero(options, "lr", "momentum", "weight_decay")
+        if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
+            msg = (
+                f"SGD: nesterov={options['nesterov']} needs momentum above 0 and no dampening, got "
+                f"momentum={options['momentum']}, dampening={options['dampening']}"
+            )
+            raise ValueError(msg)
+
+    def _update(self, raw: RawArray, grad: RawArray, state: dict[str, Any], group: Group) -> None:
+        momentum = float(group["momentum"])
+        first = "velocity" not in state
+        if momentum and first:
+            state["velocity"] = cp.empty(raw.shape, dtype=raw.dtype)
+        velocity = _of_dtype(state, "velocity", raw) if momentum else raw
+        launch(
+            "optim",
+            "sgd_step",
+            raw.dtype,
+            raw.size,
+            raw,
+            grad,
+            velocity,
+            float(group["lr"]),
+            momentum,
+            float(group["dampening"]),
+            float(group["weight_decay"]),
+            bool(group["nesterov"]),
+            first,
+        )
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015, algorithm 1), with the bias correction as torch does it.
+
+    ``m = β1 m + (1 - β1) g``, ``v = β2 v + (1 - β2) g²``,
+    ``p -= lr / (1 - β1^t) m / (sqrt(v) / sqrt(1 - β2^t) + eps)``, ``g = grad + weight_decay p``.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or of dict with ``params`` and options
+    lr : float
+    betas : pair of float
+        In [0, 1).
+    eps, weight_decay : float
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        )
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        self._check_at_least_zero(options, "lr", "eps", "weight_decay")
+        betas = options["betas"]
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            msg = f"Adam: betas must be two numbers in [0, 1), got {betas}"
+            raise ValueError(msg)
+
+    def _update(self, raw: RawArray, grad: RawArray, state: dict[str, Any], group: Group) -> None:
+        if not state:
+            state["mean"] = cp.zeros(raw.shape, dtype=raw.dtype)
+            state["square"] = cp.zeros(raw.shape, dtype=raw.dtype)
+            state["step"] = 0
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        launch(
+            "optim",
+            "adam_step",
+            raw.dtype,
+            raw.size,
+            raw,
+            grad,
+            _of_dtype(state, "mean", raw),
+            _of_dtype(state, "square", raw),
+            float(beta1),
+            float(1 - beta1),
+            float(beta2),
+            float(1 - beta2),
+            float(group["eps"]),
+            float(group["weight_decay"]),
+            float(group["lr"] / (1 - beta1 ** state["step"])),
+            math.sqrt(1 - beta2 ** state["step"]),
+        )
+
+
+def _of_dtype(state: dict[str, Any], name: str, raw: RawArray) -> RawArray:
+    """Return an array of the state, converted if its Parameter was."""
+    if state[name].dtype != raw.dtype:
+        state[name] = state[name].astype(raw.dtype)
+    return state[name]

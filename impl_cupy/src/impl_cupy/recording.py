@@ -1,0 +1,332 @@
+"""How an operation on Tensors is computed and put on the tape.
+
+An operation is a function on raw arrays and a *rule* for its gradient, ``rule(node, grad)``, which
+gives one gradient per input. The rule uses array operators and ``node.xp`` only, so that it runs on
+raw arrays and, when the way back is recorded, on Tensors: that is all that higher derivatives need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from impl_cupy.backend import cp
+from impl_cupy.checks import check_dtype, check_raw, refuse_shapes, type_name
+from impl_cupy.dtypes import DTypeLike, bool_, float32, int64, promote
+from impl_cupy.tape import (
+    Edges,
+    Node,
+    RawArray,
+    Recorded,
+    Value,
+    at_edge,
+    edge_of,
+    handles,
+    state,
+    wrap,
+)
+
+Rule: TypeAlias = "Callable[[Any, Any], Sequence[Any]]"
+Operand: TypeAlias = "Recorded | bool | int | float"
+
+
+class _Saved:
+    """Names for what a rule finds at a node: its operands and its result."""
+
+    __slots__ = ()
+    inputs: tuple[Any, ...]
+    output: Any
+
+    @property
+    def x(self) -> Any:
+        """The operand, or the first of two."""
+        return self.inputs[0]
+
+    @property
+    def other(self) -> Any:
+        """The second operand."""
+        return self.inputs[1]
+
+
+class OpNode(_Saved, Node):
+    """One recorded operation with one output.
+
+    Attributes
+    ----------
+    name : str
+        The operation's.
+    rule : callable
+        ``rule(node, grad)`` gives one gradient per input.
+    inputs : tuple
+        The inputs that the rule uses, raw arrays or Python numbers, None for the others; empty if
+        it uses none.
+    output : raw array or None
+        The result, if the rule uses it.
+    config : object
+        Shapes, axes and the like.
+    """
+
+    __slots__ = ("config", "inputs", "name", "output", "rule")
+    xp: Any = cp
+
+    def __init__(
+        self,
+        name: str,
+        edges: Edges,
+        rule: Rule,
+        inputs: tuple[Any, ...],
+        output: RawArray,
+        config: Any,
+    ) -> None:
+        self.name = name
+        self.edges = edges
+        self.slots = None
+        self.rule = rule
+        self.inputs = inputs
+        self.output = output
+        self.config = config
+
+    def pull(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
+        """Apply the rule to raw arrays."""
+        return self.rule(self, grads[0])
+
+    def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
+        """Apply the rule to Tensors."""
+        return self.rule(_TensorView(self), grads[0])
+
+    def release(self) -> None:
+        """Let go of the saved arrays and of the nodes behind."""
+        self.edges = None
+        self.inputs = ()
+        self.output = None
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+class _TensorView(_Saved):
+    """What a rule sees of a node when the way back is recorded: Tensors with their history."""
+
+    __slots__ = ("config", "edges", "inputs", "output", "xp")
+
+    def __init__(self, node: OpNode) -> None:
+        self.xp = handles.namespace
+        self.config = node.config
+        self.edges = edges = node.edges or ()
+        self.inputs = tuple(
+            at_edge(raw, edge) if edge is not None and raw is not None else _constant(raw)
+            for raw, edge in zip(node.inputs, edges, strict=False)
+        )
+        self.output = None if node.output is None else at_edge(node.output, (node, 0))
+
+
+def _constant(value: Any) -> Any:
+    return wrap(value) if isinstance(value, cp.ndarray) else value
+
+
+def record(
+    name: str,
+    function: Callable[..., RawArray],
+    rule: Rule | None,
+    operands: tuple[Operand, ...],
+    *,
+    keep_inputs: bool = False,
+    keep_output: bool = False,
+    config: Any = None,
+) -> Any:
+    """Compute an operation, and put it on the tape where an operand requires grad.
+
+    Parameters
+    ----------
+    name : str
+        What messages call it.
+    function : callable
+        From raw arrays (and numbers) to the raw result.
+    rule : callable or None
+        None for an operation without gradients.
+    operands : tuple of Tensor or number
+    keep_inputs, keep_output : bool
+        What the rule uses.
+    config : object
+        What else the rule uses.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ValueError
+        That names the operation and every shape, where the shapes do not fit.
+    """
+    raws = tuple(
+        operand._data if isinstance(operand, Recorded) else operand for operand in operands
+    )
+    out = compute(name, function, raws)
+    if rule is None or not is_wanted(operands):
+        return wrap(out)
+    edges = tuple(edge_of(operand) for operand in operands)
+    kept = raws if keep_inputs else ()
+    node = OpNode(name, edges, rule, kept, out if keep_output else None, config)
+    return at_edge(out, (node, 0))
+
+
+def compute(name: str, function: Callable[..., RawArray], raws: tuple[Any, ...]) -> RawArray:
+    """Apply a function to raw arrays.
+
+    Raises
+    ------
+    ValueError
+        That names the operation and every shape, where the shapes do not fit.
+    """
+    try:
+        return function(*raws)
+    except ValueError:
+        refuse_shapes(name, raws)
+
+
+def is_wanted(operands: tuple[Any, ...]) -> bool:
+    """Tell whether an operation is recorded: in this thread now, and for one of its operands."""
+    if state.recording:
+        for operand in operands:
+            if isinstance(operand, Recorded) and operand._requires_grad:
+                return True
+    return False
+
+
+def as_tensor(name: str, value: Any) -> Any:
+    """Return a Tensor itself, and a raw array as a Tensor.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(value, Recorded):
+        return value
+    if isinstance(value, cp.ndarray):
+        check_raw(name, value)
+        return wrap(value)
+    msg = f"{name}: must be a Tensor or a raw array, got {type_name(value)}"
+    raise TypeError(msg)
+
+
+def as_operand(name: str, value: Any) -> Any:
+    """Return a Tensor for an array, and a Python number for a number.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(value, Recorded):
+        return value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, cp.ndarray):
+        return as_tensor(name, value)
+    msg = f"{name}: an operand must be a Tensor, a raw array or a number, got {type_name(value)}"
+    raise TypeError(msg)
+
+
+def as_operands(name: str, first: Any, second: Any) -> tuple[Any, Any]:
+    """Bring two operands to one dtype (tensor-15, tensor-16); a number stays a number.
+
+    Raises
+    ------
+    TypeError
+        If neither is an array, or one is nothing that can be an operand.
+    """
+    a, b = as_operand(name, first), as_operand(name, second)
+    if isinstance(a, Recorded):
+        if isinstance(b, Recorded):
+            if a._data.dtype == b._data.dtype:
+                return a, b
+            common = promote(a._data.dtype, b._data.dtype)
+            return cast(a, common), cast(b, common)
+        return cast(a, with_number(a._data.dtype, b)), b
+    if isinstance(b, Recorded):
+        return a, cast(b, with_number(b._data.dtype, a))
+    # ops-21
+    msg = (
+        f"{name}: at least one operand must be a Tensor or raw array, got {type_name(first)} and "
+        f"{type_name(second)}"
+    )
+    raise TypeError(msg)
+
+
+def with_number(dtype: np.dtype[Any], number: Any) -> np.dtype[Any]:
+    """Return the dtype of an operation between an array and a Python number."""
+    if isinstance(number, bool) or dtype.kind == "f":
+        return dtype
+    if isinstance(number, int):
+        return int64 if dtype == bool_ else dtype
+    return float32
+
+
+def as_tensors(name: str, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """Bring several arrays to one dtype, as Tensors.
+
+    Raises
+    ------
+    TypeError
+        If one is no array.
+    ValueError
+        If there is none.
+    """
+    values = tuple(as_tensor(name, array) for array in arrays)
+    if not values:
+        msg = f"{name}: arrays must hold at least one array, got none"
+        raise ValueError(msg)
+    dtype = values[0].dtype
+    for value in values:
+        dtype = promote(dtype, value.dtype)
+    return tuple(cast(value, dtype) for value in values)
+
+
+def cast(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Change a Tensor's dtype if it is another one; the gradient comes back in the old one."""
+    own = value._data.dtype
+    if own == dtype:
+        return value
+    rule = _cast_back if dtype.kind == "f" and own.kind == "f" else None  # ops-11
+    return record("astype", lambda x: x.astype(dtype), rule, (value,), config=own)
+
+
+def _cast_back(node: Any, grad: Any) -> tuple[Any]:
+    return (node.xp.astype(grad, node.config),)
+
+
+def floating(value: Any) -> Any:
+    """Make integers and booleans float32, for functions that have no integer result (ops-14)."""
+    return value if value._data.dtype.kind == "f" else cast(value, float32)
+
+
+def summable(name: str, value: Any, dtype: DTypeLike) -> Any:
+    """Cast what is added or multiplied up: to `dtype`, else integers and booleans to int64."""
+    if dtype is not None:
+        return cast(value, check_dtype(name, dtype))
+    return value if value._data.dtype.kind == "f" else cast(value, int64)
+
+
+def sum_to(xp: Any, grad: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a broadcast gradient back to the operand's shape (tensor-18)."""
+    if grad.shape == shape:
+        return grad
+    lead = grad.ndim - len(shape)
+    stretched = tuple(
+        lead + axis for axis, size in enumerate(shape) if size == 1 and grad.shape[lead + axis] != 1
+    )
+    axes = tuple(range(lead)) + stretched
+    if axes:
+        grad = xp.sum(grad, axis=axes, keepdims=True)
+    return xp.reshape(grad, shape)
+
+
+def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape with the length 1 at `axes`."""
+    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
