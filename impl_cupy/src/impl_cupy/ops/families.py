@@ -11,10 +11,8 @@ What the families take alike:
 
 name, summary, source
     The function's name, the first line of its docstring, and the page that defines it.
-function
-    From raw arrays, and the axes that the family has normalized, to the raw result.
-slope, slopes
-    The derivative, one for each operand.
+function, slope, slopes
+    From raw arrays to the raw result; the derivative for each operand.
 uses
     What a slope finds at the node, some of "x", "other" and "output"; nothing else is kept.
 real
@@ -190,8 +188,7 @@ def binary(
 ) -> Operation:
     """Make a function of two operands that broadcast.
 
-    A gradient is summed to its operand's shape after the slope. ``check(a, b)`` raises where two
-    operands do not fit.
+    Gradients are summed to the operands' shapes. ``check(a, b)`` raises where two do not fit.
     """
     needs = [frozenset(words.split()) for words in uses]
 
@@ -259,9 +256,8 @@ def reduce(
     """Make a reduction over one axis, several, or all.
 
     ``function(raw, axis=, keepdims=)`` reduces. The slope gets the gradient with the axes kept, and
-    may leave its result to be broadcast to the operand's shape; ``node.config`` is (shape, kept
-    shape, axes). A row that `adds` has the keyword ``dtype`` and makes int64 of integers
-    (ops-15); one that `chooses` must find an element (ops-24).
+    its result is broadcast; ``node.config`` is (shape, kept shape, axes). A row that `adds` has the
+    keyword ``dtype`` (ops-15); one that `chooses` must find an element (ops-24).
     """
     keep_inputs, keep_output = "x" in uses.split(), "output" in uses.split()
 
@@ -418,9 +414,9 @@ def join(
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Make a function of several arrays: decorate what checks the arguments.
 
-    The decorated ``f(arrays, /, *, axis)`` gets a tuple of Tensors of one dtype and returns the
-    Tensors to join, the axis, and the function on a list of raw arrays. ``back`` gets the gradient,
-    the axis and the arrays' lengths along it and returns one gradient per array.
+    The decorated ``f(arrays, /, *, axis)`` gets Tensors of one dtype and returns what to join, the
+    axis, and the function on raw arrays. ``back`` gets the gradient, the axis and the lengths along
+    it and returns one gradient per array.
     """
 
     def rule(node: Any, grad: Any) -> Sequence[Any]:
