@@ -6,5 +6,5 @@ import impl_torch_ext as nn
 
 
 @pytest.fixture(autouse=True)
-def one_seed() -> None:
+def seed() -> None:
     nn.manual_seed(0)

@@ -72,21 +72,21 @@ def test_load_state_dict_ignores_an_int_key_unless_strict() -> None:
 def _second(a: list[float], b: list[float]) -> dict[str, list[float]]:
     x, y = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (a, b))
     for_x, for_y = torch.autograd.grad(nn.ops.pow(x, y).sum(), (x, y), create_graph=True)
-    found = {"a": for_x.tolist(), "b": for_y.tolist()}
+    result = {"a": for_x.tolist(), "b": for_y.tolist()}
     for first, g in (("a", for_x), ("b", for_y)):
         second = torch.autograd.grad(g.sum(), (x, y), retain_graph=True)
-        found |= {first + name: value.tolist() for name, value in zip("ab", second, strict=True)}
-    return found
+        result |= {first + name: value.tolist() for name, value in zip("ab", second, strict=True)}
+    return result
 
 
 def test_second_derivatives_of_pow() -> None:
-    found = _second([2.0, 0.0, 0.0], [0.0, 2.0, 0.0])
+    result = _second([2.0, 0.0, 0.0], [0.0, 2.0, 0.0])
     log = np.log(2.0)
-    assert found["a"] == [0, 0, 0]
-    assert found["b"] == pytest.approx([log, 0, 0])
-    assert found["aa"] == [0, 2, 0]
-    assert found["ab"] == found["ba"] == [0.5, 0, 0]
-    assert found["bb"] == pytest.approx([log**2, 0, 0])
+    assert result["a"] == [0, 0, 0]
+    assert result["b"] == pytest.approx([log, 0, 0])
+    assert result["aa"] == [0, 2, 0]
+    assert result["ab"] == result["ba"] == [0.5, 0, 0]
+    assert result["bb"] == pytest.approx([log**2, 0, 0])
 
 
 def test_second_derivative_of_pow_of_a_number() -> None:
@@ -113,7 +113,7 @@ def test_pow_to_0_has_no_gradient() -> None:
 def test_subtract_takes_booleans() -> None:
     mask = nn.tensor([True, False])
     x = nn.ones(2, dtype=nn.float64, requires_grad=True)
-    for found, expected, dtype in (
+    for result, expected, dtype in (
         (nn.ops.subtract(x, mask), [0, 1], nn.float64),
         (nn.ops.subtract(mask, x), [0, -1], nn.float64),
         (nn.ops.subtract(x, nn.tensor(True)), [0, 0], nn.float64),
@@ -122,8 +122,8 @@ def test_subtract_takes_booleans() -> None:
         (nn.ops.subtract(mask, 2), [-1, -2], nn.int64),
         (nn.ops.subtract(nn.ones(2, dtype=nn.int32), mask), [0, 1], nn.int32),
     ):
-        assert found.tolist() == expected
-        assert found.dtype == dtype
+        assert result.tolist() == expected
+        assert result.dtype == dtype
     nn.ops.subtract(mask, x).sum().backward()
     assert x.grad.tolist() == [-1, -1]
 
@@ -140,11 +140,11 @@ def test_arithmetic_with_booleans_is_floating(name: str) -> None:
 def test_clip_promotes() -> None:
     x = nn.tensor([1.0, 3.0], requires_grad=True)
     low, high = nn.zeros(2, dtype=nn.float64), nn.tensor(2.0, dtype=nn.float64)
-    found = nn.ops.clip(x, low, high)
-    assert found.dtype == nn.float64
+    result = nn.ops.clip(x, low, high)
+    assert result.dtype == nn.float64
     assert nn.ops.clip(x, 0, high).dtype == nn.float64
-    assert found.tolist() == [1, 2]
-    found.sum().backward()
+    assert result.tolist() == [1, 2]
+    result.sum().backward()
     assert x.grad.dtype == nn.float32
     assert x.grad.tolist() == [1, 0]
 
@@ -227,8 +227,8 @@ def test_layer_norm_is_that_of_torch(shape: Any) -> None:
 
 def test_arrays_of_numpy_stand_beside_tensors() -> None:
     x, array = nn.ones((2, 2)), np.full((2, 2), 2.0)
-    for found in (nn.ops.add(x, array), nn.ops.add(array, x), nn.ops.concat([x, array])):
-        assert found.dtype == nn.float64
+    for result in (nn.ops.add(x, array), nn.ops.add(array, x), nn.ops.concat([x, array])):
+        assert result.dtype == nn.float64
     assert nn.ops.multiply(x, np.float64(2)).dtype == nn.float32
     assert nn.ops.take(x, np.array([1]), axis=0).shape == (1, 2)
     with pytest.raises(TypeError, match="add: at least one operand must be a Tensor"):

@@ -41,17 +41,17 @@ def draw(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def parameters(
-    kind: str, input_size: int, hidden_size: int, dtype: torch.dtype = torch.float64
+    cell: str, input_size: int, hidden_size: int, dtype: torch.dtype = torch.float64
 ) -> list[Tensor]:
-    rows = GATES[kind] * hidden_size
+    rows = GATES[cell] * hidden_size
     shapes = ((rows, input_size), (rows, hidden_size), (rows,), (rows,))
     return [draw(*shape, dtype=dtype) / hidden_size**0.5 for shape in shapes]
 
 
-def sequence(kind: str, steps: int, batch: int, input_size: int, hidden_size: int) -> list[Tensor]:
+def sequence(cell: str, steps: int, batch: int, input_size: int, hidden_size: int) -> list[Tensor]:
     """Inputs of a recurrent Function, all of which require grad."""
-    states = [draw(batch, hidden_size) for _ in range(2 if kind == "lstm" else 1)]
-    weights = parameters(kind, input_size, hidden_size)
+    states = [draw(batch, hidden_size) for _ in range(2 if cell == "lstm" else 1)]
+    weights = parameters(cell, input_size, hidden_size)
     return [x.requires_grad_() for x in (draw(steps, batch, input_size), *states, *weights)]
 
 
@@ -70,7 +70,7 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         draw(*state, dtype=dtype),
     )
     g, g_h = draw(steps, *state, dtype=dtype), draw(*state, dtype=dtype)
-    found: list[tuple[Any, tuple[Any, ...]]] = [
+    listed: list[tuple[Any, tuple[Any, ...]]] = [
         (native.relu.default, (draw(3, 4, dtype=dtype).requires_grad_(),)),
         (native.relu.default, (draw(4, 3, dtype=dtype).mT,)),
         (
@@ -78,11 +78,11 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
             (draw(3, 4, dtype=dtype).requires_grad_(), draw(3, 4, dtype=dtype)),
         ),
     ]
-    rnn, lstm, gru = (parameters(kind, input_size, hidden_size, dtype) for kind in GATES)
+    rnn, lstm, gru = (parameters(cell, input_size, hidden_size, dtype) for cell in GATES)
     for relu in (False, True):
         output, _ = native.rnn_forward(x, h, *rnn, relu)
         step = native.rnn_step(x[0], h, *rnn, relu)
-        found += [
+        listed += [
             (native.rnn_step.default, (x[0], h, *rnn[:2], None, None, relu)),
             (native.rnn_step_backward.default, (g_h, x[0], h, *rnn[:2], step, relu, [True] * 5)),
             (native.rnn_forward.default, (x, h, *rnn, relu)),
@@ -94,19 +94,19 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         ]
     output, _, _, gates, cells = native.lstm_forward(x, h, c, *lstm, True)
     saved = (x, h, c, *lstm[:2], output, gates, cells)
-    found += [(native.lstm_forward.default, (x, h, c, *lstm, keep)) for keep in (False, True)]
-    found += [
+    listed += [(native.lstm_forward.default, (x, h, c, *lstm, keep)) for keep in (False, True)]
+    listed += [
         (native.lstm_backward.default, (g, g_h, g_h, *saved, [True] * 6)),
         (native.lstm_backward.default, (None, None, g_h, *saved, [True, False] * 3)),
     ]
     output, _, gates = native.gru_forward(x, h, *gru, True)
     saved = (x, h, *gru[:2], output, gates)
-    found += [(native.gru_forward.default, (x, h, *gru, keep)) for keep in (False, True)]
-    found += [
+    listed += [(native.gru_forward.default, (x, h, *gru, keep)) for keep in (False, True)]
+    listed += [
         (native.gru_backward.default, (g, g_h, *saved, [True] * 6)),
         (native.gru_backward.default, (g, None, *saved, [False, True] * 3)),
     ]
-    return found
+    return listed
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -136,8 +136,8 @@ FUSED = {
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("name", FUSED)
 def test_fused_equals_composed(name: str, sizes: tuple[int, int, int, int]) -> None:
-    kind, function, config = FUSED[name]
-    inputs = sequence(kind, *sizes)
+    cell, function, config = FUSED[name]
+    inputs = sequence(cell, *sizes)
     fused, composed = function.apply(*inputs, **config), function.composite(*inputs, **config)
     # Without a step the composed output is a constant.
     cotangents = [draw(*y.shape) for y in fused]
@@ -159,9 +159,9 @@ def test_fused_equals_composed(name: str, sizes: tuple[int, int, int, int]) -> N
 
 @pytest.mark.parametrize("name", FUSED)
 def test_chunks_of_a_long_sequence_meet(name: str) -> None:
-    kind, function, config = FUSED[name]
+    cell, function, config = FUSED[name]
     # 4 H N = 2**17 elements a step: chunks of eight steps, one of them short.
-    inputs = sequence(kind, 19, 128, 3, 256)
+    inputs = sequence(cell, 19, 128, 3, 256)
     results = []
     for run in (function.apply, function.composite):
         outputs = run(*inputs, **config)
@@ -183,19 +183,19 @@ def test_step_equals_composed(relu: bool) -> None:
 
 @pytest.mark.parametrize("name", FUSED)
 def test_a_nan_reaches_the_output_and_no_other_sample(name: str) -> None:
-    kind, function, config = FUSED[name]
+    cell, function, config = FUSED[name]
     x = draw(3, 4, 2)
     x[1, 2, 0] = torch.nan
-    states = [draw(4, 5) for _ in range(2 if kind == "lstm" else 1)]
-    output = function.apply(x, *states, *parameters(kind, 2, 5), **config)[0]
+    states = [draw(4, 5) for _ in range(2 if cell == "lstm" else 1)]
+    output = function.apply(x, *states, *parameters(cell, 2, 5), **config)[0]
     assert output[1:, 2].isnan().all()
     assert output[:, [0, 1, 3]].isfinite().all()
 
 
 @pytest.mark.parametrize("name", FUSED)
 def test_saturated_gates_are_finite(name: str) -> None:
-    kind, function, config = FUSED[name]
-    x, *others = sequence(kind, 3, 4, 2, 5)
+    cell, function, config = FUSED[name]
+    x, *others = sequence(cell, 3, 4, 2, 5)
     inputs = [(x * 1000).detach().requires_grad_(), *others]
     outputs, composed = function.apply(*inputs, **config), function.composite(*inputs, **config)
     for got, wanted in zip(outputs, composed, strict=True):

@@ -17,9 +17,9 @@ EPSILONS = {
 }
 
 
-def agree(found: Any, expected: Any, kind: str) -> None:
-    """Fail unless every element agrees as the class `kind` has it."""
-    tolerance = EPSILONS[kind] * torch.finfo(expected.dtype).eps
-    scaled = kind != "elementwise" and expected.numel() > 0
+def agree(result: Any, expected: Any, tolerance_class: str) -> None:
+    """Fail unless every element agrees as the class `tolerance_class` has it."""
+    tolerance = EPSILONS[tolerance_class] * torch.finfo(expected.dtype).eps
+    scaled = tolerance_class != "elementwise" and expected.numel() > 0
     scale = expected.detach().abs().max().item() if scaled else 0.0
-    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance * scale)
+    torch.testing.assert_close(result, expected, rtol=tolerance, atol=tolerance * scale)

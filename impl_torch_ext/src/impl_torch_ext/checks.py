@@ -185,7 +185,7 @@ def check_input(
     x: Any,
     shape: tuple[Any, ...],
     text: str,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
 ) -> Tensor:
     """Return `x`, or raise if it is not what a layer takes.
 
@@ -199,8 +199,8 @@ def check_input(
         The sizes that are wanted, of which None is any; or `...` for any leading axes, and sizes.
     text : str
         The names of the sizes, as in "(*, in_features)".
-    dtype : dtype
-        That of the layer's parameters.
+    dtype : dtype or None
+        That of the layer's parameters; None is any floating one.
     """
     if not isinstance(x, Tensor):
         msg = f"{name}: {argument} must be a Tensor of shape {text}, got {type(x).__name__}"
@@ -215,6 +215,8 @@ def check_input(
         numbers = ", ".join(sizes) + ("," if len(shape) == 1 else "")
         msg = f"{name}: {argument} must have shape {text} = ({numbers}), got {tuple(x.shape)}"
         raise ValueError(msg)
+    if dtype is None:
+        return check_floating(name, x, argument)
     if x.dtype != dtype:
         msg = f"{name}: {argument} must have the dtype of the parameters, {dtype}, got {x.dtype}"
         raise TypeError(msg)

@@ -81,7 +81,7 @@ def from_array(array: Tensor, requires_grad: bool = False) -> Tensor:
     ValueError
         If its dtype is not floating and `requires_grad` is true.
     """
-    if not isinstance(array, Tensor):
+    if not isinstance(array, Tensor):  # tensor-05
         msg = (
             f"from_array: array must be a torch.Tensor, got {type(array).__name__}; "
             "tensor() copies other data"

@@ -86,7 +86,7 @@ class Function(Context):
                 "instead of an instance"
             )
             raise TypeError(msg)
-        if self._used:
+        if self._used:  # function-03
             msg = (
                 f"{cls.__name__}: an instance serves one call, and this one has served; make a "
                 "new instance"
@@ -115,7 +115,7 @@ def as_function(cls: type) -> type[Function]:
         If one of the two is missing.
     """
     for name in ("forward", "backward"):
-        if not callable(getattr(cls, name, None)):
+        if not callable(getattr(cls, name, None)):  # function-19
             msg = f"as_function: {cls.__name__} must have a static method {name}, got none"
             raise TypeError(msg)
     names = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__qualname__": cls.__qualname__}

@@ -150,11 +150,13 @@ class _Refused(torch.autograd.Function):
 
     @staticmethod
     def backward(node: Any, *_grads: Tensor) -> Any:
+        # function-21
         msg = f"{node.name}: backward is marked once_differentiable, so it has no second derivative"
         raise RuntimeError(msg)
 
 
 def _new(output: Tensor, arrays: list[Any]) -> Tensor:
+    # function-24
     return output.detach() if any(output is a for a in arrays) else output
 
 

@@ -51,10 +51,10 @@ def _reduced(terms: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]
 
 
 class _Loss(Layer):
-    """The Module of `function`."""
+    """The Module of a loss, `_function`."""
 
-    function: ClassVar[Callable[..., Tensor]]
-    options: ClassVar[Options] = {"reduction": _check_reduction}
+    _function: ClassVar[Callable[..., Tensor]]
+    _options: ClassVar[Options] = {"reduction": _check_reduction}
     reduction: str
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -62,7 +62,7 @@ class _Loss(Layer):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
-        return type(self).function(input, target, self.reduction)
+        return type(self)._function(input, target, self.reduction)
 
 
 @_reduced
@@ -91,7 +91,7 @@ def mse_loss(input: Tensor, target: Tensor) -> Tensor:
 class MSELoss(_Loss):
     """`mse_loss` as a Module."""
 
-    function = staticmethod(mse_loss)
+    _function = staticmethod(mse_loss)
 
 
 @_reduced
@@ -122,7 +122,7 @@ def l1_loss(input: Tensor, target: Tensor) -> Tensor:
 class L1Loss(_Loss):
     """`l1_loss` as a Module."""
 
-    function = staticmethod(l1_loss)
+    _function = staticmethod(l1_loss)
 
 
 @_reduced
@@ -159,7 +159,7 @@ def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
 class CrossEntropyLoss(_Loss):
     """`cross_entropy` as a Module."""
 
-    function = staticmethod(cross_entropy)
+    _function = staticmethod(cross_entropy)
 
 
 def _check_classes(input: Tensor, target: Tensor) -> int:

@@ -40,7 +40,7 @@ def manual_seed(seed: int) -> None:
     except TypeError:
         msg = f"manual_seed: seed must be an int, got {type(seed).__name__}"
         raise TypeError(msg) from None
-    if not 0 <= key < 2**64:
+    if not 0 <= key < 2**64:  # init-01
         msg = f"manual_seed: seed must be at least 0 and below 2**64, got {key}"
         raise ValueError(msg)
     with _lock:
@@ -80,6 +80,7 @@ def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> np.nd
         u1))`.
     """
     count = math.prod(shape)
+    # init-03
     pairs = _unit(2 * ((count + 1) // 2)).reshape(-1, 2)
     radius = np.sqrt(-2.0 * np.log(1.0 - pairs[:, 0]))
     angle = 2.0 * np.pi * pairs[:, 1]

@@ -220,6 +220,6 @@ def _check_scalar(name: str, value: Any) -> None:
     if not isinstance(value, Tensor):
         msg = f"grad: {name} must return a scalar Tensor, got {type(value).__name__}"
         raise TypeError(msg)
-    if value.numel() != 1:
+    if value.numel() != 1:  # autograd-14
         msg = f"grad: {name} must return a scalar, got shape {tuple(value.shape)}"
         raise ValueError(msg)

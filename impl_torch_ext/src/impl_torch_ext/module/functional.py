@@ -61,7 +61,7 @@ def functional_call(
 
 def _check_params(module: str, owned: Mapping[str, _Place], params: Mapping[str, Tensor]) -> None:
     unknown = [name for name in params if name not in owned]
-    if unknown:
+    if unknown:  # autograd-19
         msg = (
             f"functional_call: {module} has no parameter or buffer {', '.join(map(repr, unknown))}"
         )

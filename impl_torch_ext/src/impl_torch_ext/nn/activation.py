@@ -41,7 +41,7 @@ class Sigmoid(_Elementwise):
 
 
 class _AlongAxis(Layer):
-    options: ClassVar[Options] = {"dim": check_int}
+    _options: ClassVar[Options] = {"dim": check_int}
     dim: int
 
     def __init__(self, dim: int) -> None:

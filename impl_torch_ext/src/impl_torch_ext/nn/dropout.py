@@ -23,7 +23,7 @@ class Dropout(Layer):
         In [0, 1].
     """
 
-    options: ClassVar[Options] = {"p": check_probability}
+    _options: ClassVar[Options] = {"p": check_probability}
     p: float
 
     def __init__(self, p: float = 0.5) -> None:
@@ -33,6 +33,7 @@ class Dropout(Layer):
         """Drop elements of `input`, any shape; training draws a number for each, in C order."""
         if not self.training:
             return input
+        # init-04
         keep = torch.from_numpy(random.uniform(tuple(input.shape)) >= self.p).to(input.device)
         # Nothing is kept where p is 1, so that the factor does not matter there.
         return torch.where(keep, input * (1.0 / (1.0 - self.p) if self.p < 1 else 0.0), 0.0)

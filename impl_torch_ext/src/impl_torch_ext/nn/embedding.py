@@ -58,7 +58,7 @@ class Embedding(Layer):
         Drawn from the standard normal distribution.
     """
 
-    options: ClassVar[Options] = {
+    _options: ClassVar[Options] = {
         "num_embeddings": check_size,
         "embedding_dim": check_size,
         "padding_idx": check_any,
@@ -88,7 +88,7 @@ class Embedding(Layer):
             self.padding_idx = padding_idx % rows
         self._draw(init.normal_, dtype, weight=(rows, self.embedding_dim))
         if padding_idx is not None:
-            with torch.no_grad():
+            with torch.no_grad():  # nn-04
                 self.weight[padding_idx] = 0
 
     def forward(self, input: Tensor) -> Tensor:

@@ -22,20 +22,16 @@ class Layer(Module):
     Parameters
     ----------
     *values
-        The options, in the order of the class's `options`; each becomes an attribute.
-
-    Attributes
-    ----------
-    options : mapping of str to check
-        The names of the constructor's arguments, and what checks each; `repr` shows them.
+        The options, in the order of the class's `_options`, a mapping from the names of the
+        constructor's arguments to their checks. Each becomes an attribute, and `repr` shows it.
     """
 
-    options: ClassVar[Options] = {}
+    _options: ClassVar[Options] = {}
 
     def __init__(self, *values: Any) -> None:
         super().__init__()
         name = type(self).__name__
-        for (option, check), value in zip(self.options.items(), values, strict=True):
+        for (option, check), value in zip(self._options.items(), values, strict=True):
             setattr(self, option, check(name, option, value))
 
     def _draw(
@@ -53,14 +49,15 @@ class Layer(Module):
             self.register_parameter(name, value)
 
     def _check(
-        self, argument: str, x: Any, shape: tuple[Any, ...], text: str, dtype: torch.dtype
+        self, argument: str, x: Any, shape: tuple[Any, ...], text: str, like: Tensor | None
     ) -> Tensor:
-        """Return `x`, or raise if it has another shape or dtype; see `check_input`."""
+        """Return `x`, or raise if it has another shape, or dtype than `like`."""
+        dtype = None if like is None else like.dtype
         return check_input(type(self).__name__, argument, x, shape, text, dtype)
 
     def extra_repr(self) -> str:
         """Return the options."""
-        return ", ".join(f"{option}={self._shown(option)!r}" for option in self.options)
+        return ", ".join(f"{option}={self._shown(option)!r}" for option in self._options)
 
     def _shown(self, option: str) -> Any:
         if option in self._parameters:

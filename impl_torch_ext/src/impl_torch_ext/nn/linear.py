@@ -32,7 +32,7 @@ class Linear(Layer):
         Drawn likewise.
     """
 
-    options: ClassVar[Options] = {
+    _options: ClassVar[Options] = {
         "in_features": check_size,
         "out_features": check_size,
         "bias": check_flag,
@@ -51,7 +51,7 @@ class Linear(Layer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias)
-        bound = 1.0 / math.sqrt(self.in_features)
+        bound = 1.0 / math.sqrt(self.in_features)  # nn-02
         shape = (self.out_features, self.in_features)
         fill = partial(init.uniform_, a=-bound, b=bound)
         self._draw(fill, dtype, weight=shape, bias=shape[:1] if bias else None)
@@ -59,6 +59,6 @@ class Linear(Layer):
     def forward(self, input: Tensor) -> Tensor:
         """Return the map of `input`, shape (*, in_features), of shape (*, out_features)."""
         weight, bias = self.weight, self.bias
-        self._check("input", input, (..., self.in_features), "(*, in_features)", weight.dtype)
+        self._check("input", input, (..., self.in_features), "(*, in_features)", weight)
         y = torch.matmul(input, weight.mT)
         return y if bias is None else y + bias

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import init
-from impl_torch_ext.checks import check_at_least_zero, check_flag, check_floating, check_sizes
+from impl_torch_ext.checks import check_at_least_zero, check_flag, check_sizes
 from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["LayerNorm"]
@@ -41,15 +41,12 @@ class LayerNorm(Layer):
         If `normalized_shape` is empty, a size is not positive, or `eps` is negative.
     """
 
-    options: ClassVar[Options] = {
+    _options: ClassVar[Options] = {
         "normalized_shape": check_sizes,
         "eps": check_at_least_zero,
         "elementwise_affine": check_flag,
         "bias": check_flag,
     }
-    normalized_shape: tuple[int, ...]
-    eps: float
-    weight: Tensor | None
 
     def __init__(
         self,
@@ -68,7 +65,5 @@ class LayerNorm(Layer):
     def forward(self, input: Tensor) -> Tensor:
         """Normalize `input`, shape (*, normalized_shape)."""
         weight, shape = self.weight, self.normalized_shape
-        check_floating("LayerNorm", input, "input")
-        dtype = input.dtype if weight is None else weight.dtype
-        self._check("input", input, (..., *shape), "(*, normalized_shape)", dtype)
+        self._check("input", input, (..., *shape), "(*, normalized_shape)", weight)
         return torch.nn.functional.layer_norm(input, shape, weight, self.bias, self.eps)

@@ -15,7 +15,7 @@ __all__ = ["Flatten", "Identity"]
 class Flatten(Layer):
     """The axes from `start_dim` to `end_dim`, both included, made one."""
 
-    options: ClassVar[Options] = {"start_dim": check_int, "end_dim": check_int}
+    _options: ClassVar[Options] = {"start_dim": check_int, "end_dim": check_int}
     start_dim: int
     end_dim: int
 

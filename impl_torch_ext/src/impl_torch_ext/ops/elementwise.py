@@ -54,8 +54,8 @@ multiply = binary("multiply", compat.multiply, "x1 * x2")
 divide = binary("divide", compat.divide, "x1 / x2")
 pow = binary("pow", _power, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
 # ops-08
-maximum = binary("maximum", compat.maximum, "the larger operand; at ties each gets half")
-minimum = binary("minimum", compat.minimum, "the smaller operand; at ties each gets half")
+maximum = binary("maximum", compat.maximum, "the larger operand; equal ones share the gradient")
+minimum = binary("minimum", compat.minimum, "the smaller operand; equal ones share the gradient")
 
 
 @select(

@@ -58,7 +58,14 @@ _NO_TENSOR = "If an operand is no Tensor."
 _AXIS = "If an axis is out of range."
 
 
-def unary(name: str, fn: Op, result: str, source: str = "array API", real: bool = False) -> Op:
+def unary(
+    name: str,
+    fn: Op,
+    result: str,
+    source: str = "array API",
+    real: bool = False,
+    returns: str = "Tensor, the shape of `x`",
+) -> Op:
     """Add `fn` of one Tensor, element by element; `real` takes integers as float32."""
 
     def op(x: Tensor, /) -> Tensor:
@@ -70,7 +77,7 @@ def unary(name: str, fn: Op, result: str, source: str = "array API", real: bool 
         name,
         f"Return {result}, element by element.",
         {"x": f"Tensor, {takes}"},
-        "Tensor, the shape of `x`",
+        returns,
         {"TypeError": _NO_TENSOR},
         source,
     )
@@ -78,10 +85,16 @@ def unary(name: str, fn: Op, result: str, source: str = "array API", real: bool 
 
 def predicate(name: str, fn: Op, result: str, source: str = "array API") -> Op:
     """Add `fn` of one Tensor that gives booleans."""
-    return unary(name, fn, result, source)
+    return unary(name, fn, result, source, returns="Tensor of dtype bool, the shape of `x`")
 
 
-def binary(name: str, fn: Op, result: str, source: str = "array API") -> Op:
+def binary(
+    name: str,
+    fn: Op,
+    result: str,
+    source: str = "array API",
+    returns: str = "Tensor, the shape that both broadcast to",
+) -> Op:
     """Add `fn` of two operands that broadcast, element by element."""
 
     def op(x1: Operand, x2: Operand, /) -> Tensor:
@@ -97,7 +110,7 @@ def binary(name: str, fn: Op, result: str, source: str = "array API") -> Op:
         name,
         f"Return {result}, element by element.",
         {"x1, x2": "Tensor, or one of them a NumPy array or number\nTheir shapes broadcast."},
-        "Tensor, the shape that both broadcast to",
+        returns,
         {"ValueError": "If the shapes do not broadcast.", "TypeError": _NO_TENSOR},
         source,
     )
@@ -105,15 +118,28 @@ def binary(name: str, fn: Op, result: str, source: str = "array API") -> Op:
 
 def compare(name: str, fn: Op, result: str, source: str = "array API") -> Op:
     """Add `fn` of two operands that broadcast, which gives booleans."""
-    return binary(name, fn, result, source)
+    returns = "Tensor of dtype bool, the shape that both broadcast to"
+    return binary(name, fn, result, source, returns)
 
 
-def reduce(name: str, fn: Op, result: str, source: str = "array API", cast: bool = False) -> Op:
-    """Add `fn` over one axis, several or all; with `cast` it chooses the dtype of the result."""
+def reduce(
+    name: str,
+    fn: Op,
+    result: str,
+    source: str = "array API",
+    cast: bool = False,
+    single: bool = False,
+) -> Op:
+    """Add `fn` over one axis, several or all.
+
+    With `cast` the dtype of the result can be chosen; with `single` there is one axis, or all.
+    """
 
     def run(x: Tensor, axis: Axis, options: dict[str, Any]) -> Tensor:
         check_tensor(name, x)
-        if axis is not None:
+        if single and axis is not None:
+            axis = normalize_axis(name, axis, x)  # type: ignore[arg-type]
+        elif axis is not None:
             axes = normalize_axes(name, axis, x)
             axis = axes if isinstance(axis, tuple | list) else axes[0]
         try:
@@ -133,7 +159,8 @@ def reduce(name: str, fn: Op, result: str, source: str = "array API", cast: bool
         dtype = dtype if dtype is None else check_dtype(name, dtype)
         return run(x, axis, {"dtype": dtype, "keepdims": keepdims})
 
-    parameters = {"x": "Tensor, any shape", "axis": "int, tuple of ints, or None for all axes"}
+    several = "" if single else ", tuple of ints"
+    parameters = {"x": "Tensor, any shape", "axis": f"int{several}, or None for all axes"}
     if cast:  # ops-15
         parameters["dtype"] = "dtype, optional\nWhat the elements are cast to first."
     parameters["keepdims"] = "bool\nWhether the axes are kept, with length 1."
@@ -279,7 +306,7 @@ def gather(returns: str, **parameters: str) -> Callable[[F], F]:
 
 
 def operands(name: str, *values: Any, alone: bool = False) -> list[Any]:
-    """Return Tensors and numbers as they are, what NumPy has of either as such; raise for others.
+    """Return the operands, NumPy's arrays as Tensors and its scalars as numbers, or raise.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class Optimizer:
         groups = state_dict["param_groups"]
         counts = [len(group["params"]) for group in groups]
         own = [len(group["params"]) for group in self.param_groups]
-        if counts != own:
+        if counts != own:  # optim-07
             msg = f"{name}.load_state_dict: the groups must have {own} parameters, got {counts}"
             raise ValueError(msg)
         params = self._params()
@@ -133,7 +133,7 @@ class Optimizer:
             if not isinstance(p, Tensor):
                 msg = f"{name}: params must be Tensors, got {type(p).__name__}"
                 raise TypeError(msg)
-            if not p.is_leaf:
+            if not p.is_leaf:  # optim-06
                 msg = (
                     f"{name}: params must be leaves, got the result of an operation of shape "
                     f"{tuple(p.shape)}"

@@ -21,23 +21,23 @@ _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class Recurrent(Layer):
     """What cells and layers share: their options and parameters."""
 
-    gates: ClassVar[int] = 1
-    suffix: ClassVar[str] = ""
-    options: ClassVar[Options] = _SIZES
+    _gates: ClassVar[int] = 1
+    _suffix: ClassVar[str] = ""
+    _options: ClassVar[Options] = _SIZES
     input_size: int
     hidden_size: int
     bias: bool
 
     def __init__(self, *values: Any, dtype: torch.dtype | None = None) -> None:
         super().__init__(*values)
-        rows, bound = self.gates * self.hidden_size, 1.0 / math.sqrt(self.hidden_size)  # rnn-16
+        rows, bound = self._gates * self.hidden_size, 1.0 / math.sqrt(self.hidden_size)  # rnn-16
         bias = (rows,) if self.bias else None
         shapes = ((rows, self.input_size), (rows, self.hidden_size), bias, bias)
-        named = {name + self.suffix: shape for name, shape in zip(_NAMES, shapes, strict=True)}
+        named = {name + self._suffix: shape for name, shape in zip(_NAMES, shapes, strict=True)}
         self._draw(partial(init.uniform_, a=-bound, b=bound), dtype, **named)
 
     def _weights(self) -> tuple[Any, ...]:
-        return tuple(self._parameters[name + self.suffix] for name in _NAMES)
+        return tuple(self._parameters[name + self._suffix] for name in _NAMES)
 
 
 class _Cell(Recurrent):
@@ -45,16 +45,16 @@ class _Cell(Recurrent):
 
     def _inputs(self, input: Any, **states: Any) -> tuple[Any, list[Any], bool]:
         """Return the input as (N, I), the states as (N, H), and whether they came so."""
-        dtype = self._weights()[0].dtype
+        weight = self._weights()[0]
         batched = not isinstance(input, Tensor) or input.ndim != 1  # rnn-05
         free, text = ((None,), "N, input_size") if batched else ((), "input_size,")
-        self._check("input", input, (*free, self.input_size), f"({text})", dtype)
+        self._check("input", input, (*free, self.input_size), f"({text})", weight)
         shape = (*input.shape[:-1], self.hidden_size)
         text = "(N, H)" if batched else "(H,)"
         checked = [
             input.new_zeros(shape)
             if state is None
-            else self._check(name, state, shape, text, dtype)
+            else self._check(name, state, shape, text, weight)
             for name, state in states.items()
         ]
         if not batched:
@@ -79,7 +79,7 @@ class RNNCell(_Cell):
         Uniform in `[-k, k)`, `k = 1 / sqrt(H)`.
     """
 
-    options: ClassVar[Options] = {**_SIZES, "nonlinearity": check_choice("tanh", "relu")}
+    _options: ClassVar[Options] = {**_SIZES, "nonlinearity": check_choice("tanh", "relu")}
     nonlinearity: str
 
     def __init__(
@@ -107,7 +107,7 @@ class LSTMCell(_Cell):
     and attributes as in `RNNCell`, with four gates in the rows, in the order i, f, g, o.
     """
 
-    gates = 4
+    _gates = 4
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class GRUCell(_Cell):
     Parameters and attributes as in `RNNCell`, with three gates in the rows, in the order r, z, n.
     """
 
-    gates = 3
+    _gates = 3
 
     def __init__(
         self,

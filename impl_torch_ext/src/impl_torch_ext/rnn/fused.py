@@ -16,18 +16,18 @@ __all__ = ["GRUFunction", "LSTMFunction", "RNNCellFunction", "RNNFunction"]
 
 
 class _Sequence(Function):
-    """All steps of a recurrence, whose equations are `step`.
+    """All steps of a recurrence, whose equations are `_step`.
 
     Inputs: x (T, N, I), the first states (N, H), weight_ih (G H, I), weight_hh (G H, H), bias_ih
     and bias_hh (G H,) or None. Outputs: output (T, N, H) and the last states (N, H).
     """
 
-    step: ClassVar[equations.Step]
+    _step: ClassVar[equations.Step]
 
     @classmethod
     def composite(cls, *inputs: Any, **config: Any) -> tuple[Tensor, ...]:
         """Return the same outputs from differentiable functions."""
-        return equations.sequence(cls.step, *inputs, **config)
+        return equations.sequence(cls._step, *inputs, **config)
 
 
 class RNNFunction(_Sequence):
@@ -36,7 +36,7 @@ class RNNFunction(_Sequence):
     Inputs and outputs are those of `equations.sequence`. The output is all that backward needs.
     """
 
-    step = staticmethod(equations.rnn)
+    _step = staticmethod(equations.rnn)
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any, relu: bool) -> tuple[Tensor, ...]:
@@ -61,7 +61,7 @@ class LSTMFunction(_Sequence):
     Inputs and outputs are those of `equations.sequence`, gates in the order i, f, g, o.
     """
 
-    step = staticmethod(equations.lstm)
+    _step = staticmethod(equations.lstm)
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
@@ -84,7 +84,7 @@ class GRUFunction(_Sequence):
     Inputs and outputs are those of `equations.sequence`, gates in the order r, z, n.
     """
 
-    step = staticmethod(equations.gru)
+    _step = staticmethod(equations.gru)
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:

@@ -19,8 +19,8 @@ __all__ = ["GRU", "LSTM", "RNN"]
 class _Layer(Recurrent):
     """A sequence; one layer, one direction."""
 
-    suffix: ClassVar[str] = "_l0"
-    options: ClassVar[Options] = {**Recurrent.options, "batch_first": check_flag}
+    _suffix: ClassVar[str] = "_l0"
+    _options: ClassVar[Options] = {**Recurrent._options, "batch_first": check_flag}
     batch_first: bool
 
     def _run(
@@ -40,10 +40,10 @@ class _Layer(Recurrent):
         self, input: Any, states: dict[str, Any], batched: bool
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the input as (T, N, I) and the states as (N, H)."""
-        dtype = self._weights()[0].dtype
+        weight = self._weights()[0]
         text = ("N, T, " if self.batch_first else "T, N, ") if batched else "T, "
         sizes = (None, None, self.input_size) if batched else (None, self.input_size)
-        x = self._check("input", input, sizes, f"({text}input_size)", dtype)
+        x = self._check("input", input, sizes, f"({text}input_size)", weight)
         if not batched:
             x = x.unsqueeze(1)
         elif self.batch_first:  # rnn-13
@@ -53,7 +53,7 @@ class _Layer(Recurrent):
         return x, [
             x.new_zeros(shape)
             if state is None
-            else self._check(name, state, wanted, text, dtype).reshape(shape)
+            else self._check(name, state, wanted, text, weight).reshape(shape)
             for name, state in states.items()
         ]
 
@@ -77,7 +77,7 @@ class RNN(_Layer):
         As in `RNNCell`.
     """
 
-    options: ClassVar[Options] = {**_Layer.options, "nonlinearity": check_choice("tanh", "relu")}
+    _options: ClassVar[Options] = {**_Layer._options, "nonlinearity": check_choice("tanh", "relu")}
     nonlinearity: str
 
     def __init__(
@@ -130,7 +130,7 @@ class LSTM(_Layer):
         In a call, if an argument is no Tensor or not of the parameters' dtype.
     """
 
-    gates = 4
+    _gates = 4
 
     def __init__(
         self,
@@ -184,7 +184,7 @@ class GRU(_Layer):
         In a call, if an argument is no Tensor or not of the parameters' dtype.
     """
 
-    gates = 3
+    _gates = 3
 
     def __init__(
         self,
