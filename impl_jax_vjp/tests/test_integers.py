@@ -22,7 +22,7 @@ ROOT = nn.tensor([2, 3])
     ],
 )
 def test_a_negative_power_of_integers_raises(power: Any) -> None:
-    with pytest.raises(ValueError, match="pow: integers to negative integer powers"):
+    with pytest.raises(ValueError, match="pow: exponents of integers must not be negative"):
         power()
 
 
@@ -35,6 +35,6 @@ def test_other_powers_of_integers_stay() -> None:
 @pytest.mark.parametrize("fill", ["uniform_", "normal_", "xavier_uniform_", "kaiming_normal_"])
 def test_random_values_want_a_floating_tensor(fill: str) -> None:
     whole = nn.zeros((2, 2), dtype=nn.int64)
-    with pytest.raises(TypeError, match=f"{fill}: wanted a floating Tensor, got dtype int64"):
+    with pytest.raises(TypeError, match=f"{fill}: tensor must be floating, got dtype int64"):
         getattr(nn.init, fill)(whole)
     assert whole.tolist() == [[0, 0], [0, 0]]

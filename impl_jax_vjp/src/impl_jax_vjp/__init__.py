@@ -9,13 +9,13 @@ from .autograd import (
     enable_grad,
     grad,
     is_grad_enabled,
+    jit,
     no_grad,
     set_grad_enabled,
     value_and_grad,
     vjp,
 )
 from .capabilities import __spec_version__, spec_capabilities
-from .compilation import jit
 from .creation import (
     Variable,
     arange,
@@ -29,15 +29,17 @@ from .creation import (
     tensor,
     zeros,
 )
+from .dtypes import bool_ as bool
+from .dtypes import float32, float64, int32, int64
 from .function import Function, as_function, once_differentiable
-from .functional import functional_call
-from .loss import CrossEntropyLoss, MSELoss
-from .module import Module
+from .loss import CrossEntropyLoss, L1Loss, MSELoss
+from .module import Module, functional_call
 from .nn import (
     Dropout,
     Embedding,
     Flatten,
     Identity,
+    LayerNorm,
     Linear,
     LogSoftmax,
     ModuleList,
@@ -51,8 +53,7 @@ from .parameter import Parameter
 from .random import manual_seed
 from .rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .serialization import load, save
-from .tensor import Tensor, float32, float64, int32, int64
-from .tensor import bool_ as bool
+from .tensor import Tensor
 
 __all__ = [
     "GRU",
@@ -65,7 +66,9 @@ __all__ = [
     "Function",
     "GRUCell",
     "Identity",
+    "L1Loss",
     "LSTMCell",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "MSELoss",

@@ -16,7 +16,7 @@ import numpy as np
 from .tape import MODE, Traced
 
 Array = Any
-_INTERNAL = frozenset({"_saved", "_mask", "_marked", "_materialize", "_used"})
+_INTERNAL = frozenset({"_saved", "_mask", "_non_differentiable", "_materialize", "_used"})
 
 
 class Context:
@@ -35,7 +35,7 @@ class Context:
 
     _saved: tuple[Array | None, ...] = ()
     _mask: tuple[bool, ...] = ()
-    _marked: tuple[Array, ...] = ()
+    _non_differentiable: tuple[Array, ...] = ()
     _materialize: bool = True
     _used: bool = False
 
@@ -73,7 +73,7 @@ class Context:
 
     def mark_non_differentiable(self, *outputs: Array) -> None:
         """Say that these outputs have no gradient."""
-        self._marked = outputs
+        self._non_differentiable = outputs
 
     def set_materialize_grads(self, value: bool) -> None:
         """Choose whether `backward` gets zeros (the default) or None for outputs nothing used."""
@@ -160,30 +160,38 @@ def pack(
         for key, value in vars(ctx).items()
         if key not in _INTERNAL and not (key in before and before[key] is value)
     }
+    trees, leaves = _flatten_attributes(name, free, arrays)
+    layout = Layout(
+        ctx._mask,
+        ctx._materialize,
+        tuple(item is not None for item in ctx._saved),
+        tuple(free),
+        trees,
+        leaves,
+        tuple((out.shape, out.dtype) for out in outputs),
+        differentiable,
+    )
+    return Residual(arrays, layout)
+
+
+def _flatten_attributes(
+    name: str, free: dict[str, Any], arrays: list[Array]
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the trees and the static leaves of free attributes; their arrays go into `arrays`."""
     trees, all_leaves = [], []
     for key, value in free.items():
         leaves, tree = jax.tree.flatten(value)
-        kinds = []
+        entries = []
         for leaf in leaves:
             dynamic = isinstance(leaf, jax.Array | np.ndarray)
             if dynamic:
                 arrays.append(leaf)
             else:
                 _check_hashable(name, key, leaf)
-            kinds.append((dynamic, None if dynamic else leaf))
+            entries.append((dynamic, None if dynamic else leaf))
         trees.append(tree)
-        all_leaves.append(tuple(kinds))
-    layout = Layout(
-        ctx._mask,
-        ctx._materialize,
-        tuple(item is not None for item in ctx._saved),
-        tuple(free),
-        tuple(trees),
-        tuple(all_leaves),
-        tuple((out.shape, out.dtype) for out in outputs),
-        differentiable,
-    )
-    return Residual(arrays, layout)
+        all_leaves.append(tuple(entries))
+    return tuple(trees), tuple(all_leaves)
 
 
 def _check_hashable(name: str, key: str, value: Any) -> None:
@@ -204,8 +212,8 @@ def unpack(residual: Residual, ctx: Context) -> Context:
     ctx._mask = layout.mask
     ctx._materialize = layout.materialize
     ctx._saved = tuple(next(arrays) if present else None for present in layout.saved)
-    for key, tree, kinds in zip(layout.names, layout.trees, layout.leaves, strict=True):
-        leaves = [next(arrays) if dynamic else value for dynamic, value in kinds]
+    for key, tree, entries in zip(layout.names, layout.trees, layout.leaves, strict=True):
+        leaves = [next(arrays) if dynamic else value for dynamic, value in entries]
         setattr(ctx, key, jax.tree.unflatten(tree, leaves))
     return ctx
 

@@ -1,25 +1,53 @@
-"""Constructors of Tensors. Values are made on the host, which compiles nothing."""
+"""Constructors of Tensors. Values are made on the host, which compiles nothing.
 
-import operator
+Random numbers come from the generator on the host. In a trace of nn.jit they are inputs of what is
+compiled, and in one of JAX's own they are fetched each time that the compiled code runs, so that no
+draw is frozen into compiled code.
+"""
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import io_callback
 
-from .arithmetic import as_dtype, check_dtype
-from .draws import draw
-from .tape import Traced, make, unwrap
-from .tensor import Tensor, check_floating, float32, int64
+from . import random
+from .checks import Shape, as_dtype, check_dtype, check_floating, check_sizes, refuse_type
+from .dtypes import float32, int64
+from .recording import as_number
+from .tape import MODE, Traced, unwrap, wrap
+from .tensor import Tensor
+
+
+def draw(distribution: str, shape: Shape, traced: bool = False) -> Any:
+    """Draw float64 numbers, ``"uniform"`` or ``"normal"``.
+
+    Parameters
+    ----------
+    traced : bool
+        Whether the numbers will meet values of one of JAX's traces.
+
+    Returns
+    -------
+    numpy.ndarray or jax.Array, shape `shape`, float64
+    """
+    source = random.uniform if distribution == "uniform" else random.normal
+    if MODE.capture is not None:
+        return MODE.capture.draw(distribution, shape)
+    if not traced:
+        return source(shape)
+    result = jax.ShapeDtypeStruct(shape, np.float64)
+    return io_callback(lambda: source(shape), result, ordered=True)
 
 
 def _leaf(name: str, data: Any, requires_grad: bool) -> Tensor:
     check_dtype(name, data.dtype)
     if requires_grad:
         check_floating(name, data.dtype)
-    made: Tensor = make(data)
-    made._requires_grad = bool(requires_grad)
-    return made
+    tensor: Tensor = wrap(data)
+    tensor._requires_grad = bool(requires_grad)
+    return tensor
 
 
 def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -52,23 +80,22 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
 
 def _host_array(data: Any, wanted: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
     if isinstance(data, np.ndarray | np.generic):
-        array = np.asarray(data)
+        array = np.asarray(data)  # tensor-30
     else:
         if not isinstance(data, bool | int | float | list | tuple):
-            msg = f"tensor: got {type(data).__name__}, wanted numbers, lists of them or an array"
-            raise TypeError(msg)
+            refuse_type("tensor", "data", "numbers, lists of them or an array", data)
         try:
             array = np.array(_without_tensors(data))
         except ValueError:
-            msg = "tensor: got ragged lists, wanted lists of equal lengths at each depth"
+            msg = "tensor: lists must be of equal lengths at each depth, got ragged ones"
             raise ValueError(msg) from None
         if array.dtype == np.float64 and not _holds_double(data):
             array = array.astype(wanted or float32)
         elif array.dtype.kind == "i":
             array = array.astype(wanted or int64)
     if array.dtype.kind not in "biuf":
-        kind = type(array.flat[0]).__name__ if array.size else str(array.dtype)
-        msg = f"tensor: got elements of type {kind}, wanted numbers or booleans"
+        element = type(array.flat[0]).__name__ if array.size else str(array.dtype)
+        msg = f"tensor: elements must be numbers or booleans, got {element}"
         raise TypeError(msg)
     return array if wanted is None else array.astype(wanted)
 
@@ -98,7 +125,8 @@ def from_array(array: Any, requires_grad: bool = False) -> Tensor:
     """
     if not isinstance(array, jax.Array):
         msg = (
-            f"from_array: wanted a jax.Array, got {type(array).__name__}; use tensor(data) to copy"
+            f"from_array: array must be a jax.Array, got {type(array).__name__}; "
+            "use tensor(data) to copy"
         )
         raise TypeError(msg)
     return _leaf("from_array", array, requires_grad)
@@ -109,20 +137,14 @@ def Variable(array: Any, requires_grad: bool = False) -> Tensor:
     return from_array(array, requires_grad)
 
 
-def _shape(name: str, shape: int | Sequence[int]) -> tuple[int, ...]:
-    try:
-        sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-        found = tuple(operator.index(size) for size in sizes)
-    except TypeError:
-        msg = f"{name}: shape must be an int or a tuple of ints, got {shape!r}"
-        raise TypeError(msg) from None
-    if any(size < 0 for size in found):
-        msg = f"{name}: shape must not be negative, got {found}"
-        raise ValueError(msg)
-    return found
+def _sizes(name: str, shape: tuple[Any, ...]) -> Shape:
+    """Return the sizes that were given as arguments, or as one int or sequence."""
+    return check_sizes(name, shape[0] if len(shape) == 1 else shape)  # tensor-31
 
 
-def host(name: str, values: np.ndarray[Any, Any], dtype: Any, requires_grad: bool) -> Tensor:
+def host(
+    name: str, values: np.ndarray[Any, Any], dtype: Any, requires_grad: bool = False
+) -> Tensor:
     """Make a Tensor of values computed on the host, which nobody else holds."""
     dtype = as_dtype(name, dtype)
     if requires_grad:
@@ -134,36 +156,30 @@ def _filled(
     name: str, fill: Callable[..., Any], shape: Any, dtype: Any, requires_grad: bool
 ) -> Tensor:
     wanted = as_dtype(name, dtype)
-    return host(name, fill(_shape(name, shape), wanted), wanted, requires_grad)
+    return host(name, fill(_sizes(name, shape), wanted), wanted, requires_grad)
 
 
-def zeros(
-    shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
-) -> Tensor:
+def zeros(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Make a Tensor of zeros, float32 by default."""
     return _filled("zeros", np.zeros, shape, dtype, requires_grad)
 
 
-def ones(
-    shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
-) -> Tensor:
+def ones(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Make a Tensor of ones, float32 by default."""
     return _filled("ones", np.ones, shape, dtype, requires_grad)
 
 
-def empty(
-    shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
-) -> Tensor:
+def empty(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Make a Tensor whose contents are not specified; here they are zeros."""
     return _filled("empty", np.zeros, shape, dtype, requires_grad)
 
 
 def full(
-    shape: int | Sequence[int], value: Any, *, dtype: Any = None, requires_grad: bool = False
+    shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Make a Tensor of one value; its dtype follows the value as in `tensor`."""
-    single = np.asarray(unwrap(tensor(value, dtype=dtype)))
-    values = np.full(_shape("full", shape), single)
+    """Make a Tensor of one value; its dtype follows the number as in `tensor`."""
+    single = np.asarray(unwrap(tensor(as_number(fill_value), dtype=dtype)))  # tensor-30
+    values = np.full(check_sizes("full", shape), single)
     return host("full", values, single.dtype, requires_grad)
 
 
@@ -186,32 +202,26 @@ def arange(
     return host("arange", np.arange(first, last, step), dtype, requires_grad)
 
 
-def eye(
-    n: int, m: int | None = None, *, dtype: Any = float32, requires_grad: bool = False
-) -> Tensor:
+def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Make a matrix, shape (n, m), with ones on the diagonal; `m` is `n` by default."""
-    rows, columns = _shape("eye", (n, n if m is None else m))
+    rows, columns = check_sizes("eye", (n, n if m is None else m))
     return host("eye", np.eye(rows, columns), dtype, requires_grad)
 
 
-def _random(name: str, kind: str, shape: Any, dtype: Any, requires_grad: bool) -> Tensor:
+def _random(name: str, distribution: str, shape: Any, dtype: Any, requires_grad: bool) -> Tensor:
     dtype = as_dtype(name, dtype)
     check_floating(name, dtype)
-    numbers = draw(kind, _shape(name, shape))
+    numbers = draw(distribution, _sizes(name, shape))
     if isinstance(numbers, np.ndarray):
         return host(name, numbers, dtype, requires_grad)
     return _leaf(name, numbers.astype(dtype), requires_grad)
 
 
-def rand(
-    shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
-) -> Tensor:
+def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Draw uniform numbers in [0, 1) from the generator."""
     return _random("rand", "uniform", shape, dtype, requires_grad)
 
 
-def randn(
-    shape: int | Sequence[int], *, dtype: Any = float32, requires_grad: bool = False
-) -> Tensor:
+def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Draw standard normal numbers from the generator."""
     return _random("randn", "normal", shape, dtype, requires_grad)

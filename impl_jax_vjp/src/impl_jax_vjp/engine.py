@@ -1,59 +1,51 @@
-"""The pass that runs the tape back, for `Tensor.backward` and for the transformations."""
+"""The pass that runs the tape back, for `Tensor.backward` and for the transformations.
+
+Nodes come from a heap, newest first, so every gradient of a node has arrived before it steps, the
+order is the same each time, and nothing recurses.
+"""
 
 import heapq
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import kernels
-from .tape import (
-    MODE,
-    Node,
-    Operation,
-    Traced,
-    constant,
-    gather_needed,
-    make,
-    record,
-)
+from .tape import Node, Traced, constant, edge_of, nodes_between, recording_set, unwrap, wrap
 
 Array = Any
 
 _add_arrays = jax.jit(lambda x, y: x + y, inline=True)
-_ADD = Operation(lambda x, y: x + y, "add", kernels.nothing)
 
 
-@contextmanager
-def recording(flag: bool) -> Iterator[None]:
-    """Switch recording for this thread, and back again whatever happens."""
-    before = MODE.enabled
-    MODE.enabled = flag
-    try:
-        yield
-    finally:
-        MODE.enabled = before
+class _Sum:
+    """The rule of two gradients added in a recorded pass: each gets the sum's gradient."""
+
+    name = "add"
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return the gradient of the sum for each differentiated term."""
+        return [grads[0]] * self._count
+
+    def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+        """Return the gradient of the sum, a Tensor, for each differentiated term."""
+        return [grads[0]] * self._count
 
 
-def _hook_result(answer: Any, grad: Any) -> Array:
-    """Return the array that a hook gave in place of `grad`, or raise if it cannot stand there."""
-    if not isinstance(answer, Traced | jax.Array | np.ndarray):
-        msg = f"register_hook: the hook gave {type(answer).__name__}, wanted a Tensor or None"
-        raise TypeError(msg)
-    data = answer._data if isinstance(answer, Traced) else answer
-    if data.shape != grad.shape:
-        msg = f"register_hook: the hook gave shape {data.shape}, the gradient has {grad.shape}"
-        raise ValueError(msg)
-    if data.dtype != grad.dtype:
-        msg = f"register_hook: the hook gave dtype {data.dtype}, the gradient has {grad.dtype}"
-        raise TypeError(msg)
-    return jnp.asarray(data)
+def _add_recorded(x: Traced, y: Traced) -> Any:
+    total = _add_arrays(unwrap(x), unwrap(y))
+    edges = [edge for edge in (edge_of(x), edge_of(y)) if edge is not None]
+    if not edges:
+        return wrap(total)
+    targets, slots = [edge[0] for edge in edges], [edge[1] for edge in edges]
+    return wrap(total, Node(_Sum(len(edges)), None, targets, slots, 1))
 
 
-class Pass:
+class Engine:
     """One run from some outputs back to the leaves, or to chosen inputs.
 
     Parameters
@@ -68,75 +60,96 @@ class Pass:
         self._create = create
         self._retain = retain or create
         self._heap: list[tuple[int, Node]] = []
-        self._pending: dict[Node, list[Any]] = {}
+        self._waiting: dict[Node, list[Any]] = {}
         # By identity: == on Tensors compares elements.
-        self.leaves: dict[int, tuple[Any, Any]] = {}
-        self._kept: list[tuple[Any, Any]] = []
+        self._leaves: dict[int, tuple[Any, Any]] = {}
+        self._retained: list[tuple[Any, Any]] = []
+        # None where every node is to step.
         self._needed: set[Node] | None = None
         self._wanted: set[tuple[Node, int]] = set()
-        self._found: dict[tuple[Node, int], Any] = {}
+        self._arrived: dict[tuple[Node, int], Any] = {}
 
-    def _sum(self, x: Any, y: Any) -> Any:
-        if x is None:
-            return y
-        return record(_ADD, (x, y)) if self._create else _add_arrays(x, y)
+    def backward(self, output: Traced, grad: Any) -> None:
+        """Run back from one output, and add to `grad` of the leaves that it depends on."""
+        self._run([output], [grad])
+        self.deliver()
 
-    def _send(self, target: Any, slot: int, grad: Any) -> None:
+    def gradients(
+        self, outputs: Sequence[Traced], grads: Sequence[Any], inputs: Sequence[Traced]
+    ) -> list[Any]:
+        """Return the gradients of `inputs`, None where nothing came; no `grad` is touched."""
+        self._wanted = {(t._node, t._slot) for t in inputs if t._node is not None}
+        self._needed = nodes_between(outputs, inputs)
+        self._run(outputs, grads)
+        return [
+            self._leaves.get(id(t), (None, None))[1]
+            if t._node is None
+            else self._arrived.get((t._node, t._slot))
+            for t in inputs
+        ]
+
+    def _run(self, outputs: Sequence[Traced], grads: Sequence[Any]) -> None:
+        with recording_set(self._create):
+            for output, grad in zip(outputs, grads, strict=True):
+                if output._requires_grad:
+                    self.send(output._node or output, output._slot, grad)
+            while self._heap:
+                node = heapq.heappop(self._heap)[1]
+                arrived = self._waiting.pop(node)
+                if node.hooks or node.retained or self._wanted:
+                    self._attend(node, arrived)
+                if self._needed is None or node in self._needed:
+                    self.step(node, arrived)
+            for key, (leaf, grad) in self._leaves.items():
+                if leaf._hooks:
+                    self._leaves[key] = (leaf, self.hook(leaf._hooks, grad))
+
+    def send(self, target: Any, slot: int, grad: Any) -> None:
+        """Add a gradient to what waits for a node's slot, or for a leaf."""
         if type(target) is Node:
-            waiting = self._pending.get(target)
+            waiting = self._waiting.get(target)
             if waiting is None:
-                waiting = self._pending[target] = [None] * target.count
+                waiting = self._waiting[target] = [None] * target.count
                 heapq.heappush(self._heap, (-target.sequence, target))
-            waiting[slot] = self._sum(waiting[slot], grad)
+            before = waiting[slot]
+            waiting[slot] = grad if before is None else self._add(before, grad)
         else:
-            known = self.leaves.get(id(target))
-            total = grad if known is None else self._sum(known[1], grad)
-            self.leaves[id(target)] = (target, total)
+            known = self._leaves.get(id(target))
+            total = grad if known is None else self._add(known[1], grad)
+            self._leaves[id(target)] = (target, total)
 
-    def _hooked(self, hooks: dict[int, Any] | None, grad: Any) -> Any:
+    def _add(self, x: Any, y: Any) -> Any:
+        return _add_recorded(x, y) if self._create else _add_arrays(x, y)
+
+    def _attend(self, node: Node, grads: list[Any]) -> None:
+        """Run the hooks of a node's outputs, and note the gradients that somebody wants."""
+        for slot, hooks in (node.hooks or {}).items():
+            grads[slot] = self.hook(hooks, grads[slot])
+        for slot, reference in (node.retained or {}).items():
+            tensor = reference()
+            if tensor is not None and grads[slot] is not None:
+                self._retained.append((tensor, grads[slot]))
+        if self._wanted:
+            for slot, grad in enumerate(grads):
+                if (node, slot) in self._wanted:
+                    self._arrived[node, slot] = grad
+
+    def hook(self, hooks: dict[int, Any] | None, grad: Any) -> Any:
+        """Return a gradient after the hooks, each of which may put another in its place."""
         if not hooks or grad is None:
             return grad
         for hook in list(hooks.values()):
-            answer = hook(grad if self._create else make(grad))
+            answer = hook(grad if self._create else wrap(grad))
             if answer is not None:
-                data = _hook_result(answer, grad)
+                data = _check_answer(answer, grad)
                 if not self._create:
                     grad = data
                 else:
-                    grad = answer if isinstance(answer, Traced) else make(data)
+                    grad = answer if isinstance(answer, Traced) else wrap(data)
         return grad
 
-    def _attend(self, node: Node, grads: list[Any]) -> None:
-        for index, hooks in (node.hooks or {}).items():
-            grads[index] = self._hooked(hooks, grads[index])
-        for index, reference in (node.retained or {}).items():
-            tensor = reference()
-            if tensor is not None and grads[index] is not None:
-                self._kept.append((tensor, grads[index]))
-        if self._wanted:
-            for index, grad in enumerate(grads):
-                if (node, index) in self._wanted:
-                    self._found[node, index] = grad
-
-    def run(self, outputs: Sequence[Traced], grads: Sequence[Any]) -> None:
-        """Run back from `outputs`; `leaves` then has each leaf with its gradient."""
-        with recording(self._create):
-            for output, grad in zip(outputs, grads, strict=True):
-                if output._requires_grad:
-                    self._send(output._node or output, output._index, grad)
-            while self._heap:
-                node = heapq.heappop(self._heap)[1]
-                grads = self._pending.pop(node)
-                if node.hooks or node.retained or self._wanted:
-                    self._attend(node, grads)
-                if self._needed is None or node in self._needed:
-                    self._step(node, grads)
-            self.leaves = {
-                key: (leaf, self._hooked(leaf._hooks, grad))
-                for key, (leaf, grad) in self.leaves.items()
-            }
-
-    def _step(self, node: Node, grads: list[Any]) -> None:
+    def step(self, node: Node, grads: list[Any]) -> None:
+        """Let a node pull its gradients back, and send them along its edges."""
         rule = node.rule
         if rule is None:
             msg = (
@@ -144,51 +157,47 @@ class Pass:
                 "call that one with retain_graph=True to run it twice"
             )
             raise RuntimeError(msg)
-        if self._create:
-            pulled = rule.derive(node, grads)
-        else:
-            pulled = rule.pull(node.arrays, grads)
+        pulled = rule.derive(node, grads) if self._create else rule.pull(node.saved, grads)
         targets, slots = node.targets, node.slots
         if not self._retain:
             node.release()
+        needed = self._needed
         for target, slot, grad in zip(targets, slots, pulled, strict=True):
             if grad is None:
                 continue
-            needed = self._needed
             if needed is None or target in needed or self._is_wanted(target, slot):
-                self._send(target, slot, grad)
+                self.send(target, slot, grad)
 
     def _is_wanted(self, target: Any, slot: int) -> bool:
         return type(target) is not Node or (target, slot) in self._wanted
 
     def deliver(self) -> None:
-        """Add what was found to `grad` of the leaves and of the Tensors that keep theirs."""
-        news = []
-        with recording(self._create):
-            for tensor, grad in [*self.leaves.values(), *self._kept]:
-                if grad is None:
-                    continue
-                grad = grad if self._create else constant(grad)
-                if tensor._grad is None:
-                    news.append((tensor, grad if self._create else make(grad)))
-                elif self._create:
-                    news.append((tensor, record(_ADD, (tensor._grad, grad))))
-                else:
-                    news.append((tensor, make(_add_arrays(tensor._grad._data, grad))))
-        for tensor, total in news:
+        """Add what arrived to `grad` of the leaves and of the Tensors that keep theirs."""
+        totals = []
+        for tensor, grad in [*self._leaves.values(), *self._retained]:
+            if grad is None:
+                continue
+            grad = grad if self._create else wrap(constant(grad))
+            if tensor._grad is None:
+                totals.append((tensor, grad))
+            elif self._create:
+                totals.append((tensor, _add_recorded(tensor._grad, grad)))
+            else:
+                totals.append((tensor, wrap(_add_arrays(tensor._grad._data, grad._data))))
+        for tensor, total in totals:
             tensor._grad = total
 
-    def toward(
-        self, outputs: Sequence[Traced], grads: Sequence[Any], inputs: Sequence[Traced]
-    ) -> list[Any]:
-        """Return the gradients of `inputs`, None where nothing came; no `grad` is touched."""
-        self._wanted = {(t._node, t._index) for t in inputs if t._node is not None}
-        self._needed = gather_needed(outputs, inputs)
-        self.run(outputs, grads)
-        found = []
-        for tensor in inputs:
-            if tensor._node is None:
-                found.append(self.leaves.get(id(tensor), (None, None))[1])
-            else:
-                found.append(self._found.get((tensor._node, tensor._index)))
-        return found
+
+def _check_answer(answer: Any, grad: Any) -> Array:
+    """Return the array that a hook gave in place of `grad`, or raise if it cannot stand there."""
+    if not isinstance(answer, Traced | jax.Array | np.ndarray):
+        msg = f"register_hook: the hook must give a Tensor or None, got {type(answer).__name__}"
+        raise TypeError(msg)
+    data = answer._data if isinstance(answer, Traced) else answer
+    if data.shape != grad.shape:
+        msg = f"register_hook: the hook must give shape {grad.shape}, got {data.shape}"
+        raise ValueError(msg)
+    if data.dtype != grad.dtype:
+        msg = f"register_hook: the hook must give dtype {grad.dtype}, got {data.dtype}"
+        raise TypeError(msg)
+    return jnp.asarray(data)

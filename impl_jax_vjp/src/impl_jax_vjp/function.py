@@ -1,6 +1,6 @@
 """Function: an operation with a hand-written forward and backward.
 
-Each application is one ``jax.custom_vjp`` (see `call`), which JAX's transformations obey. On
+Each call is one ``jax.custom_vjp`` (see `function_vjp`), which JAX's transformations obey. On
 concrete Tensors the same methods run as ordinary Python on the arrays in hand, with a node on the
 tape; a class that sets ``compiled = True`` has its two halves compiled by ``jax.jit`` there too.
 """
@@ -10,8 +10,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from .application import Pair, apply
+from .checks import refuse_type
 from .context import Context
+from .function_node import CompiledPair, apply
 
 
 class Function(Context):
@@ -36,7 +37,7 @@ class Function(Context):
 
     compiled: ClassVar[bool] = False
     _instance_spelling: ClassVar[bool] = False
-    _pairs: ClassVar[dict[Any, Pair]] = {}
+    _pairs: ClassVar[dict[Any, CompiledPair]] = {}
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -91,8 +92,7 @@ def as_function(cls: type[Any]) -> type[Function]:
         If a method is missing or not static; it names the method.
     """
     if not isinstance(cls, type):
-        msg = f"as_function: wanted a class, got {type(cls).__name__}"
-        raise TypeError(msg)
+        refuse_type("as_function", "cls", "a class", cls)
     namespace: dict[str, Any] = {"__doc__": cls.__doc__, "__module__": cls.__module__}
     namespace["__qualname__"] = cls.__qualname__
     for name in ("forward", "backward", "composite"):

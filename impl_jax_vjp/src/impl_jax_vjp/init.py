@@ -11,10 +11,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import random
-from .tape import Traced, is_floating
+from .checks import refuse, refuse_type
+from .dtypes import is_floating
+from .tape import Traced
 from .tensor import Tensor
 
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
 Float64Array = random.Float64Array
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def _assign(tensor: Tensor, values: Any) -> Tensor:
@@ -24,10 +43,9 @@ def _assign(tensor: Tensor, values: Any) -> Tensor:
 
 def _floating(name: str, tensor: Any) -> tuple[int, ...]:
     if not isinstance(tensor, Traced):
-        msg = f"{name}: wanted a Tensor, got {type(tensor).__name__}"
-        raise TypeError(msg)
+        refuse_type(name, "tensor", "a Tensor", tensor)
     if not is_floating(tensor._data.dtype):
-        msg = f"{name}: wanted a floating Tensor, got dtype {tensor._data.dtype}"
+        msg = f"{name}: tensor must be floating, got dtype {tensor._data.dtype}"
         raise TypeError(msg)
     return tensor._data.shape
 
@@ -77,8 +95,7 @@ def ones_(tensor: Tensor) -> Tensor:
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
     shape = _floating(name, tensor)
     if len(shape) < 2:
-        msg = f"{name}: wanted at least two axes, got shape {shape}"
-        raise ValueError(msg)
+        refuse(name, "the shape of tensor", "of at least two axes", shape)
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field
 
@@ -111,8 +128,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         slope = 0.01 if param is None else param
         return math.sqrt(2.0 / (1 + slope**2))
     known = ", ".join([*gains, "leaky_relu"])
-    msg = f"calculate_gain: nonlinearity must be one of {known}, got {nonlinearity!r}"
-    raise ValueError(msg)
+    refuse("calculate_gain", "nonlinearity", f"one of {known}", repr(nonlinearity))
 
 
 def _kaiming(
@@ -120,14 +136,13 @@ def _kaiming(
 ) -> tuple[float, int]:
     fans = _fans(name, tensor)
     if mode not in ("fan_in", "fan_out"):
-        msg = f"{name}: mode must be fan_in or fan_out, got {mode!r}"
-        raise ValueError(msg)
+        refuse(name, "mode", "fan_in or fan_out", repr(mode))
     fan = fans[0] if mode == "fan_in" else fans[1]
     return calculate_gain(nonlinearity, a), fan
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
     """Fill uniformly within ``gain * sqrt(3 / fan)`` (He et al. 2015, eq. 10 and 14)."""
     gain, fan = _kaiming("kaiming_uniform_", tensor, a, mode, nonlinearity)
@@ -136,7 +151,7 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
     """Fill normally with deviation ``gain / sqrt(fan)`` (He et al. 2015, eq. 10 and 14)."""
     gain, fan = _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity)

@@ -1,28 +1,73 @@
-"""Losses, as functions and as Modules."""
+"""Losses, as functions; each has a Module made from it."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
-from . import arithmetic as A
-from . import kernels, ops
+import jax.numpy as jnp
+
+from . import ops
+from .checks import check_choice, check_indices, check_integers
+from .dtypes import is_floating
 from .module import Module
-from .ops import check_indices
-from .tape import Primitive
+from .ops import formulas as F
+from .recording import Primitive, as_operand, dtype_of, shape_of
+from .tape import unwrap
 from .tensor import Tensor
 
-_cross_entropy = Primitive(kernels.cross_entropy, "cross_entropy")
+__all__ = ["CrossEntropyLoss", "L1Loss", "MSELoss", "cross_entropy", "l1_loss", "mse_loss"]
+
 _REDUCTIONS = ("mean", "sum", "none")
 
 
-def _check_reduction(name: str, reduction: str) -> None:
-    if reduction not in _REDUCTIONS:
-        msg = f"{name}: reduction must be one of {', '.join(_REDUCTIONS)}, got {reduction!r}"
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Loss(Module):
+    """A loss function as a Module, with its reduction as the option."""
+
+    _function: Callable[..., Any]
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        check_choice(type(self).__name__, "reduction", reduction, _REDUCTIONS)
+        self.reduction = reduction
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        """Return what the function of the same name returns."""
+        return type(self)._function(input, target, self.reduction)
+
+
+def _module(name: str, function: Callable[..., Any]) -> type[_Loss]:
+    doc = (inspect.getdoc(function) or "").replace("\n", "\n    ")
+    namespace = {"_function": staticmethod(function), "__module__": __name__, "__doc__": doc}
+    return type(name, (_Loss,), namespace)
+
+
+def _inputs(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
+    """Return input and target as arrays, and check what every loss asks of its input."""
+    check_choice(name, "reduction", reduction, _REDUCTIONS)
+    input, target = as_operand(name, input), as_operand(name, target)
+    if not is_floating(dtype_of(input)):  # loss-08
+        msg = f"{name}: input must be float32 or float64, got dtype {dtype_of(input)}"
+        raise TypeError(msg)
+    return input, target
+
+
+def _same_shape(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
+    input, target = _inputs(name, input, target, reduction)
+    if shape_of(input) != shape_of(target):
+        shapes = f"{shape_of(input)} and {shape_of(target)}"
+        msg = f"{name}: input and target must have the same shape, got {shapes}"
         raise ValueError(msg)
+    return input, target
 
 
 def _reduced(losses: Any, reduction: str) -> Any:
     if reduction == "none":
         return losses
-    return A.mean(losses) if reduction == "mean" else A.sum(losses)
+    return ops.mean(losses) if reduction == "mean" else ops.sum(losses)
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -37,16 +82,39 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     ------
     ValueError
         If the shapes differ, or the reduction is none of these.
+    TypeError
+        If the input is not floating.
     """
-    _check_reduction("mse_loss", reduction)
-    input, target = A.operand("mse_loss", input), A.operand("mse_loss", target)
-    if A.shape_of(input) != A.shape_of(target):
-        msg = (
-            f"mse_loss: input and target must have the same shape, got {A.shape_of(input)} "
-            f"and {A.shape_of(target)}"
-        )
-        raise ValueError(msg)
-    return _reduced(ops.square(A.subtract(input, target)), reduction)
+    input, target = _same_shape("mse_loss", input, target, reduction)
+    return _reduced(ops.square(ops.subtract(input, target)), reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Return ``abs(input - target)``, reduced; the gradient is 0 where they are equal.
+
+    Parameters
+    ----------
+    input, target : Tensor, the same shape
+    reduction : {"mean", "sum", "none"}
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the reduction is none of these.
+    TypeError
+        If the input is not floating.
+    """
+    input, target = _same_shape("l1_loss", input, target, reduction)
+    return _reduced(ops.abs(ops.subtract(input, target)), reduction)
+
+
+def _minus_log_probability(axis: int, x: Any, target: Any) -> Any:
+    chosen = jnp.expand_dims(target, axis)
+    picked = jnp.take_along_axis(F.log_softmax(axis, x), chosen, axis=axis, mode="clip")
+    return -jnp.squeeze(picked, axis=axis)
+
+
+_cross_entropy = Primitive(_minus_log_probability, "cross_entropy")
 
 
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -63,43 +131,22 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     ValueError
         If the shapes do not fit, or the reduction is none of these.
     TypeError
-        If the target is not of integers.
+        If the input is not floating, or the target not of integers.
     IndexError
         If a class is outside ``0 <= t < C``, where values are known.
     """
-    _check_reduction("cross_entropy", reduction)
-    input, target = A.operand("cross_entropy", input), A.operand("cross_entropy", target)
-    if A.dtype_of(target).kind not in "iu":
-        msg = f"cross_entropy: the target must be integers, got dtype {A.dtype_of(target)}"
-        raise TypeError(msg)
-    shape, given = A.shape_of(input), A.shape_of(target)
+    input, target = _inputs("cross_entropy", input, target, reduction)
+    check_integers("cross_entropy", "target", dtype_of(target))
+    shape, labels = shape_of(input), shape_of(target)
     axis = 0 if len(shape) == 1 else 1
-    if not shape or given != (*shape[:axis], *shape[axis + 1 :]):
-        msg = f"cross_entropy: input of shape {shape} and target of shape {given} do not fit"
+    if not shape or labels != (*shape[:axis], *shape[axis + 1 :]):
+        wanted = f"input's shape {shape} less the class axis"
+        msg = f"cross_entropy: target must have {wanted}, got {labels}"
         raise ValueError(msg)
-    check_indices("cross_entropy", target, 0, shape[axis], " = C")
-    losses = _cross_entropy((input, target), axis, A.floating(A.dtype_of(input)))
-    return _reduced(losses, reduction)
+    check_indices("cross_entropy", unwrap(target), 0, shape[axis], " = C")
+    return _reduced(_cross_entropy((input, target), axis), reduction)
 
 
-class _Loss(Module):
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__()
-        _check_reduction(type(self).__name__, reduction)
-        self.reduction = reduction
-
-
-class MSELoss(_Loss):
-    """`mse_loss` as a Module."""
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        """Return the loss of input and target, which have the same shape."""
-        return mse_loss(input, target, self.reduction)
-
-
-class CrossEntropyLoss(_Loss):
-    """`cross_entropy` as a Module."""
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        """Return the loss of input, shape (N, C, ...), and integer target, shape (N, ...)."""
-        return cross_entropy(input, target, self.reduction)
+MSELoss = _module("MSELoss", mse_loss)
+L1Loss = _module("L1Loss", l1_loss)
+CrossEntropyLoss = _module("CrossEntropyLoss", cross_entropy)

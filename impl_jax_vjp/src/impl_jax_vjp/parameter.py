@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .arithmetic import check_dtype
+from .checks import check_dtype, check_floating, refuse_type
 from .tape import Traced, unwrap
-from .tensor import Tensor, bare, check_floating
+from .tensor import Tensor, bare
 
 
 class Parameter(Tensor):
@@ -38,8 +38,7 @@ class Parameter(Tensor):
         elif isinstance(data, np.ndarray):
             raw = jnp.array(data)
         else:
-            msg = f"Parameter: wanted a Tensor or an array, got {type(data).__name__}"
-            raise TypeError(msg)
+            refuse_type("Parameter", "data", "a Tensor or an array", data)
         check_dtype("Parameter", raw.dtype)
         if requires_grad:
             check_floating("Parameter", raw.dtype)

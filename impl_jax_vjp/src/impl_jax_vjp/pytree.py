@@ -103,7 +103,7 @@ def flatten(module: Any) -> tuple[list[tuple[Any, Any]], Structure]:
 
 def unflatten(structure: Structure, leaves: Any) -> Any:
     """Make a Module of a Structure and whatever stands for its Tensors."""
-    given = list(leaves)
+    arrays = list(leaves)
     made = [object.__new__(entry[0]) for entry in structure.entries]
     for module, (_, attributes, parameters, buffers, children) in zip(
         made, structure.entries, strict=True
@@ -111,7 +111,7 @@ def unflatten(structure: Structure, leaves: Any) -> Any:
         state = vars(module)
         state.update({key: _snapshot(value) for key, value in attributes.items()})
         for table, places in zip(_TABLES[:2], (parameters, buffers), strict=True):
-            state[table] = {n: None if p is None else given[p] for n, p in places.items()}
+            state[table] = {n: None if p is None else arrays[p] for n, p in places.items()}
         state["_modules"] = {n: None if p is None else made[p] for n, p in children.items()}
     return made[0]
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
-from .arithmetic import check_dtype
+from .checks import check_dtype, refuse_type
 from .creation import tensor
 from .module import Module
 from .tape import Traced, unwrap
@@ -55,16 +55,13 @@ def _umask() -> int:
 def _arrays(obj: Any) -> dict[str, Any]:
     state = obj.state_dict() if isinstance(obj, Module) else obj
     if not isinstance(state, Mapping):
-        msg = f"save: wanted a Module or a mapping of names to arrays, got {type(obj).__name__}"
-        raise TypeError(msg)
+        refuse_type("save", "obj", "a Module or a mapping of names to arrays", obj)
     arrays = {}
     for key, value in state.items():
         if not isinstance(key, str):
-            msg = f"save: the key {key!r} is a {type(key).__name__}, wanted a string"
-            raise TypeError(msg)
+            refuse_type("save", f"the key {key!r}", "a string", key)
         if not isinstance(value, Traced | jax.Array | np.ndarray):
-            msg = f"save: {key!r} is a {type(value).__name__}, wanted a Tensor or an array"
-            raise TypeError(msg)
+            refuse_type("save", repr(key), "a Tensor or an array", value)
         array = np.asarray(unwrap(value))
         check_dtype(f"save: {key!r}", array.dtype)
         # ascontiguousarray alone would give a 0-d array an axis.

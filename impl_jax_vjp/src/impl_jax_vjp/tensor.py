@@ -8,26 +8,137 @@ the Tensor and gives one.
 import itertools
 import weakref
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import numpy as np
 
-from . import arithmetic as A
-from .engine import Pass
-from .operators import Operators
-from .tape import Traced, constant, is_floating, make, unwrap
+from .checks import Axis, check_dtype, check_floating, refuse_type
+from .dtypes import is_floating
+from .engine import Engine
+from .recording import as_operand
+from .tape import Traced, constant, unwrap, wrap
 
-float32 = np.dtype("float32")
-float64 = np.dtype("float64")
-int32 = np.dtype("int32")
-int64 = np.dtype("int64")
-bool_ = np.dtype("bool")
+# Filled by `ops` with its functions, which stand above this room and are reached from here.
+OPS: Any = SimpleNamespace()
 
+_KNOWN = (Traced, int, float, jax.Array, np.ndarray, np.generic)
 _hook_ids = itertools.count()
 
 
-class Tensor(Operators, result=True):
+class _Operators(Traced):
+    """What Python's syntax and the short method names give a Tensor: functions of `ops`."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    @property
+    def T(self) -> Any:
+        """The matrix transposed, shape (m, n) to (n, m)."""
+        if len(self._data.shape) != 2:  # tensor-32
+            msg = f"T: the Tensor must have two axes, got shape {self._data.shape}; "
+            msg += "use mT, or ops.permute_dims to order all axes"
+            raise ValueError(msg)
+        return OPS.matrix_transpose(self)
+
+    @property
+    def mT(self) -> Any:
+        """The last two axes exchanged, shape (..., m, n) to (..., n, m)."""
+        if len(self._data.shape) < 2:  # tensor-32
+            msg = f"mT: the Tensor must have at least two axes, got shape {self._data.shape}; "
+            msg += "use reshape to add one"
+            raise ValueError(msg)
+        return OPS.matrix_transpose(self)
+
+    def reshape(self, *shape: Any) -> Any:
+        """Return the same elements in another shape, given as a tuple or as the sizes."""
+        return OPS.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Any:
+        """Return the sum over `axis`, over everything by default, in `dtype` if there is one."""
+        return OPS.sum(self, axis=axis, dtype=dtype, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Return the mean over `axis`, over everything by default."""
+        return OPS.mean(self, axis=axis, keepdims=keepdims)
+
+    def amax(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Return the largest over `axis`; ties share the gradient."""
+        return OPS.max(self, axis=axis, keepdims=keepdims)
+
+    def amin(self, axis: Axis = None, keepdims: bool = False) -> Any:
+        """Return the smallest over `axis`; ties share the gradient."""
+        return OPS.min(self, axis=axis, keepdims=keepdims)
+
+    max = amax
+    min = amin
+
+    def __add__(self, other: Any) -> Any:
+        return OPS.add(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return OPS.add(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __sub__(self, other: Any) -> Any:
+        return OPS.subtract(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rsub__(self, other: Any) -> Any:
+        return OPS.subtract(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __mul__(self, other: Any) -> Any:
+        return OPS.multiply(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rmul__(self, other: Any) -> Any:
+        return OPS.multiply(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __truediv__(self, other: Any) -> Any:
+        return OPS.divide(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return OPS.divide(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __pow__(self, other: Any) -> Any:
+        return OPS.pow(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rpow__(self, other: Any) -> Any:
+        return OPS.pow(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __matmul__(self, other: Any) -> Any:
+        return OPS.matmul(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return OPS.matmul(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __lt__(self, other: Any) -> Any:
+        return OPS.less(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __le__(self, other: Any) -> Any:
+        return OPS.less_equal(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __gt__(self, other: Any) -> Any:
+        return OPS.greater(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __ge__(self, other: Any) -> Any:
+        return OPS.greater_equal(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __eq__(self, other: Any) -> Any:
+        return OPS.equal(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __ne__(self, other: Any) -> Any:
+        return OPS.not_equal(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __neg__(self) -> Any:
+        return OPS.negative(self)
+
+    def __abs__(self) -> Any:
+        return OPS.abs(self)
+
+    def __getitem__(self, key: Any) -> Any:
+        return OPS.getitem(self, key)
+
+
+class Tensor(_Operators, result=True):
     """An array with a history.
 
     Made by `tensor`, `from_array`, the constructors and by operations, not by calling the class.
@@ -69,12 +180,12 @@ class Tensor(Operators, result=True):
 
     @data.setter
     def data(self, value: Any) -> None:
-        given = value._data if isinstance(value, Traced) else A.operand("data", value)
-        A.check_dtype("data", given.dtype)
-        if self._requires_grad and not is_floating(given.dtype):
-            msg = f"data: got dtype {given.dtype}, wanted float32 or float64: it requires grad"
+        data = value._data if isinstance(value, Traced) else as_operand("data", value)
+        check_dtype("data", data.dtype)
+        if self._requires_grad and not is_floating(data.dtype):
+            msg = f"data: dtype must be float32 or float64 where grad is required, got {data.dtype}"
             raise TypeError(msg)
-        self._data = given
+        self._data = data
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,10 +225,9 @@ class Tensor(Operators, result=True):
     def grad(self, value: "Tensor | None") -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                msg = f"grad: wanted a Tensor or None, got {type(value).__name__}"
-                raise TypeError(msg)
+                refuse_type("grad", "the value", "a Tensor or None", value)
             if value.shape != self.shape:
-                msg = f"grad: wanted shape {self.shape}, got {value.shape}"
+                msg = f"grad: the value must have shape {self.shape}, got {value.shape}"
                 raise ValueError(msg)
         self._grad = value
 
@@ -153,7 +263,7 @@ class Tensor(Operators, result=True):
             self._keeps_grad = True
             retained = self._node.retained or {}
             # Weak, so that the tape owns no result. A Tensor has one place, and a place one Tensor.
-            retained[self._index] = weakref.ref(self)
+            retained[self._slot] = weakref.ref(self)
             self._node.retained = retained
 
     def register_hook(self, hook: Callable[["Tensor"], Any]) -> "Handle":
@@ -174,7 +284,7 @@ class Tensor(Operators, result=True):
             hooks = self._hooks = self._hooks if self._hooks is not None else {}
         else:
             table = self._node.hooks = self._node.hooks if self._node.hooks is not None else {}
-            hooks = table.setdefault(self._index, {})
+            hooks = table.setdefault(self._slot, {})
         return Handle(hooks, hook)
 
     def backward(
@@ -200,10 +310,8 @@ class Tensor(Operators, result=True):
         if not self._requires_grad:
             msg = "backward: this Tensor does not require grad and no operation that does made it"
             raise RuntimeError(msg)
-        start = self._seed(grad, create_graph)
-        run = Pass(create_graph, retain_graph)
-        run.run([self], [start])
-        run.deliver()
+        seed = self._seed(grad, create_graph)
+        Engine(create_graph, retain_graph).backward(self, seed)
 
     def _seed(self, grad: Any, create: bool) -> Any:
         data = unwrap(self)
@@ -215,30 +323,30 @@ class Tensor(Operators, result=True):
                 )
                 raise RuntimeError(msg)
             ones = jax.device_put(np.ones(data.shape, data.dtype))
-            return make(ones) if create else ones
-        given = unwrap(A.operand("backward", grad))
-        if given.shape != data.shape:
-            msg = f"backward: the gradient has shape {given.shape}, the Tensor has {data.shape}"
+            return wrap(ones) if create else ones
+        seed = unwrap(as_operand("backward", grad))
+        if seed.shape != data.shape:
+            msg = f"backward: the gradient must have shape {data.shape}, got {seed.shape}"
             raise RuntimeError(msg)
-        if given.dtype != data.dtype:
-            given = given.astype(data.dtype)
-            grad = given
+        if seed.dtype != data.dtype:
+            seed = seed.astype(data.dtype)
+            grad = seed
         if not create:
-            return given
-        return grad if isinstance(grad, Tensor) else make(given)
+            return seed
+        return grad if isinstance(grad, Tensor) else wrap(seed)
 
     def detach(self) -> "Tensor":
         """Return a leaf with the same values that does not require grad.
 
         Where the values are traced, JAX's transformations do not differentiate through it either.
         """
-        return make(constant(unwrap(self)))
+        return wrap(constant(unwrap(self)))
 
     def item(self) -> Any:
         """Return the Python number of a one-element Tensor."""
         data = unwrap(self)
         if data.size != 1:
-            msg = f"item: wanted one element, got shape {data.shape}"
+            msg = f"item: the Tensor must have one element, got shape {data.shape}"
             raise ValueError(msg)
         return data.item()
 
@@ -276,7 +384,7 @@ class Tensor(Operators, result=True):
 
     def __bool__(self) -> bool:
         if self._data.size != 1:
-            msg = f"bool: only a Tensor of one element is true or false, got shape {self.shape}"
+            msg = f"bool: the Tensor must have one element, got shape {self.shape}"
             raise ValueError(msg)
         return bool(unwrap(self).reshape(()))
 
@@ -299,7 +407,7 @@ class Tensor(Operators, result=True):
             raise RuntimeError(msg)
         copy = bare(type(self), self._data, self._requires_grad)
         memo[id(self)] = copy
-        copy._grad = None if self._grad is None else make(self._grad._data)
+        copy._grad = None if self._grad is None else wrap(self._grad._data)
         if hasattr(self, "__dict__"):
             copy.__dict__.update(self.__dict__)
         return copy
@@ -326,16 +434,9 @@ class Handle:
         self._table.pop(self._key, None)
 
 
-def check_floating(name: str, dtype: np.dtype[Any]) -> None:
-    """Raise `ValueError` that names the dtype if gradients do not exist for it."""
-    if not is_floating(dtype):
-        msg = f"{name}: only float32 and float64 can require grad, got dtype {dtype}"
-        raise ValueError(msg)
-
-
 def bare(cls: type[Any], data: Any, requires_grad: bool) -> Any:
     """Make a leaf of class `cls` without looking at `data`, which JAX may replace by anything."""
-    tensor = make(data)
+    tensor = wrap(data)
     if cls is not Tensor:
         plain, tensor = tensor, object.__new__(cls)
         for name in Traced.__slots__[1:]:

@@ -5,6 +5,7 @@ from .container import ModuleList, Sequential
 from .dropout import Dropout
 from .embedding import Embedding
 from .linear import Linear
+from .norm import LayerNorm
 from .shape import Flatten, Identity
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "Identity",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "ModuleList",

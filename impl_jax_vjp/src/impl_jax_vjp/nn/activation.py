@@ -1,59 +1,66 @@
-"""Activations as Modules."""
+"""Activations as Modules: each applies a function of `ops`."""
 
 from typing import Any
 
 from .. import ops
-from ..module import Module
 from ..tensor import Tensor
+from .layer import Layer
 
 
-class ReLU(Module):
-    """``max(x, 0)``, element by element."""
+class ReLU(Layer):
+    """``max(input, 0)``, element by element."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Map x, any shape, to the same shape."""
-        return ops.relu(x)
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        """Map any shape to the same shape."""
+        return ops.relu(input)
 
 
-class Tanh(Module):
+class Tanh(Layer):
     """The hyperbolic tangent, element by element."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Map x, any shape, to the same shape."""
-        return ops.tanh(x)
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        """Map any shape to the same shape."""
+        return ops.tanh(input)
 
 
-class Sigmoid(Module):
-    """``1 / (1 + exp(-x))``, element by element."""
+class Sigmoid(Layer):
+    """``1 / (1 + exp(-input))``, element by element."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Map x, any shape, to the same shape."""
-        return ops.sigmoid(x)
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        """Map any shape to the same shape."""
+        return ops.sigmoid(input)
 
 
-class _AlongAxis(Module):
+class _AlongAxis(Layer):
     """What works along one axis, `dim`."""
 
-    def __init__(self, dim: int = -1) -> None:
+    _options = ("dim=",)
+
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
 
-    def extra_repr(self) -> str:
-        """Return the axis."""
-        return f"dim={self.dim}"
-
 
 class Softmax(_AlongAxis):
-    """``exp(x) / sum(exp(x))`` along the axis `dim`."""
+    """``exp(input) / sum(exp(input))`` along the axis `dim`."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Map x, any shape, to the same shape."""
-        return ops.softmax(x, axis=self.dim)
+    def forward(self, input: Any) -> Tensor:
+        """Map any shape to the same shape."""
+        return ops.softmax(input, axis=self.dim)
 
 
 class LogSoftmax(_AlongAxis):
     """The logarithm of `Softmax` along the axis `dim`."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Map x, any shape, to the same shape."""
-        return ops.log_softmax(x, axis=self.dim)
+    def forward(self, input: Any) -> Tensor:
+        """Map any shape to the same shape."""
+        return ops.log_softmax(input, axis=self.dim)

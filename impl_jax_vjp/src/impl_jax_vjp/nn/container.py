@@ -4,13 +4,13 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..checks import refuse_type
 from ..module import Module
 
 
 def _checked(owner: str, module: Any) -> Module:
     if not isinstance(module, Module):
-        msg = f"{owner}: wanted a Module, got {type(module).__name__}"
-        raise TypeError(msg)
+        refuse_type(owner, "each entry", "a Module", module)
     return module
 
 
@@ -69,11 +69,11 @@ class Sequential(_Listed):
         for name, module in named:
             self.register_module(name, module)
 
-    def forward(self, x: Any) -> Any:
-        """Return what the last Module makes of what the one before it made of ... x."""
+    def forward(self, input: Any) -> Any:
+        """Return what the last Module makes of what the one before it made of ... the input."""
         for module in self:
-            x = module(x)
-        return x
+            input = module(input)
+        return input
 
 
 class ModuleList(_Listed):

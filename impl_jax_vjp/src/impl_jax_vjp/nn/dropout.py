@@ -3,18 +3,25 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from .. import arithmetic as A
-from .. import kernels
-from ..draws import draw
-from ..module import Module
-from ..tape import Primitive, unwrap
+from ..checks import refuse
+from ..creation import draw
+from ..ops import formulas as F
+from ..recording import Primitive, as_operand, shape_of
+from ..tape import unwrap
 from ..tensor import Tensor
+from .layer import Layer
 
-_dropout = Primitive(kernels.dropout, "Dropout", kernels.all_but_first)
+
+def _thin(p: float, x: Any, keep: Any) -> Any:
+    return jnp.where(keep, x / (1.0 - p), 0) if p < 1 else jnp.zeros_like(x)
 
 
-class Dropout(Module):
+_dropout = Primitive(_thin, "Dropout", F.all_but_first)
+
+
+class Dropout(Layer):
     """Zeros with probability `p` in training, the identity in evaluation.
 
     An element is kept where its uniform number is at least `p`, and divided by ``1 - p``.
@@ -25,21 +32,18 @@ class Dropout(Module):
         If `p` is outside [0, 1].
     """
 
+    _options = ("p=",)
+
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         if not 0.0 <= p <= 1.0:
-            msg = f"Dropout: p must be in [0, 1], got {p}"
-            raise ValueError(msg)
+            refuse("Dropout", "p", "in [0, 1]", p)
         self.p = p
 
-    def forward(self, x: Any) -> Tensor:
-        """Map x, any shape, to the same shape; one number is drawn for each element, in C order."""
-        x = A.operand("Dropout", x)
+    def forward(self, input: Any) -> Tensor:
+        """Map any shape to the same shape; one number is drawn for each element, in C order."""
+        x = as_operand("Dropout", input)
         if not self.training:
             return x
-        numbers = draw("uniform", A.shape_of(x), isinstance(unwrap(x), jax.core.Tracer))
-        return _dropout((x, numbers >= self.p), float(self.p))
-
-    def extra_repr(self) -> str:
-        """Return the probability."""
-        return f"p={self.p}"
+        numbers = draw("uniform", shape_of(x), isinstance(unwrap(x), jax.core.Tracer))
+        return _dropout((x, numbers >= self.p), float(self.p))  # nn-08

@@ -2,20 +2,29 @@
 
 from typing import Any
 
-from .. import arithmetic as A
-from .. import kernels, random
-from ..arguments import floating_dtype, positive_int
-from ..creation import host
-from ..module import Module
-from ..ops import check_indices
-from ..parameter import Parameter
-from ..tape import Primitive
-from ..tensor import Tensor, float32
+import jax.numpy as jnp
+from jax import lax
 
-_embedding = Primitive(kernels.embedding, "Embedding", kernels.all_but_first)
+from .. import random
+from ..checks import check_indices, check_integers, refuse
+from ..ops import formulas as F
+from ..recording import Primitive, as_operand, dtype_of
+from ..tape import unwrap
+from ..tensor import Tensor
+from .layer import Layer
 
 
-class Embedding(Module):
+def _rows(padding: int | None, weight: Any, indices: Any) -> Any:
+    rows = jnp.take(weight, indices, axis=0, mode="clip")
+    if padding is None:
+        return rows
+    return jnp.where((indices == padding)[..., None], lax.stop_gradient(rows), rows)
+
+
+_embedding = Primitive(_rows, "Embedding", F.all_but_first)
+
+
+class Embedding(Layer):
     """Rows of a table, looked up (the page of ``torch.nn.Embedding``).
 
     Parameters
@@ -32,33 +41,32 @@ class Embedding(Module):
         Drawn from the standard normal distribution.
     """
 
+    num_embeddings: int
+    embedding_dim: int
+    _options = ("num_embeddings", "embedding_dim", "padding_idx?")
+
     def __init__(
         self,
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
         *,
-        dtype: Any = float32,
+        dtype: Any = None,
     ) -> None:
-        super().__init__()
-        self.num_embeddings = positive_int("Embedding", "num_embeddings", num_embeddings)
-        self.embedding_dim = positive_int("Embedding", "embedding_dim", embedding_dim)
-        wanted = floating_dtype("Embedding", dtype)
+        super().__init__(dtype=dtype)
+        self._take_sizes(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        count = self.num_embeddings
         if padding_idx is not None:
-            if not -self.num_embeddings <= padding_idx < self.num_embeddings:
-                msg = (
-                    f"Embedding: padding_idx {padding_idx} is outside "
-                    f"num_embeddings = {self.num_embeddings}"
-                )
-                raise ValueError(msg)
-            padding_idx %= self.num_embeddings
+            if not -count <= padding_idx < count:
+                refuse("Embedding", "padding_idx", f"within num_embeddings = {count}", padding_idx)
+            padding_idx %= count
         self.padding_idx = padding_idx
-        values = random.normal((self.num_embeddings, self.embedding_dim))
+        values = random.normal((count, self.embedding_dim))
         if padding_idx is not None:
-            values[padding_idx] = 0.0
-        self.weight = Parameter(host("Embedding", values, wanted, False))
+            values[padding_idx] = 0.0  # nn-04
+        self._parameter("weight", values)
 
-    def forward(self, indices: Any) -> Tensor:
+    def forward(self, input: Any) -> Tensor:
         """Map integers, shape (*), to rows, shape (*, embedding_dim).
 
         Raises
@@ -68,14 +76,8 @@ class Embedding(Module):
         IndexError
             If an index is outside ``0 <= i < num_embeddings``, where values are known.
         """
-        indices = A.operand("Embedding", indices)
-        if A.dtype_of(indices).kind not in "iu":
-            msg = f"Embedding: the input must be integers, got dtype {A.dtype_of(indices)}"
-            raise TypeError(msg)
-        check_indices("Embedding", indices, 0, self.num_embeddings, " = num_embeddings")
+        indices = as_operand("Embedding", input)
+        check_integers("Embedding", "input", dtype_of(indices))  # nn-05
+        bound = self.num_embeddings
+        check_indices("Embedding", unwrap(indices), 0, bound, " = num_embeddings")
         return _embedding((self.weight, indices), self.padding_idx)
-
-    def extra_repr(self) -> str:
-        """Return the sizes, and the padding index if there is one."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -3,21 +3,29 @@
 import math
 from typing import Any
 
-from .. import arithmetic as A
-from .. import kernels
-from ..arguments import floating_dtype, positive_int
-from ..creation import host
-from ..init import uniform_values
-from ..module import Module
-from ..parameter import Parameter
-from ..tape import Primitive
-from ..tensor import Tensor, float32
+import jax.numpy as jnp
+from jax import lax
 
-_linear = Primitive(kernels.linear, "Linear", kernels.linear_keeps)
+from ..recording import Primitive
+from ..tensor import Tensor
+from .layer import Layer
 
 
-class Linear(Module):
-    """``y = x @ weight.T + bias`` (the page of ``torch.nn.Linear``).
+def _affine(x: Any, weight: Any, *bias: Any) -> Any:
+    y = jnp.matmul(x, weight.T, precision=lax.Precision.HIGHEST)
+    return y + bias[0] if bias else y
+
+
+def _kept(mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    # Each factor for the other's gradient, and never the bias.
+    return mask[1], mask[0], *[False] * (len(mask) - 2)
+
+
+_linear = Primitive(_affine, "Linear", _kept)
+
+
+class Linear(Layer):
+    """``y = input @ weight.T + bias`` (the page of ``torch.nn.Linear``).
 
     Parameters
     ----------
@@ -33,23 +41,21 @@ class Linear(Module):
         Both uniform in [-k, k), ``k = 1 / sqrt(in_features)``, weight drawn first.
     """
 
+    in_features: int
+    out_features: int
+    _options = ("in_features=", "out_features=", "bias=")
+
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, *, dtype: Any = float32
+        self, in_features: int, out_features: int, bias: bool = True, *, dtype: Any = None
     ) -> None:
-        super().__init__()
-        self.in_features = positive_int("Linear", "in_features", in_features)
-        self.out_features = positive_int("Linear", "out_features", out_features)
-        wanted = floating_dtype("Linear", dtype)
-        bound = 1.0 / math.sqrt(self.in_features)
+        super().__init__(dtype=dtype)
+        self._take_sizes(in_features=in_features, out_features=out_features)
+        bound = 1.0 / math.sqrt(self.in_features)  # nn-02
+        self._uniform("weight", (self.out_features, self.in_features), bound)
+        self._uniform("bias", (self.out_features,), bound, present=bias)
 
-        def drawn(*shape: int) -> Parameter:
-            return Parameter(host("Linear", uniform_values(shape, -bound, bound), wanted, False))
-
-        self.weight = drawn(self.out_features, self.in_features)
-        self.register_parameter("bias", drawn(self.out_features) if bias else None)
-
-    def forward(self, x: Any) -> Tensor:
-        """Map x, shape (*, in_features), to shape (*, out_features).
+    def forward(self, input: Any) -> Tensor:
+        """Map shape (*, in_features) to shape (*, out_features).
 
         Raises
         ------
@@ -58,25 +64,6 @@ class Linear(Module):
         TypeError
             If its dtype is not that of the parameters.
         """
-        x = A.operand("Linear", x)
-        shape = A.shape_of(x)
-        if not shape or shape[-1] != self.in_features:
-            msg = (
-                f"Linear: x must have shape (*, in_features) = (*, {self.in_features}), got {shape}"
-            )
-            raise ValueError(msg)
-        dtype = A.dtype_of(self.weight)
-        if A.dtype_of(x) != dtype:
-            msg = (
-                f"Linear: x has dtype {A.dtype_of(x)}, the parameters have {dtype}; "
-                "convert one of them"
-            )
-            raise TypeError(msg)
-        return _linear([x, self.weight] if self.bias is None else [x, self.weight, self.bias])
-
-    def extra_repr(self) -> str:
-        """Return the sizes, and whether there is a bias."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
-        )
+        weight, bias = self.weight, self.bias
+        x = self._check("input", input, (self.in_features,), "(*, in_features)")
+        return _linear((x, weight) if bias is None else (x, weight, bias))

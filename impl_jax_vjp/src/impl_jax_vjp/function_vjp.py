@@ -1,4 +1,21 @@
-"""One application of a Function as a pure function of arrays, and its one ``jax.custom_vjp``."""
+"""A Function's call as one ``jax.custom_vjp``, which JAX's transformations obey.
+
+A call of a Function runs in one of three ways; `function_node.apply` chooses, and keeps what the
+tape needs:
+
+- *eagerly*, on concrete arrays: `forward` and `backward` run as the plain Python they are, and the
+  ctx itself stays with the node. Nothing of this room is used, but for a second derivative;
+- *traced*, where an input belongs to a trace of JAX: here. A `PureCall` is the call without its
+  arrays' values: the class, what is static, and the form of the arguments. `PureCall.function` is a
+  pure function of the arrays with a ``custom_vjp``: its primal runs `forward`; its fwd runs
+  `forward` and packs the ctx into a `Residual`, which passes through traces; its bwd unpacks the
+  ctx and runs `backward`. `needs_input_grad` is what JAX says it differentiates;
+- *compiled as a pair*, for a class with ``compiled = True`` on concrete arrays: `PureCall.forward`
+  and `PureCall.gradients` are each compiled by ``jax.jit``, and the `Residual` passes between them.
+
+The derivative of a call's gradient, needed under ``create_graph``, is in all three that of the
+``custom_vjp``, or of the class's `composite` if it has one (`PureCall.gradient_function`).
+"""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -10,13 +27,15 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from .context import Context, Residual, pack, raw, unpack, unrecorded
-from .tape import is_floating, make, pull_back
+from .dtypes import is_floating
+from .recording import pull_back
+from .tape import wrap
 
 Array = Any
 Mask = tuple[bool, ...]
 
 
-class Call:
+class PureCall:
     """A Function with everything about a call that is no positional array.
 
     Attributes
@@ -54,7 +73,7 @@ class Call:
         extra = [leaf for leaf, d in zip(leaves, self._dynamic, strict=True) if d]
         self.arrays = [*positional, *extra]
 
-    def without_arrays(self) -> "Call":
+    def without_arrays(self) -> "PureCall":
         """Return a copy that can be kept: it knows the form of the arrays and holds none."""
         twin = copy.copy(self)
         twin.arrays = [None] * len(self.arrays)
@@ -102,8 +121,8 @@ class Call:
     def _backward(self, residual: Residual, arrays: Any, grads: Any) -> tuple[Array | None, ...]:
         layout = residual.layout
         ctx = unpack(residual, self._context())
-        given = fill(grads, layout.outputs, layout.differentiable, layout.materialize)
-        returned = unrecorded(self.cls.backward, ctx, *given)
+        filled = fill(grads, layout.outputs, layout.differentiable, layout.materialize)
+        returned = unrecorded(self.cls.backward, ctx, *filled)
         checked = self.check(returned, layout.mask, arrays)
         positional = [g for g, is_array in zip(checked, self.is_array, strict=True) if is_array]
         return (*positional, *[None] * (len(arrays) - self.count))
@@ -134,8 +153,8 @@ class Call:
             wanted = self.wanted(mask)
 
             def reference(arrays: Any, grads: Any) -> Any:
-                found = iter(pull_back(self.composite, wanted, arrays, grads))
-                whole = [next(found) if w else None for w in wanted]
+                pulled = iter(pull_back(self.composite, wanted, arrays, grads))
+                whole = [next(pulled) if w else None for w in wanted]
                 return tuple(
                     None if c is None else g for g, c in zip(whole, cotangents, strict=True)
                 )
@@ -149,7 +168,7 @@ class Call:
         """Run the Function's own differentiable form, on Tensors, as a function of arrays."""
         inputs, config = self._arguments(arrays)
         wrapped = [
-            make(v) if is_array else v for v, is_array in zip(inputs, self.is_array, strict=True)
+            wrap(v) if is_array else v for v, is_array in zip(inputs, self.is_array, strict=True)
         ]
         returned = unrecorded(self.cls.composite, *wrapped, **config)
         return as_outputs(self.name, returned)[0]
@@ -161,14 +180,18 @@ class Call:
 
     def positional(self, flags: Sequence[bool]) -> Mask:
         """Return `flags`, one for each of `arrays`, as one for each positional input."""
-        given = iter(flags)
-        return tuple(next(given) if is_array else False for is_array in self.is_array)
+        rest = iter(flags)
+        return tuple(next(rest) if is_array else False for is_array in self.is_array)
+
+    def gradient_function(self) -> Callable[..., Any]:
+        """Return the function of `arrays` that a second derivative goes through."""
+        return self.composite if hasattr(self.cls, "composite") else self.function(None)
 
     def check(self, returned: Any, mask: Mask, arrays: Sequence[Array]) -> list[Array | None]:
         """Return what `backward` returned as one entry for each positional input, or raise."""
-        given = iter(arrays)
+        rest = iter(arrays)
         inputs = [
-            next(given) if is_array else None if is_none else ...
+            next(rest) if is_array else None if is_none else ...
             for is_array, is_none in zip(self.is_array, self.is_none, strict=True)
         ]
         return check_gradients(self.name, returned, mask, inputs)
@@ -189,10 +212,10 @@ class Call:
             outputs, residual = self.forward([as_array(a) for a in arrays], tape_mask or idle)
             return outputs if tape_mask is None else (outputs, residual)
 
-        def fwd(*given: Any) -> tuple[Any, Any]:
+        def fwd(*primals: Any) -> tuple[Any, Any]:
             # `perturbed` tells what JAX differentiates: it is needs_input_grad.
-            arrays = tuple([as_array(g.value) for g in given])
-            mask = self.positional([g.perturbed for g in given[: self.count]])
+            arrays = tuple([as_array(p.value) for p in primals])
+            mask = self.positional([p.perturbed for p in primals[: self.count]])
             outputs, residual = self.forward(arrays, mask)
             if tape_mask is None:
                 return outputs, (residual, arrays)
@@ -205,23 +228,23 @@ class Call:
             grads = [None if isinstance(c, SymbolicZero) else c for c in outer]
             flags = residual.layout.differentiable
             grads = [g if flag else None for g, flag in zip(grads, flags, strict=True)]
-            found: Sequence[Array | None] = (None,) * len(arrays)
+            pulled: Sequence[Array | None] = (None,) * len(arrays)
             if any(g is not None for g in grads):
-                found = self.gradients(residual, arrays, grads)
+                pulled = self.gradients(residual, arrays, grads)
             if tape_mask is None:
-                return tuple(found)
-            return self._add_residual_gradients(found, arrays, tape_mask, cotangents[1].arrays)
+                return tuple(pulled)
+            return self._add_residual_gradients(pulled, arrays, tape_mask, cotangents[1].arrays)
 
         function = jax.custom_vjp(primal)
         function.defvjp(fwd, bwd, symbolic_zeros=True)
         return function
 
     def _add_residual_gradients(
-        self, found: Sequence[Array | None], arrays: Any, mask: Mask, cotangents: Sequence[Any]
+        self, pulled: Sequence[Array | None], arrays: Any, mask: Mask, cotangents: Sequence[Any]
     ) -> tuple[Array | None, ...]:
         live = [not isinstance(c, SymbolicZero) and is_floating(c.dtype) for c in cotangents]
         if not any(live):
-            return tuple(found)
+            return tuple(pulled)
 
         def kept(arrays: Any) -> Any:
             leaves = self.forward(arrays, mask)[1].arrays
@@ -230,7 +253,7 @@ class Call:
         wanted = tuple(c for c, is_live in zip(cotangents, live, strict=True) if is_live)
         (more,) = vjp_floating(kept, (arrays,), wanted)
         return tuple(
-            b if a is None else a if b is None else a + b for a, b in zip(found, more, strict=True)
+            b if a is None else a if b is None else a + b for a, b in zip(pulled, more, strict=True)
         )
 
 
@@ -246,13 +269,13 @@ def vjp_floating(fn: Callable[..., Any], args: tuple[Any, ...], cotangents: Any)
     mask = tuple(is_floating(leaf.dtype) for leaf in leaves)
 
     def partial(*chosen: Array) -> Any:
-        given = iter(chosen)
-        whole = [next(given) if m else leaf for m, leaf in zip(mask, leaves, strict=True)]
+        rest = iter(chosen)
+        whole = [next(rest) if m else leaf for m, leaf in zip(mask, leaves, strict=True)]
         return fn(*jax.tree.unflatten(tree, whole))
 
     _, pull = jax.vjp(partial, *(leaf for leaf, m in zip(leaves, mask, strict=True) if m))
-    found = iter(pull(cotangents))
-    return tuple(jax.tree.unflatten(tree, [next(found) if m else None for m in mask]))
+    pulled = iter(pull(cotangents))
+    return tuple(jax.tree.unflatten(tree, [next(pulled) if m else None for m in mask]))
 
 
 def run_forward(
@@ -272,8 +295,8 @@ def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
             out = jnp.asarray(out)
         if not isinstance(out, jax.Array):
             msg = (
-                f"{name}: forward returned a {type(out).__name__} as output {place}, "
-                "wanted a raw array or a tuple of them"
+                f"{name}: forward must return a raw array or a tuple of them, "
+                f"got a {type(out).__name__} as output {place}"
             )
             raise TypeError(msg)
         outputs.append(out)
@@ -282,7 +305,7 @@ def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
 
 def differentiable(ctx: Context, outputs: Sequence[Array]) -> tuple[bool, ...]:
     """Tell which outputs have a gradient: those that are floating and were not marked."""
-    marked = [raw(m) for m in ctx._marked]
+    marked = [raw(m) for m in ctx._non_differentiable]
     return tuple([is_floating(out.dtype) and not any(out is m for m in marked) for out in outputs])
 
 
@@ -313,30 +336,30 @@ def check_gradients(
     TypeError
         If a dtype is wrong, or something is neither array nor None.
     """
-    given = list(returned) if isinstance(returned, tuple | list) else [returned]
+    grads = list(returned) if isinstance(returned, tuple | list) else [returned]
     wanted = len(inputs)
-    if len(given) != wanted:
-        if len(given) > wanted or any(v is not None for v in inputs[len(given) :]):
+    if len(grads) != wanted:
+        if len(grads) > wanted or any(v is not None for v in inputs[len(grads) :]):
             msg = (
-                f"{name}: backward returned {len(given)} gradients, expected {wanted}, "
+                f"{name}: backward returned {len(grads)} gradients, expected {wanted}, "
                 "one per positional input"
             )
             raise ValueError(msg)
-        given += [None] * (wanted - len(given))
+        grads += [None] * (wanted - len(grads))
     return [
         _check_gradient(name, place, grad, array) if needed and grad is not None else None
-        for place, (grad, array, needed) in enumerate(zip(given, inputs, mask, strict=True))
+        for place, (grad, array, needed) in enumerate(zip(grads, inputs, mask, strict=True))
     ]
 
 
-def _check_gradient(name: str, place: int, given: Any, array: Array) -> Array:
-    grad = raw(given)
+def _check_gradient(name: str, place: int, returned: Any, array: Array) -> Array:
+    grad = raw(returned)
     if isinstance(grad, np.ndarray | np.generic):
         grad = jnp.asarray(grad)
     if not isinstance(grad, jax.Array):
         msg = (
-            f"{name}: backward returned a {type(grad).__name__} for input {place}, "
-            "wanted a raw array or None"
+            f"{name}: backward must return a raw array or None for input {place}, "
+            f"got a {type(grad).__name__}"
         )
         raise TypeError(msg)
     if grad.shape != array.shape:

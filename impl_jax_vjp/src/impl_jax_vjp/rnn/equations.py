@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .kernels import relu
+from ..ops.formulas import relu
 
 Array = Any
 HIGHEST = lax.Precision.HIGHEST
@@ -145,8 +145,8 @@ def lstm_backward(
         da = jnp.concatenate(parts, axis=-1)
         return (jnp.matmul(da, w_hh, precision=HIGHEST), dc * f), da
 
-    given = (d_hs, cs, previous(c0, cs), i, f, g, o)
-    (dh, dc), da = lax.scan(step, (d_h, d_c), given, reverse=True)
+    inputs = (d_hs, cs, previous(c0, cs), i, f, g, o)
+    (dh, dc), da = lax.scan(step, (d_h, d_c), inputs, reverse=True)
     return da, dh, dc
 
 
@@ -176,8 +176,8 @@ def gru_backward(
         recurrent = jnp.concatenate([dr, dz, dn * r], axis=-1)
         return dh * z + jnp.matmul(recurrent, w_hh, precision=HIGHEST), (recurrent, dn)
 
-    given = (d_states, previous(h0, states), r, z, n, hn)
-    dh, (recurrent, dn) = lax.scan(step, d_last, given, reverse=True)
+    inputs = (d_states, previous(h0, states), r, z, n, hn)
+    dh, (recurrent, dn) = lax.scan(step, d_last, inputs, reverse=True)
     size = 2 * n.shape[-1]
     return jnp.concatenate([recurrent[..., :size], dn], axis=-1), recurrent, dh
 

@@ -1,4 +1,4 @@
-"""Indexing: which kernel selects what a key asks for."""
+"""Elements chosen by index: what a key selects from a Tensor, and `take`."""
 
 import operator
 from collections.abc import Sequence
@@ -7,12 +7,38 @@ from typing import Any
 import jax
 import numpy as np
 
-from . import kernels
-from .arithmetic import reshape
-from .tape import Primitive, Traced, unwrap
+from ..checks import check_indices, check_integers, normalize_axis
+from ..recording import Primitive, as_operand, dtype_of, shape_of
+from ..tape import Traced, unwrap
+from ..tensor import OPS
+from . import formulas as F
+from .families import listed
 
-_window = Primitive(kernels.window, "index", kernels.all_but_first)
-_gather = Primitive(kernels.gather, "index", kernels.all_but_first)
+_take = Primitive(F.take, "take", F.all_but_first)
+_window = Primitive(F.window, "index", F.all_but_first)
+_gather = Primitive(F.gather, "index", F.all_but_first)
+
+
+@listed(
+    "x : Tensor or raw array\nindices : vector of integers\naxis : int, optional\n"
+    "    May be left out for one axis alone.",
+    "the axis as long as `indices`",
+    "ValueError\n    If the axis is out of range, or needed and left out.\n"
+    "TypeError\n    If the indices are no integers.\n"
+    "IndexError\n    If an index is out of range, where values are known.",
+)
+def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
+    """Select along an axis by integers; repeated indices add up their gradients."""
+    x = as_operand("take", x)
+    shape = shape_of(x)
+    indices = as_operand("take", indices)
+    check_integers("take", "indices", dtype_of(indices))
+    if axis is None and len(shape) != 1:
+        msg = f"take: axis must be given where x has not one axis, got shape {shape}"
+        raise ValueError(msg)
+    place = normalize_axis("take", 0 if axis is None else axis, shape)
+    check_indices("take", unwrap(indices), -shape[place], shape[place])  # tensor-24
+    return _take((x, indices), place)
 
 
 def getitem(x: Traced, key: Any) -> Any:
@@ -49,17 +75,17 @@ def _plain(key: Any) -> Any:
     if isinstance(key, bool):
         key = np.asarray(key)
     if isinstance(key, np.ndarray | jax.Array | np.generic):
-        kind = np.dtype(key.dtype).kind
-        if kind not in "biu":
+        code = np.dtype(key.dtype).kind
+        if code not in "biu":
             msg = f"index: an index array must be of integers or booleans, got dtype {key.dtype}"
             raise IndexError(msg)
-        if kind != "b" and key.ndim == 0 and not isinstance(key, jax.core.Tracer):
+        if code != "b" and key.ndim == 0 and not isinstance(key, jax.core.Tracer):
             return int(key)
-        return np.asarray(key) if kind == "b" else key
+        return np.asarray(key) if code == "b" else key
     try:
         return operator.index(key)
     except TypeError:
-        msg = f"index: got {type(key).__name__}, wanted ints, slices, None, ... or index arrays"
+        msg = f"index: each must be an int, slice, None, ... or array, got {type(key).__name__}"
         raise IndexError(msg) from None
 
 
@@ -73,10 +99,10 @@ def _expand(keys: Sequence[Any], shape: tuple[int, ...]) -> list[Any]:
             used += 1
     places = [i for i, key in enumerate(keys) if key is Ellipsis]
     if len(places) > 1:
-        msg = f"index: only one ... is allowed, got {len(places)}"
+        msg = f"index: ... must stand at most once, got {len(places)}"
         raise IndexError(msg)
     if used > len(shape):
-        msg = f"index: got {used} indices for shape {shape} of {len(shape)} axes"
+        msg = f"index: at most {len(shape)} indices must stand for shape {shape}, got {used}"
         raise IndexError(msg)
     at = places[0] if places else len(keys)
     fill = [slice(None)] * (len(shape) - used)
@@ -150,11 +176,11 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
             if key.ndim == 0:
                 # It selects all or nothing along an axis of its own.
                 shape = (*shape[:axis], 1, *shape[axis:])
-                x = reshape(x, shape)
-            found = list(np.nonzero(np.atleast_1d(key)))
+                x = OPS.reshape(x, shape)
+            selected = list(np.nonzero(np.atleast_1d(key)))
         else:
-            found = [np.asarray(key) if isinstance(key, int) else key]
-        for index in found:
+            selected = [np.asarray(key) if isinstance(key, int) else key]
+        for index in selected:
             _check_range(index, axis, shape)
             template.append(("array", len(arrays)))
             arrays.append(index)
@@ -175,3 +201,6 @@ def _check_range(index: Any, axis: int, shape: tuple[int, ...]) -> None:
     low, high = int(values.min()), int(values.max())
     _at(low, axis, shape)
     _at(high, axis, shape)
+
+
+OPS.getitem = getitem

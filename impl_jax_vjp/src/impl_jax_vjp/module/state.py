@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .tape import Traced, unwrap
+from ..tape import Traced, unwrap
 
 
 class LoadResult(NamedTuple):
@@ -32,7 +32,7 @@ def load_into(
         Whether missing and unexpected keys are faults; misshapen ones always are.
     """
     if not isinstance(state, Mapping):
-        msg = f"load_state_dict: wanted a mapping of names to arrays, got {type(state).__name__}"
+        msg = f"load_state_dict: state_dict must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
     values = {}
     for key in own:

@@ -1,4 +1,4 @@
-"""Nested arguments: taking Tensors out of dicts, lists, tuples and Modules, and putting others in.
+"""Nested structures: taking Tensors out of dicts, lists, tuples and Modules, and putting others in.
 
 JAX's own pytrees sort the keys of a dict; a function of ours gets its dicts in the caller's order.
 """
@@ -51,14 +51,14 @@ def join(form: Form, leaves: Sequence[Any]) -> Any:
 
 
 def _join(form: Form, leaves: Iterator[Any]) -> Any:
-    kind = form[0]
-    if kind == "leaf":
+    form_name = form[0]
+    if form_name == "leaf":
         return next(leaves)
-    if kind == "static":
+    if form_name == "static":
         return form[2]
-    if kind == "tree":
+    if form_name == "tree":
         return jax.tree.unflatten(form[1], [_join(child, leaves) for child in form[2]])
-    if kind == "dict":
+    if form_name == "dict":
         values = [_join(child, leaves) for child in form[3]]
         return form[1](zip(form[2], values, strict=True))
     items = [_join(child, leaves) for child in form[2]]

@@ -1,4 +1,4 @@
-"""Recording switched on and off, and gradients as functions.
+"""Gradients as functions.
 
 `grad`, `value_and_grad` and `vjp` run on the tape. They work on concrete Tensors and, inside JAX's
 transformations, on traced ones alike.
@@ -12,63 +12,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from . import kernels, random
-from .creation import tensor
-from .engine import Pass, recording
-from .structure import join, map_leaves, split
-from .tape import MODE, Operation, Traced, constant, is_floating, make, record, unwrap
-from .tensor import Tensor
+from .. import random
+from ..creation import tensor
+from ..dtypes import is_floating
+from ..engine import Engine
+from ..recording import Operation, record
+from ..tape import MODE, Traced, constant, recording_set, unwrap, wrap
+from ..tensor import Tensor
+from ..trees import join, map_leaves, split
 
-_IDENTITY = Operation(kernels.identity, "identity", kernels.nothing)
-
-
-class _Switch:
-    """A context manager and decorator that holds recording on or off."""
-
-    _flag: bool
-
-    def __init__(self) -> None:
-        self._before: list[bool] = []
-
-    def __enter__(self) -> None:
-        self._before.append(MODE.enabled)
-        MODE.enabled = self._flag
-
-    def __exit__(self, *exc: object) -> None:
-        MODE.enabled = self._before.pop()
-
-    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(fn)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with recording(self._flag):
-                return fn(*args, **kwargs)
-
-        return wrapped
-
-
-class no_grad(_Switch):
-    """Record nothing, for a ``with`` block or a decorated function."""
-
-    _flag = False
-
-
-class enable_grad(_Switch):
-    """Record again, inside `no_grad`."""
-
-    _flag = True
-
-
-class set_grad_enabled(_Switch):
-    """Record as `flag` says, for a ``with`` block or a decorated function."""
-
-    def __init__(self, flag: bool) -> None:
-        super().__init__()
-        self._flag = bool(flag)
-
-
-def is_grad_enabled() -> bool:
-    """Tell whether this thread records."""
-    return MODE.enabled
+_IDENTITY = Operation(lambda x: x, "identity", lambda mask: (False,) * len(mask))
 
 
 @contextmanager
@@ -77,7 +30,7 @@ def _transforming() -> Iterator[None]:
     state = random.get_state()
     MODE.depth += 1
     try:
-        with recording(True):
+        with recording_set(True):
             yield
     except BaseException:
         random.set_state(state)
@@ -98,19 +51,19 @@ def _chosen(name: str, argnums: int | Sequence[int], count: int) -> tuple[int, .
 def _enter(leaf: Any, create: bool) -> Any:
     """Return the Tensor that stands for an argument while its function runs."""
     if not isinstance(leaf, Traced):
-        leaf = tensor(leaf) if isinstance(leaf, np.ndarray) else make(leaf)
+        leaf = tensor(leaf) if isinstance(leaf, np.ndarray) else wrap(leaf)
     if not is_floating(leaf._data.dtype):
         return leaf
     if create and leaf._requires_grad:
         # Still tied to the argument, so that the result can be differentiated by it.
         return record(_IDENTITY, (leaf,))
-    inner = make(unwrap(leaf))
+    inner = wrap(unwrap(leaf))
     inner._requires_grad = True
     return inner
 
 
 def _leave(create: bool, value: Any) -> Any:
-    return value if create else make(constant(unwrap(value)))
+    return value if create else wrap(constant(unwrap(value)))
 
 
 def _pulled(
@@ -118,15 +71,15 @@ def _pulled(
 ) -> list[Any]:
     """Return a Tensor for each input: its gradient, or zeros."""
     wanted = [t for t in inputs if t._requires_grad]
-    found = iter(Pass(create, retain).toward(outputs, seeds, wanted))
+    pulled = iter(Engine(create, retain).gradients(outputs, seeds, wanted))
     grads = []
     for inner in inputs:
-        grad = next(found) if inner._requires_grad else None
+        grad = next(pulled) if inner._requires_grad else None
         if grad is None:
             data = unwrap(inner)
-            grads.append(make(jax.numpy.asarray(np.zeros(data.shape, data.dtype))))
+            grads.append(wrap(jax.numpy.asarray(np.zeros(data.shape, data.dtype))))
         else:
-            grads.append(grad if create else make(constant(grad)))
+            grads.append(grad if create else wrap(constant(grad)))
     return grads
 
 
@@ -164,32 +117,43 @@ def value_and_grad(
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         create = create_graph or MODE.depth > 0
-        nums = _chosen("grad", argnums, len(args))
-        given = list(args)
-        forms, inner = [], []
-        with _transforming():
-            for num in nums:
-                leaves, form = split(_as_array(args[num]))
-                entered = [_enter(leaf, create) for leaf in leaves]
-                given[num] = join(form, entered)
-                forms.append((form, len(entered)))
-                inner += entered
-            result = fn(*given, **kwargs)
-            value, aux = result if has_aux else (result, None)
-            data = _scalar(value)
-            seed = jax.numpy.asarray(np.ones(data.shape, data.dtype))
-            grads = _pulled([value], [make(seed) if create else seed], inner, create, False)
-        gradients = []
-        for form, count in forms:
-            gradients.append(join(form, grads[:count]))
-            grads = grads[count:]
-        gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
-        value = _leave(create, value)
-        if not has_aux:
-            return value, gradient
-        return (value, map_leaves(functools.partial(_leave_aux, create), aux)), gradient
+        return _differentiated(fn, argnums, has_aux, create, args, kwargs)
 
     return functools.update_wrapper(wrapped, fn, updated=())
+
+
+def _differentiated(
+    fn: Callable[..., Any],
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    create: bool,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Return ``(value, gradient)``, or ``((value, aux), gradient)``, of one call."""
+    arguments = list(args)
+    forms, inner = [], []
+    with _transforming():
+        for num in _chosen("grad", argnums, len(args)):
+            leaves, form = split(_as_array(args[num]))
+            entered = [_enter(leaf, create) for leaf in leaves]
+            arguments[num] = join(form, entered)
+            forms.append((form, len(entered)))
+            inner += entered
+        result = fn(*arguments, **kwargs)
+        value, aux = result if has_aux else (result, None)
+        data = _scalar(value)
+        seed = jax.numpy.asarray(np.ones(data.shape, data.dtype))
+        grads = _pulled([value], [wrap(seed) if create else seed], inner, create, False)
+    gradients = []
+    for form, count in forms:
+        gradients.append(join(form, grads[:count]))
+        grads = grads[count:]
+    gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
+    value = _leave(create, value)
+    if not has_aux:
+        return value, gradient
+    return (value, map_leaves(functools.partial(_leave_aux, create), aux)), gradient
 
 
 def _as_array(value: Any) -> Any:
@@ -253,24 +217,32 @@ def vjp(
     outputs, output_form = split(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        given, given_form = split(cotangent)
-        if given_form != output_form:
+        cotangents, form_came = split(cotangent)
+        if form_came != output_form:
             msg = "vjp: the cotangent has another structure than the output"
             raise ValueError(msg)
-        roots, seeds = [], []
-        for out, seed in zip(outputs, given, strict=True):
-            if unwrap(out).shape != unwrap(seed).shape:
-                msg = (
-                    f"vjp: the cotangent has shape {unwrap(seed).shape}, "
-                    f"the output has {unwrap(out).shape}"
-                )
-                raise ValueError(msg)
-            if isinstance(out, Traced) and out._requires_grad:
-                data = unwrap(seed).astype(out._data.dtype)
-                roots.append(out)
-                seeds.append((seed if isinstance(seed, Traced) else make(data)) if create else data)
+        roots, seeds = _seeds(outputs, cotangents, create)
         with _transforming():
             return join(form, _pulled(roots, seeds, inner, create, True))
 
     shown = join(output_form, [_leave_aux(create, out) for out in outputs])
     return shown, pull
+
+
+def _seeds(
+    outputs: Sequence[Any], cotangents: Sequence[Any], create: bool
+) -> tuple[list[Any], list[Any]]:
+    """Return the outputs that require grad, and the gradients to start from there."""
+    roots, seeds = [], []
+    for out, cotangent in zip(outputs, cotangents, strict=True):
+        data = unwrap(cotangent)
+        if unwrap(out).shape != data.shape:
+            shape = unwrap(out).shape
+            msg = f"vjp: the cotangent must have the output's shape {shape}, got {data.shape}"
+            raise ValueError(msg)
+        if isinstance(out, Traced) and out._requires_grad:
+            data = data.astype(out._data.dtype)
+            tensor = cotangent if isinstance(cotangent, Traced) else wrap(data)
+            roots.append(out)
+            seeds.append(tensor if create else data)
+    return roots, seeds

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .module import Module
-from .tape import Traced, make
+from ..tape import Traced, wrap
+from .base import Module
 
 
 def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -38,13 +38,13 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
         )
         raise KeyError(msg)
     own = {path: table[name] for path, (table, name) in places.items()}
-    given = {
-        path: value if isinstance(value, Traced) else make(value) for path, value in params.items()
+    others = {
+        path: value if isinstance(value, Traced) else wrap(value) for path, value in params.items()
     }
-    shared = {id(own[path]): value for path, value in given.items()}
+    shared = {id(own[path]): value for path, value in others.items()}
     try:
         for path, (table, name) in places.items():
-            table[name] = given.get(path, shared.get(id(own[path]), own[path]))
+            table[name] = others.get(path, shared.get(id(own[path]), own[path]))
         return module(*args, **kwargs)
     finally:
         for path, (table, name) in places.items():

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import pytree
-from .parameter import Parameter
-from .statedict import LoadResult, load_into
-from .tape import Traced, is_floating, make
-from .tensor import Handle, Tensor, float32, float64
+from .. import pytree
+from ..checks import refuse_type
+from ..dtypes import float32, float64, is_floating
+from ..parameter import Parameter
+from ..tape import Traced, wrap
+from ..tensor import Handle, Tensor
+from .state import LoadResult, load_into
 
 Hook = Callable[..., Any]
 
@@ -72,13 +74,13 @@ class Module:
             self._forget(name, but=table)
             self.__dict__[table][name] = value
             return
-        for owner, kind in (("_parameters", Parameter), ("_modules", Module), ("_buffers", Tensor)):
+        for owner, cls in (("_parameters", Parameter), ("_modules", Module), ("_buffers", Tensor)):
             held = self.__dict__.get(owner)
             if held is not None and name in held:
                 if value is not None and not (owner == "_buffers" and isinstance(value, Traced)):
                     msg = (
-                        f"{type(self).__name__}: {name!r} is a registered {kind.__name__}; "
-                        f"got a {type(value).__name__}, wanted a {kind.__name__} or None"
+                        f"{type(self).__name__}: {name!r} must be a {cls.__name__} or None, "
+                        f"as which it is registered, got {type(value).__name__}"
                     )
                     raise TypeError(msg)
                 held[name] = value
@@ -116,8 +118,7 @@ class Module:
             msg = f"{type(self).__name__}: call super().__init__() before {method}"
             raise AttributeError(msg)
         if not isinstance(name, str):
-            msg = f"{method}: the name must be a string, got {type(name).__name__}"
-            raise TypeError(msg)
+            refuse_type(method, "the name", "a string", name)
         fault = ""
         if not name:
             fault = "is empty"
@@ -141,17 +142,14 @@ class Module:
         """
         self._check_name("register_parameter", name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
-            came = type(param).__name__
-            msg = f"register_parameter: {name!r} must be a Parameter or None, got {came}"
-            raise TypeError(msg)
+            refuse_type("register_parameter", repr(name), "a Parameter or None", param)
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Register a Tensor that is state but no Parameter; only persistent ones are saved."""
         self._check_name("register_buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Traced):
-            msg = f"register_buffer: {name!r} must be a Tensor or None, got {type(tensor).__name__}"
-            raise TypeError(msg)
+            refuse_type("register_buffer", repr(name), "a Tensor or None", tensor)
         self._buffers[name] = tensor
         if persistent:
             self._not_persistent.discard(name)
@@ -162,8 +160,7 @@ class Module:
         """Register a Module under a name."""
         self._check_name("register_module", name, "_modules")
         if module is not None and not isinstance(module, Module):
-            msg = f"register_module: {name!r} must be a Module or None, got {type(module).__name__}"
-            raise TypeError(msg)
+            refuse_type("register_module", repr(name), "a Module or None", module)
         self._modules[name] = module
 
     def add_module(self, name: str, module: "Module | None") -> None:
@@ -299,13 +296,13 @@ class Module:
         """Convert floating parameters and buffers, whose objects stay, and return the Module."""
         wanted = None if dtype is None else np.dtype(dtype)
         if not is_floating(wanted):
-            msg = f"to: wanted float32 or float64, got dtype {wanted}"
+            msg = f"to: dtype must be float32 or float64, got {wanted}"
             raise TypeError(msg)
         for tensor in itertools.chain(self.parameters(), self.buffers()):
             if is_floating(tensor._data.dtype):
                 tensor._data = tensor._data.astype(wanted)
                 if tensor._grad is not None:
-                    tensor._grad = make(tensor._grad._data.astype(wanted))
+                    tensor._grad = wrap(tensor._grad._data.astype(wanted))
         return self
 
     def double(self) -> "Module":
@@ -326,26 +323,26 @@ class Module:
         """
         module = self
         for part in target.split(".") if target else ():
-            found = module._modules.get(part)
-            if found is None:
+            below = module._modules.get(part)
+            if below is None:
                 msg = (
                     f"get_submodule: {type(module).__name__} has no Module {part!r} (in {target!r})"
                 )
                 raise AttributeError(msg)
-            module = found
+            module = below
         return module
 
     def get_parameter(self, target: str) -> Parameter:
         """Return a Parameter by its dotted name."""
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
-        found = module._parameters.get(name)
-        if found is None:
+        parameter = module._parameters.get(name)
+        if parameter is None:
             msg = (
                 f"get_parameter: {type(module).__name__} has no Parameter {name!r} (in {target!r})"
             )
             raise AttributeError(msg)
-        return found
+        return parameter
 
     def register_forward_pre_hook(self, hook: Hook) -> Handle:
         """Call ``hook(module, args)`` before `forward`; it may return other args."""

@@ -1,4 +1,16 @@
-"""A Function applied: which way it runs, and what the tape keeps of it."""
+"""A Function applied: which of the three ways it runs, and what the tape keeps of it.
+
+The ways are told at the top of `function_vjp`. Each leaves a rule with the node:
+
+- `EagerRule`, of a call that ran as plain Python: it keeps the ctx, and runs `backward` on it;
+- `TracedRule`, of a call inside a trace of JAX: it keeps the ctx as a `Residual`;
+- `CompiledRule`, of a `CompiledPair`: it keeps the `Residual` that the compiled `forward` returned,
+  and runs the compiled `backward`.
+
+A recorded pass (``create_graph``) asks any of them to `derive`: the gradient as an Operation that
+is recorded itself. Where `once_differentiable` forbids a second derivative, a `RefusedRule` is
+recorded, which raises.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .call import (
-    Call,
+from .context import Context, Residual, unrecorded
+from .function_vjp import (
+    PureCall,
     check_gradients,
     differentiable,
     fill,
@@ -16,18 +29,8 @@ from .call import (
     once_message,
     run_forward,
 )
-from .context import Context, Residual, unrecorded
-from .tape import (
-    MODE,
-    Node,
-    Operation,
-    Traced,
-    constant,
-    edge_of,
-    make,
-    pull_back,
-    record_on,
-)
+from .recording import Operation, pull_back, record_on
+from .tape import MODE, Node, Traced, constant, edge_of, wrap
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -39,7 +42,7 @@ def apply(
     """Run a Function's `forward` on inputs; return its Tensor, or Tensors."""
     recording = MODE.enabled
     capture = MODE.capture
-    given: list[Any] = []
+    raws: list[Any] = []
     flags: list[bool] = []
     targets: list[Any] = []
     slots: list[int] = []
@@ -49,15 +52,15 @@ def apply(
             if recording and value._requires_grad:
                 needed = True
                 targets.append(value._node or value)
-                slots.append(value._index)
+                slots.append(value._slot)
             value = value._data if capture is None else capture.resolve(value)
         elif isinstance(value, np.ndarray):
             value = jnp.asarray(value)
-        given.append(value)
+        raws.append(value)
         flags.append(needed)
     mask = tuple(flags)
-    application = _Application(cls, instance, given, config, mask)
-    if any([isinstance(v, jax.core.Tracer) for v in (*given, *config.values())]):
+    application = Application(cls, instance, raws, config, mask)
+    if any([isinstance(v, jax.core.Tracer) for v in (*raws, *config.values())]):
         outputs, many, rule = application.trace()
     elif cls.compiled and (pair := application.pair()) is not None:
         outputs, many, rule = pair.run(application)
@@ -66,12 +69,12 @@ def apply(
     if rule is None:
         if not recording and not MODE.inside:
             outputs = tuple([constant(out) for out in outputs])
-        made = [make(out) for out in outputs]
+        made = [wrap(out) for out in outputs]
     else:
-        node = Node(rule, given, targets, slots, len(outputs))
+        node = Node(rule, raws, targets, slots, len(outputs))
         made = [
-            make(out, node if flag else None, index)
-            for index, (out, flag) in enumerate(zip(outputs, rule.flags, strict=True))
+            wrap(out, node if flag else None, slot)
+            for slot, (out, flag) in enumerate(zip(outputs, rule.flags, strict=True))
         ]
     return tuple(made) if many else made[0]
 
@@ -79,42 +82,42 @@ def apply(
 Applied = tuple[tuple[Array, ...], bool, "_Rule | None"]
 
 
-class _Application:
+class Application:
     """What was asked: a class, its configuration, raw inputs, and which of them want a gradient."""
 
-    __slots__ = ("before", "cls", "config", "given", "mask")
+    __slots__ = ("before", "cls", "config", "inputs", "mask")
 
     def __init__(
         self,
         cls: type[Any],
         instance: Context | None,
-        given: list[Any],
+        inputs: list[Any],
         config: dict[str, Any],
         mask: Mask,
     ) -> None:
         self.cls = cls
         # As it was before forward: what replays the call starts from the same.
         self.before = None if instance is None else dict(vars(instance))
-        self.given = given
+        self.inputs = inputs
         self.config = config
         self.mask = mask
 
-    def call(self) -> Call:
+    def call(self) -> PureCall:
         """Return the call as JAX sees it."""
-        return Call(self.cls, self.before, self.given, self.config)
+        return PureCall(self.cls, self.before, self.inputs, self.config)
 
     def run(self, instance: Context | None) -> Applied:
         """Run `forward` as it stands, on concrete arrays."""
         ctx = Context() if instance is None else instance
         ctx._mask = self.mask
-        outputs, many = run_forward(self.cls, ctx, self.given, self.config)
+        outputs, many = run_forward(self.cls, ctx, self.inputs, self.config)
         flags = differentiable(ctx, outputs)
         saved = ctx._saved
         # Not left on the ctx: a user may hold an instance longer than its graph.
-        ctx._saved = ctx._marked = ()
+        ctx._saved = ctx._non_differentiable = ()
         if not (True in self.mask and True in flags):
             return outputs, many, None
-        return outputs, many, _Direct(self, flags, ctx, saved, outputs)
+        return outputs, many, EagerRule(self, flags, ctx, saved, outputs)
 
     def trace(self) -> Applied:
         """Run the call's ``jax.custom_vjp``, since a transformation of JAX is under way."""
@@ -124,23 +127,23 @@ class _Application:
         outputs, residual = call.function(self.mask)(*call.arrays)
         if True not in residual.layout.differentiable:
             return outputs, call.many, None
-        return outputs, call.many, _Taped(self, call, residual)
+        return outputs, call.many, TracedRule(self, call, residual)
 
-    def pair(self) -> "Pair | None":
+    def pair(self) -> "CompiledPair | None":
         """Return the compiled halves for the static part, or None if that cannot be hashed."""
-        rest = [None if isinstance(v, jax.Array) else (type(v), v) for v in self.given]
+        rest = [None if isinstance(v, jax.Array) else (type(v), v) for v in self.inputs]
         options = [(key, type(value), value) for key, value in self.config.items()]
         attributes = None if self.before is None else tuple(self.before.items())
         if any(isinstance(value, Traced) for value in self.config.values()):
             return None
         key = (self.cls.forward, self.cls.backward, self.mask, *rest, *options, attributes)
         try:
-            found = self.cls._pairs.get(key)
+            pair = self.cls._pairs.get(key)
         except TypeError:
             return None
-        if found is None:
-            found = self.cls._pairs[key] = Pair(self.call().without_arrays(), self.mask)
-        return found
+        if pair is None:
+            pair = self.cls._pairs[key] = CompiledPair(self.call().without_arrays(), self.mask)
+        return pair
 
 
 class _Rule:
@@ -148,12 +151,12 @@ class _Rule:
 
     __slots__ = ("application", "flags", "name")
 
-    def __init__(self, application: _Application, flags: Sequence[bool]) -> None:
+    def __init__(self, application: Application, flags: Sequence[bool]) -> None:
         self.application = application
         self.flags = flags
         self.name = application.cls.__name__
 
-    def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return the gradients of the inputs in need of one, on raw arrays."""
         raise NotImplementedError
 
@@ -170,39 +173,39 @@ class _Rule:
         arrays = [*call.arrays, *(grad._data for grad in grads if grad is not None)]
         return record_on(self._derived(call, wanted, present), arrays, places)
 
-    def _derived(self, call: Call, wanted: Mask, present: Mask) -> Operation:
+    def _derived(self, call: PureCall, wanted: Mask, present: Mask) -> Operation:
         return derivative(call, wanted, present)
 
     def _derive_once(
         self, node: Node, grads: Sequence[Any], places: Sequence[Any]
     ) -> Sequence[Any]:
-        values = self.pull(node.arrays, [None if g is None else g._data for g in grads])
+        values = self.pull(node.saved, [None if g is None else g._data for g in grads])
         known = [place for place in places if place is not None]
         targets, slots = [place[0] for place in known], [place[1] for place in known]
-        dead = Node(_Dead(self.name), None, targets, slots, len(values))
-        return [None if v is None else make(v, dead, i) for i, v in enumerate(values)]
+        dead = Node(RefusedRule(self.name), None, targets, slots, len(values))
+        return [None if v is None else wrap(v, dead, i) for i, v in enumerate(values)]
 
 
-def derivative(call: Call, wanted: Mask, present: Mask) -> Operation:
+def derivative(call: PureCall, wanted: Mask, present: Mask) -> Operation:
     """Return the gradient of a call as a pure function of its arrays and its outputs' gradients."""
-    function = call.composite if hasattr(call.cls, "composite") else call.function(None)
+    function = call.gradient_function()
     count = len(wanted)
 
     def run(*arrays: Array) -> tuple[Array, ...]:
-        given = iter(arrays[count:])
-        grads = [next(given) if p else None for p in present]
+        rest = iter(arrays[count:])
+        grads = [next(rest) if p else None for p in present]
         return pull_back(function, wanted, arrays[:count], grads)
 
     return Operation(run, f"gradient of {call.name}", compiled=call.cls.compiled)
 
 
-class _Dead:
+class RefusedRule:
     """The rule of a gradient that cannot be differentiated."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def pull(self, arrays: Any, grads: Any) -> Any:
+    def pull(self, saved: Any, grads: Any) -> Any:
         """Refuse: `once_differentiable` was asked for a second derivative."""
         raise RuntimeError(once_message(self.name))
 
@@ -211,53 +214,53 @@ class _Dead:
         raise RuntimeError(once_message(self.name))
 
 
-class _Direct(_Rule):
+class EagerRule(_Rule):
     """Python run on concrete arrays; the ctx itself is kept."""
 
     __slots__ = ("_ctx", "_outputs", "_saved")
 
     def __init__(
-        self, application: _Application, flags: Any, ctx: Context, saved: Any, outputs: Any
+        self, application: Application, flags: Any, ctx: Context, saved: Any, outputs: Any
     ) -> None:
         super().__init__(application, flags)
         self._ctx = ctx
         self._saved = saved
         self._outputs = [(out.shape, out.dtype) for out in outputs]
 
-    def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return what `backward` makes of the gradients, of concrete arrays."""
         application, ctx = self.application, self._ctx
-        given = fill(grads, self._outputs, self.flags, ctx._materialize)
+        filled = fill(grads, self._outputs, self.flags, ctx._materialize)
         ctx._saved = self._saved
         try:
-            returned = unrecorded(application.cls.backward, ctx, *given)
+            returned = unrecorded(application.cls.backward, ctx, *filled)
         finally:
             ctx._saved = ()
-        checked = check_gradients(self.name, returned, application.mask, arrays)
+        checked = check_gradients(self.name, returned, application.mask, saved)
         return [g for g, needed in zip(checked, application.mask, strict=True) if needed]
 
 
-class _Taped(_Rule):
+class TracedRule(_Rule):
     """The ctx as a pytree, of a traced call."""
 
     __slots__ = ("_call", "_residual")
 
-    def __init__(self, application: _Application, call: Call, residual: Residual) -> None:
+    def __init__(self, application: Application, call: PureCall, residual: Residual) -> None:
         super().__init__(application, residual.layout.differentiable)
         self._call = call
         self._residual = residual
 
-    def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return what `backward` makes of the gradients, inside a trace."""
-        found = self._call.gradients(self._residual, self._call.arrays, grads)
+        pulled = self._call.gradients(self._residual, self._call.arrays, grads)
         wanted = self._call.wanted(self.application.mask)
-        return [grad for grad, needed in zip(found, wanted, strict=True) if needed]
+        return [grad for grad, needed in zip(pulled, wanted, strict=True) if needed]
 
 
-class Pair:
+class CompiledPair:
     """The two halves of a call, compiled, for each choice of what requires grad."""
 
-    def __init__(self, call: Call, mask: Mask) -> None:
+    def __init__(self, call: PureCall, mask: Mask) -> None:
         self._call = call
         self._mask = mask
         self._wanted = call.wanted(mask)
@@ -272,16 +275,16 @@ class Pair:
         return outputs, residual if True in self._mask else None
 
     def _run_backward(self, residual: Residual, arrays: Any, grads: Any) -> list[Array | None]:
-        found = self._call.gradients(residual, arrays, grads)
-        return [grad for grad, needed in zip(found, self._wanted, strict=True) if needed]
+        pulled = self._call.gradients(residual, arrays, grads)
+        return [grad for grad, needed in zip(pulled, self._wanted, strict=True) if needed]
 
-    def run(self, application: _Application) -> Applied:
+    def run(self, application: Application) -> Applied:
         """Run the compiled `forward`."""
-        arrays = [value for value in application.given if isinstance(value, jax.Array)]
+        arrays = [value for value in application.inputs if isinstance(value, jax.Array)]
         outputs, residual = self._forward(*arrays)
         if residual is None or True not in residual.layout.differentiable:
             return outputs, self._many, None
-        return outputs, self._many, _Compiled(application, self, residual)
+        return outputs, self._many, CompiledRule(application, self, residual)
 
     def pull(self, residual: Residual, arrays: Any, grads: Any) -> Sequence[Array | None]:
         """Run the compiled `backward`."""
@@ -289,26 +292,27 @@ class Pair:
 
     def derivative(self, present: Mask) -> Operation:
         """Return the operation that differentiates backward, for the gradients present."""
-        found = self._operations.get(present)
-        if found is None:
-            found = self._operations[present] = derivative(self._call, self._wanted, present)
-        return found
+        operation = self._operations.get(present)
+        if operation is None:
+            operation = derivative(self._call, self._wanted, present)
+            self._operations[present] = operation
+        return operation
 
 
-class _Compiled(_Rule):
+class CompiledRule(_Rule):
     """The ctx as a pytree, of a compiled call."""
 
     __slots__ = ("_pair", "_residual")
 
-    def __init__(self, application: _Application, pair: Pair, residual: Residual) -> None:
+    def __init__(self, application: Application, pair: CompiledPair, residual: Residual) -> None:
         super().__init__(application, residual.layout.differentiable)
         self._pair = pair
         self._residual = residual
 
-    def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return what the compiled `backward` makes of the gradients."""
-        positional = [value for value in arrays if isinstance(value, jax.Array)]
+        positional = [value for value in saved if isinstance(value, jax.Array)]
         return self._pair.pull(self._residual, positional, grads)
 
-    def _derived(self, call: Call, wanted: Mask, present: Mask) -> Operation:
+    def _derived(self, call: PureCall, wanted: Mask, present: Mask) -> Operation:
         return self._pair.derivative(present)

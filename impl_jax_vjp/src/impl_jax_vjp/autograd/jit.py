@@ -14,22 +14,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from . import random
-from .draws import draw
-from .structure import join, split
-from .tape import (
-    MODE,
-    Node,
-    Operation,
-    Pullback,
-    Traced,
-    edge_of,
-    is_floating,
-    make,
-    record,
-    unwrap,
-)
-from .tensor import bare
+from .. import random
+from ..creation import draw
+from ..dtypes import is_floating
+from ..recording import Operation, Pullback, record
+from ..tape import MODE, Node, Traced, edge_of, unwrap, wrap
+from ..tensor import bare
+from ..trees import join, split
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -94,7 +85,7 @@ class _Capture:
         self._arrays = {id(t): a for t, a in zip(tensors, arrays, strict=False)}
         self._random = iter(arrays[len(tensors) :])
         self._replay = bool(arrays)
-        self.found: dict[int, tuple[weakref.ref[Any], Array, Any]] = {}
+        self.used: dict[int, tuple[weakref.ref[Any], Array, Any]] = {}
         self.draws: list[tuple[str, tuple[int, ...]]] = []
 
     def resolve(self, tensor: Traced) -> Array:
@@ -102,21 +93,21 @@ class _Capture:
         if self._replay:
             return self._arrays.get(id(tensor), tensor._data)
         if not isinstance(tensor._data, jax.core.Tracer):
-            known = self.found.get(id(tensor))
+            known = self.used.get(id(tensor))
             if known is None or known[0]() is not tensor:
-                self.found[id(tensor)] = (weakref.ref(tensor), tensor._data, tensor._grad)
+                self.used[id(tensor)] = (weakref.ref(tensor), tensor._data, tensor._grad)
         return tensor._data
 
-    def draw(self, kind: str, shape: tuple[int, ...]) -> Array:
+    def draw(self, distribution: str, shape: tuple[int, ...]) -> Array:
         """Return random numbers that are an input of the trace."""
-        self.draws.append((kind, shape))
+        self.draws.append((distribution, shape))
         if self._replay:
             return next(self._random)
         return np.full(shape, 0.5)
 
     def tensors(self) -> list[Any]:
         """Return the Tensors from outside; those that the function made itself are gone by now."""
-        alive = [(ref(), data, grad) for ref, data, grad in self.found.values()]
+        alive = [(ref(), data, grad) for ref, data, grad in self.used.values()]
         changed = False
         for tensor, data, grad in alive:
             if tensor is not None and (tensor._data is not data or tensor._grad is not grad):
@@ -177,7 +168,7 @@ class _Plan:
             MODE.capture = before
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
-        numbers = [draw(kind, shape) for kind, shape in self.draws]
+        numbers = [draw(distribution, shape) for distribution, shape in self.draws]
         operands = [*leaves, *self.tensors, *numbers]
         mask = tuple(isinstance(v, Traced) and v._requires_grad for v in operands)
         if not (MODE.enabled and any(mask)):
@@ -198,19 +189,19 @@ class _Plan:
         made = []
         for index, (out, flag) in enumerate(zip(outs, self._out_flags, strict=True)):
             live = flag and is_floating(out.dtype)
-            made.append(out if flag is None else make(out, node if live else None, index))
+            made.append(out if flag is None else wrap(out, node if live else None, index))
         return join(self._out_form, made)
 
     def _pair(self, mask: Mask) -> Any:
         """Return the halves for a choice of differentiated inputs: residuals pass between them."""
-        found = self._pairs.get(mask)
-        if found is None:
+        pair = self._pairs.get(mask)
+        if pair is None:
 
             @jax.jit
             def forward(*arrays: Array) -> Any:
                 def partial(*chosen: Array) -> Any:
-                    given = iter(chosen)
-                    whole = [next(given) if m else a for m, a in zip(mask, arrays, strict=True)]
+                    rest = iter(chosen)
+                    whole = [next(rest) if m else a for m, a in zip(mask, arrays, strict=True)]
                     outs = self._run(*whole)
                     return tuple(out for out in outs if is_floating(out.dtype)), outs
 
@@ -222,8 +213,8 @@ class _Plan:
             def backward(pull: Any, grads: Sequence[Array]) -> Any:
                 return pull(tuple(grads))
 
-            found = self._pairs[mask] = (forward, backward)
-        return found
+            pair = self._pairs[mask] = (forward, backward)
+        return pair
 
 
 class _JitRule:
@@ -236,7 +227,7 @@ class _JitRule:
         self._avals = avals
         self._backward = backward
 
-    def pull(self, arrays: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return the gradients of the inputs by the compiled backward."""
         filled = [
             jax.numpy.zeros(*aval) if grad is None else grad
@@ -247,6 +238,6 @@ class _JitRule:
 
     def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
         """Return the same gradients, recorded on the tape."""
-        twin = self._operation.node(node.arrays, self._mask, node.targets, node.slots, node.count)
+        twin = self._operation.node(node.saved, self._mask, node.targets, node.slots, node.count)
         assert isinstance(twin.rule, Pullback)
         return twin.rule.derive(twin, grads)

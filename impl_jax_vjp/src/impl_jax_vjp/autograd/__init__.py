@@ -1,0 +1,16 @@
+"""Recording switched, gradients as functions, and compilation."""
+
+from .jit import jit
+from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .transforms import grad, value_and_grad, vjp
+
+__all__ = [
+    "enable_grad",
+    "grad",
+    "is_grad_enabled",
+    "jit",
+    "no_grad",
+    "set_grad_enabled",
+    "value_and_grad",
+    "vjp",
+]

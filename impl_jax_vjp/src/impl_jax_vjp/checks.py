@@ -1,0 +1,171 @@
+"""Every check of an argument: dtypes, axes, sizes, shapes, indices; and the wording of errors."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+
+from .dtypes import DTYPES, DType, float32, is_floating
+
+Shape = tuple[int, ...]
+Axis = int | Sequence[int] | None
+
+
+def refuse(name: str, argument: str, wanted: str, got: Any) -> NoReturn:
+    """Raise `ValueError` that says what an argument must be and what it is."""
+    msg = f"{name}: {argument} must be {wanted}, got {got}"
+    raise ValueError(msg)
+
+
+def refuse_type(name: str, argument: str, wanted: str, value: Any) -> NoReturn:
+    """Raise `TypeError` that says what an argument must be and of which type it is."""
+    msg = f"{name}: {argument} must be {wanted}, got {type(value).__name__}"
+    raise TypeError(msg)
+
+
+def check_dtype(name: str, dtype: Any) -> None:
+    """Raise `TypeError` that names the dtype if no Tensor has it."""
+    if dtype not in DTYPES:
+        msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {dtype}"
+        raise TypeError(msg)
+
+
+def check_floating(name: str, dtype: DType) -> None:
+    """Raise `ValueError` that names the dtype if gradients do not exist for it."""
+    if not is_floating(dtype):
+        refuse(name, "the dtype of what requires grad", "float32 or float64", dtype)
+
+
+def as_dtype(name: str, dtype: Any) -> DType:
+    """Return the dtype asked for, float32 for None; raise `TypeError` if no Tensor has it."""
+    wanted = float32 if dtype is None else np.dtype(dtype)
+    check_dtype(name, wanted)
+    return wanted
+
+
+def floating_dtype(name: str, dtype: Any) -> DType:
+    """Return the dtype of parameters, float32 for None; raise `TypeError` if it is not floating."""
+    wanted = as_dtype(name, dtype)
+    if not is_floating(wanted):  # nn-09
+        msg = f"{name}: dtype must be float32 or float64, got {wanted}"
+        raise TypeError(msg)
+    return wanted
+
+
+def check_integers(name: str, argument: str, dtype: DType) -> None:
+    """Raise `TypeError` that names the dtype if it is not of integers."""
+    if dtype.kind not in "iu":
+        msg = f"{name}: {argument} must be integers, got dtype {dtype}"
+        raise TypeError(msg)
+
+
+def check_same_dtype(name: str, argument: str, dtype: DType, wanted: DType) -> None:
+    """Raise `TypeError` that names both dtypes if an input's is not that of the parameters."""
+    if dtype != wanted:
+        msg = (
+            f"{name}: {argument} must be of the parameters' dtype {wanted}, got {dtype}; "
+            "convert one of them"
+        )
+        raise TypeError(msg)
+
+
+def positive_int(name: str, argument: str, value: Any) -> int:
+    """Return a size, or raise an error that names the Module, the argument and the value."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        msg = f"{name}: {argument} must be a positive int, got {value!r}"
+        raise TypeError(msg)
+    size = operator.index(value)
+    if size <= 0:
+        refuse(name, argument, "a positive int", size)
+    return size
+
+
+def check_choice(name: str, argument: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise `ValueError` that lists the choices if `value` is none of them."""
+    if value not in choices:
+        refuse(name, argument, f"one of {', '.join(choices)}", repr(value))
+
+
+def normalize_axis(name: str, axis: Any, shape: Shape, extra: int = 0) -> int:
+    """Return an axis counted from 0; `extra` axes are added to those that the shape has."""
+    count = len(shape) + extra
+    try:
+        index = operator.index(axis)
+    except TypeError:
+        msg = f"{name}: axis must be an int, got {axis!r}"  # ops-12
+        raise TypeError(msg) from None
+    if not -count <= index < count:
+        msg = f"{name}: axis must be in {-count} <= axis < {count}, got {axis} for shape {shape}"
+        raise ValueError(msg)
+    return index % count
+
+
+def normalize_axes(name: str, axis: Axis, shape: Shape, extra: int = 0) -> Shape | None:
+    """Return axes counted from 0, None for all; raise if the shape lacks one or one comes twice."""
+    if axis is None:
+        return None
+    listed = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    axes = tuple([normalize_axis(name, a, shape, extra) for a in listed])
+    if len(set(axes)) != len(axes):
+        msg = f"{name}: axis must name each axis once, got {axis} for shape {shape}"
+        raise ValueError(msg)
+    return axes
+
+
+def check_nonempty(name: str, axis: Axis, axes: Shape | None, shape: Shape) -> None:
+    """Raise `ValueError` if there is no element to choose from along the axes."""
+    if 0 in (shape if axes is None else [shape[a] for a in axes]):  # ops-24
+        msg = f"{name}: shape must have elements along axis {axis}, got {shape}"
+        raise ValueError(msg)
+
+
+def check_broadcast(name: str, *shapes: Shape) -> Shape:
+    """Return the common shape, or raise `ValueError` that names the function and every shape."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        msg = f"{name}: shapes must broadcast, got {' and '.join(map(str, shapes))}"
+        raise ValueError(msg) from None
+
+
+def check_sizes(name: str, shape: Any, least: int = 0) -> Shape:
+    """Return a shape given as an int or a sequence of ints, none of them below `least`.
+
+    Raises
+    ------
+    TypeError
+        If a size is no int.
+    ValueError
+        If a size is too small.
+    """
+    listed = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    try:
+        if any([isinstance(size, bool | str) for size in listed]):
+            raise TypeError
+        sizes = tuple([operator.index(size) for size in listed])
+    except TypeError:
+        msg = f"{name}: shape must be an int or a tuple of ints, got {shape!r}"
+        raise TypeError(msg) from None
+    if any([size < least for size in sizes]):  # tensor-31, ops-20
+        refuse(name, "each size of the shape", f"at least {least}", sizes)
+    return sizes
+
+
+def check_indices(name: str, indices: Any, low: int, high: int, what: str = "") -> None:
+    """Raise `IndexError` that names an index outside the bounds, where values are known."""
+    if isinstance(indices, jax.core.Tracer) or indices.size == 0:
+        return
+    known = np.asarray(indices)
+    wrong = known[(known < low) | (known >= high)]
+    if wrong.size:
+        msg = f"{name}: each index must be in {low} <= index < {high}{what}, got {int(wrong[0])}"
+        raise IndexError(msg)
+
+
+def fits(shape: Shape, wanted: Sequence[int | None]) -> bool:
+    """Tell whether a shape is the wanted one, in which a size that is None is free."""
+    return len(shape) == len(wanted) and all(
+        [w is None or w == s for s, w in zip(shape, wanted, strict=True)]
+    )

@@ -1,0 +1,35 @@
+"""Functions on Tensors: array API standard 2025.12 names, and deep learning's own.
+
+They take Tensors, raw arrays and, beside at least one of these, Python numbers, and return Tensors.
+Each is differentiable as often as its mathematics is.
+"""
+
+import typing as _typing
+
+from .. import dtypes as _dtypes
+from . import (  # noqa: F401
+    activation,
+    comparison,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    manipulation,
+    reduction,
+    sorting,
+)
+from .families import FUNCTIONS as _FUNCTIONS
+
+_DTYPES = {"bool": _dtypes.bool_} | {
+    name: getattr(_dtypes, name) for name in ("float32", "float64", "int32", "int64")
+}
+__all__ = sorted([*_FUNCTIONS, *_DTYPES])
+globals().update(_FUNCTIONS | _DTYPES)
+
+if _typing.TYPE_CHECKING:
+
+    def __getattr__(name: str) -> _typing.Any: ...
+
+
+def __dir__() -> list[str]:
+    return __all__

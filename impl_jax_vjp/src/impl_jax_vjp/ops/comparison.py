@@ -1,0 +1,19 @@
+"""Comparisons and predicates: their results are booleans and have no gradient."""
+
+import jax.numpy as jnp
+
+from ..dtypes import bool_
+from .families import compare, predicate
+
+compare("equal", jnp.equal, "Return ``x1 == x2``, element by element.")
+compare("not_equal", jnp.not_equal, "Return ``x1 != x2``, element by element.")
+compare("less", jnp.less, "Return ``x1 < x2``, element by element.")
+compare("less_equal", jnp.less_equal, "Return ``x1 <= x2``, element by element.")
+compare("greater", jnp.greater, "Return ``x1 > x2``, element by element.")
+compare("greater_equal", jnp.greater_equal, "Return ``x1 >= x2``, element by element.")
+compare("logical_and", jnp.logical_and, "Return whether both are true.", within=bool_)
+compare("logical_or", jnp.logical_or, "Return whether either is true.", within=bool_)
+
+predicate("logical_not", jnp.logical_not, "Return whether `x` is false.", within=bool_)
+predicate("isnan", jnp.isnan, "Tell where `x` is NaN.")
+predicate("isfinite", jnp.isfinite, "Tell where `x` is neither NaN nor infinite.")

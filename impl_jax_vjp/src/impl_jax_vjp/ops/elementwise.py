@@ -1,0 +1,135 @@
+"""Functions element by element, and selections from two values or between bounds."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..checks import as_dtype, check_broadcast
+from ..dtypes import DType, bool_, float32, int64, is_floating, promote
+from ..recording import Primitive, as_number, as_operand, as_pair, dtype_of, is_array, shape_of
+from ..tape import Traced, unwrap
+from . import formulas as F
+from .families import binary, listed, unary
+
+unary("abs", F.absolute, "Return the absolute value; its gradient at 0 is 0.")
+unary("negative", jnp.negative, "Return ``-x``.", keeps=F.nothing)
+unary("exp", jnp.exp, "Return e to the power `x`.", real=True)
+unary("log", jnp.log, "Return the natural logarithm.", real=True)
+unary("sqrt", jnp.sqrt, "Return the square root; its gradient at 0 is infinite.", real=True)
+unary("square", jnp.square, "Return ``x * x``.")
+unary("tanh", jnp.tanh, "Return the hyperbolic tangent.", real=True)
+unary("sin", jnp.sin, "Return the sine.", real=True)
+unary("cos", jnp.cos, "Return the cosine.", real=True)
+unary("sign", jnp.sign, "Return -1, 0 or 1; the gradient is 0.")
+
+_TIES = "element by element; at a tie each operand gets half the gradient."  # ops-08
+
+binary("add", lambda x, y: x + y, "Return ``x1 + x2``.", keeps=F.nothing)
+binary("subtract", lambda x, y: x - y, "Return ``x1 - x2``.", keeps=F.nothing)
+binary("multiply", lambda x, y: x * y, "Return ``x1 * x2``.", keeps=F.others)
+binary("divide", lambda x, y: x / y, "Return ``x1 / x2``.", real=True, keeps=F.divisor)
+binary("maximum", jnp.maximum, f"Return the larger, {_TIES}")
+binary("minimum", jnp.minimum, f"Return the smaller, {_TIES}")
+
+_integer_power = Primitive(F.integer_power, "pow")
+
+
+def _known_power(x1: Any, x2: Any) -> Any:
+    """Return a small whole power of a floating Tensor, which needs no logarithm; else None."""
+    small = isinstance(x2, int | float) and not isinstance(x2, bool) and x2 in (0, 1, 2, 3, 4)
+    if small and isinstance(x1, Traced) and is_floating(dtype_of(x1)):
+        return _integer_power((x1,), int(x2))
+    return None
+
+
+def _check_exponent(exponent: Any, dtype: DType) -> None:
+    """Raise `ValueError` for a negative power in integers, where values are known."""
+    values = unwrap(exponent)
+    if is_floating(dtype) or isinstance(values, jax.core.Tracer):
+        return
+    if bool((np.asarray(values) < 0).any()):
+        msg = (
+            "pow: exponents of integers must not be negative, got one that is; convert one operand "
+            "to a floating dtype"
+        )
+        raise ValueError(msg)
+
+
+binary(
+    "pow",
+    F.power,
+    "Return ``x1 ** x2``, with ``0 ** 0 = 1`` and gradient 0 there.",
+    shortcut=_known_power,
+    check=_check_exponent,
+)
+
+_where = Primitive(F.where, "where", F.first_only)
+
+
+@listed(
+    "condition : Tensor or raw array of booleans\n"
+    "x1, x2 : Tensor, raw array or number\n    All three shapes broadcast.",
+    "the common shape",
+    "TypeError\n    If the condition is not of booleans, or an operand neither array nor number.\n"
+    "ValueError\n    If the shapes do not broadcast.",
+)
+def where(condition: Any, x1: Any, x2: Any, /) -> Any:
+    """Select `x1` where `condition`, else `x2`; the other one's gradient is exactly 0."""  # ops-10
+    condition = as_operand("where", condition)
+    if dtype_of(condition) != bool_:
+        msg = f"where: the condition must be of booleans, got dtype {dtype_of(condition)}"
+        raise TypeError(msg)
+    x1, x2 = as_number(x1), as_number(x2)
+    numbers = isinstance(x1, int | float) and isinstance(x2, int | float)
+    if not numbers or is_array(x1) or is_array(x2):
+        x1, x2, dtype = as_pair("where", x1, x2)
+    else:  # ops-21
+        cls = (
+            float if float in (type(x1), type(x2)) else int if int in (type(x1), type(x2)) else bool
+        )
+        dtype = {int: int64, bool: bool_}.get(cls, float32)
+        x1, x2 = dtype.type(x1), dtype.type(x2)
+    check_broadcast("where", shape_of(condition), shape_of(x1), shape_of(x2))
+    return _where((condition, x1, x2), dtype)
+
+
+_clip = Primitive(F.clip, "clip")
+
+
+@listed(
+    "x : Tensor or raw array, any shape\nmin, max : Tensor, raw array or number, optional\n"
+    "    The shapes broadcast.",
+    "the common shape",
+)
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    """Return `x` kept within bounds; the gradient passes where ``min <= x <= max``."""
+    x = as_operand("clip", x)
+    dtype = dtype_of(x)
+    bounds = []
+    for bound in (min, max):
+        if bound is None:
+            continue
+        _, bound, joint = as_pair("clip", x, bound)
+        dtype = promote(dtype, joint)
+        bounds.append(bound)
+    return _clip((x, *bounds), dtype, min is not None, max is not None)
+
+
+_astype = Primitive(lambda dtype, x: x.astype(dtype), "astype", F.nothing)
+
+
+@listed(
+    "x : Tensor or raw array, any shape\ndtype : dtype\n"
+    "copy : bool\n    False may give `x` itself back where it has the dtype.",
+    "the shape of x",
+    "TypeError\n    If `x` is no array, or no Tensor has the dtype.",
+)
+def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
+    """Return `x` in another dtype; between floating dtypes the gradient comes back in `x`'s."""
+    x = as_operand("astype", x)
+    wanted = as_dtype("astype", dtype)
+    if not copy and isinstance(x, Traced) and dtype_of(x) == wanted:
+        return x
+    return _astype((x,), wanted)  # ops-11

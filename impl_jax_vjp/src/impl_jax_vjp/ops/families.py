@@ -1,0 +1,386 @@
+"""The families of `ops`: what the functions of one form share.
+
+A family fixes the signature, converts and checks the arguments, names the function in errors, and
+makes the docstring from a frame. A function is then one row: its name, its formula (a function of
+arrays, of which JAX derives the gradient), what backward keeps of the inputs (`formulas`), and a
+line that says what it does. Rows whose arguments need a plan of their own (`shape`, `join`) are
+written as functions from the arguments to what is static; `listed` registers whole functions.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..checks import Axis, as_dtype, check_nonempty, normalize_axes, normalize_axis
+from ..dtypes import DType, accumulated, floating, promote
+from ..recording import Keeps, Primitive, as_operand, as_pair, dtype_of, shape_of
+from ..tensor import OPS
+
+Function = Callable[..., Any]
+Formula = Callable[..., Any]
+
+FUNCTIONS: dict[str, Function] = {}
+
+STANDARD = "array API standard 2025.12"
+
+_ONE = """x : Tensor or raw array, any shape{real}"""
+_REAL = "\n    Integers and booleans are computed in float32."
+_TWO = """x1, x2 : Tensor, raw array or number
+    At least one is an array; the shapes broadcast.{real}"""
+_AXES = """x : Tensor or raw array, any shape{real}
+axis : int, sequence of int or None
+    What is reduced; None for all axes.{dtype}
+keepdims : bool
+    Whether what is reduced keeps size 1; otherwise it is dropped from the shape."""
+_DTYPE = """
+dtype : dtype, optional
+    The elements are cast to it first."""
+_NO_ARRAY = """TypeError
+    If an operand is no array, or neither array nor number where numbers are taken."""
+_NO_BROADCAST = """ValueError
+    If the shapes do not broadcast.
+"""
+_NO_AXIS = """ValueError
+    If an axis is out of range{or_}.
+"""
+
+
+def _document(doc: str, parameters: str, returns: str, raises: str, source: str) -> str:
+    return (
+        f"{doc}\n\nParameters\n----------\n{parameters}\n\nReturns\n-------\nTensor, {returns}\n\n"
+        f"Raises\n------\n{raises}\n\nNotes\n-----\nDefined by the {source}.\n"
+    )
+
+
+def register(function: Function, name: str, module: str, doc: str) -> Function:
+    """Enter a function in the list under its name, with its docstring."""
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = module
+    function.__doc__ = doc
+    FUNCTIONS[name] = function
+    setattr(OPS, name, function)
+    return function
+
+
+def _caller() -> str:
+    # The module of the row: help() and pickle look a function up there.
+    frame = inspect.currentframe()
+    assert frame is not None
+    assert frame.f_back is not None
+    assert frame.f_back.f_back is not None
+    return str(frame.f_back.f_back.f_globals["__name__"])
+
+
+def _cast(formula: Formula) -> Formula:
+    """Return a formula of arrays, cast to a dtype first, in the order that Primitive wants."""
+    return lambda dtype, *arrays: formula(*[array.astype(dtype) for array in arrays])
+
+
+def listed(
+    parameters: str, returns: str, raises: str = _NO_ARRAY, source: str = STANDARD
+) -> Callable[[Function], Function]:
+    """Register a whole function; its docstring is the first line of what a family makes."""
+
+    def enter(function: Function) -> Function:
+        doc = _document(inspect.getdoc(function) or "", parameters, returns, raises, source)
+        return register(function, function.__name__, function.__module__, doc)
+
+    return enter
+
+
+def unary(
+    name: str,
+    formula: Formula,
+    doc: str,
+    *,
+    real: bool = False,
+    keeps: Keeps | None = None,
+    source: str = STANDARD,
+) -> Function:
+    """Make a function of one operand, element by element; a `real` one computes ints as float32."""
+    primitive = Primitive(_cast(formula), name, keeps)
+
+    def function(x: Any, /) -> Any:
+        x = as_operand(name, x)
+        dtype = dtype_of(x)
+        return primitive((x,), floating(dtype) if real else dtype)
+
+    parameters = _ONE.format(real=_REAL if real else "")
+    full = _document(doc, parameters, "the shape of x", _NO_ARRAY, source)
+    return register(function, name, _caller(), full)
+
+
+def binary(
+    name: str,
+    formula: Formula,
+    doc: str,
+    *,
+    real: bool = False,
+    keeps: Keeps | None = None,
+    shortcut: Callable[[Any, Any], Any] | None = None,
+    check: Callable[[Any, DType], None] | None = None,
+) -> Function:
+    """Make a function of two operands that broadcast.
+
+    Parameters
+    ----------
+    shortcut : callable, optional
+        Returns the result for arguments that it knows a faster way for, else None.
+    check : callable, optional
+        Raises for a second operand that does not go with the result's dtype.
+    """
+    primitive = Primitive(_cast(formula), name, keeps)
+
+    def plain(x1: Any, x2: Any, /) -> Any:
+        x1, x2, dtype = as_pair(name, x1, x2)
+        return primitive((x1, x2), dtype)
+
+    def careful(x1: Any, x2: Any, /) -> Any:
+        if shortcut is not None and (result := shortcut(x1, x2)) is not None:
+            return result
+        if real:
+            # An int beside integers must not be rounded to their width first.
+            x1 = float(x1) if isinstance(x1, int | float) else x1
+            x2 = float(x2) if isinstance(x2, int | float) else x2
+        x1, x2, dtype = as_pair(name, x1, x2)
+        if check is not None:
+            check(x2, dtype)
+        return primitive((x1, x2), floating(dtype) if real else dtype)
+
+    function = careful if real or shortcut or check else plain
+    parameters = _TWO.format(real=_REAL if real else "")
+    full = _document(doc, parameters, "the common shape", _NO_BROADCAST + _NO_ARRAY, STANDARD)
+    return register(function, name, _caller(), full)
+
+
+def compare(name: str, formula: Formula, doc: str, *, within: DType | None = None) -> Function:
+    """Make a function of two operands that broadcast, to booleans; `within` is cast to first."""
+    primitive = Primitive(_cast(formula), name)
+
+    def function(x1: Any, x2: Any, /) -> Any:
+        x1, x2, dtype = as_pair(name, x1, x2)
+        return primitive((x1, x2), dtype if within is None else within)
+
+    full = _document(
+        doc, _TWO.format(real=""), "bool, the common shape", _NO_BROADCAST + _NO_ARRAY, STANDARD
+    )
+    return register(function, name, _caller(), full)
+
+
+def predicate(name: str, formula: Formula, doc: str, *, within: DType | None = None) -> Function:
+    """Make a function of one operand, to booleans; `within` is a dtype to cast to."""
+    primitive = Primitive(_cast(formula), name)
+
+    def function(x: Any, /) -> Any:
+        x = as_operand(name, x)
+        return primitive((x,), floating(dtype_of(x)) if within is None else within)
+
+    full = _document(doc, _ONE.format(real=""), "bool, the shape of x", _NO_ARRAY, STANDARD)
+    return register(function, name, _caller(), full)
+
+
+def reduce(
+    name: str,
+    formula: Formula,
+    doc: str,
+    *,
+    dtype: Callable[[DType], DType] | None = None,
+    chooses: bool = False,
+    keeps: Keeps | None = None,
+) -> Function:
+    """Make a reduction over one axis, several, or all; `dtype` says in which it is computed.
+
+    One that `chooses` refuses to look among no elements.
+    """
+
+    def reduced(axes: Any, keepdims: bool, wanted: DType, x: Any) -> Any:
+        return formula(x.astype(wanted), axis=axes, keepdims=keepdims)
+
+    primitive = Primitive(reduced, name, keeps)
+
+    def function(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+        x = as_operand(name, x)
+        shape = shape_of(x)
+        axes = normalize_axes(name, axis, shape)
+        if chooses:
+            check_nonempty(name, axis, axes, shape)
+        wanted = dtype_of(x) if dtype is None else dtype(dtype_of(x))
+        return primitive((x,), axes, bool(keepdims), wanted)
+
+    parameters = _AXES.format(real=_REAL if dtype is floating else "", dtype="")
+    raises = _NO_AXIS.format(or_=" or has no elements" if chooses else "") + _NO_ARRAY
+    full = _document(doc, parameters, "the axes gone, or of size 1", raises, STANDARD)
+    return register(function, name, _caller(), full)
+
+
+def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -> Function:
+    """Make a reduction that adds up, in a dtype that may be chosen."""
+
+    def reduced(axes: Any, keepdims: bool, wanted: DType, x: Any) -> Any:
+        return formula(x.astype(wanted), axis=axes, keepdims=keepdims)
+
+    primitive = Primitive(reduced, name, keeps)
+
+    def function(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
+        x = as_operand(name, x)
+        wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)  # ops-15
+        return primitive((x,), normalize_axes(name, axis, shape_of(x)), bool(keepdims), wanted)
+
+    raises = _NO_AXIS.format(or_="") + _NO_ARRAY
+    full = _document(
+        doc, _AXES.format(real="", dtype=_DTYPE), "the axes gone, or of size 1", raises, STANDARD
+    )
+    return register(function, name, _caller(), full)
+
+
+def search(name: str, formula: Formula, doc: str) -> Function:
+    """Make a function that finds the place of an element along one axis, or in C order."""
+    primitive = Primitive(formula, name)
+
+    def function(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
+        x = as_operand(name, x)
+        shape = shape_of(x)
+        place = None if axis is None else normalize_axis(name, axis, shape)
+        check_nonempty(name, axis, None if place is None else (place,), shape)
+        return primitive((x,), place, bool(keepdims))
+
+    raises = _NO_AXIS.format(or_=" or has no elements") + _NO_ARRAY
+    parameters = _AXES.format(real="", dtype="").replace(
+        "int, sequence of int or None", "int or None"
+    )
+    full = _document(doc, parameters, "int64, the axis gone, or of size 1", raises, STANDARD)
+    return register(function, name, _caller(), full)
+
+
+def scan(name: str, formula: Formula, doc: str) -> Function:
+    """Make a function that runs along one axis and keeps its length."""
+
+    def scanned(axis: int, initial: bool, wanted: DType, x: Any) -> Any:
+        return formula(axis, initial, x.astype(wanted))
+
+    primitive = Primitive(scanned, name)
+
+    def function(
+        x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+    ) -> Any:
+        x = as_operand(name, x)
+        shape = shape_of(x)
+        if not shape or (axis is None and len(shape) != 1):  # ops-22
+            msg = f"{name}: axis must be given where x has not one axis, got {axis} for {shape}"
+            raise ValueError(msg)
+        place = normalize_axis(name, 0 if axis is None else axis, shape)
+        wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)
+        return primitive((x,), place, bool(include_initial), wanted)
+
+    parameters = (
+        "x : Tensor or raw array, at least one axis\naxis : int, optional\n"
+        "    May be left out for one axis alone." + _DTYPE + "\ninclude_initial : bool\n"
+        "    Whether the value of no elements comes first, which adds 1 to the length."
+    )
+    raises = "ValueError\n    If `axis` is out of range, or needed and left out.\n" + _NO_ARRAY
+    full = _document(doc, parameters, "the shape of x", raises, STANDARD)
+    return register(function, name, _caller(), full)
+
+
+def along(name: str, formula: Formula, doc: str, source: str) -> Function:
+    """Make a real function along one axis that keeps the shape."""
+    primitive = Primitive(
+        lambda axis, dtype, x: formula(axis, x.astype(dtype)),
+        name,
+    )
+
+    def function(x: Any, /, axis: int = -1) -> Any:
+        x = as_operand(name, x)
+        place = normalize_axis(name, axis, shape_of(x))
+        return primitive((x,), place, floating(dtype_of(x)))
+
+    parameters = _ONE.format(real=_REAL) + "\naxis : int"
+    raises = _NO_AXIS.format(or_="") + _NO_ARRAY
+    full = _document(doc, parameters, "the shape of x", raises, source)
+    return register(function, name, _caller(), full)
+
+
+def along_reduced(name: str, formula: Formula, doc: str, source: str) -> Function:
+    """Make a real function along one axis or several that drops them."""
+    primitive = Primitive(
+        lambda axes, keepdims, dtype, x: formula(axes, keepdims, x.astype(dtype)),
+        name,
+    )
+
+    def function(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Any:
+        x = as_operand(name, x)
+        axes = normalize_axes(name, axis, shape_of(x))  # ops-19
+        return primitive((x,), axes, bool(keepdims), floating(dtype_of(x)))
+
+    raises = _NO_AXIS.format(or_="") + _NO_ARRAY
+    full = _document(
+        doc, _AXES.format(real=_REAL, dtype=""), "the axes gone, or of size 1", raises, source
+    )
+    return register(function, name, _caller(), full)
+
+
+def shape(
+    primitive: Primitive, argument: str, returns: str, raises: str
+) -> Callable[[Function], Function]:
+    """Make a function of one array and of where its elements go.
+
+    The row is written as a function from the shape of x and the arguments to the static argument of
+    the primitive; its signature is the function's.
+    """
+
+    def enter(plan: Function) -> Function:
+        name = plan.__name__
+
+        def function(x: Any, /, *args: Any, **options: Any) -> Any:
+            x = as_operand(name, x)
+            return primitive((x,), plan(shape_of(x), *args, **options))
+
+        array, *others = inspect.signature(plan).parameters.values()
+        function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [array.replace(annotation=Any), *others], return_annotation=Any
+        )
+        parameters = f"x : Tensor or raw array\n{argument}"
+        full = _document(
+            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{_NO_ARRAY}", STANDARD
+        )
+        return register(function, name, plan.__module__, full)
+
+    return enter
+
+
+def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Function]:
+    """Make a function of several arrays; the row returns the arrays and the axis to join along."""
+
+    def joined(axis: int, dtype: DType, *arrays: Any) -> Any:
+        return formula([array.astype(dtype) for array in arrays], axis=axis)
+
+    def enter(plan: Function) -> Function:
+        name = plan.__name__
+        primitive = Primitive(joined, name, lambda mask: (False,) * len(mask))
+
+        def function(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Any:
+            operands = [as_operand(name, array) for array in arrays]
+            if not operands:
+                msg = f"{name}: arrays must hold at least one array, got none"
+                raise ValueError(msg)
+            dtype = dtype_of(operands[0])
+            for operand in operands[1:]:
+                dtype = promote(dtype, dtype_of(operand))
+            operands, place = plan(operands, axis)
+            return primitive(operands, place, dtype)
+
+        parameters = (
+            "arrays : sequence of Tensors and raw arrays\n"
+            "    Of different dtypes, the result has the promoted one.\naxis : int"
+        )
+        full = _document(
+            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{_NO_ARRAY}", STANDARD
+        )
+        return register(function, name, plan.__module__, full)
+
+    return enter
+
+
+def create(parameters: str, returns: str, raises: str) -> Callable[[Function], Function]:
+    """Register a function that makes a Tensor."""
+    return listed(parameters, returns, raises)

@@ -1,0 +1,276 @@
+"""How an operation on Tensors is computed and put on the tape.
+
+An `Operation` is a pure function of arrays. Its pullback is ``jax.vjp`` of that function, compiled
+once for each choice of differentiated inputs, and is itself an Operation: under ``create_graph`` it
+is recorded like any other, which is why derivatives of every order are right. A `Primitive` is a
+function with static arguments, and has an Operation for each choice of those. `Function` brings a
+rule of its own (see `function_node`).
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .checks import Shape, check_broadcast
+from .dtypes import FLOATING, DType, is_floating, promote, promote_number
+from .tape import MODE, Array, Edge, Mask, Node, Traced, constant, edge_of, wrap
+
+Keeps = Callable[[Mask], Mask]
+_ARRAYS = (Traced, jax.Array, np.ndarray)
+
+
+def is_array(value: Any) -> bool:
+    """Tell whether a value has a dtype and a shape of its own; NumPy's scalars are numbers."""
+    return isinstance(value, _ARRAYS)
+
+
+def as_number(value: Any) -> Any:
+    """Return the Python number of a NumPy scalar, and anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def as_operand(name: str, value: Any) -> Any:
+    """Return a Tensor or a raw array; raise `TypeError` if `value` is no array."""
+    if isinstance(value, Traced | jax.Array):
+        return value
+    if isinstance(value, np.ndarray):
+        return jnp.asarray(value)  # tensor-33
+    msg = f"{name}: each operand must be a Tensor or a raw array, got {type(value).__name__}"
+    raise TypeError(msg)  # ops-21
+
+
+def shape_of(value: Any) -> Shape:
+    """Return the shape of a Tensor or a raw array."""
+    return value._data.shape if isinstance(value, Traced) else value.shape
+
+
+def dtype_of(value: Any) -> DType:
+    """Return the dtype of a Tensor or a raw array."""
+    return value._data.dtype if isinstance(value, Traced) else value.dtype
+
+
+def as_pair(name: str, x: Any, y: Any) -> tuple[Any, Any, DType]:
+    """Return two operands and the dtype of their result; a Python number becomes a scalar of it.
+
+    Raises
+    ------
+    TypeError
+        If neither is an array, or one is neither array nor number.
+    ValueError
+        If the shapes do not broadcast; it names the function and both shapes.
+    """
+    x_is, y_is = is_array(x), is_array(y)
+    if x_is and y_is:
+        x, y = as_operand(name, x), as_operand(name, y)
+        xs, ys = shape_of(x), shape_of(y)
+        if xs != ys:
+            check_broadcast(name, xs, ys)
+        return x, y, promote(dtype_of(x), dtype_of(y))
+    x, y = as_number(x), as_number(y)
+    if x_is and isinstance(y, int | float):
+        x = as_operand(name, x)
+        dtype = promote_number(y, dtype_of(x))
+        return x, dtype.type(y), dtype
+    if y_is and isinstance(x, int | float):
+        y = as_operand(name, y)
+        dtype = promote_number(x, dtype_of(y))
+        return dtype.type(x), y, dtype
+    msg = (
+        f"{name}: the operands must be Tensors, raw arrays or one number beside them, "
+        f"got {type(x).__name__} and {type(y).__name__}"
+    )
+    raise TypeError(msg)
+
+
+class Operation:
+    """A pure function of arrays that the tape can record.
+
+    Parameters
+    ----------
+    fn : callable
+        From arrays to an array or a tuple of arrays.
+    name : str
+        For messages.
+    keeps : callable, optional
+        From the mask of differentiated inputs to the mask of inputs whose values backward needs.
+    compiled : bool
+        Whether eager calls go through ``jax.jit``.
+    """
+
+    __slots__ = ("_rules", "compiled", "fn", "keeps", "name", "run")
+
+    def __init__(
+        self, fn: Callable[..., Any], name: str, keeps: Keeps | None = None, compiled: bool = True
+    ) -> None:
+        self.fn = fn
+        self.name = name
+        self.keeps = keeps
+        self.compiled = compiled
+        self.run = jax.jit(fn, inline=True) if compiled else fn
+        self._rules: dict[Any, Pullback] = {}
+
+    def node(
+        self, arrays: Sequence[Array], mask: Mask, targets: Any, slots: Any, count: int
+    ) -> Node:
+        """Return the record of one call, with what its backward needs."""
+        if self.keeps is None:
+            kept, saved = (True,) * len(mask), arrays
+            key: Any = mask
+            avals: Any = (None,) * len(mask)
+        else:
+            kept = self.keeps(mask)
+            saved = [a for a, keep in zip(arrays, kept, strict=True) if keep]
+            avals = tuple(
+                [None if keep else (a.shape, a.dtype) for a, keep in zip(arrays, kept, strict=True)]
+            )
+            key = (mask, avals)
+        rule = self._rules.get(key)
+        if rule is None:
+            rule = self._rules[key] = Pullback(self, mask, kept, avals)
+        return Node(rule, saved, targets, slots, count)
+
+
+class Primitive:
+    """A function of static arguments and arrays; each choice of the former is one Operation."""
+
+    __slots__ = ("_formula", "_keeps", "_operations", "name")
+
+    def __init__(self, formula: Callable[..., Any], name: str, keeps: Keeps | None = None) -> None:
+        self.name = name
+        self._formula = formula
+        self._keeps = keeps
+        self._operations: dict[Any, Operation] = {}
+
+    def __call__(self, operands: Sequence[Any], *static: Any) -> Any:
+        operation = self._operations.get(static)
+        if operation is None:
+            operation = Operation(functools.partial(self._formula, *static), self.name, self._keeps)
+            self._operations[static] = operation
+        return record(operation, operands)
+
+
+class Pullback:
+    """The rule of an Operation for one choice of differentiated inputs."""
+
+    __slots__ = ("_derived", "_kept", "mask", "name", "operation", "pull")
+
+    def __init__(self, operation: Operation, mask: Mask, kept: Mask, avals: Any) -> None:
+        self.operation = operation
+        self.mask = mask
+        self.name = operation.name
+        self._kept = kept
+        self._derived: dict[Mask, Operation] = {}
+
+        def pull(saved: Sequence[Array], grads: Sequence[Array | None]) -> tuple[Array, ...]:
+            # An input that the operation does not need the value of stands in as zeros, which
+            # the compiler drops.
+            values = iter(saved)
+            arrays = [
+                next(values) if keep else jnp.zeros(*aval)
+                for keep, aval in zip(kept, avals, strict=True)
+            ]
+            return pull_back(operation.fn, mask, arrays, grads)
+
+        self.pull = jax.jit(pull, inline=True) if operation.compiled else pull
+
+    def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+        """Return the gradients as Tensors, made by an operation that is recorded itself."""
+        present = tuple(grad is not None for grad in grads)
+        derived = self._derived.get(present)
+        if derived is None:
+            count = sum(self._kept)
+
+            def run(*arrays: Array) -> tuple[Array, ...]:
+                rest = iter(arrays[count:])
+                return self.pull(arrays[:count], [next(rest) if p else None for p in present])
+
+            derived = Operation(run, f"gradient of {self.name}", compiled=self.operation.compiled)
+            self._derived[present] = derived
+        edges = iter(zip(node.targets, node.slots, strict=True))
+        paired = [
+            (next(edges) if m else None, k) for m, k in zip(self.mask, self._kept, strict=True)
+        ]
+        return record_on(
+            derived,
+            [*node.saved, *(grad._data for grad in grads if grad is not None)],
+            [
+                *(edge for edge, keep in paired if keep),
+                *(edge_of(g) for g in grads if g is not None),
+            ],
+        )
+
+
+def pull_back(
+    fn: Callable[..., Any], mask: Mask, arrays: Sequence[Array], grads: Sequence[Array | None]
+) -> tuple[Array, ...]:
+    """Return the gradients of `fn`'s inputs in `mask`; a gradient that is None stands for zeros."""
+
+    def partial(*chosen: Array) -> Any:
+        rest = iter(chosen)
+        return fn(*(next(rest) if m else a for m, a in zip(mask, arrays, strict=True)))
+
+    out, pull = jax.vjp(partial, *(a for a, m in zip(arrays, mask, strict=True) if m))
+    if not isinstance(out, tuple):
+        return pull(grads[0])
+    return pull(tuple(cotangent(o, g) for o, g in zip(out, grads, strict=True)))
+
+
+def cotangent(out: Array, grad: Array | None) -> Array:
+    """Return what JAX wants as the cotangent of an output: zeros for None, float0 for integers."""
+    if not is_floating(out.dtype):
+        return np.zeros(out.shape, jax.dtypes.float0)
+    return jnp.zeros(out.shape, out.dtype) if grad is None else grad
+
+
+def record(operation: Operation, operands: Sequence[Any]) -> Any:
+    """Run an operation on Tensors and arrays; put it on the tape if a gradient may be wanted."""
+    capture = MODE.capture
+    recording = MODE.enabled
+    arrays: list[Any] = []
+    mask: list[bool] = []
+    targets: list[Any] = []
+    slots: list[int] = []
+    for operand in operands:
+        if isinstance(operand, Traced):
+            arrays.append(operand._data if capture is None else capture.resolve(operand))
+            if recording and operand._requires_grad:
+                mask.append(True)
+                targets.append(operand._node or operand)
+                slots.append(operand._slot)
+                continue
+        else:
+            arrays.append(operand)
+        mask.append(False)
+    out = operation.run(*arrays)
+    if targets:
+        return _recorded(operation, out, arrays, tuple(mask), targets, slots)
+    if not recording and not MODE.inside:
+        out = jax.tree.map(constant, out)
+    return tuple(wrap(o) for o in out) if type(out) is tuple else wrap(out)
+
+
+def _recorded(
+    operation: Operation, out: Any, arrays: Any, mask: Mask, targets: Any, slots: Any
+) -> Any:
+    """Return what an operation made as Tensors, with their place on the tape."""
+    if type(out) is not tuple:
+        if out.dtype not in FLOATING:
+            return wrap(out)
+        return wrap(out, operation.node(arrays, mask, targets, slots, 1))
+    node = operation.node(arrays, mask, targets, slots, len(out))
+    return tuple(wrap(o, node if is_floating(o.dtype) else None, i) for i, o in enumerate(out))
+
+
+def record_on(operation: Operation, arrays: Sequence[Array], edges: Sequence[Edge | None]) -> Any:
+    """Record an operation on values as they were saved, with the places their gradients go to."""
+    out = operation.run(*arrays)
+    mask = tuple(edge is not None for edge in edges)
+    if not any(mask):
+        return tuple(wrap(o) for o in out)
+    targets = [edge[0] for edge in edges if edge is not None]
+    slots = [edge[1] for edge in edges if edge is not None]
+    return _recorded(operation, out, arrays, mask, targets, slots)
