@@ -28,13 +28,14 @@ from impl_cupy.creation import (
 from impl_cupy.dtypes import bool_ as bool
 from impl_cupy.dtypes import float32, float64, int32, int64
 from impl_cupy.function import Function, as_function, once_differentiable
-from impl_cupy.loss import CrossEntropyLoss, MSELoss
+from impl_cupy.loss import CrossEntropyLoss, L1Loss, MSELoss
 from impl_cupy.module import Module, functional_call
 from impl_cupy.nn import (
     Dropout,
     Embedding,
     Flatten,
     Identity,
+    LayerNorm,
     Linear,
     LogSoftmax,
     ModuleList,
@@ -61,7 +62,9 @@ __all__ = [
     "Function",
     "GRUCell",
     "Identity",
+    "L1Loss",
     "LSTMCell",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "MSELoss",

@@ -89,6 +89,20 @@ def check_raw(operation: str, raw: Any) -> None:
         raise TypeError(msg)
 
 
+def to_device(operation: str, host: np.ndarray[Any, np.dtype[Any]]) -> Any:
+    """Copy a NumPy array to the device.
+
+    Raises
+    ------
+    TypeError
+        If it has a dtype that no Tensor has.
+    """
+    if not is_supported(host.dtype):
+        msg = f"{operation}: no Tensor has dtype {host.dtype.name}; cast it to float32, say"
+        raise TypeError(msg)
+    return cp.asarray(host)
+
+
 def check_differentiable(operation: str, dtype: np.dtype[Any]) -> None:
     """Refuse gradients for integers and booleans (tensor-13).
 
@@ -129,6 +143,8 @@ def as_ints(operation: str, argument: str, value: Any) -> tuple[int, ...]:
     """
     parts = value if isinstance(value, (tuple, list)) else (value,)
     try:
+        if any(isinstance(part, (bool, np.bool_)) for part in parts):
+            raise TypeError
         return tuple(operator.index(part) for part in parts)
     except TypeError:
         msg = f"{operation}: {argument} must be an int or a tuple of ints, got {value!r}"
@@ -153,6 +169,23 @@ def check_positive_int(operation: str, argument: str, value: Any) -> int:
         msg = f"{operation}: {argument} must be a positive int, got {value!r}"
         raise TypeError(msg) if size is None else ValueError(msg)
     return size
+
+
+def check_shape(operation: str, argument: str, value: Any) -> tuple[int, ...]:
+    """Return a shape of at least one axis, given as an int or a sequence of ints.
+
+    Raises
+    ------
+    TypeError
+        If a size is no int.
+    ValueError
+        If there is no size, or one is below 1.
+    """
+    sizes = as_ints(operation, argument, value)
+    if not sizes:
+        msg = f"{operation}: {argument} must hold at least one size, got {value!r}"
+        raise ValueError(msg)
+    return tuple(check_positive_int(operation, argument, size) for size in sizes)
 
 
 def check_number(operation: str, argument: str, value: Any) -> None:

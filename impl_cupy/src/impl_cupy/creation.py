@@ -64,62 +64,64 @@ def Variable(array: RawArray, requires_grad: bool = False) -> Tensor:
     return _leaf("Variable", array, requires_grad)
 
 
-def zeros(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+def zeros(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
     """Make a Tensor of zeros.
 
     Parameters
     ----------
-    shape : int or tuple of int
+    *shape : int, or one tuple of int
     dtype : dtype
     requires_grad : bool
     """
-    raw = cp.zeros(check_sizes("zeros", shape), dtype=check_dtype("zeros", dtype))
+    raw = cp.zeros(_sizes("zeros", shape), dtype=check_dtype("zeros", dtype))
     return _leaf("zeros", raw, requires_grad)
 
 
-def ones(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+def ones(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
     """Make a Tensor of ones.
 
     Parameters
     ----------
-    shape : int or tuple of int
+    *shape : int, or one tuple of int
     dtype : dtype
     requires_grad : bool
     """
-    raw = cp.ones(check_sizes("ones", shape), dtype=check_dtype("ones", dtype))
+    raw = cp.ones(_sizes("ones", shape), dtype=check_dtype("ones", dtype))
     return _leaf("ones", raw, requires_grad)
 
 
-def full(shape: Any, value: Any, *, dtype: DTypeLike = None, requires_grad: bool = False) -> Tensor:
+def full(
+    shape: Any, fill_value: Any, *, dtype: DTypeLike = None, requires_grad: bool = False
+) -> Tensor:
     """Make a Tensor of one value.
 
     Parameters
     ----------
     shape : int or tuple of int
-    value : number
+    fill_value : number
         Gives the dtype, as in `tensor`, where none is given.
     dtype : dtype, optional
     requires_grad : bool
     """
     sizes = check_sizes("full", shape)
-    number = value.item() if isinstance(value, (Tensor, np.generic)) else value
+    number = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
     if not isinstance(number, (bool, int, float)):
-        msg = f"full: value must be a number, got {type_name(value)}"
+        msg = f"full: fill_value must be a number, got {type_name(fill_value)}"
         raise TypeError(msg)
     wanted = number_dtype(number) if dtype is None else check_dtype("full", dtype)
     return _leaf("full", cp.full(sizes, number, dtype=wanted), requires_grad)
 
 
-def empty(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+def empty(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
     """Make a Tensor with whatever the memory holds.
 
     Parameters
     ----------
-    shape : int or tuple of int
+    *shape : int, or one tuple of int
     dtype : dtype
     requires_grad : bool
     """
-    raw = cp.empty(check_sizes("empty", shape), dtype=check_dtype("empty", dtype))
+    raw = cp.empty(_sizes("empty", shape), dtype=check_dtype("empty", dtype))
     return _leaf("empty", raw, requires_grad)
 
 
@@ -171,33 +173,33 @@ def eye(
     return _leaf("eye", cp.eye(rows, columns, dtype=check_dtype("eye", dtype)), requires_grad)
 
 
-def rand(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+def rand(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
     """Draw uniform numbers in [0, 1), one 64-bit word of the generator per element.
 
     Parameters
     ----------
-    shape : int or tuple of int
+    *shape : int, or one tuple of int
     dtype : dtype
     requires_grad : bool
     """
-    sizes, wanted = check_sizes("rand", shape), check_floating_dtype("rand", dtype)
-    return _leaf("rand", to_device(random.uniform(sizes), wanted), requires_grad)
+    sizes, wanted = _sizes("rand", shape), check_floating_dtype("rand", dtype)
+    return _leaf("rand", rounded(random.uniform(sizes), wanted), requires_grad)
 
 
-def randn(shape: Any, *, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+def randn(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
     """Draw numbers from the standard normal distribution.
 
     Parameters
     ----------
-    shape : int or tuple of int
+    *shape : int, or one tuple of int
     dtype : dtype
     requires_grad : bool
     """
-    sizes, wanted = check_sizes("randn", shape), check_floating_dtype("randn", dtype)
-    return _leaf("randn", to_device(random.normal(sizes), wanted), requires_grad)
+    sizes, wanted = _sizes("randn", shape), check_floating_dtype("randn", dtype)
+    return _leaf("randn", rounded(random.normal(sizes), wanted), requires_grad)
 
 
-def to_device(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> RawArray:
+def rounded(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> RawArray:
     """Round host numbers to `dtype` and copy them to the device."""
     return cp.asarray(host.astype(dtype))
 
@@ -253,6 +255,12 @@ def _leaves(data: Any) -> Any:
 def _short(data: Any) -> str:
     text = repr(data)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _sizes(operation: str, shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the shape given as one tuple or as sizes (tensor-31)."""
+    is_one = len(shape) == 1 and isinstance(shape[0], (tuple, list))
+    return check_sizes(operation, shape[0] if is_one else shape)
 
 
 def _leaf(operation: str, raw: RawArray, requires_grad: bool) -> Tensor:

@@ -20,7 +20,7 @@ from impl_cupy.recording import as_tensor
 from impl_cupy.tape import RawArray
 from impl_cupy.tensor import Tensor
 
-__all__ = ["CrossEntropyLoss", "MSELoss", "cross_entropy", "mse_loss"]
+__all__ = ["CrossEntropyLoss", "L1Loss", "MSELoss", "cross_entropy", "l1_loss", "mse_loss"]
 
 _REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"mean": mean, "sum": sum, "none": lambda x: x}
 
@@ -37,6 +37,7 @@ def _elementwise(
     def loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
         check_choice(name, "reduction", reduction, tuple(_REDUCTIONS))
         first, second = as_tensor(name, input), as_tensor(name, target)
+        _check_floating(name, first)
         if first.shape != second.shape:
             shapes = f"{first.shape} and {second.shape}"
             msg = f"{name}: input and target must have one shape, got {shapes}"
@@ -62,7 +63,7 @@ Tensor, shape () or that of `input`
 Raises
 ------
 TypeError
-    If one is no array.
+    If one is no array, or `input` is not floating.
 ValueError
     If the shapes differ, or `reduction` is another name.
 
@@ -71,6 +72,9 @@ Source: {source}.
 
 mse_loss = _elementwise(
     "mse_loss", lambda a, b: square(a - b), "(input - target) ** 2", "the page of torch.nn.MSELoss"
+)
+l1_loss = _elementwise(
+    "l1_loss", lambda a, b: abs(a - b), "abs(input - target)", "the page of torch.nn.L1Loss"
 )
 
 
@@ -106,11 +110,15 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     return _REDUCTIONS[reduction](reshape(losses, wanted))
 
 
+def _check_floating(name: str, value: Tensor) -> None:
+    if value.dtype.kind != "f":
+        msg = f"{name}: input must be floating, got dtype {value.dtype.name}"  # loss-08
+        raise TypeError(msg)
+
+
 def _check_logits(logits: Tensor, classes: Tensor, axis: int) -> None:
     """Check dtypes and shapes (loss-05)."""
-    if logits.dtype.kind != "f":
-        msg = f"cross_entropy: input must be floating, got dtype {logits.dtype.name}"  # loss-08
-        raise TypeError(msg)
+    _check_floating("cross_entropy", logits)
     if classes.dtype.kind != "i":
         msg = f"cross_entropy: target must be class indices, got dtype {classes.dtype.name}"
         raise TypeError(msg)
@@ -204,4 +212,5 @@ def _as_module(name: str, function: Callable[..., Tensor]) -> type[_Loss]:
 
 
 MSELoss = _as_module("MSELoss", mse_loss)
+L1Loss = _as_module("L1Loss", l1_loss)
 CrossEntropyLoss = _as_module("CrossEntropyLoss", cross_entropy)

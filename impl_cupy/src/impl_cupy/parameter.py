@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_cupy.backend import cp
-from impl_cupy.checks import check_differentiable, check_raw
-from impl_cupy.dtypes import is_supported
+from impl_cupy.checks import check_differentiable, check_raw, to_device
 from impl_cupy.tape import RawArray
 from impl_cupy.tensor import Tensor
 
@@ -53,9 +51,6 @@ def as_raw(operation: str, data: Any) -> RawArray:
     if isinstance(data, Tensor):
         return data._data
     if isinstance(data, np.ndarray):
-        if not is_supported(data.dtype):
-            msg = f"{operation}: no Tensor has dtype {data.dtype.name}; cast it to float32, say"
-            raise TypeError(msg)
-        return cp.asarray(data)
+        return to_device(operation, data)
     check_raw(operation, data)
     return data

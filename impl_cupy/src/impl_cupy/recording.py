@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_dtype, check_raw, refuse_shapes, type_name
+from impl_cupy.checks import check_dtype, check_raw, refuse_shapes, to_device, type_name
 from impl_cupy.dtypes import DTypeLike, bool_, float32, int64, promote
 from impl_cupy.tape import (
     Edges,
@@ -197,19 +197,21 @@ def is_wanted(operands: tuple[Any, ...]) -> bool:
 
 
 def as_tensor(name: str, value: Any) -> Any:
-    """Return a Tensor itself, and a raw array as a Tensor.
+    """Return a Tensor itself, and a raw array or a copied NumPy array as a Tensor.
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If it is none of them.
     """
     if isinstance(value, Recorded):
         return value
     if isinstance(value, cp.ndarray):
         check_raw(name, value)
         return wrap(value)
-    msg = f"{name}: must be a Tensor or a raw array, got {type_name(value)}"
+    if isinstance(value, np.ndarray):
+        return wrap(to_device(name, value))  # tensor-33
+    msg = f"{name}: must be a Tensor or a raw array, got {type_name(value)}"  # ops-21
     raise TypeError(msg)
 
 
@@ -227,7 +229,7 @@ def as_operand(name: str, value: Any) -> Any:
         value = value.item()
     if isinstance(value, (bool, int, float)):
         return value
-    if isinstance(value, cp.ndarray):
+    if isinstance(value, (cp.ndarray, np.ndarray)):
         return as_tensor(name, value)
     msg = f"{name}: an operand must be a Tensor, a raw array or a number, got {type_name(value)}"
     raise TypeError(msg)

@@ -9,6 +9,7 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_differentiable, check_raw, type_name
+from impl_cupy.dtypes import DTypeLike
 from impl_cupy.engine import backward
 from impl_cupy.tape import Node, RawArray, Recorded, RemovableHandle, Slot, handles, wrap
 
@@ -254,9 +255,9 @@ class Tensor(Recorded):
         """Return another shape with as many elements; one size may be -1."""
         return handles.reshape(self, shape[0] if _is_one_shape(shape) else shape)
 
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Add up over `axis`."""
-        return handles.sum(self, axis=axis, keepdims=keepdims)
+    def sum(self, axis: Axis = None, keepdims: bool = False, *, dtype: DTypeLike = None) -> Tensor:
+        """Add up over `axis`, in `dtype` if it is given (ops-15)."""
+        return handles.sum(self, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Average over `axis`."""
@@ -277,13 +278,17 @@ class Tensor(Recorded):
     def T(self) -> Tensor:
         """The transpose of a matrix."""
         if self._data.ndim != 2:
-            msg = f"T: a matrix is needed, got shape {self.shape}; use mT or ops.permute_dims"
+            # tensor-32
+            msg = f"T: must have two axes, got shape {self.shape}; use mT or ops.permute_dims"
             raise ValueError(msg)
         return handles.matrix_transpose(self)
 
     @property
     def mT(self) -> Tensor:
         """The last two axes exchanged."""
+        if self._data.ndim < 2:
+            msg = f"mT: must have at least two axes, got shape {self.shape}; use ops.expand_dims"
+            raise ValueError(msg)
         return handles.matrix_transpose(self)
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -420,7 +425,7 @@ def rebuild(cls: type[Tensor], host: np.ndarray[Any, np.dtype[Any]], requires_gr
 
 def _is_comparable(other: object) -> bool:
     """Tell whether == is asked element by element, and not whether two objects are the same."""
-    return isinstance(other, (Tensor, cp.ndarray, bool, int, float, np.generic))
+    return isinstance(other, (Tensor, cp.ndarray, np.ndarray, bool, int, float, np.generic))
 
 
 def _is_one_shape(shape: tuple[Any, ...]) -> bool:

@@ -5,6 +5,7 @@ from impl_cupy.nn.container import ModuleList, Sequential
 from impl_cupy.nn.dropout import Dropout
 from impl_cupy.nn.embedding import Embedding
 from impl_cupy.nn.linear import Linear
+from impl_cupy.nn.norm import LayerNorm
 from impl_cupy.nn.shape import Flatten, Identity
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "Identity",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "ModuleList",

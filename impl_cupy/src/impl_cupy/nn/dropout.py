@@ -6,7 +6,7 @@ from typing import Any
 
 from impl_cupy import random
 from impl_cupy.checks import check_number
-from impl_cupy.creation import to_device
+from impl_cupy.creation import rounded
 from impl_cupy.nn.layer import Layer
 from impl_cupy.recording import as_tensor, floating
 from impl_cupy.tape import wrap
@@ -44,5 +44,5 @@ class Dropout(Layer):
         if not self.training:
             return value
         kept = random.uniform(value.shape) >= self.p  # nn-08
-        mask = wrap(to_device(kept, value.dtype))
+        mask = wrap(rounded(kept, value.dtype))
         return value * mask if self.p in (0, 1) else value * mask / (1 - self.p)

@@ -9,7 +9,7 @@ import numpy as np
 
 from impl_cupy import random
 from impl_cupy.checks import check_floating_dtype, check_same_dtype
-from impl_cupy.creation import to_device
+from impl_cupy.creation import rounded
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.module import Module
 from impl_cupy.parameter import Parameter
@@ -53,7 +53,7 @@ class Layer(Module):
         """Register a Parameter drawn on the host, or None if it is not `present`."""
         # An option that says whether a parameter is there gives way to it.
         self.__dict__.pop(name, None)
-        drawn = Parameter(to_device(draw(shape), self._dtype)) if present else None
+        drawn = Parameter(rounded(draw(shape), self._dtype)) if present else None
         self.register_parameter(name, drawn)
 
     def _input(self, input: Any, axes: str, sizes: tuple[int, ...]) -> Any:
@@ -97,6 +97,11 @@ class Layer(Module):
 def uniform(bound: float) -> Draw:
     """Draw from ``[-bound, bound)``."""
     return lambda shape: random.uniform(shape, -bound, bound)
+
+
+def constant(value: float) -> Draw:
+    """Draw nothing: every element is `value`."""
+    return lambda shape: np.full(shape, float(value))
 
 
 def normal(shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from impl_cupy import creation
 from impl_cupy.backend import cp
+from impl_cupy.checks import check_dtype, type_name
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.ops.elementwise import astype
 from impl_cupy.ops.families import create, like, written
@@ -22,7 +23,7 @@ def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -
     obj : Tensor, raw array, number or nested lists of numbers
     dtype : dtype, optional
     copy : bool, optional
-        True forces a copy.
+        True forces a copy, False forbids one.
 
     Returns
     -------
@@ -33,12 +34,18 @@ def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -
     TypeError
         If `obj` is nothing of the kind, or `dtype` none that a Tensor can have.
     ValueError
-        If lists are ragged.
+        If lists are ragged, or only a copy would do.
     """
     if isinstance(obj, (Tensor, cp.ndarray)):
         value = as_tensor("asarray", obj)
-        wanted = value.dtype if dtype is None else dtype
-        return astype(value, wanted, copy=bool(copy))
+        wanted = value.dtype if dtype is None else check_dtype("asarray", dtype)
+        if copy is not False or wanted == value.dtype:
+            return astype(value, wanted, copy=bool(copy))
+    if copy is False:  # ops-16
+        msg = (
+            f"asarray: {type_name(obj)} cannot be shared as a Tensor like that; leave copy out"
+        )
+        raise ValueError(msg)
     return creation.tensor(obj, dtype=dtype)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import normalize_axis, type_name
+from impl_cupy.checks import normalize_axis, to_device, type_name
 from impl_cupy.launch import launch
 from impl_cupy.ops.families import written
 from impl_cupy.recording import as_tensor, record
@@ -143,6 +143,8 @@ def _part(index: Any) -> Any:
         index = index._data
     if isinstance(index, list):
         index = _index_list(index)
+    if isinstance(index, np.ndarray):
+        index = to_device("getitem", index) if index.dtype.kind in "bi" else index  # tensor-33
     if isinstance(index, cp.ndarray):
         if index.dtype.kind not in "bi":
             msg = f"getitem: index arrays must be integers or bool, got dtype {index.dtype.name}"

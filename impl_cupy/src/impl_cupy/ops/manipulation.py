@@ -26,7 +26,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Raw:
     shape : int or tuple of int
         One size may be -1: what is left over.
     copy : bool, optional
-        True forces a copy.
+        True forces a copy, False forbids one.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Raw:
     TypeError
         If `x` is no array, or a size no int.
     ValueError
-        That names both shapes, if the elements do not fit.
+        That names both shapes, if the elements do not fit, or only a copy would do.
     """
     sizes = list(as_ints("reshape", "shape", shape))
     known = math.prod(size for size in sizes if size != -1)
@@ -45,6 +45,10 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Raw:
         sizes[sizes.index(-1)] = x.size // known
     if any(size < 0 for size in sizes) or math.prod(sizes) != x.size:  # ops-20
         msg = f"reshape: shape {x.shape} cannot become {shape}"
+        raise ValueError(msg)
+    if copy is False and x.size and not cp.may_share_memory(x.data.reshape(sizes), x.data):
+        # ops-17
+        msg = f"reshape: shape {x.shape} cannot become {shape} without a copy; leave copy out"
         raise ValueError(msg)
     return lambda raw: (raw.copy() if copy else raw).reshape(sizes)
 
