@@ -41,9 +41,6 @@ class LayerNorm(Layer):
         If `normalized_shape` is empty or holds a size below 1, or `eps` is negative.
     """
 
-    normalized_shape: tuple[int, ...]
-    eps: float
-
     def __init__(
         self,
         normalized_shape: Any,

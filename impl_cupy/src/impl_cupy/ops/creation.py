@@ -42,9 +42,7 @@ def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -
         if copy is not False or wanted == value.dtype:
             return astype(value, wanted, copy=bool(copy))
     if copy is False:  # ops-16
-        msg = (
-            f"asarray: {type_name(obj)} cannot be shared as a Tensor like that; leave copy out"
-        )
+        msg = f"asarray: {type_name(obj)} cannot be shared as a Tensor like that; leave copy out"
         raise ValueError(msg)
     return creation.tensor(obj, dtype=dtype)
 
