@@ -3,7 +3,6 @@
 Axes: ``T`` steps, ``N`` batch, ``I`` input, ``H`` hidden.
 """
 
-import importlib
 import math
 from typing import Any
 
@@ -347,8 +346,7 @@ def test_gradient_penalty_by_backward(nn: Any, dtype: str, name: str) -> None:
 def test_a_sequence_is_one_function(nn: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     known = load("layers")[name]["float32"]
     layer = layer_of(nn, name, "float32", known["parameters"])
-    rnn = importlib.import_module(f"{nn.__name__}.rnn")
-    function = getattr(rnn, f"{name.partition('_')[0]}Function")
+    function = getattr(nn.rnn, f"{name.partition('_')[0]}Function")
     assert issubclass(function, nn.Function)
     applied = []
     apply = function.apply
