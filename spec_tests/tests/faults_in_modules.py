@@ -103,6 +103,20 @@ def composite_takes_the_state_for_a_constant(nn):
     function.composite = staticmethod(composite)
 
 
+@fault("test_rnn test_rnn_memory", "rnn-24")
+def a_sequence_keeps_the_weights_for_every_step(nn):
+    original = nn.RNN.forward
+
+    def forward(self, x, *state):
+        output, last = original(self, x, *state)
+        weight = self.weight_hh_l0.detach().numpy()
+        copies = [weight.copy() for _ in range(x.shape[0])]
+        output.register_hook(lambda grad: copies.clear())
+        return output, last
+
+    nn.RNN.forward = forward
+
+
 @fault("test_nn", "nn-01")
 def linear_bias_gets_no_gradient(nn):
     def forward(self, x):

@@ -101,6 +101,8 @@ def snippet(item: pytest.Item, implementation: str) -> str:
     for name in inspect.signature(item.function).parameters:
         if name == "nn":
             expression = "nn"
+        elif name == "implementation":
+            expression = repr(implementation)
         elif hasattr(item, "callspec") and name in item.callspec.params:
             expression = _expression(item, name, source.definitions[item.function.__name__])
             needed |= _names(ast.parse(expression))

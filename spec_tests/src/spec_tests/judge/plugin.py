@@ -115,6 +115,12 @@ def nn(request: pytest.FixtureRequest) -> ModuleType:
 
 
 @pytest.fixture
+def implementation(request: pytest.FixtureRequest) -> str:
+    """Return the name that ``--impl`` gave, by which another process can import it."""
+    return str(request.config.getoption("--impl"))
+
+
+@pytest.fixture
 def dtype(request: pytest.FixtureRequest) -> str:
     """``"float32"`` and ``"float64"`` in turn; what results are compared in by default."""
     assertions.expect_dtype(request.param)
