@@ -49,7 +49,7 @@ def parameters(
 
 
 def sequence(cell: str, steps: int, batch: int, input_size: int, hidden_size: int) -> list[Tensor]:
-    """Inputs of a recurrent Function, all of which require grad."""
+    """Return inputs of a recurrent Function, all of which require grad."""
     states = [draw(batch, hidden_size) for _ in range(2 if cell == "lstm" else 1)]
     weights = parameters(cell, input_size, hidden_size)
     return [x.requires_grad_() for x in (draw(steps, batch, input_size), *states, *weights)]

@@ -169,7 +169,7 @@ def _run(
 ) -> Any:
     method = getattr(function, name, None)
     if method is None:
-        msg = f"{function.__name__}: has no {name}"
+        msg = f"{function.__name__}: must have a method {name}, got none"
         raise NotImplementedError(msg)
     return method(ctx, *arguments, **config)
 

@@ -39,7 +39,7 @@ def save(
         state = module_or_mapping
     else:
         msg = (
-            "save: takes a Module or a mapping of names to arrays, got "
+            "save: module_or_mapping must be a Module or a mapping of names to arrays, got "
             f"{type(module_or_mapping).__name__}"
         )
         raise TypeError(msg)
@@ -81,7 +81,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         return safetensors.torch.load(content)
     except (SafetensorError, KeyError, RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        msg = f"load: {os.fspath(path)} is no safetensors file, or a damaged one: {reason}"
+        msg = f"load: {os.fspath(path)} must be a whole safetensors file, got: {reason}"
         raise ValueError(msg) from error
 
 

@@ -134,21 +134,7 @@ def reduce(
 
     With `cast` the dtype of the result can be chosen; with `single` there is one axis, or all.
     """
-
-    def run(x: Tensor, axis: Axis, options: dict[str, Any]) -> Tensor:
-        check_tensor(name, x)
-        if single and axis is not None:
-            axis = normalize_axis(name, axis, x)  # type: ignore[arg-type]
-        elif axis is not None:
-            axes = normalize_axes(name, axis, x)
-            axis = axes if isinstance(axis, tuple | list) else axes[0]
-        try:
-            return fn(x, axis=axis, **options)
-        except (RuntimeError, IndexError) as error:
-            if x.numel() == 0:  # ops-24
-                msg = f"{name}: axis {axis} of shape {tuple(x.shape)} must have elements, got none"
-                raise ValueError(msg) from None
-            explain(name, error, x)
+    run = _reduction(name, fn, single)
 
     def op(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return run(x, axis, {"keepdims": keepdims})
@@ -173,6 +159,25 @@ def reduce(
         {"ValueError": "If an axis is out of range or has no element to choose."},
         source,
     )
+
+
+def _reduction(name: str, fn: Op, single: bool) -> Callable[..., Tensor]:
+    def run(x: Tensor, axis: Axis, options: dict[str, Any]) -> Tensor:
+        check_tensor(name, x)
+        if single and axis is not None:
+            axis = normalize_axis(name, axis, x)  # type: ignore[arg-type]
+        elif axis is not None:
+            axes = normalize_axes(name, axis, x)
+            axis = axes if isinstance(axis, tuple | list) else axes[0]
+        try:
+            return fn(x, axis=axis, **options)
+        except (RuntimeError, IndexError) as error:
+            if x.numel() == 0:  # ops-24
+                msg = f"{name}: axis {axis} of shape {tuple(x.shape)} must have elements, got none"
+                raise ValueError(msg) from None
+            explain(name, error, x)
+
+    return run
 
 
 def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API") -> Op:
