@@ -27,7 +27,8 @@ BACKENDS: dict[str, tuple[str, ...]] = {
     "torch_ext": (TORCH, *BUILD_TOOLS),
     "jax_vjp": ("optax",),
 }
-SOURCES = [f"impl_{name}/src" for name in BACKENDS] + ["spec_tests/src"]
+EMULATION = "impl_cupy/emulation"
+SOURCES = [f"impl_{name}/src" for name in BACKENDS] + [f"{EMULATION}/src", "spec_tests/src"]
 
 
 @nox.session
@@ -121,6 +122,8 @@ def conformance(session: nox.Session, name: str) -> None:
     session.run(*pytest, *suite, *session.posargs)
     if not session.posargs:
         session.run(*pytest, f"impl_{name}/tests")
+    if not session.posargs and name == "cupy":
+        session.run(*pytest, f"{EMULATION}/tests")
     if not session.posargs and name == "torch_ext":
         # The comparison's reference is made with torch, which the judge's own session lacks.
         session.run(*pytest, "spec_tests/tests/test_compare_reference.py")
@@ -145,12 +148,14 @@ def install_backend(session: nox.Session, name: str, python: Path) -> None:
     isolation = ("--no-build-isolation",) if name == "torch_ext" else ()
     forget_builds()
     session.run(*pip, *isolation, f"./impl_{name}", external=True)
+    if name == "cupy":
+        session.run(*pip, f"./{EMULATION}", external=True)
     session.run(*pip, "./spec_tests", external=True)
 
 
 def forget_builds() -> None:
     """Remove what earlier builds left: it would be packed again, files deleted since included."""
-    for leftover in ROOT.glob("*/build/lib*"):
+    for leftover in [*ROOT.glob("*/build/lib*"), *(ROOT / EMULATION).glob("build/lib*")]:
         shutil.rmtree(leftover)
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from impl_cupy import emulation
+import impl_cupy
 
 cupy = pytest.importorskip("cupy", reason="the comparison is with an installed CuPy")
 
-ROOT = Path(emulation.__file__).parents[1]
-SOURCES = [path for path in sorted(ROOT.rglob("*.py")) if "emulation" not in path.parts]
+ROOT = Path(impl_cupy.__file__).parent
+SOURCES = sorted(ROOT.rglob("*.py"))
 UFUNC_KEYWORDS = {"out", "dtype", "casting"}
 
 

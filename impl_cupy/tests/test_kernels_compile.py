@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from impl_cupy import emulation
-from impl_cupy.emulation.compiler import expanded
-from impl_cupy.emulation.sourcetext import kernel_names
+import impl_cupy
+from cupy_emulation.compiler import expanded
+from cupy_emulation.sourcetext import kernel_names
 
 cupy = pytest.importorskip("cupy", reason="NVRTC is reached through an installed CuPy")
 nvrtc = cupy.cuda.nvrtc
@@ -22,7 +22,7 @@ except RuntimeError as error:
     pytest.skip(f"no libnvrtc (nvidia-cuda-nvrtc-cu12 has it): {error}", allow_module_level=True)
 
 WANTED = (70, 80, 90, 100)
-KERNELS = sorted((Path(emulation.__file__).parents[1] / "kernels").glob("*.cu"))
+KERNELS = sorted((Path(impl_cupy.__file__).parent / "kernels").glob("*.cu"))
 
 
 def architectures() -> list[int]:

@@ -10,7 +10,7 @@ import impl_cupy as nn
 from impl_cupy.backend import EMULATED
 
 if EMULATED:
-    from impl_cupy.emulation import kernel_launches, launches, reset_launches
+    from cupy_emulation import kernel_launches, launches, reset_launches
 
 pytestmark = pytest.mark.skipif(not EMULATED, reason="only the emulation counts launches")
 

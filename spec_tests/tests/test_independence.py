@@ -30,6 +30,8 @@ ORDER = (
 )
 LEVEL = {name: level for level, group in enumerate(ORDER) for name in group}
 ROOT = Path(__file__).parents[2]
+# The emulation of CuPy stands for a library: it knows of no one here.
+EMULATION = ROOT / "impl_cupy" / "emulation" / "src" / "cupy_emulation"
 
 
 def imported(path):
@@ -134,6 +136,16 @@ def test_sources_import_no_other(name):
         for package in sorted(set(imported(path)) & FOREIGN[name])
     ]
     assert faults == []
+
+
+def test_the_emulation_imports_none_of_us():
+    if not EMULATION.is_dir():
+        pytest.skip("the checkout has no emulation of CuPy")
+    files = sorted(EMULATION.rglob("*.py"))
+    assert files
+    ours = {*BACKENDS, "spec_tests"}.union(*BACKENDS.values())
+    faults = [(path.name, ours & set(imported(path))) for path in files]
+    assert [fault for fault in faults if fault[1]] == []
 
 
 @pytest.mark.parametrize("name", BACKENDS)

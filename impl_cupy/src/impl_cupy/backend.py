@@ -1,7 +1,7 @@
 """The one place where the array library is chosen.
 
 ``cp`` is CuPy on a machine with a CUDA device, and else, if ``IMPL_CUPY_EMULATE=1`` is set, the
-CPU emulation of it.
+CPU emulation of it, the distribution ``cupy-emulation``.
 """
 
 from __future__ import annotations
@@ -19,20 +19,34 @@ def choose() -> tuple[Any, bool, str]:
     Raises
     ------
     ImportError
-        If there is no usable GPU and the emulation was not asked for; one line that says what is
-        missing.
+        If there is no usable GPU and the emulation was not asked for or is not installed; one line
+        that says what is missing.
     """
     cupy, missing = _cupy_on_a_device()
     if cupy is not None:
         properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
         return cupy, False, properties["name"].decode()
     if os.environ.get("IMPL_CUPY_EMULATE") == "1":
-        return importlib.import_module("impl_cupy.emulation.namespace"), True, EMULATED_DEVICE
+        return _emulation(), True, EMULATED_DEVICE
     msg = (
         f"impl_cupy needs a CUDA device: {missing}; set IMPL_CUPY_EMULATE=1 to run on the CPU "
         "by an emulation of CuPy"
     )
     raise ImportError(msg)
+
+
+def _emulation() -> Any:
+    """Return the emulation of CuPy, a distribution of its own."""
+    try:
+        return importlib.import_module("cupy_emulation.namespace")
+    except ModuleNotFoundError as error:
+        if error.name not in ("cupy_emulation", "cupy_emulation.namespace"):
+            raise
+        msg = (
+            "impl_cupy: IMPL_CUPY_EMULATE=1 needs the emulation of CuPy, which is not installed; "
+            "run `python -m pip install ./impl_cupy/emulation`"
+        )
+        raise ImportError(msg) from error
 
 
 def _cupy_on_a_device() -> tuple[Any, str]:

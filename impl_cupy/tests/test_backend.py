@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from cupy_emulation import namespace
 from impl_cupy import backend
-from impl_cupy.emulation import namespace
 
 
 class CUDARuntimeError(RuntimeError):
@@ -59,6 +59,17 @@ def test_the_emulation_is_taken_when_asked_for(case: str, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "cupy", MISSING[case][0])
     monkeypatch.setenv("IMPL_CUPY_EMULATE", "1")
     assert backend.choose() == (namespace, True, "CPU emulation, no GPU code ran")
+
+
+def test_a_missing_emulation_is_said_with_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    monkeypatch.setitem(sys.modules, "cupy_emulation.namespace", None)
+    monkeypatch.setenv("IMPL_CUPY_EMULATE", "1")
+    with pytest.raises(ImportError, match=r"pip install \./impl_cupy/emulation") as caught:
+        backend.choose()
+    assert "\n" not in str(caught.value)
 
 
 def test_a_device_goes_before_the_emulation(monkeypatch: pytest.MonkeyPatch) -> None:

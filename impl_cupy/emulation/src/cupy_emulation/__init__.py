@@ -1,12 +1,11 @@
 """A stand-in for CuPy on a machine without a GPU. **No GPU code runs here.**
 
-`impl_cupy.backend` chooses: `cp` is CuPy where a CUDA device can be used, and this package's
-`namespace` where ``IMPL_CUPY_EMULATE=1`` is set and there is none. Arrays live in NumPy buffers,
-elementwise functions run in NumPy, and the kernels of ``kernels/*.cu`` are compiled by g++ from
-the same text that NVRTC gets and run over the whole grid.
+`namespace` stands where ``import cupy as cp`` would. Arrays live in NumPy buffers, elementwise
+functions run in NumPy, and the kernels given to ``RawModule`` are compiled by g++ from the same
+text that NVRTC gets and run over the whole grid.
 
 What the stand-in is strict about, as CuPy 14 is (each rule has a test in
-``tests/test_emulation*.py``):
+``tests/``):
 
 - only CuPy's names and keywords exist; others raise AttributeError or TypeError;
 - nothing is converted: NumPy arrays raise TypeError in operators, functions and assignments
@@ -32,13 +31,12 @@ memory as a device's).
 
 For tests: `launches` counts operations a GPU would have launched, in all or by kind,
 `kernel_launches` those of each kernel, and `reset_launches` starts anew. The command
-``python -m impl_cupy.emulation.sanitize`` runs another with kernels compiled under
+``python -m cupy_emulation.sanitize`` runs another with kernels compiled under
 AddressSanitizer; see `sanitize`.
 
-Environment variables: ``IMPL_CUPY_EMULATE`` (1 to allow the stand-in), ``IMPL_CUPY_EMULATE_CACHE``
-(folder of compiled kernels), ``IMPL_CUPY_EMULATE_SANITIZE`` (``address``),
-``IMPL_CUPY_EMULATE_ORDER`` (``reverse`` runs blocks and threads last to first: a kernel whose
-result changes has a race).
+Environment variables: ``CUPY_EMULATION_CACHE`` (folder of compiled kernels),
+``CUPY_EMULATION_SANITIZE`` (``address``), ``CUPY_EMULATION_ORDER`` (``reverse`` runs blocks and
+threads last to first: a kernel whose result changes has a race).
 """
 
 from . import namespace

@@ -1,6 +1,6 @@
 """Every kernel as the implementation calls it, at sizes that fill no block.
 
-`test_emulation_sanitize` runs this file again with AddressSanitizer watching the arrays' ends.
+`test_kernels_sanitized` runs this file again with AddressSanitizer watching the arrays' ends.
 
 T, N, I, H: steps, batch, input size, hidden size.
 """
@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cupy_emulation
 import impl_cupy as nn
-from impl_cupy import emulation
+from cupy_emulation.compiler import expanded
+from cupy_emulation.sourcetext import kernel_names
 from impl_cupy.backend import EMULATED, cp
-from impl_cupy.emulation.compiler import expanded
-from impl_cupy.emulation.sourcetext import kernel_names
 
 pytestmark = pytest.mark.skipif(not EMULATED, reason="counts launches of the emulation")
 
-KERNELS = sorted((Path(emulation.__file__).parents[1] / "kernels").glob("*.cu"))
+KERNELS = sorted((Path(nn.__file__).parent / "kernels").glob("*.cu"))
 # One element, fewer than a warp, one more than a block of 256 or 512 threads, no multiple of 32.
 SIZES = [(1, 1, 1, 1), (3, 5, 7, 11), (2, 3, 1, 171), (2, 1, 4, 257), (4, 2, 3, 33)]
 LAYERS: dict[str, Callable[..., Any]] = {
@@ -36,9 +36,9 @@ seen: set[str] = set()
 
 @pytest.fixture(autouse=True)
 def note_kernels() -> Any:
-    emulation.reset_launches()
+    cupy_emulation.reset_launches()
     yield
-    seen.update(emulation.kernel_launches())
+    seen.update(cupy_emulation.kernel_launches())
 
 
 def draw(rng: np.random.Generator, *shape: int, dtype: Any = np.float64) -> Any:
@@ -145,21 +145,21 @@ def test_launches_of_a_layer(kind: str, T: int) -> None:
     x = nn.tensor(draw(np.random.default_rng(4), T, 2, 3, dtype=np.float32), requires_grad=True)
     total = nn.ops.sum(layer(x)[0])
     total.backward()
-    emulation.reset_launches()
+    cupy_emulation.reset_launches()
     output = layer(x)[0]
-    forward = emulation.launches()
+    forward = cupy_emulation.launches()
     assert forward <= 2 * T + 10
     total = nn.ops.sum(output)
-    emulation.reset_launches()
+    cupy_emulation.reset_launches()
     total.backward()
-    assert emulation.launches() <= 2 * T + 15
+    assert cupy_emulation.launches() <= 2 * T + 15
 
 
 @pytest.mark.parametrize("kind", LAYERS)
 def test_the_order_of_threads_does_not_matter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for value in ("", "reverse"):
-        monkeypatch.setenv("IMPL_CUPY_EMULATE_ORDER", value)
+        monkeypatch.setenv("CUPY_EMULATION_ORDER", value)
         nn.manual_seed(0)
         layer = LAYERS[kind](3, 171)
         x = nn.rand((2, 3, 3), requires_grad=True)

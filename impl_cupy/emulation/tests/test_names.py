@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from impl_cupy.emulation import namespace as cp
+from cupy_emulation import namespace as cp
 
 cupy = pytest.importorskip("cupy", reason="the comparison is with an installed CuPy")
 
@@ -152,7 +152,7 @@ def test_functions_choose_cupys_loop(name: str) -> None:
     from cupy._core import _routines_math
     from cupy._sorting import search
 
-    from impl_cupy.emulation.ufunc import CLIP, WHERE
+    from cupy_emulation.ufunc import CLIP, WHERE
 
     own, theirs = {"where": (WHERE, search._where_ufunc), "clip": (CLIP, _routines_math._clip)}[
         name

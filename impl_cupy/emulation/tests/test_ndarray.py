@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from impl_cupy.emulation import launches, reset_launches
-from impl_cupy.emulation import namespace as cp
+from cupy_emulation import launches, reset_launches
+from cupy_emulation import namespace as cp
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Runs Python with kernels compiled under AddressSanitizer.
 
-``python -m impl_cupy.emulation.sanitize ARGUMENTS...`` runs ``python ARGUMENTS...`` (``-m pytest
+``python -m cupy_emulation.sanitize ARGUMENTS...`` runs ``python ARGUMENTS...`` (``-m pytest
 tests``, say) with libasan loaded first. NumPy takes each array from malloc, so that a kernel that
 reads or writes one element beyond an array's end, before its start or after its release ends the
 process with AddressSanitizer's report. Misaligned accesses, which a GPU refuses too, end it as
@@ -41,8 +41,7 @@ def environment() -> dict[str, str]:
         **os.environ,
         "LD_PRELOAD": library,
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
-        "IMPL_CUPY_EMULATE": "1",
-        "IMPL_CUPY_EMULATE_SANITIZE": "address",
+        "CUPY_EMULATION_SANITIZE": "address",
     }
 
 

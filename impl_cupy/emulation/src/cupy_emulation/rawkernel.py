@@ -156,7 +156,7 @@ class RawKernel:
             _sizes("grid", grid, _MAX_GRID),
             _sizes("block", block, _MAX_BLOCK),
             operator.index(shared_mem),
-            os.environ.get("IMPL_CUPY_EMULATE_ORDER") == "reverse",
+            os.environ.get("CUPY_EMULATION_ORDER") == "reverse",
         )
         if math.prod(shape.block) > _MAX_THREADS or not 0 <= shared_mem <= _MAX_SHARED:
             msg = (

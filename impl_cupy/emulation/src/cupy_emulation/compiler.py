@@ -104,16 +104,16 @@ def expanded(code: str, flags: Sequence[str] = ()) -> str:
 def cache_directory() -> Path:
     """Return the folder of compiled kernels: private to the user, made if need be.
 
-    It is ``IMPL_CUPY_EMULATE_CACHE`` if set, else a folder in the place for temporary files. One
+    It is ``CUPY_EMULATION_CACHE`` if set, else a folder in the place for temporary files. One
     that another user could write to is not trusted; a fresh one is made then, which lasts as long
     as the process.
     """
-    chosen = os.environ.get("IMPL_CUPY_EMULATE_CACHE")
+    chosen = os.environ.get("CUPY_EMULATION_CACHE")
     if chosen:
         path = Path(chosen)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
-    path = Path(tempfile.gettempdir()) / f"impl_cupy_emulation_{os.getuid()}"
+    path = Path(tempfile.gettempdir()) / f"cupy_emulation_{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
@@ -123,7 +123,7 @@ def cache_directory() -> Path:
 
 @functools.cache
 def _private_directory() -> Path:
-    return Path(tempfile.mkdtemp(prefix="impl_cupy_emulation_"))
+    return Path(tempfile.mkdtemp(prefix="cupy_emulation_"))
 
 
 def sanitizing() -> bool:
@@ -134,14 +134,14 @@ def sanitizing() -> bool:
     RuntimeError
         If they are, and its library was not loaded first: it would end the process.
     """
-    wanted = os.environ.get("IMPL_CUPY_EMULATE_SANITIZE", "")
+    wanted = os.environ.get("CUPY_EMULATION_SANITIZE", "")
     if wanted not in ("", "address"):
-        msg = f"IMPL_CUPY_EMULATE_SANITIZE must be 'address' or unset, got {wanted!r}"
+        msg = f"CUPY_EMULATION_SANITIZE must be 'address' or unset, got {wanted!r}"
         raise RuntimeError(msg)
     if wanted and "libasan" not in os.environ.get("LD_PRELOAD", ""):
         msg = (
-            "IMPL_CUPY_EMULATE_SANITIZE=address needs libasan preloaded; run "
-            "`python -m impl_cupy.emulation.sanitize COMMAND...` instead"
+            "CUPY_EMULATION_SANITIZE=address needs libasan preloaded; run "
+            "`python -m cupy_emulation.sanitize COMMAND...` instead"
         )
         raise RuntimeError(msg)
     return bool(wanted)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from impl_cupy.emulation import kernel_launches, launches, reset_launches
-from impl_cupy.emulation import namespace as cp
-from impl_cupy.emulation.compiler import cache_directory
-from impl_cupy.emulation.sourcetext import has_barriers, kernel_names
+from cupy_emulation import kernel_launches, launches, reset_launches
+from cupy_emulation import namespace as cp
+from cupy_emulation.compiler import cache_directory
+from cupy_emulation.sourcetext import has_barriers, kernel_names
 
 SOURCE = r"""
 // __global__ void in_a_comment(float *x) {}
@@ -240,7 +240,7 @@ def test_threads_run_in_reverse_on_demand(monkeypatch: pytest.MonkeyPatch) -> No
     x = cp.zeros(1, cp.int32)
     kernel((3,), (5,), (x,))
     assert x.item() == 6
-    monkeypatch.setenv("IMPL_CUPY_EMULATE_ORDER", "reverse")
+    monkeypatch.setenv("CUPY_EMULATION_ORDER", "reverse")
     kernel((3,), (5,), (x,))
     assert x.item() == 0
 
@@ -271,7 +271,7 @@ def test_launches_are_counted_by_kernel(module: Any) -> None:
 
 
 def test_what_was_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IMPL_CUPY_EMULATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CUPY_EMULATION_CACHE", str(tmp_path / "cache"))
     code = 'extern "C" __global__ void kept(int *x) { x[0] = 1; }'
     cp.RawModule(code=code).compile()
     (kept,) = (tmp_path / "cache").iterdir()
@@ -279,7 +279,7 @@ def test_what_was_compiled_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_cache_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("IMPL_CUPY_EMULATE_CACHE", raising=False)
+    monkeypatch.delenv("CUPY_EMULATION_CACHE", raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     own = cache_directory()
     assert own.parent == tmp_path
