@@ -332,3 +332,8 @@ def sum_to(xp: Any, grad: Any, shape: tuple[int, ...]) -> Any:
 def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     """Return a shape with the length 1 at `axes`."""
     return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+
+
+def cut(array: Any, axis: int, start: int, stop: int | None = None) -> Any:
+    """Return the part of an array, raw or a Tensor, from `start` to `stop` along an axis."""
+    return array[(slice(None),) * axis + (slice(start, stop),)]

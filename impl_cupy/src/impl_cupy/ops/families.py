@@ -25,7 +25,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from impl_cupy.checks import check_dtype, check_not_empty, normalize_axes
+from impl_cupy.backend import cp
+from impl_cupy.checks import check_dtype, check_not_empty, normalize_axes, normalize_axis
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.recording import (
     OpNode,
@@ -33,6 +34,7 @@ from impl_cupy.recording import (
     as_tensor,
     as_tensors,
     compute,
+    cut,
     floating,
     is_wanted,
     kept_shape,
@@ -302,14 +304,18 @@ def _over(real: bool, adds: bool, chooses: bool) -> str:
     )
 
 
-def scan(name: str, function: Raw, slope: Slope, summary: str) -> Operation:
+def scan(
+    name: str, function: Raw, slope: Slope, summary: str, *, initial: int
+) -> Callable[..., Tensor]:
     """Make a running result along one axis, which may start with an initial value.
 
-    ``function(raw, axis, include_initial)`` computes it; ``node.config`` is the last two.
+    ``function(raw, axis=)`` computes it; the slope finds the operand, and the axis as
+    ``node.config``, and gets the gradient without that of the initial value.
     """
 
     def rule(node: Any, grad: Any) -> tuple[Any]:
-        return (slope(node, grad),)
+        axis = node.config
+        return (slope(node, cut(grad, axis, grad.shape[axis] - node.x.shape[axis])),)
 
     def operation(
         x: Any,
@@ -321,18 +327,19 @@ def scan(name: str, function: Raw, slope: Slope, summary: str) -> Operation:
     ) -> Tensor:
         value = summable(name, as_tensor(name, x), dtype)
         shape = value._data.shape
-        if (axis is None and len(shape) != 1) or not shape:
+        if (axis is None and len(shape) != 1) or not shape:  # ops-22
             msg = f"{name}: axis must be given for shape {shape}, got {axis}"
             raise ValueError(msg)
-        place = normalize_axes(name, 0 if axis is None else axis, shape)[0]
-        return record(
-            name,
-            lambda raw: function(raw, place, include_initial),
-            rule,
-            (value,),
-            keep_inputs=True,
-            config=(place, include_initial),
-        )
+        place = normalize_axis(name, 0 if axis is None else axis, shape)
+
+        def running(raw: Any) -> Any:
+            results = function(raw, axis=place)
+            if not include_initial:
+                return results
+            sizes = (*shape[:place], 1, *shape[place + 1 :])
+            return cp.concatenate([cp.full(sizes, initial, raw.dtype), results], axis=place)
+
+        return record(name, running, rule, (value,), keep_inputs=True, config=place)
 
     return row(operation, name, summary, _SCAN, STANDARD)
 
@@ -449,25 +456,13 @@ def like(name: str, function: Raw, summary: str) -> Operation:
         wanted = value.dtype if dtype is None else check_dtype(name, dtype)
         return wrap(function(value.shape, dtype=wanted))
 
-    return row(operation, name, summary, _LIKE, STANDARD)
-
-
-_LIKE = """
-Parameters
-----------
-x : Tensor or raw array
-dtype : dtype, optional
-    That of `x` unless given.
-
-Returns
--------
-Tensor, shape of `x`
-
-Raises
-------
-TypeError
-    If `x` is no array, or `dtype` is none that a Tensor can have.
-"""
+    frame = _CREATE.format(
+        first="x : Tensor or raw array",
+        usual="that of `x`",
+        shape="of `x`",
+        wrong="`x` is no array",
+    )
+    return row(operation, name, summary, frame, STANDARD)
 
 
 def create(name: str, function: Callable[..., Tensor], summary: str) -> Operation:
@@ -476,24 +471,28 @@ def create(name: str, function: Callable[..., Tensor], summary: str) -> Operatio
     def operation(shape: Any, *, dtype: DTypeLike = None) -> Tensor:
         return function(shape, dtype=dtype)
 
-    return row(operation, name, summary, _CREATE, STANDARD)
+    frame = _CREATE.format(
+        first="shape : int or tuple of int, not negative",
+        usual="float32",
+        shape="`shape`",
+        wrong="a size is no int",
+    )
+    return row(operation, name, summary, frame, STANDARD)
 
 
 _CREATE = """
 Parameters
 ----------
-shape : int or tuple of int
+{first}
 dtype : dtype, optional
-    float32 unless given.
+    Left out: {usual}.
 
 Returns
 -------
-Tensor, shape `shape`
+Tensor, shape {shape}
 
 Raises
 ------
 TypeError
-    If a size is no int, or `dtype` is none that a Tensor can have.
-ValueError
-    If a size is negative.
+    If {wrong}, or `dtype` is one that no Tensor has.
 """

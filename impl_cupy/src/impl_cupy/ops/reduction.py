@@ -7,7 +7,7 @@ from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.ops.families import reduce, scan
-from impl_cupy.tensor import Tensor
+from impl_cupy.recording import cut
 
 
 def _mean(node: Any, grad: Any) -> Any:
@@ -45,42 +45,31 @@ min = reduce(
 )
 
 
-def _running_product(raw: Any, axis: int, include_initial: bool) -> Any:
-    products = cp.cumprod(raw, axis=axis)
-    if not include_initial:
-        return products
-    one = cp.ones((*raw.shape[:axis], 1, *raw.shape[axis + 1 :]), dtype=raw.dtype)
-    return cp.concatenate([one, products], axis=axis)
-
-
 def _running_slope(node: Any, grad: Any) -> Any:
     """Return ``(x_0 ... x_{i-1}) s_i`` with ``s_i = g_i + x_{i+1} s_{i+1}``: no division (ops-22).
 
     The recurrence is solved in log2(n) rounds: each lets every s_i reach twice as far ahead.
     """
-    axis, include_initial = node.config
-    x, concat = node.x, node.xp.concat
-    length = x.shape[axis]
-
-    def cut(array: Any, start: int, stop: int | None = None) -> Any:
-        return array[(slice(None),) * axis + (slice(start, stop),)]
+    axis, xp = node.config, node.xp
+    length = node.x.shape[axis]
 
     def ahead(array: Any, count: int) -> Any:
-        nothing = node.xp.zeros_like(cut(array, 0, count))
-        return concat([cut(array, count), nothing], axis=axis)
+        nothing = xp.zeros_like(cut(array, axis, 0, count))
+        return xp.concat([cut(array, axis, count), nothing], axis=axis)
 
-    if isinstance(x, Tensor):
-        before = cumulative_prod(x, axis=axis, include_initial=True)
-    else:
-        before = _running_product(x, axis, True)
-    total, factor, reach = cut(grad, 1) if include_initial else grad, ahead(x, 1), 1
+    before = cut(xp.cumulative_prod(node.x, axis=axis, include_initial=True), axis, 0, length)
+    total, factor, reach = grad, ahead(node.x, 1), 1
     while reach < length:
         total = total + factor * ahead(total, reach)
         factor = factor * ahead(factor, reach)
         reach *= 2
-    return cut(before, 0, length) * total
+    return before * total
 
 
 cumulative_prod = scan(
-    "cumulative_prod", _running_product, _running_slope, "Return the running product along `axis`."
+    "cumulative_prod",
+    cp.cumprod,
+    _running_slope,
+    "Return the running product along `axis`.",
+    initial=1,
 )
