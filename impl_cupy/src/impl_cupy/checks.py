@@ -143,9 +143,10 @@ def as_ints(operation: str, argument: str, value: Any) -> tuple[int, ...]:
     """
     parts = value if isinstance(value, (tuple, list)) else (value,)
     try:
-        if any(isinstance(part, (bool, np.bool_)) for part in parts):
+        # operator.index takes Python's booleans, but not NumPy's.
+        if bool in map(type, parts):
             raise TypeError
-        return tuple(operator.index(part) for part in parts)
+        return tuple(map(operator.index, parts))
     except TypeError:
         msg = f"{operation}: {argument} must be an int or a tuple of ints, got {value!r}"
         raise TypeError(msg) from None

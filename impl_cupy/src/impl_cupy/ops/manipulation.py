@@ -39,11 +39,12 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Raw:
     ValueError
         That names both shapes, if the elements do not fit, or only a copy would do.
     """
-    sizes = list(as_ints("reshape", "shape", shape))
-    known = math.prod(size for size in sizes if size != -1)
-    if sizes.count(-1) == 1 and known > 0 and x.size % known == 0:
-        sizes[sizes.index(-1)] = x.size // known
-    if any(size < 0 for size in sizes) or math.prod(sizes) != x.size:  # ops-20
+    sizes = as_ints("reshape", "shape", shape)
+    if sizes.count(-1) == 1:
+        known = -math.prod(sizes)
+        left = x.size // known if known > 0 and x.size % known == 0 else -1
+        sizes = tuple(left if size == -1 else size for size in sizes)
+    if math.prod(sizes) != x.size or min(sizes, default=0) < 0:  # ops-20
         msg = f"reshape: shape {x.shape} cannot become {shape}"
         raise ValueError(msg)
     if copy is False and x.size and not cp.may_share_memory(x.data.reshape(sizes), x.data):
