@@ -387,18 +387,19 @@ def along(name: str, function: Raw, slope: Slope, summary: str, *, source: str) 
     return row(operation, name, summary, _ALONG, source)
 
 
-def shape(back: Slope) -> Callable[[Callable[..., Raw | None]], Operation]:
+def shape(back: Slope) -> Callable[[Callable[..., Any]], Operation]:
     """Make a function that moves elements: decorate what checks the arguments.
 
     The decorated ``f(x, /, ...)`` gets the Tensor and returns the function on its raw array, or
     None if the Tensor is the result as it is; its docstring becomes the function's.
-    ``back(node, grad)`` is the derivative; ``node.config`` is the operand's shape.
+    ``back(node, grad)`` is the derivative; ``node.config`` is what comes beside the function in a
+    pair, else the operand's shape.
     """
 
     def rule(node: Any, grad: Any) -> tuple[Any]:
         return (back(node, grad),)
 
-    def decorate(planned: Callable[..., Raw | None]) -> Operation:
+    def decorate(planned: Callable[..., Any]) -> Operation:
         name = planned.__name__
         planned.__annotations__["return"] = "Tensor"
 
@@ -408,7 +409,7 @@ def shape(back: Slope) -> Callable[[Callable[..., Raw | None]], Operation]:
             move = planned(value, *args, **kwargs)
             if move is None:
                 return value
-            config = getattr(move, "back", value._data.shape)
+            move, config = move if isinstance(move, tuple) else (move, value._data.shape)
             return record(name, move, rule, (value,), config=config)
 
         return written()(operation)

@@ -55,7 +55,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Raw:
 
 
 @shape(lambda node, grad: node.xp.permute_dims(grad, node.config))
-def permute_dims(x: Any, /, axes: Sequence[int]) -> Raw:
+def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
     """Put the axes into another order.
 
     Parameters
@@ -79,12 +79,8 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Raw:
     if len(order) != x.ndim:
         msg = f"permute_dims: axis order {tuple(axes)} must name every axis of shape {x.shape}"
         raise ValueError(msg)
-
-    def move(raw: Any) -> Any:
-        return raw.transpose(order)
-
-    move.back = tuple(order.index(axis) for axis in range(x.ndim))  # type: ignore[attr-defined]
-    return move
+    back = tuple(order.index(axis) for axis in range(x.ndim))
+    return (lambda raw: raw.transpose(order)), back
 
 
 @shape(_reshaped)
