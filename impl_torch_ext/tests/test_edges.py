@@ -239,3 +239,10 @@ def test_load_state_dict_returns_what_is_not_shared() -> None:
     state = {"weight": np.ones((1, 1)), "more": 1}
     missing, unexpected = nn.Linear(1, 1).load_state_dict(state, strict=False)
     assert (missing, unexpected) == (["bias"], ["more"])
+
+
+def test_a_sum_as_integers_ends_the_history() -> None:
+    x = nn.tensor([1.5, 2.5], requires_grad=True)
+    result = nn.ops.sum(x, dtype=nn.int64)
+    assert result.item() == 3
+    assert not result.requires_grad

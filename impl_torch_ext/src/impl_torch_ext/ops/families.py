@@ -142,7 +142,8 @@ def reduce(
     def casting(
         x: Tensor, /, *, axis: Axis = None, dtype: torch.dtype | None = None, keepdims: bool = False
     ) -> Tensor:
-        dtype = dtype if dtype is None else check_dtype(name, dtype)
+        if dtype is not None:  # ops-15; torch's own cast to integers cannot be recorded.
+            x = check_tensor(name, x).to(check_dtype(name, dtype))
         return run(x, axis, {"dtype": dtype, "keepdims": keepdims})
 
     several = "" if single else ", tuple of ints"
