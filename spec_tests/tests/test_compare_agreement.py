@@ -10,6 +10,7 @@ from spec_tests.compare.agreement import (
     ulp_distance,
     ulp_summary,
 )
+from spec_tests.compare.findings import UlpSummary
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -47,16 +48,16 @@ def test_ulp_distance_refuses_arrays_that_are_not_alike():
 def test_ulp_summary():
     a = {"weight": np.float32([1.0, 2.0]), "bias": np.float32([0.5])}
     b = {"weight": np.nextafter(a["weight"], np.float32(9)), "bias": a["bias"]}
-    assert ulp_summary(a, a) == {"max": 0, "median": 0.0, "identical": True}
-    assert ulp_summary(a, b) == {"max": 1, "median": 1.0, "identical": False}
-    nothing = {"max": None, "median": None, "identical": False}
+    assert ulp_summary(a, a) == UlpSummary(0, 0.0, identical=True)
+    assert ulp_summary(a, b) == UlpSummary(1, 1.0, identical=False)
+    nothing = UlpSummary(None, None, identical=False)
     assert ulp_summary(a, {"weight": a["weight"]}) == nothing
     assert ulp_summary(a, {**a, "bias": np.float32([0.5, 0.5])}) == nothing
 
 
 def test_signed_zeros_are_not_identical():
     summary = ulp_summary({"bias": np.float32([0.0])}, {"bias": np.float32([-0.0])})
-    assert summary == {"max": 0, "median": 0.0, "identical": False}
+    assert summary == UlpSummary(0, 0.0, identical=False)
 
 
 def curves(steps=200, shadows=6):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from spec_tests.compare.data import make_data
+from spec_tests.compare.findings import Failure, Provenance
 from spec_tests.compare.report import EMULATED, write_report
-from spec_tests.compare.results import Evidence, Failure, assemble, common_start, training_folder
+from spec_tests.compare.results import Evidence, assemble, common_start, training_folder
 from spec_tests.compare.workloads import WORKLOADS, save_arrays
 
 NAMES = ["impl_one", "impl_two"]
@@ -73,20 +74,21 @@ def write(path, content):
 
 
 def kept(report):
-    return {one["promise"].split()[0]: one["kept"] for one in report["verdicts"]}
+    return {verdict.promise.split()[0]: verdict.kept for verdict in report.verdicts}
 
 
 def written(evidence):
     report = assemble(evidence)
-    report["provenance"] = {
-        "created": "2026-12-01 00:00 UTC",
-        "minutes": 1,
-        "machine": "a machine",
-        "command": "python -m spec_tests.compare",
-        "environment": {"OMP_NUM_THREADS": "1"},
-        "data": {},
-        "peak_bytes_is": "memory",
-    }
+    report.provenance = Provenance(
+        created="2026-12-01 00:00 UTC",
+        minutes=1,
+        machine="a machine",
+        command="python -m spec_tests.compare",
+        processes_at_once=2,
+        environment={"OMP_NUM_THREADS": "1"},
+        data={},
+        peak_bytes_is="memory",
+    )
     write_report(evidence.out, report, evidence.workloads)
     page = (evidence.out / "index.html").read_text(encoding="utf-8")
     return json.loads((evidence.out / "compare.json").read_text(encoding="utf-8")), page
@@ -172,9 +174,9 @@ def test_a_suite_without_result_does_not_pass(evidence):
     (evidence.out / "clauses" / "impl_one.json").unlink()
     report = assemble(evidence)
     assert kept(report)["Every"] is not None
-    promises = {one["promise"]: one for one in report["verdicts"]}
+    promises = {verdict.promise: verdict for verdict in report.verdicts}
     verdict = promises["Every clause of the specification is kept"]
-    assert (verdict["kept"], verdict["detail"]) == (False, "impl_one: no result")
+    assert (verdict.kept, verdict.detail) == (False, "impl_one: no result")
 
 
 @pytest.mark.parametrize(
@@ -189,17 +191,17 @@ def test_a_wrong_curve_breaks_its_promise(evidence, dtype, error, promise):
     losses = 2.3 * np.exp(-np.arange(STEPS) / 20)
     losses[9] *= 1 + error
     training(evidence.out, "impl_two", dtype, losses)
-    broken = [one["promise"] for one in assemble(evidence)["verdicts"] if one["kept"] is False]
-    assert any(one.startswith(promise) for one in broken)
+    broken = [verdict.promise for verdict in assemble(evidence).verdicts if verdict.kept is False]
+    assert any(line.startswith(promise) for line in broken)
 
 
 def test_the_first_divergent_step_is_counted_from_one(evidence):
     losses = 2.3 * np.exp(-np.arange(STEPS) / 20)
     losses[30:] *= 1.001
     training(evidence.out, "impl_two", "float32", losses)
-    found = assemble(evidence)["agreement"][WORKLOAD.name]["divergence"]
-    assert found["impl_two"]["first_step"] == 31
-    assert found["impl_one"]["first_step"] is None
+    divergence = assemble(evidence).agreement[WORKLOAD.name].divergence
+    assert divergence["impl_two"].first_step == 31
+    assert divergence["impl_one"].first_step is None
     _, text = written(evidence)
     assert "step 31" in text
 
@@ -207,7 +209,7 @@ def test_the_first_divergent_step_is_counted_from_one(evidence):
 def test_other_initial_parameters_break_a_promise(evidence):
     training(evidence.out, "impl_two", "float64", np.ones(STEPS), bias=(0.5, 0.125 + 2**-55))
     report = assemble(evidence)
-    assert report["agreement"][WORKLOAD.name]["initial"]["float64"]["ulp"]["impl_two"]["max"] == 1
+    assert report.agreement[WORKLOAD.name].initial["float64"].ulp["impl_two"].max == 1
     assert kept(report)["One"] is False
 
 
@@ -224,8 +226,8 @@ def test_a_low_accuracy_breaks_a_promise(evidence):
     results = json.loads(path.read_text())
     results["workloads"][WORKLOAD.name]["float32"]["final_accuracy"] = 0.92
     write(path, results)
-    low = [one for one in assemble(evidence)["verdicts"] if one["kept"] is False]
-    assert [one["detail"] for one in low] == [
+    low = [verdict for verdict in assemble(evidence).verdicts if verdict.kept is False]
+    assert [verdict.detail for verdict in low] == [
         f"lowest of 2: 92.0% ({WORKLOAD.name} in impl_two)",
     ]
 

@@ -17,16 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from spec_tests.compare.data import make_data
+from spec_tests.compare.findings import Failure, Provenance
 from spec_tests.compare.memory import PeakMemory
 from spec_tests.compare.reference import SHADOWS
 from spec_tests.compare.report import write_report
-from spec_tests.compare.results import (
-    Evidence,
-    Failure,
-    assemble,
-    common_start,
-    training_folder,
-)
+from spec_tests.compare.results import Evidence, assemble, common_start, training_folder
 from spec_tests.compare.tasks import ONE_THREAD, Task, run
 from spec_tests.compare.terminal import Display, print_report
 from spec_tests.compare.workloads import Workload, cut_down
@@ -71,20 +66,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reference=bool(options.reference),
     )
     report = assemble(evidence)
-    report["provenance"] = {
-        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "machine": f"{platform.platform()}, {_processor()}, {os.cpu_count()} logical cores",
-        "command": shlex.join(["python", "-m", "spec_tests.compare", *options.given]),
-        "processes_at_once": AT_ONCE,
-        "environment": ONE_THREAD,
-        "data": data,
-        "peak_bytes_is": PeakMemory.MEANING,
-    }
+    report.provenance = Provenance(
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        minutes=round((time.monotonic() - began) / 60, 1),
+        machine=f"{platform.platform()}, {_processor()}, {os.cpu_count()} logical cores",
+        command=shlex.join(["python", "-m", "spec_tests.compare", *options.command_line]),
+        processes_at_once=AT_ONCE,
+        environment=ONE_THREAD,
+        data=data,
+        peak_bytes_is=PeakMemory.MEANING,
+    )
     write_report(out, report, workloads)
     places = [f"For people:   {out / 'index.html'}", f"For programs: {out / 'compare.json'}"]
     print_report(comparison.display.console, report, places)
-    return 0 if all(one["kept"] is not False for one in report["verdicts"]) else 1
+    return 0 if all(verdict.kept is not False for verdict in report.verdicts) else 1
 
 
 class Comparison:
@@ -104,11 +99,13 @@ class Comparison:
         self.out = out
         self.workloads = workloads
         self.failures: list[Failure] = []
-        steps = sum(one.weight * (one.steps + one.float64_steps) for one in workloads)
+        steps = sum(
+            workload.weight * (workload.steps + workload.float64_steps) for workload in workloads
+        )
         self.suite_units = int(steps * SUITE_SHARE)
         owners = dict.fromkeys(options.backend, steps + self.suite_units * options.suite)
         if options.reference:
-            once = sum(one.weight * one.steps for one in workloads)
+            once = sum(workload.weight * workload.steps for workload in workloads)
             owners[REFERENCE] = (1 + SHADOWS) * once
         self.display = Display(owners)
 
@@ -179,8 +176,8 @@ class Comparison:
             succeeded=(0, 1),
         )
         self._run(task)
-        told = any(one.owner == name and one.what == "suite" for one in self.failures)
-        if not result.exists() and not told:
+        known = any(fault.owner == name and fault.what == "suite" for fault in self.failures)
+        if not result.exists() and not known:
             self.failures.append(Failure(name, "suite", "left no result", ""))
 
     def _process(
@@ -231,10 +228,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SECONDS",
         help="end a process that takes longer (default: 900)",
     )
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser.parse_args(given)
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(command_line)
     options.backend = dict(options.backend)
-    options.given = given
+    options.command_line = command_line
     return options
 
 

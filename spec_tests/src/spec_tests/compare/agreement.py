@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from spec_tests.compare.findings import UlpSummary
 
 __all__ = [
     "allowance",
@@ -45,13 +45,13 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _rank(x: np.ndarray) -> np.ndarray:
-    """Number all floats of a dtype in ascending order, both zeros alike."""
+    """Return the place of each number among all floats of its dtype, both zeros alike."""
     bits = np.ascontiguousarray(x).view(f"u{x.dtype.itemsize}").astype(np.uint64)
     sign = np.uint64(1 << (8 * x.dtype.itemsize - 1))
     return np.where(bits & sign, sign - (bits & ~sign), sign + bits)
 
 
-def ulp_summary(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> dict[str, Any]:
+def ulp_summary(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> UlpSummary:
     """Summarize the ULP distances between two sets of parameters.
 
     Parameters
@@ -61,20 +61,19 @@ def ulp_summary(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> dict[str,
 
     Returns
     -------
-    dict
-        ``max`` and ``median`` over all elements of all parameters; ``identical``, True if names,
-        dtypes, shapes and bits are the same. Sets that cannot be compared have None for both
-        numbers.
+    UlpSummary
+        Over all elements of all parameters; identical if names, dtypes, shapes and bits are the
+        same. Sets that cannot be compared have None for both numbers.
     """
     alike = a.keys() == b.keys() and all(
         a[name].shape == b[name].shape and a[name].dtype == b[name].dtype for name in a
     )
     if not alike or not a:
-        return {"max": None, "median": None, "identical": False}
+        return UlpSummary(None, None, False)
     distances = np.concatenate([ulp_distance(a[name], b[name]).ravel() for name in a])
     identical = all(a[name].tobytes() == b[name].tobytes() for name in a)
     median = float(np.median(distances))
-    return {"max": int(distances.max()), "median": median, "identical": identical}
+    return UlpSummary(int(distances.max()), median, identical)
 
 
 def allowance(reference: np.ndarray, shadows: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -44,13 +44,13 @@ SMALLEST = 1e-18
 
 
 def loss_figure(
-    curves: dict[str, Sequence[float]], reference: Sequence[float], ylabel: str, log: bool
+    curves: Mapping[str, Sequence[float]], reference: Sequence[float], ylabel: str, log: bool
 ) -> str:
     """Draw the training loss of all implementations over the reference's.
 
     Parameters
     ----------
-    curves : dict
+    curves : mapping
         Losses, one a step, by implementation.
     reference : sequence of float
         Empty if there is none.
@@ -96,8 +96,8 @@ def loss_figure(
 
 
 def deviation_figure(
-    single: dict[str, Sequence[float]],
-    double: dict[str, Sequence[float]],
+    single: Mapping[str, Sequence[float]],
+    double: Mapping[str, Sequence[float]],
     reference: Sequence[float],
     allowance: Sequence[float],
 ) -> str:
@@ -105,7 +105,7 @@ def deviation_figure(
 
     Parameters
     ----------
-    single, double : dict
+    single, double : mapping
         Losses in float32 and float64 by implementation; the float64 ones may be shorter.
     reference, allowance : sequence of float
 
@@ -172,7 +172,7 @@ def _binned(
     return edges[1:], np.array(reduced)
 
 
-def _sparse(value: float, position: int) -> str:
+def _sparse(value: float, _position: int) -> str:
     """Label 2 and 5 of each decade, so that an axis of less than a decade has labels."""
     leading = value / 10 ** np.floor(np.log10(value))
     return f"{value:g}" if round(leading, 3) in (2, 5) else ""

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import jinja2
 import markupsafe
 
 from spec_tests.compare.agreement import FACTOR, FLOOR
+from spec_tests.compare.findings import Agreement, Details, Reference, Report, Training
 from spec_tests.compare.plots import STYLES, deviation_figure, loss_figure
 from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT, scientific
 from spec_tests.compare.workloads import SEED, Workload
@@ -28,38 +30,39 @@ TITLES = {
 }
 
 
-def write_report(out: Path, report: dict[str, Any], workloads: Sequence[Workload]) -> None:
+def write_report(out: Path, report: Report, workloads: Sequence[Workload]) -> None:
     """Write both files.
 
     Parameters
     ----------
     out : Path
-    report : dict
+    report : Report
         What `spec_tests.compare.results.assemble` returned, with ``provenance``.
     workloads : sequence of Workload
     """
-    report = {"summary": summary(report), **report}
-    text = json.dumps(_finite(report), indent=1, allow_nan=False)
+    content = {"summary": summary(report), **asdict(report)}
+    text = json.dumps(_finite(content), indent=1, allow_nan=False)
     (out / "compare.json").write_text(text + "\n", encoding="utf-8")
     (out / "index.html").write_text(_page(report, workloads), encoding="utf-8")
 
 
-def summary(report: dict[str, Any]) -> list[str]:
+def summary(report: Report) -> list[str]:
     """Return two sentences that say what was found."""
-    names = list(report["implementations"])
-    asked = [one for one in report["verdicts"] if one["kept"] is not None]
-    broken = [one["promise"] for one in asked if not one["kept"]]
+    names = list(report.implementations)
+    asked = [verdict for verdict in report.verdicts if verdict.kept is not None]
+    broken = [verdict.promise for verdict in asked if not verdict.kept]
     who = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    what = f"{who} trained the same {len(report['workloads'])} networks from the same seed"
+    what = f"{who} trained the same {len(report.workloads)} networks from the same seed"
     if broken:
         listed = "; ".join(promise[0].lower() + promise[1:] for promise in broken)
         count = f"{len(broken)} of {len(asked)} promises were not kept"
         return [f"{what}; {count}.", f"Not kept: {listed}."]
     reached = [
-        entry["final_accuracy"]
-        for key, entries in report["workloads"].items()
+        training.final_accuracy
+        for key, trainings in report.workloads.items()
         if key.startswith("digits")
-        for entry in entries.values()
+        for training in trainings.values()
+        if training.final_accuracy is not None
     ]
     unseen = f"{min(reached):.1%} to {max(reached):.1%} of unseen digits right"
     first = f"{what} and got {unseen}; all {len(asked)} promises that were asked are kept."
@@ -70,7 +73,7 @@ def summary(report: dict[str, Any]) -> list[str]:
         f"Over the first epoch the losses agree to {scientific(double)} in float64 and to "
         f"{scientific(single)} in float32"
     )
-    if report["reference"]:
+    if report.reference:
         second += (
             ", and no float32 curve ever leaves the torch.nn reference by more than rounding "
             "explains"
@@ -78,12 +81,12 @@ def summary(report: dict[str, Any]) -> list[str]:
     return [first, f"{second}."]
 
 
-def _largest(report: dict[str, Any], dtype: str) -> float | None:
-    found = [one[dtype]["largest"] for one in report["agreement"].values()]
-    return max((value for value in found if value is not None), default=None)
+def _largest(report: Report, dtype: str) -> float | None:
+    largest = [agreement.losses(dtype).largest for agreement in report.agreement.values()]
+    return max((value for value in largest if value is not None), default=None)
 
 
-def _page(report: dict[str, Any], workloads: Sequence[Workload]) -> str:
+def _page(report: Report, workloads: Sequence[Workload]) -> str:
     """Render the template, which holds the page's words."""
     environment = jinja2.Environment(
         autoescape=True,
@@ -103,10 +106,11 @@ def _page(report: dict[str, Any], workloads: Sequence[Workload]) -> str:
     template = environment.from_string(source.read_text(encoding="utf-8"))
     return template.render(
         report=report,
+        summary=summary(report),
         sections=[_section(report, workload) for workload in workloads],
         colours={
             name: STYLES[number % len(STYLES)][0]
-            for number, name in enumerate(report["implementations"])
+            for number, name in enumerate(report.implementations)
         },
         emulated=EMULATED,
         seed=SEED,
@@ -117,52 +121,74 @@ def _page(report: dict[str, Any], workloads: Sequence[Workload]) -> str:
     )
 
 
-def _section(report: dict[str, Any], workload: Workload) -> dict[str, Any]:
-    """Return what the page shows of one workload."""
+@dataclass(frozen=True)
+class Image:
+    """A figure as the page holds it: its bytes, the text in its place, and what stands below."""
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of one workload."""
+
+    key: str
+    title: str
+    workload: Workload
+    per_character: bool
+    images: list[Image]
+    entries: dict[str, Training]
+    details: dict[str, Details]
+    reference: Reference | None
+    agreement: Agreement
+
+
+def _section(report: Report, workload: Workload) -> Section:
+    """Gather what the page shows of one workload."""
     key = workload.name
-    reference = report["reference"].get(key)
-    details = report["details"][key]
-    single = {
-        name: entry["losses"]
-        for name, entry in report["workloads"][key].items()
-        if len(entry["losses"])
-    }
-    double = {name: details[name]["float64_losses"] for name in single}
+    return Section(
+        key=key,
+        title=f"{TITLES[workload.dataset]}: {workload.cell}",
+        workload=workload,
+        per_character=workload.dataset == "pydoc",
+        images=_images(report, workload),
+        entries=report.workloads[key],
+        details=report.details[key],
+        reference=report.reference.get(key),
+        agreement=report.agreement[key],
+    )
+
+
+def _images(report: Report, workload: Workload) -> list[Image]:
+    """Draw the losses, and their distances to the reference where there is one."""
+    key = workload.name
+    reference = report.reference.get(key)
+    trainings = report.workloads[key].items()
+    single = {name: training.losses for name, training in trainings if training.losses}
+    if not single:
+        return []
+    known = reference.losses if reference else []
     per_character = workload.dataset == "pydoc"
     ylabel = "loss, nats per character" if per_character else "training loss, nats"
-    images = []
-    if single:
-        known = reference["losses"] if reference else []
-        images.append(
-            {
-                "source": _data_uri(loss_figure(single, known, ylabel, not per_character)),
-                "alt": _loss_words(key, single),
-                "caption": "Training loss, mean over about 1/55 of the run. Curves that agree lie "
-                "on each other; each carries its markers at steps of its own.",
-            }
-        )
-    if single and reference:
-        figure = deviation_figure(single, double, reference["losses"], reference["allowance"])
-        images.append(
-            {
-                "source": _data_uri(figure),
-                "alt": _deviation_words(report["agreement"][key], key),
-                "caption": "Distance to the reference, the largest in each 1/55 of the run: "
-                "float32 above (thick), float64 below (thin). The grey area is what float32 "
-                "rounding explains; a gap is no difference at all.",
-            }
-        )
-    return {
-        "key": key,
-        "title": f"{TITLES[workload.dataset]}: {workload.cell}",
-        "workload": workload,
-        "per_character": per_character,
-        "images": images,
-        "entries": report["workloads"][key],
-        "details": details,
-        "reference": reference,
-        "agreement": report["agreement"][key],
-    }
+    losses = Image(
+        _data_uri(loss_figure(single, known, ylabel, not per_character)),
+        _loss_words(key, single),
+        "Training loss, mean over about 1/55 of the run. Curves that agree lie "
+        "on each other; each carries its markers at steps of its own.",
+    )
+    if reference is None:
+        return [losses]
+    double = {name: report.details[key][name].float64_losses for name in single}
+    distances = Image(
+        _data_uri(deviation_figure(single, double, reference.losses, reference.allowance)),
+        _deviation_words(report.agreement[key], key),
+        "Distance to the reference, the largest in each 1/55 of the run: "
+        "float32 above (thick), float64 below (thin). The grey area is what float32 "
+        "rounding explains; a gap is no difference at all.",
+    )
+    return [losses, distances]
 
 
 def _loss_words(key: str, curves: dict[str, list[float]]) -> str:
@@ -171,12 +197,12 @@ def _loss_words(key: str, curves: dict[str, list[float]]) -> str:
     return f"Training loss of {key} by step, from {_short(first)} at the start to: {ends}."
 
 
-def _deviation_words(found: dict[str, Any], key: str) -> str:
+def _deviation_words(agreement: Agreement, key: str) -> str:
     parts = [
-        f"{name} stays within it (uses {_percent(one['share_of_allowance'])} of it at most)"
-        if one["first_step"] is None
-        else f"{name} leaves it at step {one['first_step']}"
-        for name, one in found["divergence"].items()
+        f"{name} stays within it (uses {_percent(divergence.share_of_allowance)} of it at most)"
+        if divergence.first_step is None
+        else f"{name} leaves it at step {divergence.first_step}"
+        for name, divergence in agreement.divergence.items()
     ]
     return (
         f"Distance of each loss of {key} to the reference by step, on a logarithmic scale, with "
@@ -220,9 +246,9 @@ def _ulp(value: float | None) -> str:
 def _finite(value: Any) -> Any:
     """Return the value with None where JSON has no number: NaN and infinities."""
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -13,22 +13,29 @@ from typing import Any
 import numpy as np
 
 from spec_tests.compare import agreement
+from spec_tests.compare.findings import (
+    Agreement,
+    ClauseCounts,
+    Details,
+    Differences,
+    Divergence,
+    FailedClause,
+    Failure,
+    FinalDistances,
+    Implementation,
+    InitialValues,
+    Reference,
+    Report,
+    Training,
+    UlpSummary,
+)
 from spec_tests.compare.verdicts import judge
 from spec_tests.compare.workloads import Workload
 
-__all__ = ["Evidence", "Failure", "assemble", "common_start", "training_folder"]
+__all__ = ["Evidence", "assemble", "common_start", "training_folder"]
 
 DTYPES = ("float32", "float64")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A process that did not do its work."""
-
-    owner: str
-    what: str
-    fault: str
-    last_lines: str
+REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,8 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Training:
-    """One training's curves and parameters."""
+class Stored:
+    """One training's curves and parameters, as its process stored them."""
 
     losses: np.ndarray
     seconds: np.ndarray
@@ -71,34 +78,14 @@ def training_folder(out: Path, owner: str, workload: str) -> Path:
     return out / "runs" / owner / workload
 
 
-def assemble(evidence: Evidence) -> dict[str, Any]:
-    """Return the report's content.
-
-    Parameters
-    ----------
-    evidence : Evidence
-
-    Returns
-    -------
-    dict
-        ``implementations`` and ``workloads``, as programs read them; ``reference``,
-        ``agreement`` and ``details``, by workload; ``failed_clauses`` by implementation;
-        ``failures``; ``verdicts``.
-    """
-    report: dict[str, Any] = {
-        "implementations": {},
-        "workloads": {},
-        "reference": {},
-        "agreement": {},
-        "details": {},
-        "failed_clauses": {},
-        "failures": [vars(failure) for failure in evidence.failures],
-    }
+def assemble(evidence: Evidence) -> Report:
+    """Return the report's content, but for where it comes from."""
+    report = Report(failures=list(evidence.failures))
     for name in evidence.names:
-        _implementation(evidence, name, report)
+        _add_implementation(evidence, name, report)
     for workload in evidence.workloads:
-        _workload(evidence, workload, report)
-    report["verdicts"] = judge(
+        _add_workload(evidence, workload, report)
+    report.verdicts = judge(
         report, evidence.workloads, suite=evidence.suite, reference=evidence.reference
     )
     return report
@@ -109,15 +96,15 @@ def common_start(out: Path, names: Sequence[str], workload: str) -> Path | None:
 
     None if no implementation finished the training.
     """
-    found = {name: load_training(out, name, workload, "float32") for name in names}
-    trained = {name: run for name, run in found.items() if run is not None}
+    runs = {name: load_training(out, name, workload, "float32") for name in names}
+    trained = {name: run for name, run in runs.items() if run is not None}
     if not trained:
         return None
     name = _most_common({name: run.initial for name, run in trained.items()})
     return training_folder(out, name, workload) / f"{workload}.float32.npz"
 
 
-def load_training(out: Path, owner: str, workload: str, dtype: str = "") -> Training | None:
+def load_training(out: Path, owner: str, workload: str, dtype: str = "") -> Stored | None:
     """Return what a training left; None if it did not finish. The reference's has no dtype."""
     file = f"{workload}.{dtype}.npz" if dtype else f"{workload}.npz"
     path = training_folder(out, owner, workload) / file
@@ -134,7 +121,7 @@ def load_training(out: Path, owner: str, workload: str, dtype: str = "") -> Trai
         }
 
     nothing = np.empty((0, 0))
-    return Training(
+    return Stored(
         losses=arrays["losses"],
         seconds=arrays.get("seconds", nothing),
         initial=parameters("initial/"),
@@ -143,32 +130,33 @@ def load_training(out: Path, owner: str, workload: str, dtype: str = "") -> Trai
     )
 
 
-def _implementation(evidence: Evidence, name: str, report: dict[str, Any]) -> None:
-    """Fill in what an implementation is, and its clauses."""
-    said: dict[str, Any] = {}
+def _add_implementation(evidence: Evidence, name: str, report: Report) -> None:
+    """Add what an implementation is, and its clauses."""
+    stated: dict[str, Any] = {}
     for workload in evidence.workloads:
-        said = said or _read(training_folder(evidence.out, name, workload.name) / "results.json")
+        folder = training_folder(evidence.out, name, workload.name)
+        stated = stated or _read(folder / "results.json")
     result = _read(evidence.out / "clauses" / f"{name}.json") if evidence.suite else {}
-    versions = {**result.get("versions", {}), **said.get("versions", {})}
+    versions = {**result.get("versions", {}), **stated.get("versions", {})}
     counts = result.get("counts", {})
-    report["implementations"][name] = {
-        "versions": dict(sorted(versions.items())),
-        "device": said.get("device", result.get("device", "unknown")),
-        "emulated": bool(said.get("emulated", result.get("emulated", False))),
-        "clauses": {key: counts.get(key) for key in ("passed", "failed", "unsupported")},
-    }
-    report["failed_clauses"][name] = [
-        {"id": number, "title": clause.get("title", ""), "why": clause.get("why", "")}
+    report.implementations[name] = Implementation(
+        versions=dict(sorted(versions.items())),
+        device=stated.get("device", result.get("device", "unknown")),
+        emulated=bool(stated.get("emulated", result.get("emulated", False))),
+        clauses=ClauseCounts(counts.get("passed"), counts.get("failed"), counts.get("unsupported")),
+    )
+    report.failed_clauses[name] = [
+        FailedClause(number, clause.get("title", ""), clause.get("why", ""))
         for number, clause in result.get("clauses", {}).items()
         if clause.get("status") == "failed"
     ]
 
 
-def _workload(evidence: Evidence, workload: Workload, report: dict[str, Any]) -> None:
-    """Fill in what became of one workload in every implementation."""
+def _add_workload(evidence: Evidence, workload: Workload, report: Report) -> None:
+    """Add what became of one workload in every implementation."""
     out, key = evidence.out, workload.name
-    runs: dict[str, dict[str, Training]] = {dtype: {} for dtype in DTYPES}
-    entries, details = {}, {}
+    runs: dict[str, dict[str, Stored]] = {dtype: {} for dtype in DTYPES}
+    report.workloads[key], report.details[key] = {}, {}
     for name in evidence.names:
         stored = _read(training_folder(out, name, key) / "results.json")
         summary = stored.get("workloads", {}).get(key, {})
@@ -176,105 +164,115 @@ def _workload(evidence: Evidence, workload: Workload, report: dict[str, Any]) ->
             run = load_training(out, name, key, dtype)
             if run is not None and dtype in summary:
                 runs[dtype][name] = run
-        entries[name], details[name] = _entry(
-            summary, runs["float32"].get(name), runs["float64"].get(name)
-        )
-    reference = load_training(out, "reference", key)
-    report["workloads"][key] = entries
-    report["details"][key] = details
-    report["agreement"][key] = _agreement(workload, runs, reference)
+        single, double = (runs[dtype].get(name) for dtype in DTYPES)
+        report.workloads[key][name] = _training(summary, single)
+        report.details[key][name] = _details(summary, single, double)
+    reference = load_training(out, REFERENCE, key)
+    report.agreement[key] = _agreement(workload, runs, reference)
     if reference is not None:
-        stored = _read(training_folder(out, "reference", key) / "results.json")
-        report["reference"][key] = {
-            "versions": stored.get("versions", {}),
-            "losses": reference.losses.tolist(),
-            "allowance": agreement.allowance(reference.losses, reference.shadows).tolist(),
-            **stored.get("workloads", {}).get(key, {}),
-        }
+        report.reference[key] = _reference(out, key, reference)
 
 
-def _entry(
-    summary: dict[str, Any], single: Training | None, double: Training | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return one cell of ``workloads``, and one of ``details``."""
+def _training(summary: dict[str, Any], run: Stored | None) -> Training:
     last = summary.get("float32", {})
-    entry = {
-        "losses": [] if single is None else single.losses.tolist(),
-        "final_accuracy": last.get("final_accuracy"),
-        "seconds_per_step": None if single is None else float(np.median(single.seconds)),
-        "peak_bytes": last.get("peak_bytes"),
-    }
-    detail = {
-        "held_out_loss": last.get("held_out_loss"),
-        "seconds_quartiles": []
-        if single is None
-        else np.quantile(single.seconds, (0.25, 0.75)).tolist(),
-        "first_step_seconds": None if single is None else float(single.seconds[0]),
-        "float64_losses": [] if double is None else double.losses.tolist(),
-        "float64_seconds_per_step": None if double is None else float(np.median(double.seconds)),
-        "float64_accuracy": summary.get("float64", {}).get("final_accuracy"),
-    }
-    return entry, detail
+    return Training(
+        losses=[] if run is None else run.losses.tolist(),
+        final_accuracy=last.get("final_accuracy"),
+        seconds_per_step=None if run is None else float(np.median(run.seconds)),
+        peak_bytes=last.get("peak_bytes"),
+    )
+
+
+def _details(summary: dict[str, Any], single: Stored | None, double: Stored | None) -> Details:
+    quartiles = [] if single is None else np.quantile(single.seconds, (0.25, 0.75)).tolist()
+    return Details(
+        held_out_loss=summary.get("float32", {}).get("held_out_loss"),
+        seconds_quartiles=quartiles,
+        first_step_seconds=None if single is None else float(single.seconds[0]),
+        float64_losses=[] if double is None else double.losses.tolist(),
+        float64_seconds_per_step=None if double is None else float(np.median(double.seconds)),
+        float64_accuracy=summary.get("float64", {}).get("final_accuracy"),
+    )
+
+
+def _reference(out: Path, key: str, run: Stored) -> Reference:
+    stored = _read(training_folder(out, REFERENCE, key) / "results.json")
+    summary = stored.get("workloads", {}).get(key, {})
+    return Reference(
+        versions=stored.get("versions", {}),
+        losses=run.losses.tolist(),
+        allowance=agreement.allowance(run.losses, run.shadows).tolist(),
+        final_accuracy=summary.get("final_accuracy"),
+        held_out_loss=summary.get("held_out_loss"),
+    )
 
 
 def _agreement(
-    workload: Workload, runs: dict[str, dict[str, Training]], reference: Training | None
-) -> dict[str, Any]:
+    workload: Workload, runs: dict[str, dict[str, Stored]], reference: Stored | None
+) -> Agreement:
     """Return how far the implementations are from the reference and from each other."""
-    found: dict[str, Any] = {"steps": workload.agreement_steps}
-    for dtype in DTYPES:
-        losses = {name: run.losses[: workload.agreement_steps] for name, run in runs[dtype].items()}
-        pairs = {
-            f"{a} ~ {b}": agreement.relative_difference(losses[a], losses[b])
-            for a, b in combinations(losses, 2)
-        }
-        to_reference = {}
-        if reference is not None:
-            known = reference.losses[: workload.agreement_steps]
-            to_reference = {
-                name: agreement.relative_difference(curve, known) for name, curve in losses.items()
-            }
-        found[dtype] = {
-            "pairs": pairs,
-            "to_reference": to_reference,
-            **_largest(pairs | {f"{name} ~ torch.nn": one for name, one in to_reference.items()}),
-        }
-    found["initial"] = {dtype: _initial(runs[dtype]) for dtype in DTYPES}
-    found["final_ulp"] = _final_ulp(runs["float32"], reference)
-    found["divergence"] = {}
+    steps = workload.agreement_steps
+    return Agreement(
+        steps=steps,
+        float32=_differences(steps, runs["float32"], reference),
+        float64=_differences(steps, runs["float64"], reference),
+        initial={dtype: _initial(runs[dtype]) for dtype in DTYPES},
+        final_ulp=_final_distances(runs["float32"], reference),
+        divergence=_divergence(runs["float32"], reference),
+    )
+
+
+def _differences(steps: int, runs: dict[str, Stored], reference: Stored | None) -> Differences:
+    """Compare the losses of the first steps, of all pairs and with the reference."""
+    losses = {name: run.losses[:steps] for name, run in runs.items()}
+    pairs = {
+        f"{a} ~ {b}": agreement.relative_difference(losses[a], losses[b])
+        for a, b in combinations(losses, 2)
+    }
+    to_reference = {}
     if reference is not None:
-        allowed = agreement.allowance(reference.losses, reference.shadows)
-        for name, run in runs["float32"].items():
-            step, share = agreement.first_divergence(run.losses, reference.losses, allowed)
-            found["divergence"][name] = {"first_step": step, "share_of_allowance": share}
-    return found
+        known = reference.losses[:steps]
+        to_reference = {
+            name: agreement.relative_difference(curve, known) for name, curve in losses.items()
+        }
+    every = pairs | {f"{name} ~ torch.nn": share for name, share in to_reference.items()}
+    where = max(every, key=lambda pair: every[pair], default=None)
+    return Differences(pairs, to_reference, None if where is None else every[where], where)
 
 
-def _largest(differences: dict[str, float]) -> dict[str, Any]:
-    """Return the largest difference and whose it is; None if there is none to compare."""
-    where = max(differences, key=lambda key: differences[key], default=None)
-    return {"largest": None if where is None else differences[where], "between": where}
+def _divergence(runs: dict[str, Stored], reference: Stored | None) -> dict[str, Divergence]:
+    """Find where each curve leaves the reference."""
+    if reference is None:
+        return {}
+    allowed = agreement.allowance(reference.losses, reference.shadows)
+    return {
+        name: Divergence(*agreement.first_divergence(run.losses, reference.losses, allowed))
+        for name, run in runs.items()
+    }
 
 
-def _initial(runs: dict[str, Training]) -> dict[str, Any]:
+def _initial(runs: dict[str, Stored]) -> InitialValues:
     """Compare the parameters drawn from the seed with those that most implementations drew."""
     if not runs:
-        return {"identical": None, "ulp": {}}
+        return InitialValues(None, {})
     usual = runs[_most_common({name: run.initial for name, run in runs.items()})].initial
     ulp = {name: agreement.ulp_summary(run.initial, usual) for name, run in runs.items()}
-    return {"identical": all(summary["identical"] for summary in ulp.values()), "ulp": ulp}
+    return InitialValues(all(summary.identical for summary in ulp.values()), ulp)
 
 
-def _final_ulp(runs: dict[str, Training], reference: Training | None) -> dict[str, Any]:
+def _final_distances(runs: dict[str, Stored], reference: Stored | None) -> FinalDistances:
     """Return ULP distances between the final float32 parameters."""
-    found: dict[str, Any] = {"to_reference": {}, "pairs": {}}
-    for a, b in combinations(runs, 2):
-        found["pairs"][f"{a} ~ {b}"] = agreement.ulp_summary(runs[a].final, runs[b].final)
+    pairs = {
+        f"{a} ~ {b}": agreement.ulp_summary(runs[a].final, runs[b].final)
+        for a, b in combinations(runs, 2)
+    }
+    to_reference: dict[str, UlpSummary] = {}
     if reference is not None:
         rounded = {name: value.astype(np.float32) for name, value in reference.final.items()}
-        for name, run in runs.items():
-            found["to_reference"][name] = agreement.ulp_summary(run.final, rounded)
-    return found
+        to_reference = {
+            name: agreement.ulp_summary(run.final, rounded) for name, run in runs.items()
+        }
+    return FinalDistances(to_reference, pairs)
 
 
 def _most_common(parameters: dict[str, dict[str, np.ndarray]]) -> str:

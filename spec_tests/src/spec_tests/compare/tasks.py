@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 __all__ = ["ONE_THREAD", "Outcome", "Task", "run"]
 
@@ -86,17 +86,7 @@ def run(task: Task, listen: Callable[[dict[str, Any]], None]) -> Outcome:
     output = task.folder / f"{task.what}.stdout.txt"
     with errors.open("w") as stderr, output.open("w") as stdout:
         try:
-            process = subprocess.Popen(
-                list(task.command),
-                cwd=task.folder,
-                env={**os.environ, **ONE_THREAD, **task.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-            )
+            process = _start(task, stderr)
         except OSError as error:
             return Outcome(f"could not be started: {error}", "")
         late = threading.Event()
@@ -108,32 +98,58 @@ def run(task: Task, listen: Callable[[dict[str, Any]], None]) -> Outcome:
         timer = threading.Timer(task.timeout, end)
         timer.start()
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                message = _message(line)
-                if message is not None:
-                    listen(message)
-                    continue
-                stdout.write(line)
-                if percent := PERCENT.search(line):
-                    listen({"event": "percent", "percent": int(percent[1])})
+            _pass_on(process, stdout, listen)
             status = process.wait()
         finally:
             timer.cancel()
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-    if late.is_set():
-        fault = f"took longer than {task.timeout:.0f} s and was ended"
-    elif status in task.succeeded:
-        fault = ""
-    elif status < 0:
-        fault = f"was ended by signal {-status}"
-    else:
-        fault = f"ended with exit status {status}"
-    return Outcome(fault, _tail(errors) or _tail(output))
+            _close(process)
+    return Outcome(_fault(task, status, late.is_set()), _tail(errors) or _tail(output))
+
+
+def _start(task: Task, stderr: IO[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        list(task.command),
+        cwd=task.folder,
+        env={**os.environ, **ONE_THREAD, **task.environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def _pass_on(
+    process: subprocess.Popen[str], stdout: IO[str], listen: Callable[[dict[str, Any]], None]
+) -> None:
+    """Give messages to the listener until the process closes its output; store other lines."""
+    for line in process.stdout or ():
+        message = _message(line)
+        if message is not None:
+            listen(message)
+            continue
+        stdout.write(line)
+        if percent := PERCENT.search(line):
+            listen({"event": "percent", "percent": int(percent[1])})
+
+
+def _close(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _fault(task: Task, status: int, late: bool) -> str:
+    if late:
+        return f"took longer than {task.timeout:.0f} s and was ended"
+    if status in task.succeeded:
+        return ""
+    if status < 0:
+        return f"was ended by signal {-status}"
+    return f"ended with exit status {status}"
 
 
 def _message(line: str) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from spec_tests.compare.findings import Report
 from spec_tests.compare.report import EMULATED, summary
 
 __all__ = ["Display", "print_report"]
@@ -18,6 +19,7 @@ __all__ = ["Display", "print_report"]
 PLAIN_WIDTH = 110
 # The page shows more of what a failed process wrote.
 LAST_LINES = 4
+MARKS = {True: "[green]kept[/]     ", False: "[bold red]NOT KEPT[/] ", None: "not asked"}
 
 
 class Display:
@@ -91,7 +93,7 @@ class Display:
 
     def finished(self, owner: str) -> None:
         """Fill an owner's line up, also where a failed process left it short."""
-        task = next(one for one in self.progress.tasks if one.id == self.lines[owner])
+        task = next(task for task in self.progress.tasks if task.id == self.lines[owner])
         self.progress.update(self.lines[owner], completed=task.total, doing="done")
 
     def _say(self, owner: str, what: str, how: str) -> None:
@@ -101,69 +103,70 @@ class Display:
             self.progress.update(self.lines[owner], doing=f"{what} {how}")
 
 
-def print_report(console: Console, report: dict[str, Any], places: Sequence[str]) -> None:
+def print_report(console: Console, report: Report, places: Sequence[str]) -> None:
     """Print what was found.
 
     Parameters
     ----------
     console : Console
-    report : dict
-        The report's content.
+    report : Report
     places : sequence of str
         Files to name at the end.
     """
     console.print()
     console.print(_implementations(report))
     console.print(_workloads(report))
-    for failure in report["failures"]:
-        console.print(f"[bold red]{failure['owner']}: {failure['what']} {failure['fault']}[/]")
-        last = failure["last_lines"].splitlines()[-LAST_LINES:]
+    for failure in report.failures:
+        console.print(f"[bold red]{failure.owner}: {failure.what} {failure.fault}[/]")
+        last = failure.last_lines.splitlines()[-LAST_LINES:]
         console.print("\n".join(last), markup=False, highlight=False)
-    for one in report["verdicts"]:
-        mark = {True: "[green]kept[/]     ", False: "[bold red]NOT KEPT[/] ", None: "not asked"}
-        console.print(f"{mark[one['kept']]}  {one['promise']}: {one['detail']}", highlight=False)
+    for verdict in report.verdicts:
+        line = f"{MARKS[verdict.kept]}  {verdict.promise}: {verdict.detail}"
+        console.print(line, highlight=False)
     console.print()
     console.print(" ".join(summary(report)), markup=False, highlight=False)
     for place in places:
         console.print(place, markup=False, highlight=False, soft_wrap=True)
 
 
-def _implementations(report: dict[str, Any]) -> Table:
+def _implementations(report: Report) -> Table:
     table = Table(title="Clauses of the specification", title_justify="left")
     for heading in ("implementation", "passed", "failed", "unsupported", "device"):
         aligned: Any = "left" if heading in ("implementation", "device") else "right"
         table.add_column(heading, justify=aligned, no_wrap=heading == "implementation")
-    for name, one in report["implementations"].items():
-        counts = [
-            "–" if one["clauses"][key] is None else str(one["clauses"][key])
-            for key in ("passed", "failed", "unsupported")
+    for name, implementation in report.implementations.items():
+        counts = implementation.clauses
+        numbers = [
+            "–" if count is None else str(count)
+            for count in (counts.passed, counts.failed, counts.unsupported)
         ]
-        labelled = not one["emulated"] or EMULATED in one["device"]
-        device = one["device"] if labelled else f"{one['device']} ({EMULATED})"
-        table.add_row(name, *counts, device, style="yellow" if one["emulated"] else "")
+        device = implementation.device
+        if implementation.emulated and EMULATED not in device:
+            device = f"{device} ({EMULATED})"
+        table.add_row(name, *numbers, device, style="yellow" if implementation.emulated else "")
     return table
 
 
-def _workloads(report: dict[str, Any]) -> Table:
-    emulated = {name for name, one in report["implementations"].items() if one["emulated"]}
+def _workloads(report: Report) -> Table:
+    emulated = {name for name, made in report.implementations.items() if made.emulated}
     caption = f"* {EMULATED}: times and memory are the emulation's." if emulated else None
     table = Table(title="Training, float32", title_justify="left", caption=caption)
     table.add_column("workload", no_wrap=True)
     table.add_column("implementation", no_wrap=True)
     for heading in ("accuracy", "held-out loss", "ms/step", "MiB", "leaves reference"):
         table.add_column(heading, justify="right")
-    for key, entries in report["workloads"].items():
-        for number, (name, entry) in enumerate(entries.items()):
-            left = report["agreement"][key]["divergence"].get(name)
+    for key, trainings in report.workloads.items():
+        for number, (name, training) in enumerate(trainings.items()):
+            divergence = report.agreement[key].divergence.get(name)
             table.add_row(
                 key if number == 0 else "",
                 f"{name} *" if name in emulated else name,
-                _number(entry["final_accuracy"], 100, ".1f", "%"),
-                _number(report["details"][key][name]["held_out_loss"], 1, ".4f"),
-                _number(entry["seconds_per_step"], 1e3, ".2f"),
-                _number(entry["peak_bytes"], 2**-20, ".1f"),
-                "–" if left is None else _left(left["first_step"]),
-                end_section=number == len(entries) - 1,
+                _number(training.final_accuracy, 100, ".1f", "%"),
+                _number(report.details[key][name].held_out_loss, 1, ".4f"),
+                _number(training.seconds_per_step, 1e3, ".2f"),
+                _number(training.peak_bytes, 2**-20, ".1f"),
+                "–" if divergence is None else _left(divergence.first_step),
+                end_section=number == len(trainings) - 1,
             )
     return table
 

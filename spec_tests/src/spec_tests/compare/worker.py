@@ -77,7 +77,7 @@ def main(path: Path) -> int:
 
 def _warm_up(nn: Any, workload: Workload, batches: Batches) -> None:
     """Train a tiny network of the same kind, so that what loads late is not counted later."""
-    train(nn, replace(workload, hidden_size=2), batches, "float32", 2, lambda done: None)
+    train(nn, replace(workload, hidden_size=2), batches, "float32", 2, lambda _: None)
 
 
 def _both_precisions(
@@ -138,6 +138,23 @@ def train(
     arrays = {f"initial/{name}": value for name, value in _values(model).items()}
     if start is not None:
         model.load_state_dict(start)
+    losses, seconds = _steps(nn, model, workload, batches, dtype, steps, report)
+    arrays |= {f"final/{name}": value for name, value in _values(model).items()}
+    arrays |= {"losses": losses, "seconds": seconds}
+    peak = memory.grown()
+    return arrays, {**_held_out(nn, model, batches, dtype), "peak_bytes": peak}
+
+
+def _steps(
+    nn: Any,
+    model: Any,
+    workload: Workload,
+    batches: Batches,
+    dtype: str,
+    steps: int,
+    report: Callable[[int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Train with Adam; return the loss of each step and the seconds that it took."""
     optimizer = nn.optim.Adam(model.parameters(), lr=workload.lr)
     losses, seconds = np.empty(steps), np.empty(steps)
     for step in range(steps):
@@ -154,21 +171,18 @@ def train(
         losses[step] = loss.item()
         seconds[step] = time.perf_counter() - began
         report(step + 1)
-    arrays |= {f"final/{name}": value for name, value in _values(model).items()}
-    arrays |= {"losses": losses, "seconds": seconds}
-    peak = memory.grown()
+    return losses, seconds
 
+
+def _held_out(nn: Any, model: Any, batches: Batches, dtype: str) -> dict[str, float]:
+    """Return the network's accuracy and loss on held-out data."""
     inputs, targets = _tensors(nn, batches.held_out(), dtype)
     with nn.no_grad():
         logits = model(inputs)
         held_out_loss = nn.loss.cross_entropy(logits, targets).item()
     guesses = np.argmax(logits.numpy(), axis=-1)
     accuracy = float(np.mean(guesses == targets.numpy()))
-    return arrays, {
-        "final_accuracy": accuracy,
-        "held_out_loss": held_out_loss,
-        "peak_bytes": peak,
-    }
+    return {"final_accuracy": accuracy, "held_out_loss": held_out_loss}
 
 
 def _values(model: Any) -> dict[str, np.ndarray]:
