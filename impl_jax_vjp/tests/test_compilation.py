@@ -70,10 +70,10 @@ def test_nn_jit_compiles_once_for_a_form() -> None:
     def call(power: int) -> Any:
         return scaled(nn.tensor(X), {"b": 1, "a": nn.tensor(X)}, power=power)
 
-    found = call(2)
-    agree(found["sum"].item(), (X**2).sum(), "gradient")
-    np.testing.assert_array_equal(found["rows"][0].numpy(), 2 * X)
-    assert found["rows"][1] == 2
+    result = call(2)
+    agree(result["sum"].item(), (X**2).sum(), "gradient")
+    np.testing.assert_array_equal(result["rows"][0].numpy(), 2 * X)
+    assert result["rows"][1] == 2
     count = len(traced)
     with compilations() as events:
         call(2)
@@ -97,11 +97,11 @@ def test_captured_parameters_are_never_stale_and_get_gradients() -> None:
     optimizer = nn.optim.SGD(layer.parameters(), lr=0.1)
     for _ in range(3):
         compiled(x).backward()
-        found = [t.grad.numpy() for t in (x, *layer.parameters())]
+        result = [t.grad.numpy() for t in (x, *layer.parameters())]
         optimizer.zero_grad()
         x.grad = None
         (layer(x) ** 2).mean().backward()
-        for ours, theirs in zip(found, (x, *layer.parameters()), strict=True):
+        for ours, theirs in zip(result, (x, *layer.parameters()), strict=True):
             agree(ours, theirs.grad.numpy(), "rnn")
         optimizer.step()
         optimizer.zero_grad()
@@ -137,8 +137,8 @@ def test_transformations_inside_nn_jit() -> None:
     agree(value.item(), expected.item(), "gradient")
     for key, p in params.items():
         assert not new[key].requires_grad
-        found = p.detach().numpy() - 0.1 * grads[key].numpy()
-        agree(new[key].numpy(), found, "gradient")
+        result = p.detach().numpy() - 0.1 * grads[key].numpy()
+        agree(new[key].numpy(), result, "gradient")
 
 
 def test_detach_inside_nn_jit() -> None:
@@ -188,9 +188,9 @@ def test_x64_is_on() -> None:
     assert nn.tensor(2**40).item() == 2**40
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
-def test_what_is_compiled_does_not_grow_with_the_sequence(kind: Any) -> None:
-    layer = kind(3, 4)
+@pytest.mark.parametrize("cls", [nn.RNN, nn.LSTM, nn.GRU])
+def test_what_is_compiled_does_not_grow_with_the_sequence(cls: Any) -> None:
+    layer = cls(3, 4)
 
     def program(steps: int) -> str:
         gradient = jax.grad(lambda m, x: m(nn.from_array(x))[0].data.sum())

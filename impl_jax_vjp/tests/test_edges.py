@@ -152,30 +152,30 @@ def test_a_hook_may_give_a_raw_array(create_graph: bool) -> None:
     assert x.grad.tolist() == [5.0, 5.0]
 
 
-@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
-def test_floating_scalars_of_numpy_are_numbers(kind: Callable[[float], Any]) -> None:
-    assert nn.tensor([kind(1), 2]).dtype == nn.float32
+@pytest.mark.parametrize("cls", [np.float16, np.float32, np.float64])
+def test_floating_scalars_of_numpy_are_numbers(cls: Callable[[float], Any]) -> None:
+    assert nn.tensor([cls(1), 2]).dtype == nn.float32
     for dtype in (nn.float32, nn.float64):
         x = nn.tensor([1.0], dtype=dtype)
         results = [
-            x * kind(2),
-            kind(2) * x,
-            x / kind(2),
-            x ** kind(3),
-            kind(2) - x,
-            nn.ops.add(x, kind(2)),
+            x * cls(2),
+            cls(2) * x,
+            x / cls(2),
+            x ** cls(3),
+            cls(2) - x,
+            nn.ops.add(x, cls(2)),
         ]
         assert {y.dtype for y in results} == {dtype}
-    assert (nn.tensor([1]) * kind(2)).dtype == nn.float32
+    assert (nn.tensor([1]) * cls(2)).dtype == nn.float32
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.int64])
-def test_whole_scalars_of_numpy_are_numbers(kind: Callable[[int], Any]) -> None:
-    assert nn.tensor([kind(1), 2]).dtype == nn.int64
+@pytest.mark.parametrize("cls", [np.uint8, np.int16, np.int32, np.int64])
+def test_whole_scalars_of_numpy_are_numbers(cls: Callable[[int], Any]) -> None:
+    assert nn.tensor([cls(1), 2]).dtype == nn.int64
     for dtype in (nn.float32, nn.float64, nn.int32, nn.int64):
         x = nn.tensor([3], dtype=dtype)
-        assert {y.dtype for y in (x * kind(2), kind(2) * x, x ** kind(2))} == {dtype}
-    assert nn.ops.where(nn.tensor([True]), kind(1), kind(2)).dtype == nn.int64
+        assert {y.dtype for y in (x * cls(2), cls(2) * x, x ** cls(2))} == {dtype}
+    assert nn.ops.where(nn.tensor([True]), cls(1), cls(2)).dtype == nn.int64
 
 
 def test_a_scalar_of_numpy_keeps_its_digits_in_float64() -> None:
@@ -210,7 +210,7 @@ def test_a_mask_without_axes_indexes_as_in_numpy(key: Callable[[Any], Any], flag
             with pytest.raises(IndexError):
                 x[key(mask)]
             continue
-        found = x[key(mask)]
-        np.testing.assert_array_equal(found.detach().numpy(), wanted, strict=True)
+        result = x[key(mask)]
+        np.testing.assert_array_equal(result.detach().numpy(), wanted, strict=True)
     nn.ops.sum(x[flag]).backward()
     assert x.grad.tolist() == [[float(flag)] * 3] * 2

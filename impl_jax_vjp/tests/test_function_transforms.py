@@ -76,9 +76,9 @@ def test_needs_input_grad_is_what_jax_differentiates(
         assert Product.seen == [(False, False, False)]
         return
     gradient = jax.grad(loss, argnums=chosen)
-    found = (jax.jit(gradient) if compile_ else gradient)(*arrays)
+    result = (jax.jit(gradient) if compile_ else gradient)(*arrays)
     assert set(Product.seen) == {flags}
-    for i, grad in zip(chosen, found, strict=True):
+    for i, grad in zip(chosen, result, strict=True):
         expected = np.prod([a for j, a in enumerate(arrays) if j != i], axis=0)
         agree(grad, expected, "elementwise")
 
@@ -96,14 +96,14 @@ def test_needs_input_grad_on_the_tape(flags: tuple[bool, ...]) -> None:
 
 
 def test_our_rule_is_obeyed_by_every_transformation() -> None:
-    def one(x: Any) -> Any:
+    def single(x: Any) -> Any:
         return apply_tanh(x, 2.0)
 
-    agree(jax.vmap(one)(X), np.tanh(X), "gradient")
-    for gradient in (jax.grad(one), jax.jit(jax.grad(one)), jax.grad(jax.jit(one))):
+    agree(jax.vmap(single)(X), np.tanh(X), "gradient")
+    for gradient in (jax.grad(single), jax.jit(jax.grad(single)), jax.grad(jax.jit(single))):
         agree(jax.vmap(gradient)(X), 2 * SLOPE, "gradient")
         agree([gradient(x) for x in X], 2 * SLOPE, "gradient")
-    rows = jax.vmap(jax.grad(lambda x: one(x).sum()))(np.stack([X, X]))
+    rows = jax.vmap(jax.grad(lambda x: single(x).sum()))(np.stack([X, X]))
     agree(rows, 2 * np.stack([SLOPE, SLOPE]), "gradient")
 
 
@@ -121,8 +121,8 @@ def test_scan() -> None:
         return x
 
     agree(jax.jit(chain)(X), plain(X), "gradient")
-    found = jax.grad(lambda x: chain(x).sum())(X)
-    agree(found, jax.grad(lambda x: plain(x).sum())(X), "rnn")
+    result = jax.grad(lambda x: chain(x).sum())(X)
+    agree(result, jax.grad(lambda x: plain(x).sum())(X), "rnn")
 
 
 def test_scan_carries_tensors() -> None:
@@ -163,9 +163,9 @@ def test_backward_inside_a_trace() -> None:
         Tanh(2.0)(x).sum().backward()
         return x.grad
 
-    found = gradient(X)
-    assert isinstance(found, nn.Tensor)
-    agree(found.numpy(), 2 * SLOPE, "gradient")
+    result = gradient(X)
+    assert isinstance(result, nn.Tensor)
+    agree(result.numpy(), 2 * SLOPE, "gradient")
 
 
 def test_jax_differentiates_the_tape() -> None:
@@ -179,8 +179,8 @@ def test_jax_differentiates_the_tape() -> None:
         return ((1 - jnp.tanh(v) ** 2) ** 2 + jnp.tanh(v)).sum()
 
     for wrap in (lambda f: f, jax.jit):
-        found = wrap(jax.grad(penalty))(X)
-        agree(found, jax.grad(plain)(X), "rnn")
+        result = wrap(jax.grad(penalty))(X)
+        agree(result, jax.grad(plain)(X), "rnn")
 
 
 def test_a_detached_gradient_is_constant_to_jax_too() -> None:
@@ -273,10 +273,10 @@ def test_unused_outputs(materialize: bool) -> None:
             outputs = halves()(x)
             assert [o.requires_grad for o in outputs] == [True, True, False]
             outputs[0].sum().backward()
-            found = x.grad.numpy()
+            result = x.grad.numpy()
         else:
-            found = jax.grad(lambda v, h=halves: h()(nn.from_array(v))[0].data.sum())(jnp.array(X))
-        np.testing.assert_array_equal(found, np.full(6, 0.5))
+            result = jax.grad(lambda v, h=halves: h()(nn.from_array(v))[0].data.sum())(jnp.array(X))
+        np.testing.assert_array_equal(result, np.full(6, 0.5))
         assert halves.got == [[used, *unused]]
 
 

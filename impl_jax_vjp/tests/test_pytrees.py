@@ -85,10 +85,10 @@ def test_structures_compare_by_what_they_hold(net: Net) -> None:
 @pytest.mark.parametrize("compile_", [False, True])
 def test_jax_grad_equals_the_tape(net: Net, compile_: bool) -> None:
     gradient = jax.grad(lambda m, x: loss_of(m, x).data)
-    found = (jax.jit(gradient) if compile_ else gradient)(net, INPUT)
-    assert type(found) is Net
+    result = (jax.jit(gradient) if compile_ else gradient)(net, INPUT)
+    assert type(result) is Net
     expected = tape_gradients(net)
-    for name, parameter in found.named_parameters():
+    for name, parameter in result.named_parameters():
         agree(parameter.detach().numpy(), expected[name], "rnn")
 
 
@@ -98,17 +98,17 @@ def test_the_tape_inside_jit_equals_the_tape(net: Net) -> None:
         loss_of(module, x).backward()
         return {name: p.grad for name, p in module.named_parameters()}
 
-    found = gradients(net, INPUT)
+    result = gradients(net, INPUT)
     for name, expected in tape_gradients(net).items():
-        agree(found[name].numpy(), expected, "rnn")
+        agree(result[name].numpy(), expected, "rnn")
     assert all(isinstance(p.data, jax.Array) for p in net.parameters())
 
 
 def test_nn_grad_takes_a_module(net: Net) -> None:
-    value, found = nn.value_and_grad(loss_of)(net, INPUT)
+    value, result = nn.value_and_grad(loss_of)(net, INPUT)
     agree(value.item(), loss_of(net, INPUT).item(), "elementwise")
     for name, expected in tape_gradients(net).items():
-        agree(found.get_parameter(name).numpy(), expected, "gradient")
+        agree(result.get_parameter(name).numpy(), expected, "gradient")
 
 
 def test_vmap_over_examples(net: Net) -> None:
@@ -119,19 +119,19 @@ def test_vmap_over_examples(net: Net) -> None:
     rows = jax.vmap(jax.grad(lambda m, x: loss_of(m, x[None]).data), in_axes=(None, 0))(net, INPUT)
     mean = jax.tree.map(lambda a: a.mean(0), rows)
     for name, expected in tape_gradients(net).items():
-        found = mean.get_parameter(name).detach().numpy()
-        agree(found, expected, "rnn")
+        result = mean.get_parameter(name).detach().numpy()
+        agree(result, expected, "rnn")
 
 
 def test_vmap_over_modules() -> None:
     nn.manual_seed(1)
     members = [nn.Linear(3, 2, dtype=nn.float64) for _ in range(4)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    found = jax.vmap(lambda m, x: m(nn.from_array(x)), in_axes=(0, None))(
+    result = jax.vmap(lambda m, x: m(nn.from_array(x)), in_axes=(0, None))(
         stacked, jnp.asarray(INPUT)
     )
     expected = [m(nn.tensor(INPUT)).detach().numpy() for m in members]
-    agree(found.detach().numpy(), expected, "gradient")
+    agree(result.detach().numpy(), expected, "gradient")
 
 
 def test_an_update_by_tree_map(net: Net) -> None:
@@ -172,18 +172,18 @@ def test_optax(net: Net) -> None:
         agree(float(value), loss.item(), "optim")
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
-def test_a_recurrent_layer_under_every_transformation(kind: Any) -> None:
+@pytest.mark.parametrize("cls", [nn.RNN, nn.LSTM, nn.GRU])
+def test_a_recurrent_layer_under_every_transformation(cls: Any) -> None:
     nn.manual_seed(2)
-    layer = kind(3, 4, dtype=nn.float64)
+    layer = cls(3, 4, dtype=nn.float64)
     x = np.linspace(-1, 1, 30).reshape(5, 2, 3)
 
     def loss(module: Any, x: Any) -> Any:
         return (module(nn.from_array(jnp.asarray(x)))[0] ** 2).sum()
 
     loss(layer, x).backward()
-    found = jax.jit(jax.grad(lambda m, x: loss(m, x).data))(layer, x)
-    for ours, theirs in zip(layer.parameters(), found.parameters(), strict=True):
+    result = jax.jit(jax.grad(lambda m, x: loss(m, x).data))(layer, x)
+    for ours, theirs in zip(layer.parameters(), result.parameters(), strict=True):
         agree(ours.grad.numpy(), theirs.detach().numpy(), "rnn")
     each = jax.vmap(lambda x: loss(layer, x[:, None]).data, in_axes=1)(x)
     agree(each.sum(), loss(layer, x).item(), "rnn")

@@ -22,8 +22,9 @@ EPSILONS = {
 DIFFERENCE = 1e-8
 
 
-def agree(found: Any, expected: Any, kind: str) -> None:
-    """Fail unless every element agrees as the class `kind` has it."""
+def agree(result: Any, expected: Any, tolerance: str) -> None:
+    """Fail unless every element agrees as the class of tolerance has it."""
     expected = np.asarray(expected)
-    rtol = DIFFERENCE if kind == "difference" else EPSILONS[kind] * np.finfo(expected.dtype).eps
-    np.testing.assert_allclose(np.asarray(found), expected, rtol=rtol)
+    eps = np.finfo(expected.dtype).eps
+    rtol = DIFFERENCE if tolerance == "difference" else EPSILONS[tolerance] * eps
+    np.testing.assert_allclose(np.asarray(result), expected, rtol=rtol)

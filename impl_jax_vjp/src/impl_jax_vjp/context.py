@@ -79,7 +79,7 @@ class Context:
         """Choose whether `backward` gets zeros (the default) or None for outputs nothing used."""
         self._materialize = bool(value)
 
-    def mark_dirty(self, *inputs: Array) -> None:
+    def mark_dirty(self, *_inputs: Array) -> None:
         """Refuse: Functions do not modify their inputs."""
         msg = "mark_dirty: Functions do not modify their inputs; return a new array instead"
         raise RuntimeError(msg)

@@ -15,7 +15,7 @@ from jax.experimental import io_callback
 from . import random
 from .checks import Shape, as_dtype, check_dtype, check_floating, check_sizes, refuse_type
 from .dtypes import float32, int64
-from .recording import as_number
+from .recording import as_number, is_array
 from .tape import MODE, Traced, unwrap, wrap
 from .tensor import Tensor
 
@@ -178,7 +178,10 @@ def full(
     shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Make a Tensor of one value; its dtype follows the number as in `tensor`."""
-    single = np.asarray(unwrap(tensor(as_number(fill_value), dtype=dtype)))  # tensor-30
+    number = as_number(fill_value)  # tensor-30
+    if not (isinstance(number, bool | int | float) or is_array(number)):
+        refuse_type("full", "fill_value", "a number", number)
+    single = np.asarray(unwrap(tensor(number, dtype=dtype)))
     values = np.full(check_sizes("full", shape), single)
     return host("full", values, single.dtype, requires_grad)
 

@@ -27,11 +27,11 @@ class _Sum:
     def __init__(self, count: int) -> None:
         self._count = count
 
-    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, _saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return the gradient of the sum for each differentiated term."""
         return [grads[0]] * self._count
 
-    def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+    def derive(self, _node: Node, grads: Sequence[Any]) -> Sequence[Any]:
         """Return the gradient of the sum, a Tensor, for each differentiated term."""
         return [grads[0]] * self._count
 

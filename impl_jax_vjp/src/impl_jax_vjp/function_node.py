@@ -156,7 +156,7 @@ class _Rule:
         self.flags = flags
         self.name = application.cls.__name__
 
-    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None], /) -> Sequence[Array | None]:
         """Return the gradients of the inputs in need of one, on raw arrays."""
         raise NotImplementedError
 
@@ -173,7 +173,7 @@ class _Rule:
         arrays = [*call.arrays, *(grad._data for grad in grads if grad is not None)]
         return record_on(self._derived(call, wanted, present), arrays, places)
 
-    def _derived(self, call: PureCall, wanted: Mask, present: Mask) -> Operation:
+    def _derived(self, call: PureCall, wanted: Mask, present: Mask, /) -> Operation:
         return derivative(call, wanted, present)
 
     def _derive_once(
@@ -205,11 +205,11 @@ class RefusedRule:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def pull(self, saved: Any, grads: Any) -> Any:
+    def pull(self, _saved: Any, _grads: Any, /) -> Any:
         """Refuse: `once_differentiable` was asked for a second derivative."""
         raise RuntimeError(once_message(self.name))
 
-    def derive(self, node: Node, grads: Any) -> Any:
+    def derive(self, _node: Node, _grads: Any, /) -> Any:
         """Refuse: `once_differentiable` was asked for a second derivative."""
         raise RuntimeError(once_message(self.name))
 
@@ -227,7 +227,7 @@ class EagerRule(_Rule):
         self._saved = saved
         self._outputs = [(out.shape, out.dtype) for out in outputs]
 
-    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None], /) -> Sequence[Array | None]:
         """Return what `backward` makes of the gradients, of concrete arrays."""
         application, ctx = self.application, self._ctx
         filled = fill(grads, self._outputs, self.flags, ctx._materialize)
@@ -250,7 +250,7 @@ class TracedRule(_Rule):
         self._call = call
         self._residual = residual
 
-    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, _saved: Any, grads: Sequence[Array | None], /) -> Sequence[Array | None]:
         """Return what `backward` makes of the gradients, inside a trace."""
         pulled = self._call.gradients(self._residual, self._call.arrays, grads)
         wanted = self._call.wanted(self.application.mask)
@@ -309,10 +309,10 @@ class CompiledRule(_Rule):
         self._pair = pair
         self._residual = residual
 
-    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None], /) -> Sequence[Array | None]:
         """Return what the compiled `backward` makes of the gradients."""
         positional = [value for value in saved if isinstance(value, jax.Array)]
         return self._pair.pull(self._residual, positional, grads)
 
-    def _derived(self, call: PureCall, wanted: Mask, present: Mask) -> Operation:
+    def _derived(self, _call: PureCall, _wanted: Mask, present: Mask, /) -> Operation:
         return self._pair.derivative(present)

@@ -134,7 +134,7 @@ class PureCall:
         def fwd(*args: Any) -> tuple[Any, None]:
             return self._backward(*args), None
 
-        def bwd(_: None, cotangents: Any) -> Any:
+        def bwd(_: None, _cotangents: Any) -> Any:
             raise RuntimeError(once_message(name))
 
         guarded.defvjp(fwd, bwd)

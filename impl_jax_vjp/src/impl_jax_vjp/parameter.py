@@ -31,6 +31,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> "Parameter":
+        """Make a Parameter of an array."""
         if isinstance(data, Traced):
             raw = unwrap(data)
         elif isinstance(data, jax.Array):

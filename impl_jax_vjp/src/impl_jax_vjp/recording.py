@@ -146,6 +146,7 @@ class Primitive:
         self._operations: dict[Any, Operation] = {}
 
     def __call__(self, operands: Sequence[Any], *static: Any) -> Any:
+        """Record the Operation of these static arguments on the operands."""
         operation = self._operations.get(static)
         if operation is None:
             operation = Operation(functools.partial(self._formula, *static), self.name, self._keeps)

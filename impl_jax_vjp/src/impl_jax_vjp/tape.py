@@ -112,10 +112,10 @@ class Rule(Protocol):
 
     name: str
 
-    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, saved: Any, grads: Sequence[Array | None], /) -> Sequence[Array | None]:
         """Return the gradients of the inputs in need of one, on raw arrays."""
 
-    def derive(self, node: "Node", grads: Sequence[Any]) -> Sequence[Any]:
+    def derive(self, node: "Node", grads: Sequence[Any], /) -> Sequence[Any]:
         """Return the same gradients as Tensors, recorded on the tape."""
 
 

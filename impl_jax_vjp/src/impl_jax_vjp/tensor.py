@@ -163,7 +163,8 @@ class Tensor(_Operators, result=True):
     # NumPy then leaves `ndarray + tensor` to `__radd__`.
     __array_ufunc__ = None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "Tensor":
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> "Tensor":
+        """Refuse: a Tensor is made by `tensor` or `from_array`."""
         if cls is Tensor:
             msg = "Tensor: not made by calling it; use tensor(data) or from_array(array)"
             raise TypeError(msg)

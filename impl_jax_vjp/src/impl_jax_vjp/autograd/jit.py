@@ -227,7 +227,7 @@ class _JitRule:
         self._avals = avals
         self._backward = backward
 
-    def pull(self, saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+    def pull(self, _saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return the gradients of the inputs by the compiled backward."""
         filled = [
             jax.numpy.zeros(*aval) if grad is None else grad

@@ -33,6 +33,7 @@ class Module:
     forward: ClassVar[Callable[..., Any]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Make every class of Modules known to JAX."""
         super().__init_subclass__(**kwargs)
         pytree.register(cls)
 
@@ -45,6 +46,7 @@ class Module:
         object.__setattr__(self, "training", True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call `forward`, with the hooks around it."""
         forward = getattr(self, "forward", None)
         if forward is None:
             msg = f"{type(self).__name__}: forward is not defined"

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from .. import creation
-from ..checks import as_dtype
+from ..checks import as_dtype, refuse_type
 from ..recording import as_operand, dtype_of, shape_of
 from ..tape import Traced, wrap
 from .families import FUNCTIONS, create
@@ -41,6 +41,8 @@ def asarray(obj: Any, /, *, dtype: Any = None, copy: bool | None = None) -> Any:
     if copy is False:  # ops-16
         msg = f"asarray: copy must be True or None for this {type(obj).__name__}, got False"
         raise ValueError(msg)
+    if not isinstance(obj, bool | int | float | list | tuple | np.ndarray | np.generic):  # ops-21
+        refuse_type("asarray", "obj", "a Tensor, a raw array, numbers or lists of them", obj)
     return creation.tensor(obj, dtype=dtype)
 
 

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..checks import Axis, as_dtype, check_nonempty, normalize_axes, normalize_axis
+from ..checks import Axis, as_dtype, check_nonempty, normalize_axes, normalize_axis, refuse_type
 from ..dtypes import DType, accumulated, floating, promote
 from ..recording import Keeps, Primitive, as_operand, as_pair, dtype_of, shape_of
 from ..tensor import OPS
@@ -52,23 +52,15 @@ def _document(doc: str, parameters: str, returns: str, raises: str, source: str)
     )
 
 
-def register(function: Function, name: str, module: str, doc: str) -> Function:
+def register(function: Function, name: str, doc: str) -> Function:
     """Enter a function in the list under its name, with its docstring."""
     function.__name__ = function.__qualname__ = name
-    function.__module__ = module
+    # Where it is found: help() and pickle look there.
+    function.__module__ = __name__.rpartition(".")[0]
     function.__doc__ = doc
     FUNCTIONS[name] = function
     setattr(OPS, name, function)
     return function
-
-
-def _caller() -> str:
-    # The module of the row: help() and pickle look a function up there.
-    frame = inspect.currentframe()
-    assert frame is not None
-    assert frame.f_back is not None
-    assert frame.f_back.f_back is not None
-    return str(frame.f_back.f_back.f_globals["__name__"])
 
 
 def _cast(formula: Formula) -> Formula:
@@ -83,7 +75,7 @@ def listed(
 
     def enter(function: Function) -> Function:
         doc = _document(inspect.getdoc(function) or "", parameters, returns, raises, source)
-        return register(function, function.__name__, function.__module__, doc)
+        return register(function, function.__name__, doc)
 
     return enter
 
@@ -107,7 +99,7 @@ def unary(
 
     parameters = _ONE.format(real=_REAL if real else "")
     full = _document(doc, parameters, "the shape of x", _NO_ARRAY, source)
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def binary(
@@ -150,7 +142,7 @@ def binary(
     function = careful if real or shortcut or check else plain
     parameters = _TWO.format(real=_REAL if real else "")
     full = _document(doc, parameters, "the common shape", _NO_BROADCAST + _NO_ARRAY, STANDARD)
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def compare(name: str, formula: Formula, doc: str, *, within: DType | None = None) -> Function:
@@ -164,7 +156,7 @@ def compare(name: str, formula: Formula, doc: str, *, within: DType | None = Non
     full = _document(
         doc, _TWO.format(real=""), "bool, the common shape", _NO_BROADCAST + _NO_ARRAY, STANDARD
     )
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def predicate(name: str, formula: Formula, doc: str, *, within: DType | None = None) -> Function:
@@ -176,7 +168,7 @@ def predicate(name: str, formula: Formula, doc: str, *, within: DType | None = N
         return primitive((x,), floating(dtype_of(x)) if within is None else within)
 
     full = _document(doc, _ONE.format(real=""), "bool, the shape of x", _NO_ARRAY, STANDARD)
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def reduce(
@@ -210,7 +202,7 @@ def reduce(
     parameters = _AXES.format(real=_REAL if dtype is floating else "", dtype="")
     raises = _NO_AXIS.format(or_=" or has no elements" if chooses else "") + _NO_ARRAY
     full = _document(doc, parameters, "the axes gone, or of size 1", raises, STANDARD)
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -> Function:
@@ -230,7 +222,7 @@ def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) 
     full = _document(
         doc, _AXES.format(real="", dtype=_DTYPE), "the axes gone, or of size 1", raises, STANDARD
     )
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def search(name: str, formula: Formula, doc: str) -> Function:
@@ -249,7 +241,7 @@ def search(name: str, formula: Formula, doc: str) -> Function:
         "int, sequence of int or None", "int or None"
     )
     full = _document(doc, parameters, "int64, the axis gone, or of size 1", raises, STANDARD)
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def scan(name: str, formula: Formula, doc: str) -> Function:
@@ -279,7 +271,7 @@ def scan(name: str, formula: Formula, doc: str) -> Function:
     )
     raises = "ValueError\n    If `axis` is out of range, or needed and left out.\n" + _NO_ARRAY
     full = _document(doc, parameters, "the shape of x", raises, STANDARD)
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def along(name: str, formula: Formula, doc: str, source: str) -> Function:
@@ -297,7 +289,7 @@ def along(name: str, formula: Formula, doc: str, source: str) -> Function:
     parameters = _ONE.format(real=_REAL) + "\naxis : int"
     raises = _NO_AXIS.format(or_="") + _NO_ARRAY
     full = _document(doc, parameters, "the shape of x", raises, source)
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def along_reduced(name: str, formula: Formula, doc: str, source: str) -> Function:
@@ -316,7 +308,7 @@ def along_reduced(name: str, formula: Formula, doc: str, source: str) -> Functio
     full = _document(
         doc, _AXES.format(real=_REAL, dtype=""), "the axes gone, or of size 1", raises, source
     )
-    return register(function, name, _caller(), full)
+    return register(function, name, full)
 
 
 def shape(
@@ -343,7 +335,7 @@ def shape(
         full = _document(
             inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{_NO_ARRAY}", STANDARD
         )
-        return register(function, name, plan.__module__, full)
+        return register(function, name, full)
 
     return enter
 
@@ -359,6 +351,8 @@ def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Fu
         primitive = Primitive(joined, name, lambda mask: (False,) * len(mask))
 
         def function(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Any:
+            if not isinstance(arrays, Sequence) or isinstance(arrays, str):  # ops-21
+                refuse_type(name, "arrays", "a sequence of Tensors and raw arrays", arrays)
             operands = [as_operand(name, array) for array in arrays]
             if not operands:
                 msg = f"{name}: arrays must hold at least one array, got none"
@@ -376,7 +370,7 @@ def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Fu
         full = _document(
             inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{_NO_ARRAY}", STANDARD
         )
-        return register(function, name, plan.__module__, full)
+        return register(function, name, full)
 
     return enter
 

@@ -36,7 +36,7 @@ _BAD_SIZES = "ValueError\n    If the sizes do not fit.\nTypeError\n    If a size
 )
 def reshape(x: Shape, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Shape:
     """Return the same elements in C order in another shape, one size of which may be -1."""
-    # ops-17: arrays of JAX cannot change, so a copy is not told from the original.
+    del copy  # ops-17: arrays of JAX cannot change, so a copy is not told from the original.
     sizes = list(check_sizes("reshape", shape, least=-1))
     count = prod(x)
     if sizes.count(-1) == 1:
