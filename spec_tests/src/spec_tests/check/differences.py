@@ -8,6 +8,7 @@ import numpy as np
 from spec_tests.support.assertions import agrees, to_numpy
 
 STEP = 6e-6
+Pairs = list[tuple[Any, np.ndarray]]
 
 
 def gradients(
@@ -29,20 +30,20 @@ def gradients(
     list of numpy.ndarray
         One gradient for each array, of its shape.
     """
-    points = [np.array(one, dtype=np.float64) for one in arrays]
-    found = []
+    points = [np.array(array, dtype=np.float64) for array in arrays]
+    slopes = []
     for point in points:
         slope = np.zeros_like(point)
         for index in np.ndindex(*point.shape):
             middle = point[index]
             point[index] = middle + step
-            above = fn(*[one.copy() for one in points])
+            above = fn(*[array.copy() for array in points])
             point[index] = middle - step
-            below = fn(*[one.copy() for one in points])
+            below = fn(*[array.copy() for array in points])
             point[index] = middle
             slope[index] = (above - below) / (2 * step)
-        found.append(slope)
-    return found
+        slopes.append(slope)
+    return slopes
 
 
 def check_gradients(
@@ -78,31 +79,47 @@ def check_gradients(
         That names the order and the input whose gradient is wrong.
     """
     __tracebackhide__ = True
-    points = [np.asarray(one, dtype=np.float64) for one in arrays]
+    points = [np.asarray(array, dtype=np.float64) for array in arrays]
     rng = np.random.default_rng(seed)
-    outputs = _as_tuple(fn(*[nn.tensor(one) for one in points]))
-    cotangents = [_weights(rng, to_numpy(nn, one).shape) for one in outputs]
+    outputs = _as_tuple(fn(*[nn.tensor(point) for point in points]))
+    cotangents = [_weights(rng, tuple(output.shape)) for output in outputs]
 
     def scalar(*tensors: Any) -> Any:
         return _weighted_sum(nn, _as_tuple(fn(*tensors)), cotangents)
 
-    leaves = [nn.tensor(one, requires_grad=True) for one in points]
-    scalar(*leaves).backward()
-    found = [_or_zeros(nn, leaf.grad, point) for leaf, point in zip(leaves, points, strict=True)]
-    _compare(nn, found, gradients(_number(nn, scalar), points), f"{call} first derivative")
-    if not second_order:
-        return
+    orders = {"first": _first(nn, scalar, points)}
+    if second_order:
+        orders["second"] = _second(nn, scalar, points, rng)
+    for order, pairs in orders.items():
+        for position, (got, want) in enumerate(pairs):
+            place = f"{call} {order} derivative by input {position}".strip()
+            agrees(nn, got, want, "difference", call=place, dtype="float64")
 
+
+def _first(nn: Any, scalar: Callable[..., Any], points: list[np.ndarray]) -> Pairs:
+    """Return the gradients of ``backward``, each with the one that differences give."""
+    leaves = [nn.tensor(point, requires_grad=True) for point in points]
+    scalar(*leaves).backward()
+    got = [
+        np.zeros_like(point) if leaf.grad is None else leaf.grad
+        for leaf, point in zip(leaves, points, strict=True)
+    ]
+    return list(zip(got, gradients(_number(nn, scalar), points), strict=True))
+
+
+def _second(
+    nn: Any, scalar: Callable[..., Any], points: list[np.ndarray], rng: np.random.Generator
+) -> Pairs:
+    """Return the gradients of the gradients' weighted sum, with those that differences give."""
     everything = tuple(range(len(points)))
-    directions = [_weights(rng, one.shape) for one in points]
+    directions = [_weights(rng, point.shape) for point in points]
 
     def slope(*tensors: Any) -> Any:
         first = nn.grad(scalar, argnums=everything, create_graph=True)(*tensors)
         return _weighted_sum(nn, first, directions)
 
-    second = nn.grad(slope, argnums=everything)(*[nn.tensor(one) for one in points])
-    found = [to_numpy(nn, one) for one in second]
-    _compare(nn, found, gradients(_number(nn, slope), points), f"{call} second derivative")
+    got = nn.grad(slope, argnums=everything)(*[nn.tensor(point) for point in points])
+    return list(zip(got, gradients(_number(nn, slope), points), strict=True))
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -116,7 +133,8 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 def _weighted_sum(nn: Any, tensors: Sequence[Any], weights: Sequence[np.ndarray]) -> Any:
     terms = [
-        nn.ops.sum(one * nn.tensor(weight)) for one, weight in zip(tensors, weights, strict=True)
+        nn.ops.sum(tensor * nn.tensor(weight))
+        for tensor, weight in zip(tensors, weights, strict=True)
     ]
     total = terms[0]
     for term in terms[1:]:
@@ -126,17 +144,6 @@ def _weighted_sum(nn: Any, tensors: Sequence[Any], weights: Sequence[np.ndarray]
 
 def _number(nn: Any, fn: Callable[..., Any]) -> Callable[..., float]:
     def evaluate(*arrays: np.ndarray) -> float:
-        return float(to_numpy(nn, fn(*[nn.tensor(one) for one in arrays])))
+        return float(to_numpy(nn, fn(*[nn.tensor(array) for array in arrays])))
 
     return evaluate
-
-
-def _or_zeros(nn: Any, gradient: Any, point: np.ndarray) -> np.ndarray:
-    return np.zeros_like(point) if gradient is None else to_numpy(nn, gradient)
-
-
-def _compare(nn: Any, found: list[np.ndarray], wanted: list[np.ndarray], call: str) -> None:
-    __tracebackhide__ = True
-    for position, (got, want) in enumerate(zip(found, wanted, strict=True)):
-        place = f"{call} by input {position}".strip()
-        agrees(nn, got, want, "difference", call=place, dtype="float64")

@@ -71,12 +71,12 @@ def test_the_articles_modules_have_the_gradients_of_differences(nn: Any, article
     ):
         wide = module.double()
         names = [name for name, _ in wide.named_parameters()]
-        parameters = [np.array(to_numpy(nn, one)) for one in wide.parameters()]
+        parameters = [np.array(to_numpy(nn, parameter)) for parameter in wide.parameters()]
 
         def call(*tensors: Any, wide: Any = wide, names: list[str] = names) -> Any:
             count = len(names)
-            given = dict(zip(names, tensors[:count], strict=True))
-            return nn.functional_call(wide, given, *tensors[count:])
+            replaced = dict(zip(names, tensors[:count], strict=True))
+            return nn.functional_call(wide, replaced, *tensors[count:])
 
         check_gradients(nn, call, [*parameters, *inputs], call=type(wide).__name__)
 

@@ -162,7 +162,7 @@ def backward_twice(w: World) -> Any:
 def loaded(w: World, **changes: Any) -> Any:
     """Load the state of the Linear with some entries replaced, or dropped where None."""
     state = {"weight": np.ones((2, 3), np.float32), "bias": np.ones(2, np.float32)} | changes
-    w.linear.load_state_dict({key: one for key, one in state.items() if one is not None})
+    w.linear.load_state_dict({key: array for key, array in state.items() if array is not None})
 
 
 def other_state(w: World) -> Any:
@@ -175,263 +175,254 @@ def replace_weight(w: World) -> None:
     w.linear.weight = w.zeros(2, 3)
 
 
-def calls_of_tensors() -> list[Bad]:
-    """Return bad calls of the chapters tensor, function, autograd and ops."""
-    axis = (ValueError, IndexError)
-    return [
-        Bad(
-            "int-grad",
-            ValueError,
-            (("tensor", "requires_grad"), "int64"),
-            lambda w: w.nn.tensor([1, 2], requires_grad=True),
-        ),
-        Bad(
-            "int-parameter",
-            ValueError,
-            (("Parameter", "requires_grad"), "int64"),
-            lambda w: w.nn.Parameter(w.nn.tensor([1, 2])),
-        ),
-        Bad("from-list", TypeError, ("from_array", "list"), lambda w: w.nn.from_array([1.0, 2.0])),
-        Bad("numpy-with-grad", RuntimeError, ("detach",), lambda w: w.weight.numpy()),
-        Bad("instance-reused", RuntimeError, ("Crooked", "instance"), used_twice),
-        Bad(
-            "too-many-gradients",
-            ValueError,
-            ("Crooked", "1", "2"),
-            lambda w: backward_of(w, lambda ctx, grad: (grad, grad)),
-        ),
-        Bad(
-            "too-few-gradients",
-            ValueError,
-            ("Crooked", "1", "0"),
-            lambda w: backward_of(w, lambda ctx, grad: ()),
-        ),
-        Bad(
-            "gradient-shape",
-            ValueError,
-            ("Crooked", "0", "(2, 3)", "(2,)"),
-            lambda w: backward_of(w, lambda ctx, grad: ctx.xp.sum(grad, axis=1)),
-        ),
-        Bad(
-            "gradient-dtype",
-            TypeError,
-            ("Crooked", "0", "float32", "int32"),
-            lambda w: backward_of(w, lambda ctx, grad: ctx.xp.astype(grad, ctx.xp.int32)),
-        ),
-        Bad(
-            "keep-text",
-            TypeError,
-            ("save_for_backward", "str"),
-            lambda w: forward_of(w, lambda ctx, x: ctx.save_for_backward(x, "text")),
-        ),
-        Bad(
-            "mark-dirty",
-            RuntimeError,
-            ("mark_dirty",),
-            lambda w: forward_of(w, lambda ctx, x: ctx.mark_dirty(x)),
-        ),
-        Bad("no-backward", TypeError, ("Crooked", "backward"), without_backward),
-        Bad("backward-of-many", RuntimeError, ("scalar",), lambda w: (w.weight * 2).backward()),
-        Bad(
-            "backward-shape",
-            RuntimeError,
-            (("(2, 3)", "[2, 3]"), ("(3,)", "[3]")),
-            lambda w: (w.weight * 2).backward(w.zeros(3)),
-        ),
-        Bad("backward-twice", RuntimeError, ("retain_graph",), backward_twice),
-        Bad(
-            "backward-without-history", RuntimeError, ("require",), lambda w: w.zeros(1).backward()
-        ),
-        Bad(
-            "grad-of-many",
-            ValueError,
-            ("grad", "(2, 3)"),
-            lambda w: w.nn.grad(lambda x: x * 2)(w.weight),
-        ),
-        Bad(
-            "functional-call-stranger",
-            KeyError,
-            ("stranger", "Linear"),
-            lambda w: w.nn.functional_call(w.linear, {"stranger": w.zeros(1)}, w.zeros(1, 3)),
-        ),
-        Bad(
-            "add",
-            ValueError,
-            ("add", "(2, 3)", "(2,)"),
-            lambda w: w.nn.ops.add(w.weight, w.zeros(2)),
-        ),
-        Bad(
-            "matmul",
-            ValueError,
-            ("matmul", "(2, 3)", "(2, 4)"),
-            lambda w: w.nn.ops.matmul(w.weight, w.zeros(2, 4)),
-        ),
-        Bad(
-            "reshape",
-            ValueError,
-            ("reshape", "(2, 3)", "(4,)"),
-            lambda w: w.nn.ops.reshape(w.weight, (4,)),
-        ),
-        Bad(
-            "concat",
-            ValueError,
-            ("concat", "(2, 3)", "(2, 4, 1)"),
-            lambda w: w.nn.ops.concat([w.weight, w.zeros(2, 4, 1)]),
-        ),
-        Bad("axis", axis, ("sum", "5", "(2, 3)"), lambda w: w.nn.ops.sum(w.weight, axis=5)),
-    ]
+# Bad calls of the chapters tensor, function, autograd and ops.
+AXIS = (ValueError, IndexError)
+OF_TENSORS = [
+    Bad(
+        "int-grad",
+        ValueError,
+        (("tensor", "requires_grad"), "int64"),
+        lambda w: w.nn.tensor([1, 2], requires_grad=True),
+    ),
+    Bad(
+        "int-parameter",
+        ValueError,
+        (("Parameter", "requires_grad"), "int64"),
+        lambda w: w.nn.Parameter(w.nn.tensor([1, 2])),
+    ),
+    Bad("from-list", TypeError, ("from_array", "list"), lambda w: w.nn.from_array([1.0, 2.0])),
+    Bad("numpy-with-grad", RuntimeError, ("detach",), lambda w: w.weight.numpy()),
+    Bad("instance-reused", RuntimeError, ("Crooked", "instance"), used_twice),
+    Bad(
+        "too-many-gradients",
+        ValueError,
+        ("Crooked", "1", "2"),
+        lambda w: backward_of(w, lambda ctx, grad: (grad, grad)),
+    ),
+    Bad(
+        "too-few-gradients",
+        ValueError,
+        ("Crooked", "1", "0"),
+        lambda w: backward_of(w, lambda ctx, grad: ()),
+    ),
+    Bad(
+        "gradient-shape",
+        ValueError,
+        ("Crooked", "0", "(2, 3)", "(2,)"),
+        lambda w: backward_of(w, lambda ctx, grad: ctx.xp.sum(grad, axis=1)),
+    ),
+    Bad(
+        "gradient-dtype",
+        TypeError,
+        ("Crooked", "0", "float32", "int32"),
+        lambda w: backward_of(w, lambda ctx, grad: ctx.xp.astype(grad, ctx.xp.int32)),
+    ),
+    Bad(
+        "keep-text",
+        TypeError,
+        ("save_for_backward", "str"),
+        lambda w: forward_of(w, lambda ctx, x: ctx.save_for_backward(x, "text")),
+    ),
+    Bad(
+        "mark-dirty",
+        RuntimeError,
+        ("mark_dirty",),
+        lambda w: forward_of(w, lambda ctx, x: ctx.mark_dirty(x)),
+    ),
+    Bad("no-backward", TypeError, ("Crooked", "backward"), without_backward),
+    Bad("backward-of-many", RuntimeError, ("scalar",), lambda w: (w.weight * 2).backward()),
+    Bad(
+        "backward-shape",
+        RuntimeError,
+        (("(2, 3)", "[2, 3]"), ("(3,)", "[3]")),
+        lambda w: (w.weight * 2).backward(w.zeros(3)),
+    ),
+    Bad("backward-twice", RuntimeError, ("retain_graph",), backward_twice),
+    Bad("backward-without-history", RuntimeError, ("require",), lambda w: w.zeros(1).backward()),
+    Bad(
+        "grad-of-many",
+        ValueError,
+        ("grad", "(2, 3)"),
+        lambda w: w.nn.grad(lambda x: x * 2)(w.weight),
+    ),
+    Bad(
+        "functional-call-stranger",
+        KeyError,
+        ("stranger", "Linear"),
+        lambda w: w.nn.functional_call(w.linear, {"stranger": w.zeros(1)}, w.zeros(1, 3)),
+    ),
+    Bad(
+        "add",
+        ValueError,
+        ("add", "(2, 3)", "(2,)"),
+        lambda w: w.nn.ops.add(w.weight, w.zeros(2)),
+    ),
+    Bad(
+        "matmul",
+        ValueError,
+        ("matmul", "(2, 3)", "(2, 4)"),
+        lambda w: w.nn.ops.matmul(w.weight, w.zeros(2, 4)),
+    ),
+    Bad(
+        "reshape",
+        ValueError,
+        ("reshape", "(2, 3)", "(4,)"),
+        lambda w: w.nn.ops.reshape(w.weight, (4,)),
+    ),
+    Bad(
+        "concat",
+        ValueError,
+        ("concat", "(2, 3)", "(2, 4, 1)"),
+        lambda w: w.nn.ops.concat([w.weight, w.zeros(2, 4, 1)]),
+    ),
+    Bad("axis", AXIS, ("sum", "5", "(2, 3)"), lambda w: w.nn.ops.sum(w.weight, axis=5)),
+]
 
 
-def calls_of_modules() -> list[Bad]:
-    """Return bad calls of the chapters module, nn and rnn."""
-    return [
-        Bad("no-forward", NotImplementedError, ("Hollow",), without_forward),
-        Bad("plain-tensor", TypeError, ("weight", "Tensor"), replace_weight),
-        Bad(
-            "register-taken",
-            KeyError,
-            ("weight",),
-            lambda w: w.linear.register_buffer("weight", w.zeros(1)),
-        ),
-        Bad(
-            "register-dot",
-            KeyError,
-            (".",),
-            lambda w: w.linear.register_parameter("a.b", w.nn.Parameter(w.nn.ones((1,)))),
-        ),
-        Bad(
-            "load-misshapen",
-            RuntimeError,
-            ("weight", "(2, 3)", "(3, 2)"),
-            lambda w: loaded(w, weight=np.ones((3, 2), np.float32)),
-        ),
-        Bad("load-missing", RuntimeError, ("bias",), lambda w: loaded(w, bias=None)),
-        Bad(
-            "load-unexpected",
-            RuntimeError,
-            ("stranger",),
-            lambda w: loaded(w, stranger=np.ones(1, np.float32)),
-        ),
-        Bad("get-submodule", AttributeError, ("9",), lambda w: w.modules.get_submodule("9.cell")),
-        Bad(
-            "linear",
-            ValueError,
-            ("Linear", "(2, 4)", "in_features", "3"),
-            lambda w: w.linear(w.zeros(2, 4)),
-        ),
-        Bad(
-            "embedding-floating", TypeError, ("Embedding", "float32"), lambda w: w.table(w.zeros(2))
-        ),
-        Bad(
-            "embedding-index",
-            IndexError,
-            ("Embedding", "5", "num_embeddings"),
-            lambda w: w.table(w.nn.tensor([0, 5])),
-        ),
-        Bad("dropout", ValueError, ("Dropout", "p", "1.5"), lambda w: w.nn.Dropout(1.5)),
-        Bad("gru-input", ValueError, ("GRU", "(4, 1, 2)", "3"), lambda w: w.gru(w.zeros(4, 1, 2))),
-        Bad(
-            "gru-state",
-            ValueError,
-            ("GRU", "h0", "(1, 1, 2)", "(1, 1, 3)"),
-            lambda w: w.gru(w.zeros(4, 1, 3), w.zeros(1, 1, 3)),
-        ),
-        Bad(
-            "lstm-pair", ValueError, ("LSTM",), lambda w: w.lstm(w.zeros(4, 1, 3), w.zeros(1, 1, 2))
-        ),
-        Bad(
-            "cell-state",
-            ValueError,
-            ("RNNCell", "(4, 2)", "(3, 2)"),
-            lambda w: w.cell(w.zeros(4, 3), w.zeros(3, 2)),
-        ),
-        Bad(
-            "gru-dtype",
-            TypeError,
-            ("GRU", "float32", "float64"),
-            lambda w: w.gru(w.nn.zeros((4, 1, 3), dtype=w.nn.float64)),
-            "float64",
-        ),
-        Bad(
-            "nonlinearity",
-            ValueError,
-            ("nonlinearity", "sine"),
-            lambda w: w.nn.RNN(3, 2, nonlinearity="sine"),
-        ),
-    ]
+# Bad calls of the chapters module, nn and rnn.
+OF_MODULES = [
+    Bad("no-forward", NotImplementedError, ("Hollow",), without_forward),
+    Bad("plain-tensor", TypeError, ("weight", "Tensor"), replace_weight),
+    Bad(
+        "register-taken",
+        KeyError,
+        ("weight",),
+        lambda w: w.linear.register_buffer("weight", w.zeros(1)),
+    ),
+    Bad(
+        "register-dot",
+        KeyError,
+        (".",),
+        lambda w: w.linear.register_parameter("a.b", w.nn.Parameter(w.nn.ones((1,)))),
+    ),
+    Bad(
+        "load-misshapen",
+        RuntimeError,
+        ("weight", "(2, 3)", "(3, 2)"),
+        lambda w: loaded(w, weight=np.ones((3, 2), np.float32)),
+    ),
+    Bad("load-missing", RuntimeError, ("bias",), lambda w: loaded(w, bias=None)),
+    Bad(
+        "load-unexpected",
+        RuntimeError,
+        ("stranger",),
+        lambda w: loaded(w, stranger=np.ones(1, np.float32)),
+    ),
+    Bad("get-submodule", AttributeError, ("9",), lambda w: w.modules.get_submodule("9.cell")),
+    Bad(
+        "linear",
+        ValueError,
+        ("Linear", "(2, 4)", "in_features", "3"),
+        lambda w: w.linear(w.zeros(2, 4)),
+    ),
+    Bad("embedding-floating", TypeError, ("Embedding", "float32"), lambda w: w.table(w.zeros(2))),
+    Bad(
+        "embedding-index",
+        IndexError,
+        ("Embedding", "5", "num_embeddings"),
+        lambda w: w.table(w.nn.tensor([0, 5])),
+    ),
+    Bad("dropout", ValueError, ("Dropout", "p", "1.5"), lambda w: w.nn.Dropout(1.5)),
+    Bad("gru-input", ValueError, ("GRU", "(4, 1, 2)", "3"), lambda w: w.gru(w.zeros(4, 1, 2))),
+    Bad(
+        "gru-state",
+        ValueError,
+        ("GRU", "h0", "(1, 1, 2)", "(1, 1, 3)"),
+        lambda w: w.gru(w.zeros(4, 1, 3), w.zeros(1, 1, 3)),
+    ),
+    Bad("lstm-pair", ValueError, ("LSTM",), lambda w: w.lstm(w.zeros(4, 1, 3), w.zeros(1, 1, 2))),
+    Bad(
+        "cell-state",
+        ValueError,
+        ("RNNCell", "(4, 2)", "(3, 2)"),
+        lambda w: w.cell(w.zeros(4, 3), w.zeros(3, 2)),
+    ),
+    Bad(
+        "gru-dtype",
+        TypeError,
+        ("GRU", "float32", "float64"),
+        lambda w: w.gru(w.nn.zeros((4, 1, 3), dtype=w.nn.float64)),
+        "float64",
+    ),
+    Bad(
+        "nonlinearity",
+        ValueError,
+        ("nonlinearity", "sine"),
+        lambda w: w.nn.RNN(3, 2, nonlinearity="sine"),
+    ),
+]
 
 
-def calls_of_training() -> list[Bad]:
-    """Return bad calls of the chapters loss, optim, init and serialization."""
-    classes = "cross_entropy"
-    return [
-        Bad(
-            "mse-shapes",
-            ValueError,
-            ("mse_loss", "(2, 3)", "(3,)"),
-            lambda w: w.nn.loss.mse_loss(w.weight, w.zeros(3)),
-        ),
-        Bad(
-            "reduction",
-            ValueError,
-            ("mse_loss", "median", "mean", "sum", "none"),
-            lambda w: w.nn.loss.mse_loss(w.weight, w.zeros(2, 3), reduction="median"),
-        ),
-        Bad(
-            "target-shape",
-            ValueError,
-            (classes, "(2, 3)", "(3,)"),
-            lambda w: w.nn.loss.cross_entropy(w.weight, w.nn.tensor([0, 1, 2])),
-        ),
-        Bad(
-            "target-floating",
-            TypeError,
-            (classes, "float32"),
-            lambda w: w.nn.loss.cross_entropy(w.weight, w.zeros(2)),
-        ),
-        Bad(
-            "target-range",
-            (ValueError, IndexError),
-            (classes, "3"),
-            lambda w: w.nn.loss.cross_entropy(w.weight, w.nn.tensor([0, 3])),
-        ),
-        Bad("empty-optimizer", ValueError, ("SGD", "params"), lambda w: w.nn.optim.SGD([], 0.1)),
-        Bad(
-            "negative-lr",
-            ValueError,
-            ("Adam", "lr", "-1.0"),
-            lambda w: w.nn.optim.Adam(w.linear.parameters(), lr=-1.0),
-        ),
-        Bad("optimizer-state", ValueError, ("SGD",), other_state),
-        Bad("seed", (ValueError, TypeError), ("seed", "-1"), lambda w: w.nn.manual_seed(-1)),
-        Bad(
-            "xavier",
-            ValueError,
-            ("xavier_uniform_", "(2,)"),
-            lambda w: w.nn.init.xavier_uniform_(w.linear.bias),
-        ),
-        Bad(
-            "truncated-file",
-            ValueError,
-            ("load", "cut.safetensors"),
-            lambda w: w.nn.load(w.cut),
-            "serialization",
-        ),
-        Bad(
-            "no-file",
-            FileNotFoundError,
-            ("nothing.safetensors",),
-            lambda w: w.nn.load(w.folder / "nothing.safetensors"),
-            "serialization",
-        ),
-        Bad(
-            "save-text",
-            TypeError,
-            ("save", "note", "str"),
-            lambda w: w.nn.save({"weight": w.weight, "note": "text"}, w.path),
-            "serialization",
-        ),
-    ]
+# Bad calls of the chapters loss, optim, init and serialization.
+CLASSES = "cross_entropy"
+OF_TRAINING = [
+    Bad(
+        "mse-shapes",
+        ValueError,
+        ("mse_loss", "(2, 3)", "(3,)"),
+        lambda w: w.nn.loss.mse_loss(w.weight, w.zeros(3)),
+    ),
+    Bad(
+        "reduction",
+        ValueError,
+        ("mse_loss", "median", "mean", "sum", "none"),
+        lambda w: w.nn.loss.mse_loss(w.weight, w.zeros(2, 3), reduction="median"),
+    ),
+    Bad(
+        "target-shape",
+        ValueError,
+        (CLASSES, "(2, 3)", "(3,)"),
+        lambda w: w.nn.loss.cross_entropy(w.weight, w.nn.tensor([0, 1, 2])),
+    ),
+    Bad(
+        "target-floating",
+        TypeError,
+        (CLASSES, "float32"),
+        lambda w: w.nn.loss.cross_entropy(w.weight, w.zeros(2)),
+    ),
+    Bad(
+        "target-range",
+        (ValueError, IndexError),
+        (CLASSES, "3"),
+        lambda w: w.nn.loss.cross_entropy(w.weight, w.nn.tensor([0, 3])),
+    ),
+    Bad("empty-optimizer", ValueError, ("SGD", "params"), lambda w: w.nn.optim.SGD([], 0.1)),
+    Bad(
+        "negative-lr",
+        ValueError,
+        ("Adam", "lr", "-1.0"),
+        lambda w: w.nn.optim.Adam(w.linear.parameters(), lr=-1.0),
+    ),
+    Bad("optimizer-state", ValueError, ("SGD",), other_state),
+    Bad("seed", (ValueError, TypeError), ("seed", "-1"), lambda w: w.nn.manual_seed(-1)),
+    Bad(
+        "xavier",
+        ValueError,
+        ("xavier_uniform_", "(2,)"),
+        lambda w: w.nn.init.xavier_uniform_(w.linear.bias),
+    ),
+    Bad(
+        "truncated-file",
+        ValueError,
+        ("load", "cut.safetensors"),
+        lambda w: w.nn.load(w.cut),
+        "serialization",
+    ),
+    Bad(
+        "no-file",
+        FileNotFoundError,
+        ("nothing.safetensors",),
+        lambda w: w.nn.load(w.folder / "nothing.safetensors"),
+        "serialization",
+    ),
+    Bad(
+        "save-text",
+        TypeError,
+        ("save", "note", "str"),
+        lambda w: w.nn.save({"weight": w.weight, "note": "text"}, w.path),
+        "serialization",
+    ),
+]
 
 
-CALLS = [*calls_of_tensors(), *calls_of_modules(), *calls_of_training()]
+CALLS = [*OF_TENSORS, *OF_MODULES, *OF_TRAINING]

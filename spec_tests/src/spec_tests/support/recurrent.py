@@ -1,6 +1,6 @@
 """Calls of cells and layers, and their comparison with the reference."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,27 +8,31 @@ import numpy as np
 from spec_tests.oracle import load
 from spec_tests.support.assertions import agrees, tensor, to_numpy
 
+# What was called, what came and what should have come: outputs and gradients by name.
+Outcome = tuple[str, dict[str, dict[str, Any]], dict[str, dict[str, Any]]]
+
 
 def layer_of(nn: Any, name: str, dtype: str, parameters: Any, **options: Any) -> Any:
     """Return the layer that a name such as ``RNN_relu`` means, with these parameters."""
-    kind, _, nonlinearity = name.partition("_")
+    layer_name, _, nonlinearity = name.partition("_")
     if nonlinearity:
         options["nonlinearity"] = nonlinearity
     width = parameters["weight_ih_l0"].shape[1]
     hidden = parameters["weight_hh_l0"].shape[1]
     bias = "bias_ih_l0" in parameters
-    layer = getattr(nn, kind)(width, hidden, bias=bias, dtype=getattr(nn, dtype), **options)
+    make = getattr(nn, layer_name)
+    layer = make(width, hidden, bias=bias, dtype=getattr(nn, dtype), **options)
     layer.load_state_dict(parameters)
     return layer
 
 
 def cell_of(nn: Any, name: str, dtype: str, parameters: Any) -> Any:
     """Return the cell that a name such as ``RNN_relu`` means, with these parameters."""
-    kind, _, nonlinearity = name.partition("_")
+    layer_name, _, nonlinearity = name.partition("_")
     options = {"nonlinearity": nonlinearity} if nonlinearity else {}
     width, hidden = parameters["weight_ih"].shape[1], parameters["weight_hh"].shape[1]
     bias = "bias_ih" in parameters
-    make = getattr(nn, f"{kind}Cell")
+    make = getattr(nn, f"{layer_name}Cell")
     cell = make(width, hidden, bias=bias, dtype=getattr(nn, dtype), **options)
     cell.load_state_dict(parameters)
     return cell
@@ -62,57 +66,76 @@ def weighted(nn: Any, outputs: dict[str, Any], cotangents: dict[str, np.ndarray]
 
 def squares(nn: Any, tensors: Any) -> Any:
     """Return the sum of the squares of all elements."""
-    terms = [nn.ops.sum(one * one) for one in tensors]
+    terms = [nn.ops.sum(tensor * tensor) for tensor in tensors]
     return sum(terms[1:], terms[0])
 
 
-def check(
+def outcome(
     nn: Any,
     call: Callable[..., dict[str, Any]],
     module: Any,
     inputs: dict[str, np.ndarray],
     cotangents: dict[str, np.ndarray],
-    want: dict[str, Any],
-    only: str = "all",
-) -> None:
-    """Compare values and gradients of a call with the reference's."""
+) -> dict[str, dict[str, Any]]:
+    """Return the outputs of a call, and the gradients to its inputs and parameters, by name."""
     leaves = {name: tensor(nn, array) for name, array in inputs.items()}
     outputs = call(module, leaves["x"], state_of(leaves))
-    shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
-    told = f"{type(module).__name__} with {shapes}"
+    weighted(nn, outputs, cotangents).backward()
+    leaves |= dict(module.named_parameters())
+    return {"outputs": outputs, "gradients": {name: leaf.grad for name, leaf in leaves.items()}}
+
+
+def agree(
+    nn: Any, call: str, got: dict[str, dict[str, Any]], want: dict[str, dict[str, Any]]
+) -> None:
+    """Compare outputs and gradients with those that `want` holds, by the class ``rnn``."""
     for name, array in want["outputs"].items():
-        agrees(nn, outputs[name], array, "rnn", call=f"{told}: {name}")
-    chosen = cotangents if only == "all" else {only: cotangents[only]}
-    weighted(nn, outputs, chosen).backward()
-    parameters = dict(module.named_parameters())
-    for name, array in want["gradients"][only].items():
-        leaf = leaves[name] if name in leaves else parameters[name]
-        agrees(nn, leaf.grad, array, "rnn", call=f"{told}: gradient of {only} to {name}")
+        agrees(nn, got["outputs"][name], array, "rnn", call=f"{call}: {name}")
+    for name, array in want["gradients"].items():
+        agrees(nn, got["gradients"][name], array, "rnn", call=f"{call}: gradient to {name}")
 
 
-def check_cell(nn: Any, name: str, dtype: str) -> None:
-    """Compare a cell with its reference, with a state and without one."""
+def wanted(known: dict[str, Any], only: str = "all") -> dict[str, Any]:
+    """Return the reference's outputs, and its gradients for one cotangent or for all."""
+    return {"outputs": known["outputs"], "gradients": known["gradients"][only]}
+
+
+def chosen(known: dict[str, Any], only: str) -> dict[str, np.ndarray]:
+    """Return the cotangent of one output, or those of all."""
+    cotangents: dict[str, np.ndarray] = known["cotangents"]
+    return cotangents if only == "all" else {only: cotangents[only]}
+
+
+def cell_outcomes(nn: Any, name: str, dtype: str) -> Iterator[Outcome]:
+    """Apply a cell with a state, for each cotangent and for all, and without a state."""
     known = load("cells")[name][dtype]
     for only in known["gradients"]:
         cell = cell_of(nn, name, dtype, known["parameters"])
-        check(nn, call_cell, cell, known["inputs"], known["cotangents"], known, only)
+        got = outcome(nn, call_cell, cell, known["inputs"], chosen(known, only))
+        yield f"{name} cell, cotangent {only}", got, wanted(known, only)
     outputs = call_cell(cell, nn.tensor(known["inputs"]["x"]))
-    for key, array in known["without_state"].items():
-        agrees(nn, outputs[key], array, "rnn", call=f"{name} cell without a state: {key}")
+    want = {"outputs": known["without_state"], "gradients": {}}
+    yield f"{name} cell without a state", {"outputs": outputs, "gradients": {}}, want
 
 
-def check_cell_without_bias(nn: Any, name: str, dtype: str) -> None:
-    """Compare a cell without biases with the same cell whose biases are zeros."""
+def cell_outcome_without_bias(nn: Any, name: str, dtype: str) -> Outcome:
+    """Apply a cell without biases; what is wanted is the same cell's whose biases are zeros."""
     known = load("cells")[name][dtype]
     biased = {k: a if "weight" in k else np.zeros_like(a) for k, a in known["parameters"].items()}
-    found = []
+    results = []
     for parameters in ({k: a for k, a in biased.items() if "weight" in k}, biased):
-        leaves = {key: tensor(nn, array) for key, array in known["inputs"].items()}
         cell = cell_of(nn, name, dtype, parameters)
-        outputs = call_cell(cell, leaves["x"], state_of(leaves))
-        weighted(nn, outputs, known["cotangents"]).backward()
-        leaves |= dict(cell.named_parameters())
-        found.append(outputs | {f"gradient to {key}": one.grad for key, one in leaves.items()})
-    for key, got in found[0].items():
-        want = to_numpy(nn, found[1][key])
-        agrees(nn, got, want, "rnn", call=f"{name} cell without biases: {key}")
+        results.append(outcome(nn, call_cell, cell, known["inputs"], known["cotangents"]))
+    plain, zeros = results
+    want = {part: {key: to_numpy(nn, zeros[part][key]) for key in plain[part]} for part in plain}
+    return f"{name} cell without biases", plain, want
+
+
+def layer_outcomes(nn: Any, name: str, dtype: str, only: str) -> Iterator[Outcome]:
+    """Apply a layer with biases and without, for one cotangent or for all."""
+    known = load("layers")[name][dtype]
+    weights = {key: array for key, array in known["parameters"].items() if "weight" in key}
+    for parameters, want in ((known["parameters"], known), (weights, known["without_bias"])):
+        layer = layer_of(nn, name, dtype, parameters)
+        got = outcome(nn, call_layer, layer, known["inputs"], chosen(known, only))
+        yield f"{name} with {len(parameters)} parameters, cotangent {only}", got, wanted(want, only)
