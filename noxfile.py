@@ -33,31 +33,31 @@ SOURCES = [f"impl_{name}/src" for name in BACKENDS] + [f"{EMULATION}/src", "spec
 
 @nox.session
 def numpy(session: nox.Session) -> None:
-    """The suite, and the implementation's own tests, on impl_numpy."""
+    """Run the suite and the implementation's own tests on impl_numpy."""
     conformance(session, "numpy")
 
 
 @nox.session
 def cupy(session: nox.Session) -> None:
-    """The suite, and the implementation's own tests, on impl_cupy: on a GPU, or emulated."""
+    """Run the suite and the implementation's own tests on impl_cupy: on a GPU, or emulated."""
     conformance(session, "cupy")
 
 
 @nox.session
 def torch_ext(session: nox.Session) -> None:
-    """The suite, and the implementation's own tests, on impl_torch_ext (builds the extension)."""
+    """Run the suite and the implementation's own tests on impl_torch_ext (builds the extension)."""
     conformance(session, "torch_ext")
 
 
 @nox.session
 def jax_vjp(session: nox.Session) -> None:
-    """The suite, and the implementation's own tests, on impl_jax_vjp."""
+    """Run the suite and the implementation's own tests on impl_jax_vjp."""
     conformance(session, "jax_vjp")
 
 
 @nox.session
 def meta(session: nox.Session) -> None:
-    """The judge's own tests: wrong implementations must fail, by the right clause."""
+    """Run the judge's own tests: wrong implementations must fail, by the right clause."""
     forget_builds()
     session.install("./impl_numpy", "./spec_tests[compare]")
     session.run("python", "-m", "pytest", "spec_tests/tests", *session.posargs)
@@ -65,7 +65,7 @@ def meta(session: nox.Session) -> None:
 
 @nox.session
 def style(session: nox.Session) -> None:
-    """Ruff's checks and format."""
+    """Check style with ruff: its rules and its format."""
     session.install("ruff==0.17.6")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -73,14 +73,14 @@ def style(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Types, by mypy in strict mode."""
+    """Check types with mypy in strict mode."""
     session.install("mypy==2.4.1", "numpy>=2.0")
     session.run("mypy", *SOURCES)
 
 
 @nox.session
 def compare(session: nox.Session) -> None:
-    """The main job: train the same models on real data in all four, and write report/."""
+    """Do the main job: train the same models on real data in all four, and write report/."""
     forget_builds()
     session.install("./spec_tests[compare]")
     arguments = []

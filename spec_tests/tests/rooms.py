@@ -105,7 +105,8 @@ def own_imports(source, path):
             base = [*above, *(node.module or "").split(".")] if node.module else above
             names = [[*base, alias.name] for alias in node.names]
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            if ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__"):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "__import__"):
                 names = [str(node.args[0].value).split(".")]
         for name in names:
             if name[0] == source.name:

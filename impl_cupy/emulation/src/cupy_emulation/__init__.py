@@ -1,4 +1,4 @@
-"""A stand-in for CuPy on a machine without a GPU. **No GPU code runs here.**
+"""A stand-in for CuPy on a machine without a GPU, where no GPU code runs.
 
 `namespace` stands where ``import cupy as cp`` would. Arrays live in NumPy buffers, elementwise
 functions run in NumPy, and the kernels given to ``RawModule`` are compiled by g++ from the same

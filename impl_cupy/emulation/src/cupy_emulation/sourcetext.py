@@ -46,6 +46,5 @@ def has_barriers(text: str) -> bool:
 
 
 def with_dynamic_shared_memory(text: str) -> str:
-    """Return the source with ``extern __shared__ T name[];`` turned into a pointer that the
-    emulation fills."""
+    """Return the source with ``extern __shared__ T name[];`` as a pointer that is filled here."""
     return _DYNAMIC_SHARED.sub(r"\1 *\2 = reinterpret_cast<\1 *>(emulation::shared_memory);", text)

@@ -141,8 +141,7 @@ def check_cast(source: Any, target: Any, casting: str, what: str) -> None:
 
 
 def uninitialized(shape: Any, dtype: Any, order: str = "C") -> Any:
-    """Return a NumPy array full of what nobody should read: NaN, -1 or the largest unsigned
-    integer.
+    """Return a NumPy array full of NaN, -1 or the largest unsigned integer.
 
     Fresh GPU memory holds leftovers; zeros, which a fresh process often gets, would hide a read
     before a write.

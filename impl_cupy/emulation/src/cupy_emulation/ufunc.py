@@ -297,63 +297,67 @@ _ALL = _REAL + _COMPLEX
 _DIVISION = ("qq->d", "qQ->d", "Qq->d", "QQ->d", *_binary(_FLOATS + _COMPLEX))
 
 
-def _table() -> dict[str, ufunc]:
-    made: dict[str, ufunc] = {}
+def _make(names: str, loops: tuple[str, ...], **kwargs: Any) -> None:
+    first, *aliases = names.split()
+    UFUNCS[first] = ufunc(f"cupy_{first}", getattr(np, first), loops, **kwargs)
+    for alias in aliases:
+        UFUNCS[alias] = UFUNCS[first]
 
-    def make(names: str, loops: tuple[str, ...], function: Any = None, **kwargs: Any) -> None:
-        first, *aliases = names.split()
-        made[first] = ufunc(f"cupy_{first}", function or getattr(np, first), loops, **kwargs)
-        for alias in aliases:
-            made[alias] = made[first]
 
+def _make_arithmetic() -> None:
     for name, scatter in (("add", "add"), ("multiply", None), ("maximum", "max")):
-        make(name, _binary("?" + _ALL), scatter=scatter)
-    make("minimum", _binary("?" + _ALL), scatter="min")
-    make("subtract", _binary("?" + _ALL), scatter="sub")
-    make("fmax", _binary("?" + _ALL))
-    make("fmin", _binary("?" + _ALL))
-    make("true_divide divide", _DIVISION, out_loops=_binary(_FLOATS + _COMPLEX))
-    make("power pow", ("??->b", *_binary(_ALL)))
+        _make(name, _binary("?" + _ALL), scatter=scatter)
+    _make("minimum", _binary("?" + _ALL), scatter="min")
+    _make("subtract", _binary("?" + _ALL), scatter="sub")
+    _make("fmax", _binary("?" + _ALL))
+    _make("fmin", _binary("?" + _ALL))
+    _make("true_divide divide", _DIVISION, out_loops=_binary(_FLOATS + _COMPLEX))
+    _make("power pow", ("??->b", *_binary(_ALL)))
     for name in ("floor_divide", "remainder mod", "fmod"):
-        make(name, _binary(_REAL))
-    make("float_power", ("dd->d", "FF->D", "DD->D"))
-    make("arctan2 atan2", _binary(_FLOATS))
+        _make(name, _binary(_REAL))
+    _make("float_power", ("dd->d", "FF->D", "DD->D"))
+    _make("arctan2 atan2", _binary(_FLOATS))
     for name in ("logaddexp", "logaddexp2", "hypot", "copysign", "nextafter", "heaviside"):
-        make(name, _binary(_FLOATS))
+        _make(name, _binary(_FLOATS))
+
+
+def _make_logic() -> None:
     for name in ("equal", "not_equal"):
-        make(name, (*_COMPARISON, "FF->?", "DD->?"), strong_ints=True)
+        _make(name, (*_COMPARISON, "FF->?", "DD->?"), strong_ints=True)
     for name in ("less", "less_equal", "greater", "greater_equal"):
-        make(name, _COMPARISON, strong_ints=True)
-    make("logical_and", _COMPARISON, strong_ints=True)
-    make("logical_or", _COMPARISON, strong_ints=True)
-    make("logical_xor", _binary("?" + _REAL, "?"))
-    make("logical_not", _unary("?" + _REAL, "?"))
+        _make(name, _COMPARISON, strong_ints=True)
+    _make("logical_and", _COMPARISON, strong_ints=True)
+    _make("logical_or", _COMPARISON, strong_ints=True)
+    _make("logical_xor", _binary("?" + _REAL, "?"))
+    _make("logical_not", _unary("?" + _REAL, "?"))
     for name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
-        make(name, _binary("?" + _INTEGERS), scatter=name.removeprefix("bitwise_"))
-    make("left_shift bitwise_left_shift", _binary(_INTEGERS))
-    make("right_shift bitwise_right_shift", _binary(_INTEGERS))
-    make("invert bitwise_not bitwise_invert", _unary("?" + _INTEGERS))
-    make("absolute abs", _unary("?" + _REAL))
-    make("negative", _unary("?" + _ALL))
-    make("positive", _unary("?" + _ALL))
-    for name in ("sign", "square", "reciprocal", "conjugate conj"):
-        make(name, _unary(_ALL))
-    for name in ("ceil", "floor", "trunc"):
-        make(name, _unary("?" + _REAL))
+        _make(name, _binary("?" + _INTEGERS), scatter=name.removeprefix("bitwise_"))
+    _make("left_shift bitwise_left_shift", _binary(_INTEGERS))
+    _make("right_shift bitwise_right_shift", _binary(_INTEGERS))
+    _make("invert bitwise_not bitwise_invert", _unary("?" + _INTEGERS))
     for name in ("isfinite", "isinf", "isnan"):
-        make(name, _unary(_FLOATS + _COMPLEX, "?"))
-    make("signbit", _unary(_FLOATS, "?"))
+        _make(name, _unary(_FLOATS + _COMPLEX, "?"))
+    _make("signbit", _unary(_FLOATS, "?"))
+
+
+def _make_unary() -> None:
+    _make("absolute abs", _unary("?" + _REAL))
+    _make("negative", _unary("?" + _ALL))
+    _make("positive", _unary("?" + _ALL))
+    for name in ("sign", "square", "reciprocal", "conjugate conj"):
+        _make(name, _unary(_ALL))
+    for name in ("ceil", "floor", "trunc"):
+        _make(name, _unary("?" + _REAL))
     for name in "sqrt exp exp2 expm1 log log2 log10 log1p sin cos tan sinh cosh tanh rint".split():
-        make(name, _unary(_FLOATS + _COMPLEX))
+        _make(name, _unary(_FLOATS + _COMPLEX))
     for name in ("arcsin asin", "arccos acos", "arctan atan", "arcsinh asinh", "arccosh acosh"):
-        make(name, _unary(_FLOATS + _COMPLEX))
-    make("arctanh atanh", _unary(_FLOATS + _COMPLEX))
+        _make(name, _unary(_FLOATS + _COMPLEX))
+    _make("arctanh atanh", _unary(_FLOATS + _COMPLEX))
     for name in ("cbrt", "fabs", "deg2rad radians", "rad2deg degrees"):
-        make(name, _unary(_FLOATS))
-    make("modf", tuple(f"{t}->{t}{t}" for t in _FLOATS))
-    make("frexp", tuple(f"{t}->{t}i" for t in _FLOATS))
-    make("divmod", tuple(f"{t}{t}->{t}{t}" for t in _REAL))
-    return made
+        _make(name, _unary(_FLOATS))
+    _make("modf", tuple(f"{t}->{t}{t}" for t in _FLOATS))
+    _make("frexp", tuple(f"{t}->{t}i" for t in _FLOATS))
+    _make("divmod", tuple(f"{t}{t}->{t}{t}" for t in _REAL))
 
 
 def _clip(x: Any, low: Any, high: Any, **kwargs: Any) -> Any:
@@ -375,8 +379,12 @@ def _finish(value: Any, out: Any = None, order: str = "C", casting: str = "same_
     return out
 
 
-UFUNCS = _table()
+UFUNCS: dict[str, ufunc] = {}
 """Every elementwise function of the emulation that CuPy has as a ufunc, by CuPy's name."""
+
+_make_arithmetic()
+_make_logic()
+_make_unary()
 
 CLIP = ufunc("cupy_clip", _clip, tuple(f"{t}{t}{t}->{t}" for t in "?" + _REAL))
 WHERE = ufunc("cupy_where", _where, tuple(f"?{t}{t}->{t}" for t in "?" + _ALL))

@@ -37,6 +37,7 @@ class ExplainedFailure(TerminalRepr):
         return f"{self.text}\n\n{self.original}"
 
     def toterminal(self, tw: TerminalWriter) -> None:
+        """Write the account in place of pytest's own."""
         for line in self.text.splitlines():
             tw.line(line)
         tw.line()

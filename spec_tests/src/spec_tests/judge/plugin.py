@@ -107,7 +107,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def nn(request: pytest.FixtureRequest) -> ModuleType:
-    """The implementation named by ``--impl``."""
+    """Return the implementation named by ``--impl``."""
     run = request.config.stash.get(_RUN, None)
     if run is None:
         pytest.fail("this test needs --impl MODULE", pytrace=False)
