@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import impl_numpy as nn
-from impl_numpy import rnn_function
-from impl_numpy.rnn_function import GRUFunction, LSTMFunction, RNNFunction
+from impl_numpy.rnn import fused
+from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 
 T, N, I, H = 7, 3, 4, 5  # noqa: E741 - steps, batch, input, hidden
 FUNCTIONS = {"RNN": (RNNFunction, 1, 1), "LSTM": (LSTMFunction, 4, 2), "GRU": (GRUFunction, 3, 1)}
@@ -49,13 +49,13 @@ def assert_close(got: list, wanted: list, dtype: type) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("chunk", [1, 2 * N * H, 1 << 16])
 def test_fused_agrees_with_its_composite(kind, dtype, bias, chunk, monkeypatch) -> None:
-    monkeypatch.setattr(rnn_function, "CHUNK", chunk)
+    monkeypatch.setattr(fused, "CHUNK", chunk)
     given = inputs(kind, dtype, bias=bias)
     config = {"nonlinearity": "tanh"} if kind == "RNN" else {}
-    fused = apply(kind, given)
+    whole = apply(kind, given)
     plain = FUNCTIONS[kind][0].composite(*given, **config)
-    assert_close([y.data for y in fused], [y.data for y in plain], dtype)
-    assert_close(gradients(fused, given), gradients(plain, given), dtype)
+    assert_close([y.data for y in whole], [y.data for y in plain], dtype)
+    assert_close(gradients(whole, given), gradients(plain, given), dtype)
 
 
 @KINDS

@@ -1,7 +1,7 @@
 """Tensors with reverse-mode autograd, Functions, Modules and RNNs on NumPy alone.
 
-Meant to be imported as `import impl_numpy as nn`, and to be read: `tape`, `primitives`, `recording`
-and `tensor`, in this order, are the whole of autograd.
+Meant to be imported as `import impl_numpy as nn`, and to be read: `tape`, `engine`, `recording` and
+`tensor`, in this order, are the whole of autograd; the rows of `ops` are what it knows.
 """
 
 from impl_numpy import init, loss, ops, optim, rnn
@@ -33,13 +33,14 @@ from impl_numpy.creation import (
 from impl_numpy.dtypes import bool_ as bool
 from impl_numpy.dtypes import float32, float64, int32, int64
 from impl_numpy.function import Function, as_function, once_differentiable
-from impl_numpy.loss import CrossEntropyLoss, MSELoss
-from impl_numpy.module import Module, Parameter, functional_call
+from impl_numpy.loss import CrossEntropyLoss, L1Loss, MSELoss
+from impl_numpy.module import Module, functional_call
 from impl_numpy.nn import (
     Dropout,
     Embedding,
     Flatten,
     Identity,
+    LayerNorm,
     Linear,
     LogSoftmax,
     ModuleList,
@@ -49,6 +50,7 @@ from impl_numpy.nn import (
     Softmax,
     Tanh,
 )
+from impl_numpy.parameter import Parameter
 from impl_numpy.random import manual_seed
 from impl_numpy.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from impl_numpy.serialization import load, save
@@ -65,7 +67,9 @@ __all__ = [
     "Function",
     "GRUCell",
     "Identity",
+    "L1Loss",
     "LSTMCell",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "MSELoss",

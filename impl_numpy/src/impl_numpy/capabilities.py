@@ -6,5 +6,5 @@ SPEC_VERSION = "2026.12"
 
 
 def spec_capabilities() -> dict[str, bool]:
-    """The capabilities that clauses may ask for, and whether they are here."""
+    """Return the capabilities that clauses may ask for, and whether they are here."""
     return {"double_backward": True, "float64": True, "jit": True, "serialization": True}

@@ -6,73 +6,89 @@ import math
 from typing import Any, TypeVar
 
 from impl_numpy import random
-from impl_numpy.module import overwrite
+from impl_numpy.parameter import overwrite
 from impl_numpy.tensor import Tensor
+
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
 
 T = TypeVar("T", bound=Tensor)
 
 
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
-    """Uniform numbers in [a, b), drawn in float64 and rounded to the dtype."""
+    """Fill with uniform numbers in [a, b), drawn in float64 and rounded to the dtype."""
     _check("uniform_", tensor)
     overwrite(tensor, a + (b - a) * random.uniform(tensor.shape))
     return tensor
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0) -> T:
-    """Normal numbers, drawn in float64 and rounded to the dtype."""
+    """Fill with normal numbers, drawn in float64 and rounded to the dtype."""
     _check("normal_", tensor)
     overwrite(tensor, mean + std * random.normal(tensor.shape))
     return tensor
 
 
-def constant_(tensor: T, value: float) -> T:
-    """One value everywhere; draws nothing."""
-    overwrite(tensor, value)
+def constant_(tensor: T, val: float) -> T:
+    """Fill with one value; draw nothing."""
+    overwrite(tensor, val)
     return tensor
 
 
 def zeros_(tensor: T) -> T:
-    """Zeros everywhere."""
+    """Fill with zeros."""
     return constant_(tensor, 0)
 
 
 def ones_(tensor: T) -> T:
-    """Ones everywhere."""
+    """Fill with ones."""
     return constant_(tensor, 1)
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0) -> T:
-    """Uniform within gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 16)."""
+    """Fill uniformly within gain * sqrt(6 / (fan_in + fan_out)).
+
+    Glorot and Bengio 2010, equation 16.
+    """
     bound = gain * math.sqrt(6.0 / sum(_fans("xavier_uniform_", tensor)))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: T, gain: float = 1.0) -> T:
-    """Normal with deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    """Fill normally with deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
     std = gain * math.sqrt(2.0 / sum(_fans("xavier_normal_", tensor)))
     return normal_(tensor, 0.0, std)
 
 
 def kaiming_uniform_(
-    tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: T, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> T:
-    """Uniform within gain * sqrt(3 / fan) (He et al. 2015)."""
+    """Fill uniformly within gain * sqrt(3 / fan) (He et al. 2015)."""
     fan = _fan("kaiming_uniform_", tensor, mode)
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / fan)
     return uniform_(tensor, -bound, bound)
 
 
 def kaiming_normal_(
-    tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: T, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> T:
-    """Normal with deviation gain / sqrt(fan) (He et al. 2015, equation 10)."""
+    """Fill normally with deviation gain / sqrt(fan) (He et al. 2015, equation 10)."""
     fan = _fan("kaiming_normal_", tensor, mode)
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(fan))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor by which a nonlinearity wants its weights larger.
+    """Return the factor by which a nonlinearity wants its weights larger.
 
     Raises
     ------
@@ -94,7 +110,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
-    """fan_in and fan_out of a weight of shape (out, in, ...)."""
+    """Return fan_in and fan_out of a weight of shape (out, in, ...)."""
     _check(operation, tensor)
     if tensor.ndim < 2:
         msg = f"init.{operation}: wants at least two axes, got shape {tensor.shape}"
@@ -121,3 +137,7 @@ def _check(operation: str, tensor: Any) -> None:
             "cast with astype"
         )
         raise TypeError(msg)
+
+
+def __dir__() -> list[str]:
+    return __all__

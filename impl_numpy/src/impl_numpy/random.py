@@ -42,7 +42,7 @@ def manual_seed(seed: int) -> None:
 
 
 def uniform(shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """The next numbers in [0, 1), in C order: 53 bits of each 64-bit word."""
+    """Return the next numbers in [0, 1), in C order: 53 bits of each 64-bit word."""
     if _Stream.bits is None:
         _Stream.bits = np.random.Philox()
     words: Any = _Stream.bits.random_raw(_count(shape))
@@ -50,7 +50,7 @@ def uniform(shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def normal(shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """The next standard normal numbers, each pair from two uniform ones (Box and Muller 1958)."""
+    """Return the next standard normal numbers, pairs from two uniform ones (Box, Muller 1958)."""
     n = _count(shape)
     u = uniform(((n + 1) // 2, 2))
     radius = np.sqrt(-2.0 * np.log(1.0 - u[:, 0]))

@@ -1,25 +1,36 @@
-"""How an operation on Tensors is computed and put on the tape."""
+"""How an operation on Tensors is computed and put on the tape.
+
+An operation that has a derivative of its own is a `Primitive`; everything else is made from these.
+`forward` computes with NumPy, `vjp` gives the gradients of the operands. A `vjp` is written with
+operators, methods and other primitives, all of which take raw arrays and Tensors alike: on raw
+arrays it computes a gradient, on Tensors it records one. There is no more to second derivatives.
+
+In every `vjp`, `grad` is the gradient of the result, `needs` tells (by being None or not) which
+operands want one, then come the operands, the result and the configuration. An operand or result
+that its Primitive does not `keep` is None.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from impl_numpy import primitives as prim
-from impl_numpy.dtypes import bool_, float32, int64, is_raw, raw_array
-from impl_numpy.primitives import Primitive, Shape
-from impl_numpy.tape import MODE, Array, Node, Stretched, Value
+from impl_numpy.checks import check_raw
+from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64, is_raw
+from impl_numpy.tape import MODE, Handle, Node, Parents, Stretched
 
-Axis: TypeAlias = int | tuple[int, ...] | None
+Grads: TypeAlias = tuple[Value | None, ...]
+
+OUT = -1
 
 _array = np.array
 
 
 class Traced:
-    """What the tape can follow: a raw array and the node that made it. Tensor is the only kind."""
+    """What the tape can follow: a raw array and the node that made it. Tensor is the only one."""
 
     __slots__ = ("_data", "_node")
 
@@ -27,13 +38,45 @@ class Traced:
     _node: Node | None
 
     @staticmethod
-    def wrap(data: Any, node: Node | None) -> Any:
-        """A Tensor of this array that `node` made."""
+    def _wrap(data: Any, node: Node | None) -> Any:
+        """Return a Tensor of this array that `node` made."""
         raise NotImplementedError
 
 
+class Watch:
+    """What happens to the gradient of a Tensor on its way: hooks, then `retain_grad`.
+
+    Parameters
+    ----------
+    wrap : callable
+        Makes a Tensor of a raw array, for hooks to see.
+    """
+
+    __slots__ = ("hooks", "receive", "wrap")
+
+    def __init__(self, wrap: Callable[[Array, None], Any]) -> None:
+        self.wrap = wrap
+        self.hooks: dict[Handle, Callable[[Any], Any]] = {}
+        self.receive: Callable[[Value], None] | None = None
+
+    def __call__(self, grad: Value) -> Value:
+        for hook in list(self.hooks.values()):
+            shown: Any = grad if isinstance(grad, Traced) else self.wrap(grad, None)
+            result = hook(shown)
+            if result is None:
+                continue
+            if result.shape != shown.shape:
+                shapes = f"{shown.shape}, got {result.shape}"
+                msg = f"register_hook: the gradient must have shape {shapes}"
+                raise ValueError(msg)
+            grad = result if isinstance(grad, Traced) else getattr(result, "_data", result)
+        if self.receive is not None:
+            self.receive(grad)
+        return grad
+
+
 class Differentiable:
-    """Where `ops` leaves itself, for what lies below it and cannot import it.
+    """Where `ops` leaves itself and its rules, for what lies below it and cannot import it.
 
     Attributes
     ----------
@@ -42,6 +85,142 @@ class Differentiable:
     """
 
     ops: Any
+
+
+# The rules of the rows, by name: Tensor's operators and other rows reach them here.
+RULES: dict[str, Primitive] = {}
+
+
+class Primitive:
+    """An operation with a derivative.
+
+    Parameters
+    ----------
+    name : str
+        The name in error messages and in `grad_fn`.
+    forward : callable
+        `forward(*operands, *config)` on raw arrays gives a raw array.
+    vjp : callable
+        `vjp(grad, needs, *operands, out, *config)` gives one gradient per operand.
+    keep : tuple of tuple of int
+        For each operand, which arrays its gradient needs: positions of operands, or `OUT`.
+    floats : bool
+        Integer operands are taken as float32.
+    quiet : bool
+        Infinite and undefined values are results here, not accidents to warn of.
+    stretches : bool
+        The operands broadcast to the shape of the result, element by element.
+    stacks : bool
+        The operands are stacks of matrices, whose leading axes broadcast.
+    explain : callable, optional
+        `explain(*operands, *config)` gives the reason for a refusal by NumPy, or None.
+    """
+
+    __slots__ = (
+        "arity",
+        "explain",
+        "floats",
+        "forward",
+        "keep",
+        "kept",
+        "name",
+        "quiet",
+        "stacks",
+        "stretches",
+        "vjp",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        vjp: Callable[..., Grads],
+        keep: tuple[tuple[int, ...], ...] = ((),),
+        *,
+        floats: bool = False,
+        quiet: bool = False,
+        stretches: bool = False,
+        stacks: bool = False,
+        explain: Callable[..., str | None] | None = None,
+    ) -> None:
+        self.name = name
+        self.forward = forward
+        self.vjp = vjp
+        self.keep = keep
+        self.arity = len(keep)
+        self.kept = _unions(keep) if len(keep) < 3 else []
+        self.floats = floats
+        self.quiet = quiet
+        self.stretches = stretches
+        self.stacks = stacks
+        self.explain = explain
+
+    def __call__(self, *args: Any) -> Value:
+        """Compute on raw arrays, or record where an operand is a Tensor: for use in a `vjp`."""
+        for operand in args[: self.arity]:
+            if not isinstance(operand, (np.ndarray, np.generic)):
+                return operand._record(self, args[: self.arity], args[self.arity :])
+        return self.forward(*args)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+def _unions(keep: tuple[tuple[int, ...], ...]) -> list[tuple[bool, ...]]:
+    """Return which arrays to keep (operands, then the result), by the bits of who wants them."""
+    n = len(keep)
+    wanted = [
+        {place for k in range(n) if bits >> k & 1 for place in keep[k]} for bits in range(1 << n)
+    ]
+    return [tuple(place in places for place in (*range(n), OUT)) for places in wanted]
+
+
+def raw(x: Value) -> Any:
+    """Return the values of a Tensor or raw array: what is computed from them is a constant."""
+    return x if isinstance(x, (np.ndarray, np.generic)) else x.data
+
+
+def fit(grad: Value, shape: Shape, dtype: DTypeLike) -> Value:
+    """Sum a gradient to the shape, and cast it to the dtype, of an operand that was stretched."""
+    if grad.shape == shape and grad.dtype == dtype:
+        return grad
+    return shrink(grad, shape, dtype, grad.shape, grad.dtype)
+
+
+def _shrink(x: Array, shape: Shape, dtype: DTypeLike, *_: Any) -> Array:
+    if x.shape != shape:
+        lead = x.ndim - len(shape)
+        axes = [k for k in range(x.ndim) if k < lead or (shape[k - lead] == 1 and x.shape[k] != 1)]
+        x = x.sum(axis=tuple(axes)).reshape(shape)
+    return x.astype(dtype, copy=False)
+
+
+def stretch(x: Value, shape: Shape, dtype: DTypeLike) -> Value:
+    """Broadcast to a shape and cast to a dtype, as an operand is that differs from the result."""
+    return spread(x, shape, dtype, x.shape, x.dtype)
+
+
+def _spread(x: Array, shape: Shape, dtype: DTypeLike, *_: Any) -> Array:
+    return np.broadcast_to(x, shape).astype(dtype, copy=False)
+
+
+def _shrink_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> Grads:
+    _, _, shape, dtype = config
+    return (stretch(grad, shape, dtype),)
+
+
+def _spread_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> Grads:
+    _, _, shape, dtype = config
+    return (fit(grad, shape, dtype),)
+
+
+shrink = Primitive("sum_to", _shrink, _shrink_vjp)
+spread = Primitive(
+    "broadcast_to",
+    _spread,
+    _spread_vjp,
+    explain=lambda x, shape, *_: f"cannot bring the shape {x.shape} into the shape {shape}",
+)
 
 
 def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
@@ -68,26 +247,26 @@ def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
         array = array.astype(float32)
     out = _computed(rule, (array,), config)
     if node is None or not MODE.recording or out.dtype.kind != "f":
-        return x.wrap(out, None)
+        return x._wrap(out, None)
     keep_x, keep_out = rule.kept[1]
     saved = (array if keep_x else None, out if keep_out else None, *config)
-    return x.wrap(out, Node(rule, (node,), saved))
+    return x._wrap(out, Node(rule, (node,), saved))
 
 
 def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any:
-    """An operator between a Tensor and a Tensor, raw array or number; else NotImplemented.
+    """Apply an operator to a Tensor and a Tensor, raw array or number; else NotImplemented.
 
     It does what `record` does, in a hurry: most programs spend their time here.
     """
     left = right = None
     if isinstance(a, Traced):
-        x, left, wrap = a._data, a._node, a.wrap
+        x, left, wrap = a._data, a._node, a._wrap
         if isinstance(b, Traced):
             y, right = b._data, b._node
         else:
             b = y = _operand(b, x.dtype)
     else:
-        y, right, wrap = b._data, b._node, b.wrap
+        y, right, wrap = b._data, b._node, b._wrap
         a = x = _operand(a, y.dtype)
     if x is None or y is None:
         return NotImplemented
@@ -131,7 +310,7 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
     ValueError
         If the shapes do not fit; the message names the operation and every shape.
     """
-    wrap = next(x.wrap for x in operands if isinstance(x, Traced))
+    wrap = next(x._wrap for x in operands if isinstance(x, Traced))
     arrays = [x._data if isinstance(x, Traced) else x for x in operands]
     parents = [x._node if isinstance(x, Traced) else None for x in operands]
     values = _promoted(arrays, rule.floats)
@@ -143,7 +322,7 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
         if parent is None:
             continue
         for place in rule.keep[k]:
-            kept[place] = out if place == prim.OUT else values[place]
+            kept[place] = out if place == OUT else values[place]
         if x.dtype != out.dtype or x.shape != _own_shape(rule, x, out):
             parents[k] = _stretched(parent, x)
     return wrap(out, Node(rule, tuple(parents), (*kept, *config)))
@@ -156,30 +335,27 @@ def _computed(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...])
                 return rule.forward(*arrays, *config)
         return rule.forward(*arrays, *config)
     except ValueError as error:
-        if rule is prim.power and arrays[1].dtype.kind != "f" and np.any(arrays[1] < 0):
-            least = arrays[1].min()
-            msg = f"pow: integers take no negative exponent, got {least}; cast with astype first"
-            raise ValueError(msg) from None
-        shapes = " and ".join(str(np.shape(x)) for x in arrays)
-        wanted = f" to {config[0]}" if rule in (prim.reshape, prim.spread) else ""
-        reason = " ".join(str(error).split())
-        msg = f"{rule.name}: cannot take the shape(s) {shapes}{wanted}: {reason}"
-    raise ValueError(msg)
+        reason = rule.explain(*arrays, *config) if rule.explain is not None else None
+        if reason is None:
+            shapes = " and ".join(str(np.shape(x)) for x in arrays)
+            reason = f"cannot take the shape(s) {shapes}: {' '.join(str(error).split())}"
+    msg = f"{rule.name}: {reason}"
+    raise ValueError(msg)  # ops-12
 
 
 def _stretched(parent: Node, x: Array) -> Stretched:
-    return Stretched(prim.spread, (parent,), (None, None, None, None, x.shape, x.dtype))
+    return Stretched(spread, (parent,), (None, None, None, None, x.shape, x.dtype))
 
 
 def _own_shape(rule: Primitive, x: Array, out: Array) -> Shape:
-    """The shape of the rule's gradient of an operand: the result's where it was stretched."""
+    """Return the shape of an operand's gradient: the result's where the operand was stretched."""
     if rule.stretches:
         return out.shape
-    return out.shape[:-2] + x.shape[-2:] if rule is prim.matmul else x.shape
+    return out.shape[:-2] + x.shape[-2:] if rule.stacks else x.shape
 
 
 def _promoted(arrays: list[Array], floats: bool) -> list[Array]:
-    """Integers take the widest floating dtype there is; without one, float32 if `floats`."""
+    """Cast integers to the widest floating dtype there is; without one, to float32 if `floats`."""
     floating = [x.dtype for x in arrays if x.dtype.kind == "f"]
     if len(floating) == len(arrays) or not (floating or floats):
         return arrays
@@ -188,100 +364,26 @@ def _promoted(arrays: list[Array], floats: bool) -> list[Array]:
 
 
 def _operand(value: Any, dtype: np.dtype[Any]) -> Any:
-    """What stands next to a Tensor as a raw array; a plain number takes the Tensor's dtype."""
-    kind = type(value)
-    if kind is float:
+    """Return what stands next to a Tensor as a raw array; a number takes the Tensor's dtype."""
+    number = type(value)  # tensor-15
+    if number is float:
         return _array(value, dtype if dtype.kind == "f" else float32)
-    if kind is int:
+    if number is int:
         return _array(value, int64 if dtype == bool_ else dtype)
-    if kind is bool:
+    if number is bool:
         return _array(value, dtype)
     if isinstance(value, np.generic):
         return _operand(value.item(), dtype)
-    return raw_array(value, "operator") if is_raw(value) else None
+    return check_raw(value, "operator") if is_raw(value) else None
 
 
 def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:
-    """Element by element, without history; NotImplemented for no Tensor, raw array or number."""
+    """Compare element by element, without history; NotImplemented for what is no operand."""
     other = b._data if isinstance(b, Traced) else b
     if not isinstance(other, (np.ndarray, np.generic, bool, int, float)):
         return NotImplemented
     try:
-        return a.wrap(ufunc(a._data, other), None)
+        return a._wrap(ufunc(a._data, other), None)
     except ValueError as error:
         msg = f"{ufunc.__name__}: cannot take shapes {a.shape} and {np.shape(other)}: {error}"
         raise ValueError(msg) from None
-
-
-def matmul(a: Any, b: Any) -> Any:
-    """The product of matrices, stacks of them and vectors, as NumPy has it; else NotImplemented.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not match; the message names both.
-    """
-    wrap = a.wrap if isinstance(a, Traced) else b.wrap
-    left, right = (
-        wrap(raw_array(np.asarray(x), "matmul"), None) if is_raw(x) else x for x in (a, b)
-    )
-    if not isinstance(left, Traced) or not isinstance(right, Traced):
-        return NotImplemented
-    before, after = left._data.shape, right._data.shape
-    if not before or not after or before[-1] != after[-2:][0]:
-        msg = f"matmul: the inner sizes of shapes {before} and {after} must be equal"
-        raise ValueError(msg)
-    if len(before) == len(after) == 2:
-        return binary(prim.matmul, left, right)
-    if len(before) == 1:
-        whole = matmul(_reshaped(left, (1, -1)), right)
-        return _reshaped(whole, (*after[:-2], *after[-1:]) if len(after) > 1 else ())
-    if len(after) == 1:
-        return _reshaped(matmul(left, _reshaped(right, (-1, 1))), before[:-1])
-    if len(after) == 2:
-        # One product instead of a stack, and the gradient of `right` without a stack to sum.
-        rows = _reshaped(left, (math.prod(before[:-1]), before[-1]))
-        return _reshaped(binary(prim.matmul, rows, right), (*before[:-1], after[-1]))
-    return record(prim.matmul, (left, right))
-
-
-def _reshaped(x: Any, shape: Shape) -> Any:
-    return unary(prim.reshape, x, (shape, x._data.shape))
-
-
-def reduction(
-    name: str, shape: Shape, axis: Axis, keepdims: bool
-) -> tuple[Shape, bool, Shape, Shape]:
-    """The configuration of a reduction of an array of this shape."""
-    if axis is None:
-        return tuple(range(len(shape))), bool(keepdims), (1,) * len(shape), shape
-    given = (axis,) if isinstance(axis, int) else axis
-    axes = tuple(one_axis(name, k, shape) for k in given)
-    if len(set(axes)) < len(axes):
-        msg = f"{name}: axis {axis} names an axis twice for shape {shape}"
-        raise ValueError(msg)
-    kept = tuple(1 if k in axes else n for k, n in enumerate(shape))
-    return axes, bool(keepdims), kept, shape
-
-
-def one_axis(name: str, axis: int, shape: Shape) -> int:
-    """An axis of an array of this shape, counted from 0."""
-    if not isinstance(axis, (int, np.integer)):
-        msg = f"{name}: the axis must be an int, got {axis!r}"
-        raise TypeError(msg)
-    if not -len(shape) <= axis < len(shape):
-        msg = f"{name}: axis {axis} is out of range for shape {shape}"
-        raise ValueError(msg)
-    return axis % len(shape)
-
-
-def plain_key(key: Any) -> Any:
-    """An index without Tensors in it."""
-    if isinstance(key, tuple):
-        return tuple(plain_key(k) for k in key)
-    if isinstance(key, Traced):
-        return key._data
-    if isinstance(key, list):
-        array = np.asarray([plain_key(k) for k in key])
-        return array if array.size else array.astype(int64)
-    return key

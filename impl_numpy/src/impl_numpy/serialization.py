@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.dtypes import DTYPES, is_raw
+from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.module import Module
-from impl_numpy.tape import Array
 from impl_numpy.tensor import Tensor, wrap
 
 
@@ -53,7 +52,7 @@ def save(module_or_mapping: Module | Mapping[str, Any], path: str | os.PathLike[
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The Tensors of a safetensors file, by name.
+    """Return the Tensors of a safetensors file, by name.
 
     Raises
     ------
@@ -102,7 +101,7 @@ def _arrays(source: Any) -> dict[str, Array]:
 
 
 def _mode(target: str) -> int:
-    """The permissions of the old file, or those of any new one."""
+    """Return the permissions of the old file, or those of any new one."""
     try:
         return os.stat(target).st_mode & 0o777
     except FileNotFoundError:

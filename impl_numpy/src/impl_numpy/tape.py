@@ -1,28 +1,22 @@
-"""The tape: which operation made which result, and how gradients run back through it.
+"""The tape: which operation made which result.
 
-A recorded operation is a `Node`. A node knows its parents (the nodes of its operands), the rule it
-follows and the raw arrays that the rule needs. An operation is always younger than what it was made
-from, so "youngest first" is an order in which every node is visited after all its users, and a heap
-of ages is the whole engine.
+A recorded operation is a `Node`. A node knows its parents (the nodes of its operands, to which its
+edges lead), the rule it follows and the raw arrays that the rule needs: what was saved. An
+operation is always younger than what it was made from; `engine` goes back in the order of ages.
 
 A backward pass works on raw arrays. Only when the pass is itself recorded (`create_graph`) does it
-work on Tensors; the rules of `primitives` are written so that they do not notice.
+work on Tensors; the rules in the rows of `ops` are written so that they do not notice.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from heapq import heappop, heappush
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+from impl_numpy.dtypes import Array, Value
 
-Array: TypeAlias = NDArray[Any]
-# A raw array, or a Tensor where the pass is itself recorded.
-Value: TypeAlias = Any
 Parents: TypeAlias = "tuple[Node | None, ...]"
 
 
@@ -44,12 +38,12 @@ class Rule(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Return what messages call it."""
         ...
 
     @property
     def vjp(self) -> Callable[..., tuple[Value | None, ...]]:
-        """From the gradient, the parents and what was saved to a gradient for each operand."""
+        """Take the gradient, the parents and what was saved to a gradient for each operand."""
         ...
 
 
@@ -80,22 +74,22 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The name of the operation."""
+        """Return the name of the operation."""
         return self.rule.name
 
     def pull(self, grad: Array) -> Sequence[Value | None]:
-        """Gradients of the operands as raw arrays, one per parent; None is zero."""
+        """Return the gradients of the operands as raw arrays, one per parent; None is zero."""
         assert self.saved is not None
         return self.rule.vjp(grad, self.parents, *self.saved)
 
     def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
-        """The same on Tensors: what was saved comes back with the history it had."""
+        """Do the same on Tensors: what was saved comes back with the history it had."""
         assert self.saved is not None
         saved = list(self.saved)
         for k, node in enumerate((*self.parents, self)):
             if node is not None and saved[k] is not None:
                 maker = node.parents[0] if type(node) is Stretched else node
-                saved[k] = grad.wrap(saved[k], maker)
+                saved[k] = grad._wrap(saved[k], maker)
         return self.rule.vjp(grad, self.parents, *saved)
 
     def free(self) -> None:
@@ -118,7 +112,7 @@ class Leaf(Node):
 
 
 class Handle:
-    """Removes a hook."""
+    """What removes a hook."""
 
     __slots__ = ("_hooks",)
 
@@ -154,7 +148,7 @@ class Source(Node):
         super().__init__(_SOURCE, (parent,), ())
 
     def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
-        """The gradient as it is."""
+        """Return the gradient as it is."""
         return (grad,)
 
 
@@ -171,95 +165,3 @@ class _Plain:
 
 _LEAF = _Plain("leaf")
 _SOURCE = _Plain("source")
-
-
-def run(
-    roots: Sequence[tuple[Node, Value]],
-    *,
-    retain: bool,
-    record: bool,
-    targets: Sequence[Node] | None = None,
-) -> Mapping[Node, Value]:
-    """Run gradients back from the roots.
-
-    Parameters
-    ----------
-    roots : sequence of (Node, gradient)
-        Gradients are raw arrays, or Tensors if `record`.
-    retain : bool
-        Keep what the nodes saved, for another pass.
-    record : bool
-        Record the pass itself.
-    targets : sequence of Node, optional
-        Collect the gradients of these nodes and give none to leaves. Nothing older than all of them
-        is visited, since it cannot depend on them.
-
-    Returns
-    -------
-    dict of Node to gradient
-        For those targets that a gradient reached.
-
-    Raises
-    ------
-    RuntimeError
-        If the pass comes to a node that was freed. No leaf has received anything then.
-    """
-    pending: dict[Node, Value] = {}
-    heap: list[tuple[int, Node]] = []
-    summed: set[Node] = set()
-    found: dict[Node, Value] = {}
-    ends: list[tuple[Leaf, Value]] = []
-    wanted = set(targets) if targets else ()
-    oldest = max(node.age for node in targets) if targets else 0
-
-    def give(node: Node, grad: Value) -> None:
-        if node not in pending:
-            pending[node] = grad
-            heappush(heap, (node.age, node))
-        elif node in summed:
-            # This sum is ours alone; the first gradient may be an array that others hold too.
-            pending[node] += grad
-        else:
-            pending[node] = pending[node] + grad
-            summed.add(node)
-
-    before = MODE.recording
-    MODE.recording = record
-    try:
-        # Infinite gradients are results here (that of sqrt at 0, say), not accidents to warn of.
-        with np.errstate(all="ignore"):
-            for node, grad in roots:
-                if targets is None or node.age <= oldest:
-                    give(node, grad)
-            while heap:
-                node = heappop(heap)[1]
-                grad = pending.pop(node)
-                if node.watch is not None:
-                    grad = node.watch(grad)
-                if node in wanted:
-                    found[node] = grad
-                    continue
-                if type(node) is Leaf:
-                    ends.append((node, grad))
-                    continue
-                if node.saved is None:
-                    msg = (
-                        f"backward: the graph of {node.name} was freed by an earlier backward; "
-                        "pass retain_graph=True to the first one to go through it again"
-                    )
-                    raise RuntimeError(msg)
-                parents = node.parents
-                grads = node.pull_recorded(grad) if record else node.pull(grad)
-                for parent, part in zip(parents, grads, strict=True):
-                    if parent is None or part is None:
-                        continue
-                    if targets is None or parent.age <= oldest:
-                        give(parent, part)
-                if not retain:
-                    node.free()
-            if targets is None:
-                for leaf, grad in ends:
-                    leaf.receive(grad)
-    finally:
-        MODE.recording = before
-    return found

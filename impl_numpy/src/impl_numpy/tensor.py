@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy import primitives as prim
-from impl_numpy.dtypes import bool_, check_floating, float32, int64, raw_array
-from impl_numpy.primitives import Primitive, Shape
+from impl_numpy.checks import check_array, check_raw, check_requires_grad
+from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
+from impl_numpy.engine import run
 from impl_numpy.recording import (
-    Axis,
+    RULES,
+    Differentiable,
+    Primitive,
     Traced,
+    Watch,
     binary,
     compare,
-    matmul,
-    plain_key,
+    fit,
     record,
-    reduction,
     unary,
 )
-from impl_numpy.tape import Array, Handle, Leaf, Node, Value, run
+from impl_numpy.tape import Handle, Leaf, Node
 
 _new = object.__new__
 
@@ -53,7 +54,7 @@ class Tensor(Traced):
     _grad: Tensor | None
 
     def __init__(self, array: Array, requires_grad: bool = False) -> None:
-        self._data = raw_array(array, "from_array")
+        self._data = check_raw(array, "from_array")
         self._node = None
         self._grad = None
         if requires_grad:
@@ -61,7 +62,7 @@ class Tensor(Traced):
 
     @property
     def data(self) -> Array:
-        """The raw array. Assigning another one replaces the values and records nothing.
+        """Return the raw array. Assigning another one replaces the values and records nothing.
 
         Raises
         ------
@@ -74,14 +75,14 @@ class Tensor(Traced):
 
     @data.setter
     def data(self, array: Array) -> None:
-        array = raw_array(np.asarray(array) if isinstance(array, np.generic) else array, "data")
+        array = check_raw(np.asarray(array) if isinstance(array, np.generic) else array, "data")
         if self._node is not None:
-            check_floating(array.dtype, "data")
+            check_requires_grad(array.dtype, "data")
         self._data = array
 
     @property
     def grad(self) -> Tensor | None:
-        """What backward passes have added up, of this shape and dtype; None before the first.
+        """Return what backward passes have added up; None before the first.
 
         Raises
         ------
@@ -108,27 +109,27 @@ class Tensor(Traced):
 
     @property
     def shape(self) -> Shape:
-        """The sizes of the axes, a tuple of ints."""
+        """Return the sizes of the axes, a tuple of ints."""
         return self._data.shape
 
     @property
     def ndim(self) -> int:
-        """The number of axes."""
+        """Return the number of axes."""
         return self._data.ndim
 
     @property
     def size(self) -> int:
-        """The number of elements."""
+        """Return the number of elements."""
         return self._data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """One of float32, float64, int32, int64, bool."""
+        """Return one of float32, float64, int32, int64, bool."""
         return self._data.dtype
 
     @property
     def requires_grad(self) -> bool:
-        """Whether operations on this Tensor are recorded; assigning is `requires_grad_`."""
+        """Tell whether operations on this Tensor are recorded; assigning is `requires_grad_`."""
         return self._node is not None
 
     @requires_grad.setter
@@ -137,17 +138,17 @@ class Tensor(Traced):
 
     @property
     def is_leaf(self) -> bool:
-        """True where no recorded operation made this Tensor."""
+        """Tell whether no recorded operation made this Tensor."""
         return self._node is None or type(self._node) is Leaf
 
     @property
     def grad_fn(self) -> Node | None:
-        """The node that made this Tensor; None on a leaf."""
+        """Return the node that made this Tensor; None on a leaf."""
         return None if self.is_leaf else self._node
 
     @property
     def T(self) -> Tensor:
-        """The transpose of a matrix."""
+        """Return the transpose of a matrix."""
         if self.ndim != 2:
             msg = f"T: wants a matrix, got shape {self.shape}; use mT or ops.permute_dims"
             raise ValueError(msg)
@@ -155,12 +156,12 @@ class Tensor(Traced):
 
     @property
     def mT(self) -> Tensor:
-        """The last two axes exchanged: shape (..., M, N) gives (..., N, M)."""
+        """Return the last two axes exchanged: shape (..., M, N) gives (..., N, M)."""
         n = self.ndim
         if n < 2:
             msg = f"mT: wants at least two axes, got shape {self.shape}"
             raise ValueError(msg)
-        return unary(prim.permute, self, ((*range(n - 2), n - 1, n - 2),))
+        return unary(RULES["permute_dims"], self, ((*range(n - 2), n - 1, n - 2),))
 
     def requires_grad_(self, flag: bool = True) -> Tensor:
         """Set `requires_grad` of a leaf and return it.
@@ -173,7 +174,7 @@ class Tensor(Traced):
             If gradients are switched off for a Tensor that an operation made.
         """
         if flag and self._node is None:
-            check_floating(self.dtype, "requires_grad")
+            check_requires_grad(self.dtype, "requires_grad")
             self._node = Leaf(_receiver(self))
         elif not flag and not self.is_leaf:
             msg = f"requires_grad_: {self._node} made this, only leaves can change; use detach()"
@@ -183,7 +184,7 @@ class Tensor(Traced):
         return self
 
     def detach(self) -> Tensor:
-        """The same values, shared, without history."""
+        """Return the same values, shared, without history."""
         return wrap(self._data, None)
 
     def backward(
@@ -217,16 +218,20 @@ class Tensor(Traced):
                 f"got shape {self.shape}; pass a gradient of that shape"
             )
             raise RuntimeError(msg)
-        seed = np.ones_like(self._data) if grad is None else _data(grad)
+        seed = (
+            np.ones_like(self._data)
+            if grad is None
+            else grad._data
+            if isinstance(grad, Tensor)
+            else grad
+        )
         if seed.shape != self.shape:
             msg = f"backward: the gradient must have shape {self.shape}, got {seed.shape}"
             raise RuntimeError(msg)
         root: Value = seed.astype(self.dtype, copy=False)
         if create_graph:
             root = (
-                prim.fit(grad, self.shape, self.dtype)
-                if isinstance(grad, Tensor)
-                else wrap(root, None)
+                fit(grad, self.shape, self.dtype) if isinstance(grad, Tensor) else wrap(root, None)
             )
         run([(self._node, root)], retain=retain_graph or create_graph, record=create_graph)
 
@@ -252,18 +257,18 @@ class Tensor(Traced):
         return Handle(_watch(self._node).hooks, hook)
 
     def item(self) -> float | int | bool:
-        """The Python number of a one-element Tensor."""
+        """Return the Python number of a one-element Tensor."""
         if self._data.size != 1:
             msg = f"item: wants one element, got shape {self.shape}"
             raise ValueError(msg)
         return self._data.item()
 
     def tolist(self) -> Any:
-        """The values as nested lists; a number where there is no axis."""
+        """Return the values as nested lists; a number where there is no axis."""
         return self._data.tolist()
 
     def numpy(self) -> Array:
-        """The raw array itself.
+        """Return the raw array itself.
 
         Raises
         ------
@@ -276,72 +281,75 @@ class Tensor(Traced):
         return self._data
 
     def reshape(self, *shape: Any) -> Tensor:
-        """The elements in another shape, given as a tuple or as sizes; one size may be -1."""
-        to = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-        return unary(prim.reshape, self, (to, self.shape))
+        """Return the elements in another shape, a tuple or sizes; one size may be -1."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        return Differentiable.ops.reshape(self, sizes)
 
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The sum over one axis, several, or all."""
-        return unary(prim.total, self, reduction("sum", self.shape, axis, keepdims))
+    def sum(
+        self, axis: Axis = None, keepdims: bool = False, *, dtype: DTypeLike | None = None
+    ) -> Tensor:
+        """Return the sum over one axis, several, or all; `ops.sum`."""
+        return Differentiable.ops.sum(self, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The mean over one axis, several, or all; integers give float32."""
-        return unary(prim.mean, self, reduction("mean", self.shape, axis, keepdims))
+        """Return the mean over one axis, several, or all; `ops.mean`."""
+        return Differentiable.ops.mean(self, axis=axis, keepdims=keepdims)
 
     def amax(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The largest element over the axes; elements that tie share its gradient."""
-        return unary(prim.maxima, self, reduction("max", self.shape, axis, keepdims))
+        """Return the largest element over the axes; `ops.max`."""
+        return Differentiable.ops.max(self, axis=axis, keepdims=keepdims)
 
     def amin(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The smallest element over the axes; elements that tie share its gradient."""
-        return unary(prim.minima, self, reduction("min", self.shape, axis, keepdims))
+        """Return the smallest element over the axes; `ops.min`."""
+        return Differentiable.ops.min(self, axis=axis, keepdims=keepdims)
 
     max = amax
     min = amin
 
     def __add__(self, other: Any) -> Tensor:
-        return binary(prim.add, self, other)
+        return binary(RULES["add"], self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return binary(prim.add, other, self)
+        return binary(RULES["add"], other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return binary(prim.subtract, self, other)
+        return binary(RULES["subtract"], self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return binary(prim.subtract, other, self)
+        return binary(RULES["subtract"], other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return binary(prim.multiply, self, other)
+        return binary(RULES["multiply"], self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return binary(prim.multiply, other, self)
+        return binary(RULES["multiply"], other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
-        return binary(prim.divide, self, other)
+        return binary(RULES["divide"], self, other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return binary(prim.divide, other, self)
+        return binary(RULES["divide"], other, self)
 
     def __pow__(self, other: Any) -> Tensor:
         if type(other) in (int, float) and self.dtype.kind == "f":
-            return unary(prim.power_by, self, (other,))
-        return binary(prim.power, self, other)
+            return unary(RULES["pow by a number"], self, (other,))
+        return binary(RULES["pow"], self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return binary(prim.power, other, self)
+        return binary(RULES["pow"], other, self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return matmul(self, other)
+        operands = isinstance(other, Tensor) or is_raw(other)
+        return Differentiable.ops.matmul(self, other) if operands else NotImplemented
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return matmul(other, self)
+        return Differentiable.ops.matmul(other, self) if is_raw(other) else NotImplemented
 
     def __neg__(self) -> Tensor:
-        return unary(prim.negative, self)
+        return unary(RULES["negative"], self)
 
     def __abs__(self) -> Tensor:
-        return unary(prim.absolute, self)
+        return unary(RULES["abs"], self)
 
     def __lt__(self, other: Any) -> Tensor:
         return compare(np.less, self, other)
@@ -364,7 +372,7 @@ class Tensor(Traced):
     __hash__ = object.__hash__
 
     def __getitem__(self, key: Any) -> Tensor:
-        return unary(prim.getitem, self, (plain_key(key), self.shape))
+        return Differentiable.ops.indexing.getitem(self, key)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -411,50 +419,39 @@ class Tensor(Traced):
         return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
 
     @staticmethod
-    def wrap(data: Any, node: Node | None) -> Tensor:
-        """A Tensor around a raw array, without checks; NumPy's scalars become arrays."""
+    def _wrap(data: Any, node: Node | None) -> Tensor:
+        """Return a Tensor around a raw array, without checks; NumPy's scalars become arrays."""
         tensor = _new(Tensor)
         tensor._data = data if type(data) is np.ndarray else np.asarray(data)
         tensor._node = node
         tensor._grad = None
         return tensor
 
-    def record(self, rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...]) -> Tensor:
+    def _record(
+        self, rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...]
+    ) -> Tensor:
         """Apply a primitive: how a primitive that is called on Tensors records itself."""
         return record(rule, operands, config)
 
 
-wrap = Tensor.wrap
+wrap = Tensor._wrap
 
 
-class _Watch:
-    """What happens to the gradient of a Tensor on its way: hooks, then `retain_grad`."""
+def as_tensor(operation: str, x: Any, name: str = "") -> Tensor:
+    """Return a Tensor as it is, and a raw array as a constant.
 
-    __slots__ = ("hooks", "receive")
-
-    def __init__(self) -> None:
-        self.hooks: dict[Handle, Callable[[Tensor], Tensor | None]] = {}
-        self.receive: Callable[[Value], None] | None = None
-
-    def __call__(self, grad: Value) -> Value:
-        for hook in list(self.hooks.values()):
-            given = grad if isinstance(grad, Tensor) else wrap(grad, None)
-            result = hook(given)
-            if result is None:
-                continue
-            if result.shape != given.shape:
-                msg = f"register_hook: the gradient has shape {given.shape}, got {result.shape}"
-                raise ValueError(msg)
-            grad = result if isinstance(grad, Tensor) else _data(result)
-        if self.receive is not None:
-            self.receive(grad)
-        return grad
+    Raises
+    ------
+    TypeError
+        If x is neither; the message names the operation, and the argument if it has a name.
+    """
+    return x if isinstance(x, Tensor) else wrap(check_array(operation, x, name), None)
 
 
-def _watch(node: Node) -> _Watch:
+def _watch(node: Node) -> Watch:
     if node.watch is None:
-        node.watch = _Watch()
-    assert isinstance(node.watch, _Watch)
+        node.watch = Watch(wrap)
+    assert isinstance(node.watch, Watch)
     return node.watch
 
 
@@ -479,11 +476,7 @@ def _receiver(tensor: Tensor) -> Callable[[Value], None]:
     return receive
 
 
-def _data(x: Any) -> Array:
-    return x._data if isinstance(x, Tensor) else x
-
-
-def _rebuild(kind: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
-    tensor = kind(array, requires_grad)
+def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
+    tensor = cls(array, requires_grad)
     tensor._grad = grad
     return tensor

@@ -5,6 +5,7 @@ from impl_numpy.nn.container import ModuleList, Sequential
 from impl_numpy.nn.dropout import Dropout
 from impl_numpy.nn.embedding import Embedding
 from impl_numpy.nn.linear import Linear
+from impl_numpy.nn.norm import LayerNorm
 from impl_numpy.nn.shape import Flatten, Identity
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "Identity",
+    "LayerNorm",
     "Linear",
     "LogSoftmax",
     "ModuleList",

@@ -2,70 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from impl_numpy import ops
-from impl_numpy.module import Module
+from impl_numpy.nn.layer import Layer
 from impl_numpy.tensor import Tensor
 
 
-class ReLU(Module):
-    """max(x, 0)."""
+class _Elementwise(Layer):
+    """A function of `ops` without options."""
 
-    def forward(self, x: Any) -> Tensor:
-        """Element by element."""
-        return ops.relu(x)
+    _function: ClassVar[Callable[..., Tensor]]
 
-
-class Tanh(Module):
-    """The hyperbolic tangent."""
-
-    def forward(self, x: Any) -> Tensor:
-        """Element by element."""
-        return ops.tanh(x)
-
-
-class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
-
-    def forward(self, x: Any) -> Tensor:
-        """Element by element."""
-        return ops.sigmoid(x)
-
-
-class _AlongAxis(Module):
-    """A function over one axis."""
-
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.dim = dim
 
-    def extra_repr(self) -> str:
-        """The axis."""
-        return f"dim={self.dim}"
+    def forward(self, input: Any) -> Tensor:
+        """Return a Tensor of the shape of the input."""
+        return type(self)._function(self._input(input))
+
+
+class ReLU(_Elementwise):
+    """Compute max(input, 0), element by element (torch.nn.ReLU)."""
+
+    _function = staticmethod(ops.relu)
+
+
+class Tanh(_Elementwise):
+    """Compute the hyperbolic tangent, element by element (torch.nn.Tanh)."""
+
+    _function = staticmethod(ops.tanh)
+
+
+class Sigmoid(_Elementwise):
+    """Compute 1 / (1 + exp(-input)), element by element (torch.nn.Sigmoid)."""
+
+    _function = staticmethod(ops.sigmoid)
+
+
+class _AlongAxis(Layer):
+    """A function of `ops` along one axis."""
+
+    _shown = ("dim=",)
+    _function: ClassVar[Callable[..., Tensor]]
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim=dim)
+
+    def forward(self, input: Any) -> Tensor:
+        """Return a Tensor of the shape of the input."""
+        return type(self)._function(self._input(input), axis=self.dim)
 
 
 class Softmax(_AlongAxis):
-    """exp(x) / sum(exp(x)) over an axis (torch.nn.Softmax).
+    """Compute exp(input) / sum(exp(input)) over an axis (torch.nn.Softmax).
 
     Parameters
     ----------
     dim : int
     """
 
-    def forward(self, x: Any) -> Tensor:
-        """Over the axis `dim`; the shape stays."""
-        return ops.softmax(x, axis=self.dim)
+    _function = staticmethod(ops.softmax)
 
 
 class LogSoftmax(_AlongAxis):
-    """log(softmax(x)) over an axis (torch.nn.LogSoftmax).
+    """Compute log(softmax(input)) over an axis (torch.nn.LogSoftmax).
 
     Parameters
     ----------
     dim : int
     """
 
-    def forward(self, x: Any) -> Tensor:
-        """Over the axis `dim`; the shape stays."""
-        return ops.log_softmax(x, axis=self.dim)
+    _function = staticmethod(ops.log_softmax)

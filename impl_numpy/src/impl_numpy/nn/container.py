@@ -76,11 +76,11 @@ class Sequential(_Row):
             _check("Sequential", module)
             self.add_module(name, module)
 
-    def forward(self, x: Any) -> Any:
-        """The output of the last Module."""
+    def forward(self, input: Any) -> Any:
+        """Return the output of the last Module."""
         for module in self:
-            x = module(x)
-        return x
+            input = module(input)
+        return input
 
 
 class ModuleList(_Row):
@@ -97,10 +97,10 @@ class ModuleList(_Row):
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add Modules at the end."""
-        given = list(modules)
-        for module in given:
+        added = list(modules)
+        for module in added:
             _check("ModuleList", module)
-        for module in given:
+        for module in added:
             self.append(module)
         return self
 

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import init, ops
-from impl_numpy.module import Module, Parameter
-from impl_numpy.nn.checks import as_tensor, floating_dtype, positive
+from impl_numpy.checks import check_integers
+from impl_numpy.nn.layer import Layer
+from impl_numpy.parameter import Parameter
 from impl_numpy.tensor import Tensor
 
 
-class Embedding(Module):
-    """A table of vectors.
+class Embedding(Layer):
+    """Look up rows of a table (torch.nn.Embedding).
 
     Parameters
     ----------
@@ -29,6 +30,7 @@ class Embedding(Module):
         Standard normal.
     """
 
+    _sizes = ("num_embeddings", "embedding_dim")
     weight: Parameter
 
     def __init__(
@@ -39,28 +41,25 @@ class Embedding(Module):
         *,
         dtype: DTypeLike | None = None,
     ) -> None:
-        super().__init__()
-        positive("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
-        kind = floating_dtype("Embedding", dtype)
+        super().__init__(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        checked = self._dtype(dtype)
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
-                rows = f"num_embeddings = {num_embeddings}"
-                msg = f"Embedding: padding_idx must lie within {rows}, got {padding_idx}"
+                count = f"num_embeddings = {num_embeddings}"
+                msg = f"Embedding: padding_idx must lie within {count}, got {padding_idx}"
                 raise ValueError(msg)
             padding_idx %= num_embeddings
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
-        self.weight = init.normal_(Parameter(np.empty((num_embeddings, embedding_dim), kind)))
+        self.weight = init.normal_(Parameter(np.empty((num_embeddings, embedding_dim), checked)))
         if padding_idx is not None:
             self.weight.data[padding_idx] = 0
 
-    def forward(self, x: Any) -> Tensor:
-        """The rows that x names.
+    def forward(self, input: Any) -> Tensor:
+        """Return the rows that the input names.
 
         Parameters
         ----------
-        x : Tensor of integers, shape (*)
+        input : Tensor of integers, shape (*)
 
         Returns
         -------
@@ -69,26 +68,24 @@ class Embedding(Module):
         Raises
         ------
         TypeError
-            If x is not of integers.
+            If the input is not of integers.
         IndexError
             If an index is negative or not less than num_embeddings.
         """
-        index = as_tensor("Embedding", "x", x).data
-        if index.dtype.kind != "i":
-            msg = f"Embedding: x must hold integers, got {index.dtype}"
-            raise TypeError(msg)
+        index = self._input(input).data
+        check_integers("Embedding", "input", index)
         outside = index[(index < 0) | (index >= self.num_embeddings)]
-        if outside.size:
-            rows = f"num_embeddings = {self.num_embeddings}"
-            msg = f"Embedding: an index must be at least 0 and less than {rows}, got {outside[0]}"
+        if outside.size:  # nn-05
+            count = f"num_embeddings = {self.num_embeddings}"
+            msg = f"Embedding: an index must be at least 0 and less than {count}, got {outside[0]}"
             raise IndexError(msg)
-        found = self.weight[index]
+        vectors = self.weight[index]
         if self.padding_idx is None:
-            return found
+            return vectors
         padding = (index == self.padding_idx)[..., None]
-        return ops.where(padding, found.detach(), found)
+        return ops.where(padding, vectors.detach(), vectors)
 
     def extra_repr(self) -> str:
-        """Sizes and the padding row."""
+        """Return the sizes and the padding row."""
         sizes = f"{self.num_embeddings}, {self.embedding_dim}"
         return sizes if self.padding_idx is None else f"{sizes}, padding_idx={self.padding_idx}"

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy import init
-from impl_numpy.module import Module, Parameter
-from impl_numpy.nn.checks import as_tensor, floating_dtype, positive, same_dtype
+from impl_numpy.nn.layer import Layer
+from impl_numpy.parameter import Parameter
 from impl_numpy.tensor import Tensor
 
 
-class Linear(Module):
-    """y = x @ weight.T + bias.
+class Linear(Layer):
+    """Compute input @ weight.T + bias (torch.nn.Linear).
 
     Parameters
     ----------
@@ -29,10 +27,15 @@ class Linear(Module):
         Uniform in [-k, k), k = 1 / sqrt(in_features).
     bias : Parameter, shape (out_features,), or None
         The same.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is no positive int or the dtype is not floating.
     """
 
+    _sizes = ("in_features", "out_features")
     weight: Parameter
-    bias: Parameter | None
 
     def __init__(
         self,
@@ -42,23 +45,17 @@ class Linear(Module):
         *,
         dtype: DTypeLike | None = None,
     ) -> None:
-        super().__init__()
-        positive("Linear", in_features=in_features, out_features=out_features)
-        kind = floating_dtype("Linear", dtype)
-        self.in_features = in_features
-        self.out_features = out_features
-        k = 1.0 / math.sqrt(in_features)
-        weight = Parameter(np.empty((out_features, in_features), kind))
-        self.weight = init.uniform_(weight, -k, k)
-        drawn = init.uniform_(Parameter(np.empty(out_features, kind)), -k, k) if bias else None
-        self.register_parameter("bias", drawn)
+        super().__init__(in_features=in_features, out_features=out_features)
+        checked, k = self._dtype(dtype), 1.0 / math.sqrt(in_features)
+        self._uniform("weight", (out_features, in_features), k, checked)
+        self._uniform("bias", (out_features,) if bias else None, k, checked)
 
-    def forward(self, x: Any) -> Tensor:
-        """The map of x.
+    def forward(self, input: Any) -> Tensor:
+        """Return the map of the input.
 
         Parameters
         ----------
-        x : Tensor, shape (*, in_features)
+        input : Tensor, shape (*, in_features)
 
         Returns
         -------
@@ -71,16 +68,13 @@ class Linear(Module):
         TypeError
             If the dtype is not the parameters'.
         """
-        x = as_tensor("Linear", "x", x)
-        if x.shape[-1:] != (self.in_features,):
-            wanted = f"(*, in_features) = (*, {self.in_features})"
-            msg = f"Linear: x must have shape {wanted}, got {x.shape}"
-            raise ValueError(msg)
-        same_dtype("Linear", "x", x, self.weight.dtype)
+        x = self._input(input)
+        self._last_axes(x, (self.in_features,), "in_features")
+        x = self._input(x, self.weight.dtype)
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:
-        """Sizes and whether there is a bias."""
+        """Return the sizes and whether there is a bias."""
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"{sizes}, bias={self.bias is not None}"

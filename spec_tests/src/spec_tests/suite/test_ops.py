@@ -221,7 +221,7 @@ SHAPES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     ),
     "stack": (lambda o, x: o.stack([x, x]), lambda a: np.stack([a, a])),
     "stack(axis=-1)": (lambda o, x: o.stack((x, x), axis=-1), lambda a: np.stack([a, a], -1)),
-    "expand_dims": (lambda o, x: o.expand_dims(x), lambda a: a[None]),
+    "expand_dims": (lambda o, x: o.expand_dims(x, axis=0), lambda a: a[None]),
     "expand_dims(axis=-1)": (lambda o, x: o.expand_dims(x, axis=-1), lambda a: a[..., None]),
     "squeeze(0)": (lambda o, x: o.squeeze(x[:1], 0), lambda a: a[0]),
     "squeeze((0, -1))": (lambda o, x: o.squeeze(x[:1, None, :1], (0, -1)), lambda a: a[:1, 0]),

@@ -1,58 +1,25 @@
-"""Switching recording on and off, and derivatives as functions of functions."""
+"""Derivatives as functions of functions: `grad`, `value_and_grad`, `vjp`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ContextDecorator, contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
+from impl_numpy.autograd.modes import enable_grad
 from impl_numpy.dtypes import is_raw
-from impl_numpy.tape import MODE, Node, Source, run
+from impl_numpy.engine import run
+from impl_numpy.tape import MODE, Node, Source
 from impl_numpy.tensor import Tensor, wrap
-
-T = TypeVar("T")
-
-
-class set_grad_enabled(ContextDecorator):
-    """Switch recording on or off in this thread while the context is open."""
-
-    def __init__(self, flag: bool) -> None:
-        self._flag = bool(flag)
-        self._before: list[bool] = []
-
-    def __enter__(self) -> None:
-        self._before.append(MODE.recording)
-        MODE.recording = self._flag
-
-    def __exit__(self, *error: object) -> None:
-        MODE.recording = self._before.pop()
-
-
-class no_grad(set_grad_enabled):
-    """Record nothing: a context manager and a decorator."""
-
-    def __init__(self) -> None:
-        super().__init__(False)
-
-
-class enable_grad(set_grad_enabled):
-    """Record again, inside `no_grad`: a context manager and a decorator."""
-
-    def __init__(self) -> None:
-        super().__init__(True)
-
-
-def is_grad_enabled() -> bool:
-    """Whether this thread records."""
-    return MODE.recording
+from impl_numpy.trees import tree_leaves, tree_map, tree_structure
 
 
 def grad(
     fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
 ) -> Callable[..., Any]:
-    """The function that gives the gradient of `fn`'s scalar result.
+    """Return the function that gives the gradient of `fn`'s scalar result.
 
     Parameters
     ----------
@@ -84,7 +51,7 @@ def value_and_grad(
     has_aux: bool = False,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
-    """As `grad`, but the function gives `(value, gradient)`.
+    """Do as `grad` does, but the function gives `(value, gradient)`.
 
     With `has_aux` `fn` returns `(value, aux)`, and the function gives `((value, aux), gradient)`.
     """
@@ -99,10 +66,10 @@ def value_and_grad(
         chosen = tuple(args[k] for k in places)
 
         def call(*primals: Any) -> Any:
-            given = list(args)
+            replaced = list(args)
             for k, x in zip(places, primals, strict=True):
-                given[k] = x
-            return fn(*given, **kwargs)
+                replaced[k] = x
+            return fn(*replaced, **kwargs)
 
         result, sources = _trace(call, chosen)
         value, aux = result if has_aux else (result, None)
@@ -113,10 +80,10 @@ def value_and_grad(
             msg = f"grad: the function must return a scalar, returned shape {value.shape}"
             raise ValueError(msg)
         seeds = [np.ones(value.shape, value.dtype)]
-        found = _pull([value], seeds, chosen, sources, differentiable, retain=differentiable)
+        gradients = _pull([value], seeds, chosen, sources, differentiable, retain=differentiable)
         if not differentiable:
-            value, aux = _map(_detached, value), _map(_detached, aux)
-        gradient = found[0] if isinstance(argnums, int) else found
+            value, aux = tree_map(_detached, value), tree_map(_detached, aux)
+        gradient = gradients[0] if isinstance(argnums, int) else gradients
         return ((value, aux) if has_aux else value), gradient
 
     return both
@@ -125,7 +92,7 @@ def value_and_grad(
 def vjp(
     fn: Callable[..., Any], *primals: Any, create_graph: bool = False
 ) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """The result of `fn(*primals)`, and the function that pulls a cotangent back to the primals.
+    """Return the result of `fn(*primals)`, and what pulls a cotangent back to the primals.
 
     Returns
     -------
@@ -136,11 +103,11 @@ def vjp(
     """
     inside = create_graph or MODE.transforms > 0
     output, sources = _trace(fn, primals)
-    results = _leaves(output)
+    results = tree_leaves(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        seeds = _leaves(cotangent)
-        if _structure(cotangent) != _structure(output):
+        seeds = tree_leaves(cotangent)
+        if tree_structure(cotangent) != tree_structure(output):
             msg = "vjp: the cotangent must have the structure of the output"
             raise ValueError(msg)
         for out, seed in zip(results, seeds, strict=True):
@@ -150,12 +117,7 @@ def vjp(
         differentiable = create_graph or MODE.transforms > 0
         return _pull(results, seeds, primals, sources, differentiable, retain=True)
 
-    return (output if inside else _map(_detached, output)), pull
-
-
-def jit(fn: Callable[..., T]) -> Callable[..., T]:
-    """The function itself: NumPy has nothing to compile."""
-    return fn
+    return (output if inside else tree_map(_detached, output)), pull
 
 
 @contextmanager
@@ -184,7 +146,7 @@ def _trace(fn: Callable[..., Any], primals: Sequence[Any]) -> tuple[Any, list[No
         sources.append(Source(x._node if isinstance(x, Tensor) else None))
         return wrap(array, sources[-1])
 
-    stand_ins = [_map(stand_in, x) for x in primals]
+    stand_ins = [tree_map(stand_in, x) for x in primals]
     with _transforming():
         return fn(*stand_ins), sources
 
@@ -198,50 +160,27 @@ def _pull(
     *,
     retain: bool,
 ) -> tuple[Any, ...]:
-    """Gradients in the structure of the primals; zeros where none arrived."""
+    """Return gradients in the structure of the primals; zeros where none arrived."""
     roots = []
     for out, seed in zip(results, seeds, strict=True):
         if isinstance(out, Tensor) and out._node is not None:
             tensor = seed if isinstance(seed, Tensor) else wrap(seed, None)
             roots.append((out._node, tensor if differentiable else tensor.data))
-    found = run(roots, retain=retain, record=differentiable, targets=sources) if sources else {}
+    arrived = run(roots, retain=retain, record=differentiable, targets=sources) if sources else {}
     remaining = iter(sources)
 
     def gradient(x: Any) -> Any:
         if x is None:
             return None
         array = x.data if isinstance(x, Tensor) else np.asarray(x)
-        g = found.get(next(remaining)) if array.dtype.kind == "f" else None
+        g = arrived.get(next(remaining)) if array.dtype.kind == "f" else None
         if g is None:
             return wrap(np.zeros_like(array), None)
         # A copy, since a rule may give one array to several operands, or the caller's own.
         return g if isinstance(g, Tensor) else wrap(np.array(g), None)
 
-    return tuple(_map(gradient, x) for x in primals)
+    return tuple(tree_map(gradient, x) for x in primals)
 
 
 def _detached(x: Any) -> Any:
     return x.detach() if isinstance(x, Tensor) else x
-
-
-def _map(fn: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply a function to the leaves of nested dicts, lists and tuples."""
-    if isinstance(tree, dict):
-        return type(tree)((key, _map(fn, x)) for key, x in tree.items())
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(_map(fn, x) for x in tree))
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(_map(fn, x) for x in tree)
-    return fn(tree)
-
-
-def _leaves(tree: Any) -> list[Any]:
-    found: list[Any] = []
-    _map(found.append, tree)
-    return found
-
-
-def _structure(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _structure(x) for key, x in tree.items()}
-    return [_structure(x) for x in tree] if isinstance(tree, (list, tuple)) else None

@@ -6,41 +6,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.dtypes import check_floating, float32, float64, is_raw, one_dtype
-from impl_numpy.tape import Array, Handle
+from impl_numpy.checks import check_dtype, check_requires_grad
+from impl_numpy.dtypes import float32, float64
+from impl_numpy.module.state import LoadResult, load_into
+from impl_numpy.parameter import Parameter
+from impl_numpy.tape import Handle
 from impl_numpy.tensor import Tensor, wrap
-
-
-class Parameter(Tensor):
-    """A Tensor that a Module owns and trains.
-
-    Parameters
-    ----------
-    data : Tensor or numpy.ndarray
-        Shared, not copied.
-    requires_grad : bool
-
-    Raises
-    ------
-    TypeError
-        If `data` is neither.
-    ValueError
-        If a gradient is asked of integers or booleans.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Tensor | Array, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data)
-        if requires_grad:
-            check_floating(self.dtype, "Parameter")
-            self.requires_grad_()
-
-    def __repr__(self) -> str:
-        return f"Parameter containing:\n{super().__repr__()}"
 
 
 class Module:
@@ -65,7 +38,7 @@ class Module:
         own["_hooks"] = {}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the Module computes; a subclass defines it."""
+        """Compute; a subclass defines it."""
         msg = f"{type(self).__name__}: defines no forward"
         raise NotImplementedError(msg)
 
@@ -82,9 +55,8 @@ class Module:
         return output
 
     def __setattr__(self, name: str, value: Any) -> None:
-        kinds = (("_parameters", Parameter), ("_modules", Module))
-        for place, kind in kinds:
-            if isinstance(value, kind):
+        for place, registered in (("_parameters", Parameter), ("_modules", Module)):
+            if isinstance(value, registered):
                 if place not in self.__dict__:
                     msg = (
                         f"{type(self).__name__}: cannot assign {name} before Module.__init__; "
@@ -98,12 +70,10 @@ class Module:
             if name in self.__dict__.get(place, ()):
                 allowed = value is None or (place == "_buffers" and isinstance(value, Tensor))
                 if not allowed:
-                    kind_name = {"_parameters": "Parameter", "_modules": "Module"}.get(
-                        place, "buffer"
-                    )
+                    entry = {"_parameters": "Parameter", "_modules": "Module"}.get(place, "buffer")
                     msg = (
                         f"{type(self).__name__}: cannot assign a {type(value).__name__} to {name}, "
-                        f"which is a registered {kind_name}"
+                        f"which is a registered {entry}"
                     )
                     raise TypeError(msg)
                 self.__dict__[place][name] = value
@@ -127,14 +97,14 @@ class Module:
 
     def _forget(self, name: str, but: str = "") -> bool:
         """Take a name out of wherever it is registered, or out of the plain attributes."""
-        found = False
+        known = False
         for place in ("_parameters", "_buffers", "_modules"):
             if place != but and self.__dict__[place].pop(name, self) is not self:
-                found = True
+                known = True
         self._transient.discard(name)
         if but:
             self.__dict__.pop(name, None)
-        return found
+        return known
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Register a Parameter, or None for an attribute that is there but empty.
@@ -185,7 +155,7 @@ class Module:
             raise KeyError(msg)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This Module and all below it, each once, with dotted names; parents first."""
+        """Yield this Module and all below it, each once, with dotted names; parents first."""
         yield from self._every_module(prefix, {})
 
     def _every_module(
@@ -198,14 +168,14 @@ class Module:
         yield prefix, self
         for name, module in self._modules.items():
             if module is not None:
-                yield from module._every_module(_dotted(prefix, name), seen)
+                yield from module._every_module(dotted(prefix, name), seen)
 
     def modules(self) -> Iterator[Module]:
-        """This Module and all below it."""
+        """Return this Module and all below it."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The Modules registered here, each once."""
+        """Yield the Modules registered here, each once."""
         seen: list[Module] = []
         for name, module in self._modules.items():
             if module is not None and not any(module is other for other in seen):
@@ -213,25 +183,25 @@ class Module:
                 yield name, module
 
     def children(self) -> Iterator[Module]:
-        """The Modules registered here."""
+        """Return the Modules registered here."""
         return (module for _, module in self.named_children())
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Parameters with dotted names; a shared one once, under its first name."""
+        """Yield Parameters with dotted names; a shared one once, under its first name."""
         yield from self._named("_parameters", prefix, recurse)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Parameters, each once."""
+        """Return Parameters, each once."""
         return (param for _, param in self.named_parameters(recurse=recurse))
 
     def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Buffers with dotted names; a shared one once, under its first name."""
+        """Yield buffers with dotted names; a shared one once, under its first name."""
         yield from self._named("_buffers", prefix, recurse)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        """Buffers, each once."""
+        """Return buffers, each once."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def _named(self, place: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
@@ -240,20 +210,20 @@ class Module:
             for name, tensor in module.__dict__[place].items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))
-                    yield _dotted(path, name), tensor
+                    yield dotted(path, name), tensor
 
     def _named_state(self) -> Iterator[tuple[str, Tensor]]:
-        """Every name of every Parameter and persistent buffer, shared ones too."""
+        """Yield every name of every Parameter and persistent buffer, shared ones too."""
         for path, module in self._every_module("", None):
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None and name not in module._transient:
-                    yield _dotted(path, name), tensor
+                    yield dotted(path, name), tensor
 
     def state_dict(self) -> OrderedDict[str, Tensor]:
-        """Detached Tensors by dotted name, which share the Module's memory."""
+        """Return detached Tensors by dotted name, which share the Module's memory."""
         return OrderedDict((name, tensor.detach()) for name, tensor in self._named_state())
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values into the present parameters and buffers.
 
         Parameters
@@ -262,6 +232,11 @@ class Module:
         strict : bool
             Missing and unexpected keys are errors; misshapen ones always are.
 
+        Returns
+        -------
+        LoadResult
+            The named tuple (missing_keys, unexpected_keys).
+
         Raises
         ------
         RuntimeError
@@ -269,22 +244,7 @@ class Module:
         TypeError
             If a value is no Tensor or array.
         """
-        own = dict(self._named_state())
-        values = {key: _values(key, value) for key, value in state_dict.items()}
-        faults = []
-        if strict:
-            faults += [f"missing key {key}" for key in own if key not in values]
-            faults += [f"unexpected key {key}" for key in values if key not in own]
-        for key, tensor in own.items():
-            if key in values and values[key].shape != tensor.shape:
-                wanted, got = tensor.shape, values[key].shape
-                faults.append(f"key {key} must have shape {wanted}, got {got}")
-        if faults:
-            msg = f"{type(self).__name__}.load_state_dict: {'; '.join(faults)}"
-            raise RuntimeError(msg)
-        for key, tensor in own.items():
-            if key in values:
-                overwrite(tensor, values[key])
+        return load_into(type(self).__name__, self._named_state(), state_dict, strict)
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` here and below."""
@@ -316,13 +276,13 @@ class Module:
 
     def to(self, dtype: DTypeLike) -> Self:
         """Convert all floating parameters and buffers; the objects stay the same."""
-        kind = one_dtype(dtype, "to")
-        check_floating(kind, "to")
+        wanted = check_dtype(dtype, "to")
+        check_requires_grad(wanted, "to")
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f":
-                tensor.data = tensor.data.astype(kind, copy=False)
+                tensor.data = tensor.data.astype(wanted, copy=False)
                 if tensor.grad is not None:
-                    tensor.grad = wrap(tensor.grad.data.astype(kind), None)
+                    tensor.grad = wrap(tensor.grad.data.astype(wanted), None)
         return self
 
     def double(self) -> Self:
@@ -334,7 +294,7 @@ class Module:
         return self.to(float32)
 
     def get_submodule(self, target: str) -> Module:
-        """The Module of a dotted name; the empty name is this one.
+        """Return the Module of a dotted name; the empty name is this one.
 
         Raises
         ------
@@ -343,22 +303,22 @@ class Module:
         """
         module = self
         for part in target.split(".") if target else ():
-            found = module._modules.get(part)
-            if found is None:
+            child = module._modules.get(part)
+            if child is None:
                 msg = f"get_submodule: {type(module).__name__} has no module {part} (of {target})"
                 raise AttributeError(msg)
-            module = found
+            module = child
         return module
 
     def get_parameter(self, target: str) -> Parameter:
-        """The Parameter of a dotted name."""
+        """Return the Parameter of a dotted name."""
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
-        found = module._parameters.get(name)
-        if found is None:
+        parameter = module._parameters.get(name)
+        if parameter is None:
             msg = f"get_parameter: {type(module).__name__} has no parameter {name} (of {target})"
             raise AttributeError(msg)
-        return found
+        return parameter
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(module, args)` before `forward`; it may return other args."""
@@ -369,7 +329,7 @@ class Module:
         return Handle(self._hooks, hook)
 
     def extra_repr(self) -> str:
-        """What `repr` shows between the brackets."""
+        """Return what `repr` shows between the brackets."""
         return ""
 
     def __repr__(self) -> str:
@@ -383,67 +343,11 @@ class Module:
         return f"{name}(\n{body})"
 
 
-def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a Module with other parameters and buffers in the place of its own.
-
-    Parameters
-    ----------
-    module : Module
-        Left as it was, also after an exception.
-    params : mapping of str to Tensor or raw array
-        By dotted name; those that are not named stay. A shared Parameter is replaced everywhere.
-
-    Raises
-    ------
-    KeyError
-        If the Module has no parameter or buffer of a name.
-    """
-    places: dict[str, tuple[dict[str, Any], str]] = {}
-    for path, owner in module._every_module("", None):
-        every: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
-        for entries in every:
-            for name in entries:
-                places[_dotted(path, name)] = entries, name
-    unknown = [name for name in params if name not in places]
-    if unknown:
-        owner_name = type(module).__name__
-        msg = f"functional_call: {owner_name} has no parameter or buffer {', '.join(unknown)}"
-        raise KeyError(msg)
-    given = {name: x if isinstance(x, Tensor) else Tensor(x) for name, x in params.items()}
-    new = {id(places[name][0][places[name][1]]): x for name, x in given.items()}
-    new.pop(id(None), None)
-    before = [(entries, name, entries[name]) for entries, name in places.values()]
-    try:
-        for full, (entries, name) in places.items():
-            entries[name] = given.get(full, new.get(id(entries[name]), entries[name]))
-        return module(*args, **kwargs)
-    finally:
-        for entries, name, value in before:
-            entries[name] = value
-
-
-def overwrite(tensor: Tensor, values: Any) -> None:
-    """Change the values of a Tensor, in its own memory where that can be written."""
-    if tensor._data.flags.writeable:
-        tensor._data[...] = values
-    else:
-        tensor._data = np.array(np.broadcast_to(values, tensor.shape), tensor.dtype)
-
-
-def _values(key: str, value: Any) -> Array:
-    if isinstance(value, Tensor):
-        return value.data
-    if not is_raw(value):
-        msg = f"load_state_dict: {key} must be a Tensor or an array, got {type(value).__name__}"
-        raise TypeError(msg)
-    return np.asarray(value)
-
-
-def _check_kind(operation: str, name: str, value: Any, kind: type) -> None:
-    if value is not None and not isinstance(value, kind):
-        msg = f"{operation}: {name} must be a {kind.__name__} or None, got {type(value).__name__}"
+def _check_kind(operation: str, name: str, value: Any, wanted: type) -> None:
+    if value is not None and not isinstance(value, wanted):
+        msg = f"{operation}: {name} must be a {wanted.__name__} or None, got {type(value).__name__}"
         raise TypeError(msg)
 
 
-def _dotted(prefix: str, name: str) -> str:
+def dotted(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name

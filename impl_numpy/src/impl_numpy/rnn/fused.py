@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy import ops
+from impl_numpy.dtypes import Array, Shape
 from impl_numpy.function import Function
-from impl_numpy.primitives import Shape
-from impl_numpy.tape import Array
+from impl_numpy.rnn.equations import RNN_STEPS, gru_step, lstm_step, unrolled
 from impl_numpy.tensor import Tensor
 
 # So many elements of one gate are worked on at once in backward: they should stay in the cache.
@@ -29,7 +28,7 @@ CHUNK = 1 << 16
 
 
 class RNNFunction(Function):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
+    """Run h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
 
     @staticmethod
     def forward(
@@ -43,7 +42,7 @@ class RNNFunction(Function):
         *,
         nonlinearity: str,
     ) -> tuple[Array, Array]:
-        """x (T, N, I), h0 (N, H), w_ih (H, I), w_hh (H, H); gives output (T, N, H), h_n (N, H)."""
+        """Take x (T, N, I), h0 (N, H), w_ih (H, I), w_hh (H, H) to output (T, N, H), h_n (N, H)."""
         ctx.set_materialize_grads(False)
         steps = _projected(x, w_ih, b_ih, b_hh)
         hs = _states(h0, len(x))
@@ -62,7 +61,7 @@ class RNNFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, d_output: Array | None, d_last: Array | None) -> tuple[Any, ...]:
-        """Gradients of x, h0 and the weights."""
+        """Return the gradients of x, h0 and the weights."""
         x, w_ih, w_hh, hs = ctx.saved_tensors
         d_gates = np.empty_like(hs[1:])
         dh = _start(d_last, hs[0])
@@ -87,26 +86,13 @@ class RNNFunction(Function):
         )
 
     @staticmethod
-    def composite(
-        x: Tensor,
-        h: Tensor,
-        w_ih: Tensor,
-        w_hh: Tensor,
-        b_ih: Tensor | None,
-        b_hh: Tensor | None,
-        *,
-        nonlinearity: str,
-    ) -> tuple[Tensor, Tensor]:
-        """The same on Tensors, step by step."""
-        outputs = []
-        for part in Steps.apply(linear(x, w_ih, b_ih)):
-            h = rnn_step(part, h, w_hh, b_hh, nonlinearity)
-            outputs.append(h)
-        return _gathered(outputs, x, h), h
+    def composite(x: Tensor, h: Tensor, *weights: Any, nonlinearity: str) -> tuple[Tensor, ...]:
+        """Return the same on Tensors, step by step."""
+        return unrolled(RNN_STEPS[nonlinearity], x, (h,), weights)
 
 
 class LSTMFunction(Function):
-    """i, f, g, o as in `lstm_step`; c' = f c + i g; h' = o tanh(c')."""
+    """Run i, f, g, o as in `lstm_step`; c' = f c + i g; h' = o tanh(c')."""
 
     @staticmethod
     def forward(
@@ -119,7 +105,7 @@ class LSTMFunction(Function):
         b_ih: Array | None,
         b_hh: Array | None,
     ) -> tuple[Array, Array, Array]:
-        """x (T, N, I), states (N, H), w_ih (4H, I), w_hh (4H, H); gives output, h_n, c_n."""
+        """Take x (T, N, I), states (N, H), w_ih (4H, I), w_hh (4H, H) to output, h_n, c_n."""
         ctx.set_materialize_grads(False)
         size = h0.shape[1]
         biases = [None if b is None else _lstm_rows(b, half=True) for b in (b_ih, b_hh)]
@@ -148,7 +134,7 @@ class LSTMFunction(Function):
     def backward(
         ctx: Any, d_output: Array | None, d_h: Array | None, d_c: Array | None
     ) -> tuple[Any, ...]:
-        """Gradients of x, h0, c0 and the weights."""
+        """Return the gradients of x, h0, c0 and the weights."""
         x, w_ih, w_hh, hs, cs, gates = ctx.saved_tensors
         steps, batch, size = hs[1:].shape
         rows = np.empty_like(gates)
@@ -187,25 +173,13 @@ class LSTMFunction(Function):
         )
 
     @staticmethod
-    def composite(
-        x: Tensor,
-        h: Tensor,
-        c: Tensor,
-        w_ih: Tensor,
-        w_hh: Tensor,
-        b_ih: Tensor | None,
-        b_hh: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same on Tensors, step by step."""
-        outputs = []
-        for part in Steps.apply(linear(x, w_ih, b_ih)):
-            h, c = lstm_step(part, h, c, w_hh, b_hh)
-            outputs.append(h)
-        return _gathered(outputs, x, h), h, c
+    def composite(x: Tensor, h: Tensor, c: Tensor, *weights: Any) -> tuple[Tensor, ...]:
+        """Return the same on Tensors, step by step."""
+        return unrolled(lstm_step, x, (h, c), weights)
 
 
 class GRUFunction(Function):
-    """r, z, n as in `gru_step`; h' = (1 - z) n + z h."""
+    """Run r, z, n as in `gru_step`; h' = (1 - z) n + z h."""
 
     @staticmethod
     def forward(
@@ -217,7 +191,7 @@ class GRUFunction(Function):
         b_ih: Array | None,
         b_hh: Array | None,
     ) -> tuple[Array, Array]:
-        """x (T, N, I), h0 (N, H), w_ih (3H, I), w_hh (3H, H); gives output (T, N, H) and h_n."""
+        """Take x (T, N, I), h0 (N, H), w_ih (3H, I), w_hh (3H, H) to output (T, N, H) and h_n."""
         ctx.set_materialize_grads(False)
         size = h0.shape[1]
         half = np.repeat(np.array([0.5, 0.5, 1], x.dtype), size)
@@ -255,7 +229,7 @@ class GRUFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, d_output: Array | None, d_last: Array | None) -> tuple[Any, ...]:
-        """Gradients of x, h0 and the weights."""
+        """Return the gradients of x, h0 and the weights."""
         x, w_ih, w_hh, hs, gates, inner = ctx.saved_tensors
         steps, batch, size = hs[1:].shape
         # In the order n, r, z, inner: the gates as x meets them come first, as h meets them last.
@@ -290,82 +264,13 @@ class GRUFunction(Function):
         )
 
     @staticmethod
-    def composite(
-        x: Tensor,
-        h: Tensor,
-        w_ih: Tensor,
-        w_hh: Tensor,
-        b_ih: Tensor | None,
-        b_hh: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """The same on Tensors, step by step."""
-        outputs = []
-        for part in Steps.apply(linear(x, w_ih, b_ih)):
-            h = gru_step(part, h, w_hh, b_hh)
-            outputs.append(h)
-        return _gathered(outputs, x, h), h
-
-
-def rnn_step(
-    part: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None, nonlinearity: str
-) -> Tensor:
-    """h' = tanh(part + W_hh h + b_hh), or relu; part (N, H) is W_ih x + b_ih."""
-    activation = ops.tanh if nonlinearity == "tanh" else ops.relu
-    return activation(part + linear(h, w_hh, b_hh))
-
-
-def lstm_step(
-    part: Tensor, h: Tensor, c: Tensor, w_hh: Tensor, b_hh: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """i, f, o = sigmoid(...), g = tanh(...); c' = f c + i g; h' = o tanh(c')."""
-    size = h.shape[1]
-    gates = part + linear(h, w_hh, b_hh)
-    i, f, g, o = (gates[:, k * size : (k + 1) * size] for k in range(4))
-    c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-    return ops.sigmoid(o) * ops.tanh(c), c
-
-
-def gru_step(part: Tensor, h: Tensor, w_hh: Tensor, b_hh: Tensor | None) -> Tensor:
-    """r, z = sigmoid(...), n = tanh(W_in x + b_in + r (W_hn h + b_hn)); h' = (1 - z) n + z h."""
-    size = h.shape[1]
-    own = linear(h, w_hh, b_hh)
-    gates = ops.sigmoid(part[:, : 2 * size] + own[:, : 2 * size])
-    r, z = gates[:, :size], gates[:, size:]
-    n = ops.tanh(part[:, 2 * size :] + r * own[:, 2 * size :])
-    return (1 - z) * n + z * h
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x @ weight.T + bias."""
-    y = x @ weight.T
-    return y if bias is None else y + bias
-
-
-class Steps(Function):
-    """The entries of a sequence, each a Tensor.
-
-    Indexing would do, but each index has a gradient as large as the whole sequence.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Any) -> tuple[Any, ...]:
-        """x (T, ...) gives T arrays."""
-        return tuple(x[t] for t in range(len(x)))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        """The gradients, stacked."""
-        return ctx.xp.stack(grads)
-
-
-def _gathered(outputs: list[Tensor], x: Tensor, h: Tensor) -> Tensor:
-    if outputs:
-        return ops.stack(outputs)
-    return ops.zeros((0, *h.shape), dtype=x.dtype)
+    def composite(x: Tensor, h: Tensor, *weights: Any) -> tuple[Tensor, ...]:
+        """Return the same on Tensors, step by step."""
+        return unrolled(gru_step, x, (h,), weights)
 
 
 def _projected(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) -> Array:
-    """The input's part of the gates, and the biases: (T, N, G H), a new array."""
+    """Return the input's part of the gates, and the biases: (T, N, G H), a new array."""
     gates = (_flat(x) @ w_ih.T).reshape(*x.shape[:2], len(w_ih))
     if b_ih is not None:
         gates += b_ih
@@ -375,21 +280,21 @@ def _projected(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) ->
 
 
 def _states(first: Array, steps: int) -> Array:
-    """Room for the states before and after each step: (T + 1, N, H)."""
+    """Return room for the states before and after each step: (T + 1, N, H)."""
     states = np.empty((steps + 1, *first.shape), first.dtype)
     states[0] = first
     return states
 
 
 def _start(grad: Array | None, like: Array) -> Array:
-    """The gradient of the last state as an array to work in."""
+    """Return the gradient of the last state as an array to work in."""
     work = np.empty(like.shape, like.dtype)
     work[...] = 0 if grad is None else grad
     return work
 
 
 def _chunks(shape: Shape) -> Iterator[tuple[int, int]]:
-    """Ranges of steps from the last to the first."""
+    """Yield ranges of steps from the last to the first."""
     steps, batch, size = shape
     length = max(1, CHUNK // max(1, batch * size))
     for stop in range(steps, 0, -length):
@@ -397,7 +302,7 @@ def _chunks(shape: Shape) -> Iterator[tuple[int, int]]:
 
 
 def _parts(gates: Array, size: int) -> list[Array]:
-    """One view a gate, from (T, N, G H)."""
+    """Return one view a gate, from (T, N, G H)."""
     return [gates[:, :, k : k + size] for k in range(0, gates.shape[2], size)]
 
 
@@ -411,7 +316,7 @@ def _summed(d_gates: Array) -> Array:
 
 
 def _lstm_rows(w: Array, half: bool = False) -> Array:
-    """Rows i, f, g, o as o, i, f, g: the sigmoids side by side, and what c' is made from.
+    """Return rows i, f, g, o as o, i, f, g: the sigmoids side by side, and what c' is made from.
 
     With `half` those of the sigmoids are halved.
     """

@@ -1,0 +1,16 @@
+"""Recording switched on and off, and derivatives as functions of functions."""
+
+from impl_numpy.autograd.jit import jit
+from impl_numpy.autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from impl_numpy.autograd.transforms import grad, value_and_grad, vjp
+
+__all__ = [
+    "enable_grad",
+    "grad",
+    "is_grad_enabled",
+    "jit",
+    "no_grad",
+    "set_grad_enabled",
+    "value_and_grad",
+    "vjp",
+]

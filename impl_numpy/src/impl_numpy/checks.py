@@ -1,0 +1,186 @@
+"""Every check of an argument, and the wording of its error.
+
+A check takes the name of the operation that asks, and raises an error of one line that names it,
+says what the argument must be and what came.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from impl_numpy.dtypes import DTYPES, Array, Axis, Shape, float32, is_raw
+
+FIVE = "float32, float64, int32, int64 or bool"
+
+
+def check_raw(array: Any, operation: str) -> Array:
+    """Return a raw array of one of the five dtypes, or raise TypeError."""
+    if not isinstance(array, np.ndarray):
+        got = type(array).__name__
+        msg = f"{operation}: wants a numpy.ndarray, got {got}; tensor() takes other data"
+        raise TypeError(msg)
+    if array.dtype not in DTYPES:
+        msg = f"{operation}: the dtype must be {FIVE}, got {array.dtype}; cast with astype"
+        raise TypeError(msg)
+    return np.asarray(array)
+
+
+def check_dtype(dtype: DTypeLike, operation: str) -> np.dtype[Any]:
+    """Return one of the five dtypes from whatever NumPy takes for it, or raise TypeError."""
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        msg = f"{operation}: the dtype must be {FIVE}, got {dtype!r}"
+        raise TypeError(msg) from None
+    if checked not in DTYPES:
+        msg = f"{operation}: the dtype must be {FIVE}, got {checked}"
+        raise TypeError(msg)
+    return checked
+
+
+def check_requires_grad(dtype: np.dtype[Any], operation: str) -> None:
+    """Raise ValueError for a dtype that cannot require grad."""
+    if dtype.kind != "f":  # tensor-13
+        msg = f"{operation}: only float32 and float64 can require grad, got {dtype}"
+        raise ValueError(msg)
+
+
+def check_parameter_dtype(owner: str, dtype: DTypeLike | None) -> np.dtype[Any]:
+    """Return the dtype of a layer's parameters: float32 unless another floating one is named."""
+    checked: np.dtype[Any] = float32 if dtype is None else check_dtype(dtype, owner)
+    if checked.kind != "f":  # nn-09
+        msg = f"{owner}: dtype must be float32 or float64, got {checked}"
+        raise TypeError(msg)
+    return checked
+
+
+def check_same_dtype(owner: str, name: str, got: np.dtype[Any], wanted: np.dtype[Any]) -> None:
+    """Raise TypeError for an input that has not the parameters' dtype."""
+    if got != wanted:
+        msg = f"{owner}: {name} must have the parameters' dtype {wanted}, got {got}"
+        raise TypeError(msg)
+
+
+def check_array(operation: str, x: Any, name: str = "") -> Array:
+    """Return a raw array or NumPy scalar as a raw array; raise TypeError for anything else."""
+    if not is_raw(x):
+        subject = f"{name} must be" if name else "wants"
+        msg = f"{operation}: {subject} a Tensor or a raw array, got {type(x).__name__}"
+        raise TypeError(msg)
+    return check_raw(np.asarray(x), operation)
+
+
+def check_operands(operation: str, x1: Any, x2: Any) -> None:
+    """Raise TypeError unless one of two operands is an array, and the other that or a number."""
+    numbers = 0
+    for x in (x1, x2):
+        if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
+            numbers += 1
+        elif not is_raw(x) and not hasattr(x, "_data"):
+            numbers = 2
+    if numbers > 1:  # ops-21
+        kinds = f"{type(x1).__name__} and {type(x2).__name__}"
+        msg = f"{operation}: wants Tensors, raw arrays or one number beside them, got {kinds}"
+        raise TypeError(msg)
+
+
+def check_answered(operation: str, result: Any, x1: Any, x2: Any) -> None:
+    """Raise TypeError where an operator gave up on its operands."""
+    if result is NotImplemented:
+        kinds = f"{type(x1).__name__} and {type(x2).__name__}"
+        msg = f"{operation}: wants Tensors, raw arrays or one number beside them, got {kinds}"
+        raise TypeError(msg)
+
+
+def check_positive(owner: str, **sizes: Any) -> None:
+    """Raise TypeError for a size that is no int, ValueError for one below 1."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
+            msg = f"{owner}: {name} must be a positive int, got {size!r}"
+            raise TypeError(msg)
+        if size <= 0:
+            msg = f"{owner}: {name} must be a positive int, got {size}"
+            raise ValueError(msg)
+
+
+def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise ValueError for a word that is none of the choices."""
+    if value not in choices:
+        msg = f"{owner}: {name} must be one of {', '.join(choices)}, got {value!r}"
+        raise ValueError(msg)
+
+
+def check_integers(owner: str, name: str, array: Array) -> None:
+    """Raise TypeError for an array that does not hold integers."""
+    if array.dtype.kind != "i":
+        msg = f"{owner}: {name} must hold integers, got {array.dtype}"
+        raise TypeError(msg)
+
+
+def check_sizes(shape: int | Shape, operation: str) -> Shape:
+    """Return a shape as a tuple of ints, none of them negative."""
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    try:
+        checked = tuple(operator.index(n) for n in sizes)
+    except TypeError:
+        msg = f"{operation}: the shape must be an int or a tuple of ints, got {shape!r}"
+        raise TypeError(msg) from None
+    if any(n < 0 for n in checked):
+        msg = f"{operation}: sizes must not be negative, got {checked}"
+        raise ValueError(msg)
+    return checked
+
+
+def normalize_axis(operation: str, axis: Any, shape: Shape) -> int:
+    """Return an axis of an array of this shape, counted from 0.
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        If it is out of range.
+    """
+    if not isinstance(axis, (int, np.integer)):
+        msg = f"{operation}: the axis must be an int, got {axis!r}"
+        raise TypeError(msg)
+    if not -len(shape) <= axis < len(shape):
+        msg = f"{operation}: axis {axis} is out of range for shape {shape}"
+        raise ValueError(msg)
+    return int(axis) % len(shape)
+
+
+def normalize_axes(operation: str, axis: Axis, shape: Shape) -> Shape:
+    """Return one axis, several or (for None) all of them, counted from 0.
+
+    Raises
+    ------
+    TypeError
+        If one is no int.
+    ValueError
+        If one is out of range or comes twice.
+    """
+    if axis is None:
+        return tuple(range(len(shape)))
+    several = axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = tuple([normalize_axis(operation, k, shape) for k in several])
+    if len(set(axes)) < len(axes):
+        msg = f"{operation}: axis {axis} names an axis twice for shape {shape}"
+        raise ValueError(msg)
+    return axes
+
+
+def normalize_new_axis(operation: str, axis: Any, shape: Shape) -> int:
+    """Return the place, counted from 0, of a new axis in this shape."""
+    if not isinstance(axis, (int, np.integer)):
+        msg = f"{operation}: the axis must be an int, got {axis!r}"
+        raise TypeError(msg)
+    if not -len(shape) - 1 <= axis <= len(shape):
+        msg = f"{operation}: axis {axis} is out of range for a new axis of shape {shape}"
+        raise ValueError(msg)
+    return int(axis) % (len(shape) + 1)

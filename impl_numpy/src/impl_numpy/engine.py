@@ -1,0 +1,144 @@
+"""The engine: how gradients run back through the tape.
+
+An operation is younger than all it was made from, so "youngest first" is an order in which every
+node is visited after all its users, and a heap of ages is the whole schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
+
+import numpy as np
+
+from impl_numpy.dtypes import Value
+from impl_numpy.tape import MODE, Leaf, Node
+
+
+class Pass:
+    """One backward pass.
+
+    Parameters
+    ----------
+    retain : bool
+        Keep what the nodes saved, for another pass.
+    record : bool
+        Record the pass itself: gradients are Tensors then, and raw arrays otherwise.
+    targets : sequence of Node, optional
+        Collect the gradients of these nodes and give none to leaves. Nothing older than all of them
+        is visited, since it cannot depend on them.
+    """
+
+    __slots__ = (
+        "arrived",
+        "ends",
+        "heap",
+        "oldest",
+        "pending",
+        "record",
+        "retain",
+        "summed",
+        "wanted",
+    )
+
+    def __init__(self, retain: bool, record: bool, targets: Sequence[Node] | None = None) -> None:
+        self.retain = retain
+        self.record = record
+        self.wanted = None if targets is None else frozenset(targets)
+        self.oldest = max([node.age for node in targets]) if targets else 0
+        self.pending: dict[Node, Value] = {}
+        self.heap: list[tuple[int, Node]] = []
+        self.summed: set[Node] = set()
+        self.arrived: dict[Node, Value] = {}
+        self.ends: list[tuple[Leaf, Value]] = []
+
+    def send(self, node: Node, grad: Value) -> None:
+        """Add a gradient to what a node will get, once all its users have run."""
+        if self.wanted is not None and node.age > self.oldest:
+            return
+        pending = self.pending
+        if node not in pending:
+            pending[node] = grad
+            heappush(self.heap, (node.age, node))
+        elif node in self.summed:
+            # This sum is ours alone; the first gradient may be an array that others hold too.
+            pending[node] += grad
+        else:
+            pending[node] = pending[node] + grad
+            self.summed.add(node)
+
+    def hook(self, node: Node) -> Value:
+        """Take the sum of a node's gradients, and let hooks and `retain_grad` see it."""
+        grad = self.pending.pop(node)
+        return grad if node.watch is None else node.watch(grad)
+
+    def step(self, node: Node) -> None:
+        """Visit a node: collect its gradient, keep it for the end, or send it on to the parents."""
+        grad = self.hook(node)
+        if self.wanted is not None and node in self.wanted:
+            self.arrived[node] = grad
+        elif type(node) is Leaf:
+            self.ends.append((node, grad))
+        elif node.saved is None:
+            msg = (
+                f"backward: the graph of {node.name} was freed by an earlier backward; "
+                "pass retain_graph=True to the first one to go through it again"
+            )
+            raise RuntimeError(msg)  # autograd-04
+        else:
+            parents = node.parents
+            grads = node.pull_recorded(grad) if self.record else node.pull(grad)
+            for parent, part in zip(parents, grads, strict=True):
+                if parent is not None and part is not None:
+                    self.send(parent, part)
+            if not self.retain:
+                node.free()
+
+    def deliver(self) -> None:
+        """Give the leaves what came to them, now that the whole pass has come to a good end."""
+        if self.wanted is None:
+            for leaf, grad in self.ends:
+                leaf.receive(grad)
+
+
+def run(
+    roots: Sequence[tuple[Node, Value]],
+    *,
+    retain: bool,
+    record: bool,
+    targets: Sequence[Node] | None = None,
+) -> Mapping[Node, Value]:
+    """Run gradients back from the roots.
+
+    Parameters
+    ----------
+    roots : sequence of (Node, gradient)
+        Gradients are raw arrays, or Tensors if `record`.
+    retain, record, targets
+        As in `Pass`.
+
+    Returns
+    -------
+    dict of Node to gradient
+        For those targets that a gradient reached.
+
+    Raises
+    ------
+    RuntimeError
+        If the pass comes to a node that was freed. No leaf has received anything then.
+    """
+    backward = Pass(retain, record, targets)
+    before = MODE.recording
+    MODE.recording = record
+    try:
+        # Infinite gradients are results here (that of sqrt at 0, say), not accidents to warn of.
+        with np.errstate(all="ignore"):
+            for node, grad in roots:
+                backward.send(node, grad)
+            heap, step = backward.heap, backward.step
+            while heap:
+                step(heappop(heap)[1])
+            backward.deliver()
+    finally:
+        MODE.recording = before
+    return backward.arrived

@@ -1,0 +1,48 @@
+"""Calling a Module with other parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from impl_numpy.module.base import Module, dotted
+from impl_numpy.tensor import Tensor
+
+
+def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a Module with other parameters and buffers in the place of its own.
+
+    Parameters
+    ----------
+    module : Module
+        Left as it was, also after an exception.
+    params : mapping of str to Tensor or raw array
+        By dotted name; those that are not named stay. A shared Parameter is replaced everywhere.
+
+    Raises
+    ------
+    KeyError
+        If the Module has no parameter or buffer of a name.
+    """
+    places: dict[str, tuple[dict[str, Any], str]] = {}
+    for path, owner in module._every_module("", None):
+        every: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+        for entries in every:
+            for name in entries:
+                places[dotted(path, name)] = entries, name
+    unknown = [name for name in params if name not in places]
+    if unknown:
+        owner_name = type(module).__name__
+        msg = f"functional_call: {owner_name} has no parameter or buffer {', '.join(unknown)}"
+        raise KeyError(msg)
+    replaced = {name: x if isinstance(x, Tensor) else Tensor(x) for name, x in params.items()}
+    new = {id(places[name][0][places[name][1]]): x for name, x in replaced.items()}
+    new.pop(id(None), None)
+    before = [(entries, name, entries[name]) for entries, name in places.values()]
+    try:
+        for full, (entries, name) in places.items():
+            entries[name] = replaced.get(full, new.get(id(entries[name]), entries[name]))
+        return module(*args, **kwargs)
+    finally:
+        for entries, name, value in before:
+            entries[name] = value

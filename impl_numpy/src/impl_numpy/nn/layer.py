@@ -1,0 +1,76 @@
+"""The base of layers: options, parameters, what `repr` shows, and the checks of an input."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from impl_numpy import init
+from impl_numpy.checks import check_parameter_dtype, check_positive, check_same_dtype
+from impl_numpy.dtypes import Shape
+from impl_numpy.module import Module
+from impl_numpy.parameter import Parameter
+from impl_numpy.tensor import Tensor, as_tensor
+
+
+class Layer(Module):
+    """A Module that is its options, its parameters and a line of computation.
+
+    A subclass passes its options to `__init__`, which keeps them as attributes, and names in
+    `_sizes` those that must be positive ints. `_shown` are the options in `repr`: a name alone
+    shows the value, ``name=`` shows both.
+    """
+
+    _sizes: ClassVar[tuple[str, ...]] = ()
+    _shown: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        check_positive(type(self).__name__, **{name: options[name] for name in self._sizes})
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    def _dtype(self, dtype: DTypeLike | None) -> np.dtype[Any]:
+        """Return the dtype of the parameters, checked (nn-09)."""
+        return check_parameter_dtype(type(self).__name__, dtype)
+
+    def _uniform(self, name: str, shape: Shape | None, bound: float, dtype: np.dtype[Any]) -> None:
+        """Draw and register a Parameter within a bound; no shape, no Parameter."""
+        drawn = None if shape is None else Parameter(np.empty(shape, dtype))
+        if drawn is not None:
+            init.uniform_(drawn, -bound, bound)
+        self.register_parameter(name, drawn)
+
+    def _constant(self, name: str, shape: Shape | None, value: float, dtype: np.dtype[Any]) -> None:
+        """Register a Parameter of one value; no shape, no Parameter."""
+        filled = None if shape is None else Parameter(np.full(shape, value, dtype))
+        self.register_parameter(name, filled)
+
+    def _input(self, x: Any, dtype: np.dtype[Any] | None = None) -> Tensor:
+        """Return the input as a Tensor, of the parameters' dtype where there are any."""
+        owner = type(self).__name__
+        x = as_tensor(owner, x, "input")
+        if dtype is not None:
+            check_same_dtype(owner, "input", x.dtype, dtype)
+        return x
+
+    def _last_axes(self, x: Tensor, sizes: Shape, names: str) -> None:
+        """Raise ValueError for an input whose last axes are not these."""
+        if x.shape[x.ndim - len(sizes) :] != sizes or x.ndim < len(sizes):
+            wanted = ", ".join(map(str, sizes))
+            msg = (
+                f"{type(self).__name__}: input must have shape (*, {names}) = (*, {wanted}), "
+                f"got {x.shape}"
+            )
+            raise ValueError(msg)
+
+    def extra_repr(self) -> str:
+        """Return the options that `repr` shows."""
+        return ", ".join(
+            f"{name}{getattr(self, name.rstrip('='))}"
+            if name.endswith("=")
+            else f"{getattr(self, name)}"
+            for name in self._shown
+        )

@@ -1,0 +1,49 @@
+"""The functions of the Python array API standard 2025.12, and some from deep learning, on Tensors.
+
+They take Tensors, raw arrays and, next to at least one of these, Python numbers. Each returns a
+Tensor. This package is also `ctx.xp` where a Function runs on Tensors.
+"""
+
+# The files are imported for their rows, which the registry then holds.
+# ruff: noqa: F401, F403
+
+import sys
+from typing import TYPE_CHECKING
+
+from impl_numpy.dtypes import bool_ as bool
+from impl_numpy.dtypes import float32, float64, int32, int64
+from impl_numpy.ops import (
+    activation,
+    comparison,
+    creation,
+    elementwise,
+    indexing,
+    linalg,
+    manipulation,
+    reduction,
+    sorting,
+)
+from impl_numpy.ops.families import REGISTRY
+from impl_numpy.recording import Differentiable
+
+if TYPE_CHECKING:
+    # What the next statement does, for readers of types.
+    from impl_numpy.ops.activation import *
+    from impl_numpy.ops.comparison import *
+    from impl_numpy.ops.creation import *
+    from impl_numpy.ops.elementwise import *
+    from impl_numpy.ops.indexing import *
+    from impl_numpy.ops.linalg import *
+    from impl_numpy.ops.manipulation import *
+    from impl_numpy.ops.reduction import *
+    from impl_numpy.ops.sorting import *
+
+globals().update(REGISTRY)
+__all__ = sorted([*REGISTRY, "bool", "float32", "float64", "int32", "int64"])
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+Differentiable.ops = sys.modules[__name__]

@@ -1,0 +1,87 @@
+"""Making arrays, under the signatures of the array API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from impl_numpy import creation
+from impl_numpy.checks import check_dtype
+from impl_numpy.dtypes import is_raw
+from impl_numpy.ops.elementwise import astype
+from impl_numpy.ops.families import create, registered
+from impl_numpy.recording import spread, unary
+from impl_numpy.tensor import Tensor, as_tensor
+
+zeros = create("zeros", creation.zeros, "(shape, *, dtype=None)", "Return zeros.")
+ones = create("ones", creation.ones, "(shape, *, dtype=None)", "Return ones.")
+full = create(
+    "full", creation.full, "(shape, fill_value, *, dtype=None)", "Return one value everywhere."
+)
+arange = create(
+    "arange",
+    creation.arange,
+    "(start, /, stop=None, step=1, *, dtype=None)",
+    "Return numbers from start, or 0, to before stop.",
+)
+zeros_like = create(
+    "zeros_like",
+    lambda x, dtype=None: _like("zeros_like", creation.zeros, x, dtype),
+    "(x, /, *, dtype=None)",
+    "Return zeros of the shape and dtype of x.",
+)
+ones_like = create(
+    "ones_like",
+    lambda x, dtype=None: _like("ones_like", creation.ones, x, dtype),
+    "(x, /, *, dtype=None)",
+    "Return ones of the shape and dtype of x.",
+)
+
+
+def _like(name: str, constructor: Any, x: Any, dtype: DTypeLike | None) -> Tensor:
+    x = as_tensor(name, x)
+    result: Tensor = constructor(x.shape, dtype=x.dtype if dtype is None else dtype)
+    return result
+
+
+_ASARRAY = """Parameters
+----------
+obj : what `tensor` takes
+dtype : dtype, optional
+copy : bool, optional
+    True always copies, False never does, None only where it must.
+
+Returns
+-------
+Tensor; gradients pass through a Tensor that is given
+
+Raises
+------
+ValueError
+    If a copy is needed and forbidden.
+TypeError
+    If obj holds what is no number."""
+
+
+@registered("asarray", "Return a Tensor of what `tensor` takes.", _ASARRAY)
+def asarray(
+    obj: Any, /, *, dtype: DTypeLike | None = None, copy: bool | None = None
+) -> Tensor:  # ops-16
+    if not isinstance(obj, Tensor) and not is_raw(obj):
+        if copy is False:
+            msg = f"asarray: copy=False, but a {type(obj).__name__} needs a copy"
+            raise ValueError(msg)
+        return creation.tensor(obj, dtype=dtype)
+    x = as_tensor("asarray", obj)
+    if dtype is not None and check_dtype(dtype, "asarray") != x.dtype:
+        if copy is False:
+            msg = f"asarray: copy=False, but {x.dtype} to {np.dtype(dtype)} needs a copy"
+            raise ValueError(msg)
+        return astype(x, dtype)
+    if not copy:
+        return x
+    result: Tensor = unary(spread, x, (x.shape, x.dtype, x.shape, x.dtype))
+    result._data = x._data.copy()
+    return result

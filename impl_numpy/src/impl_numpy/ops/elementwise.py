@@ -1,0 +1,270 @@
+"""Functions of elements: arithmetic, powers, selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from impl_numpy.checks import check_answered, check_array, check_dtype
+from impl_numpy.creation import tensor
+from impl_numpy.dtypes import Array, Value, bool_, is_raw
+from impl_numpy.ops.families import X, apply_binary, binary, registered, rule, unary
+from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw, spread
+from impl_numpy.recording import binary as record_binary
+from impl_numpy.recording import unary as record_unary
+from impl_numpy.tape import Parents
+from impl_numpy.tensor import Tensor, as_tensor
+
+abs = unary(
+    "abs", np.abs, lambda g, x, y: g * np.sign(raw(x)), X, "Return |x|.", floats=False
+)  # ops-07
+negative = unary("negative", np.negative, lambda g, x, y: -g, None, "Return -x.", floats=False)
+exp = unary("exp", np.exp, lambda g, x, y: g * y, OUT, "Return e ** x.", quiet=True)
+log = unary("log", np.log, lambda g, x, y: g / x, X, "Return the natural logarithm.", quiet=True)
+sqrt = unary(
+    "sqrt", np.sqrt, lambda g, x, y: g / (y + y), OUT, "Return the square root.", quiet=True
+)  # ops-09
+square = unary("square", np.square, lambda g, x, y: g * (x + x), X, "Return x * x.", floats=False)
+tanh = unary(
+    "tanh", np.tanh, lambda g, x, y: g * (1 - y * y), OUT, "Return the hyperbolic tangent."
+)
+sin = unary("sin", np.sin, lambda g, x, y: g * RULES["cos"](x), X, "Return the sine.", quiet=True)
+cos = unary(
+    "cos", np.cos, lambda g, x, y: -(g * RULES["sin"](x)), X, "Return the cosine.", quiet=True
+)
+sign = unary("sign", np.sign, lambda g, x, y: g * 0, OUT, "Return -1, 0 or 1.", floats=False)
+
+
+def _add_vjp(grad: Value, needs: Parents, a: None, b: None, out: None) -> Grads:
+    return grad, grad
+
+
+def _subtract_vjp(grad: Value, needs: Parents, a: None, b: None, out: None) -> Grads:
+    return grad, None if needs[1] is None else -grad
+
+
+def _multiply_vjp(grad: Value, needs: Parents, a: Value, b: Value, out: None) -> Grads:
+    return (
+        None if needs[0] is None else grad * b,
+        None if needs[1] is None else grad * a,
+    )
+
+
+def _divide_vjp(grad: Value, needs: Parents, a: None, b: Value, out: Value) -> Grads:
+    part = grad / b
+    return part, None if needs[1] is None else -(part * out)
+
+
+def _pow_vjp(grad: Value, needs: Parents, a: Value, b: Value, out: Value) -> Grads:
+    da = db = None
+    if needs[0] is not None:
+        # At 0 ** 0 the usual b * a ** (b - 1) would be 0 * inf.
+        lowered = _select(b - 1, np.zeros((), b.dtype), (raw(b) != 0) | (raw(a) != 0))
+        da = grad * (b * a**lowered)
+    if needs[1] is not None:
+        # 0 ** b stays 0 when b moves, though log(0) is infinite.
+        db = grad * (out * RULES["log"](_select(a, np.ones((), a.dtype), raw(a) != 0)))
+    return da, db
+
+
+def _share(
+    wins: Callable[..., Array], grad: Value, needs: Parents, a: Value, b: Value, out: None
+) -> Grads:
+    """Give the gradient to the operand that wins, half to each at a tie."""
+    mine = wins(raw(a), raw(b)).astype(grad.dtype) + (raw(a) == raw(b)).astype(grad.dtype) / 2
+    return grad * mine, grad * (1 - mine)
+
+
+def _where_vjp(grad: Value, needs: Parents, a: None, b: None, out: None, condition: Array) -> Grads:
+    zero = np.zeros((), grad.dtype)
+    return (
+        None if needs[0] is None else _select(grad, zero, condition),
+        None if needs[1] is None else _select(zero, grad, condition),
+    )
+
+
+def _power(a: Array, b: Array) -> Any:
+    return a**b
+
+
+def _no_negative_exponent(a: Array, b: Array) -> str | None:
+    if b.dtype.kind != "f" and np.any(b < 0):
+        return f"integers take no negative exponent, got {b.min()}; cast with astype first"
+    return None
+
+
+add = binary("add", np.add, _add_vjp, ((), ()), "Return x1 + x2.")
+subtract = binary("subtract", np.subtract, _subtract_vjp, ((), ()), "Return x1 - x2.")
+multiply = binary("multiply", np.multiply, _multiply_vjp, ((1,), (0,)), "Return x1 * x2.")
+divide = binary(
+    "divide",
+    np.true_divide,
+    _divide_vjp,
+    ((1,), (1, OUT)),
+    "Return x1 / x2; between integers the quotient is float32.",
+    floats=True,
+    quiet=True,
+)
+maximum = binary(
+    "maximum",
+    np.maximum,
+    lambda *args: _share(np.greater, *args),
+    ((0, 1), (0, 1)),
+    "Return the larger element; at a tie each gets half of the gradient.",
+)  # ops-08
+minimum = binary(
+    "minimum",
+    np.minimum,
+    lambda *args: _share(np.less, *args),
+    ((0, 1), (0, 1)),
+    "Return the smaller element; at a tie each gets half of the gradient.",
+)  # ops-08
+rule(
+    Primitive(
+        "pow",
+        _power,
+        _pow_vjp,
+        ((0, 1), (0, 1, OUT)),
+        quiet=True,
+        stretches=True,
+        explain=_no_negative_exponent,
+    )
+)
+# A plain number as the exponent, the usual case, is configuration: NumPy has short cuts for it.
+rule(
+    Primitive(
+        "pow",
+        lambda x, n: x**n,
+        lambda grad, needs, x, out, n: (grad * (n * x ** (n - 1 if n else 0)),),
+        ((0,),),
+        quiet=True,
+    ),
+    "pow by a number",
+)
+_select = rule(
+    Primitive(
+        "where",
+        lambda a, b, condition: np.where(condition, a, b),
+        _where_vjp,
+        ((), ()),
+        stretches=True,
+    )
+)
+
+_OPERANDS = """Parameters
+----------
+x1, x2 : Tensor or raw array, shapes that broadcast
+    One of them may be a Python number, which takes the other's dtype.
+
+Returns
+-------
+Tensor, of the common shape and dtype
+
+Raises
+------
+ValueError
+    If the shapes do not broadcast, or an integer has a negative exponent.
+TypeError
+    If an operand is none of these."""
+
+
+@registered("pow", "Return x1 ** x2; 0 ** 0 is 1, and the gradient of x ** 0 is 0.", _OPERANDS)
+def pow(x1: Any, x2: Any, /) -> Tensor:  # ops-09
+    if not isinstance(x1, Tensor):
+        return apply_binary(RULES["pow"], x1, x2)
+    result = x1.__pow__(x2)
+    check_answered("pow", result, x1, x2)
+    return result
+
+
+_WHERE = """Parameters
+----------
+condition : Tensor or raw array of bool
+x1, x2 : Tensor, raw array or Python number, shapes that broadcast with the condition
+
+Returns
+-------
+Tensor, of the common shape and dtype; what is not selected gets a gradient of exactly 0
+
+Raises
+------
+TypeError
+    If the condition is not of bool, or an operand is none of these.
+ValueError
+    If the shapes do not broadcast."""
+
+
+@registered("where", "Return x1 where the condition holds, else x2.", _WHERE)
+def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:  # ops-10
+    chosen = as_tensor("where", condition, "condition")._data
+    for x in (x1, x2):  # ops-21
+        if not isinstance(x, (Tensor, bool, int, float)):
+            check_array("where", x)
+    if chosen.dtype != bool_:
+        msg = f"where: the condition must be of dtype bool, got {chosen.dtype}"
+        raise TypeError(msg)
+    first = x1
+    if not isinstance(x1, Tensor) and not is_raw(x1) and not isinstance(x2, Tensor):
+        first = x1 if is_raw(x2) else tensor(x1)
+    if is_raw(first):
+        first = as_tensor("where", first)
+    second = x2 if isinstance(x2, Tensor) or isinstance(first, Tensor) else as_tensor("where", x2)
+    result: Tensor = record_binary(_select, first, second, (chosen,))
+    check_answered("where", result, x1, x2)
+    return result
+
+
+_CLIP = """Parameters
+----------
+x : Tensor or raw array
+min, max : Tensor, raw array or Python number, optional
+    Left out, there is no bound. The gradient passes where min <= x <= max, bounds included.
+
+Returns
+-------
+Tensor, the shape of x
+
+Raises
+------
+TypeError
+    If x is neither a Tensor nor a raw array.
+ValueError
+    If the shapes do not broadcast."""
+
+
+@registered("clip", "Return x between bounds.", _CLIP)
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:  # ops-08
+    x = as_tensor("clip", x)
+    if min is not None:
+        x = where(x < min, min, x)
+    if max is not None:
+        x = where(x > max, max, x)
+    return x
+
+
+_ASTYPE = """Parameters
+----------
+x : Tensor or raw array
+dtype : dtype
+copy : bool
+    Also where the dtype is already the one wanted.
+
+Returns
+-------
+Tensor; between floating dtypes the gradient comes back in the dtype of x
+
+Raises
+------
+TypeError
+    If x is no array, or the dtype is none of the five."""
+
+
+@registered("astype", "Return x in another dtype.", _ASTYPE)
+def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:  # ops-11
+    x = as_tensor("astype", x)
+    wanted = check_dtype(dtype, "astype")
+    result: Tensor = record_unary(spread, x, (x.shape, wanted, x.shape, x.dtype))
+    return result

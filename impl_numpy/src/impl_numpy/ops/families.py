@@ -1,0 +1,418 @@
+"""The families of functions: what all of a family share, so that one of them is a row.
+
+A family fixes the signature, the checks, the name in errors and the frame of the docstring. A row
+says the rest: name, what NumPy computes, the rule of the derivative, what the rule keeps, one line
+of description, and the page that defines the function ("array API" is the page of the same name in
+the Python array API standard 2025.12).
+
+A derivative is written as in `recording`: on raw arrays and Tensors alike. X and OUT say what it
+keeps: the operand or the result.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from impl_numpy.checks import (
+    check_answered,
+    check_dtype,
+    check_operands,
+    normalize_axes,
+    normalize_axis,
+)
+from impl_numpy.dtypes import Array, Axis, Shape, Value, int64, is_raw
+from impl_numpy.recording import (
+    OUT,
+    RULES,
+    Grads,
+    Primitive,
+    spread,
+)
+from impl_numpy.recording import binary as record_binary
+from impl_numpy.recording import compare as record_compare
+from impl_numpy.recording import unary as record_unary
+from impl_numpy.tensor import Tensor, as_tensor, wrap
+
+X = 0
+STANDARD = "array API"
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
+Derivative = Callable[[Value, Value, Value], Value]
+
+REGISTRY: dict[str, Callable[..., Tensor]] = {}
+
+_OPERAND = """Parameters
+----------
+x : Tensor or raw array, any shape
+
+Returns
+-------
+Tensor, {result}
+
+Raises
+------
+TypeError
+    If x is neither."""
+
+_OPERANDS = """Parameters
+----------
+x1, x2 : Tensor or raw array, shapes that broadcast
+    One of them may be a Python number, which takes the other's dtype.
+
+Returns
+-------
+Tensor, {result}
+
+Raises
+------
+ValueError
+    If the shapes do not broadcast.
+TypeError
+    If an operand is none of these."""
+
+_AXES = """Parameters
+----------
+x : Tensor or raw array, any shape
+axis : int or tuple of int, optional
+    Left out, all axes.{dtype}
+keepdims : bool
+    Keep the axes, with length 1.
+
+Returns
+-------
+Tensor, the shape of x without the axes
+
+Raises
+------
+ValueError
+    If an axis is out of range or comes twice.
+TypeError
+    If an axis is no int."""
+
+_AXIS = """Parameters
+----------
+x : Tensor or raw array, shape (..., N, ...)
+axis : int
+    That of length N.{more}
+
+Returns
+-------
+Tensor, {result}
+
+Raises
+------
+ValueError
+    If the axis is out of range.
+TypeError
+    If x is neither, or the axis is no int."""
+
+
+def registered(
+    name: str, summary: str, frame: str, source: str = STANDARD
+) -> Callable[[Function], Function]:
+    """Enter a function into `ops` under a name, with a docstring made from its row."""
+
+    def register(function: Function) -> Function:
+        page = f"{name} in the {source} standard 2025.12" if source == STANDARD else source
+        function.__name__ = function.__qualname__ = name
+        function.__module__ = "impl_numpy.ops"
+        function.__doc__ = f"{summary}\n\n{inspect.cleandoc(frame)}\n\nSource: {page}.\n"
+        REGISTRY[name] = function
+        return function
+
+    return register
+
+
+def rule(primitive: Primitive, name: str | None = None) -> Primitive:
+    """Enter a primitive under the name by which operators and other rows reach it."""
+    RULES[primitive.name if name is None else name] = primitive
+    return primitive
+
+
+def unary(
+    name: str,
+    forward: Callable[[Array], Any],
+    derivative: Derivative,
+    keep: int | None,
+    summary: str,
+    *,
+    floats: bool = True,
+    quiet: bool = False,
+    source: str = STANDARD,
+) -> Callable[..., Tensor]:
+    """Make a function of one operand, element by element.
+
+    `derivative(grad, x, out)` keeps x (X), out (OUT) or nothing; with `floats`, integers become
+    float32 (ops-14).
+    """
+    primitive = rule(
+        Primitive(
+            name,
+            forward,
+            lambda grad, needs, x, out: (derivative(grad, x, out),),
+            ((),) if keep is None else ((keep,),),
+            floats=floats,
+            quiet=quiet,
+        )
+    )
+
+    @registered(name, summary, _OPERAND.format(result="the shape of x"), source)
+    def apply(x: Any, /) -> Tensor:
+        return record_unary(primitive, as_tensor(name, x))
+
+    return apply
+
+
+def apply_binary(primitive: Primitive, x1: Any, x2: Any, config: tuple[Any, ...] = ()) -> Tensor:
+    """Apply a primitive to Tensors, raw arrays and at most one number."""
+    name = primitive.name
+    first, second = x1, x2
+    if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):
+        first, second = (as_tensor(name, x1), x2) if is_raw(x1) else (x1, as_tensor(name, x2))
+    result: Tensor = record_binary(primitive, first, second, config)
+    check_answered(name, result, x1, x2)
+    return result
+
+
+def binary(
+    name: str,
+    forward: Callable[..., Any],
+    vjp: Callable[..., Grads],
+    keep: tuple[tuple[int, ...], tuple[int, ...]],
+    summary: str,
+    **options: Any,
+) -> Callable[..., Tensor]:
+    """Make a function of two operands that broadcast; `options` are those of `Primitive`."""
+    primitive = rule(Primitive(name, forward, vjp, keep, stretches=True, **options))
+
+    @registered(name, summary, _OPERANDS.format(result="of the common shape and dtype"))
+    def apply(x1: Any, x2: Any, /) -> Tensor:
+        return apply_binary(primitive, x1, x2)
+
+    return apply
+
+
+def compare(name: str, ufunc: np.ufunc, summary: str) -> Callable[..., Tensor]:
+    """Make a function of two operands that broadcast, to booleans, without history."""
+
+    @registered(name, summary, _OPERANDS.format(result="of bool and the common shape"))
+    def apply(x1: Any, x2: Any, /) -> Tensor:
+        check_operands(name, x1, x2)
+        first = x1
+        if not isinstance(x1, Tensor) and not is_raw(x1):
+            like = as_tensor(name, x2)
+            first = np.full((), x1, like.dtype if not isinstance(x1, float) else None)
+        result: Tensor = record_compare(ufunc, as_tensor(name, first), x2)
+        check_answered(name, result, x1, x2)
+        return result
+
+    return apply
+
+
+def predicate(name: str, ufunc: np.ufunc, summary: str) -> Callable[..., Tensor]:
+    """Make a function of one operand, to booleans, without history."""
+
+    @registered(name, summary, _OPERAND.format(result="of bool, the shape of x"))
+    def apply(x: Any, /) -> Tensor:
+        return wrap(ufunc(as_tensor(name, x)._data), None)
+
+    return apply
+
+
+def reduced_shape(axes: Shape, shape: Shape) -> Shape:
+    """Return a shape with the axes of a reduction kept, at length 1."""
+    return tuple([1 if k in axes else n for k, n in enumerate(shape)])
+
+
+def reduce(
+    name: str,
+    forward: Callable[..., Any],
+    vjp: Callable[..., Grads],
+    keep: tuple[int, ...],
+    summary: str,
+    *,
+    floats: bool = False,
+    dtypes: bool = False,
+    explain: Callable[..., str | None] | None = None,
+) -> Callable[..., Tensor]:
+    """Make a function over one axis, several, or all.
+
+    The configuration of its primitive is (axes, keepdims, the shape with the axes kept, the shape
+    of x). With `dtypes` the function takes `dtype=`, and integers become int64 without it (ops-15).
+    """
+    primitive = rule(Primitive(name, forward, vjp, (keep,), floats=floats, explain=explain))
+    cast = "\ndtype : dtype, optional\n    Cast to it first." if dtypes else ""
+    register = registered(name, summary, _AXES.format(dtype=cast))
+
+    def run(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+        shape = x._data.shape
+        axes = normalize_axes(name, axis, shape)
+        config = (axes, bool(keepdims), reduced_shape(axes, shape), shape)
+        result: Tensor = record_unary(primitive, x, config)
+        return result
+
+    if dtypes:
+
+        @register
+        def apply_to(
+            x: Any, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
+        ) -> Tensor:
+            return run(cast_first(name, as_tensor(name, x), dtype), axis, keepdims)
+
+        return apply_to
+
+    @register
+    def apply(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return run(as_tensor(name, x), axis, keepdims)
+
+    return apply
+
+
+def cast_first(name: str, x: Tensor, dtype: DTypeLike | None) -> Tensor:
+    """Cast what a sum or product is made of: to a dtype, or integers to int64."""
+    if dtype is None and x.dtype.kind == "f":
+        return x
+    wanted = int64 if dtype is None else check_dtype(dtype, name)
+    if x.dtype == wanted:
+        return x
+    result: Tensor = record_unary(spread, x, (x.shape, wanted, x.shape, x.dtype))
+    return result
+
+
+def scan(
+    name: str,
+    forward: Callable[[Array, int], Array],
+    vjp: Callable[..., Grads],
+    keep: tuple[int, ...],
+    initial: float,
+    summary: str,
+) -> Callable[..., Tensor]:
+    """Make a function that accumulates along one axis; `initial` is the value of no elements."""
+    primitive = rule(Primitive(name, forward, vjp, (keep,)))
+    more = """ May be left out where there is no other.
+dtype : dtype, optional
+    Cast to it first; without it integers become int64.
+include_initial : bool
+    Put the value of no elements before the others."""
+
+    @registered(name, summary, _AXIS.format(more=more, result="the shape of x, or one longer"))
+    def apply(
+        x: Any,
+        /,
+        *,
+        axis: int | None = None,
+        dtype: DTypeLike | None = None,
+        include_initial: bool = False,
+    ) -> Tensor:
+        x = cast_first(name, as_tensor(name, x), dtype)
+        if not x.ndim or (axis is None and x.ndim > 1):  # ops-22
+            msg = f"{name}: wants an axis, and axis= where there are several, got shape {x.shape}"
+            raise ValueError(msg)
+        place = normalize_axis(name, 0 if axis is None else axis, x.shape)
+        result: Tensor = record_unary(primitive, x, (place,))
+        if include_initial:
+            start = (*x.shape[:place], 1, *x.shape[place + 1 :])
+            result = REGISTRY["concat"]([np.full(start, initial, x.dtype), result], axis=place)
+        return result
+
+    return apply
+
+
+def along(
+    name: str,
+    forward: Callable[[Array, int], Array],
+    vjp: Callable[..., Grads],
+    summary: str,
+    source: str,
+) -> Callable[..., Tensor]:
+    """Make a function along one axis that keeps its length, and whose derivative needs the result.
+
+    Integers become float32 (ops-14).
+    """
+    primitive = rule(Primitive(name, forward, vjp, ((OUT,),), floats=True, quiet=True))
+
+    @registered(name, summary, _AXIS.format(more="", result="the shape of x"), source)
+    def apply(x: Any, /, axis: int = -1) -> Tensor:
+        x = as_tensor(name, x)
+        result: Tensor = record_unary(primitive, x, (normalize_axis(name, axis, x.shape),))
+        return result
+
+    return apply
+
+
+def shape(
+    name: str, place: Callable[[Shape, Any], Shape], summary: str, argument: str
+) -> Callable[..., Tensor]:
+    """Make a function that reshapes; `place(shape, axis)` is the new shape.
+
+    `argument` says in the docstring what `axis` is.
+    """
+    frame = _AXIS.format(more=f" {argument}", result="of the new shape")
+
+    @registered(name, summary, frame)
+    def apply(x: Any, /, axis: int | tuple[int, ...]) -> Tensor:
+        x = as_tensor(name, x)
+        result: Tensor = record_unary(RULES["reshape"], x, (place(x.shape, axis), x.shape))
+        return result
+
+    return apply
+
+
+def as_tensors(name: str, arrays: Any) -> list[Tensor]:
+    """Return one or more Tensors or raw arrays as Tensors.
+
+    Raises
+    ------
+    TypeError
+        If it is no sequence, or something in it is neither.
+    ValueError
+        If there is none.
+    """
+    if not isinstance(arrays, Sequence):
+        msg = f"{name}: arrays must be a sequence of arrays, got {type(arrays).__name__}"
+        raise TypeError(msg)
+    tensors = [as_tensor(name, x) for x in arrays]
+    if not tensors:
+        msg = f"{name}: wants at least one array, got none"
+        raise ValueError(msg)
+    return tensors
+
+
+def create(
+    name: str, constructor: Callable[..., Tensor], signature: str, summary: str
+) -> Callable[..., Tensor]:
+    """Make a function that takes a constructor's arguments but `requires_grad`.
+
+    `signature` is that of the standard, as in ``"(shape, *, dtype=None)"``.
+    """
+    names: dict[str, Any] = {}
+    exec(f"def described{signature}: ...", names)
+    described = inspect.signature(names["described"])
+    frame = """Parameters
+    ----------
+    shape, fill_value, start, stop, step
+        As in the constructor of the same name at the top of the package.
+    dtype : dtype, optional
+        float32 unless the values say otherwise.
+
+    Returns
+    -------
+    Tensor that does not require grad
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is negative or no int, or the dtype is none of the five."""
+
+    @registered(name, summary, frame)
+    def apply(*args: Any, **options: Any) -> Tensor:
+        bound = described.bind(*args, **options)
+        return constructor(*bound.args, **bound.kwargs)
+
+    apply.__signature__ = described  # type: ignore[attr-defined]
+    return apply

@@ -1,0 +1,48 @@
+"""Parameter: a Tensor that a Module owns and trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from impl_numpy.checks import check_requires_grad
+from impl_numpy.dtypes import Array
+from impl_numpy.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module owns and trains.
+
+    Parameters
+    ----------
+    data : Tensor or numpy.ndarray
+        Shared, not copied.
+    requires_grad : bool
+
+    Raises
+    ------
+    TypeError
+        If `data` is neither.
+    ValueError
+        If a gradient is asked of integers or booleans.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Tensor | Array, requires_grad: bool = True) -> None:
+        super().__init__(data.data if isinstance(data, Tensor) else data)
+        if requires_grad:
+            check_requires_grad(self.dtype, "Parameter")
+            self.requires_grad_()
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+def overwrite(tensor: Tensor, values: Any) -> None:
+    """Change the values of a Tensor, in its own memory where that can be written."""
+    if tensor._data.flags.writeable:
+        tensor._data[...] = values
+    else:
+        tensor._data = np.array(np.broadcast_to(values, tensor.shape), tensor.dtype)

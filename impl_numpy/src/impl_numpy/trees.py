@@ -1,0 +1,31 @@
+"""Nested structures: dicts, lists and tuples of Tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def tree_map(fn: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to the leaves of nested dicts, lists and tuples."""
+    if isinstance(tree, dict):
+        return type(tree)((key, tree_map(fn, x)) for key, x in tree.items())
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(tree_map(fn, x) for x in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(tree_map(fn, x) for x in tree)
+    return fn(tree)
+
+
+def tree_leaves(tree: Any) -> list[Any]:
+    """Return the leaves, in order."""
+    leaves: list[Any] = []
+    tree_map(leaves.append, tree)
+    return leaves
+
+
+def tree_structure(tree: Any) -> Any:
+    """Return the nesting without the leaves, for comparison."""
+    if isinstance(tree, dict):
+        return {key: tree_structure(x) for key, x in tree.items()}
+    return [tree_structure(x) for x in tree] if isinstance(tree, (list, tuple)) else None
