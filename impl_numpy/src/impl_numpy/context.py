@@ -62,7 +62,7 @@ class Context:
         """With False, `backward` gets None instead of zeros for an output that nothing used."""
         self._materialize = value
 
-    def mark_dirty(self, *inputs: Any) -> None:
+    def mark_dirty(self, *inputs: Any) -> None:  # noqa: ARG002
         """Raise RuntimeError: Functions do not modify their inputs."""
         msg = (
             f"{self._owner()}.mark_dirty: Functions do not modify their inputs; return a new array"

@@ -60,6 +60,7 @@ class Watch:
         self.receive: Callable[[Value], None] | None = None
 
     def __call__(self, grad: Value) -> Value:
+        """Show a gradient to the hooks, keep it where it is wanted, and return it."""
         for hook in list(self.hooks.values()):
             shown: Any = grad if isinstance(grad, Traced) else self.wrap(grad, None)
             result = hook(shown)

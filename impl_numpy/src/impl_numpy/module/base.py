@@ -43,6 +43,7 @@ class Module:
         raise NotImplementedError(msg)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the hooks and `forward`."""
         for pre_hook in tuple(self._pre_hooks.values()):
             replaced = pre_hook(self, args)
             if replaced is not None:
@@ -350,4 +351,5 @@ def _check_kind(operation: str, name: str, value: Any, wanted: type) -> None:
 
 
 def dotted(prefix: str, name: str) -> str:
+    """Return a name below a prefix."""
     return f"{prefix}.{name}" if prefix else name

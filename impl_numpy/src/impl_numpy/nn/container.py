@@ -31,7 +31,7 @@ class _Row(Module):
         if isinstance(index, slice):
             part = type(self)()
             part._modules.update(list(self._modules.items())[index])
-            return part._renamed(self)
+            return part._renamed()
         return self._modules[self._name(index)]  # type: ignore[return-value]
 
     def __setitem__(self, index: int, module: Module) -> None:
@@ -48,7 +48,7 @@ class _Row(Module):
             raise IndexError(msg)
         return list(self._modules)[k]
 
-    def _renamed(self, source: _Row) -> Self:
+    def _renamed(self) -> Self:
         return self
 
     def _number(self, modules: Iterable[Module | None]) -> None:
@@ -111,7 +111,7 @@ class ModuleList(_Row):
         modules.insert(index, module)
         self._number(modules)
 
-    def _renamed(self, source: _Row) -> Self:
+    def _renamed(self) -> Self:
         self._number(list(self._modules.values()))
         return self
 

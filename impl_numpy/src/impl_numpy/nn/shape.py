@@ -43,7 +43,7 @@ class Flatten(Layer):
 class Identity(Module):
     """Return the input; take any arguments, as torch.nn.Identity does."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
         super().__init__()
 
     def forward(self, input: Tensor) -> Tensor:

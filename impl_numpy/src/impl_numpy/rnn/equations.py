@@ -103,7 +103,7 @@ class Steps(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> tuple[Any, ...]:
+    def forward(ctx: Any, x: Any) -> tuple[Any, ...]:  # noqa: ARG004
         """Return the T arrays of x (T, ...)."""
         return tuple(x[t] for t in range(len(x)))
 
