@@ -62,10 +62,10 @@ def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
     return _write(tensor, random.normal(tensor.shape, mean, std))
 
 
-def constant_(tensor: _T, value: float) -> _T:
-    """Set every element to `value`."""
+def constant_(tensor: _T, val: float) -> _T:
+    """Set every element to `val`."""
     _check("constant_", tensor, floating=False)
-    tensor._data[...] = value
+    tensor._data[...] = val
     return tensor
 
 

@@ -78,8 +78,8 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     return x if min is None and max is None else cp.clip(x, min, max)
 
 
-def expand_dims(x: Any, /, axis: int = 0) -> Any:
-    """Insert an axis of length 1."""
+def expand_dims(x: Any, /, axis: int | tuple[int, ...]) -> Any:
+    """Insert axes of length 1 (ops-18)."""
     return cp.expand_dims(x, axis)
 
 

@@ -84,7 +84,7 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
 
 
 @shape(_reshaped)
-def expand_dims(x: Any, /, axis: int | tuple[int, ...] = 0) -> Raw:
+def expand_dims(x: Any, /, axis: int | tuple[int, ...]) -> Raw:
     """Insert axes of length 1.
 
     Parameters
