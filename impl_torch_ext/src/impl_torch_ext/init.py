@@ -48,10 +48,10 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     return _draw("normal_", tensor, lambda shape: random.normal(shape, mean, std))
 
 
-def constant_(tensor: Tensor, value: float) -> Tensor:
-    """Fill with `value` and return `tensor`."""
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fill with `val` and return `tensor`."""
     with torch.no_grad():
-        return check_tensor("constant_", tensor, "tensor").fill_(value)
+        return check_tensor("constant_", tensor, "tensor").fill_(val)
 
 
 def zeros_(tensor: Tensor) -> Tensor:

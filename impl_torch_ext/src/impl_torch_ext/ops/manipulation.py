@@ -59,7 +59,7 @@ def permute_dims(x: Tensor, /, axes: tuple[int, ...]) -> Tensor:
     "Tensor, of as many more axes",
     axis="int or tuple of ints\nPlaces in the result.",
 )
-def expand_dims(x: Tensor, /, axis: int | tuple[int, ...] = 0) -> Tensor:
+def expand_dims(x: Tensor, /, axis: int | tuple[int, ...]) -> Tensor:
     """Return `x` with axes of length 1 put in."""
     added = len(axis) if isinstance(axis, tuple | list) else 1
     axes = normalize_axes("expand_dims", axis, check_tensor("expand_dims", x), added)  # ops-18
