@@ -77,9 +77,9 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     return _assign(tensor, mean + std * random.normal(_floating("normal_", tensor)))
 
 
-def constant_(tensor: Tensor, value: float) -> Tensor:
+def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
-    return _assign(tensor, np.full(tensor.shape, value))
+    return _assign(tensor, np.full(tensor.shape, val))
 
 
 def zeros_(tensor: Tensor) -> Tensor:

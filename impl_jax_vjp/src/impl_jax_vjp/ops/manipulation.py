@@ -66,7 +66,7 @@ def permute_dims(x: Shape, /, axes: Sequence[int]) -> Shape:
     "with axes of length 1 inserted",
     _BAD_AXIS,
 )
-def expand_dims(x: Shape, /, axis: int | tuple[int, ...] = 0) -> Shape:
+def expand_dims(x: Shape, /, axis: int | tuple[int, ...]) -> Shape:
     """Insert axes of length 1."""
     count = len(axis) if isinstance(axis, Sequence) else 1
     places = normalize_axes("expand_dims", axis, x, extra=count)  # ops-18
