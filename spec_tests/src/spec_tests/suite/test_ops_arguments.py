@@ -7,6 +7,7 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.check import check_gradients
+from spec_tests.judge import tables
 from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor, to_numpy
@@ -17,16 +18,10 @@ REAL = "exp log sqrt tanh sin cos sigmoid mean softmax log_softmax logsumexp".sp
 
 @clause("ops-01")
 def test_the_names_of_the_namespace(nn: Any) -> None:
-    tables = {row.name for row in read_rows() if row.chapter == "ops"}
-    wanted = tables | {"float32", "float64", "int32", "int64", "bool"}
+    wanted = {row.name for row in tables.read().values() if row.chapter == "ops"}
+    wanted |= {"float32", "float64", "int32", "int64", "bool"}
     listed = set(nn.ops.__all__)
     assert listed == wanted, f"__all__ and the tables differ by {sorted(listed ^ wanted)}"
-
-
-def read_rows() -> list[Row]:
-    from spec_tests.judge import tables
-
-    return list(tables.read().values())
 
 
 @clause("ops-14")
@@ -155,10 +150,11 @@ def test_sizes_are_counts(nn: Any) -> None:
     for shape in ((-2, 3), (-1, -1), (3, -2)):
         with refuses(ValueError, "reshape", str(shape)):
             nn.ops.reshape(x, shape)
-        with refuses(ValueError, "reshape", str(shape)):
+        # The method may be the backend's own, with an exception of its own.
+        with refuses((ValueError, RuntimeError)):
             x.reshape(shape)
-    with refuses(ValueError, "reshape"):
-        x.reshape(-2, 3)
+        with refuses((ValueError, RuntimeError)):
+            x.reshape(*shape)
     for shape in ((2, -1), (-1, 2, 3)):
         with refuses(ValueError, "broadcast_to", str(shape)):
             nn.ops.broadcast_to(x, shape)
