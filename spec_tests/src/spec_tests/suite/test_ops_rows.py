@@ -37,7 +37,7 @@ def test_signatures(nn: Any, row: Row) -> None:
     same_signature(getattr(nn.ops, row.name), row.signature)
 
 
-@clause("ops-02")
+@clause("ops-02", "ops-04")
 @rows("ops")
 def test_values(nn: Any, dtype: str, row: Row) -> None:
     function = getattr(nn.ops, row.name)
@@ -65,7 +65,7 @@ def test_numbers_beside_arrays(nn: Any, dtype: str, row: Row) -> None:
         agrees(nn, got, evaluate(row, call), str(row.tolerance), call=call.text)
 
 
-@clause("ops-03")
+@clause("ops-03", "ops-04")
 @rows("ops", where=differentiable)
 def test_gradients(nn: Any, dtype: str, row: Row) -> None:
     for call in calls(row, dtype):
