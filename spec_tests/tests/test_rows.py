@@ -58,7 +58,15 @@ def run(directory, changes):
     source = source.replace("nn.as_constant(x)", "x.detach() if isinstance(x, nn.Tensor) else x")
     (directory / "wrong_impl.py").write_text(source, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--pyargs", "spec_tests.suite.test_ops_rows"]
-    command += ["--impl", "wrong_impl", "--result", "result.json", "-q", "-k", "sin- or cos- or sin] or cos]"]
+    command += [
+        "--impl",
+        "wrong_impl",
+        "--result",
+        "result.json",
+        "-q",
+        "-k",
+        "sin- or cos- or sin] or cos]",
+    ]
     command += ["-p", "no:cacheprovider"]
     paths = os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}

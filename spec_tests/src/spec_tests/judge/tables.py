@@ -115,8 +115,11 @@ def parse_signature(text: str) -> tuple[str, inspect.Signature]:
 
 
 def _parameters(arguments: ast.arguments) -> Iterator[inspect.Parameter]:
-    places = [(node, inspect.Parameter.POSITIONAL_ONLY) for node in arguments.posonlyargs]
-    places += [(node, inspect.Parameter.POSITIONAL_OR_KEYWORD) for node in arguments.args]
+    early, usual = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    places = [
+        (node, early if node in arguments.posonlyargs else usual)
+        for node in [*arguments.posonlyargs, *arguments.args]
+    ]
     required = len(places) - len(arguments.defaults)
     defaults: list[ast.expr | None] = [None] * required + list(arguments.defaults)
     for (node, kind), default in zip(places, defaults, strict=True):
@@ -124,8 +127,7 @@ def _parameters(arguments: ast.arguments) -> Iterator[inspect.Parameter]:
     if arguments.vararg:
         yield inspect.Parameter(arguments.vararg.arg, inspect.Parameter.VAR_POSITIONAL)
     for node, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        kind = inspect.Parameter.KEYWORD_ONLY
-        yield inspect.Parameter(node.arg, kind, default=_literal(default))
+        yield inspect.Parameter(node.arg, inspect.Parameter.KEYWORD_ONLY, default=_literal(default))
     if arguments.kwarg:
         yield inspect.Parameter(arguments.kwarg.arg, inspect.Parameter.VAR_KEYWORD)
 
@@ -168,13 +170,17 @@ def _row(chapter: str, family: str, cells: list[str]) -> Row:
         raise ValueError(msg)
     cell = dict(zip(columns, cells, strict=True))
     name, signature = parse_signature(_required(cells[0]))
-    beside = parse_signature(_required(cell["module"])) if chapter == "loss" else (None, None)
+    module: str | None = None
+    module_signature: inspect.Signature | None = None
+    if chapter == "loss":
+        module, module_signature = parse_signature(_required(cell["module"]))
     return Row(
         chapter,
         family,
         name,
         signature,
-        *beside,
+        module,
+        module_signature,
         _expression(cell.get("formula", cell.get("equation", "-"))),
         _calls(cell.get("inputs", "-"), family),
         cell.get("class"),

@@ -19,8 +19,8 @@ def test_what_load_state_dict_returns(nn: Any) -> None:
     module = nn.Linear(3, 2)
     state = {name: to_numpy(nn, value) for name, value in module.state_dict().items()}
     got = module.load_state_dict(state)
-    assert isinstance(got, tuple)
-    assert (got.missing_keys, got.unexpected_keys) == ([], [])
+    assert isinstance(got, tuple), f"got {type(got).__name__} but should be a named tuple"
+    assert [getattr(got, name) for name in ("missing_keys", "unexpected_keys")] == [[], []]
     odd = {"zebra": state["bias"], "ant": state["bias"]}
     missing, unexpected = module.load_state_dict(odd, strict=False)
     assert (missing, unexpected) == (["weight", "bias"], ["zebra", "ant"])

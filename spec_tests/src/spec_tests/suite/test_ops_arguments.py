@@ -1,5 +1,6 @@
 """Chapter ops: dtypes, copies, sizes and axes that a function of the tables is told."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,11 @@ def test_gradients_pass_through_asarray(nn: Any, dtype: str, copy: bool | None) 
 
 @clause("ops-16", "ops-17")
 def test_copies_are_not_shared(nn: Any, dtype: str) -> None:
-    for copied in (
+    ways: list[Callable[[Any], Any]] = [
         lambda x: nn.ops.asarray(x, copy=True),
         lambda x: nn.ops.reshape(x, (3, 2), copy=True),
-    ):
+    ]
+    for copied in ways:
         x = nn.tensor(normal((2, 3), dtype))
         want = to_numpy(nn, copied(x)).copy()
         y = copied(x)
@@ -146,6 +148,7 @@ def test_logsumexp_over_several_axes(nn: Any, dtype: str) -> None:
 
 @clause("ops-20", "tensor-34")
 def test_sizes_are_counts(nn: Any) -> None:
+    shape: tuple[int, ...]
     x = nn.zeros((2, 3))
     for shape in ((-2, 3), (-1, -1), (3, -2)):
         with refuses(ValueError, "reshape", str(shape)):

@@ -164,6 +164,7 @@ def check_empty(nn: Any, row: Row, call: Call, dtype: str) -> None:
 def test_what_is_no_array(nn: Any, row: Row) -> None:
     call = calls(row, "float32")[0]
     positional, options, _ = as_tensors(nn, call)
+    wrong: Any
     for wrong in ("text", None, {}):
         for place, argument in enumerate(call.arguments):
             if not isinstance(argument, np.ndarray | list):
@@ -197,6 +198,7 @@ def test_axes_that_are_not_there(nn: Any, row: Row) -> None:
     first = [nn.tensor([0])] if "indices" in row.signature.parameters else []
     given = [[x, x]] if row.family == "join" else [x]
     function = getattr(nn.ops, row.name)
+    axis: Any
     for axis in (7, -8):
         with refuses((ValueError, IndexError), row.name, axis, "(2, 3)"):
             function(*given, *first, axis=axis)

@@ -1,6 +1,7 @@
 """The tables of nn, loss, optim and init, row by row."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from spec_tests.support.calls import (
 )
 from spec_tests.support.inputs import in_double
 
-REDUCTIONS = {"none": np.asarray, "sum": np.sum, "mean": np.mean}
+REDUCTIONS: dict[str, Callable[..., Any]] = {"none": np.asarray, "sum": np.sum, "mean": np.mean}
 
 
 def has_formula(row: Row) -> bool:

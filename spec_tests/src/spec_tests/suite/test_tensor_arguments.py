@@ -49,6 +49,7 @@ def test_sizes_as_arguments(nn: Any, dtype: str, name: str) -> None:
 @pytest.mark.parametrize("name", SIZED)
 def test_sizes_that_are_none(nn: Any, name: str) -> None:
     make = getattr(nn, name)
+    sizes: Any
     for sizes in ((-1, 2), (2, -3)):
         for arguments in (sizes, (sizes,)):
             with refuses(ValueError, name, "-"):
@@ -61,6 +62,7 @@ def test_sizes_that_are_none(nn: Any, name: str) -> None:
 
 @clause("tensor-32", "tensor-09")
 def test_transposes_are_of_matrices(nn: Any) -> None:
+    shape: tuple[int, ...]
     for shape in ((3,), ()):
         with refuses(ValueError, "matrix_transpose", str(shape)):
             nn.ops.matrix_transpose(nn.zeros(shape))
