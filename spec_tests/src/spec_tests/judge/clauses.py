@@ -1,9 +1,11 @@
 """The chapters of the specification, read as numbered clauses and as a table of tolerances."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,19 @@ def clause(*ids: str, needs: str | tuple[str, ...] | None = None) -> pytest.Mark
         raise TypeError(msg)
     names = (needs,) if isinstance(needs, str) else needs or ()
     return pytest.mark.clause(*ids, needs=names)
+
+
+def rows(chapter: str, *, where: Callable[[Any], bool] | None = None) -> pytest.MarkDecorator:
+    """Mark a test that is asked of every row of a chapter's table, as its argument `row`.
+
+    Parameters
+    ----------
+    chapter : str
+        As in ``"ops"``.
+    where : callable, optional
+        ``where(row)`` says whether the test is asked of the row.
+    """
+    return pytest.mark.rows(chapter, where=where)
 
 
 @cache

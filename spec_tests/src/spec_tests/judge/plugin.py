@@ -5,14 +5,14 @@ It does nothing unless ``--impl`` is given, as it is loaded wherever spec_tests 
 
 import importlib
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from spec_tests.judge import clauses
+from spec_tests.judge import clauses, tables
 from spec_tests.judge.explain import explained
 from spec_tests.judge.result import Result
 from spec_tests.support import assertions
@@ -33,8 +33,9 @@ class Run:
         self.implementation = implementation
         self.module = module
         self.clauses = clauses.read(spec)
+        self.rows = tables.read(spec)
         self.capabilities: dict[str, bool] = dict(module.spec_capabilities())
-        self.result = Result(implementation, module, self.clauses)
+        self.result = Result(implementation, module, self.clauses, self.rows)
         self.files: set[Path] = set()
         self.selected = False
         self.full = False
@@ -55,6 +56,11 @@ def clauses_of(item: pytest.Item) -> list[str]:
     return [one for mark in item.iter_markers("clause") for one in mark.args]
 
 
+def functions_of(item: pytest.Item) -> list[str]:
+    """Return the keys of the rows that a test asks for."""
+    return [key for mark in item.iter_markers("function") for key in mark.args]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("spec_tests", "conformance to the specification")
     group.addoption("--impl", metavar="MODULE", help="the implementation, by its importable name")
@@ -69,6 +75,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, needs=()): what the test asks for")
+    config.addinivalue_line("markers", "rows(chapter, where=None): asked of each row of a table")
+    config.addinivalue_line("markers", "function(key): the row of a table that is asked for")
     name = config.getoption("--impl")
     if not name:
         return
@@ -96,7 +104,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     run = metafunc.config.stash.get(_RUN, None)
-    if run is None or "dtype" not in metafunc.fixturenames:
+    if run is None:
+        return
+    for mark in metafunc.definition.iter_markers("rows"):
+        metafunc.parametrize("row", _parameters(run, *mark.args, **mark.kwargs))
+    if "dtype" not in metafunc.fixturenames:
         return
     given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if any("dtype" in str(names).replace(",", " ").split() for names in given):
@@ -164,7 +176,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             # The first mark of a name counts, so this one takes the place of the test's own.
             strict = {**mark.kwargs, "strict": True}
             item.add_marker(pytest.mark.xfail(*mark.args, **strict), append=False)
-        run.result.collected(_name(item), clauses_of(item))
+        run.result.collected(_name(item), clauses_of(item), functions_of(item))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -222,7 +234,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     whole = run.full and not session.shouldstop and not session.shouldfail
     run.result.finish(whole and exitstatus != pytest.ExitCode.INTERRUPTED)
-    if run.result.untested and session.exitstatus == pytest.ExitCode.OK:
+    missing = run.result.untested or run.result.untested_functions
+    if missing and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     path = session.config.getoption("--result")
     if path:
@@ -243,11 +256,36 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("clauses without a test", red=True)
         for one in run.result.untested:
             terminalreporter.line(f"{one} {run.clauses[one].title}")
+    if run.result.untested_functions:
+        terminalreporter.section("functions without a test", red=True)
+        for key in run.result.untested_functions:
+            terminalreporter.line(key)
+    if run.rows:
+        _summarize_functions(terminalreporter, run.result)
     counts = [f"{number} {status}" for status, number in run.result.counts().items()]
     device = run.result.device
     # With -q there is no header to say that these are not the results of a real device.
     told = f"; device {device['device']} (emulated)" if device["emulated"] else ""
     terminalreporter.line(f"clauses: {', '.join(counts)}{told}")
+
+
+def _parameters(
+    run: Run, chapter: str, where: Callable[[tables.Row], bool] | None = None
+) -> list[Any]:
+    chosen = [row for row in run.rows.values() if row.chapter == chapter]
+    return [
+        pytest.param(row, id=row.name, marks=pytest.mark.function(row.key))
+        for row in chosen
+        if where is None or where(row)
+    ]
+
+
+def _summarize_functions(terminalreporter: Any, result: Result) -> None:
+    counts = [f"{number} {status}" for status, number in result.function_counts().items()]
+    terminalreporter.line(f"functions: {', '.join(counts)}")
+    failing = result.failing_functions()
+    if failing:
+        terminalreporter.line(f"functions that fail: {', '.join(failing)}")
 
 
 def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:

@@ -1,9 +1,10 @@
-"""What a run found, clause by clause, in the form of the result file."""
+"""What a run found, clause by clause and function by function, in the form of the result file."""
 
 import importlib.metadata
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from spec_tests.judge.clauses import SPEC_VERSION, Clause
+from spec_tests.judge.tables import Row
 from spec_tests.support import assertions
 
 _BACKENDS = ("torch", "jax", "jaxlib", "cupy", "array_api_compat", "safetensors")
@@ -32,7 +34,7 @@ class _Verdict:
 
 
 class Result:
-    """Outcomes of tests, gathered by clause.
+    """Outcomes of tests, gathered by clause and by the rows of the tables.
 
     Parameters
     ----------
@@ -42,17 +44,27 @@ class Result:
         The implementation itself.
     clauses : dict
         Every clause, by number.
+    rows : dict
+        Every row of the tables, by key.
     """
 
     seed = 0
 
-    def __init__(self, implementation: str, module: ModuleType, clauses: dict[str, Clause]) -> None:
+    def __init__(
+        self,
+        implementation: str,
+        module: ModuleType,
+        clauses: dict[str, Clause],
+        rows: dict[str, Row],
+    ) -> None:
         self.implementation = implementation
         self.clauses = clauses
+        self.rows = rows
         self.device = _device(module)
         self.versions = _versions(implementation)
         self.complete = False
         self.untested: list[str] = []
+        self.untested_functions: list[str] = []
         self._tests: dict[str, _Test] = {}
         self._asked: dict[str, list[str]] = {}
 
@@ -63,10 +75,10 @@ class Result:
         name = f"{self.implementation} {version}" if version else self.implementation
         return f"{name}, device {self.device['device']}{emulated}"
 
-    def collected(self, name: str, ids: list[str]) -> None:
+    def collected(self, name: str, ids: list[str], functions: list[str]) -> None:
         """Note a test that will run, by file and name."""
         self._tests[name] = _Test(name)
-        for one in ids:
+        for one in [*ids, *functions]:
             self._asked.setdefault(one, []).append(name)
 
     def happened(self, name: str, report: pytest.TestReport, why: str) -> None:
@@ -83,15 +95,24 @@ class Result:
             test.outcome = "passed"
 
     def finish(self, complete: bool) -> None:
-        """Close the run; after a complete one, clauses that no test asks for are faults."""
+        """Close the run; after a complete one, clauses and rows without a test are faults."""
         self.complete = complete
         if complete:
             self.untested = [one for one in self.clauses if one not in self._asked]
+            self.untested_functions = [key for key in self.rows if key not in self._asked]
 
     def counts(self) -> dict[str, int]:
         """Return how many clauses passed, failed and are unsupported."""
-        statuses = [verdict.status for verdict in self._verdicts().values()]
-        return {one: statuses.count(one) for one in ("passed", "failed", "unsupported")}
+        return _counts(self._verdicts())
+
+    def function_counts(self) -> dict[str, int]:
+        """Return how many rows of the tables passed, failed and are unsupported."""
+        return _counts(self._function_verdicts())
+
+    def failing_functions(self) -> list[str]:
+        """Return the keys of the rows that fail."""
+        verdicts = self._function_verdicts()
+        return [key for key, verdict in verdicts.items() if verdict.status == "failed"]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of the result file."""
@@ -114,6 +135,14 @@ class Result:
                 }
                 for one, verdict in self._verdicts().items()
             },
+            "functions": {
+                key: {
+                    "status": verdict.status,
+                    "tests": [test.name for test in verdict.tests],
+                    "why": verdict.why,
+                }
+                for key, verdict in self._function_verdicts().items()
+            },
             "skips": [
                 {"test": test.name, "outcome": test.outcome, "reason": test.why}
                 for test in self._tests.values()
@@ -123,14 +152,25 @@ class Result:
         }
 
     def _verdicts(self) -> dict[str, _Verdict]:
-        found = {}
-        for one in self.clauses:
-            tests = [self._tests[name] for name in self._asked.get(one, ())]
+        return self._judged(self.clauses, self.untested, "no test asks for this clause")
+
+    def _function_verdicts(self) -> dict[str, _Verdict]:
+        return self._judged(self.rows, self.untested_functions, "no test asks for this function")
+
+    def _judged(self, keys: Iterable[str], untested: list[str], why: str) -> dict[str, _Verdict]:
+        verdicts = {}
+        for key in keys:
+            tests = [self._tests[name] for name in self._asked.get(key, ())]
             if any(test.outcome != "not run" for test in tests):
-                found[one] = _verdict(tests)
-            elif one in self.untested:
-                found[one] = _Verdict("failed", "no test asks for this clause")
-        return found
+                verdicts[key] = _verdict(tests)
+            elif key in untested:
+                verdicts[key] = _Verdict("failed", why)
+        return verdicts
+
+
+def _counts(verdicts: dict[str, _Verdict]) -> dict[str, int]:
+    statuses = [verdict.status for verdict in verdicts.values()]
+    return {status: statuses.count(status) for status in ("passed", "failed", "unsupported")}
 
 
 def _verdict(tests: list[_Test]) -> _Verdict:

@@ -111,7 +111,7 @@ def test_in_place(nn: Any, dtype: str) -> None:
         (nn.init.zeros_, 0.0),
         (nn.init.ones_, 1.0),
         (lambda one: nn.init.constant_(one, 0.1), 0.1),
-        (lambda one: nn.init.constant_(one, -2), -2.0),
+        (lambda one: nn.init.constant_(one, val=-2), -2.0),
         (lambda one: nn.init.uniform_(one, 3.0, 3.0), 3.0),
         (lambda one: nn.init.normal_(one, mean=4.0, std=0.0), 4.0),
     ):

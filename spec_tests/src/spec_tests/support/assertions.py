@@ -1,5 +1,6 @@
 """What tests assert: agreement by the tolerances of ``numerics.md``, equality, and refusals."""
 
+import inspect
 from types import TracebackType
 from typing import Any
 
@@ -63,6 +64,18 @@ def exactly(nn: Any, got: Any, want: Any, *, call: str = "", dtype: str | None =
     """Compare a result with its reference by the class ``exact``; arguments as in `agrees`."""
     __tracebackhide__ = True
     agrees(nn, got, want, "exact", call=call, dtype=dtype)
+
+
+def same_signature(function: Any, wanted: inspect.Signature) -> None:
+    """Compare the names, kinds and defaults of parameters."""
+    __tracebackhide__ = True
+    empty = inspect.Parameter.empty
+    plain = [
+        one.replace(annotation=empty) for one in inspect.signature(function).parameters.values()
+    ]
+    got = inspect.Signature(plain)
+    # repr tells 0 from 0.0 and False, which are equal.
+    assert str(got) == str(wanted), f"got the signature {got} but should be {wanted}"
 
 
 class refuses:
