@@ -65,10 +65,11 @@ def meta(session: nox.Session) -> None:
 
 @nox.session
 def style(session: nox.Session) -> None:
-    """Check style with ruff: its rules and its format."""
+    """Check style with ruff, its rules and its format, and that the picture of the rooms is new."""
     session.install("ruff==0.17.6")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("python", "docs/draw_rooms.py", "--check")
 
 
 @nox.session
@@ -126,7 +127,8 @@ def conformance(session: nox.Session, name: str) -> None:
     if not session.posargs:
         session.run(*pytest, f"impl_{name}/tests")
         # What the judge asks of installed packages, and each is installed in its own session only.
-        session.run(*pytest, "spec_tests/tests/test_independence.py")
+        judged = ("spec_tests/tests/test_public_names.py", "spec_tests/tests/test_independence.py")
+        session.run(*pytest, *judged)
     if not session.posargs and name == "cupy":
         session.run(*pytest, f"{EMULATION}/tests")
     if not session.posargs and name == "torch_ext":

@@ -37,7 +37,7 @@ FOLDERS = {
         "creation activation"
     ).split(),
     "autograd": "modes transforms jit".split(),
-    "module": "base state functional".split(),
+    "module": "state base functional".split(),
     "nn": "layer activation linear embedding norm dropout shape container".split(),
     "rnn": "equations fused cell layer".split(),
     "optim": "optimizer algorithms".split(),
