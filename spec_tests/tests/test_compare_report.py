@@ -1,5 +1,6 @@
 """The comparison's report: verdicts, keys for programs, and the page for people."""
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -7,11 +8,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from spec_tests.compare.data import make_data
 from spec_tests.compare.findings import Failure, Provenance
 from spec_tests.compare.report import EMULATED, write_report
 from spec_tests.compare.results import Evidence, assemble, common_start, training_folder
+from spec_tests.compare.terminal import print_report
 from spec_tests.compare.workloads import WORKLOADS, save_arrays
 
 NAMES = ["impl_one", "impl_two"]
@@ -66,6 +69,16 @@ def clauses(out, name, statuses):
         key: list(statuses.values()).count(key) for key in ("passed", "failed", "unsupported")
     }
     write(out / "clauses" / f"{name}.json", {"clauses": told, "counts": counts, "versions": {}})
+
+
+def functions(out, name, statuses):
+    path = out / "clauses" / f"{name}.json"
+    verdicts = {
+        function: {"status": status, "tests": [], "why": "" if status == "passed" else "it is so"}
+        for function, status in statuses.items()
+    }
+    content = json.loads(path.read_text(encoding="utf-8"))
+    write(path, {**content, "functions": verdicts})
 
 
 def write(path, content):
@@ -168,6 +181,36 @@ def test_a_failed_clause_is_listed(evidence):
     assert "<code>rnn-09</code>" in text
     assert "Failed clauses of impl_one" in text
     assert "1 of 7 promises were not kept" in text
+
+
+def test_each_function_has_a_verdict(evidence):
+    functions(evidence.out, "impl_one", {"ops.exp": "passed", "ops.tanh": "failed"})
+    functions(evidence.out, "impl_two", {"ops.exp": "passed", "nn.LayerNorm": "unsupported"})
+    content, text = written(evidence)
+    assert content["functions"] == {
+        "ops.exp": {name: {"status": "passed", "why": ""} for name in NAMES},
+        "ops.tanh": {"impl_one": {"status": "failed", "why": "it is so"}},
+        "nn.LayerNorm": {"impl_two": {"status": "unsupported", "why": "it is so"}},
+    }
+    assert "The 3 functions that the chapters list" in text
+    assert "Failed functions of impl_one" in text
+    assert "Failed functions of impl_two" not in text
+    assert "– not asked" in text
+    assert Page(text).open == []
+
+
+def test_the_terminal_names_the_functions_that_failed(evidence):
+    functions(evidence.out, "impl_one", {"ops.exp": "passed", "ops.tanh": "failed"})
+    console = Console(file=io.StringIO(), width=110)
+    print_report(console, assemble(evidence), [])
+    (line,) = [row for row in console.file.getvalue().splitlines() if "ops.tanh" in row]
+    assert [cell.strip() for cell in re.split("[│┃]", line)[1:-1]] == [
+        "impl_one",
+        "1",
+        "1",
+        "0",
+        "ops.tanh",
+    ]
 
 
 def test_a_suite_without_result_does_not_pass(evidence):

@@ -18,6 +18,7 @@ __all__ = [
     "FailedClause",
     "Failure",
     "FinalDistances",
+    "FunctionVerdict",
     "Implementation",
     "InitialValues",
     "Provenance",
@@ -44,6 +45,14 @@ class FailedClause:
 
     id: str
     title: str
+    why: str
+
+
+@dataclass(frozen=True)
+class FunctionVerdict:
+    """Whether a function of the chapters' tables passed, failed or is unsupported, and why."""
+
+    status: str
     why: str
 
 
@@ -194,6 +203,7 @@ class Report:
     agreement : dict of Agreement, by workload
     details : dict of dict of Details, by workload and implementation
     failed_clauses : dict of list of FailedClause, by implementation
+    functions : dict of dict of FunctionVerdict, by function, as in ``ops.tanh``, and implementation
     failures : list of Failure
     verdicts : list of Verdict
     provenance : Provenance or None
@@ -205,6 +215,24 @@ class Report:
     agreement: dict[str, Agreement] = field(default_factory=dict)
     details: dict[str, dict[str, Details]] = field(default_factory=dict)
     failed_clauses: dict[str, list[FailedClause]] = field(default_factory=dict)
+    functions: dict[str, dict[str, FunctionVerdict]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     provenance: Provenance | None = None
+
+    def function_counts(self, implementation: str) -> dict[str, int]:
+        """Return how many functions passed, failed and are unsupported in an implementation."""
+        statuses = [
+            verdicts[implementation].status
+            for verdicts in self.functions.values()
+            if implementation in verdicts
+        ]
+        return {status: statuses.count(status) for status in ("passed", "failed", "unsupported")}
+
+    def failed_functions(self, implementation: str) -> dict[str, str]:
+        """Return the functions that failed in an implementation, with the reason."""
+        return {
+            function: verdicts[implementation].why
+            for function, verdicts in self.functions.items()
+            if implementation in verdicts and verdicts[implementation].status == "failed"
+        }

@@ -22,6 +22,7 @@ from spec_tests.compare.findings import (
     FailedClause,
     Failure,
     FinalDistances,
+    FunctionVerdict,
     Implementation,
     InitialValues,
     Reference,
@@ -150,6 +151,9 @@ def _add_implementation(evidence: Evidence, name: str, report: Report) -> None:
         for number, clause in result.get("clauses", {}).items()
         if clause.get("status") == "failed"
     ]
+    for function, verdict in result.get("functions", {}).items():
+        verdicts = report.functions.setdefault(function, {})
+        verdicts[name] = FunctionVerdict(verdict["status"], verdict.get("why", ""))
 
 
 def _add_workload(evidence: Evidence, workload: Workload, report: Report) -> None:

@@ -115,6 +115,8 @@ def print_report(console: Console, report: Report, places: Sequence[str]) -> Non
     """
     console.print()
     console.print(_implementations(report))
+    if report.functions:
+        console.print(_functions(report))
     console.print(_workloads(report))
     for failure in report.failures:
         console.print(f"[bold red]{failure.owner}: {failure.what} {failure.fault}[/]")
@@ -144,6 +146,19 @@ def _implementations(report: Report) -> Table:
         if implementation.emulated and EMULATED not in device:
             device = f"{device} ({EMULATED})"
         table.add_row(name, *numbers, device, style="yellow" if implementation.emulated else "")
+    return table
+
+
+def _functions(report: Report) -> Table:
+    title = f"The {len(report.functions)} functions of the chapters"
+    table = Table(title=title, title_justify="left")
+    table.add_column("implementation", no_wrap=True)
+    for heading in ("passed", "failed", "unsupported"):
+        table.add_column(heading, justify="right")
+    table.add_column("which failed")
+    for name in report.implementations:
+        counts = [str(count) for count in report.function_counts(name).values()]
+        table.add_row(name, *counts, ", ".join(report.failed_functions(name)) or "–")
     return table
 
 
