@@ -108,6 +108,23 @@ def check_positive(owner: str, **sizes: Any) -> None:
             raise ValueError(msg)
 
 
+def check_positive_sizes(owner: str, name: str, sizes: Any) -> Shape:
+    """Return one positive int, or a sequence of at least one, as a tuple."""
+    several = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
+    if not several:
+        msg = f"{owner}: {name} must hold at least one size, got {sizes!r}"
+        raise ValueError(msg)
+    check_positive(owner, **{f"{name}[{k}]": size for k, size in enumerate(several)})
+    return several
+
+
+def check_not_negative(owner: str, name: str, value: Any) -> None:
+    """Raise ValueError for a number below 0, or NaN."""
+    if not value >= 0:
+        msg = f"{owner}: {name} must not be negative, got {value}"
+        raise ValueError(msg)
+
+
 def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError for a word that is none of the choices."""
     if value not in choices:

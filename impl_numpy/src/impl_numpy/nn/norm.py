@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from impl_numpy import ops
-from impl_numpy.checks import check_positive
+from impl_numpy.checks import check_not_negative, check_positive_sizes
 from impl_numpy.nn.layer import Layer
 from impl_numpy.parameter import Parameter
 from impl_numpy.tensor import Tensor
@@ -53,12 +53,8 @@ class LayerNorm(Layer):
         *,
         dtype: DTypeLike | None = None,
     ) -> None:
-        sizes: Any = normalized_shape
-        sizes = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
-        check_positive("LayerNorm", **{f"normalized_shape[{k}]": n for k, n in enumerate(sizes)})
-        if not sizes or not eps >= 0:  # nn-11
-            msg = f"LayerNorm: wants a size and eps not negative, got {sizes} and eps = {eps}"
-            raise ValueError(msg)
+        sizes = check_positive_sizes("LayerNorm", "normalized_shape", normalized_shape)
+        check_not_negative("LayerNorm", "eps", eps)  # nn-11
         super().__init__(normalized_shape=sizes, eps=eps, elementwise_affine=elementwise_affine)
         checked = self._dtype(dtype)
         self._constant("weight", sizes if elementwise_affine else None, 1, checked)
@@ -70,7 +66,6 @@ class LayerNorm(Layer):
         self._last_axes(x, self.normalized_shape, "*normalized_shape")
         axes = tuple(range(-len(self.normalized_shape), 0))
         centred = x - x.mean(axes, keepdims=True)
-        variance = ops.mean(centred * centred, axis=axes, keepdims=True)
-        y = centred / ops.sqrt(variance + self.eps)
+        y = centred / ops.sqrt(ops.square(centred).mean(axes, keepdims=True) + self.eps)
         y = y if self.weight is None else y * self.weight
         return y if self.bias is None else y + self.bias

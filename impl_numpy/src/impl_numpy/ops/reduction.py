@@ -109,10 +109,5 @@ def _cumulative_prod_vjp(grad: Value, needs: Parents, x: Value, out: Value, axis
 
 recurrence: Primitive = Primitive("linear_recurrence", _recur, _recur_vjp, ((1,), (1, OUT)))
 cumulative_prod = scan(
-    "cumulative_prod",
-    lambda x, axis: np.cumprod(x, axis=axis, dtype=x.dtype),
-    _cumulative_prod_vjp,
-    (X, OUT),
-    1,
-    "Return the products of the elements up to each.",
+    "cumulative_prod", np.cumprod, _cumulative_prod_vjp, (X, OUT), 1, "Return running products."
 )  # ops-22
