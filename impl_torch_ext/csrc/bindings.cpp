@@ -1,139 +1,141 @@
-// The operators torch.ops.impl_torch_ext.*: their schemas, and relu and the single step, which are small.
+// The operators torch.ops.impl_torch_ext.*: their schemas, and relu, which has no file of its own
+// on this side.
 #include <ATen/Dispatch.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "sequence.h"
+#include "kernels.h"
+#include "rnn_operators.h"
 
 namespace impl_torch_ext {
 
 namespace {
 
-Tensor relu(const Tensor& given) {
-  const Tensor x = given.contiguous();
-  Tensor y = at::empty_like(x);
-  AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "relu",
-                             [&] { relu_forward(x.const_data_ptr<scalar_t>(), y.data_ptr<scalar_t>(), x.numel()); });
-  return y;
+Tensor relu(const Tensor& input) {
+    const Tensor x = input.contiguous();
+    Tensor y = at::empty_like(x);
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "relu", [&] {
+        relu_forward(x.const_data_ptr<scalar_t>(), y.data_ptr<scalar_t>(), x.numel());
+    });
+    return y;
 }
 
-Tensor relu_gradient(const Tensor& grad_given, const Tensor& y_given) {
-  check_like("relu_backward", "grad_output", grad_given, y_given.sizes(), y_given);
-  const Tensor grad = grad_given.contiguous(), y = y_given.contiguous();
-  Tensor result = at::empty_like(y);
-  AT_DISPATCH_FLOATING_TYPES(y.scalar_type(), "relu_backward", [&] {
-    relu_backward(grad.const_data_ptr<scalar_t>(), y.const_data_ptr<scalar_t>(), result.data_ptr<scalar_t>(), y.numel());
-  });
-  return result;
+Tensor relu_gradient(const Tensor& grad_output, const Tensor& output) {
+    check_like("relu_backward", "grad_output", grad_output, output.sizes(), output);
+    const Tensor grad = grad_output.contiguous(), y = output.contiguous();
+    Tensor result = at::empty_like(y);
+    AT_DISPATCH_FLOATING_TYPES(y.scalar_type(), "relu_backward", [&] {
+        relu_backward(grad.const_data_ptr<scalar_t>(), y.const_data_ptr<scalar_t>(),
+                      result.data_ptr<scalar_t>(), y.numel());
+    });
+    return result;
 }
 
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
 
 Tensor call_relu_backward(const Tensor& grad, const Tensor& y) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("impl_torch_ext::relu_backward", "")
-                             .typed<Tensor(const Tensor&, const Tensor&)>();
-  return op.call(grad, y);
+    static const auto op = c10::Dispatcher::singleton()
+                               .findSchemaOrThrow("impl_torch_ext::relu_backward", "")
+                               .typed<Tensor(const Tensor&, const Tensor&)>();
+    return op.call(grad, y);
 }
 
 // relu_backward is linear in the gradient and constant, where it has a derivative, in y.
 struct ReluBackward : torch::autograd::Function<ReluBackward> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& grad, const Tensor& y) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    ctx->save_for_backward({y});
-    return call_relu_backward(grad, y);
-  }
+    static Tensor forward(AutogradContext* ctx, const Tensor& grad, const Tensor& y) {
+        at::AutoDispatchBelowADInplaceOrView guard;
+        ctx->save_for_backward({y});
+        return call_relu_backward(grad, y);
+    }
 
-  static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-    return {call_relu_backward(grads[0], ctx->get_saved_variables()[0]), Tensor()};
-  }
+    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
+        return {call_relu_backward(grads[0], ctx->get_saved_variables()[0]), Tensor()};
+    }
 };
 
 struct Relu : torch::autograd::Function<Relu> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    static const auto op =
-        c10::Dispatcher::singleton().findSchemaOrThrow("impl_torch_ext::relu", "").typed<Tensor(const Tensor&)>();
-    Tensor y = op.call(x);
-    ctx->save_for_backward({y});
-    return y;
-  }
+    static Tensor forward(AutogradContext* ctx, const Tensor& x) {
+        at::AutoDispatchBelowADInplaceOrView guard;
+        static const auto op = c10::Dispatcher::singleton()
+                                   .findSchemaOrThrow("impl_torch_ext::relu", "")
+                                   .typed<Tensor(const Tensor&)>();
+        Tensor y = op.call(x);
+        ctx->save_for_backward({y});
+        return y;
+    }
 
-  static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-    return {call_relu_backward(grads[0], ctx->get_saved_variables()[0])};
-  }
+    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
+        return {call_relu_backward(grads[0], ctx->get_saved_variables()[0])};
+    }
 };
 
 Tensor relu_recorded(const Tensor& x) { return Relu::apply(x); }
 
-Tensor relu_gradient_recorded(const Tensor& grad, const Tensor& y) { return ReluBackward::apply(grad, y); }
-
-Tensor rnn_step(const Tensor& x, const Tensor& h, const Tensor& weight_ih, const Tensor& weight_hh, const OptionalTensor& bias_ih,
-                const OptionalTensor& bias_hh, bool relu) {
-  return std::get<1>(rnn_sequence(x.unsqueeze(0), h, weight_ih, weight_hh, bias_ih, bias_hh, relu));
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rnn_step_backward(const Tensor& grad_output, const Tensor& x, const Tensor& h,
-                                                                     const Tensor& weight_ih, const Tensor& weight_hh,
-                                                                     const Tensor& output, bool relu,
-                                                                     std::array<bool, 5> wanted) {
-  auto grads = rnn_sequence_backward(std::nullopt, grad_output, x.unsqueeze(0), h, weight_ih, weight_hh, output.unsqueeze(0), relu,
-                                     wanted);
-  if (wanted[0]) std::get<0>(grads) = std::get<0>(grads).squeeze(0);
-  return grads;
+Tensor relu_gradient_recorded(const Tensor& grad, const Tensor& y) {
+    return ReluBackward::apply(grad, y);
 }
 
 }  // namespace
 
 TORCH_LIBRARY(impl_torch_ext, m) {
-  m.def("relu(Tensor x) -> Tensor");
-  m.def("relu_backward(Tensor grad_output, Tensor output) -> Tensor");
-  m.def(
-      "rnn_step(Tensor x, Tensor h, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, bool relu) "
-      "-> Tensor");
-  m.def(
-      "rnn_step_backward(Tensor grad_output, Tensor x, Tensor h, Tensor weight_ih, Tensor weight_hh, Tensor output, "
-      "bool relu, bool[5] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "rnn_forward(Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, bool relu) "
-      "-> (Tensor, Tensor)");
-  m.def(
-      "rnn_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, "
-      "Tensor output, bool relu, bool[5] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "lstm_forward(Tensor x, Tensor h0, Tensor c0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, "
-      "bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "lstm_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor h0, Tensor c0, "
-      "Tensor weight_ih, Tensor weight_hh, Tensor output, Tensor gates, Tensor cells, bool[6] wanted) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "gru_forward(Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, bool keep) "
-      "-> (Tensor, Tensor, Tensor)");
-  m.def(
-      "gru_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, "
-      "Tensor output, Tensor gates, bool[6] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+    m.def("relu(Tensor x) -> Tensor");
+    m.def("relu_backward(Tensor grad_output, Tensor output) -> Tensor");
+    m.def(
+        "rnn_step(Tensor x, Tensor h, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? "
+        "bias_hh, bool relu) "
+        "-> Tensor");
+    m.def(
+        "rnn_step_backward(Tensor grad_output, Tensor x, Tensor h, Tensor weight_ih, Tensor "
+        "weight_hh, Tensor output, "
+        "bool relu, bool[5] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+    m.def(
+        "rnn_forward(Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, "
+        "Tensor? bias_hh, bool relu) "
+        "-> (Tensor, Tensor)");
+    m.def(
+        "rnn_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor x, Tensor h0, Tensor "
+        "weight_ih, Tensor weight_hh, "
+        "Tensor output, bool relu, bool[5] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+    m.def(
+        "lstm_forward(Tensor x, Tensor h0, Tensor c0, Tensor weight_ih, Tensor weight_hh, Tensor? "
+        "bias_ih, Tensor? bias_hh, "
+        "bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+    m.def(
+        "lstm_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor "
+        "h0, Tensor c0, "
+        "Tensor weight_ih, Tensor weight_hh, Tensor output, Tensor gates, Tensor cells, bool[6] "
+        "wanted) "
+        "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+    m.def(
+        "gru_forward(Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, "
+        "Tensor? bias_hh, bool keep) "
+        "-> (Tensor, Tensor, Tensor)");
+    m.def(
+        "gru_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor x, Tensor h0, Tensor "
+        "weight_ih, Tensor weight_hh, "
+        "Tensor output, Tensor gates, bool[6] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
+        "Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(impl_torch_ext, CPU, m) {
-  m.impl("relu", relu);
-  m.impl("relu_backward", relu_gradient);
-  m.impl("rnn_step", rnn_step);
-  m.impl("rnn_step_backward", rnn_step_backward);
-  m.impl("rnn_forward", rnn_sequence);
-  m.impl("rnn_backward", rnn_sequence_backward);
-  m.impl("lstm_forward", lstm_sequence);
-  m.impl("lstm_backward", lstm_sequence_backward);
-  m.impl("gru_forward", gru_sequence);
-  m.impl("gru_backward", gru_sequence_backward);
+    m.impl("relu", relu);
+    m.impl("relu_backward", relu_gradient);
+    m.impl("rnn_step", rnn_step);
+    m.impl("rnn_step_backward", rnn_step_backward);
+    m.impl("rnn_forward", rnn_forward);
+    m.impl("rnn_backward", rnn_backward);
+    m.impl("lstm_forward", lstm_forward);
+    m.impl("lstm_backward", lstm_backward);
+    m.impl("gru_forward", gru_forward);
+    m.impl("gru_backward", gru_backward);
 }
 
 TORCH_LIBRARY_IMPL(impl_torch_ext, Autograd, m) {
-  m.impl("relu", relu_recorded);
-  m.impl("relu_backward", relu_gradient_recorded);
+    m.impl("relu", relu_recorded);
+    m.impl("relu_backward", relu_gradient_recorded);
 }
 
 }  // namespace impl_torch_ext

@@ -4,11 +4,12 @@
 
 namespace impl_torch_ext {
 
-void outer(const Outer<float>& call, std::int64_t first, std::int64_t last) {
-  IMPL_DISPATCH(outer_rows<float>, call, first, last)
+template <typename T>
+void outer(const Outer<T>& call, std::int64_t first, std::int64_t last) {
+    IMPL_DISPATCH(outer_rows, call, first, last)
 }
-void outer(const Outer<double>& call, std::int64_t first, std::int64_t last) {
-  IMPL_DISPATCH(outer_rows<double>, call, first, last)
-}
+
+template void outer(const Outer<float>&, std::int64_t, std::int64_t);
+template void outer(const Outer<double>&, std::int64_t, std::int64_t);
 
 }  // namespace impl_torch_ext

@@ -1,13 +1,15 @@
-// Compiles one file of kernels for several instruction sets and chooses among them when the library runs.
+// Compiles one file of kernels for several instruction sets and chooses among them when the library
+// runs.
 //
-// A source file that wants this defines IMPL_KERNELS as the name of its kernel file and includes this header. The kernels are
-// then in the namespaces `portable`, and on x86 with GCC also `avx2` and `avx512`. Only code in those namespaces is
-// compiled for more than the machine that every wheel must run on.
+// A source file that wants this defines IMPL_KERNELS as the name of its kernel file and includes
+// this header. The kernels are then in the namespaces `portable`, and on x86 with GCC also `avx2`
+// and `avx512`. Only code in those namespaces is compiled for more than the machine that every
+// wheel must run on.
 #pragma once
 
 #include <cstdint>
 
-#include "rnn.h"
+#include "kernels.h"
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
 #define IMPL_X86_TARGETS 1
@@ -21,7 +23,7 @@
 #define IMPL_VECTOR_BYTES 16
 #define IMPL_ACCUMULATORS 12
 namespace impl_torch_ext::portable {
-#include "simd.inl"
+#include "vectors.inl"
 #include IMPL_KERNELS
 }  // namespace impl_torch_ext::portable
 #undef IMPL_VECTOR_BYTES
@@ -34,7 +36,7 @@ namespace impl_torch_ext::portable {
 #define IMPL_VECTOR_BYTES 32
 #define IMPL_ACCUMULATORS 12
 namespace impl_torch_ext::avx2 {
-#include "simd.inl"
+#include "vectors.inl"
 #include IMPL_KERNELS
 }  // namespace impl_torch_ext::avx2
 #undef IMPL_VECTOR_BYTES
@@ -46,7 +48,7 @@ namespace impl_torch_ext::avx2 {
 #define IMPL_VECTOR_BYTES 64
 #define IMPL_ACCUMULATORS 24
 namespace impl_torch_ext::avx512 {
-#include "simd.inl"
+#include "vectors.inl"
 #include IMPL_KERNELS
 }  // namespace impl_torch_ext::avx512
 #undef IMPL_VECTOR_BYTES
@@ -54,15 +56,15 @@ namespace impl_torch_ext::avx512 {
 #pragma GCC pop_options
 
 // Runs KERNEL(ARGUMENTS...) as compiled for the set that `target()` names.
-#define IMPL_DISPATCH(KERNEL, ...)                    \
-  switch (::impl_torch_ext::target()) {               \
-    case ::impl_torch_ext::Target::avx512:            \
-      return ::impl_torch_ext::avx512::KERNEL(__VA_ARGS__); \
-    case ::impl_torch_ext::Target::avx2:              \
-      return ::impl_torch_ext::avx2::KERNEL(__VA_ARGS__);   \
-    default:                                          \
-      return ::impl_torch_ext::portable::KERNEL(__VA_ARGS__); \
-  }
+#define IMPL_DISPATCH(KERNEL, ...)                                  \
+    switch (::impl_torch_ext::target()) {                           \
+        case ::impl_torch_ext::Target::avx512:                      \
+            return ::impl_torch_ext::avx512::KERNEL(__VA_ARGS__);   \
+        case ::impl_torch_ext::Target::avx2:                        \
+            return ::impl_torch_ext::avx2::KERNEL(__VA_ARGS__);     \
+        default:                                                    \
+            return ::impl_torch_ext::portable::KERNEL(__VA_ARGS__); \
+    }
 
 #else
 
