@@ -7,9 +7,10 @@ from typing import Any, Self
 
 from impl_cupy.checks import check_floating_dtype, type_name
 from impl_cupy.dtypes import DTypeLike, float32, float64
+from impl_cupy.module.state import LoadResult, load_into
 from impl_cupy.parameter import Parameter
 from impl_cupy.random import restored_on_error
-from impl_cupy.tape import RemovableHandle, handles, wrap
+from impl_cupy.tape import RemovableHandle, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -319,7 +320,7 @@ class Module(_Registry):
                 if value is not None and name not in module._transient:
                     yield (f"{path}.{name}" if path else name), value
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values into the present Parameters and buffers, whose dtypes stay.
 
         Parameters
@@ -340,7 +341,7 @@ class Module(_Registry):
         TypeError
             If it is no mapping, or a value is no array.
         """
-        return handles.load_state_dict(self, state_dict, strict)
+        return load_into(type(self).__name__, self._entries(), state_dict, strict)
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` here and in all Modules inside; return the Module."""

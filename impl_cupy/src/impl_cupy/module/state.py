@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from impl_cupy.module.base import Module
 from impl_cupy.parameter import as_raw
-from impl_cupy.tape import handles
+from impl_cupy.tensor import Tensor
 
 
 class LoadResult(NamedTuple):
@@ -17,13 +16,15 @@ class LoadResult(NamedTuple):
     unexpected_keys: list[str]
 
 
-def load_state_dict(module: Module, state_dict: Mapping[str, Any], strict: bool) -> LoadResult:
-    """Do what `Module.load_state_dict` says."""
-    name = f"{type(module).__name__}.load_state_dict"
+def load_into(
+    owner: str, entries: Iterable[tuple[str, Tensor]], state_dict: Mapping[str, Any], strict: bool
+) -> LoadResult:
+    """Copy values into the entries of a Module by name, as `Module.load_state_dict` says."""
+    name = f"{owner}.load_state_dict"
     if not isinstance(state_dict, Mapping):
         msg = f"{name}: must be a mapping from names to arrays, got {type(state_dict).__name__}"
         raise TypeError(msg)
-    own = dict(module._entries())
+    own = dict(entries)
     missing = [key for key in own if key not in state_dict]
     unexpected = [key for key in state_dict if key not in own]
     arrays = {
@@ -44,6 +45,3 @@ def load_state_dict(module: Module, state_dict: Mapping[str, Any], strict: bool)
     for key, raw in fresh.items():
         own[key]._data[...] = raw
     return LoadResult(missing, unexpected)
-
-
-handles.load_state_dict = load_state_dict

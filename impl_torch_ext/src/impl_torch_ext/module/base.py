@@ -1,13 +1,23 @@
-"""The registration of what a Module owns."""
+"""Module: an owner of Parameters, buffers and other Modules."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Base"]
+from impl_torch_ext.module.state import LoadResult, checked_state
+
+__all__ = ["Module"]
 
 
-class Base(torch.nn.Module):
-    """A `torch.nn.Module` whose errors of registration say in one line what is wrong."""
+class Module(torch.nn.Module):
+    """Owner of Parameters, buffers and other Modules, whose `forward` runs when it is called.
+
+    Everything is inherited from `torch.nn.Module` but the errors of registration and of
+    `load_state_dict`, which name what is wrong in one line, and the arrays that `load_state_dict`
+    takes.
+    """
 
     def register_parameter(self, name: str, param: torch.nn.Parameter | None) -> None:
         """Add a parameter, or with None a name that is not iterated.
@@ -31,6 +41,40 @@ class Base(torch.nn.Module):
         """Add a child; errors as in `register_parameter`."""
         self._check_name("add_module", name, "_modules")
         super().add_module(name, module)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> LoadResult:
+        """Copy values into the present parameters and buffers.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to Tensor, raw array or numpy.ndarray
+        strict : bool
+            Whether missing and unexpected keys are errors.
+        assign : bool
+            As in torch.
+
+        Returns
+        -------
+        named tuple
+            `missing_keys` and `unexpected_keys`, two lists; empty after a strict load.
+
+        Raises
+        ------
+        RuntimeError
+            Lists every missing, unexpected and misshapen key; nothing has been changed then.
+        TypeError
+            If a value is no array; nothing has been changed then either.
+        """
+        own = self.state_dict()
+        state = checked_state(type(self).__name__, own, state_dict, strict)
+        # Keys that are no str get here with strict=False alone; torch would trip over them.
+        known = {key: value for key, value in state.items() if isinstance(key, str)}
+        super().load_state_dict(known, strict, assign)
+        return LoadResult(  # module-08
+            [key for key in own if key not in state], [key for key in state if key not in own]
+        )
 
     def _check_name(self, method: str, name: str, table: str) -> None:
         if table not in self.__dict__ or not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""Modules, and how their state is loaded."""
+"""What `load_state_dict` takes, checks and returns."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,65 +7,28 @@ import numpy as np
 from torch import Tensor
 
 from impl_torch_ext.creation import from_array
-from impl_torch_ext.module.base import Base
 from impl_torch_ext.tensor import from_numpy
 
-__all__ = ["Keys", "Module"]
+__all__ = ["LoadResult", "checked_state"]
 
 
-class Module(Base):
-    """Owner of Parameters, buffers and other Modules, whose `forward` runs when it is called.
-
-    Everything is inherited from `torch.nn.Module` but the errors of registration and of
-    `load_state_dict`, which name what is wrong in one line, and the arrays that `load_state_dict`
-    takes.
-    """
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> "Keys":
-        """Copy values into the present parameters and buffers.
-
-        Parameters
-        ----------
-        state_dict : mapping of str to Tensor, raw array or numpy.ndarray
-        strict : bool
-            Whether missing and unexpected keys are errors.
-        assign : bool
-            As in torch.
-
-        Returns
-        -------
-        named tuple
-            `missing_keys` and `unexpected_keys`, two lists; empty after a strict load.
-
-        Raises
-        ------
-        RuntimeError
-            Lists every missing, unexpected and misshapen key; nothing has been changed then.
-        TypeError
-            If a value is no array; nothing has been changed then either.
-        """
-        name = type(self).__name__
-        own = self.state_dict()
-        state = {
-            key: _array(name, key, value) if isinstance(own.get(key), Tensor) else value
-            for key, value in state_dict.items()
-        }
-        _check_state(name, own, state, strict)
-        # Keys that are no str get here with strict=False alone; torch would trip over them.
-        known = {key: value for key, value in state.items() if isinstance(key, str)}
-        super().load_state_dict(known, strict, assign)
-        return Keys(  # module-08
-            [key for key in own if key not in state], [key for key in state if key not in own]
-        )
-
-
-class Keys(NamedTuple):
+class LoadResult(NamedTuple):
     """The names that a module and what it loaded do not share."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+def checked_state(
+    name: str, own: Mapping[str, Any], state_dict: Mapping[str, Any], strict: bool
+) -> dict[str, Any]:
+    """Return the values to load as Tensors, all of them checked; `own` is the present state."""
+    state = {
+        key: _array(name, key, value) if isinstance(own.get(key), Tensor) else value
+        for key, value in state_dict.items()
+    }
+    _check_state(name, own, state, strict)
+    return state
 
 
 def _check_state(name: str, own: Mapping[str, Any], state: Mapping[str, Any], strict: bool) -> None:
