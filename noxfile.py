@@ -28,6 +28,11 @@ BACKENDS: dict[str, tuple[str, ...]] = {
     "jax_vjp": ("optax",),
 }
 EMULATION = "impl_cupy/emulation"
+CPLUSPLUS = (
+    "impl_torch_ext/csrc/*.*",
+    "impl_cupy/src/impl_cupy/kernels/*.cu",
+    f"{EMULATION}/src/cupy_emulation/*.h",
+)
 SOURCES = [f"impl_{name}/src" for name in BACKENDS] + [f"{EMULATION}/src", "spec_tests/src"]
 
 
@@ -65,10 +70,12 @@ def meta(session: nox.Session) -> None:
 
 @nox.session
 def style(session: nox.Session) -> None:
-    """Check style with ruff, its rules and its format, and that the picture of the rooms is new."""
-    session.install("ruff==0.17.6")
+    """Check style: Python's by ruff, C++'s by clang-format, and that the picture is up to date."""
+    session.install("ruff==0.17.6", "clang-format==23.1.5")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    files = [str(path) for pattern in CPLUSPLUS for path in sorted(ROOT.glob(pattern))]
+    session.run("clang-format", "--dry-run", "-Werror", *files)
     session.run("python", "docs/draw_rooms.py", "--check")
 
 

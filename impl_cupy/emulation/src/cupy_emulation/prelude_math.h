@@ -1,5 +1,5 @@
-// Device functions that the C library lacks. Rounding-mode suffixes other than to-nearest are left out: a kernel
-// that wants them does not compile here, which is better than a wrong result.
+// Device functions that the C library lacks. Rounding-mode suffixes other than to-nearest are left
+// out: a kernel that wants them does not compile here, which is better than a wrong result.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -50,10 +50,10 @@ EMULATION_DEVICE float __double2float_rn(double x) { return static_cast<float>(x
 namespace emulation {
 template <class To, class From>
 To bits(From from) {
-  static_assert(sizeof(To) == sizeof(From), "bits: sizes differ");
-  To to;
-  memcpy(&to, &from, sizeof to);
-  return to;
+    static_assert(sizeof(To) == sizeof(From), "bits: sizes differ");
+    To to;
+    memcpy(&to, &from, sizeof to);
+    return to;
 }
 }  // namespace emulation
 
@@ -68,12 +68,12 @@ EMULATION_DEVICE int __clz(int x) { return x == 0 ? 32 : __builtin_clz(static_ca
 EMULATION_DEVICE int __ffs(int x) { return __builtin_ffs(x); }
 EMULATION_DEVICE int __mul24(int x, int y) { return x * y; }
 EMULATION_DEVICE unsigned __umulhi(unsigned x, unsigned y) {
-  return static_cast<unsigned>((static_cast<uint64_t>(x) * y) >> 32);
+    return static_cast<unsigned>((static_cast<uint64_t>(x) * y) >> 32);
 }
 
-#define EMULATION_MIN_MAX(T)                                          \
-  EMULATION_DEVICE T min(T x, T y) { return y < x ? y : x; }          \
-  EMULATION_DEVICE T max(T x, T y) { return x < y ? y : x; }
+#define EMULATION_MIN_MAX(T)                                   \
+    EMULATION_DEVICE T min(T x, T y) { return y < x ? y : x; } \
+    EMULATION_DEVICE T max(T x, T y) { return x < y ? y : x; }
 EMULATION_MIN_MAX(int)
 EMULATION_MIN_MAX(unsigned int)
 EMULATION_MIN_MAX(long)
@@ -87,51 +87,50 @@ EMULATION_DEVICE double min(double x, double y) { return fmin(x, y); }
 EMULATION_DEVICE double max(double x, double y) { return fmax(x, y); }
 
 template <class T>
-T __ldg(const T *address) {
-  return *address;
+T __ldg(const T* address) {
+    return *address;
 }
 
 // One thread runs at a time, so that a plain read and write is atomic.
-#define EMULATION_ATOMIC(name, expression)                            \
-  template <class T, class U>                                         \
-  T name(T *address, U given) {                                       \
-    const T old = *address;                                           \
-    const T value = static_cast<T>(given);                            \
-    *address = (expression);                                          \
-    return old;                                                       \
-  }
+#define EMULATION_ATOMIC(name, expression)     \
+    template <class T, class U>                \
+    T name(T* address, U given) {              \
+        const T old = *address;                \
+        const T value = static_cast<T>(given); \
+        *address = (expression);               \
+        return old;                            \
+    }
 EMULATION_ATOMIC(atomicAdd, old + value)
 EMULATION_ATOMIC(atomicSub, old - value)
 EMULATION_ATOMIC(atomicMax, old < value ? value : old)
 EMULATION_ATOMIC(atomicMin, value < old ? value : old)
 EMULATION_ATOMIC(atomicExch, value)
-EMULATION_ATOMIC(atomicAnd, old &value)
+EMULATION_ATOMIC(atomicAnd, old& value)
 EMULATION_ATOMIC(atomicOr, old | value)
 EMULATION_ATOMIC(atomicXor, old ^ value)
 #undef EMULATION_ATOMIC
 
 template <class T>
-T atomicCAS(T *address, T compare, T value) {
-  const T old = *address;
-  if (old == compare) *address = value;
-  return old;
+T atomicCAS(T* address, T compare, T value) {
+    const T old = *address;
+    if (old == compare) *address = value;
+    return old;
 }
 
 EMULATION_DEVICE void __threadfence() {}
 EMULATION_DEVICE void __threadfence_block() {}
 
-#define EMULATION_VECTOR(name, T, n)                                  \
-  struct alignas(sizeof(T) * n) name##n
-#define EMULATION_VECTORS(name, T)                                                                 \
-  EMULATION_VECTOR(name, T, 2) { T x, y; };                                                        \
-  EMULATION_VECTOR(name, T, 4) { T x, y, z, w; };                                                  \
-  EMULATION_DEVICE name##2 make_##name##2(T x, T y) { return {x, y}; }                             \
-  EMULATION_DEVICE name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
+#define EMULATION_VECTOR(name, T, n) struct alignas(sizeof(T) * n) name##n
+#define EMULATION_VECTORS(name, T)                                       \
+    EMULATION_VECTOR(name, T, 2) { T x, y; };                            \
+    EMULATION_VECTOR(name, T, 4) { T x, y, z, w; };                      \
+    EMULATION_DEVICE name##2 make_##name##2(T x, T y) { return {x, y}; } \
+    EMULATION_DEVICE name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 EMULATION_VECTORS(float, float)
 EMULATION_VECTORS(int, int)
 #undef EMULATION_VECTORS
 #undef EMULATION_VECTOR
 struct alignas(16) double2 {
-  double x, y;
+    double x, y;
 };
 EMULATION_DEVICE double2 make_double2(double x, double y) { return {x, y}; }
