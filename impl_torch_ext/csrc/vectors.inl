@@ -222,7 +222,7 @@ IMPL_INLINE int lanes_left(std::int64_t unit, std::int64_t units) {
     return left < Simd<T>::lanes ? static_cast<int>(left) : Simd<T>::lanes;
 }
 
-// Calls finish.block<full>(unit, lanes, sums) for each vector of a panel that is `vectors` vectors
+// Calls block.apply<full>(unit, count, sums) for each vector of a panel that is `vectors` vectors
 // of neighbouring units.
 template <typename T, int vectors, typename Block>
 IMPL_INLINE void for_units(std::int64_t panel, std::int64_t units, const T* sums,
