@@ -8,7 +8,7 @@ from spec_tests.judge.explain import snippet
 
 
 def pytest_collection_finish(session):
-    found = {
+    scripts = {
         f"{item.path.name} {item.nodeid}": snippet(item, "impl_numpy") for item in session.items
     }
-    Path(os.environ["SNIPPETS"]).write_text(json.dumps(found), encoding="utf-8")
+    Path(os.environ["SNIPPETS"]).write_text(json.dumps(scripts), encoding="utf-8")

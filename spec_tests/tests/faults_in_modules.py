@@ -10,9 +10,9 @@ def blocks(order, rows):
     return np.concatenate([np.arange(size) + k * size for k in order])
 
 
-def with_weights(kind, change):
-    original = kind._weights
-    kind._weights = lambda self: change(*original(self))
+def with_weights(owner, change):
+    original = owner._weights
+    owner._weights = lambda self: change(*original(self))
 
 
 @fault("test_rnn", "rnn-03", "rnn-08", "rnn-11")
@@ -40,8 +40,8 @@ def reset_gate_before_the_product(nn):
 
     def layer(self, x, h, w_ih, w_hh, b_ih, b_hh):
         outputs = []
-        for one in x:
-            (h,) = step(equations.linear(one, w_ih, b_ih), (h,), w_hh, b_hh)
+        for at_step in x:
+            (h,) = step(equations.linear(at_step, w_ih, b_ih), (h,), w_hh, b_hh)
             outputs.append(h)
         return nn.ops.stack(outputs), h
 
@@ -55,8 +55,8 @@ def a_cell_without_bias_adds_ones(nn):
         rows = weights[0].shape[0]
         return tuple(nn.ones(rows, dtype=weights[0].dtype) if w is None else w for w in weights)
 
-    for kind in (nn.RNNCell, nn.LSTMCell, nn.GRUCell):
-        with_weights(kind, filled)
+    for owner in (nn.RNNCell, nn.LSTMCell, nn.GRUCell):
+        with_weights(owner, filled)
 
 
 @fault("test_rnn", "rnn-10", "rnn-11", "rnn-12")
@@ -64,8 +64,8 @@ def recurrent_bias_gets_no_gradient(nn):
     def cut(w_ih, w_hh, b_ih, b_hh):
         return w_ih, w_hh, b_ih, None if b_hh is None else b_hh.detach()
 
-    for kind in (nn.RNN, nn.LSTM, nn.GRU):
-        with_weights(kind, cut)
+    for owner in (nn.RNN, nn.LSTM, nn.GRU):
+        with_weights(owner, cut)
 
 
 @fault("test_rnn", "rnn-11")
@@ -81,14 +81,14 @@ def gradient_of_the_cell_is_dropped(nn):
 
 @fault("test_rnn", "rnn-13")
 def batch_first_is_ignored(nn):
-    for kind in (nn.RNN, nn.LSTM, nn.GRU):
-        original = kind.forward
+    for owner in (nn.RNN, nn.LSTM, nn.GRU):
+        original = owner.forward
 
         def forward(self, *inputs, original=original):
             self.batch_first = False
             return original(self, *inputs)
 
-        kind.forward = forward
+        owner.forward = forward
 
 
 @fault("test_rnn", "rnn-17")
@@ -148,7 +148,7 @@ def dropout_does_not_scale(nn):
 def shared_parameters_are_counted_twice(nn):
     def parameters(self, recurse=True):
         for module in self.modules():
-            yield from (one for one in module._parameters.values() if one is not None)
+            yield from (own for own in module._parameters.values() if own is not None)
 
     nn.Module.parameters = parameters
 
@@ -160,11 +160,11 @@ def load_state_dict_stops_half_way(nn):
             if name not in state_dict:
                 msg = f"{type(self).__name__}.load_state_dict: missing key {name}"
                 raise RuntimeError(msg)
-            given = np.asarray(getattr(state_dict[name], "data", state_dict[name]))
-            if given.shape != own.shape:
-                msg = f"load_state_dict: key {name} must have shape {own.shape}, got {given.shape}"
+            loaded = np.asarray(getattr(state_dict[name], "data", state_dict[name]))
+            if loaded.shape != own.shape:
+                msg = f"load_state_dict: key {name} must have shape {own.shape}, got {loaded.shape}"
                 raise RuntimeError(msg)
-            own.data[...] = given
+            own.data[...] = loaded
 
     nn.Module.load_state_dict = load_state_dict
 
@@ -188,9 +188,9 @@ def mean_divides_by_the_batch_alone(nn):
 
     original = loss._reduced
 
-    def reduced(one, reduction):
-        first = one.shape[0] if one.ndim else 1
-        return one.sum() / first if reduction == "mean" else original(one, reduction)
+    def reduced(losses, reduction):
+        first = losses.shape[0] if losses.ndim else 1
+        return losses.sum() / first if reduction == "mean" else original(losses, reduction)
 
     loss._reduced = reduced
 
@@ -228,13 +228,13 @@ def adam_does_not_correct_its_bias(nn):
 
 @fault("test_optim", "optim-07")
 def loaded_moments_are_forgotten(nn):
-    for kind in (nn.optim.SGD, nn.optim.Adam):
-        original = kind.load_state_dict
+    for owner in (nn.optim.SGD, nn.optim.Adam):
+        original = owner.load_state_dict
 
         def load_state_dict(self, state, original=original):
             original(self, {**state, "state": {}})
 
-        kind.load_state_dict = load_state_dict
+        owner.load_state_dict = load_state_dict
 
 
 @fault("test_init", "init-01", "init-08")
@@ -274,8 +274,8 @@ def save_writes_in_place(nn):
 def a_refused_constructor_draws_numbers(nn):
     from impl_numpy import random
 
-    for kind in (nn.Linear, nn.Embedding, nn.LSTM, nn.GRU, nn.RNN):
-        original = kind.__init__
+    for owner in (nn.Linear, nn.Embedding, nn.LSTM, nn.GRU, nn.RNN):
+        original = owner.__init__
 
         def construct(self, *sizes, original=original, **options):
             try:
@@ -284,7 +284,7 @@ def a_refused_constructor_draws_numbers(nn):
                 random.uniform((1,))
                 raise
 
-        kind.__init__ = construct
+        owner.__init__ = construct
 
 
 @fault("test_errors", "errors-06")

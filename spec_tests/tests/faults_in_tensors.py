@@ -66,9 +66,9 @@ def first_of_the_tied_takes_all(nn):
     from impl_numpy import recording
 
     def vjp(grad, needs, x, out, axes, keepdims, kept, shape):
-        found = recording.raw(x) == recording.raw(out).reshape(kept)
-        earlier = np.cumsum(found, axis=axes[-1]) > 1
-        return (grad.reshape(kept) * (found & ~earlier).astype(grad.dtype),)
+        tied = recording.raw(x) == recording.raw(out).reshape(kept)
+        earlier = np.cumsum(tied, axis=axes[-1]) > 1
+        return (grad.reshape(kept) * (tied & ~earlier).astype(grad.dtype),)
 
     recording.RULES["max"].vjp = vjp
 
@@ -265,9 +265,9 @@ def recording_is_not_restored_after_an_exception(nn):
 
     original = modes._Switch.__exit__
 
-    def leave(self, kind, *rest):
-        if kind is None:
-            original(self, kind, *rest)
+    def leave(self, error_type, *rest):
+        if error_type is None:
+            original(self, error_type, *rest)
 
     modes._Switch.__exit__ = leave
 
@@ -341,12 +341,12 @@ def an_exception_leaves_the_parameters_replaced(nn):
 @fault("test_autograd_functional", "autograd-20")
 def jit_keeps_its_first_result(nn):
     def jit(fn):
-        found = []
+        results = []
 
         def compiled(*args):
-            if not found:
-                found.append(fn(*args))
-            return found[0]
+            if not results:
+                results.append(fn(*args))
+            return results[0]
 
         return compiled
 

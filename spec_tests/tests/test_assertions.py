@@ -10,8 +10,8 @@ from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
 
 NN = SimpleNamespace(Tensor=type("Tensor", (), {}))
 FIGURES = [
-    (kind, dtype, tolerance)
-    for kind, columns in tolerances().items()
+    (name, dtype, tolerance)
+    for name, columns in tolerances().items()
     for dtype, tolerance in columns.items()
     if tolerance
 ]
@@ -28,21 +28,21 @@ def off_by(times, tolerance, dtype):
 
 
 def test_every_class_has_figures():
-    assert {kind for kind, _, _ in FIGURES} | {"exact"} == set(tolerances())
+    assert {name for name, _, _ in FIGURES} | {"exact"} == set(tolerances())
     assert len(FIGURES) == 2 * 6 + 1
 
 
-@pytest.mark.parametrize(("kind", "dtype", "tolerance"), FIGURES)
-def test_ten_times_the_tolerance_is_caught(kind, dtype, tolerance):
+@pytest.mark.parametrize(("name", "dtype", "tolerance"), FIGURES)
+def test_ten_times_the_tolerance_is_caught(name, dtype, tolerance):
     got, reference = off_by(10, tolerance, dtype)
     with pytest.raises(AssertionError, match="times the tolerance; 1 of 20 elements"):
-        agrees(NN, got, reference, kind, dtype=dtype)
+        agrees(NN, got, reference, name, dtype=dtype)
 
 
-@pytest.mark.parametrize(("kind", "dtype", "tolerance"), FIGURES)
-def test_half_the_tolerance_passes(kind, dtype, tolerance):
+@pytest.mark.parametrize(("name", "dtype", "tolerance"), FIGURES)
+def test_half_the_tolerance_passes(name, dtype, tolerance):
     got, reference = off_by(0.5, tolerance, dtype)
-    agrees(NN, got, reference, kind, dtype=dtype)
+    agrees(NN, got, reference, name, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -49,19 +49,19 @@ def test_nothing_fails(bare):
 
 
 def test_clauses_of_a_capability_are_unsupported(bare):
-    found = {number: one["status"] for number, one in bare["clauses"].items()}
-    marked = [number for number, one in clauses.read().items() if one.capability]
+    statuses = {number: verdict["status"] for number, verdict in bare["clauses"].items()}
+    marked = [number for number, clause in clauses.read().items() if clause.capability]
     assert marked
-    assert {found[number] for number in marked} == {"unsupported"}
-    left_out = {one["test"] for one in bare["skips"] if one["outcome"] == "unsupported"}
+    assert {statuses[number] for number in marked} == {"unsupported"}
+    left_out = {skip["test"] for skip in bare["skips"] if skip["outcome"] == "unsupported"}
     asked = {test for number in marked for test in bare["clauses"][number]["tests"]}
     assert asked <= left_out
 
 
 def test_so_are_the_halves_of_other_clauses(bare):
-    left_out = {one["test"].partition("::")[2].partition("[")[0] for one in bare["skips"]}
+    left_out = {skip["test"].partition("::")[2].partition("[")[0] for skip in bare["skips"]}
     assert set(HALVES) <= left_out
 
 
 def test_nothing_is_left_out_but_for_a_capability(bare):
-    assert {one["outcome"] for one in bare["skips"]} == {"unsupported"}
+    assert {skip["outcome"] for skip in bare["skips"]} == {"unsupported"}

@@ -7,19 +7,19 @@ from spec_tests.judge.clauses import CHAPTERS, read, tolerances
 
 
 def test_every_chapter_is_read():
-    chapters = list(dict.fromkeys(one.partition("-")[0] for one in read()))
+    chapters = list(dict.fromkeys(number.partition("-")[0] for number in read()))
     assert chapters == list(CHAPTERS)
 
 
 def test_numbers_follow_one_another():
     for chapter in CHAPTERS:
-        numbers = [int(one[-2:]) for one in read() if one.startswith(f"{chapter}-")]
+        numbers = [int(number[-2:]) for number in read() if number.startswith(f"{chapter}-")]
         assert numbers == list(range(1, len(numbers) + 1)), chapter
 
 
 def test_capabilities_are_read():
-    found = {one.capability for one in read().values()}
-    assert found == {None, "double_backward", "jit", "serialization"}
+    capabilities = {clause.capability for clause in read().values()}
+    assert capabilities == {None, "double_backward", "jit", "serialization"}
     second = read()["function-17"]
     assert second.title == "The second derivative follows what was saved"
     assert second.text.startswith("Under `create_graph=True`")

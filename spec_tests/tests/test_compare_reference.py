@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(torch is None, reason="the reference is made wit
 STEPS = 60
 DIGITS = replace(WORKLOADS[2], hidden_size=12, steps=STEPS, lr_drop=40)
 PYDOC = replace(WORKLOADS[3], input_size=5, hidden_size=9, classes=7, steps=STEPS, lr_drop=40)
-WORKLOAD = pytest.mark.parametrize("workload", [DIGITS, PYDOC], ids=lambda one: one.name)
+WORKLOAD = pytest.mark.parametrize("workload", [DIGITS, PYDOC], ids=lambda workload: workload.name)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def reference(tmp_path):
     def make(workload):
         torch.manual_seed(0)
         network = make_network(torch.nn, workload, torch.float32)
-        initial = {f"initial/{name}": one.numpy() for name, one in network.state_dict().items()}
+        initial = {f"initial/{name}": value.numpy() for name, value in network.state_dict().items()}
         save_arrays(tmp_path / "initial.npz", initial)
         job = {
             "data": str(tmp_path),
@@ -68,7 +68,7 @@ def train(network, batches, workload, **options):
     optimizer = torch.optim.Adam(network.parameters(), lr=workload.lr, **options)
     losses = []
     for step in range(workload.steps):
-        inputs, targets = (torch.tensor(one) for one in batches.training(step))
+        inputs, targets = (torch.tensor(array) for array in batches.training(step))
         if step == workload.lr_drop:
             optimizer.param_groups[0]["lr"] /= 10
         optimizer.zero_grad()
@@ -90,7 +90,7 @@ def test_shadows_differ_by_rounding_alone(reference, workload, capsys):
     assert np.all(strayed < 1e-3)
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert said[-1] == {"event": "done"}
-    units = sum(one["units"] for one in said if one["event"] == "step")
+    units = sum(message["units"] for message in said if message["event"] == "step")
     assert units == (1 + SHADOWS) * STEPS * workload.weight
 
 
@@ -116,14 +116,14 @@ def test_a_wrong_optimizer_leaves_it(reference, workload):
 def test_held_out_results_are_those_of_the_final_parameters(reference, workload, tmp_path):
     network, batches, arrays = reference(workload)
     final = {
-        name.removeprefix("final/"): torch.tensor(one)
-        for name, one in arrays.items()
+        name.removeprefix("final/"): torch.tensor(array)
+        for name, array in arrays.items()
         if name.startswith("final/")
     }
     network.double().load_state_dict(final)
     inputs, targets = batches.held_out()
     with torch.no_grad():
         guesses = network(torch.tensor(inputs)).argmax(-1).numpy()
-    told = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
-    accuracy = told["workloads"][workload.name]["final_accuracy"]
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    accuracy = results["workloads"][workload.name]["final_accuracy"]
     assert accuracy == pytest.approx(np.mean(guesses == targets))

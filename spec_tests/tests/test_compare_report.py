@@ -64,11 +64,13 @@ def summary(accuracy):
 
 
 def clauses(out, name, statuses):
-    told = {one: {"status": status, "title": "A title"} for one, status in statuses.items()}
+    verdicts = {
+        number: {"status": status, "title": "A title"} for number, status in statuses.items()
+    }
     counts = {
         key: list(statuses.values()).count(key) for key in ("passed", "failed", "unsupported")
     }
-    write(out / "clauses" / f"{name}.json", {"clauses": told, "counts": counts, "versions": {}})
+    write(out / "clauses" / f"{name}.json", {"clauses": verdicts, "counts": counts, "versions": {}})
 
 
 def functions(out, name, statuses):
@@ -113,10 +115,10 @@ def test_two_that_agree_keep_every_promise(evidence):
 
 def test_the_keys_that_programs_read(evidence):
     content, _ = written(evidence)
-    one = content["implementations"]["impl_two"]
-    assert set(one) == {"versions", "device", "emulated", "clauses"}
-    assert one["clauses"] == {"passed": 2, "failed": 0, "unsupported": 0}
-    assert one["emulated"] is True
+    implementation = content["implementations"]["impl_two"]
+    assert set(implementation) == {"versions", "device", "emulated", "clauses"}
+    assert implementation["clauses"] == {"passed": 2, "failed": 0, "unsupported": 0}
+    assert implementation["emulated"] is True
     entry = content["workloads"][WORKLOAD.name]["impl_one"]
     assert set(entry) == {"losses", "final_accuracy", "seconds_per_step", "peak_bytes"}
     assert len(entry["losses"]) == STEPS
@@ -138,14 +140,14 @@ class Page(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        self.ids += [found["id"]] if "id" in found else []
+        named = dict(attributes)
+        self.ids += [named["id"]] if "id" in named else []
         if tag in ("img", "script", "link"):
-            self.sources.append(found.get("src") or found.get("href"))
+            self.sources.append(named.get("src") or named.get("href"))
         if tag == "img":
-            self.alts.append(found.get("alt", ""))
+            self.alts.append(named.get("alt", ""))
         if tag == "a":
-            self.links.append(found["href"])
+            self.links.append(named["href"])
         if tag not in self.EMPTY:
             self.open.append(tag)
 
@@ -177,7 +179,7 @@ def test_every_number_of_an_emulation_is_labelled(evidence):
 def test_a_failed_clause_is_listed(evidence):
     clauses(evidence.out, "impl_one", {"tensor-01": "passed", "rnn-09": "failed"})
     content, text = written(evidence)
-    assert [one["id"] for one in content["failed_clauses"]["impl_one"]] == ["rnn-09"]
+    assert [clause["id"] for clause in content["failed_clauses"]["impl_one"]] == ["rnn-09"]
     assert "<code>rnn-09</code>" in text
     assert "Failed clauses of impl_one" in text
     assert "1 of 7 promises were not kept" in text

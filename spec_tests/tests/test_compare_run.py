@@ -33,8 +33,8 @@ def compare(out, *names):
 
 def test_one_implementation(tmp_path, capsys):
     status, report = compare(tmp_path / "report", "impl_numpy")
-    assert status == 0, [one for one in report["verdicts"] if one["kept"] is False]
-    assert list(report["workloads"]) == [one.name for one in WORKLOADS]
+    assert status == 0, [verdict for verdict in report["verdicts"] if verdict["kept"] is False]
+    assert list(report["workloads"]) == [workload.name for workload in WORKLOADS]
     for entries in report["workloads"].values():
         entry = entries["impl_numpy"]
         assert len(entry["losses"]) == 20
@@ -65,7 +65,7 @@ def test_a_wrong_optimizer_is_found_out(tmp_path, modules):
     (modules / "impl_wrong.py").write_text(WRONG)
     status, report = compare(tmp_path / "report", "impl_numpy", "impl_wrong")
     assert status == 1
-    kept = {one["promise"][:17]: one["kept"] for one in report["verdicts"]}
+    kept = {verdict["promise"][:17]: verdict["kept"] for verdict in report["verdicts"]}
     assert kept["Losses in float64"] is False
     assert kept["One seed draws th"] is True
 
@@ -87,7 +87,9 @@ def test_a_crash_is_reported_and_the_others_go_on(tmp_path, modules, capsys):
     assert len(report["failures"]) == len(WORKLOADS)
     assert report["failures"][0]["fault"] == "was ended by signal 9"
     assert report["failures"][0]["last_lines"] == "the last words"
-    assert all(len(one["impl_numpy"]["losses"]) == 20 for one in report["workloads"].values())
+    assert all(
+        len(trainings["impl_numpy"]["losses"]) == 20 for trainings in report["workloads"].values()
+    )
     assert "the last words" in (tmp_path / "report" / "index.html").read_text("utf-8")
     assert "the last words" in capsys.readouterr().out
 
@@ -106,7 +108,7 @@ def test_a_workload_that_raises_leaves_the_other_workloads(tmp_path, modules):
     (modules / "impl_halting.py").write_text(ONE_BAD_LAYER)
     status, report = compare(tmp_path / "report", "impl_halting")
     assert status == 1
-    assert [one["what"] for one in report["failures"]] == ["digits_lstm"]
+    assert [failure["what"] for failure in report["failures"]] == ["digits_lstm"]
     assert "ArithmeticError: no gates today" in report["failures"][0]["last_lines"]
     assert report["workloads"]["digits_gru"]["impl_halting"]["final_accuracy"] > 0
     assert report["workloads"]["digits_lstm"]["impl_halting"]["losses"] == []

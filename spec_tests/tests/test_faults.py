@@ -24,7 +24,7 @@ sys.modules[__name__] = impl_numpy
 
 def run(directory, module, files):
     command = [sys.executable, "-m", "pytest", "--pyargs"]
-    command += [f"spec_tests.suite.{one}" for one in files]
+    command += [f"spec_tests.suite.{file}" for file in files]
     command += ["--impl", module, "--result", "result.json", "-q", "-p", "no:cacheprovider"]
     places = os.pathsep.join([str(directory), str(Path(__file__).parent)])
     environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
@@ -38,18 +38,18 @@ def run(directory, module, files):
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_found(tmp_path, name):
-    one = FAULTS[name]
+    fault = FAULTS[name]
     (tmp_path / "wrong_impl.py").write_text(WRONG.format(name=name), encoding="utf-8")
-    done, clauses = run(tmp_path, "wrong_impl", one.files)
+    done, clauses = run(tmp_path, "wrong_impl", fault.files)
     failed = [number for number, verdict in clauses.items() if verdict["status"] == "failed"]
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
-    assert set(one.clauses) <= set(failed), f"only {failed} failed"
+    assert set(fault.clauses) <= set(failed), f"only {failed} failed"
     # A fault in one place must not bring everything down: that would prove nothing.
     assert len(failed) < len(clauses), f"all of {failed} failed"
 
 
 def test_without_a_fault_the_same_files_pass(tmp_path):
-    files = sorted({file for one in FAULTS.values() for file in one.files})
+    files = sorted({file for fault in FAULTS.values() for file in fault.files})
     done, clauses = run(tmp_path, "impl_numpy", files)
     assert {n: v["why"] for n, v in clauses.items() if v["status"] != "passed"} == {}
     assert done.returncode == 0
@@ -57,5 +57,5 @@ def test_without_a_fault_the_same_files_pass(tmp_path):
 
 def test_there_are_enough_faults():
     assert len(FAULTS) >= 18
-    chapters = {number.partition("-")[0] for one in FAULTS.values() for number in one.clauses}
+    chapters = {number.partition("-")[0] for fault in FAULTS.values() for number in fault.clauses}
     assert len(chapters) == 12

@@ -38,7 +38,7 @@ def imported(path):
     """Return the top-level packages that a file imports, also inside functions and by name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (one.name.partition(".")[0] for one in node.names)
+            yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield (node.module or "").partition(".")[0]
         elif isinstance(node, ast.Call) and node.args:
@@ -53,12 +53,12 @@ def own_imports(source, path):
     package = [source.name, *path.relative_to(source).parts[:-1]]
     for node in at_import(ast.parse(path.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.Import):
-            found = [one.name for one in node.names]
+            names = [alias.name for alias in node.names]
         else:
             above = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
-            found = [f"{base}.{one.name}" for one in node.names]
-        for name in found:
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        for name in names:
             parts = name.split(".")
             if parts[0] == source.name and len(parts) > 1:
                 yield parts[1]
@@ -150,9 +150,9 @@ def test_the_emulation_imports_none_of_us():
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_no_other_is_loaded(name, tmp_path):
-    found = importlib.util.find_spec(name)
+    spec = importlib.util.find_spec(name)
     # A folder of that name in the working directory is found too, but has no origin.
-    if found is None or found.origin is None:
+    if spec is None or spec.origin is None:
         pytest.skip(f"{name} is not installed here")
     # Without a GPU impl_cupy imports only where emulation is asked for.
     environment = {**os.environ, "IMPL_CUPY_EMULATE": "1"}

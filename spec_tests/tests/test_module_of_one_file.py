@@ -44,9 +44,9 @@ def test_chapters_pass(pytest_on_mine, tmp_path):
     files = [f"spec_tests.suite.test_{name}" for name in ASKED]
     run = pytest_on_mine(*files, "--result", "result.json")
     assert run.returncode == pytest.ExitCode.OK, run.stdout + run.stderr
-    found = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
-    assert found["implementation"] == "mine"
-    assert {number: clause["why"] for number, clause in found["clauses"].items()} == {
-        number: "" for number in found["clauses"]
+    content = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert content["implementation"] == "mine"
+    assert {number: clause["why"] for number, clause in content["clauses"].items()} == {
+        number: "" for number in content["clauses"]
     }
-    assert "rnn-18" in found["clauses"]
+    assert "rnn-18" in content["clauses"]

@@ -32,16 +32,16 @@ def test_a_run_reports_by_clause(judge, pytester):
     assert run.ret == 0
     run.stdout.fnmatch_lines(["*implementation fake_impl 1.2.3, device CPU"])
     run.stdout.fnmatch_lines(["clauses: 1 passed, 0 failed, 1 unsupported"])
-    found = result(pytester)
-    assert found["spec_version"] == "2026.12"
-    assert found["implementation"] == "fake_impl"
-    assert found["versions"]["fake_impl"] == "1.2.3"
-    assert {"python", "numpy", "pytest", "spec_tests"} <= set(found["versions"])
-    assert (found["device"], found["emulated"]) == ("CPU", False)
-    assert found["seed"] == 0
-    assert found["complete"] is True
-    assert found["counts"] == {"passed": 1, "failed": 0, "unsupported": 1}
-    first = found["clauses"]["demo-01"]
+    content = result(pytester)
+    assert content["spec_version"] == "2026.12"
+    assert content["implementation"] == "fake_impl"
+    assert content["versions"]["fake_impl"] == "1.2.3"
+    assert {"python", "numpy", "pytest", "spec_tests"} <= set(content["versions"])
+    assert (content["device"], content["emulated"]) == ("CPU", False)
+    assert content["seed"] == 0
+    assert content["complete"] is True
+    assert content["counts"] == {"passed": 1, "failed": 0, "unsupported": 1}
+    first = content["clauses"]["demo-01"]
     assert first["status"] == "passed"
     assert first["title"] == "Sums are sums"
     assert first["tests"] == ["test_demo.py::test_sum"]
@@ -52,10 +52,10 @@ def test_a_run_reports_by_clause(judge, pytester):
 def test_a_missing_capability_is_unsupported_and_not_passed(judge, pytester):
     run = judge("-v", test_demo=BOTH)
     run.stdout.fnmatch_lines(["*test_second UNSUPPORTED*", "*1 passed, 1 unsupported*"])
-    found = result(pytester)
-    assert found["clauses"]["demo-02"]["status"] == "unsupported"
-    assert "lacks double_backward" in found["clauses"]["demo-02"]["why"]
-    assert found["skips"] == [
+    content = result(pytester)
+    assert content["clauses"]["demo-02"]["status"] == "unsupported"
+    assert "lacks double_backward" in content["clauses"]["demo-02"]["why"]
+    assert content["skips"] == [
         {
             "test": "test_demo.py::test_second",
             "outcome": "unsupported",
@@ -102,7 +102,7 @@ def test_one_test_may_need_several_capabilities(judge, pytester):
         """,
     )
     run.assert_outcomes(passed=1)
-    assert [one["reason"] for one in result(pytester)["skips"]] == ["fake_impl lacks jit"]
+    assert [skip["reason"] for skip in result(pytester)["skips"]] == ["fake_impl lacks jit"]
 
 
 def test_the_device_is_what_the_implementation_says(judge, pytester):
@@ -147,10 +147,10 @@ def test_a_clause_without_a_test_fails_a_full_run(judge, pytester):
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     run.assert_outcomes(passed=2)
     run.stdout.fnmatch_lines(["*clauses without a test*", "demo-02 Second things"])
-    found = result(pytester)
-    assert found["clauses"]["demo-02"]["status"] == "failed"
-    assert found["clauses"]["demo-02"]["why"] == "no test asks for this clause"
-    assert found["counts"]["failed"] == 1
+    content = result(pytester)
+    assert content["clauses"]["demo-02"]["status"] == "failed"
+    assert content["clauses"]["demo-02"]["why"] == "no test asks for this clause"
+    assert content["counts"]["failed"] == 1
 
 
 @pytest.mark.parametrize(
@@ -231,10 +231,10 @@ def test_a_skip_with_a_reason_is_counted_apart(judge, pytester):
             pytest.skip("the moon is full")
         """,
     )
-    found = result(pytester)
-    assert found["clauses"]["demo-01"]["status"] == "unsupported"
-    assert found["skips"][0]["outcome"] == "skipped"
-    assert found["skips"][0]["reason"] == "the moon is full"
+    content = result(pytester)
+    assert content["clauses"]["demo-01"]["status"] == "unsupported"
+    assert content["skips"][0]["outcome"] == "skipped"
+    assert content["skips"][0]["reason"] == "the moon is full"
 
 
 def test_an_xfail_that_passes_fails(judge, pytester):

@@ -36,15 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(implementation: str, rest: Sequence[str]) -> int:
-    suite = [] if any(one.startswith("spec_tests.suite") for one in rest) else ["spec_tests.suite"]
+    suite = (
+        [] if any(name.startswith("spec_tests.suite") for name in rest) else ["spec_tests.suite"]
+    )
     command = [sys.executable, "-m", "pytest", "--pyargs", *suite, "--impl", implementation, *rest]
     # pytest rewrites the asserts of a plugin only in a process that has not yet imported it.
     return subprocess.run(command, check=False).returncode
 
 
 def _list(chapters: Sequence[str]) -> int:
-    for one in read().values():
-        if not chapters or one.id.partition("-")[0] in chapters:
-            capability = f"  [{one.capability}]" if one.capability else ""
-            print(f"{one.id}  {one.title}{capability}")
+    for clause in read().values():
+        if not chapters or clause.id.partition("-")[0] in chapters:
+            capability = f"  [{clause.capability}]" if clause.capability else ""
+            print(f"{clause.id}  {clause.title}{capability}")
     return 0

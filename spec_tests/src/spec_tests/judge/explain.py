@@ -72,11 +72,11 @@ def explanation(
     implementation: str,
 ) -> str:
     """Say which clause failed, for whom, in which call, and how to see it outside pytest."""
-    parts = [f"{one.id} {one.title}\n{one.text}".strip() for one in wanted]
+    parts = [f"{clause.id} {clause.title}\n{clause.text}".strip() for clause in wanted]
     parts.append(f"implementation: {implementation}")
     if excinfo is not None:
-        kind = "" if isinstance(excinfo.value, AssertionError) else f"{excinfo.typename}: "
-        parts.append(f"{kind}{excinfo.value}")
+        prefix = "" if isinstance(excinfo.value, AssertionError) else f"{excinfo.typename}: "
+        parts.append(f"{prefix}{excinfo.value}")
         call = _failing_call(item, excinfo)
         if call:
             parts.append(call)
@@ -159,12 +159,16 @@ class _Source:
             node = self.definitions[name]
             if not isinstance(node, ast.Import | ast.ImportFrom):
                 used = _names(_without_test_decorators(node))
-                waiting += [one for one in used if one in self.definitions]
+                waiting += [name for name in used if name in self.definitions]
         return [self._text(node, wanted) for node in self.nodes if wanted & set(_defined(node))]
 
     def _text(self, node: ast.stmt, wanted: set[str]) -> str:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            kept = [one for one in node.names if (one.asname or one.name.split(".")[0]) in wanted]
+            kept = [
+                alias
+                for alias in node.names
+                if (alias.asname or alias.name.split(".")[0]) in wanted
+            ]
             if isinstance(node, ast.Import):
                 return ast.unparse(ast.Import(kept))
             return ast.unparse(ast.ImportFrom(node.module, kept, node.level))
@@ -178,7 +182,7 @@ class _Source:
 
 def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.Import | ast.ImportFrom):
-        return [one.asname or one.name.split(".")[0] for one in node.names]
+        return [alias.asname or alias.name.split(".")[0] for alias in node.names]
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -199,7 +203,9 @@ def _is_test_decorator(node: ast.expr) -> bool:
 def _without_test_decorators(node: ast.stmt) -> ast.AST:
     bare = copy.copy(node)
     if isinstance(bare, ast.FunctionDef | ast.ClassDef):
-        bare.decorator_list = [one for one in bare.decorator_list if not _is_test_decorator(one)]
+        bare.decorator_list = [
+            decorator for decorator in bare.decorator_list if not _is_test_decorator(decorator)
+        ]
     return bare
 
 
@@ -259,7 +265,7 @@ def _statement(path: str, line: int) -> str:
     ]
     innermost = min(holding, key=lambda node: (node.end_lineno or 0) - node.lineno)
     if isinstance(innermost, ast.With):
-        return f"with {', '.join(ast.unparse(one) for one in innermost.items)}"
+        return f"with {', '.join(ast.unparse(item) for item in innermost.items)}"
     return ast.unparse(innermost)
 
 
@@ -268,9 +274,9 @@ def _shapes(frame: FrameType, statement: str) -> list[str]:
         used = _names(ast.parse(statement))
     except SyntaxError:
         used = set(frame.f_locals)
-    found = []
+    shapes = []
     for name, value in frame.f_locals.items():
         if name in used and hasattr(value, "shape") and hasattr(value, "dtype"):
-            kind = str(value.dtype).rpartition(".")[2]
-            found.append(f"{name} {tuple(value.shape)} {kind}")
-    return found
+            dtype = str(value.dtype).rpartition(".")[2]
+            shapes.append(f"{name} {tuple(value.shape)} {dtype}")
+    return shapes

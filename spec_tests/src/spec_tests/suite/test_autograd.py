@@ -126,9 +126,9 @@ def test_a_tensor_without_history(nn: Any, dtype: str) -> None:
     x = nn.tensor(np.array(2.0, dtype))
     with nn.no_grad():
         unrecorded = tensor(nn, np.array(2.0, dtype)) * 2
-    for one in (x, x * 2, unrecorded):
+    for plain in (x, x * 2, unrecorded):
         with refuses(RuntimeError, "require", "grad"):
-            one.backward()
+            plain.backward()
 
 
 @clause("autograd-06")
@@ -330,14 +330,14 @@ def test_the_same_graph_gives_the_same_gradient(nn: Any, dtype: str) -> None:
         h = nn.ops.tanh(x @ y) + x.sum(axis=1, keepdims=True) * 0.3
         return nn.ops.sum(nn.ops.softmax(h[nn.tensor(index)]) * h[0]) + nn.ops.sum(h * h)
 
-    found = []
+    gradients = []
     for _ in range(3):
         x, y = tensor(nn, a), tensor(nn, b)
         build(x, y).backward()
-        found.append((x.grad.numpy().copy(), y.grad.numpy().copy()))
-    for first, second in found[1:]:
-        exactly(nn, first, found[0][0])
-        exactly(nn, second, found[0][1])
+        gradients.append((x.grad.numpy().copy(), y.grad.numpy().copy()))
+    for first, second in gradients[1:]:
+        exactly(nn, first, gradients[0][0])
+        exactly(nn, second, gradients[0][1])
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -421,9 +421,9 @@ def test_indices_and_integers_are_constants(nn: Any, dtype: str) -> None:
     total.backward()
     factor = np.where(mask.numpy(), whole.numpy(), 1) + mask.numpy() + [[2.0], [0.0], [2.0]]
     agrees(nn, x.grad, factor, "gradient")
-    for one in (whole, index, mask):
-        assert one.grad is None
-        assert not one.requires_grad
+    for operand in (whole, index, mask):
+        assert operand.grad is None
+        assert not operand.requires_grad
     assert not (whole * 2).requires_grad
 
 
@@ -441,7 +441,7 @@ def test_one_context_entered_twice(nn: Any) -> None:
 @clause("autograd-13", "ops-09", needs="float64")
 def test_second_derivatives_of_pow_at_its_edges(nn: Any, point: tuple[float, float]) -> None:
     a, b = point
-    x, y = (nn.tensor(one, dtype=nn.float64) for one in point)
+    x, y = (nn.tensor(number, dtype=nn.float64) for number in point)
     slope = nn.grad(nn.ops.pow, argnums=(0, 1), create_graph=True)
     by_base = nn.grad(lambda x, y: slope(x, y)[0], argnums=(0, 1))(x, y)
     # d/da and d/db of b a^(b-1); a^(b-1) ln a goes to 0 with a.

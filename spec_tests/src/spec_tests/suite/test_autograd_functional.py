@@ -69,26 +69,26 @@ def test_grad_of_structures(nn: Any, dtype: str) -> None:
         first, (second,) = params["rest"]
         return nn.ops.sum(params["w"] * first * second) * factor
 
-    found = nn.grad(fn)(params, 2.0)
-    assert list(found) == ["w", "rest", "unused"]
-    assert type(found["rest"]) is list
-    assert type(found["rest"][1]) is tuple
-    wide = [in_double(one) for one in (a, b, c)]
-    agrees(nn, found["w"], 2 * wide[1] * wide[2], "gradient")
-    agrees(nn, found["rest"][0], 2 * wide[0] * wide[2], "gradient")
-    agrees(nn, found["rest"][1][0], 2 * wide[0] * wide[1], "gradient")
-    exactly(nn, found["unused"], np.zeros(2))
+    gradients = nn.grad(fn)(params, 2.0)
+    assert list(gradients) == ["w", "rest", "unused"]
+    assert type(gradients["rest"]) is list
+    assert type(gradients["rest"][1]) is tuple
+    wide = [in_double(array) for array in (a, b, c)]
+    agrees(nn, gradients["w"], 2 * wide[1] * wide[2], "gradient")
+    agrees(nn, gradients["rest"][0], 2 * wide[0] * wide[2], "gradient")
+    agrees(nn, gradients["rest"][1][0], 2 * wide[0] * wide[1], "gradient")
+    exactly(nn, gradients["unused"], np.zeros(2))
 
 
 @clause("autograd-14", "autograd-22")
 def test_integers_in_a_structure_get_zeros(nn: Any, dtype: str) -> None:
     x = normal((3,), dtype)
     state = {"count": nn.tensor([4, 5]), "weight": tensor(nn, x), "mask": nn.tensor(True)}
-    found = nn.grad(lambda state: nn.ops.sum(state["weight"] * 2))(state)
-    assert list(found) == ["count", "weight", "mask"]
-    exactly(nn, found["count"], np.zeros(2, np.int64))
-    exactly(nn, found["weight"], np.full(3, 2.0))
-    exactly(nn, found["mask"], np.array(False))
+    gradients = nn.grad(lambda state: nn.ops.sum(state["weight"] * 2))(state)
+    assert list(gradients) == ["count", "weight", "mask"]
+    exactly(nn, gradients["count"], np.zeros(2, np.int64))
+    exactly(nn, gradients["weight"], np.full(3, 2.0))
+    exactly(nn, gradients["mask"], np.array(False))
 
 
 @clause("autograd-14")
@@ -139,10 +139,10 @@ def test_vjp(nn: Any, dtype: str) -> None:
     assert not output.requires_grad
     for seed in (2, 3):
         g = normal((2, 2), dtype, seed=seed)
-        found = pull(nn.tensor(g))
-        assert type(found) is tuple
-        agrees(nn, found[0], in_double(g) @ wide_b.T, "gradient")
-        agrees(nn, found[1], wide_a.T @ in_double(g), "gradient")
+        pulled = pull(nn.tensor(g))
+        assert type(pulled) is tuple
+        agrees(nn, pulled[0], in_double(g) @ wide_b.T, "gradient")
+        agrees(nn, pulled[1], wide_a.T @ in_double(g), "gradient")
     assert y.grad is None
 
 
@@ -289,19 +289,19 @@ def test_functional_call_leaves_shared_modules_and_buffers(nn: Any) -> None:
 def test_functional_call_with_grad(nn: Any, dtype: str) -> None:
     module = affine(nn, dtype)
     x = nn.tensor(normal((4, 3), dtype, seed=2))
-    params = {name: one.detach() for name, one in module.named_parameters()}
+    params = {name: parameter.detach() for name, parameter in module.named_parameters()}
 
     def loss(params: Any) -> Any:
         y = nn.functional_call(module, params, x)
         return nn.ops.sum(y * y)
 
-    found = nn.grad(loss)(params)
-    assert all(one.grad is None for one in module.parameters())
+    gradients = nn.grad(loss)(params)
+    assert all(parameter.grad is None for parameter in module.parameters())
     y = module(x)
     nn.ops.sum(y * y).backward()
-    assert set(found) == {"weight", "inner.bias"}
-    for name, one in module.named_parameters():
-        agrees(nn, found[name], in_double(to_numpy(nn, one.grad)), "gradient", call=name)
+    assert set(gradients) == {"weight", "inner.bias"}
+    for name, parameter in module.named_parameters():
+        agrees(nn, gradients[name], in_double(to_numpy(nn, parameter.grad)), "gradient", call=name)
 
 
 @clause("autograd-20")

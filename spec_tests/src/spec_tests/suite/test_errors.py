@@ -48,7 +48,7 @@ def test_what_cannot_become_a_tensor(nn: Any, data: Any, error: Any, fragment: A
 
 @clause("errors-05")
 @pytest.mark.parametrize(
-    ("kind", "names"),
+    ("layer", "names"),
     [
         ("Linear", ("in_features", "out_features")),
         ("Embedding", ("num_embeddings", "embedding_dim")),
@@ -60,14 +60,14 @@ def test_what_cannot_become_a_tensor(nn: Any, data: Any, error: Any, fragment: A
         ("GRUCell", ("input_size", "hidden_size")),
     ],
 )
-def test_sizes_that_are_refused(nn: Any, kind: str, names: tuple[str, str]) -> None:
-    make = getattr(nn, kind)
+def test_sizes_that_are_refused(nn: Any, layer: str, names: tuple[str, str]) -> None:
+    make = getattr(nn, layer)
     nn.manual_seed(SEED)
     for wrong, error in ((0, ValueError), (-3, ValueError), (2.5, TypeError), ("3", TypeError)):
         for position, name in enumerate(names):
             sizes: list[Any] = [4, 4]
             sizes[position] = wrong
-            with refuses(error, kind, name, str(wrong)):
+            with refuses(error, layer, name, str(wrong)):
                 make(*sizes)
     exactly(nn, nn.rand((2,)), Draws(SEED).uniform((2,), 0.0, 1.0, "float32"))
 

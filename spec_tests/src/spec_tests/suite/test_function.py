@@ -162,9 +162,9 @@ def test_forward_and_backward_see_raw_arrays(nn: Any, dtype: str) -> None:
     exactly(nn, x.grad, np.full(3, 2.0))
     separate = not isinstance(raw(nn, np.zeros(1)), nn.Tensor)
     assert len(seen) >= 2
-    for one in seen:
-        assert not (separate and isinstance(one, nn.Tensor)), type(one)
-        assert not getattr(one, "requires_grad", False)
+    for argument in seen:
+        assert not (separate and isinstance(argument, nn.Tensor)), type(argument)
+        assert not getattr(argument, "requires_grad", False)
     assert not any(recorded), "an operation inside forward or backward was recorded"
     assert (outside * 2).requires_grad
 

@@ -167,7 +167,7 @@ def fused_square(nn: Any, calls: list[str]) -> Any:
 def test_second_derivatives(nn: Any, name: str, spelling: str) -> None:
     plain, inputs = SAVING[name]
     apply = applied(nn, plain, spelling)
-    arrays = [one for one in inputs if isinstance(one, np.ndarray)]
+    arrays = [value for value in inputs if isinstance(value, np.ndarray)]
     constants = inputs[len(arrays) :]
     call = f"{name}, {spelling}"
     check_gradients(
@@ -258,22 +258,22 @@ def test_the_namespace_of_tensors_has_the_standard_names(nn: Any, dtype: str) ->
 @clause("function-18")
 def test_the_namespace_fits_raw_arrays(nn: Any, dtype: str) -> None:
     array = normal((2, 3), dtype)
-    found: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
 
     class Using(nn.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
             xp = ctx.xp
-            kind = getattr(xp, dtype)
-            found["results"] = [
+            floating = getattr(xp, dtype)
+            seen["results"] = [
                 xp.sum(x, axis=0, keepdims=True),
                 xp.concat([x, x], axis=1),
                 xp.stack([x, x]),
                 xp.permute_dims(x, (1, 0)),
                 xp.where(x > 0, x, xp.zeros_like(x)),
-                xp.astype(x > 0, kind),
+                xp.astype(x > 0, floating),
                 xp.take(x, xp.asarray([1, 0]), axis=0),
-                xp.full((2,), 1.5, dtype=kind),
+                xp.full((2,), 1.5, dtype=floating),
                 xp.expand_dims(x, axis=1),
                 xp.clip(x, -0.5, 0.5),
                 xp.broadcast_to(x, (2, 2, 3)),
@@ -286,7 +286,7 @@ def test_the_namespace_fits_raw_arrays(nn: Any, dtype: str) -> None:
             return ctx.xp.reshape(grad_output, (2, 3))
 
     Using.apply(nn.tensor(array))
-    kind = array.dtype.type
+    number = array.dtype.type
     wanted = [
         array.sum(axis=0, keepdims=True),
         np.concatenate([array, array], axis=1),
@@ -297,12 +297,12 @@ def test_the_namespace_fits_raw_arrays(nn: Any, dtype: str) -> None:
         array[::-1],
         np.full(2, 1.5, dtype),
         array[:, None],
-        np.clip(array, kind(-0.5), kind(0.5)),
+        np.clip(array, number(-0.5), number(0.5)),
         np.broadcast_to(array, (2, 2, 3)),
         array.argmax(axis=1),
     ]
     kind_of_raw = type(raw(nn, array))
-    for position, (got, want) in enumerate(zip(found["results"], wanted, strict=True)):
+    for position, (got, want) in enumerate(zip(seen["results"], wanted, strict=True)):
         assert isinstance(got, kind_of_raw), f"result {position} is a {type(got).__name__}"
         agrees(nn, got, want, "reduction", call=f"result {position}")
 
@@ -316,9 +316,9 @@ def test_as_function(nn: Any, dtype: str) -> None:
     assert function.__doc__ == Tanh.__doc__
     assert dict(vars(Tanh)) == before
     array = normal(3, dtype)
-    for one in (function, nn.as_function(Tanh)):
+    for applied in (function, nn.as_function(Tanh)):
         x = tensor(nn, array)
-        y = one.apply(x)
+        y = applied.apply(x)
         assert isinstance(y, nn.Tensor)
         t = np.tanh(in_double(array))
         agrees(nn, y, t, "elementwise")

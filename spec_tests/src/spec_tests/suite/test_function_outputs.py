@@ -388,5 +388,5 @@ def test_saved_arrays_are_released_with_the_graph(nn: Any, dtype: str) -> None:
         else:
             del y
         gc.collect()
-        alive = [one for one in references if one() is not None]
+        alive = [reference for reference in references if reference() is not None]
         assert not alive, f"{len(alive)} of {len(references)} arrays are held after {end}"

@@ -45,12 +45,12 @@ def check_second(nn: Any, loss: Any, known: dict[str, Any], reduction: str) -> N
 
     def squares(*leaves: Any) -> Any:
         first = nn.grad(scalar, argnums=positions, create_graph=True)(*leaves)
-        return sum((nn.ops.sum(one * one) for one in first[1:]), nn.ops.sum(first[0] * first[0]))
+        return sum((nn.ops.sum(part * part) for part in first[1:]), nn.ops.sum(first[0] * first[0]))
 
     second = nn.grad(squares, argnums=positions)(*inputs)
     wants = known[reduction]["second"].items()
-    for found, (name, want) in zip(second, wants, strict=True):
-        agrees(nn, found, want, "gradient", call=f"{reduction}: second derivative by {name}")
+    for got, (name, want) in zip(second, wants, strict=True):
+        agrees(nn, got, want, "gradient", call=f"{reduction}: second derivative by {name}")
 
 
 @clause("loss-01")

@@ -37,7 +37,9 @@ def frozen(nn: Any, module: Any) -> dict[str, tuple[str, tuple[int, ...], bytes]
     """Return everything that a Module holds, by name, bit for bit."""
     entries = [*module.named_parameters(), *module.named_buffers()]
     arrays = {name: np.array(to_numpy(nn, value)) for name, value in entries}
-    kept = {name: (one.dtype.name, one.shape, one.tobytes()) for name, one in arrays.items()}
+    kept = {
+        name: (array.dtype.name, array.shape, array.tobytes()) for name, array in arrays.items()
+    }
     return kept | {f"{name} (module)": ("", (), b"") for name, _ in module.named_modules()}
 
 
@@ -216,7 +218,7 @@ def test_iteration_in_order_of_registration(nn: Any) -> None:
     ):
         pairs = list(zip(plain, (value for _, value in named), strict=True))
         assert pairs
-        assert all(one is other for one, other in pairs)
+        assert all(first is other for first, other in pairs)
 
 
 @clause("module-06")
@@ -268,11 +270,11 @@ def test_load_state_dict_takes_every_kind_of_array(nn: Any) -> None:
         name: np.array(to_numpy(nn, value)) + 1 for name, value in module.state_dict().items()
     }
     objects = [id(parameter) for parameter in module.parameters()]
-    for convert in (nn.tensor, lambda one: raw(nn, one), lambda one: one):
-        module.load_state_dict({name: convert(one) for name, one in numbers.items()})
+    for convert in (nn.tensor, lambda number: raw(nn, number), lambda number: number):
+        module.load_state_dict({name: convert(number) for name, number in numbers.items()})
         for name, value in module.state_dict().items():
             exactly(nn, value, numbers[name])
-        numbers = {name: one + 1 for name, one in numbers.items()}
+        numbers = {name: number + 1 for name, number in numbers.items()}
     assert [id(parameter) for parameter in module.parameters()] == objects
     assert all(parameter.requires_grad for parameter in module.parameters())
 
@@ -309,7 +311,7 @@ def test_load_state_dict_that_is_not_strict(nn: Any) -> None:
 @clause("module-09")
 def test_one_error_lists_all_faults(nn: Any) -> None:
     module = network(nn)
-    state = {name: np.array(to_numpy(nn, one)) + 1 for name, one in module.state_dict().items()}
+    state = {name: np.array(to_numpy(nn, entry)) + 1 for name, entry in module.state_dict().items()}
     del state["centre"], state["first.bias"]
     state["stranger"] = np.ones(1, np.float32)
     state["first.weight"] = np.ones((2, 4), np.float32)
@@ -334,13 +336,13 @@ def test_values_that_are_no_arrays_change_nothing(nn: Any, wrong: Any) -> None:
 @clause("module-10")
 def test_train_and_eval_reach_every_submodule(nn: Any) -> None:
     module = network(nn)
-    assert all(one.training for one in module.modules())
+    assert all(part.training for part in module.modules())
     assert module.eval() is module
-    assert not any(one.training for one in module.modules())
+    assert not any(part.training for part in module.modules())
     assert module.train() is module
-    assert all(one.training for one in module.modules())
+    assert all(part.training for part in module.modules())
     module.train(False)
-    assert not any(one.training for one in module.modules())
+    assert not any(part.training for part in module.modules())
 
 
 @clause("module-10")
@@ -363,7 +365,7 @@ def test_apply_visits_children_first(nn: Any) -> None:
     assert module.apply(seen.append) is module
     wanted = [module.first, module.last[0], module.last[1], module.last, module]
     assert len(seen) == len(wanted)
-    assert all(one is other for one, other in zip(seen, wanted, strict=True))
+    assert all(first is other for first, other in zip(seen, wanted, strict=True))
 
 
 @clause("module-11", needs="float64")
@@ -371,8 +373,8 @@ def test_conversion_keeps_the_parameter_objects(nn: Any) -> None:
     module = network(nn)
     module.register_buffer("count", nn.tensor([1, 2]))
     objects = [id(parameter) for parameter in module.parameters()]
-    start = {name: np.array(to_numpy(nn, one)) for name, one in module.state_dict().items()}
-    wide = {name: one.astype(np.float64) for name, one in start.items() if name != "count"}
+    start = {name: np.array(to_numpy(nn, array)) for name, array in module.state_dict().items()}
+    wide = {name: array.astype(np.float64) for name, array in start.items() if name != "count"}
     for method, arguments, want in (
         ("to", (nn.float64,), wide),
         ("float", (), start),
@@ -380,11 +382,13 @@ def test_conversion_keeps_the_parameter_objects(nn: Any) -> None:
         ("to", (nn.float32,), start),
     ):
         assert getattr(module, method)(*arguments) is module
-        for name, one in want.items():
-            exactly(nn, module.state_dict()[name], one)
+        for name, array in want.items():
+            exactly(nn, module.state_dict()[name], array)
         exactly(nn, module.count, np.array([1, 2], np.int64))
         assert [id(parameter) for parameter in module.parameters()] == objects
-        assert all(one.requires_grad and one.is_leaf for one in module.parameters())
+        assert all(
+            parameter.requires_grad and parameter.is_leaf for parameter in module.parameters()
+        )
         assert module.scratch.dtype == module.scale.dtype
 
 

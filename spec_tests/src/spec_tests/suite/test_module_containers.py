@@ -62,23 +62,23 @@ def test_hooks_replace_and_run_in_order(nn: Any) -> None:
     module = Double()
     seen: list[str] = []
 
-    def before(told: Any, args: tuple[Any, ...]) -> Any:
-        assert told is module
+    def before(owner: Any, args: tuple[Any, ...]) -> Any:
+        assert owner is module
         assert isinstance(args, tuple)
         seen.append("before")
         return args[0] + 1
 
-    def before_again(told: Any, args: tuple[Any, ...]) -> Any:
+    def before_again(owner: Any, args: tuple[Any, ...]) -> Any:
         seen.append("before again")
         return (args[0] * 10,)
 
-    def after(told: Any, args: tuple[Any, ...], output: Any) -> Any:
-        assert told is module
+    def after(owner: Any, args: tuple[Any, ...], output: Any) -> Any:
+        assert owner is module
         seen.append("after")
         exactly(nn, args[0], np.array([20], np.float32))
         return output + 3
 
-    def watch(told: Any, args: tuple[Any, ...], output: Any) -> None:
+    def watch(owner: Any, args: tuple[Any, ...], output: Any) -> None:
         seen.append("watch")
         exactly(nn, output, np.array([43], np.float32))
 

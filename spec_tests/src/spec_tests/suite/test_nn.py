@@ -41,7 +41,7 @@ def test_linear(nn: Any, dtype: str, case: str, bias: bool) -> None:
 @clause("nn-01")
 def test_linear_parameters(nn: Any) -> None:
     layer = nn.Linear(4, 5)
-    shapes = [(name, tuple(one.shape)) for name, one in layer.named_parameters()]
+    shapes = [(name, tuple(parameter.shape)) for name, parameter in layer.named_parameters()]
     assert shapes == [("weight", (5, 4)), ("bias", (5,))]
     assert layer.weight.dtype == nn.float32
     plain = nn.Linear(4, 5, bias=False)
@@ -129,7 +129,7 @@ def test_activations(nn: Any, dtype: str) -> None:
     wide = x.astype(np.float64)
     powers = np.exp(wide)
     along = {axis: powers / powers.sum(axis=axis, keepdims=True) for axis in (0, 1)}
-    for layer, want, kind in (
+    for layer, want, tolerance in (
         (nn.ReLU(), np.maximum(wide, 0), "exact"),
         (nn.Tanh(), np.tanh(wide), "elementwise"),
         (nn.Sigmoid(), 1 / (1 + np.exp(-wide)), "elementwise"),
@@ -138,7 +138,7 @@ def test_activations(nn: Any, dtype: str) -> None:
         (nn.LogSoftmax(0), np.log(along[0]), "reduction"),
         (nn.LogSoftmax(dim=1), np.log(along[1]), "reduction"),
     ):
-        agrees(nn, layer(nn.tensor(x)), want, kind, call=f"{layer!r}(x), x (2, 3)")
+        agrees(nn, layer(nn.tensor(x)), want, tolerance, call=f"{layer!r}(x), x (2, 3)")
 
 
 @clause("nn-06", needs="float64")

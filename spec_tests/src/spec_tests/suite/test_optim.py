@@ -90,7 +90,7 @@ def test_step_keeps_objects_and_passes_over_none(nn: Any, dtype: str, name: str)
     optimizer = optimizer_of(nn, name, [*parameters.values(), idle])
     walk(nn, optimizer, parameters, dtype, range(2))
     groups = optimizer.param_groups[0]["params"]
-    assert all(one is two for one, two in zip(groups, [*parameters.values(), idle], strict=True))
+    assert all(own is two for own, two in zip(groups, [*parameters.values(), idle], strict=True))
     exactly(nn, idle, np.array([3, 4], dtype))
     for parameter in parameters.values():
         assert parameter.dtype == getattr(nn, dtype)
@@ -103,10 +103,10 @@ def test_step_keeps_objects_and_passes_over_none(nn: Any, dtype: str, name: str)
 
 
 @clause("optim-04")
-@pytest.mark.parametrize("kind", ["SGD", "Adam"])
-def test_zero_grad(nn: Any, kind: str) -> None:
+@pytest.mark.parametrize("algorithm", ["SGD", "Adam"])
+def test_zero_grad(nn: Any, algorithm: str) -> None:
     parameters = start(nn, "float32")
-    optimizer = getattr(nn.optim, kind)(parameters.values(), lr=0.1)
+    optimizer = getattr(nn.optim, algorithm)(parameters.values(), lr=0.1)
     give(nn, parameters, "float32", 0)
     assert all(parameter.grad is not None for parameter in parameters.values())
     optimizer.zero_grad()
@@ -139,9 +139,9 @@ def test_groups_have_options_of_their_own(nn: Any) -> None:
 @pytest.mark.parametrize("name", ["SGD_decay", "Adam_options"])
 def test_groups_follow_the_reference(nn: Any, dtype: str, name: str) -> None:
     parameters = start(nn, dtype)
-    kind = getattr(nn.optim, name.partition("_")[0])
+    make = getattr(nn.optim, name.partition("_")[0])
     groups = [{"params": [parameter], **OPTIONS[name]} for parameter in parameters.values()]
-    walk(nn, kind(groups, lr=7.0), parameters, dtype, range(10))
+    walk(nn, make(groups, lr=7.0), parameters, dtype, range(10))
     want = load("optimizers")[name][dtype]
     for key, parameter in parameters.items():
         agrees(nn, parameter, want[key][-1], "optim", call=f"{name} in groups, {key}")
@@ -149,7 +149,7 @@ def test_groups_follow_the_reference(nn: Any, dtype: str, name: str) -> None:
 
 @clause("optim-06")
 @pytest.mark.parametrize(
-    ("kind", "options", "fragments"),
+    ("algorithm", "options", "fragments"),
     [
         ("SGD", {"lr": -0.5}, ("lr", "-0.5")),
         ("Adam", {"lr": -0.5}, ("lr", "-0.5")),
@@ -159,29 +159,29 @@ def test_groups_follow_the_reference(nn: Any, dtype: str, name: str) -> None:
     ],
 )
 def test_options_that_do_not_fit(
-    nn: Any, kind: str, options: dict[str, Any], fragments: tuple[str, ...]
+    nn: Any, algorithm: str, options: dict[str, Any], fragments: tuple[str, ...]
 ) -> None:
-    with refuses(ValueError, kind, *fragments):
-        getattr(nn.optim, kind)([nn.Parameter(nn.ones((1,)))], **options)
+    with refuses(ValueError, algorithm, *fragments):
+        getattr(nn.optim, algorithm)([nn.Parameter(nn.ones((1,)))], **options)
 
 
 @clause("optim-06")
-@pytest.mark.parametrize("kind", ["SGD", "Adam"])
-def test_parameters_that_do_not_fit(nn: Any, kind: str) -> None:
-    make = getattr(nn.optim, kind)
-    with refuses(ValueError, kind, "params", ("empty", "[]")):
+@pytest.mark.parametrize("algorithm", ["SGD", "Adam"])
+def test_parameters_that_do_not_fit(nn: Any, algorithm: str) -> None:
+    make = getattr(nn.optim, algorithm)
+    with refuses(ValueError, algorithm, "params", ("empty", "[]")):
         make([], lr=0.1)
     for wrong in (3.0, "weight", np.ones(2, np.float32)):
-        with refuses(TypeError, kind, (type(wrong).__name__, repr(wrong))):
+        with refuses(TypeError, algorithm, (type(wrong).__name__, repr(wrong))):
             make([wrong], lr=0.1)
 
 
 @clause("optim-06")
-@pytest.mark.parametrize("kind", ["SGD", "Adam"])
-def test_results_of_operations_are_no_parameters(nn: Any, kind: str) -> None:
+@pytest.mark.parametrize("algorithm", ["SGD", "Adam"])
+def test_results_of_operations_are_no_parameters(nn: Any, algorithm: str) -> None:
     result = nn.Parameter(nn.ones((2,))) * 2
     with refuses(ValueError, ("leaf", "leaves")):
-        getattr(nn.optim, kind)([result], lr=0.1)
+        getattr(nn.optim, algorithm)([result], lr=0.1)
 
 
 @clause("optim-07")
@@ -191,7 +191,9 @@ def test_a_loaded_state_continues_with_the_same_numbers(nn: Any, dtype: str, nam
     walk(nn, optimizer_of(nn, name, whole.values()), whole, dtype, range(6))
     optimizer = optimizer_of(nn, name, parameters.values())
     walk(nn, optimizer, parameters, dtype, range(3))
-    twins = {key: nn.Parameter(nn.tensor(one.detach())) for key, one in parameters.items()}
+    twins = {
+        key: nn.Parameter(nn.tensor(parameter.detach())) for key, parameter in parameters.items()
+    }
     other = getattr(nn.optim, name.partition("_")[0])(twins.values(), lr=7.0)
     other.load_state_dict(optimizer.state_dict())
     walk(nn, other, twins, dtype, range(3, 6))
@@ -208,9 +210,9 @@ def test_a_state_of_another_form_changes_nothing(nn: Any, name: str) -> None:
     parameters = start(nn, "float32")
     optimizer = optimizer_of(nn, name, parameters.values())
     walk(nn, optimizer, parameters, "float32", range(3))
-    kind = getattr(nn.optim, name.partition("_")[0])
+    make = getattr(nn.optim, name.partition("_")[0])
     for counts in ((1,), (3,), (2, 1), (1, 1)):
-        wrong = kind(others(*counts), lr=0.5).state_dict()
+        wrong = make(others(*counts), lr=0.5).state_dict()
         with refuses(ValueError, name.partition("_")[0]):
             optimizer.load_state_dict(wrong)
     walk(nn, optimizer, parameters, "float32", range(3, 10))

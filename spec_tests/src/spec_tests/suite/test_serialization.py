@@ -89,8 +89,8 @@ def test_the_file_is_a_safetensors_file(nn: Any, tmp_path: Path) -> None:
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     body = content[8 + length :]
-    for name, kind, array in (("weight", "F32", weight), ("step", "I64", np.array(3))):
-        assert header[name]["dtype"] == kind
+    for name, code, array in (("weight", "F32", weight), ("step", "I64", np.array(3))):
+        assert header[name]["dtype"] == code
         assert header[name]["shape"] == list(array.shape)
         begin, end = header[name]["data_offsets"]
         assert body[begin:end] == array.tobytes()

@@ -180,11 +180,11 @@ def test_constructors_take_dtype_and_requires_grad(nn: Any, dtype: str) -> None:
         "rand": nn.rand((2, 3), **options),
         "randn": nn.randn((2, 3), **options),
     }
-    for name, one in made.items():
-        assert dtype_name(nn, one) == [dtype], name
-        assert one.requires_grad, name
-        assert one.is_leaf, name
-        assert one.shape == {"arange": (3,), "eye": (3, 3)}.get(name, (2, 3)), name
+    for name, leaf in made.items():
+        assert dtype_name(nn, leaf) == [dtype], name
+        assert leaf.requires_grad, name
+        assert leaf.is_leaf, name
+        assert leaf.shape == {"arange": (3,), "eye": (3, 3)}.get(name, (2, 3)), name
     exactly(nn, nn.full((2, 3), 2, dtype=getattr(nn, dtype)), np.full((2, 3), 2, dtype))
 
 
@@ -205,16 +205,16 @@ def test_random_constructors(nn: Any) -> None:
 @clause("tensor-07")
 def test_attributes(nn: Any) -> None:
     for name in dtypes_of(nn):
-        one = nn.tensor(np.ones((2, 3), dtype=name))
-        assert isinstance(one.shape, tuple)
-        assert tuple(one.shape) == (2, 3)
-        assert all(isinstance(size, int) for size in one.shape)
-        assert one.ndim == 2
-        assert dtype_name(nn, one) == [name]
-        assert one.requires_grad is False
-        assert one.is_leaf
-        assert one.grad is None
-        assert one.grad_fn is None
+        made = nn.tensor(np.ones((2, 3), dtype=name))
+        assert isinstance(made.shape, tuple)
+        assert tuple(made.shape) == (2, 3)
+        assert all(isinstance(size, int) for size in made.shape)
+        assert made.ndim == 2
+        assert dtype_name(nn, made) == [name]
+        assert made.requires_grad is False
+        assert made.is_leaf
+        assert made.grad is None
+        assert made.grad_fn is None
     assert nn.tensor(1.0).shape == ()
     assert nn.tensor(1.0).ndim == 0
 
@@ -293,9 +293,9 @@ def test_detach_shares_memory(nn: Any, dtype: str) -> None:
 
 @clause("tensor-11")
 def test_leaving_autograd(nn: Any) -> None:
-    for value, kind in ((1.5, float), (3, int), (True, bool)):
+    for value, wanted in ((1.5, float), (3, int), (True, bool)):
         got = nn.tensor([[value]]).item()
-        assert type(got) is kind
+        assert type(got) is wanted
         assert got == value
     assert nn.tensor([[1, 2], [3, 4]]).tolist() == [[1, 2], [3, 4]]
     assert nn.tensor(2.5).tolist() == 2.5
@@ -348,13 +348,13 @@ def test_requires_grad_(nn: Any, dtype: str) -> None:
 def test_integers_never_require_grad(nn: Any) -> None:
     for name in ("int32", "int64", "bool"):
         array = np.ones((2, 2), dtype=name)
-        kind = getattr(nn, name)
+        integer = getattr(nn, name)
         calls: list[Any] = [
             lambda array=array: nn.tensor(array, requires_grad=True),
             lambda array=array: nn.from_array(raw(nn, array), requires_grad=True),
             lambda array=array: nn.Parameter(raw(nn, array)),
-            lambda kind=kind: nn.zeros((2, 2), dtype=kind, requires_grad=True),
-            lambda kind=kind: nn.full((2, 2), 1, dtype=kind, requires_grad=True),
+            lambda integer=integer: nn.zeros((2, 2), dtype=integer, requires_grad=True),
+            lambda integer=integer: nn.full((2, 2), 1, dtype=integer, requires_grad=True),
         ]
         for call in calls:
             with refuses(ValueError, name):

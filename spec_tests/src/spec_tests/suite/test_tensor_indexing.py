@@ -80,8 +80,8 @@ INTEGERS = {
 @clause("tensor-23")
 def test_integer_arrays(nn: Any, dtype: str, call: str) -> None:
     key = INTEGERS[call]
-    for make in (nn.tensor, lambda one: raw(nn, one), lambda one: one.tolist()):
-        index = tuple(make(one) if isinstance(one, np.ndarray) else one for one in key)
+    for make in (nn.tensor, lambda array: raw(nn, array), lambda array: array.tolist()):
+        index = tuple(make(part) if isinstance(part, np.ndarray) else part for part in key)
         selects_as_numpy(nn, dtype, (3, 4), key, index, call)
 
 
