@@ -6,6 +6,7 @@ prints the table of rooms by implementation, with lines.
 """
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,11 @@ FOLDERS = {
 OTHER = {"impl_cupy": {"kernels"}}
 
 MAX_FILE, MAX_FUNCTION, MAX_ENGINE = 500, 50, 30
+# The line that opens a function's body, in the format of .clang-format; not that of a statement.
+CPP_FUNCTION = re.compile(
+    r"^(?P<indent> *)(?!\s|if |for |while |switch |else|do |namespace |struct |class |\} ).*\)"
+    r"(?: const| noexcept| override| mutable| -> [^{]+)* \{$"
+)
 
 
 def planned(name):
@@ -195,6 +201,17 @@ def length(function):
     return total
 
 
+def bodies(text):
+    """Yield the first line and the length of each function of formatted C++."""
+    lines = text.splitlines()
+    for start, line in enumerate(lines):
+        opening = CPP_FUNCTION.match(line)
+        closing = f"{opening['indent']}}}" if opening else None
+        # A statement of several lines ends like a function's first line; nothing closes it there.
+        if closing in lines[start:]:
+            yield line.strip(), lines.index(closing, start) - start + 1
+
+
 def too_long(path):
     """Return a line for a file, and for each function in it, that is longer than allowed."""
     text = path.read_text(encoding="utf-8")
@@ -206,6 +223,12 @@ def too_long(path):
             f"{path.name}: {node.name} has {length(node)} lines"
             for node in ast.walk(ast.parse(text))
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and length(node) > limit
+        ]
+    else:
+        faults += [
+            f"{path.name}: {line} has {lines} lines"
+            for line, lines in bodies(text)
+            if lines > MAX_FUNCTION
         ]
     return faults
 

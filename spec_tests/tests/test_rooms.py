@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import rooms
 
-SUFFIXES = {".py", ".cpp", ".h", ".cu"}
+SUFFIXES = {".py", ".cpp", ".h", ".inl", ".cu"}
 # Sources and tests; what a build left is not ours.
 SOURCES = [
     path
@@ -148,9 +148,19 @@ def test_long_files_and_functions_are_seen(tmp_path):
         path = tmp_path / name
         path.write_text('def f():\n    """Say\n    more."""\n' + body * size, encoding="utf-8")
         assert rooms.too_long(path) == faults
-    for name in ("rnn.cpp", "rnn.cu", "rnn.h", "rnn.py"):
+    for name in ("rnn.cpp", "rnn.cu", "rnn.h", "rnn.inl", "rnn.py"):
         path = tmp_path / name
         path.write_text("\n" * 500, encoding="utf-8")
         assert rooms.too_long(path) == []
         path.write_text("\n" * 501, encoding="utf-8")
         assert rooms.too_long(path) == [f"{name}: 501 lines"]
+
+
+@pytest.mark.parametrize("head", ["void f(int n) {", "int f() const {", "    T g(T x) noexcept {"])
+def test_a_long_function_of_cpp_is_seen(head, tmp_path):
+    path = tmp_path / "rnn.inl"
+    indent = " " * (len(head) - len(head.lstrip()))
+    for inside, faults in ((48, []), (49, [f"rnn.inl: {head.strip()} has 51 lines"])):
+        body = f"{indent}    n += 1;\n" * inside
+        path.write_text(f"namespace a {{\n{head}\n{body}{indent}}}\n}}\n", encoding="utf-8")
+        assert rooms.too_long(path) == faults
