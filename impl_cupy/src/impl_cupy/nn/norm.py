@@ -64,7 +64,6 @@ class LayerNorm(Layer):
         value = self._input(input, "normalized_shape", self.normalized_shape)
         axes = tuple(range(-len(self.normalized_shape), 0))
         centered = value - mean(value, axis=axes, keepdims=True)
-        variance = mean(square(centered), axis=axes, keepdims=True)
-        output = centered / sqrt(variance + self.eps)
+        output = centered / sqrt(mean(square(centered), axis=axes, keepdims=True) + self.eps)
         output = output if self.weight is None else output * self.weight
         return output if self.bias is None else output + self.bias

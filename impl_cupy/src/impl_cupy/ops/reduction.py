@@ -67,9 +67,5 @@ def _running_slope(node: Any, grad: Any) -> Any:
 
 
 cumulative_prod = scan(
-    "cumulative_prod",
-    cp.cumprod,
-    _running_slope,
-    "Return the running product along `axis`.",
-    initial=1,
+    "cumulative_prod", cp.cumprod, _running_slope, "Return the running product.", initial=1
 )

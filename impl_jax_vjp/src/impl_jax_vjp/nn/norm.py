@@ -58,18 +58,15 @@ class LayerNorm(Layer):
         dtype: Any = None,
     ) -> None:
         super().__init__(dtype=dtype)
-        self.normalized_shape = check_sizes(
-            "LayerNorm: normalized_shape", normalized_shape, least=1
-        )
-        if not self.normalized_shape:  # nn-11
+        sizes = check_sizes("LayerNorm: normalized_shape", normalized_shape, least=1)
+        if not sizes:  # nn-11
             refuse("LayerNorm", "normalized_shape", "at least one size", normalized_shape)
         if not eps >= 0:
             refuse("LayerNorm", "eps", "at least 0", eps)
-        self.eps = float(eps)
-        self.elementwise_affine = bool(elementwise_affine)
-        shape = self.normalized_shape
-        self._parameter("weight", np.ones(shape) if elementwise_affine else None)
-        self._parameter("bias", np.zeros(shape) if elementwise_affine and bias else None)
+        self.normalized_shape, self.eps = sizes, float(eps)
+        self.elementwise_affine = affine = bool(elementwise_affine)
+        self._parameter("weight", np.ones(sizes) if affine else None)
+        self._parameter("bias", np.zeros(sizes) if affine and bias else None)
 
     def forward(self, input: Any) -> Tensor:
         """Map shape (*, normalized_shape) to the same shape.

@@ -43,9 +43,12 @@ class Layer(Module):
             init.uniform_(drawn, -bound, bound)
         self.register_parameter(name, drawn)
 
-    def _constant(self, name: str, shape: Shape | None, value: float, dtype: np.dtype[Any]) -> None:
+    def _constant(
+        self, name: str, shape: Shape | None, value: float, dtype: DTypeLike | None
+    ) -> None:
         """Register a Parameter of one value; no shape, no Parameter."""
-        filled = None if shape is None else Parameter(np.full(shape, value, dtype))
+        checked = self._dtype(dtype)
+        filled = None if shape is None else Parameter(np.full(shape, value, checked))
         self.register_parameter(name, filled)
 
     def _input(self, x: Any, dtype: np.dtype[Any] | None = None) -> Tensor:

@@ -56,9 +56,8 @@ class LayerNorm(Layer):
         sizes = check_positive_sizes("LayerNorm", "normalized_shape", normalized_shape)
         check_not_negative("LayerNorm", "eps", eps)  # nn-11
         super().__init__(normalized_shape=sizes, eps=eps, elementwise_affine=elementwise_affine)
-        checked = self._dtype(dtype)
-        self._constant("weight", sizes if elementwise_affine else None, 1, checked)
-        self._constant("bias", sizes if elementwise_affine and bias else None, 0, checked)
+        self._constant("weight", sizes if elementwise_affine else None, 1, dtype)
+        self._constant("bias", sizes if elementwise_affine and bias else None, 0, dtype)
 
     def forward(self, input: Any) -> Tensor:
         """Return a Tensor of the shape of the input, (*, *normalized_shape)."""
