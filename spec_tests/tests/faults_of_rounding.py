@@ -22,8 +22,8 @@ def with_gradients_off(primitive, factor):
 
     def vjp(grad, *rest):
         return tuple(
-            one if one is None else one * grad.dtype.type(factor(grad.dtype))
-            for one in original(grad, *rest)
+            part if part is None else part * grad.dtype.type(factor(grad.dtype))
+            for part in original(grad, *rest)
         )
 
     primitive.vjp = vjp
@@ -36,8 +36,8 @@ def exact_is_off_by_one_unit(nn):
     original = recording.RULES["getitem"].forward
 
     def forward(x, *rest):
-        found = original(x, *rest)
-        return found if found.dtype.kind != "f" else np.nextafter(found, found.dtype.type(np.inf))
+        right = original(x, *rest)
+        return right if right.dtype.kind != "f" else np.nextafter(right, right.dtype.type(np.inf))
 
     recording.RULES["getitem"].forward = forward
 

@@ -37,9 +37,9 @@ def unlisted(*path, cwd):
 @pytest.mark.parametrize("module", ["ops", "init", "loss", "optim"])
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_a_module_shows_its_public_names_alone(name, module, tmp_path):
-    found = importlib.util.find_spec(name)
+    spec = importlib.util.find_spec(name)
     # A folder of that name in the working directory is found too, but has no origin.
-    if found is None or found.origin is None:
+    if spec is None or spec.origin is None:
         pytest.skip(f"{name} is not installed here")
     assert unlisted(name, module, cwd=tmp_path) == []
 

@@ -28,7 +28,7 @@ CHAPTERS = (
 
 _HEADING = re.compile(r"^### (?P<id>(?P<chapter>[a-z]+)-\d\d) (?P<title>.+)$")
 _CAPABILITY = re.compile(r"\*Capability: (?P<name>\w+)\.\*\s*")
-_ROW = re.compile(r"^\| (?P<kind>[a-z]+) \| (?P<single>[^|]+) \| (?P<double>[^|]+) \|")
+_ROW = re.compile(r"^\| (?P<name>[a-z]+) \| (?P<single>[^|]+) \| (?P<double>[^|]+) \|")
 _EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 
@@ -67,7 +67,7 @@ def clause(*ids: str, needs: str | tuple[str, ...] | None = None) -> pytest.Mark
     TypeError
         Where no number is given, as in a bare ``@clause``.
     """
-    if not ids or not all(isinstance(one, str) for one in ids):
+    if not ids or not all(isinstance(number, str) for number in ids):
         msg = f"clause takes the numbers of clauses, as in @clause('rnn-07'), got {ids}"
         raise TypeError(msg)
     names = (needs,) if isinstance(needs, str) else needs or ()
@@ -96,14 +96,14 @@ def read(directory: Path = SPEC_DIRECTORY) -> dict[str, Clause]:
     ValueError
         Where a number stands twice or in the chapter of another name.
     """
-    found: dict[str, Clause] = {}
+    clauses: dict[str, Clause] = {}
     for path in sorted(directory.glob("*.md"), key=_place):
-        for one in _chapter(path):
-            if one.id in found:
-                msg = f"{path.name}: clause {one.id} stands there twice"
+        for clause in _chapter(path):
+            if clause.id in clauses:
+                msg = f"{path.name}: clause {clause.id} stands there twice"
                 raise ValueError(msg)
-            found[one.id] = one
-    return found
+            clauses[clause.id] = clause
+    return clauses
 
 
 @cache
@@ -112,8 +112,8 @@ def tolerances(directory: Path = SPEC_DIRECTORY) -> dict[str, dict[str, float | 
     table: dict[str, dict[str, float | None]] = {}
     for line in (directory / "numerics.md").read_text(encoding="utf-8").splitlines():
         row = _ROW.match(line)
-        if row and row["kind"] != "class":
-            table[row["kind"]] = {
+        if row and row["name"] != "class":
+            table[row["name"]] = {
                 "float32": _figure(row["single"], "float32"),
                 "float64": _figure(row["double"], "float64"),
             }
@@ -126,20 +126,20 @@ def _place(path: Path) -> tuple[int, str]:
 
 
 def _chapter(path: Path) -> list[Clause]:
-    found = []
+    clauses = []
     heading: re.Match[str] | None = None
     body: list[str] = []
     for line in [*path.read_text(encoding="utf-8").splitlines(), "# end"]:
         if line.startswith("#"):
             if heading:
-                found.append(_clause(heading, "\n".join(body).strip()))
+                clauses.append(_clause(heading, "\n".join(body).strip()))
             heading, body = _HEADING.match(line), []
             if line.startswith("### ") and (heading is None or heading["chapter"] != path.stem):
                 msg = f"{path.name}: a heading must read '### {path.stem}-NN title', got {line!r}"
                 raise ValueError(msg)
         else:
             body.append(line)
-    return found
+    return clauses
 
 
 def _clause(heading: re.Match[str], text: str) -> Clause:

@@ -42,7 +42,7 @@ class Run:
 
     def lacking(self, item: pytest.Item) -> str | None:
         """Return the capability that a test needs and the implementation lacks."""
-        needed = [self.clauses[one].capability for one in clauses_of(item)]
+        needed = [self.clauses[number].capability for number in clauses_of(item)]
         for mark in item.iter_markers("clause"):
             needed += mark.kwargs.get("needs", ())
         for name in needed:
@@ -53,7 +53,7 @@ class Run:
 
 def clauses_of(item: pytest.Item) -> list[str]:
     """Return the numbers of the clauses that a test asks for."""
-    return [one for mark in item.iter_markers("clause") for one in mark.args]
+    return [number for mark in item.iter_markers("clause") for number in mark.args]
 
 
 def functions_of(item: pytest.Item) -> list[str]:
@@ -110,8 +110,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("row", _parameters(run, *mark.args, **mark.kwargs))
     if "dtype" not in metafunc.fixturenames:
         return
-    given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
-    if any("dtype" in str(names).replace(",", " ").split() for names in given):
+    parametrized = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if any("dtype" in str(names).replace(",", " ").split() for names in parametrized):
         return
     dtypes = ["float32"] + ["float64"] * run.capabilities.get("float64", False)
     metafunc.parametrize("dtype", dtypes, indirect=True)
@@ -209,7 +209,7 @@ def pytest_runtest_makereport(
         vars(report).pop("wasxfail", None)
         report.longrepr = f"{_name(item)}: a skip or xfail needs a reason"
     if report.failed:
-        wanted = [run.clauses[one] for one in clauses_of(item)]
+        wanted = [run.clauses[number] for number in clauses_of(item)]
         name = run.implementation
         report.longrepr = explained(item, call.excinfo, wanted, name, report.longrepr)
     why = _first_line(call.excinfo) if report.failed else _reason(report)
@@ -254,8 +254,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.line(f"{len(lacking)} tests need {', '.join(names)}: not passed")
     if run.result.untested:
         terminalreporter.section("clauses without a test", red=True)
-        for one in run.result.untested:
-            terminalreporter.line(f"{one} {run.clauses[one].title}")
+        for number in run.result.untested:
+            terminalreporter.line(f"{number} {run.clauses[number].title}")
     if run.result.untested_functions:
         terminalreporter.section("functions without a test", red=True)
         for key in run.result.untested_functions:
@@ -265,8 +265,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     counts = [f"{number} {status}" for status, number in run.result.counts().items()]
     device = run.result.device
     # With -q there is no header to say that these are not the results of a real device.
-    told = f"; device {device['device']} (emulated)" if device["emulated"] else ""
-    terminalreporter.line(f"clauses: {', '.join(counts)}{told}")
+    emulation = f"; device {device['device']} (emulated)" if device["emulated"] else ""
+    terminalreporter.line(f"clauses: {', '.join(counts)}{emulation}")
 
 
 def _parameters(
@@ -292,9 +292,9 @@ def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
     ids = clauses_of(item)
     if not ids:
         yield f"{_name(item).partition('[')[0]}: a test needs a clause, as in @clause('rnn-07')"
-    for one in ids:
-        if one not in run.clauses:
-            yield f"{_name(item).partition('[')[0]}: there is no clause {one}"
+    for number in ids:
+        if number not in run.clauses:
+            yield f"{_name(item).partition('[')[0]}: there is no clause {number}"
     for mark in item.iter_markers():
         if mark.name in ("skip", "xfail") and not mark.kwargs.get("reason") and not _text(mark):
             yield f"{_name(item).partition('[')[0]}: {mark.name} needs a reason"
@@ -309,7 +309,7 @@ def _is_full(config: pytest.Config, run: Run) -> bool:
         return False
     if any("::" in argument for argument in config.args):
         return False
-    there = {path for one in run.files for path in one.parent.glob("test_*.py")}
+    there = {path for file in run.files for path in file.parent.glob("test_*.py")}
     return there == run.files
 
 
@@ -337,5 +337,5 @@ def _first_line(excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
     if isinstance(excinfo.value, pytest.skip.Exception):
         return "a skip needs a reason"
     lines = str(excinfo.value).splitlines() or [""]
-    kind = "" if isinstance(excinfo.value, AssertionError) else f"{excinfo.typename}: "
-    return kind + lines[0]
+    prefix = "" if isinstance(excinfo.value, AssertionError) else f"{excinfo.typename}: "
+    return prefix + lines[0]

@@ -78,14 +78,14 @@ class Result:
     def collected(self, name: str, ids: list[str], functions: list[str]) -> None:
         """Note a test that will run, by file and name."""
         self._tests[name] = _Test(name)
-        for one in [*ids, *functions]:
-            self._asked.setdefault(one, []).append(name)
+        for key in [*ids, *functions]:
+            self._asked.setdefault(key, []).append(name)
 
     def happened(self, name: str, report: pytest.TestReport, why: str) -> None:
         """Note one phase of a test: a failure of any phase is a failure of the test."""
         test = self._tests[name]
         test.seconds += report.duration
-        unsupported = any(kind == "unsupported" for kind, _ in report.user_properties)
+        unsupported = any(key == "unsupported" for key, _ in report.user_properties)
         if report.failed:
             test.outcome, test.why = "failed", why
         elif report.skipped:
@@ -98,7 +98,7 @@ class Result:
         """Close the run; after a complete one, clauses and rows without a test are faults."""
         self.complete = complete
         if complete:
-            self.untested = [one for one in self.clauses if one not in self._asked]
+            self.untested = [number for number in self.clauses if number not in self._asked]
             self.untested_functions = [key for key in self.rows if key not in self._asked]
 
     def counts(self) -> dict[str, int]:
@@ -126,14 +126,14 @@ class Result:
             "complete": self.complete,
             "counts": self.counts(),
             "clauses": {
-                one: {
+                number: {
                     "status": verdict.status,
-                    "title": self.clauses[one].title,
+                    "title": self.clauses[number].title,
                     "tests": [test.name for test in verdict.tests],
                     "why": verdict.why,
                     "seconds": round(sum(test.seconds for test in verdict.tests), 4),
                 }
-                for one, verdict in self._verdicts().items()
+                for number, verdict in self._verdicts().items()
             },
             "functions": {
                 key: {

@@ -252,9 +252,9 @@ def optimizers(random: np.random.Generator) -> Arrays:
         start = {key: draw(random, shape, dtype) for key, shape in shapes.items()}
         gradients = {key: draw(random, (10, *shape), dtype) for key, shape in shapes.items()}
         tree[f"given/{dtype}"] = {"start": start, "gradients": gradients}
-        for name, (kind, options) in made.items():
+        for name, (algorithm, options) in made.items():
             parameters = {key: nn.Parameter(torch.tensor(a).double()) for key, a in start.items()}
-            optimizer = kind(parameters.values(), **options)
+            optimizer = algorithm(parameters.values(), **options)
             path: dict[str, list[np.ndarray]] = {key: [] for key in shapes}
             for step in range(10):
                 for key, parameter in parameters.items():
@@ -344,7 +344,7 @@ def differentiated(
         sets |= {key: (key,) for key in cotangents}
     gradients = {}
     for name, chosen in sets.items():
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             [outputs[key] for key in chosen],
             list(wanted.values()),
             [torch.tensor(cotangents[key]).double() for key in chosen],
@@ -353,7 +353,7 @@ def differentiated(
         )
         gradients[name] = {
             key: torch.zeros_like(value) if gradient is None else gradient
-            for (key, value), gradient in zip(wanted.items(), found, strict=True)
+            for (key, value), gradient in zip(wanted.items(), gradients, strict=True)
         }
     return {"outputs": outputs, "gradients": gradients}
 
@@ -371,10 +371,10 @@ def penalised(layer: nn.Module, inputs: Arrays, parameters: Arrays, cotangents: 
     )
     penalty = sum((gradient**2).sum() for gradient in first)
     wanted = leaves | dict(layer.named_parameters())
-    found = torch.autograd.grad(penalty, list(wanted.values()), allow_unused=True)
+    gradients = torch.autograd.grad(penalty, list(wanted.values()), allow_unused=True)
     gradients = {
         key: torch.zeros_like(value) if gradient is None else gradient
-        for (key, value), gradient in zip(wanted.items(), found, strict=True)
+        for (key, value), gradient in zip(wanted.items(), gradients, strict=True)
     }
     return {"value": penalty, "gradients": gradients}
 

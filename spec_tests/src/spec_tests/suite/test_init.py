@@ -22,7 +22,7 @@ def zeros(nn: Any, shape: tuple[int, ...], dtype: str) -> Any:
 @pytest.mark.parametrize("seed", [3, 2**64 - 1])
 def test_the_same_seed_gives_the_same_numbers(nn: Any, seed: int) -> None:
     nn.manual_seed(seed)
-    first = [to_numpy(nn, one).copy() for one in (nn.rand((3,)), nn.randn((3,)))]
+    first = [to_numpy(nn, drawn).copy() for drawn in (nn.rand((3,)), nn.randn((3,)))]
     nn.manual_seed(seed)
     for again, want in zip((nn.rand((3,)), nn.randn((3,))), first, strict=True):
         exactly(nn, again, want)
@@ -110,10 +110,10 @@ def test_in_place(nn: Any, dtype: str) -> None:
     for change, want in (
         (nn.init.zeros_, 0.0),
         (nn.init.ones_, 1.0),
-        (lambda one: nn.init.constant_(one, 0.1), 0.1),
-        (lambda one: nn.init.constant_(one, val=-2), -2.0),
-        (lambda one: nn.init.uniform_(one, 3.0, 3.0), 3.0),
-        (lambda one: nn.init.normal_(one, mean=4.0, std=0.0), 4.0),
+        (lambda tensor: nn.init.constant_(tensor, 0.1), 0.1),
+        (lambda tensor: nn.init.constant_(tensor, val=-2), -2.0),
+        (lambda tensor: nn.init.uniform_(tensor, 3.0, 3.0), 3.0),
+        (lambda tensor: nn.init.normal_(tensor, mean=4.0, std=0.0), 4.0),
     ):
         parameter = nn.Parameter(nn.tensor(np.full((2, 3), 9, dtype)))
         assert change(parameter) is parameter

@@ -203,8 +203,8 @@ def test_gradients_pass_through_astype(nn: Any) -> None:
 @clause("ops-11")
 def test_integers_end_the_gradient(nn: Any, dtype: str) -> None:
     x = tensor(nn, normal(3, dtype))
-    for kind in (nn.int32, nn.int64, nn.bool):
-        assert not nn.ops.astype(x, kind).requires_grad
+    for dtype in (nn.int32, nn.int64, nn.bool):
+        assert not nn.ops.astype(x, dtype).requires_grad
 
 
 @clause("ops-12")

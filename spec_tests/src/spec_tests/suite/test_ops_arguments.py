@@ -27,9 +27,9 @@ def test_the_names_of_the_namespace(nn: Any) -> None:
 
 @clause("ops-14")
 @rows("ops", where=lambda row: row.name in REAL)
-@pytest.mark.parametrize("kind", ["int32", "int64", "bool"])
-def test_integers_become_real_numbers(nn: Any, row: Row, kind: str) -> None:
-    array = np.array([[1, 1, 2], [3, 1, 1]]).astype(kind)
+@pytest.mark.parametrize("name", ["int32", "int64", "bool"])
+def test_integers_become_real_numbers(nn: Any, row: Row, name: str) -> None:
+    array = np.array([[1, 1, 2], [3, 1, 1]]).astype(name)
     function = getattr(nn.ops, row.name)
     want = to_numpy(nn, function(nn.tensor(array.astype("float32"))))
     agrees(nn, function(nn.tensor(array)), want, "elementwise", call=row.name, dtype="float32")
@@ -61,21 +61,21 @@ def test_sums_in_a_given_dtype(nn: Any) -> None:
 
 
 @clause("ops-15")
-@pytest.mark.parametrize("kind", ["int32", "int64", "bool"])
-def test_sums_of_integers(nn: Any, kind: str) -> None:
-    x = nn.tensor(np.ones((2, 3), kind))
-    exactly(nn, nn.ops.sum(x, axis=1), np.array([3, 3]), call=f"sum of {kind}")
-    exactly(nn, x.sum(), np.array(6), call=f"Tensor.sum of {kind}")
+@pytest.mark.parametrize("name", ["int32", "int64", "bool"])
+def test_sums_of_integers(nn: Any, name: str) -> None:
+    x = nn.tensor(np.ones((2, 3), name))
+    exactly(nn, nn.ops.sum(x, axis=1), np.array([3, 3]), call=f"sum of {name}")
+    exactly(nn, x.sum(), np.array(6), call=f"Tensor.sum of {name}")
 
 
 @clause("ops-16")
 def test_asarray_copies(nn: Any, dtype: str) -> None:
     array = raw(nn, normal(3, dtype))
-    kind = getattr(nn, dtype)
+    floating = getattr(nn, dtype)
     for copy in (None, True, False):
         got = nn.ops.asarray(array, copy=copy)
         exactly(nn, got, to_numpy(nn, array), call=f"asarray(copy={copy})")
-    nn.ops.asarray(array, dtype=kind, copy=False)
+    nn.ops.asarray(array, dtype=floating, copy=False)
     with refuses(ValueError, "asarray"):
         nn.ops.asarray(array, dtype=nn.int64, copy=False)
     for data in ([1.0, 2.0], 1.5):

@@ -47,9 +47,9 @@ def test_values(nn: Any, dtype: str, row: Row) -> None:
         for positional, keywords in ((tensors, options), as_raw(nn, call)):
             got = function(*positional, **keywords)
             assert isinstance(got, nn.Tensor), f"{call.text} gave {type(got).__name__}"
-            kind = str(row.tolerance)
+            tolerance = str(row.tolerance)
             wide = call.dtype(dtype) if want.dtype.kind == "f" else None
-            agrees(nn, got, want, kind, call=call.text, dtype=wide)
+            agrees(nn, got, want, tolerance, call=call.text, dtype=wide)
 
 
 @clause("ops-02", "tensor-15")
@@ -79,10 +79,12 @@ def test_gradients(nn: Any, dtype: str, row: Row) -> None:
         def number(*arrays: Any, call: Call = call, weight: Any = weight) -> float:
             return float(np.sum(evaluate(row, call, list(arrays)) * weight))
 
-        kind = "difference" if dtype == "float64" else "gradient"
+        tolerance = "difference" if dtype == "float64" else "gradient"
         wanted = gradients(number, call.floating())
         for place, (leaf, slope) in enumerate(zip(leaves, wanted, strict=True)):
-            agrees(nn, leaf.grad, slope, kind, call=f"gradient of {call.text} by array {place}")
+            agrees(
+                nn, leaf.grad, slope, tolerance, call=f"gradient of {call.text} by array {place}"
+            )
 
 
 @clause("ops-03", "autograd-13", needs=("float64", "double_backward"))
@@ -139,7 +141,7 @@ def without(size: int) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
 def check_empty(nn: Any, row: Row, call: Call, dtype: str) -> None:
     """Compare a call on empty arrays with the formula, which may refuse them."""
     __tracebackhide__ = True
-    text = f"{call.text} with shapes {', '.join(str(one.shape) for one in call.arrays())}"
+    text = f"{call.text} with shapes {', '.join(str(array.shape) for array in call.arrays())}"
     positional, options, leaves = as_tensors(nn, call, requires_grad=row.gradient == "yes")
     function = getattr(nn.ops, row.name)
     try:
@@ -196,12 +198,12 @@ def test_shapes_that_do_not_fit(nn: Any, row: Row) -> None:
 def test_axes_that_are_not_there(nn: Any, row: Row) -> None:
     x = nn.tensor(np.ones((2, 3), "float32"))
     first = [nn.tensor([0])] if "indices" in row.signature.parameters else []
-    given = [[x, x]] if row.family == "join" else [x]
+    operands = [[x, x]] if row.family == "join" else [x]
     function = getattr(nn.ops, row.name)
     axis: Any
     for axis in (7, -8):
         with refuses((ValueError, IndexError), row.name, axis, "(2, 3)"):
-            function(*given, *first, axis=axis)
+            function(*operands, *first, axis=axis)
     for axis in (0.5, "0"):
         with refuses(TypeError, row.name):
-            function(*given, *first, axis=axis)
+            function(*operands, *first, axis=axis)

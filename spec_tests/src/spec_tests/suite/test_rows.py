@@ -128,11 +128,11 @@ def test_values_of_losses(nn: Any, dtype: str, row: Row, reduction: str) -> None
     for call in calls(row, dtype):
         want = np.asarray(REDUCTIONS[reduction](evaluate(row, call)))
         positional, options, _ = as_tensors(nn, call)
-        kind, text = str(row.tolerance), f"{call.text}, {reduction}"
+        tolerance, text = str(row.tolerance), f"{call.text}, {reduction}"
         got = getattr(nn.loss, row.name)(*positional, **options, reduction=reduction)
-        agrees(nn, got, want, kind, call=text)
+        agrees(nn, got, want, tolerance, call=text)
         got = getattr(nn, str(row.module))(reduction=reduction)(*positional, **options)
-        agrees(nn, got, want, kind, call=f"{row.module}: {text}")
+        agrees(nn, got, want, tolerance, call=f"{row.module}: {text}")
 
 
 @clause("loss-03", needs=("float64", "double_backward"))
@@ -165,11 +165,11 @@ def test_other_reductions(nn: Any, row: Row) -> None:
 
 @clause("loss-08")
 @rows("loss")
-@pytest.mark.parametrize("kind", ["int64", "bool"])
-def test_inputs_that_are_not_floating(nn: Any, row: Row, kind: str) -> None:
+@pytest.mark.parametrize("dtype_name", ["int64", "bool"])
+def test_inputs_that_are_not_floating(nn: Any, row: Row, dtype_name: str) -> None:
     first, *others = as_tensors(nn, calls(row, "float32")[0])[0]
-    wrong = nn.ops.astype(first, getattr(nn, kind))
-    with refuses(TypeError, row.name, kind):
+    wrong = nn.ops.astype(first, getattr(nn, dtype_name))
+    with refuses(TypeError, row.name, dtype_name):
         getattr(nn.loss, row.name)(wrong, *others)
 
 

@@ -35,11 +35,11 @@ def test_full_takes_fill_value(nn: Any) -> None:
 @clause("tensor-31", "tensor-06")
 @pytest.mark.parametrize("name", SIZED)
 def test_sizes_as_arguments(nn: Any, dtype: str, name: str) -> None:
-    make, kind = getattr(nn, name), getattr(nn, dtype)
+    make, floating = getattr(nn, name), getattr(nn, dtype)
     for sizes in ((5, 4), (5,), (np.int64(2), 3), (0, 2), ()):
         wanted = tuple(int(size) for size in sizes)
         for arguments in (sizes, (sizes,), (list(sizes),)):
-            got = make(*arguments, dtype=kind, requires_grad=True)
+            got = make(*arguments, dtype=floating, requires_grad=True)
             assert tuple(got.shape) == wanted, f"{name}{arguments} has the shape {got.shape}"
             assert to_numpy(nn, got).dtype.name == dtype, f"{name}{arguments}"
             assert got.requires_grad, f"{name}{arguments}"

@@ -14,7 +14,7 @@ _ratios: dict[tuple[str, str], float] = {}
 
 
 def agrees(
-    nn: Any, got: Any, want: Any, kind: str, *, call: str = "", dtype: str | None = None
+    nn: Any, got: Any, want: Any, tolerance: str, *, call: str = "", dtype: str | None = None
 ) -> None:
     """Compare a result with its reference by a class of ``numerics.md``.
 
@@ -26,7 +26,7 @@ def agrees(
         The result. Its dtype decides the column of the table.
     want : array_like
         The reference, in float64 as a rule. Its shape must be that of the result.
-    kind : str
+    tolerance : str
         The class: ``"elementwise"``, ``"rnn"``, ...
     call : str
         What was called, with shapes; it stands in the message.
@@ -47,15 +47,15 @@ def agrees(
         bound = "exact"
     else:
         column = x.dtype.name
-        tolerance = tolerances()[kind].get(column)
-        if tolerance is None:
-            msg = f"{_prefix(call)}class {kind} has no figure for {column}"
+        figure = tolerances()[tolerance].get(column)
+        if figure is None:
+            msg = f"{_prefix(call)}class {tolerance} has no figure for {column}"
             raise AssertionError(msg)
-        ratio = _error_in_tolerances(x.astype(np.float64), r.astype(np.float64), tolerance)
+        ratio = _error_in_tolerances(x.astype(np.float64), r.astype(np.float64), figure)
         worst = float(np.max(ratio, initial=0.0))
         if np.isfinite(worst):
-            _ratios[kind, column] = max(worst, _ratios.get((kind, column), 0.0))
-        bound = f"class {kind}, {column}"
+            _ratios[tolerance, column] = max(worst, _ratios.get((tolerance, column), 0.0))
+        bound = f"class {tolerance}, {column}"
     if np.any(ratio > 1):
         raise AssertionError(_disagreement(x, r, ratio, bound, call))
 
@@ -71,7 +71,8 @@ def same_signature(function: Any, wanted: inspect.Signature) -> None:
     __tracebackhide__ = True
     empty = inspect.Parameter.empty
     plain = [
-        one.replace(annotation=empty) for one in inspect.signature(function).parameters.values()
+        parameter.replace(annotation=empty)
+        for parameter in inspect.signature(function).parameters.values()
     ]
     got = inspect.Signature(plain)
     # repr tells 0 from 0.0 and False, which are equal.
@@ -107,12 +108,12 @@ class refuses:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
         __tracebackhide__ = True
-        wanted = " or ".join(one.__name__ for one in self.types)
+        wanted = " or ".join(error_class.__name__ for error_class in self.types)
         if error is None:
             msg = f"got no exception but should be {wanted}"
             raise AssertionError(msg)
@@ -188,8 +189,8 @@ def expect_dtype(dtype: str | None) -> None:
 def largest_ratios() -> dict[str, dict[str, float]]:
     """Return the largest error seen so far in units of the tolerance, by class and dtype."""
     table: dict[str, dict[str, float]] = {}
-    for (kind, column), ratio in sorted(_ratios.items()):
-        table.setdefault(kind, {})[column] = ratio
+    for (name, column), ratio in sorted(_ratios.items()):
+        table.setdefault(name, {})[column] = ratio
     return table
 
 
@@ -254,6 +255,6 @@ def _fault_of_message(message: str, fragments: tuple[object, ...]) -> str:
         return "should be one line"
     for fragment in fragments:
         choice = fragment if isinstance(fragment, tuple) else (str(fragment),)
-        if not any(str(one).lower() in message.lower() for one in choice):
-            return f"should contain {' or '.join(repr(str(one)) for one in choice)}"
+        if not any(str(text).lower() in message.lower() for text in choice):
+            return f"should contain {' or '.join(repr(str(text)) for text in choice)}"
     return ""

@@ -46,9 +46,9 @@ class Call:
 
     def arrays(self) -> list[np.ndarray]:
         """Return the arrays, in order."""
-        found: list[np.ndarray] = []
-        self.map(lambda leaf: found.append(leaf) if isinstance(leaf, np.ndarray) else None)
-        return found
+        arrays: list[np.ndarray] = []
+        self.map(lambda leaf: arrays.append(leaf) if isinstance(leaf, np.ndarray) else None)
+        return arrays
 
     def floating(self) -> list[np.ndarray]:
         """Return the floating arrays, in order."""
@@ -150,7 +150,7 @@ def formula(row: Row, variables: dict[str, Any]) -> np.ndarray:
 def _call(
     name: str, text: str, dtype: str, change: Callable[[tuple[int, ...]], Any] | None = None
 ) -> Call:
-    names = {one: DType(one) for one in ("float32", "float64", "int32", "int64", "bool")}
+    names = {name: DType(name) for name in ("float32", "float64", "int32", "int64", "bool")}
     makers = {**_makers(dtype, change or (lambda shape: shape)), **names}
     scope = {**makers, "__builtins__": {}, "call": lambda *a, **k: (a, k)}
     positional, options = eval(f"call({text.strip()})", scope)
@@ -182,4 +182,4 @@ def _makers(dtype: str, change: Callable[[tuple[int, ...]], Any]) -> dict[str, A
 
 def _changed(value: Any, change: Callable[[Any], Any]) -> Any:
     # A tuple is a shape or axes; arrays come alone or in lists.
-    return [_changed(one, change) for one in value] if isinstance(value, list) else change(value)
+    return [_changed(item, change) for item in value] if isinstance(value, list) else change(value)
