@@ -13,6 +13,7 @@ from _pytest._code.code import TerminalRepr
 from _pytest._io import TerminalWriter
 
 from spec_tests.judge.clauses import Clause
+from spec_tests.judge.tables import Row
 
 _STAND_INS = {
     "tmp_path": "pathlib.Path(tempfile.mkdtemp())",
@@ -97,43 +98,49 @@ def snippet(item: pytest.Item, implementation: str) -> str:
     if not isinstance(item, pytest.Function) or item.cls is not None:
         return f"# {item.nodeid} is a method: its class and module are needed"
     source = _Source(inspect.getsource(item.module))
-    arguments, setup, imports = [], [], []
+    arguments, imports = {}, []
     needed = {item.function.__name__}
     for name in inspect.signature(item.function).parameters:
-        if name == "nn":
-            expression = "nn"
-        elif name == "implementation":
-            expression = repr(implementation)
-        elif hasattr(item, "callspec") and name in item.callspec.params:
-            expression = _expression(item, name, source.definitions[item.function.__name__])
-            needed |= _names(ast.parse(expression))
-        elif name in _STAND_INS:
-            expression = _STAND_INS[name]
-            imports += _STAND_IN_IMPORTS[name]
-        elif name in source.definitions:
-            needed.add(name)
-            expression = f"{name}()"
-        else:
-            expression = f"None  # the pytest fixture {name}"
-        if name == "dtype":
-            imports.append("from spec_tests.support.assertions import expect_dtype")
-            setup.append("expect_dtype(dtype)")
-        arguments.append((name, expression))
+        expression, lines = _argument(item, name, implementation, source)
+        arguments[name] = expression
+        imports += lines
+        needed |= _names(ast.parse(expression))
     definitions = source.needed(needed - {"nn"})
-    bound = [f"{name} = {value}" for name, value in arguments if name != "nn"]
-    passed = ", ".join(f"{name}={name}" for name, _ in arguments)
+    passed = ", ".join(f"{name}={name}" for name in arguments)
     return "\n".join(
         [
             f"import {implementation} as nn",
             *[line for line in dict.fromkeys(imports) if line not in definitions],
             *definitions,
             "",
-            *bound,
-            *setup,
+            *[f"{name} = {value}" for name, value in arguments.items() if name != "nn"],
+            *(["expect_dtype(dtype)"] if "dtype" in arguments else []),
             "nn.manual_seed(0)",
             f"{item.function.__name__}({passed})",
         ]
     )
+
+
+def _argument(
+    item: pytest.Function, name: str, implementation: str, source: "_Source"
+) -> tuple[str, list[str]]:
+    """Say what a test gets for a parameter, and the imports that this needs."""
+    imports = ["from spec_tests.support.assertions import expect_dtype"] if name == "dtype" else []
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if name == "nn":
+        return "nn", imports
+    if name == "implementation":
+        return repr(implementation), imports
+    row = parameters.get(name)
+    if isinstance(row, Row):
+        return f"tables.read()[{row.key!r}]", ["from spec_tests.judge import tables"]
+    if name in parameters:
+        return _expression(item, name, source.definitions[item.function.__name__]), imports
+    if name in _STAND_INS:
+        return _STAND_INS[name], _STAND_IN_IMPORTS[name]
+    if name in source.definitions:
+        return f"{name}()", imports
+    return f"None  # the pytest fixture {name}", imports
 
 
 class _Source:
