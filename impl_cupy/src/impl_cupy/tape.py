@@ -26,8 +26,8 @@ FREED = "the graph was freed by an earlier backward; pass retain_graph=True to t
 
 
 handles: Any = SimpleNamespace()
-"""What later rooms hand to earlier ones when they are imported: `tensor` puts Tensor in here, every
-row of `ops` its function by name, and `module` its reading of a state dict."""
+"""What later rooms hand to earlier ones when they are imported: `tensor` puts Tensor in here,
+and `ops` each of its functions by name and itself as ``namespace``."""
 
 
 class _State(threading.local):
