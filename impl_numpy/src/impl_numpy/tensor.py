@@ -282,7 +282,7 @@ class Tensor(Traced):
 
     def reshape(self, *shape: Any) -> Tensor:
         """Return the elements in another shape, a tuple or sizes; one size may be -1."""
-        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, Sequence)) else shape
         return Differentiable.ops.reshape(self, sizes)
 
     def sum(

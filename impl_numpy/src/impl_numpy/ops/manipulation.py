@@ -78,13 +78,15 @@ rule(_joined(2), "concat of two")
 
 def _check_shape(name: str, sizes: Any, least: int) -> Shape:
     """Return the sizes of a wanted shape as ints, none below `least`, at most one below 0."""
-    several = sizes if isinstance(sizes, Sequence) else (sizes,)
+    # A tuple is asked for first: to ask the abstract class takes longer than the rest.
+    several = sizes if isinstance(sizes, (tuple, Sequence)) else (sizes,)
     try:
-        to = tuple(operator.index(n) for n in several)
+        to = tuple([operator.index(n) for n in several])
     except TypeError:
         msg = f"{name}: the shape must be an int or a tuple of ints, got {sizes!r}"
         raise TypeError(msg) from None
-    if any(n < least for n in to) or sum(n < 0 for n in to) > 1:  # ops-20
+    lowest = min(to, default=0)
+    if lowest < least or (lowest < 0 and sum(n < 0 for n in to) > 1):  # ops-20
         wanted = "at most one -1 and no other negative size" if least else "no negative size"
         msg = f"{name}: the shape must hold {wanted}, got {to}"
         raise ValueError(msg)
