@@ -139,16 +139,18 @@ def check_integers(owner: str, name: str, array: Array) -> None:
         raise TypeError(msg)
 
 
-def check_sizes(shape: int | Shape, operation: str) -> Shape:
-    """Return a shape as a tuple of ints, none of them negative."""
+def check_sizes(shape: int | Shape, operation: str, least: int = 0) -> Shape:
+    """Return a shape as a tuple of ints, none of them negative; with `least` -1, one may be -1."""
     sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
     try:
-        checked = tuple(operator.index(n) for n in sizes)
+        checked = tuple([operator.index(n) for n in sizes])
     except TypeError:
         msg = f"{operation}: the shape must be an int or a tuple of ints, got {shape!r}"
         raise TypeError(msg) from None
-    if any(n < 0 for n in checked):
-        msg = f"{operation}: sizes must not be negative, got {checked}"
+    lowest = min(checked, default=0)
+    if lowest < least or (lowest < 0 and sum(n < 0 for n in checked) > 1):  # ops-20
+        but_one = ", but for one that is -1" if least else ""
+        msg = f"{operation}: sizes must not be negative{but_one}, got {checked}"
         raise ValueError(msg)
     return checked
 
@@ -192,12 +194,12 @@ def normalize_axes(operation: str, axis: Axis, shape: Shape) -> Shape:
     return axes
 
 
-def normalize_new_axis(operation: str, axis: Any, shape: Shape) -> int:
-    """Return the place, counted from 0, of a new axis in this shape."""
+def normalize_new_axis(operation: str, axis: Any, shape: Shape, count: int = 1) -> int:
+    """Return the place, counted from 0, of one of `count` new axes in this shape."""
     if not isinstance(axis, (int, np.integer)):
         msg = f"{operation}: the axis must be an int, got {axis!r}"
         raise TypeError(msg)
-    if not -len(shape) - 1 <= axis <= len(shape):
+    if not -len(shape) - count <= axis < len(shape) + count:
         msg = f"{operation}: axis {axis} is out of range for a new axis of shape {shape}"
         raise ValueError(msg)
-    return int(axis) % (len(shape) + 1)
+    return int(axis) % (len(shape) + count)

@@ -36,9 +36,12 @@ class Layer(Module):
         """Return the dtype of the parameters, checked (nn-09)."""
         return check_parameter_dtype(type(self).__name__, dtype)
 
-    def _uniform(self, name: str, shape: Shape | None, bound: float, dtype: np.dtype[Any]) -> None:
+    def _uniform(
+        self, name: str, shape: Shape | None, bound: float, dtype: DTypeLike | None
+    ) -> None:
         """Draw and register a Parameter within a bound; no shape, no Parameter."""
-        drawn = None if shape is None else Parameter(np.empty(shape, dtype))
+        checked = self._dtype(dtype)
+        drawn = None if shape is None else Parameter(np.empty(shape, checked))
         if drawn is not None:
             init.uniform_(drawn, -bound, bound)
         self.register_parameter(name, drawn)

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
+from impl_numpy.checks import check_same_dtype
 from impl_numpy.nn.layer import Layer
 from impl_numpy.parameter import Parameter
 from impl_numpy.tensor import Tensor
@@ -46,9 +47,9 @@ class Linear(Layer):
         dtype: DTypeLike | None = None,
     ) -> None:
         super().__init__(in_features=in_features, out_features=out_features)
-        checked, k = self._dtype(dtype), 1.0 / math.sqrt(in_features)
-        self._uniform("weight", (out_features, in_features), k, checked)
-        self._uniform("bias", (out_features,) if bias else None, k, checked)
+        k = 1.0 / math.sqrt(in_features)
+        self._uniform("weight", (out_features, in_features), k, dtype)
+        self._uniform("bias", (out_features,) if bias else None, k, dtype)
 
     def forward(self, input: Any) -> Tensor:
         """Return the map of the input.
@@ -70,7 +71,7 @@ class Linear(Layer):
         """
         x = self._input(input)
         self._last_axes(x, (self.in_features,), "in_features")
-        x = self._input(x, self.weight.dtype)
+        check_same_dtype("Linear", "input", x.dtype, self.weight.dtype)
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 

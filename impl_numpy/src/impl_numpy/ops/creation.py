@@ -11,8 +11,7 @@ from impl_numpy import creation
 from impl_numpy.checks import check_dtype
 from impl_numpy.dtypes import is_raw
 from impl_numpy.ops.elementwise import astype
-from impl_numpy.ops.families import create, registered
-from impl_numpy.recording import spread, unary
+from impl_numpy.ops.families import create, registered, spread_to
 from impl_numpy.tensor import Tensor, as_tensor
 
 zeros = create("zeros", creation.zeros, "(shape, *, dtype=None)", "Return zeros.")
@@ -82,6 +81,6 @@ def asarray(
         return astype(x, dtype)
     if not copy:
         return x
-    result: Tensor = unary(spread, x, (x.shape, x.dtype, x.shape, x.dtype))
+    result = spread_to(x, x.shape, x.dtype)
     result._data = x._data.copy()
     return result

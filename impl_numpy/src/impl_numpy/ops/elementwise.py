@@ -11,10 +11,9 @@ from numpy.typing import DTypeLike
 from impl_numpy.checks import check_answered, check_array, check_dtype
 from impl_numpy.creation import tensor
 from impl_numpy.dtypes import Array, Value, bool_, is_raw
-from impl_numpy.ops.families import X, apply_binary, binary, registered, rule, unary
-from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw, spread
+from impl_numpy.ops.families import X, apply_binary, binary, registered, rule, spread_to, unary
+from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
 from impl_numpy.recording import binary as record_binary
-from impl_numpy.recording import unary as record_unary
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
 
@@ -266,5 +265,4 @@ TypeError
 def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:  # ops-11
     x = as_tensor("astype", x)
     wanted = check_dtype(dtype, "astype")
-    result: Tensor = record_unary(spread, x, (x.shape, wanted, x.shape, x.dtype))
-    return result
+    return spread_to(x, x.shape, wanted)

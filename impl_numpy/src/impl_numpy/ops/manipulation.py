@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import normalize_axes, normalize_axis, normalize_new_axis
+from impl_numpy.checks import check_sizes, normalize_axes, normalize_axis, normalize_new_axis
 from impl_numpy.dtypes import Array, Shape, Value
-from impl_numpy.ops.families import as_tensors, registered, rule, shape
-from impl_numpy.recording import Grads, Primitive, record, spread, unary
+from impl_numpy.ops.families import as_tensors, registered, rule, shape, spread_to
+from impl_numpy.recording import Grads, Primitive, record, unary
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
 
@@ -77,20 +76,9 @@ rule(_joined(2), "concat of two")
 
 
 def _check_shape(name: str, sizes: Any, least: int) -> Shape:
-    """Return the sizes of a wanted shape as ints, none below `least`, at most one below 0."""
     # A tuple is asked for first: to ask the abstract class takes longer than the rest.
-    several = sizes if isinstance(sizes, (tuple, Sequence)) else (sizes,)
-    try:
-        to = tuple([operator.index(n) for n in several])
-    except TypeError:
-        msg = f"{name}: the shape must be an int or a tuple of ints, got {sizes!r}"
-        raise TypeError(msg) from None
-    lowest = min(to, default=0)
-    if lowest < least or (lowest < 0 and sum(n < 0 for n in to) > 1):  # ops-20
-        wanted = "at most one -1 and no other negative size" if least else "no negative size"
-        msg = f"{name}: the shape must hold {wanted}, got {to}"
-        raise ValueError(msg)
-    return to
+    several = isinstance(sizes, (tuple, Sequence))
+    return check_sizes(tuple(sizes) if several else sizes, name, least)
 
 
 _RESHAPE = """Parameters
@@ -157,19 +145,13 @@ def permute_dims(x: Any, /, axes: Shape) -> Tensor:
 def _expanded(sizes: Shape, axis: Any) -> Shape:
     """Return the shape with new axes; their places are those in the result (ops-18)."""
     several = axis if isinstance(axis, tuple) else (axis,)
-    n = len(sizes) + len(several)
-    if not all(isinstance(k, (int, np.integer)) for k in several):
-        msg = f"expand_dims: the axis must be an int or a tuple of ints, got {axis!r}"
-        raise TypeError(msg)
-    if not all(-n <= k < n for k in several):
-        msg = f"expand_dims: axis {axis} is out of range for new axes of shape {sizes}"
-        raise ValueError(msg)
-    places = {k % n for k in several}
-    if len(places) < len(several):
+    count = len(several)
+    places = {normalize_new_axis("expand_dims", k, sizes, count) for k in several}
+    if len(places) < count:
         msg = f"expand_dims: axis {axis} names a place twice for shape {sizes}"
         raise ValueError(msg)
     left = iter(sizes)
-    return tuple(1 if k in places else next(left) for k in range(n))
+    return tuple(1 if k in places else next(left) for k in range(len(sizes) + count))
 
 
 def _squeezed(sizes: Shape, axis: Any) -> Shape:
@@ -211,8 +193,7 @@ TypeError
 def broadcast_to(x: Any, /, shape: Any) -> Tensor:
     x = as_tensor("broadcast_to", x)
     to = _check_shape("broadcast_to", shape, 0)
-    result: Tensor = unary(spread, x, (to, x.dtype, x.shape, x.dtype))
-    return result
+    return spread_to(x, to, x.dtype)
 
 
 _JOIN = """Parameters

@@ -37,7 +37,7 @@ class Recurrent(Layer):
         self, input_size: int, hidden_size: int, bias: bool, dtype: DTypeLike | None
     ) -> None:
         super().__init__(input_size=input_size, hidden_size=hidden_size)
-        checked, k = self._dtype(dtype), 1.0 / math.sqrt(hidden_size)
+        k = 1.0 / math.sqrt(hidden_size)
         self.bias = bias
         rows = self._gates * hidden_size
         vector = (rows,) if bias else None
@@ -48,7 +48,7 @@ class Recurrent(Layer):
             "bias_hh": vector,
         }
         for name, shape in shapes.items():
-            self._uniform(name + self._suffix, shape, k, checked)
+            self._uniform(name + self._suffix, shape, k, dtype)
 
     def extra_repr(self) -> str:
         """Return the sizes, and what differs from the usual."""
