@@ -42,12 +42,7 @@ class _Registry:
             If `param` is no Parameter.
         """
         self._check_name("register_parameter", name, self._parameters)
-        if param is not None and not isinstance(param, Parameter):
-            msg = (
-                f"{type(self).__name__}.register_parameter: {name} must be a Parameter or None, "
-                f"got {type_name(param)}"
-            )
-            raise TypeError(msg)
+        self._check_entry("register_parameter", name, param, Parameter, "Parameter")
         self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -68,12 +63,7 @@ class _Registry:
             If `tensor` is no Tensor.
         """
         self._check_name("register_buffer", name, self._buffers)
-        if tensor is not None and not isinstance(tensor, Tensor):
-            msg = (
-                f"{type(self).__name__}.register_buffer: {name} must be a Tensor or None, "
-                f"got {type_name(tensor)}"
-            )
-            raise TypeError(msg)
+        self._check_entry("register_buffer", name, tensor, Tensor, "Tensor")
         self._buffers[name] = tensor
         if persistent:
             self._transient.discard(name)
@@ -91,12 +81,7 @@ class _Registry:
             If `module` is no Module.
         """
         self._check_name("register_module", name, self._modules)
-        if module is not None and not isinstance(module, _Registry):
-            msg = (
-                f"{type(self).__name__}.register_module: {name} must be a Module or None, "
-                f"got {type(module).__name__}"
-            )
-            raise TypeError(msg)
+        self._check_entry("register_module", name, module, _Registry, "Module")
         self._modules[name] = module
 
     add_module = register_module
@@ -108,6 +93,16 @@ class _Registry:
                 f"{action}"
             )
             raise AttributeError(msg)
+
+    def _check_entry(
+        self, operation: str, name: str, value: Any, wanted: type, called: str
+    ) -> None:
+        if value is not None and not isinstance(value, wanted):
+            msg = (
+                f"{type(self).__name__}.{operation}: {name} must be a {called} or None, "
+                f"got {type_name(value)}"
+            )
+            raise TypeError(msg)
 
     def _check_name(self, operation: str, name: str, own: dict[str, Any]) -> None:
         self._check_initialized("register anything")
