@@ -30,6 +30,7 @@ _CALLS = {
 }
 _FAMILY = re.compile(r"^## (?P<name>[a-z]+):")
 _CLAUSE = re.compile(r"^[a-z]+-\d\d$")
+_CLAUSES = re.compile(r"^### [a-z]+-\d\d ")
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ def _chapter(path: Path) -> Iterator[tuple[int, Row]]:
     family, inside = "", False
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
+        if _CLAUSES.match(line):
+            return  # A table below is part of a clause.
         heading = _FAMILY.match(line)
         family = heading["name"] if heading else family
         if not line.startswith("|"):
