@@ -24,6 +24,7 @@ CHAPTERS = (
     "init",
     "serialization",
     "errors",
+    "numerics",
 )
 
 _HEADING = re.compile(r"^### (?P<id>(?P<chapter>[a-z]+)-\d\d) (?P<title>.+)$")
