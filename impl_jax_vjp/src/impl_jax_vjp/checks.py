@@ -89,9 +89,12 @@ def check_number(name: str, argument: str, value: Any) -> int | float:
     TypeError
         If it is no number; it names the operation, the argument and what came.
     """
-    single = isinstance(value, jax.Array | np.ndarray) and value.shape == ()
-    known = single and not isinstance(value, jax.core.Tracer)
-    number = as_number(np.asarray(value)[()] if known else value)
+    if type(value) is float:
+        return value
+    number = value
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        known = value.shape == () and not isinstance(value, jax.core.Tracer)
+        number = as_number(np.asarray(value)[()]) if known else value
     if not isinstance(number, int | float):
         msg = f"{name}: {argument} must be a number, got {shown(value)}"
         raise TypeError(msg)

@@ -140,9 +140,11 @@ class Optimizer:
         held = self._state.get(id(param))
         state = {} if held is None else held[1]
         shape = param._data.shape
-        for what, array in (("grad", param._grad._data), *state.items()):
-            if what != "step" and array.shape != shape:
-                self._refuse(what, array.shape, f"of the Parameter's shape {shape}")
+        if param._grad._data.shape != shape:
+            self._refuse("grad", param._grad._data.shape, f"of the Parameter's shape {shape}")
+        for key, value in state.items():
+            if key != "step" and value.shape != shape:
+                self._refuse(key, value.shape, f"of the Parameter's shape {shape}")
         return state
 
     def state_dict(self) -> dict[str, Any]:
