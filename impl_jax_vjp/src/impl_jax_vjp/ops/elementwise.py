@@ -30,8 +30,8 @@ binary("add", lambda x, y: x + y, "Return ``x1 + x2``.", keeps=F.nothing)
 binary("subtract", lambda x, y: x - y, "Return ``x1 - x2``.", keeps=F.nothing)
 binary("multiply", lambda x, y: x * y, "Return ``x1 * x2``.", keeps=F.others)
 binary("divide", lambda x, y: x / y, "Return ``x1 / x2``.", real=True, keeps=F.divisor)
-binary("maximum", jnp.maximum, f"Return the larger, {_TIES}")
-binary("minimum", jnp.minimum, f"Return the smaller, {_TIES}")
+binary("maximum", F.maximum, f"Return the larger, {_TIES}")
+binary("minimum", F.minimum, f"Return the smaller, {_TIES}")
 
 _integer_power = Primitive(F.integer_power, "pow")
 

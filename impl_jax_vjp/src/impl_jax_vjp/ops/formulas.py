@@ -58,14 +58,15 @@ def where(dtype: Any, condition: Array, x: Array, y: Array) -> Array:
 def clip(dtype: Any, has_min: bool, has_max: bool, x: Array, *bounds: Array) -> Array:
     """Return x within its bounds, the lower one first; shapes broadcast."""
     # ops-08. Selection, not minimum and maximum: the gradient passes whole where x is at a bound.
+    # A bound that is NaN is chosen. # ops-27
     x = x.astype(dtype)
     rest = [bound.astype(dtype) for bound in bounds]
     if has_min:
         low = rest.pop(0)
-        x = jnp.where(x < low, low, x)
+        x = jnp.where((x < low) | (low != low), low, x)
     if has_max:
         high = rest.pop(0)
-        x = jnp.where(x > high, high, x)
+        x = jnp.where((x > high) | (high != high), high, x)
     return x
 
 
@@ -77,8 +78,80 @@ def absolute(x: Array) -> Array:
 
 @absolute.defjvp
 def _absolute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    # JAX's own rule has slope 1 at 0; ops-07 wants 0.
-    return absolute(primals[0]), jnp.sign(primals[0]) * tangents[0]
+    # JAX's own rule has slope 1 at 0; ops-07 wants 0, and ops-26 whatever it is multiplied by.
+    (x,), (dx,) = primals, tangents
+    return absolute(x), jnp.where(x == 0, 0, jnp.sign(x) * dx)
+
+
+def maximum(x: Array, y: Array) -> Array:
+    """Return the larger; shapes broadcast, and a tie gives half the gradient to each."""
+    x, y = jnp.broadcast_arrays(x, y)
+    return _larger(x, y) if is_floating(x.dtype) else jnp.maximum(x, y)
+
+
+def minimum(x: Array, y: Array) -> Array:
+    """Return the smaller; shapes broadcast, and a tie gives half the gradient to each."""
+    x, y = jnp.broadcast_arrays(x, y)
+    return _smaller(x, y) if is_floating(x.dtype) else jnp.minimum(x, y)
+
+
+@jax.custom_jvp
+def _larger(x: Array, y: Array) -> Array:
+    return jnp.maximum(x, y)
+
+
+@jax.custom_jvp
+def _smaller(x: Array, y: Array) -> Array:
+    return jnp.minimum(x, y)
+
+
+@_larger.defjvp
+def _larger_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+    x, y = primals
+    return _larger(x, y), _chosen(x > y, y > x, x, y, tangents)
+
+
+@_smaller.defjvp
+def _smaller_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+    x, y = primals
+    return _smaller(x, y), _chosen(x < y, y < x, x, y, tangents)
+
+
+def _chosen(first: Array, second: Array, x: Array, y: Array, tangents: Any) -> Array:
+    """Return the tangent of what was chosen, half of both at a tie; a NaN wins over a number."""
+    # JAX's own rules multiply by a mask, and 0 times infinity is NaN. # ops-26
+    dx, dy = tangents
+    x_nan, y_nan = x != x, y != y
+    first, second = first | (x_nan & ~y_nan), second | (y_nan & ~x_nan)
+    return jnp.where(first, dx, jnp.where(second, dy, dx / 2 + dy / 2))
+
+
+def largest(x: Array, axis: Axes, keepdims: bool) -> Array:
+    """Return the largest over axes; those that attain it, or are NaN, share the gradient."""
+    floating = is_floating(x.dtype)
+    return _largest(axis, keepdims, x) if floating else jnp.max(x, axis=axis, keepdims=keepdims)
+
+
+def smallest(x: Array, axis: Axes, keepdims: bool) -> Array:
+    """Return the smallest over axes; those that attain it, or are NaN, share the gradient."""
+    return (
+        -largest(-x, axis, keepdims) if is_floating(x.dtype) else jnp.min(x, axis, None, keepdims)
+    )
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _largest(axis: Axes, keepdims: bool, x: Array) -> Array:
+    return jnp.max(x, axis=axis, keepdims=keepdims)
+
+
+@_largest.defjvp
+def _largest_jvp(axis: Axes, keepdims: bool, primals: tuple[Array], tangents: tuple[Array]) -> Any:
+    (x,), (dx,) = primals, tangents
+    out = _largest(axis, True, x)
+    chosen = (x == out) | (x != x)  # tensor-26, ops-27
+    count = jnp.sum(chosen, axis=axis, keepdims=True, dtype=x.dtype)
+    tangent = jnp.sum(jnp.where(chosen, dx / count, 0), axis=axis, keepdims=keepdims)
+    return (out if keepdims else jnp.squeeze(out, axis)), tangent
 
 
 def relu(x: Array) -> Array:
@@ -128,24 +201,24 @@ def argmax(axis: int | None, keepdims: bool, x: Array) -> Array:
     return jnp.argmax(x, axis=axis, keepdims=keepdims).astype(jnp.int64)
 
 
-def _shift(x: Array, axes: Axes) -> Array:
-    largest = jnp.max(x, axis=axes, keepdims=True)
-    return lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
+def _raised(x: Array, axes: Axes) -> Array:
+    """Return ``exp(x - largest)``; where the largest is infinite or NaN, so are all of them."""
+    return jnp.exp(x - lax.stop_gradient(jnp.max(x, axis=axes, keepdims=True)))  # ops-27
 
 
-def softmax(axis: int, x: Array) -> Array:
-    """Return exp(x) / sum(exp(x)) along `axis`, the shape of x."""
+def softmax(axes: Any, x: Array) -> Array:
+    """Return exp(x) / sum(exp(x)) along an axis or several, the shape of x."""
     if x.size == 0:
         return x
-    raised = jnp.exp(x - _shift(x, (axis,)))
-    return raised / jnp.sum(raised, axis=axis, keepdims=True)
+    raised = _raised(x, axes)
+    return raised / jnp.sum(raised, axis=axes, keepdims=True)
 
 
 def log_softmax(axis: int, x: Array) -> Array:
     """Return the logarithm of `softmax` along `axis`, the shape of x."""
     if x.size == 0:
         return x
-    shifted = x - _shift(x, (axis,))
+    shifted = x - lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
     return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
 
 
@@ -153,9 +226,25 @@ def logsumexp(axes: Axes, keepdims: bool, x: Array) -> Array:
     """Return log(sum(exp(x))) over `axes`; their sizes become 1 or are dropped."""
     if x.size == 0:
         return jnp.log(jnp.sum(jnp.exp(x), axis=axes, keepdims=keepdims))
-    shift = _shift(x, axes)
+    return _logsumexp(axes, keepdims, x)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _logsumexp(axes: Axes, keepdims: bool, x: Array) -> Array:
+    shift = jnp.max(x, axis=axes, keepdims=True)
+    shift = jnp.where(jnp.isfinite(shift), shift, 0)
     total = jnp.log(jnp.sum(jnp.exp(x - shift), axis=axes, keepdims=True)) + shift
     return total if keepdims else jnp.squeeze(total, axis=axes)
+
+
+@_logsumexp.defjvp
+def _logsumexp_jvp(
+    axes: Axes, keepdims: bool, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    # The softmax itself, which is NaN along the axes where the sum is infinite or 0. # ops-27
+    (x,), (dx,) = primals, tangents
+    slope = jnp.sum(softmax(axes, x) * dx, axis=axes, keepdims=keepdims)
+    return _logsumexp(axes, keepdims, x), slope
 
 
 def matmul(dtype: Any, x: Array, y: Array) -> Array:

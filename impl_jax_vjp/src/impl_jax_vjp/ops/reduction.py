@@ -10,8 +10,8 @@ _TIES = "elements that attain it share the gradient equally."  # tensor-26
 
 total("sum", jnp.sum, "Return the sum; integers and booleans are added as int64.", keeps=F.nothing)
 reduce("mean", jnp.mean, "Return the mean.", dtype=floating, keeps=F.nothing)
-reduce("max", jnp.max, f"Return the largest; {_TIES}", chooses=True)
-reduce("min", jnp.min, f"Return the smallest; {_TIES}", chooses=True)
+reduce("max", F.largest, f"Return the largest; {_TIES}", chooses=True)
+reduce("min", F.smallest, f"Return the smallest; {_TIES}", chooses=True)
 scan(
     "cumulative_prod",
     F.cumulative_prod,

@@ -103,7 +103,7 @@ def rnn_backward(
     def step(dh: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
         d_out, h = at
         dh = dh + d_out
-        da = dh * (1 - h * h) if nonlinearity == "tanh" else jnp.where(h > 0, dh, 0)
+        da = dh * (1 - h * h) if nonlinearity == "tanh" else jnp.where(h <= 0, 0, dh)
         return jnp.matmul(da, w_hh, precision=HIGHEST), da
 
     dh, da = lax.scan(step, d_last, (d_states, states), reverse=True)
