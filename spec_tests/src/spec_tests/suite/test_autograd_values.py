@@ -99,6 +99,18 @@ def test_views_keep_the_values_that_they_saw(nn: Any, name: str) -> None:
     examine(nn, scene(nn, square, [normal((2, 3), "float32")]), anything(), name)
 
 
+@pytest.mark.parametrize("name", SQUARES)
+@clause("autograd-24")
+def test_views_of_results_keep_the_values(nn: Any, name: str) -> None:
+    """A view shares memory with what the derivative of tanh keeps."""
+
+    def view(x: Any) -> Any:
+        return SQUARES[name](nn, nn.ops.tanh(x))
+
+    build = scene(nn, view, [normal((2, 3), "float32")])
+    examine(nn, build, anything(), f"{name} of tanh", ("result",))
+
+
 @clause("autograd-24")
 @rows("loss")
 def test_losses_keep_the_values_that_they_saw(nn: Any, row: Row) -> None:
