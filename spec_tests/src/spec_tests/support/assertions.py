@@ -60,6 +60,31 @@ def agrees(
         raise AssertionError(_disagreement(x, r, ratio, bound, call))
 
 
+def within(
+    nn: Any, got: Any, want: Any, allowed: Any, *, call: str = "", dtype: str | None = None
+) -> None:
+    """Compare a result with its reference by a bound of its own.
+
+    Parameters
+    ----------
+    nn, got, want, call, dtype
+        As in `agrees`.
+    allowed : array_like
+        The largest error of each element; its shape broadcasts to that of `want`.
+    """
+    __tracebackhide__ = True
+    x, r = _same_form(nn, got, want, call, dtype)
+    x, r = x.astype(np.float64), r.astype(np.float64)
+    same = (x == r) | (np.isnan(x) & np.isnan(r))
+    inexact = np.isfinite(r) & np.isfinite(x) & ~same
+    ratio = np.where(same, 0.0, np.inf)
+    bounds = np.broadcast_to(np.asarray(allowed, np.float64), r.shape)
+    with np.errstate(divide="ignore", over="ignore"):
+        ratio[inexact] = np.abs(x[inexact] - r[inexact]) / bounds[inexact]
+    if np.any(ratio > 1):
+        raise AssertionError(_disagreement(x, r, ratio, "a bound of its own", call))
+
+
 def exactly(nn: Any, got: Any, want: Any, *, call: str = "", dtype: str | None = None) -> None:
     """Compare a result with its reference by the class ``exact``; arguments as in `agrees`."""
     __tracebackhide__ = True
