@@ -134,8 +134,8 @@ def conformance(session: nox.Session, name: str) -> None:
     if not session.posargs:
         session.run(*pytest, f"impl_{name}/tests")
         # What the judge asks of installed packages, and each is installed in its own session only.
-        judged = ("spec_tests/tests/test_public_names.py", "spec_tests/tests/test_independence.py")
-        session.run(*pytest, *judged)
+        judged = ("test_public_names", "test_independence", "test_fuzz")
+        session.run(*pytest, *(f"spec_tests/tests/{name}.py" for name in judged))
     if not session.posargs and name == "cupy":
         session.run(*pytest, f"{EMULATION}/tests")
     if not session.posargs and name == "torch_ext":

@@ -4,6 +4,12 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+
+def pytest_addoption(parser):
+    parser.addoption("--fuzz-calls", type=int, default=4000, help="calls that do not fit, each")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="decides the calls")
+
+
 IMPLEMENTATION = """
 import numpy as np
 

@@ -71,6 +71,45 @@ def check_same_dtype(name: str, argument: str, dtype: DType, wanted: DType) -> N
         raise TypeError(msg)
 
 
+def as_number(value: Any) -> Any:
+    """Return the Python number of a NumPy scalar, and anything else as it is."""  # tensor-39
+    if isinstance(value, np.generic):
+        for cls, kinds in ((bool, np.bool_), (int, np.integer), (float, np.floating)):
+            # JAX's question: bfloat16 is floating to it, not to NumPy.
+            if jax.dtypes.issubdtype(value.dtype, kinds):
+                return cls(value)
+    return value
+
+
+def check_number(name: str, argument: str, value: Any) -> int | float:
+    """Return the Python number of a number, NumPy scalar or array of no axes.
+
+    Raises
+    ------
+    TypeError
+        If it is no number; it names the operation, the argument and what came.
+    """
+    if type(value) is float:
+        return value
+    number = value
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        known = value.shape == () and not isinstance(value, jax.core.Tracer)
+        number = as_number(np.asarray(value)[()]) if known else value
+    if not isinstance(number, int | float):
+        msg = f"{name}: {argument} must be a number, got {shown(value)}"
+        raise TypeError(msg)
+    if isinstance(number, int) and number.bit_length() > 1023:
+        refuse(name, argument, "a number that float64 holds", f"one of {number.bit_length()} bits")
+    return number
+
+
+def shown(value: Any) -> str:
+    """Return what came, in one line: a short value itself, or its type."""
+    text = repr(value)
+    short = len(text) <= 40 and text.isprintable()
+    return f"{text}, a {type(value).__name__}" if short else type(value).__name__
+
+
 def positive_int(name: str, argument: str, value: Any) -> int:
     """Return a size, or raise an error that names the Module, the argument and the value."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):

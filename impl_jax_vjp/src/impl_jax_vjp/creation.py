@@ -13,9 +13,17 @@ import numpy as np
 from jax.experimental import io_callback
 
 from . import random
-from .checks import Shape, as_dtype, check_dtype, check_floating, check_sizes, refuse_type
+from .checks import (
+    Shape,
+    as_dtype,
+    as_number,
+    check_dtype,
+    check_floating,
+    check_sizes,
+    refuse_type,
+)
 from .dtypes import float32, int64
-from .recording import as_number, is_array
+from .recording import is_array
 from .tape import MODE, Traced, unwrap, wrap
 from .tensor import Tensor
 

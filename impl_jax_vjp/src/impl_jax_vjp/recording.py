@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .checks import Shape, check_broadcast
+from .checks import Shape, as_number, check_broadcast
 from .dtypes import FLOATING, DType, is_floating, promote, promote_number
 from .tape import MODE, Array, Edge, Mask, Node, Traced, constant, edge_of, wrap
 
@@ -26,11 +26,6 @@ _ARRAYS = (Traced, jax.Array, np.ndarray)
 def is_array(value: Any) -> bool:
     """Tell whether a value has a dtype and a shape of its own; NumPy's scalars are numbers."""
     return isinstance(value, _ARRAYS)
-
-
-def as_number(value: Any) -> Any:
-    """Return the Python number of a NumPy scalar, and anything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def as_operand(name: str, value: Any) -> Any:

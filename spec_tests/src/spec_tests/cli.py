@@ -6,14 +6,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from spec_tests.fuzz import fuzz
 from spec_tests.judge.clauses import read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the suite, list the clauses, or compare result files.
+    """Run the suite, make calls that do not fit, list the clauses, or compare result files.
 
-    ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests clauses [CHAPTER ...]``,
-    ``spec-tests compare ...``.
+    ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests fuzz --impl MODULE [--calls N]
+    [--seed N] [--only TEXT]``, ``spec-tests clauses [CHAPTER ...]``, ``spec-tests compare ...``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # What follows `compare` is another program's, so argparse must not see its options.
@@ -24,6 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the suite on an implementation")
     run.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
+    calls = commands.add_parser("fuzz", help="make calls that do not fit (errors-07)")
+    calls.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
+    calls.add_argument("--calls", type=int, default=4000, metavar="N", help="how many")
+    calls.add_argument("--seed", type=int, default=0, metavar="N", help="decides the calls")
+    calls.add_argument(
+        "--only", default="", metavar="TEXT", help="operations with this in the name"
+    )
     listing = commands.add_parser("clauses", help="list the clauses of the specification")
     listing.add_argument("chapter", nargs="*", help="only these chapters")
     commands.add_parser("compare", help="compare implementations")
@@ -32,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(known.impl, rest)
     if rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
+    if known.command == "fuzz":
+        return _fuzz(known)
     return _list(known.chapter)
 
 
@@ -42,6 +52,16 @@ def _run(implementation: str, rest: Sequence[str]) -> int:
     command = [sys.executable, "-m", "pytest", "--pyargs", *suite, "--impl", implementation, *rest]
     # pytest rewrites the asserts of a plugin only in a process that has not yet imported it.
     return subprocess.run(command, check=False).returncode
+
+
+def _fuzz(options: argparse.Namespace) -> int:
+    findings = fuzz(
+        importlib.import_module(options.impl), options.calls, options.seed, options.only
+    )
+    for finding in findings:
+        print(finding)
+    print(f"{options.impl}: {options.calls} calls, {len(findings)} kinds break errors-07")
+    return bool(findings)
 
 
 def _list(chapters: Sequence[str]) -> int:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import as_dtype, check_broadcast
+from ..checks import as_dtype, as_number, check_broadcast
 from ..dtypes import DType, bool_, float32, int64, is_floating, promote
-from ..recording import Primitive, as_number, as_operand, as_pair, dtype_of, is_array, shape_of
+from ..recording import Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from ..tape import Traced, unwrap
 from . import formulas as F
 from .families import binary, listed, unary

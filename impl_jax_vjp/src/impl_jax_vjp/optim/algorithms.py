@@ -5,20 +5,18 @@ numbers are its inputs, so changing them compiles nothing.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from ..checks import check_number
 from ..tape import constant
-from .optimizer import Group, Optimizer
+from .optimizer import Optimizer, State
 
 Array = Any
-
-
-def _number(value: Any) -> float:
-    return float(value)
 
 
 class SGD(Optimizer):
@@ -32,8 +30,10 @@ class SGD(Optimizer):
     ValueError
         If there are no parameters, a number is negative, or nesterov has no momentum or dampening.
     TypeError
-        If something in `params` is no Tensor.
+        If something in `params` is no Tensor, or an option is no number.
     """
+
+    _entries = frozenset({"momentum_buffer"})
 
     def __init__(
         self,
@@ -53,20 +53,24 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _check(self, options: Mapping[str, Any]) -> None:
-        for argument in ("lr", "momentum", "weight_decay"):
-            if not options[argument] >= 0:
-                self._refuse(argument, options[argument], "at least 0")
+    def _options(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        options = {
+            "lr": self._number(group, "lr"),
+            "momentum": self._number(group, "momentum"),
+            "dampening": self._number(group, "dampening", least=None),
+            "weight_decay": self._number(group, "weight_decay"),
+            "nesterov": self._flag(group, "nesterov"),
+        }
         if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
             came = f"{options['nesterov']} with momentum={options['momentum']}"
             came += f", dampening={options['dampening']}"
             self._refuse("nesterov", came, "False unless momentum is positive and dampening 0")
+        return options
 
-    def _update(self, group: Group, params: list[Any]) -> None:
-        states = self._held(params)
-        fresh = tuple("momentum_buffer" not in state for state in states)
-        uses = (group["momentum"] != 0, group["weight_decay"] != 0, bool(group["nesterov"]), fresh)
-        numbers = [_number(group[k]) for k in ("lr", "momentum", "dampening", "weight_decay")]
+    def _update(self, options: Mapping[str, Any], params: list[Any], states: list[State]) -> None:
+        fresh = tuple(["momentum_buffer" not in state for state in states])
+        uses = (options["momentum"] != 0, options["weight_decay"] != 0, options["nesterov"], fresh)
+        numbers = [float(options[k]) for k in ("lr", "momentum", "dampening", "weight_decay")]
         buffers = [state.get("momentum_buffer") for state in states]
         news, buffers = _sgd(uses)(_data(params), _grads(params), buffers, numbers)
         for param, state, new, buffer in zip(params, states, news, buffers, strict=True):
@@ -92,9 +96,11 @@ def _sgd(uses: tuple[bool, bool, bool, tuple[bool, ...]]) -> Callable[..., Any]:
         lr, momentum, dampening, decay = numbers
         news, kept = [], []
         for p, g, buffer, is_fresh in zip(params, grads, buffers, fresh, strict=True):
+            g = g.astype(p.dtype)
             if has_decay:
                 g = g + decay * p
             if has_momentum:
+                buffer = buffer if is_fresh else buffer.astype(p.dtype)
                 buffer = g if is_fresh else momentum * buffer + (1 - dampening) * g
                 g = g + momentum * buffer if nesterov else buffer
             news.append(p - lr * g)
@@ -115,8 +121,10 @@ class Adam(Optimizer):
     ValueError
         If there are no parameters, a number is negative, or a beta is outside [0, 1).
     TypeError
-        If something in `params` is no Tensor.
+        If something in `params` is no Tensor, or an option is no number.
     """
+
+    _entries = frozenset({"step", "exp_avg", "exp_avg_sq"})
 
     def __init__(
         self,
@@ -129,27 +137,33 @@ class Adam(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults)
 
-    def _check(self, options: Mapping[str, Any]) -> None:
-        for argument in ("lr", "eps", "weight_decay"):
-            if not options[argument] >= 0:
-                self._refuse(argument, options[argument], "at least 0")
-        betas = options["betas"]
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            self._refuse("betas", betas, "two numbers in [0, 1)")
+    def _options(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "lr": self._number(group, "lr"),
+            "betas": self._betas(group["betas"]),
+            "eps": self._number(group, "eps"),
+            "weight_decay": self._number(group, "weight_decay"),
+        }
 
-    def _update(self, group: Group, params: list[Any]) -> None:
-        states = self._held(params)
+    def _betas(self, betas: Any) -> tuple[float, float]:
+        listed = isinstance(betas, Sequence | np.ndarray) and not isinstance(betas, str)
+        numbers = [check_number("Adam", "each of betas", beta) for beta in betas] if listed else []
+        if len(numbers) != 2 or not all([0 <= beta < 1 for beta in numbers]):
+            self._refuse("betas", betas, "two numbers in [0, 1)")
+        return numbers[0], numbers[1]
+
+    def _update(self, options: Mapping[str, Any], params: list[Any], states: list[State]) -> None:
         for param, state in zip(params, states, strict=True):
             if not state:
                 zeros = jnp.zeros_like(param._data)
                 state.update(step=0, exp_avg=zeros, exp_avg_sq=zeros)
-        beta1, beta2 = group["betas"]
+        beta1, beta2 = options["betas"]
         steps = [state["step"] + 1 for state in states]
-        rates = [_number(group["lr"]) / (1 - beta1**t) for t in steps]
-        roots = [(1 - beta2**t) ** 0.5 for t in steps]
-        numbers = [_number(v) for v in (beta1, beta2, group["eps"], group["weight_decay"])]
+        rates = [float(options["lr"] / (1 - beta1**t)) for t in steps]
+        roots = [float((1 - beta2**t) ** 0.5) for t in steps]
+        numbers = [float(v) for v in (beta1, beta2, options["eps"], options["weight_decay"])]
         moments = [(state["exp_avg"], state["exp_avg_sq"]) for state in states]
-        update = _adam(group["weight_decay"] != 0)
+        update = _adam(options["weight_decay"] != 0)
         news, moments = update(_data(params), _grads(params), moments, rates, roots, numbers)
         for param, state, new, (m, v), t in zip(params, states, news, moments, steps, strict=True):
             param._data = new
@@ -163,6 +177,7 @@ def _adam(has_decay: bool) -> Callable[..., Any]:
         beta1, beta2, eps, decay = numbers
         news, kept = [], []
         for p, g, (m, v), rate, root in zip(params, grads, moments, rates, roots, strict=True):
+            g, m, v = g.astype(p.dtype), m.astype(p.dtype), v.astype(p.dtype)
             if has_decay:
                 g = g + decay * p
             m = m + (g - m) * (1 - beta1)

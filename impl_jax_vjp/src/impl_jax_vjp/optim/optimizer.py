@@ -2,15 +2,17 @@
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-import jax
+import jax.numpy as jnp
+import numpy as np
 
-from ..checks import refuse, refuse_type
-from ..tape import Traced
+from ..checks import as_number, check_number, refuse, refuse_type
+from ..tape import Traced, unwrap, wrap
 from ..tensor import Tensor
 
 Group = dict[str, Any]
+State = dict[str, Any]
 
 
 class Optimizer:
@@ -22,30 +24,55 @@ class Optimizer:
         Each has ``params`` and its options; a change is obeyed by the next step.
     """
 
+    # The names in the state of a parameter; `step` is a number, the others are like the parameter.
+    _entries: ClassVar[frozenset[str]]
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        listed = self._listed("params", params)
+        entries = listed if isinstance(listed[0], dict) else [{"params": listed}]
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        # By identity: a Parameter compares element by element. The Parameter beside its state
+        # keeps the number from being given to another object.
+        self._state: dict[int, tuple[Any, State]] = {}
+        for group in entries:
+            self.add_param_group(group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_state": list(self._state.values())}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        held = {id(param): (param, state) for param, state in attributes["_state"]}
+        self.__dict__.update(attributes, _state=held)
+
+    def _listed(self, argument: str, params: Any) -> list[Any]:
         name = type(self).__name__
-        if isinstance(params, Traced):
-            refuse_type(name, "params", "an iterable of Tensors", params)
+        if isinstance(params, Traced) or not isinstance(params, Iterable):
+            refuse_type(name, argument, "an iterable of Tensors", params)
         listed = list(params)
         if not listed:
-            refuse(name, "params", "at least one Parameter", listed)
-        entries = listed if isinstance(listed[0], dict) else [{"params": listed}]
-        groups: list[Group] = []
-        seen: set[int] = set()
-        for group in entries:
-            groups.append(self._checked_group(group, defaults, seen))
-        self.param_groups = groups
-        self._state: dict[int, dict[str, Any]] = {}
+            refuse(name, argument, "at least one Parameter", listed)
+        return listed
 
-    def _checked_group(self, group: Any, defaults: dict[str, Any], seen: set[int]) -> Group:
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group of parameters, with the defaults for the options that it leaves out.
+
+        Raises
+        ------
+        ValueError
+            If there are no parameters, one is in a group already, or an option does not fit.
+        TypeError
+            If it is no dict with the key ``params``, one of which is no Tensor, or an option is
+            no number.
+        """
         name = type(self).__name__
-        if not isinstance(group, dict) or "params" not in group:
-            came = type(group).__name__
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            came = type(param_group).__name__
             msg = f"{name}: a parameter group must be a dict with the key params, got {came}"
             raise TypeError(msg)
-        params = [group["params"]] if isinstance(group["params"], Traced) else list(group["params"])
-        if not params:
-            refuse(name, "params of a group", "at least one Parameter", params)
+        given = param_group["params"]
+        params = [given] if isinstance(given, Traced) else self._listed("params of a group", given)
+        seen = {id(param) for group in self.param_groups for param in group["params"]}
         for param in params:
             if not isinstance(param, Tensor):
                 refuse_type(name, "each of params", "a Tensor", param)
@@ -54,15 +81,29 @@ class Optimizer:
             if id(param) in seen:
                 refuse(name, "params", "distinct", f"one of shape {param.shape} twice")
             seen.add(id(param))
-        whole = {"params": params} | {k: group.get(k, v) for k, v in defaults.items()}
-        self._check(whole)
-        return whole
+        options = {key: param_group.get(key, value) for key, value in self.defaults.items()}
+        self.param_groups.append({"params": params} | self._options(options))
 
-    def _check(self, options: Mapping[str, Any]) -> None:
+    def _options(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of a group as plain numbers, or raise what the algorithm says."""
         raise NotImplementedError
 
-    def _update(self, group: Group, params: list[Any]) -> None:
+    def _update(self, options: Mapping[str, Any], params: list[Any], states: list[State]) -> None:
+        """Change parameters and their states by one step."""
         raise NotImplementedError
+
+    def _number(self, group: Mapping[str, Any], argument: str, least: float | None = 0) -> float:
+        """Return an option that is a number, not below `least`."""
+        number = check_number(type(self).__name__, argument, group[argument])
+        if least is not None and not number >= least:
+            self._refuse(argument, number, f"at least {least}")
+        return number
+
+    def _flag(self, group: Mapping[str, Any], argument: str) -> bool:
+        flag = as_number(group[argument])
+        if not isinstance(flag, int):
+            refuse_type(type(self).__name__, argument, "a bool", flag)
+        return bool(flag)
 
     def _refuse(self, argument: str, value: Any, wanted: str) -> None:
         refuse(type(self).__name__, argument, wanted, value)
@@ -74,56 +115,184 @@ class Optimizer:
                 param.grad = None
 
     def step(self) -> None:
-        """Change each Parameter that has a `grad`; objects and dtypes stay, nothing is recorded."""
-        for group in self.param_groups:
-            params = [param for param in group["params"] if param._grad is not None]
-            if params:
-                self._update(group, params)
+        """Change each Parameter that has a `grad`; objects and dtypes stay, nothing is recorded.
 
-    def _held(self, params: Sequence[Any]) -> list[dict[str, Any]]:
-        return [self._state.setdefault(id(param), {}) for param in params]
+        Raises
+        ------
+        ValueError, TypeError
+            If an option was set to what does not fit, or a shape has changed; nothing is changed
+            then.
+        """
+        plans = []
+        for group in self.param_groups:
+            options = self._options(group)
+            params = [p for p in group["params"] if p._grad is not None and p._requires_grad]
+            plans.append((options, params, [self._held(param) for param in params]))
+        for options, params, states in plans:
+            if params:
+                self._update(options, params, states)
+                for param, state in zip(params, states, strict=True):
+                    if state:
+                        self._state[id(param)] = (param, state)
+
+    def _held(self, param: Any) -> State:
+        """Return the state of a parameter, empty before its first step."""
+        held = self._state.get(id(param))
+        state = {} if held is None else held[1]
+        shape = param._data.shape
+        if param._grad._data.shape != shape:
+            self._refuse("grad", param._grad._data.shape, f"of the Parameter's shape {shape}")
+        for key, value in state.items():
+            if key != "step" and value.shape != shape:
+                self._refuse(key, value.shape, f"of the Parameter's shape {shape}")
+        return state
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the options and the state with numbers in the place of Parameters."""
-        groups, state, count = [], {}, 0
+        """Return the options and the state, with positions in the place of Parameters.
+
+        The form and the names are those of ``torch.optim``.
+        """
+        groups: list[Group] = []
+        state: dict[int, State] = {}
+        count = 0
         for group in self.param_groups:
             numbers = list(range(count, count + len(group["params"])))
             count += len(numbers)
             for number, param in zip(numbers, group["params"], strict=True):
                 if id(param) in self._state:
-                    state[number] = dict(self._state[id(param)])
-            groups.append({**group, "params": numbers})
-        return {"state": state, "param_groups": copy.deepcopy(groups)}
+                    state[number] = {
+                        key: wrap(jnp.asarray(value, jnp.float32) if key == "step" else value)
+                        for key, value in self._state[id(param)][1].items()
+                    }
+            groups.append({**group, **self._options(group), "params": numbers})
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the options and the state of an optimizer of the same form.
 
+        Parameters
+        ----------
+        state_dict : mapping
+            What `state_dict` or that of ``torch.optim`` returned. Arrays may be Tensors, raw
+            arrays, NumPy arrays or nested lists, positions also their decimal strings.
+
         Raises
         ------
         ValueError
-            If the number of groups or of parameters differs, or a state's shape; nothing is
-            changed then.
+            If the groups, the parameters, their shapes, the names of entries or the options are
+            not those of this optimizer; nothing is changed then.
+        TypeError
+            If something is of the wrong kind; nothing is changed then.
         """
         name = type(self).__name__
-        groups, state = state_dict["param_groups"], state_dict["state"]
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= {*state_dict}:
+            wanted = "a mapping with the keys state and param_groups"
+            refuse_type(name, "state_dict", wanted, state_dict)
+        places = self._places(state_dict["param_groups"])
+        loaded = self._loaded(state_dict["state"], places)
+        options = [
+            self._loaded_options(mine, theirs)
+            for mine, theirs in zip(self.param_groups, state_dict["param_groups"], strict=True)
+        ]
+        for mine, new in zip(self.param_groups, options, strict=True):
+            mine.update(new)
+        self._state = loaded
+
+    def _places(self, groups: Any) -> dict[int, Any]:
+        """Return the parameter of each position in the groups of a state."""
+        name = type(self).__name__
+        if not isinstance(groups, Sequence) or isinstance(groups, str):
+            refuse_type(name, "param_groups", "a list of groups", groups)
+        for group in groups:
+            if not isinstance(group, Mapping) or not isinstance(group.get("params"), Sequence):
+                refuse_type(name, "each of param_groups", "a dict with a list of params", group)
         theirs = [len(group["params"]) for group in groups]
         ours = [len(group["params"]) for group in self.param_groups]
         if theirs != ours:
             msg = f"{name}: the state has groups of {theirs} parameters, this optimizer has {ours}"
             raise ValueError(msg)
-        loaded: dict[int, dict[str, Any]] = {}
-        for mine, other in zip(self.param_groups, groups, strict=True):
-            for param, number in zip(mine["params"], other["params"], strict=True):
-                entry = dict(state.get(number, {}))
-                for key, value in entry.items():
-                    if isinstance(value, jax.Array) and value.shape not in ((), param.shape):
-                        msg = (
-                            f"{name}: state {key!r} of parameter {number} has shape {value.shape}, "
-                            f"the Parameter has {param.shape}"
-                        )
-                        raise ValueError(msg)
-                if entry:
-                    loaded[id(param)] = entry
-        for mine, other in zip(self.param_groups, groups, strict=True):
-            mine.update({k: copy.deepcopy(v) for k, v in other.items() if k != "params"})
-        self._state = loaded
+        numbers = [self._position(number) for group in groups for number in group["params"]]
+        if len(set(numbers)) != len(numbers):
+            refuse(name, "the positions in param_groups", "distinct", numbers)
+        params = [param for group in self.param_groups for param in group["params"]]
+        return dict(zip(numbers, params, strict=True))
+
+    def _position(self, key: Any) -> int:
+        number = as_number(key)
+        if isinstance(number, str) and number.isascii() and number.isdigit():
+            number = int(number)
+        if not isinstance(number, int) or isinstance(number, bool):
+            refuse_type(type(self).__name__, f"the position {key!r}", "an int", key)
+        return number
+
+    def _loaded(self, state: Any, places: Mapping[int, Any]) -> dict[int, tuple[Any, State]]:
+        """Return the state of each parameter, every entry of which was checked and copied."""
+        name = type(self).__name__
+        if not isinstance(state, Mapping):
+            refuse_type(name, "state", "a mapping from positions to dicts", state)
+        loaded: dict[int, tuple[Any, State]] = {}
+        for key, entry in state.items():
+            number = self._position(key)
+            if number not in places:
+                refuse(
+                    name, f"the position {key!r}", "that of a parameter", f"none of {len(places)}"
+                )
+            what = f"the state of parameter {number}"
+            if not isinstance(entry, Mapping):
+                refuse_type(name, what, "a dict", entry)
+            kept = {k: value for k, value in entry.items() if value is not None}
+            if kept and kept.keys() != self._entries:
+                named = f"{', '.join(sorted(map(str, kept)))}"
+                refuse(name, f"the entries of {what}", ", ".join(sorted(self._entries)), named)
+            param = places[number]
+            if kept:
+                loaded[id(param)] = (
+                    param,
+                    {k: self._entry(f"{k!r} in {what}", k, v, param) for k, v in kept.items()},
+                )
+        return loaded
+
+    def _entry(self, what: str, key: str, value: Any, param: Any) -> Any:
+        """Return a copy of an array in the parameter's dtype, or the number of steps."""
+        name = type(self).__name__
+        array = _as_array(value)
+        # bfloat16 is no floating dtype to NumPy, but a number all the same.
+        if array is None or not jnp.issubdtype(array.dtype, np.number) or array.dtype.kind == "c":
+            came = type(value).__name__ if array is None else f"dtype {array.dtype}"
+            msg = f"{name}: {what} must be an array of numbers, got {came}"
+            raise TypeError(msg)
+        wanted = () if key == "step" else param._data.shape
+        if array.shape != wanted:
+            refuse(name, what, f"of shape {wanted}", array.shape)
+        if key != "step":
+            return jnp.array(array.astype(param._data.dtype))
+        step = float(array)
+        if not (step >= 0 and step.is_integer()):
+            refuse(name, what, "a whole number of steps", step)
+        return int(step)
+
+    def _loaded_options(self, mine: Group, theirs: Mapping[str, Any]) -> dict[str, Any]:
+        name = type(self).__name__
+        for key in self.defaults:
+            if key not in theirs:
+                refuse(name, f"the options of a state of {name}", f"given with {key!r}", [*theirs])
+        for key, value in theirs.items():
+            # torch's other options do nothing where they are off. # optim-10
+            if key not in mine and not (value is None or value is False):
+                refuse(name, f"the option {key!r}", f"off, which {name} does not have", repr(value))
+        others = {k: v for k, v in theirs.items() if k in mine and k != "params"}
+        return copy.deepcopy(others) | self._options(others)
+
+
+def _as_array(value: Any) -> Any:
+    """Return a number, lists of numbers or an array as a NumPy array, or None."""
+    if isinstance(value, Traced):
+        value = unwrap(value)
+    elif not isinstance(value, int | float | list | tuple | np.generic) and not (
+        hasattr(value, "__array__") and hasattr(value, "dtype")
+    ):
+        return None
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return None

@@ -1,0 +1,374 @@
+"""What is called: every public function, constructor and method, each with a call that is good."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spec_tests.judge.tables import Row, read
+from spec_tests.support.calls import Call, as_raw, as_tensors, calls, module_calls
+
+Made = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """An operation and a good call of it.
+
+    Attributes
+    ----------
+    name : str
+        As a reader would write it.
+    says : tuple of str
+        A message names the operation by one of these, capitals aside.
+    make : callable
+        Returns the operation, fresh, and the arguments of a good call.
+    options : tuple of str
+        The keywords that it takes.
+    """
+
+    name: str
+    says: tuple[str, ...]
+    make: Callable[[], Made]
+    options: tuple[str, ...] = ()
+
+
+def targets(nn: Any, folder: Path) -> list[Target]:
+    """Return everything that is called on an implementation.
+
+    Parameters
+    ----------
+    nn : module
+        The implementation.
+    folder : Path
+        Where files may be written.
+    """
+    native = isinstance(nn.zeros(()).data, nn.Tensor)
+    return [
+        *_functions(nn),
+        *_modules(nn),
+        *_constructors(nn),
+        *([] if native else _methods(nn)),
+        *_module_methods(nn),
+        *_recurrent(nn),
+        *_optimizers(nn),
+        *_initializers(nn),
+        *_transforms(nn),
+        *_files(nn, folder),
+    ]
+
+
+def _keywords(signature: inspect.Signature) -> tuple[str, ...]:
+    hidden = (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    )
+    return tuple(name for name, p in signature.parameters.items() if p.kind not in hidden)
+
+
+def _good(operation: Callable[..., Any], *arguments: Any) -> Callable[[], Made]:
+    """Return what makes a call of an operation that one call does not change."""
+    return lambda: (operation, arguments, {})
+
+
+def _fresh(
+    make: Callable[[], Callable[..., Any]], arguments: Callable[[], tuple[Any, ...]]
+) -> Callable[[], Made]:
+    """Return what makes an operation and its arguments anew for every call."""
+    return lambda: (make(), arguments(), {})
+
+
+def _functions(nn: Any) -> Iterator[Target]:
+    for row in read().values():
+        if row.chapter in ("ops", "loss"):
+            function = getattr(getattr(nn, row.chapter), row.name)
+            for k, call in enumerate(calls(row, "float32")):
+                for kind, make in (("Tensors", as_tensors), ("raw arrays", as_raw)):
+                    made = _of_row(nn, function, call, make)
+                    name = f"{row.key} {kind} {k}"
+                    yield Target(name, (row.name,), made, _keywords(row.signature))
+
+
+def _of_row(
+    nn: Any, function: Callable[..., Any], call: Call, make: Callable[..., Any]
+) -> Callable[[], Made]:
+    def made() -> Made:
+        positional, options, *_ = make(nn, call)
+        return function, positional, options
+
+    return made
+
+
+def _modules(nn: Any) -> Iterator[Target]:
+    for row in read().values():
+        if row.module is not None and row.module_signature is not None:
+            module = getattr(nn, row.module)
+            options = _keywords(row.module_signature)
+            yield Target(row.module, (row.module,), _good(module), options)
+            made = _of_row(nn, module(), calls(row, "float32")[0], as_tensors)
+            yield Target(f"{row.module}()", (row.module, row.name), made)
+        if row.chapter == "nn":
+            module = getattr(nn, row.name)
+            says = (row.name, "forward", _FUNCTIONS.get(row.name, row.name))
+            for constructor, call in module_calls(row, "float32"):
+                made = _good(module, *constructor.arguments)
+                yield Target(row.name, (row.name,), made, _keywords(row.signature))
+                made = _of_row(nn, module(*constructor.arguments), call, as_tensors)
+                yield Target(f"{row.name}()", says, made)
+
+
+# The function whose name a Module's message may give, where it is not the Module's in capitals.
+_FUNCTIONS = {"LogSoftmax": "log_softmax", "Flatten": "reshape"}
+
+
+def _constructors(nn: Any) -> Iterator[Target]:
+    good: dict[str, tuple[Any, ...]] = {
+        "tensor": ([[1.0, 2.0]],),
+        "from_array": (nn.zeros(2).data,),
+        "Variable": (nn.zeros(2).data,),
+        "Parameter": (nn.zeros(2),),
+        "zeros": ((2, 3),),
+        "ones": (2, 3),
+        "empty": ((2,),),
+        "rand": (2,),
+        "randn": ((2, 3),),
+        "full": ((2, 3), 1.5),
+        "arange": (0, 5, 2),
+        "eye": (2, 3),
+        "manual_seed": (7,),
+    }
+    options = {"manual_seed": (), "from_array": ("requires_grad",), "Variable": ("requires_grad",)}
+    says = {"Variable": ("Variable", "from_array"), "Parameter": ("Parameter",)}
+    for name, arguments in good.items():
+        yield Target(
+            name,
+            says.get(name, (name,)),
+            _good(getattr(nn, name), *arguments),
+            options.get(
+                name, ("requires_grad",) if name == "Parameter" else ("dtype", "requires_grad")
+            ),
+        )
+
+
+def _methods(nn: Any) -> Iterator[Target]:
+    good: dict[str, tuple[tuple[Any, ...], tuple[str, ...], tuple[str, ...]]] = {
+        "backward": ((), ("grad", "retain_graph", "create_graph"), ()),
+        "reshape": (((4, 3),), (), ()),
+        "sum": ((), ("axis", "keepdims", "dtype"), ()),
+        "mean": ((), ("axis", "keepdims"), ()),
+        "max": ((), (), ()),
+        "amax": ((), ("axis", "keepdims"), ("max",)),
+        "amin": ((), ("axis", "keepdims"), ("min",)),
+        "requires_grad_": ((True,), (), ()),
+        "register_hook": ((abs,), (), ()),
+        "__getitem__": ((0,), (), ("index",)),
+        "__add__": ((1.0,), (), ("add", "operator")),
+        "__rsub__": ((1.0,), (), ("subtract", "operator")),
+        "__pow__": ((2.0,), (), ("pow", "operator")),
+        "__matmul__": ((nn.zeros((4, 2)),), (), ("matmul", "operator")),
+        "__lt__": ((1.0,), (), ("less", "operator", "compar")),
+        "__eq__": ((1.0,), (), ("equal", "operator", "compar")),
+        "__format__": (("",), (), ("format",)),
+        "__contains__": ((1.0,), (), ("in", "contains")),
+    }
+    for name, (arguments, options, says) in good.items():
+        yield Target(f"Tensor.{name}", (name, *says), _method(nn, name, arguments), options)
+    yield Target(
+        "Tensor.data", ("data",), _fresh(lambda: _assign_data(nn), lambda: (nn.ones((3, 4)).data,))
+    )
+    yield Target(
+        "Tensor.grad", ("grad",), _fresh(lambda: _assign_grad(nn), lambda: (nn.ones((3, 4)),))
+    )
+
+
+def _method(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made]:
+    def bound() -> Callable[..., Any]:
+        x = nn.ones((3, 4), requires_grad=True)
+        if name == "__contains__":
+            return lambda value: value in x
+        if name == "backward":
+            x = nn.ops.sum(x)
+        elif name not in ("requires_grad_", "__format__"):
+            x = x * 2
+        return getattr(x, name)
+
+    return _fresh(bound, lambda: arguments)
+
+
+def _assign_data(nn: Any) -> Callable[[Any], None]:
+    x = nn.ones((3, 4), requires_grad=True)
+    return lambda value: setattr(x, "data", value)
+
+
+def _assign_grad(nn: Any) -> Callable[[Any], None]:
+    x = nn.ones((3, 4), requires_grad=True)
+    return lambda value: setattr(x, "grad", value)
+
+
+def _module_methods(nn: Any) -> Iterator[Target]:
+    state = nn.Linear(3, 2).state_dict()
+    good: dict[str, tuple[Any, ...]] = {
+        "register_parameter": ("p", nn.Parameter(nn.zeros(2))),
+        "register_buffer": ("b", nn.zeros(2)),
+        "add_module": ("m", nn.ReLU()),
+        "load_state_dict": (dict(state),),
+        "to": (nn.float64,),
+        "get_submodule": ("0",),
+        "get_parameter": ("0.weight",),
+        "apply": (bool,),
+        "train": (True,),
+        "requires_grad_": (False,),
+        "register_forward_hook": (max,),
+        "register_forward_pre_hook": (max,),
+    }
+    for name, arguments in good.items():
+        says = (name, "Sequential", "Linear", "Module")
+        yield Target(f"Module.{name}", says, _of_module(nn, name, arguments))
+    yield Target("Sequential", ("Sequential",), _good(nn.Sequential, nn.ReLU(), nn.Tanh()))
+    yield Target("ModuleList", ("ModuleList",), _good(nn.ModuleList, [nn.ReLU()]))
+    listed = {
+        "append": (nn.ReLU(),),
+        "insert": (0, nn.ReLU()),
+        "extend": ([nn.ReLU()],),
+        "__getitem__": (0,),
+    }
+    for name, arguments in listed.items():
+        yield Target(f"ModuleList.{name}", ("ModuleList",), _of_list(nn, name, arguments))
+
+
+def _of_module(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made]:
+    def bound() -> Callable[..., Any]:
+        layer = nn.Linear(3, 2)
+        whole = layer if name == "load_state_dict" else nn.Sequential(layer)
+        return getattr(whole, name)
+
+    return _fresh(bound, lambda: arguments)
+
+
+def _of_list(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made]:
+    return _fresh(lambda: getattr(nn.ModuleList([nn.ReLU()]), name), lambda: arguments)
+
+
+def _recurrent(nn: Any) -> Iterator[Target]:
+    for kind in ("RNN", "LSTM", "GRU"):
+        for name in (kind, f"{kind}Cell"):
+            cell = name.endswith("Cell")
+            options = ("bias", "dtype") if cell else ("bias", "batch_first", "dtype")
+            options = (*options, "nonlinearity") if kind == "RNN" else options
+            yield Target(name, (name,), _good(getattr(nn, name), 3, 2), options)
+            made = _of_layer(nn, name)
+            yield Target(f"{name}()", (name, "forward"), made, ("input", "hx"))
+
+
+def _of_layer(nn: Any, name: str) -> Callable[[], Made]:
+    cell = name.endswith("Cell")
+    shape, state = ((4, 3), (4, 2)) if cell else ((5, 4, 3), (1, 4, 2))
+
+    def arguments() -> tuple[Any, ...]:
+        h = nn.zeros(state)
+        return nn.ones(shape), (h, nn.zeros(state)) if name.startswith("LSTM") else h
+
+    return _fresh(lambda: getattr(nn, name)(3, 2), arguments)
+
+
+def _optimizers(nn: Any) -> Iterator[Target]:
+    for row in read().values():
+        if row.chapter == "optim":
+            yield from _of_optimizer(nn, row)
+
+
+def _of_optimizer(nn: Any, row: Row) -> Iterator[Target]:
+    optimizer, says = getattr(nn.optim, row.name), (row.name,)
+
+    def parameters() -> tuple[Any, ...]:
+        return ([nn.Parameter(nn.zeros(2))],)
+
+    def running() -> Any:
+        p = nn.Parameter(nn.ones(2))
+        nn.ops.sum(p * p).backward()
+        made = optimizer([p], lr=0.1)
+        made.step()
+        return made
+
+    def group() -> dict[str, Any]:
+        return {"params": [nn.Parameter(nn.zeros(2))], "lr": 0.1}
+
+    yield Target(row.name, says, _fresh(lambda: optimizer, parameters), _keywords(row.signature))
+    yield Target(f"{row.name} groups", says, _fresh(lambda: optimizer, lambda: ([group()],)))
+    added = _fresh(lambda: running().add_param_group, lambda: (group(),))
+    yield Target(f"{row.name}.add_param_group", says, added)
+    loaded = _fresh(lambda: running().load_state_dict, lambda: (running().state_dict(),))
+    yield Target(f"{row.name}.load_state_dict", says, loaded)
+
+
+def _initializers(nn: Any) -> Iterator[Target]:
+    for row in read().values():
+        if row.chapter == "init":
+            required = [p for p in row.signature.parameters.values() if p.default is p.empty]
+            rest = (0.5,) * (len(required) - 1)
+            function = getattr(nn.init, row.name)
+            made = _fresh(_constant(function), _initialized(nn, rest))
+            if row.name == "calculate_gain":
+                made = _good(function, "relu")
+            yield Target(f"init.{row.name}", (row.name,), made, _keywords(row.signature))
+
+
+def _constant(operation: Callable[..., Any]) -> Callable[[], Callable[..., Any]]:
+    return lambda: operation
+
+
+def _initialized(nn: Any, rest: tuple[float, ...]) -> Callable[[], tuple[Any, ...]]:
+    return lambda: (nn.zeros((3, 2)), *rest)
+
+
+def _transforms(nn: Any) -> Iterator[Target]:
+    def loss(x: Any) -> Any:
+        return nn.ops.sum(x * x)
+
+    for name in ("grad", "value_and_grad", "jit"):
+        transform = getattr(nn, name)
+        options = {"grad": ("argnums",), "value_and_grad": ("argnums", "has_aux")}.get(name, ())
+        yield Target(name, (name,), _good(transform, loss), options)
+        yield Target(
+            f"{name}(f)",
+            (name, "multiply", "operator", "loss"),
+            _good(transform(loss), nn.ones(2)),
+        )
+    yield Target("vjp", ("vjp",), _good(nn.vjp, loss, nn.ones(2)))
+    yield Target("vjp pull", ("vjp", "pull"), _good(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))
+
+    def called() -> Made:
+        layer = nn.Linear(3, 2)
+        return nn.functional_call, (layer, dict(layer.state_dict()), nn.ones((4, 3))), {}
+
+    yield Target("functional_call", ("functional_call", "Linear"), called)
+    yield Target("as_function", ("as_function",), _good(nn.as_function, _Twice))
+    twice = nn.as_function(_Twice)
+    yield Target("Function.apply", ("Twice", "multiply", "forward"), _good(twice.apply, nn.ones(2)))
+    yield Target("set_grad_enabled", ("set_grad_enabled",), _good(nn.set_grad_enabled, True))
+
+
+class _Twice:
+    """A portable Function."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x + x
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Any) -> Any:
+        return grad_output + grad_output
+
+
+def _files(nn: Any, folder: Path) -> Iterator[Target]:
+    if not nn.spec_capabilities()["serialization"]:
+        return
+    path = folder / "good.safetensors"
+    nn.save({"a": nn.zeros(2)}, path)
+    other = folder / "other.safetensors"
+    yield Target("save", ("save",), _good(nn.save, {"a": nn.zeros(2), "b": np.ones(3)}, other))
+    yield Target("load", ("load",), _good(nn.load, path))
