@@ -18,7 +18,7 @@ from impl_cupy.checks import (
     type_name,
 )
 from impl_cupy.dtypes import DTypeLike, bool_, float32, int64, is_supported
-from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tape import RawArray, lend, refuse_cut, state, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -54,13 +54,19 @@ def from_array(array: RawArray, requires_grad: bool = False) -> Tensor:
     TypeError
         If `array` is no `cupy.ndarray`.
     """
+    if isinstance(array, Tensor) and state.replayed is not None:
+        refuse_cut("from_array")
     check_raw("from_array", array)
+    lend(array)
     return _leaf("from_array", array, requires_grad)
 
 
 def Variable(array: RawArray, requires_grad: bool = False) -> Tensor:
     """Do what `from_array` does, under the name that older code has for it."""
+    if isinstance(array, Tensor) and state.replayed is not None:
+        refuse_cut("Variable")
     check_raw("Variable", array)
+    lend(array)
     return _leaf("Variable", array, requires_grad)
 
 
@@ -207,6 +213,7 @@ def rounded(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> RawArray:
 def _source(data: Any, wanted: DTypeLike) -> Any:
     """Find the array in what `tensor` was given; host numbers have their final dtype."""
     if isinstance(data, Tensor):
+        data._refuse_cut("tensor")
         return data._data
     if isinstance(data, cp.ndarray):
         if wanted is None:

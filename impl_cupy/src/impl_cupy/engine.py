@@ -9,15 +9,33 @@ done (`deliver`), so that a pass that fails changes no `grad`.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
 from impl_cupy.random import restored_on_error
-from impl_cupy.tape import FREED, Edge, Node, Recorded, Recording, Slot, Value, edge_of, wrap
+from impl_cupy.tape import (
+    FREED,
+    Edge,
+    Node,
+    Part,
+    Recorded,
+    Recording,
+    Slot,
+    Value,
+    clock,
+    edge_of,
+    handles,
+    lend,
+    wrap,
+)
 
 Place = Node | Slot
+
+# Held while gradients are added to leaves, which passes in other threads may end in too.
+_delivery = threading.RLock()
 
 
 def backward(root: Recorded, grad: Any, retain_graph: bool, create_graph: bool) -> None:
@@ -57,6 +75,8 @@ class Pass:
         self.waiting: dict[Place, list[Value | None]] = {}
         # Leaves whose gradient nothing else holds, so that it need not be copied.
         self.fresh: set[Place] = set()
+        # Places where a gradient waits as a list of terms, some of them parts.
+        self.parted: set[Place] = set()
         self.arrived: list[tuple[Slot, Value]] = []
         self.targets: dict[Edge, Value] = {}
         self.goals: set[Place] = set()
@@ -87,16 +107,24 @@ class Pass:
                 self.send(edge, grad, False)
             for place in reversed(order):
                 self.step(place)
-            if self.needed is None:
-                for slot, grad in self.arrived:
-                    self.deliver(slot, grad)
+            if self.arrived and self.needed is None:
+                with _delivery:
+                    for slot, grad in self.arrived:
+                        self.deliver(slot, grad)
 
     def send(self, edge: Edge, grad: Value, is_fresh: bool) -> None:
         """Add a gradient to what waits at the end of an edge."""
         place, index = edge
         grads = self.waiting.setdefault(place, [None] * place.outputs)
         present = grads[index]
-        if present is None:
+        if type(grad) is Part or type(present) is list:
+            # Parts wait as a list until the place's turn comes.
+            if type(present) is not list:
+                present = grads[index] = [] if present is None else [present]
+                self.parted.add(place)
+            present.append(grad)
+            is_fresh = True
+        elif present is None:
             grads[index] = grad
         else:
             grads[index] = present + grad
@@ -108,6 +136,8 @@ class Pass:
         """Visit one place: hook its gradients, note or pass them on, and free what it saved."""
         grads = self.waiting.pop(place, None)
         if grads is not None:
+            if self.parted and place in self.parted:
+                grads[:] = [handles.put_together(g) if type(g) is list else g for g in grads]
             if isinstance(place, Slot):
                 self._hook_leaf(place, grads)
             elif place.slots:
@@ -120,7 +150,9 @@ class Pass:
             place.release()
 
     def _pull(self, node: Node, grads: list[Value | None]) -> None:
-        results = node.pull_recorded(grads) if self.recorded else node.pull(grads)
+        if node.age != clock.now:
+            node.check(self.recorded)
+        results = node.pull_recorded(grads) if self.recorded else node.pull(grads, self.retain)
         needed = self.needed
         for edge, grad in zip(node.edges or (), results, strict=False):
             if edge is not None and grad is not None and (needed is None or edge[0] in needed):
@@ -130,7 +162,8 @@ class Pass:
         if slot.hooks:
             grads[0] = self.hook(slot, grads[0])
             self.fresh.discard(slot)
-        self.arrived.append((slot, grads[0]))
+        if slot.keep:
+            self.arrived.append((slot, grads[0]))
 
     def _hook_outputs(self, slots: dict[int, Slot], grads: list[Value | None]) -> None:
         for index, slot in slots.items():
@@ -211,6 +244,8 @@ def _check_seed(root: Any, grad: Any) -> Any:
             )
             raise RuntimeError(msg)
         return wrap(cp.ones(root.shape, dtype=root.dtype))
+    if isinstance(grad, cp.ndarray):
+        lend(grad)
     seed = wrap(grad) if isinstance(grad, cp.ndarray) else grad
     if not isinstance(seed, Recorded):
         msg = f"backward: the gradient must be a Tensor, got {type_name(grad)}"

@@ -10,9 +10,17 @@ from typing import Any, TypeVar
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_raw
 from impl_cupy.context import Context
-from impl_cupy.function_node import FunctionNode
+from impl_cupy.function_node import FunctionNode, own
 from impl_cupy.random import restored_on_error
-from impl_cupy.tape import Recording, at_edge, edge_of, state, wrap
+from impl_cupy.tape import (
+    OnRaw,
+    at_edge,
+    edge_of,
+    keep,
+    lent,
+    state,
+    wrap,
+)
 from impl_cupy.tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -30,8 +38,9 @@ class Function(Context):
     takes the place of a replayed `forward` when the way back is recorded.
     """
 
-    # Whether nothing else holds the arrays that backward returns; then a leaf keeps them uncopied.
-    _fresh_gradients = False
+    # Whether forward and backward are known to write to nothing that they are given, and backward
+    # to return arrays that nothing else holds; then nothing is copied for them, nor for a leaf.
+    _is_ours = False
     _used = False
     _static = False
 
@@ -57,7 +66,8 @@ class Function(Context):
             msg = f"{cls.__name__}: an instance serves one call; make a new instance for another"
             raise RuntimeError(msg)
         # Replaying forward needs the instance as it was before, unmarked by this call.
-        snapshot = dict(self.__dict__)
+        snapshot = dict(own(vars(self)))
+        vars(self).update(own(snapshot))
         self._used = True
         return _apply(cls, self, snapshot, inputs, config)
 
@@ -137,35 +147,85 @@ def _apply(
     inputs: tuple[Any, ...],
     config: dict[str, Any],
 ) -> Any:
-    for name in ("forward", "backward"):
-        if not hasattr(cls, name):
-            msg = f"{cls.__name__}: a Function must define {name}"
-            raise NotImplementedError(msg)
-    raws = tuple(value._data if isinstance(value, Tensor) else value for value in inputs)
+    name = cls.__name__
+    if not hasattr(cls, "forward"):
+        msg = f"{name}: a Function must define forward"
+        raise NotImplementedError(msg)
     edges = tuple(edge_of(value) if state.recording else None for value in inputs)
-    ctx._name = cls.__name__
+    ctx._name = name
     ctx.needs_input_grad = tuple(edge is not None for edge in edges)
-    with restored_on_error(), Recording(False):
+    raws, kept_config = _kept(cls, snapshot, inputs, config)
+    given = raws if cls._is_ours else tuple([own(raw) for raw in raws])
+    with restored_on_error(), OnRaw():
         if snapshot is None:
-            result = cls.forward(ctx, *raws, **config)  # type: ignore[attr-defined]
+            result = cls.forward(ctx, *given, **config)
         else:
-            result = ctx.forward(*raws, **config)  # type: ignore[attr-defined]
+            result = ctx.forward(*given, **config)  # type: ignore[attr-defined]
     outputs = result if isinstance(result, tuple) else (result,)
     for output in outputs:
-        check_raw(f"{cls.__name__}.forward", output)
+        check_raw(f"{name}.forward", output)
     differentiable = _differentiable(ctx, outputs)
     if not any(ctx.needs_input_grad) or not any(differentiable):
         ctx._saved = ()
         tensors = tuple(wrap(output) for output in outputs)
     else:
         metas = tuple((output.shape, output.dtype) for output in outputs)
-        node = FunctionNode(cls, ctx, snapshot, edges, raws, config, metas)
+        node = FunctionNode(cls, ctx, snapshot, edges, raws, kept_config, metas)
         tensors = tuple(
             at_edge(output, (node, index)) if differentiable[index] else wrap(output)
             for index, output in enumerate(outputs)
         )
     ctx._non_differentiable = ()
     return tensors if isinstance(result, tuple) else tensors[0]
+
+
+def _kept(
+    cls: type[Function],
+    snapshot: dict[str, Any] | None,
+    inputs: tuple[Any, ...],
+    config: dict[str, Any],
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what a call's node keeps of its arguments, and give `config` arrays of its own."""
+    if cls._is_ours:
+        if lent:
+            return tuple(keep(value) for value in inputs), config
+        return tuple(v._data if isinstance(v, Tensor) else v for v in inputs), config
+    if state.recording:
+        for place, value in enumerate(inputs):
+            if not isinstance(value, Tensor):
+                _refuse_hidden(cls, f"argument {place}", value)
+        for word, value in config.items():
+            _refuse_hidden(cls, f"keyword argument {word}", value)
+        for attribute, value in (snapshot or {}).items():
+            _refuse_hidden(cls, f"attribute {attribute}", value)
+    kept_config = own(config) if config else config
+    if config:
+        config.update(own(config))
+    raws = tuple([keep(v) if isinstance(v, Tensor) else own(v) for v in inputs])
+    return raws, kept_config
+
+
+def _refuse_hidden(cls: type[Function], where: str, value: Any) -> None:
+    """Refuse a Tensor whose gradient would be lost, in a structure of any depth (function-29).
+
+    Raises
+    ------
+    TypeError
+        That names the Function and where the Tensor stands.
+    """
+    waiting, seen = [(where, value)], set()
+    while waiting:
+        path, part = waiting.pop()
+        if isinstance(part, Tensor) and part.requires_grad:
+            msg = (
+                f"{cls.__name__}: {path} is a Tensor that requires grad, and its gradient would "
+                "be lost; pass it by itself, as a positional argument"
+            )
+            raise TypeError(msg)
+        if isinstance(part, (list, tuple, dict)) and id(part) not in seen:
+            seen.add(id(part))
+            items = part.items() if isinstance(part, dict) else enumerate(part)
+            waiting.extend((f"{path}[{key!r}]", item) for key, item in items)
 
 
 def _differentiable(ctx: Context, outputs: Sequence[Any]) -> list[bool]:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from sys import getrefcount
 from typing import Any
+
+import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
 from impl_cupy.context import Context
 from impl_cupy.engine import Pass
-from impl_cupy.tape import Edges, Node, RawArray, Value, at_edge, edge_of, handles, wrap
+from impl_cupy.tape import (
+    Edges,
+    Node,
+    RawArray,
+    Replaying,
+    Value,
+    arrays_in,
+    at_edge,
+    check_unchanged,
+    edge_of,
+    handles,
+    wrap,
+)
 from impl_cupy.tensor import Tensor
+
+# What getrefcount says of an array that one container alone holds.
+_ALONE = 2
+# Attributes of a ctx that are not the user's.
+_OURS = frozenset(("_saved", "_name", "_non_differentiable", "_materialize", "needs_input_grad"))
 
 
 class FunctionNode(Node):
@@ -41,12 +62,25 @@ class FunctionNode(Node):
         self.config = config
         self.metas = metas
         self.outputs = len(metas)
-        self.fresh = function._fresh_gradients
+        self.fresh = function._is_ours
 
-    def pull(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
-        """Call `backward` on raw arrays."""
+    def check(self, recorded: bool) -> None:
+        """Refuse where what the ctx has, or what a replay needs, has been written since."""
+        ctx = self.ctx
+        if ctx is not None:
+            check_unchanged(self.function.__name__, self.age, (ctx._saved, vars(ctx)))
+        if recorded:
+            check_unchanged(self.function.__name__, self.age, self.inputs)
+
+    def pull(self, grads: list[Value | None], retain: bool) -> Sequence[Value | None]:
+        """Call `backward` on raw arrays, which are its own to write to (function-27)."""
         ctx = self.ctx
         assert ctx is not None
+        if not self.function._is_ours:
+            for index in range(len(grads)):
+                if grads[index] is not None and _is_held(grads, index):
+                    grads[index] = own(grads[index])
+            ctx = _own_ctx(ctx, retain)
         if ctx._materialize:
             grads = [
                 cp.zeros(shape, dtype=dtype) if grad is None else grad
@@ -56,7 +90,7 @@ class FunctionNode(Node):
 
     def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Get the gradients as recorded functions of the inputs and of `grads`."""
-        if getattr(self.function.backward, "once_differentiable", False):
+        if getattr(getattr(self.function, "backward", None), "once_differentiable", False):
             return self._pull_once(grads)
         if hasattr(self.function, "composite"):
             return self._pull_composite(grads)
@@ -74,6 +108,9 @@ class FunctionNode(Node):
         return f"<{self.function.__name__}>"
 
     def _backward(self, ctx: Context, grads: Sequence[Value | None]) -> Any:
+        if not hasattr(self.function, "backward"):
+            msg = f"{self.function.__name__}: a Function must define backward to have a gradient"
+            raise NotImplementedError(msg)
         if self.snapshot is None:
             return self.function.backward(ctx, *grads)
         return ctx.backward(*grads)  # type: ignore[attr-defined]
@@ -84,7 +121,7 @@ class FunctionNode(Node):
             *(edge_of(grad) for grad in grads),
         )
         barrier = _Barrier(edges, self.function.__name__, len(self.inputs))
-        raws = self.pull([None if grad is None else grad._data for grad in grads])
+        raws = self.pull([None if grad is None else grad._data for grad in grads], True)
         return [
             None if raw is None else at_edge(raw, (barrier, index))
             for index, raw in enumerate(raws)
@@ -114,21 +151,23 @@ class FunctionNode(Node):
             ctx = Context()
         else:
             ctx = object.__new__(self.function)
-            ctx.__dict__.update(self.snapshot)
+            ctx.__dict__.update(own(self.snapshot))
         ctx.xp = handles.namespace
         ctx._name = self.function.__name__
         ctx.needs_input_grad = original.needs_input_grad
-        inputs = self._input_tensors()
-        if self.snapshot is None:
-            self.function.forward(ctx, *inputs, **self.config)
-        else:
-            ctx.forward(*inputs, **self.config)  # type: ignore[attr-defined]
-        if ctx._materialize:
-            grads = [
-                wrap(cp.zeros(shape, dtype=dtype)) if grad is None else grad
-                for grad, (shape, dtype) in zip(grads, self.metas, strict=True)
-            ]
-        return self._checked(self._backward(ctx, grads), Tensor)
+        inputs, config = self._input_tensors(), own(self.config)
+        with Replaying(self.function.__name__):
+            if self.snapshot is None:
+                self.function.forward(ctx, *inputs, **config)
+            else:
+                ctx.forward(*inputs, **config)  # type: ignore[attr-defined]
+            if ctx._materialize:
+                grads = [
+                    wrap(cp.zeros(shape, dtype=dtype)) if grad is None else grad
+                    for grad, (shape, dtype) in zip(grads, self.metas, strict=True)
+                ]
+            result = self._backward(ctx, grads)
+        return self._checked(result, Tensor)
 
     def _input_tensors(self) -> list[Any]:
         tensors = []
@@ -183,6 +222,50 @@ class FunctionNode(Node):
             raise TypeError(msg)
 
 
+def own(value: Any) -> Any:
+    """Return a value with copies of the arrays in it, raw or NumPy's; itself if there are none."""
+    if isinstance(value, (cp.ndarray, np.ndarray)):
+        return value.copy()
+    if type(value) not in (tuple, list, dict) or next(arrays_in(value), None) is None:
+        return value
+    if type(value) is dict:
+        return {key: own(part) for key, part in value.items()}
+    return type(value)(own(part) for part in value)
+
+
+def _is_held(container: Any, place: Any) -> bool:
+    """Tell whether anything but this container holds an array in it, or its memory."""
+    return container[place].base is not None or getrefcount(container[place]) > _ALONE
+
+
+def _own_ctx(ctx: Context, retain: bool) -> Context:
+    """Return a ctx whose arrays `backward` may write to, for the sake of other calls and holders.
+
+    With `retain` it is a twin, else the ctx itself.
+    """
+    saved, attributes = ctx._saved, vars(ctx)
+    if saved is None:
+        return ctx
+    made = {
+        name: own(attributes[name])
+        for name in attributes
+        if name not in _OURS
+        and (retain or not isinstance(attributes[name], cp.ndarray) or _is_held(attributes, name))
+    }
+    made["_saved"] = tuple(
+        [
+            saved[place].copy()
+            if saved[place] is not None and (retain or _is_held(saved, place))
+            else saved[place]
+            for place in range(len(saved))
+        ]
+    )
+    if retain:
+        ctx = copy.copy(ctx)
+    vars(ctx).update(made)
+    return ctx
+
+
 class _Barrier(Node):
     """Stands behind gradients that cannot be differentiated again."""
 
@@ -193,7 +276,7 @@ class _Barrier(Node):
         self.name = name
         self.outputs = outputs
 
-    def pull(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
+    def pull(self, grads: Sequence[Value | None], retain: bool = True) -> Sequence[Value | None]:
         """Refuse.
 
         Raises
@@ -201,7 +284,7 @@ class _Barrier(Node):
         RuntimeError
             Always.
         """
-        del grads
+        del grads, retain
         msg = (
             f"{self.name}: backward is marked once_differentiable; there is no second derivative "
             "through it"
@@ -221,8 +304,9 @@ class Alias(Node):
         """Make a Tensor with the values of `source` and a node of its own."""
         return at_edge(source._data, (cls((edge_of(source),)), 0))
 
-    def pull(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
+    def pull(self, grads: Sequence[Value | None], retain: bool = True) -> Sequence[Value | None]:
         """Pass the gradient on."""
+        del retain
         return grads
 
     pull_recorded = pull

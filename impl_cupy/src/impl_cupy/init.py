@@ -10,6 +10,7 @@ import numpy as np
 from impl_cupy import random
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_choice, type_name
+from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
 __all__ = [
@@ -65,6 +66,7 @@ def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
 def constant_(tensor: _T, val: float) -> _T:
     """Set every element to `val`."""
     _check("constant_", tensor, floating=False)
+    note_change(tensor)
     tensor._data[...] = val
     return tensor
 
@@ -202,5 +204,6 @@ def _check(name: str, tensor: Any, floating: bool = True) -> None:
 
 
 def _write(tensor: _T, host: np.ndarray[Any, np.dtype[Any]]) -> _T:
+    note_change(tensor)
     tensor._data[...] = cp.asarray(host.astype(tensor.dtype))
     return tensor

@@ -102,7 +102,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     axis = 0 if logits.ndim == 1 else 1
     _check_logits(logits, classes, axis)
     wanted, count = classes.shape, logits.shape[axis]
-    _check_classes(classes.data, count)
+    _check_classes(classes._data, count)
     samples, rest = math.prod(wanted[:axis]), math.prod(wanted[axis:])
     losses = CrossEntropyFunction.apply(
         reshape(logits, (samples, count, rest)), reshape(classes, (samples, rest))
@@ -145,7 +145,7 @@ def _check_classes(classes: RawArray, count: int) -> None:
 class CrossEntropyFunction(Function):
     """The losses of the samples, shape (N, D), for logits (N, C, D) and classes (N, D)."""
 
-    _fresh_gradients = True
+    _is_ours = True
 
     @staticmethod
     def forward(ctx: Any, logits: RawArray, target: RawArray) -> RawArray:

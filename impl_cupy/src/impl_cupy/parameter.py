@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.checks import check_differentiable, check_raw, to_device
-from impl_cupy.tape import RawArray
+from impl_cupy.tape import RawArray, lend
 from impl_cupy.tensor import Tensor
 
 
@@ -34,6 +34,8 @@ class Parameter(Tensor):
         raw = as_raw("Parameter", data)
         if requires_grad:
             check_differentiable("Parameter", raw.dtype)
+        if raw is data:
+            lend(raw)
         self._begin(raw, bool(requires_grad))
 
     def __repr__(self) -> str:

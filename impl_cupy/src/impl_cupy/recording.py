@@ -22,8 +22,14 @@ from impl_cupy.tape import (
     Recorded,
     Value,
     at_edge,
+    check_unchanged,
+    clock,
     edge_of,
     handles,
+    keep,
+    lend,
+    lent,
+    refuse_cut,
     state,
     wrap,
 )
@@ -83,13 +89,20 @@ class OpNode(_Saved, Node):
         self.name = name
         self.edges = edges
         self.slots = None
+        self.age = clock.now
         self.rule = rule
         self.inputs = inputs
         self.output = output
         self.config = config
 
-    def pull(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
+    def check(self, recorded: bool) -> None:
+        """Refuse where an operand, the result or a constant has been written since."""
+        del recorded
+        check_unchanged(self.name, self.age, (self.inputs, self.output, self.config))
+
+    def pull(self, grads: list[Value | None], retain: bool) -> Sequence[Value | None]:
         """Apply the rule to raw arrays."""
+        del retain
         return self.rule(self, grads[0])
 
     def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
@@ -169,6 +182,8 @@ def record(
         return wrap(out)
     edges = tuple(edge_of(operand) for operand in operands)
     kept = raws if keep_inputs else ()
+    if lent and keep_inputs:
+        kept = tuple(keep(operand, containers=1) for operand in operands)
     node = OpNode(name, edges, rule, kept, out if keep_output else None, config)
     return at_edge(out, (node, 0))
 
@@ -193,6 +208,10 @@ def is_wanted(operands: tuple[Any, ...]) -> bool:
         for operand in operands:
             if isinstance(operand, Recorded) and operand._requires_grad:
                 return True
+    elif state.replayed is not None:
+        for operand in operands:
+            if isinstance(operand, Recorded) and operand._requires_grad:
+                refuse_cut("an operation under no_grad")
     return False
 
 
@@ -208,6 +227,7 @@ def as_tensor(name: str, value: Any) -> Any:
         return value
     if isinstance(value, cp.ndarray):
         check_raw(name, value)
+        lend(value)
         return wrap(value)
     if isinstance(value, np.ndarray):
         return wrap(to_device(name, value))  # tensor-33

@@ -11,7 +11,20 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_differentiable, check_raw, type_name
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.engine import backward
-from impl_cupy.tape import Node, RawArray, Recorded, RemovableHandle, Slot, handles, wrap
+from impl_cupy.tape import (
+    Node,
+    RawArray,
+    Recorded,
+    RemovableHandle,
+    Slot,
+    handles,
+    lend,
+    lend_data,
+    note_change,
+    refuse_cut,
+    state,
+    wrap,
+)
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 
@@ -44,7 +57,8 @@ class Tensor(Recorded):
     @property
     def data(self) -> RawArray:
         """The raw array."""
-        return self._data
+        self._refuse_cut("data")
+        return lend_data(self)
 
     @data.setter
     def data(self, raw: RawArray) -> None:
@@ -61,7 +75,11 @@ class Tensor(Recorded):
         if self._requires_grad and raw.dtype.kind != "f":
             msg = f"Tensor.data: a Tensor that requires grad must be floating, got {raw.dtype.name}"
             raise ValueError(msg)
+        if raw is self._data:
+            # What ``x.data += 1`` does: the array was written already.
+            note_change(self)
         self._data = raw
+        lend(raw)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -159,6 +177,8 @@ class Tensor(Recorded):
         if flag:
             check_differentiable("requires_grad_", self._data.dtype)
             self._slot()
+        if self._node is not None:
+            self._node.keep = bool(flag)  # autograd-27
         self._requires_grad = bool(flag)
         return self
 
@@ -219,6 +239,7 @@ class Tensor(Recorded):
 
     def detach(self) -> Tensor:
         """Return a leaf with the same values, in the same memory, that does not require grad."""
+        self._refuse_cut("detach")
         return wrap(self._data)
 
     def item(self) -> float | int | bool:
@@ -232,10 +253,12 @@ class Tensor(Recorded):
         if self._data.size != 1:
             msg = f"item: a Tensor with one element is needed, got shape {self.shape}"
             raise ValueError(msg)
+        self._refuse_cut("item")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Return nested lists of Python numbers; of a 0-d Tensor a number."""
+        self._refuse_cut("tolist")
         return self._data.tolist()
 
     def numpy(self) -> np.ndarray[Any, np.dtype[Any]]:
@@ -246,6 +269,7 @@ class Tensor(Recorded):
         RuntimeError
             While the Tensor requires grad.
         """
+        self._refuse_cut("numpy")
         if self._requires_grad:
             msg = "numpy: a Tensor that requires grad has no NumPy form; use detach().numpy()"
             raise RuntimeError(msg)
@@ -329,6 +353,7 @@ class Tensor(Recorded):
         return f"tensor({values}, dtype={self.dtype.name}{grad})"
 
     def __copy__(self) -> Tensor:
+        self._refuse_cut("copy")
         return self._like(self._data)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
@@ -342,6 +367,11 @@ class Tensor(Recorded):
 
     def __reduce__(self) -> Any:
         return rebuild, (type(self), cp.asnumpy(self._data), self._requires_grad)
+
+    def _refuse_cut(self, operation: str) -> None:
+        """Refuse what would lose this Tensor's history while a Function runs on Tensors."""
+        if self._requires_grad and state.replayed is not None:
+            refuse_cut(operation)
 
     def _like(self, raw: RawArray) -> Tensor:
         return wrap(raw, self._requires_grad, type(self))

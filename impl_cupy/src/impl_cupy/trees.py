@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -32,10 +33,13 @@ def mapped(function: Callable[[Tensor], Any], structure: Any) -> Any:
 
 def _rebuilt(structure: Any, leaves: Iterator[Any]) -> Any:
     if isinstance(structure, dict):
-        return type(structure)((key, _rebuilt(part, leaves)) for key, part in structure.items())
-    if isinstance(structure, (list, tuple)):
-        parts = [_rebuilt(part, leaves) for part in structure]
-        if hasattr(structure, "_fields"):
-            return type(structure)(*parts)
+        parts = {key: _rebuilt(part, leaves) for key, part in structure.items()}
+        if isinstance(structure, defaultdict):
+            return type(structure)(structure.default_factory, parts)
         return type(structure)(parts)
+    if isinstance(structure, (list, tuple)):
+        members = [_rebuilt(part, leaves) for part in structure]
+        if hasattr(structure, "_fields"):
+            return type(structure)(*members)
+        return type(structure)(members)
     return None if structure is None else next(leaves)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, TypeVar
 
 from impl_cupy.tape import Recording, state
@@ -11,14 +13,47 @@ from impl_cupy.tape import Recording, state
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class _Switch(Recording):
-    """A switch that is a context manager and a decorator."""
+class _Switch:
+    """A switch that is a context manager and a decorator.
 
-    __slots__ = ()
+    What it restores is kept with the thread, so that several threads may use one switch.
+    """
+
+    __slots__ = ("_flag",)
+
+    def __init__(self, flag: bool) -> None:
+        self._flag = flag
+
+    def __enter__(self) -> None:
+        state.switched.append((self, state.recording))
+        state.recording = self._flag
+
+    def __exit__(self, *_: object) -> None:
+        switched = state.switched
+        # Not always the last: a generator may be suspended inside a block that its caller leaves.
+        for place in range(len(switched) - 1, -1, -1):
+            if switched[place][0] is self:
+                state.recording = switched.pop(place)[1]
+                return
 
     def __call__(self, function: _F) -> _F:
-        """Decorate `function` so that each call of it runs within the switch."""
+        """Decorate `function` so that each call of it, or each step of it, runs within the switch.
+
+        Raises
+        ------
+        TypeError
+            For a coroutine function or an asynchronous generator: tasks share a thread, and with it
+            the mode (autograd-29).
+        """
+        if iscoroutinefunction(function) or isasyncgenfunction(function):
+            msg = (
+                f"{type(self).__name__}: {function.__name__} is asynchronous, and tasks share one "
+                "mode; use the switch in a with statement that holds no await"
+            )
+            raise TypeError(msg)
         flag = self._flag
+        if isgeneratorfunction(function):
+            return _stepped(function, flag)  # type: ignore[return-value]
 
         @functools.wraps(function)
         def switched(*args: Any, **kwargs: Any) -> Any:
@@ -26,6 +61,32 @@ class _Switch(Recording):
                 return function(*args, **kwargs)
 
         return switched  # type: ignore[return-value]
+
+
+def _stepped(function: Callable[..., Any], flag: bool) -> Callable[..., Any]:
+    """Decorate a generator function: the switch holds inside it, and not between its steps."""
+
+    @functools.wraps(function)
+    def stepped(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        body = function(*args, **kwargs)
+        resume, sent = body.send, None
+        while True:
+            try:
+                with Recording(flag):
+                    item = resume(sent)
+            except StopIteration as end:
+                return end.value
+            finally:
+                # An exception that goes on must not be held by the frame that it passed.
+                sent = None
+            try:
+                sent = yield item
+                resume = body.send
+            except BaseException as error:
+                # A GeneratorExit too: the body decides what becomes of it.
+                resume, sent = body.throw, error
+
+    return stepped
 
 
 class set_grad_enabled(_Switch):
@@ -39,10 +100,11 @@ class set_grad_enabled(_Switch):
     flag : bool
     """
 
-    __slots__ = ("_outer",)
+    __slots__ = ("_outer", "_thread")
 
     def __init__(self, flag: bool) -> None:
         super().__init__(bool(flag))
+        self._thread = threading.get_ident()
         # The mode that is put back where this turns out to be no statement (autograd-23).
         self._outer: bool | None = state.recording
         state.recording = self._flag
@@ -57,7 +119,7 @@ class set_grad_enabled(_Switch):
         return super().__call__(function)
 
     def _undo(self) -> None:
-        if self._outer is not None:
+        if self._outer is not None and self._thread == threading.get_ident():
             state.recording, self._outer = self._outer, None
 
 

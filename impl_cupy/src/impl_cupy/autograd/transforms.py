@@ -12,6 +12,7 @@ from impl_cupy.checks import type_name
 from impl_cupy.engine import Pass
 from impl_cupy.function_node import Alias
 from impl_cupy.random import restored_on_error
+from impl_cupy.recording import as_tensor
 from impl_cupy.tape import Edge, Recording, edge_of, state, wrap
 from impl_cupy.tensor import Tensor
 from impl_cupy.trees import flatten, mapped, rebuilt
@@ -153,7 +154,7 @@ def _follow(name: str, argument: Any) -> tuple[list[Tensor], Any]:
     """Give Tensors of an argument's values that nothing else has: only they are followed."""
     leaves = []
     for leaf in flatten(argument):
-        value = wrap(leaf) if isinstance(leaf, cp.ndarray) else leaf
+        value = as_tensor(name, leaf) if isinstance(leaf, cp.ndarray) else leaf
         if not isinstance(value, Tensor):
             msg = f"{name}: an argument must hold Tensors only, got {type_name(leaf)}"
             raise TypeError(msg)

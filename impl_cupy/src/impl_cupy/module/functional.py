@@ -8,7 +8,7 @@ from typing import Any
 from impl_cupy.module.base import Module
 from impl_cupy.parameter import as_raw
 from impl_cupy.random import restored_on_error
-from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tape import RawArray, lend, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -62,4 +62,5 @@ def _as_tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value
     raw: RawArray = as_raw(f"functional_call: {name}", value)
+    lend(raw)
     return wrap(raw)

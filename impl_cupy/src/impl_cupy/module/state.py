@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from impl_cupy.parameter import as_raw
+from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
 
@@ -43,5 +44,6 @@ def load_into(
     # Two entries may be views of one array, so every value is read before one is written.
     fresh = {key: raw.astype(own[key].dtype, copy=True) for key, raw in arrays.items()}
     for key, raw in fresh.items():
+        note_change(own[key])
         own[key]._data[...] = raw
     return LoadResult(missing, unexpected)

@@ -18,7 +18,7 @@ from impl_cupy.tensor import Tensor
 class EmbeddingFunction(Function):
     """Look rows of a table up; their gradients are added in one order each time."""
 
-    _fresh_gradients = True
+    _is_ours = True
 
     @staticmethod
     def forward(ctx: Any, weight: Any, indices: Any, *, padding_idx: int) -> Any:
@@ -113,7 +113,7 @@ class Embedding(Layer):
         if value.dtype.kind != "i":
             msg = f"Embedding: input must be integers, got dtype {value.dtype.name}"
             raise TypeError(msg)
-        raw = value.data
+        raw = value._data
         outside = cp.logical_or(raw < 0, raw >= self.num_embeddings)
         if bool(cp.any(outside)):  # nn-05
             msg = (

@@ -15,7 +15,7 @@ from impl_cupy.tensor import Tensor
 class LinearFunction(Function):
     """``y = x @ weight.T + bias``, one matrix product each way however many leading axes."""
 
-    _fresh_gradients = True
+    _is_ours = True
 
     @staticmethod
     def forward(ctx: Any, x: Any, weight: Any, bias: Any) -> Any:

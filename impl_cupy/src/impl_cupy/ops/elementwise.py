@@ -18,6 +18,7 @@ from impl_cupy.recording import (
     sum_to,
     with_number,
 )
+from impl_cupy.tape import keep
 from impl_cupy.tensor import Tensor
 
 abs = unary(
@@ -142,7 +143,7 @@ def _check_exponent(base: Any, exponent: Any) -> None:
     if like.dtype.kind == "f":
         return
     # With a Tensor this waits for the device, so it is asked of integers alone.
-    if bool(cp.any(exponent.data < 0)) if isinstance(exponent, Tensor) else exponent < 0:
+    if bool(cp.any(exponent._data < 0)) if isinstance(exponent, Tensor) else exponent < 0:
         msg = "pow: integers take no negative exponent; cast one of the two with astype first"
         raise ValueError(msg)
 
@@ -274,7 +275,7 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
         b: Any = x2
     else:
         a, b = as_operands("where", x1, x2)
-    config = (mask.data, getattr(a, "shape", ()), getattr(b, "shape", ()))
+    config = (keep(mask), getattr(a, "shape", ()), getattr(b, "shape", ()))
     return record("where", cp.where, _where, (mask, a, b), config=config)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from impl_cupy.checks import normalize_axis, to_device, type_name
 from impl_cupy.launch import launch
 from impl_cupy.ops.families import written
 from impl_cupy.recording import as_tensor, record
-from impl_cupy.tape import RawArray, handles
+from impl_cupy.tape import Part, RawArray, handles, keep
 from impl_cupy.tensor import Tensor
 
 
@@ -80,43 +81,88 @@ def _select(value: Tensor, selection: _Selection) -> Tensor:
 
 
 def _getitem(node: Any, grad: Any) -> tuple[Any]:
-    if isinstance(grad, Tensor):
-        return (_put_back(grad, node.config),)
-    return (_put_back_raw(grad, node.config),)
+    return (Part(node.config, grad),)
 
 
-def _put_back(value: Tensor, selection: _Selection) -> Tensor:
-    """Do the adjoint of `_select`: zeros but for what was selected."""
-    return record(
-        "getitem",
-        lambda raw: _put_back_raw(raw, selection),
-        _put,
-        (value,),
-        config=selection,
+def _put_together(terms: list[Any]) -> Any:
+    """Add up the parts of one array's gradient, and what else came, once (autograd-32)."""
+    selections = tuple(term.selection for term in terms if isinstance(term, Part))
+    values = tuple(term.values for term in terms if isinstance(term, Part))
+    if isinstance(values[0], Tensor):
+        total = record(
+            "getitem",
+            lambda *raws: _put_back(raws, selections),
+            _put,
+            values,
+            config=selections,
+        )
+    else:
+        total = _put_back(values, selections)
+    for term in terms:
+        if not isinstance(term, Part):
+            total = total + term
+    return total
+
+
+def _put(node: Any, grad: Any) -> tuple[Any, ...]:
+    is_tensor = isinstance(grad, Tensor)
+    return tuple(
+        None if edge is None else _select(grad, selection) if is_tensor else grad[selection.key]
+        for edge, selection in zip(node.edges, node.config, strict=True)
     )
 
 
-def _put(node: Any, grad: Any) -> tuple[Any]:
-    if isinstance(grad, Tensor):
-        return (_select(grad, node.config),)
-    return (grad[node.config.key],)
+def _put_back(values: Sequence[RawArray], selections: Sequence[_Selection]) -> RawArray:
+    """Do the adjoint of selecting: zeros but for what was selected, added up."""
+    shape = selections[0].shape
+    out = cp.zeros(shape, dtype=values[0].dtype)
+    by_row: list[Any] = []
+    by_element: list[Any] = []
+    for value, selection in zip(values, selections, strict=True):
+        if selection.has_arrays:
+            first = selection.key[0]
+            is_rows = len(selection.key) == 1 and first.dtype.kind == "i"
+            (by_row if is_rows else by_element).append((value, selection.key))
+        elif len(values) == 1:
+            out[selection.key] = value
+        else:
+            place = out[selection.key]
+            place += value
+    if by_row:
+        out = _added(out, _rows(by_row, shape), len(values) == len(by_row))
+    if by_element:
+        out = _added(out, _elements(by_element, shape), len(values) == len(by_element))
+    return out
 
 
-def _put_back_raw(values: RawArray, selection: _Selection) -> RawArray:
-    shape = selection.shape
-    if not selection.has_arrays:
-        out = cp.zeros(shape, dtype=values.dtype)
-        out[selection.key] = values
-        return out
-    first = selection.key[0]
-    if len(selection.key) == 1 and first.dtype.kind == "i":
-        width = math.prod(shape[1:])
-        rows = cp.where(first < 0, first + shape[0], first).reshape(-1)
-        return scatter_rows(values.reshape(rows.size, width), rows, shape[0]).reshape(shape)
-    # Selecting from the elements' own numbers tells where each of the values came from.
+def _added(out: RawArray, more: RawArray, is_all: bool) -> RawArray:
+    return more if is_all else out + more
+
+
+def _rows(parts: Sequence[tuple[RawArray, tuple[Any, ...]]], shape: tuple[int, ...]) -> RawArray:
+    """Add up values at whole rows, which index arrays name."""
+    width = math.prod(shape[1:])
+    rows = [cp.where(key[0] < 0, key[0] + shape[0], key[0]).reshape(-1) for _, key in parts]
+    values = [
+        value.reshape(places.size, width) for (value, _), places in zip(parts, rows, strict=True)
+    ]
+    return scatter_rows(_joined(values), _joined(rows), shape[0]).reshape(shape)
+
+
+def _elements(
+    parts: Sequence[tuple[RawArray, tuple[Any, ...]]], shape: tuple[int, ...]
+) -> RawArray:
+    """Add up values at single elements."""
     size = math.prod(shape)
-    origin = cp.arange(size, dtype="int64").reshape(shape)[selection.key]
-    return scatter_rows(values.reshape(-1, 1), origin.reshape(-1), size).reshape(shape)
+    # Selecting from the elements' own numbers tells where each of the values came from.
+    numbers = cp.arange(size, dtype="int64").reshape(shape)
+    places = [numbers[key].reshape(-1) for _, key in parts]
+    values = [value.reshape(-1, 1) for value, _ in parts]
+    return scatter_rows(_joined(values), _joined(places), size).reshape(shape)
+
+
+def _joined(arrays: list[RawArray]) -> RawArray:
+    return arrays[0] if len(arrays) == 1 else cp.concatenate(arrays)
 
 
 def _check(shape: tuple[int, ...], key: Any) -> _Selection:
@@ -140,7 +186,9 @@ def _check(shape: tuple[int, ...], key: Any) -> _Selection:
 
 def _part(index: Any) -> Any:
     if isinstance(index, Tensor):
-        index = index._data
+        index = keep(index)
+    elif isinstance(index, cp.ndarray):
+        index = index.copy()  # autograd-25
     if isinstance(index, list):
         index = _index_list(index)
     if isinstance(index, np.ndarray):
@@ -241,3 +289,4 @@ def scatter_rows(values: RawArray, rows: RawArray, count: int, skipped: int = -1
 
 
 handles.getitem = getitem
+handles.put_together = _put_together

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from impl_cupy.backend import cp
@@ -47,7 +48,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Raw:
     if math.prod(sizes) != x.size or min(sizes, default=0) < 0:  # ops-20
         msg = f"reshape: shape {x.shape} cannot become {shape}"
         raise ValueError(msg)
-    if copy is False and x.size and not cp.may_share_memory(x.data.reshape(sizes), x.data):
+    if copy is False and x.size and not cp.may_share_memory(x._data.reshape(sizes), x._data):
         # ops-17
         msg = f"reshape: shape {x.shape} cannot become {shape} without a copy; leave copy out"
         raise ValueError(msg)
@@ -178,7 +179,7 @@ def broadcast_to(x: Any, /, shape: Any) -> Raw | None:
 
 def _pieces(grad: Any, axis: int, lengths: Sequence[int]) -> list[Any]:
     """Cut a gradient along an axis."""
-    ends = [sum(lengths[: count + 1]) for count in range(len(lengths))]
+    ends = accumulate(lengths)
     before = (slice(None),) * axis
     return [
         grad[(*before, slice(end - length, end))] for end, length in zip(ends, lengths, strict=True)

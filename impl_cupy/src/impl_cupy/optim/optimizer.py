@@ -9,7 +9,7 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_at_least_zero, type_name
 from impl_cupy.parameter import as_raw
-from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tape import RawArray, note_change, wrap
 from impl_cupy.tensor import Tensor
 
 Group = dict[str, Any]
@@ -85,6 +85,7 @@ class Optimizer:
 
     def _step(self, param: Tensor, grad: Tensor, group: Group) -> None:
         # Kernels need C-contiguous arrays; a Parameter need not have one.
+        note_change(param)
         raw = param._data
         work = cp.ascontiguousarray(raw)
         state = self._state.setdefault(id(param), {})

@@ -25,7 +25,7 @@ class RNNFunction(Function):
     bias_hh (H,) or None. Outputs: output (T, N, H), h_n (1, N, H).
     """
 
-    _fresh_gradients = True
+    _is_ours = True
     composite = staticmethod(equations.unrolled(equations.rnn, states=1))
 
     @staticmethod
@@ -75,7 +75,7 @@ class LSTMFunction(Function):
     bias_hh (4 H,) or None. Outputs: output (T, N, H), h_n and c_n (1, N, H).
     """
 
-    _fresh_gradients = True
+    _is_ours = True
     composite = staticmethod(equations.unrolled(equations.lstm, states=2))
 
     @staticmethod
@@ -127,7 +127,7 @@ class GRUFunction(Function):
     (3 H,) or None. Outputs: output (T, N, H), h_n (1, N, H).
     """
 
-    _fresh_gradients = True
+    _is_ours = True
     composite = staticmethod(equations.unrolled(equations.gru, states=1))
 
     @staticmethod
