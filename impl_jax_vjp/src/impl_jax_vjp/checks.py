@@ -1,5 +1,6 @@
 """Every check of an argument: dtypes, axes, sizes, shapes, indices; and the wording of errors."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -7,7 +8,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from .dtypes import DTYPES, DType, float32, is_floating
+from .dtypes import DTYPES, DType, float32, is_floating, promote_number
 
 Shape = tuple[int, ...]
 Axis = int | Sequence[int] | None
@@ -27,7 +28,7 @@ def refuse_type(name: str, argument: str, wanted: str, value: Any) -> NoReturn:
 
 def check_dtype(name: str, dtype: Any) -> None:
     """Raise `TypeError` that names the dtype if no Tensor has it."""
-    if dtype not in DTYPES:
+    if dtype not in DTYPES:  # tensor-37
         msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {dtype}"
         raise TypeError(msg)
 
@@ -40,7 +41,13 @@ def check_floating(name: str, dtype: DType) -> None:
 
 def as_dtype(name: str, dtype: Any) -> DType:
     """Return the dtype asked for, float32 for None; raise `TypeError` if no Tensor has it."""
-    wanted = float32 if dtype is None else np.dtype(dtype)
+    if dtype is None:
+        return float32
+    try:
+        wanted = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        check_dtype(name, shown(dtype))
+        raise
     check_dtype(name, wanted)
     return wanted
 
@@ -103,6 +110,39 @@ def check_number(name: str, argument: str, value: Any) -> int | float:
     return number
 
 
+def cast(name: str, values: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
+    """Return numbers in a dtype; raise `ValueError` that names one that an integer dtype lacks."""
+    if dtype.kind == "i" and values.dtype.kind in "iuf" and values.dtype != dtype:  # tensor-38
+        info = np.iinfo(dtype)
+        # The upper end is a power of 2, which is exact in every dtype; no NaN is within.
+        wrong = values[~((values >= info.min) & (values < info.max + 1))]
+        if wrong.size:
+            refuse(name, "each number", f"one that {dtype} holds", wrong.flat[0])
+    with np.errstate(over="ignore"):
+        return values.astype(dtype, copy=False)
+
+
+def as_scalar(name: str, number: Any, dtype: DType) -> Any:
+    """Return a number as a scalar of a dtype; raise `ValueError` if it does not fit."""
+    try:
+        if -3e38 < number < 3e38:
+            return dtype.type(number)
+        with np.errstate(over="ignore"):
+            return dtype.type(number)
+    except OverflowError:
+        refuse(name, "each number", f"one that {dtype} holds", shown(number))  # tensor-38
+
+
+def within(number: Any, dtype: DType) -> Any:
+    """Return what compares with integers of a dtype as a number does that they do not hold."""
+    number = as_number(number)
+    if isinstance(number, int) and not -(2**31) <= number < 2**31:
+        joint = promote_number(number, dtype)
+        if joint.kind == "i" and not np.iinfo(joint).min <= number <= np.iinfo(joint).max:
+            return math.inf if number > 0 else -math.inf  # tensor-38
+    return number
+
+
 def shown(value: Any) -> str:
     """Return what came, in one line: a short value itself, or its type."""
     text = repr(value)
@@ -110,12 +150,20 @@ def shown(value: Any) -> str:
     return f"{text}, a {type(value).__name__}" if short else type(value).__name__
 
 
+def check_int(name: str, argument: str, value: Any, wanted: str = "an int") -> int:
+    """Return an int that may be a NumPy scalar; raise `TypeError` if it is none, or a bool."""
+    if not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except (TypeError, ValueError):
+            pass
+    msg = f"{name}: {argument} must be {wanted}, got {shown(value)}"
+    raise TypeError(msg)
+
+
 def positive_int(name: str, argument: str, value: Any) -> int:
     """Return a size, or raise an error that names the Module, the argument and the value."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        msg = f"{name}: {argument} must be a positive int, got {value!r}"
-        raise TypeError(msg)
-    size = operator.index(value)
+    size = check_int(name, argument, value, "a positive int")
     if size <= 0:
         refuse(name, argument, "a positive int", size)
     return size
@@ -181,7 +229,7 @@ def check_sizes(name: str, shape: Any, least: int = 0) -> Shape:
     """
     listed = tuple(shape) if isinstance(shape, Sequence) else (shape,)
     try:
-        if any([isinstance(size, bool | str) for size in listed]):
+        if any([isinstance(size, bool) for size in listed]):
             raise TypeError
         sizes = tuple([operator.index(size) for size in listed])
     except TypeError:
@@ -189,6 +237,8 @@ def check_sizes(name: str, shape: Any, least: int = 0) -> Shape:
         raise TypeError(msg) from None
     if any([size < least for size in sizes]):  # tensor-31, ops-20
         refuse(name, "each size of the shape", f"at least {least}", sizes)
+    if math.prod(sizes) >= 2**60:
+        refuse(name, "the shape", "of elements that memory can hold", sizes)
     return sizes
 
 

@@ -5,6 +5,7 @@ compiled, and in one of JAX's own they are fetched each time that the compiled c
 draw is frozen into compiled code.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,12 +18,17 @@ from .checks import (
     Shape,
     as_dtype,
     as_number,
+    as_scalar,
+    cast,
+    check_broadcast,
     check_dtype,
     check_floating,
+    check_number,
     check_sizes,
+    refuse,
     refuse_type,
 )
-from .dtypes import float32, int64
+from .dtypes import DTYPES, float32, float64, int64, is_floating
 from .recording import is_array
 from .tape import MODE, Traced, unwrap, wrap
 from .tensor import Tensor
@@ -78,43 +84,72 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
     wanted = None if dtype is None else as_dtype("tensor", dtype)
     if isinstance(data, Traced | jax.Array):
         raw = unwrap(data)
+        check_dtype("tensor", raw.dtype)
+        if wanted is not None and wanted.kind == "i" and not isinstance(raw, jax.core.Tracer):
+            raw = cast("tensor", np.asarray(raw), wanted)
         raw = jax.numpy.array(raw, dtype=wanted or raw.dtype, copy=True)
     else:
-        array = _host_array(data, wanted)
-        check_dtype("tensor", array.dtype)
-        raw = jax.numpy.array(array)
+        raw = jax.numpy.array(_host_array("tensor", data, wanted))
     return _leaf("tensor", raw, requires_grad)
 
 
-def _host_array(data: Any, wanted: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
+def _host_array(name: str, data: Any, wanted: np.dtype[Any] | None) -> np.ndarray[Any, Any]:
+    """Return numbers, lists of them or an array as a NumPy array of a dtype that Tensors have."""
+    if isinstance(data, np.generic) and data.dtype not in DTYPES:
+        data = as_number(data)
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)  # tensor-30
-    else:
-        if not isinstance(data, bool | int | float | list | tuple):
-            refuse_type("tensor", "data", "numbers, lists of them or an array", data)
-        try:
-            array = np.array(_without_tensors(data))
-        except ValueError:
-            msg = "tensor: lists must be of equal lengths at each depth, got ragged ones"
-            raise ValueError(msg) from None
-        if array.dtype == np.float64 and not _holds_double(data):
-            array = array.astype(wanted or float32)
-        elif array.dtype.kind == "i":
-            array = array.astype(wanted or int64)
+        check_dtype(name, array.dtype)
+        return array if wanted is None else cast(name, array, wanted)
+    if not isinstance(data, bool | int | float | list | tuple):
+        refuse_type(name, "data", "numbers, lists of them or an array", data)
+    plain = _without_tensors(name, data)
+    try:
+        array = np.array(plain)
+    except ValueError:
+        msg = f"{name}: lists must be of equal lengths at each depth, got ragged ones"
+        raise ValueError(msg) from None
+    if array.dtype.kind in "ufO":
+        array = _with_large_ints(name, array, plain, wanted)
     if array.dtype.kind not in "biuf":
-        element = type(array.flat[0]).__name__ if array.size else str(array.dtype)
-        msg = f"tensor: elements must be numbers or booleans, got {element}"
+        others = [item for item in array.flat if not isinstance(item, int | float)]
+        element = type(others[0]).__name__ if others else str(array.dtype)
+        msg = f"{name}: elements must be numbers or booleans, got {element}"
         raise TypeError(msg)
-    return array if wanted is None else array.astype(wanted)
+    if wanted is None and array.dtype.kind != "b":
+        wanted = int64
+        if array.dtype.kind == "f":
+            wanted = float64 if _holds_double(data) else float32
+    return array if wanted is None else cast(name, array, wanted)
 
 
-def _without_tensors(data: Any) -> Any:
+def _with_large_ints(
+    name: str, array: np.ndarray[Any, Any], plain: Any, wanted: np.dtype[Any] | None
+) -> np.ndarray[Any, Any]:
+    """Return the array that NumPy made of lists, where it may have rounded ints; or refuse them."""
+    if array.dtype.kind == "f" and not (np.abs(array) >= 2.0**63).any():
+        return array
+    numbers = np.array(plain, object)
+    flat = numbers.ravel().tolist()
+    if not all([isinstance(number, int | float) for number in flat]):
+        return array
+    floats = any([isinstance(number, float) for number in flat])
+    if floats or (wanted is not None and is_floating(wanted)):
+        return np.array([as_scalar(name, n, float64) for n in flat]).reshape(numbers.shape)
+    for number in flat:
+        as_scalar(name, number, wanted or int64)
+    return numbers.astype(np.int64)
+
+
+def _without_tensors(name: str, data: Any) -> Any:
     if isinstance(data, list | tuple):
-        return [_without_tensors(item) for item in data]
-    if isinstance(data, Traced | jax.Array):
-        return np.asarray(unwrap(data))
+        return [_without_tensors(name, item) for item in data]
+    if isinstance(data, Traced | jax.Array | np.ndarray):
+        array = np.asarray(unwrap(data))
+        check_dtype(name, array.dtype)
+        return array
     # NumPy's scalars have a width of their own, and count as the Python numbers they are.
-    return data.item() if isinstance(data, np.generic) else data
+    return as_number(data)
 
 
 def _holds_double(data: Any) -> bool:
@@ -189,9 +224,14 @@ def full(
     number = as_number(fill_value)  # tensor-30
     if not (isinstance(number, bool | int | float) or is_array(number)):
         refuse_type("full", "fill_value", "a number", number)
-    single = np.asarray(unwrap(tensor(number, dtype=dtype)))
-    values = np.full(check_sizes("full", shape), single)
-    return host("full", values, single.dtype, requires_grad)
+    wanted = None if dtype is None else as_dtype("full", dtype)
+    single = np.asarray(unwrap(number)) if is_array(number) else _host_array("full", number, wanted)
+    check_dtype("full", single.dtype)
+    single = single if wanted is None else cast("full", single, wanted)
+    sizes = check_sizes("full", shape)
+    if check_broadcast("full", single.shape, sizes) != sizes:
+        refuse("full", "fill_value", f"one that broadcasts to {sizes}", f"shape {single.shape}")
+    return host("full", np.full(sizes, single), single.dtype, requires_grad)
 
 
 def arange(
@@ -204,13 +244,35 @@ def arange(
 ) -> Tensor:
     """Make the numbers from `start` (0 if alone) to before `stop`, int64 if all are ints."""
     first, last = (0, start) if stop is None else (start, stop)
+    named = zip(("start", "stop", "step"), (first, last, step), strict=True)
+    first, last, step = [check_number("arange", argument, value) for argument, value in named]
     if step == 0:
         msg = "arange: step must not be 0"
         raise ValueError(msg)
-    if dtype is None:
-        whole = all(hasattr(v, "__index__") for v in (first, last, step))
-        dtype = int64 if whole else float32
-    return host("arange", np.arange(first, last, step), dtype, requires_grad)
+    count = _count(first, last, step)
+    whole = all([isinstance(number, int) for number in (first, last, step)])
+    wanted = as_dtype("arange", (int64 if whole else float32) if dtype is None else dtype)
+    if whole:
+        ends = [first, first + (count - 1) * step] if count else []
+        for end in ends:
+            as_scalar("arange", end, int64)
+        # With more than two, the step fits too.
+        values: np.ndarray[Any, Any] = np.array(ends[:count], np.int64)
+        if count > 2:
+            values = np.arange(count, dtype=np.int64) * step + first
+    else:
+        values = np.arange(first, last, step)
+    return host("arange", cast("arange", values, wanted), wanted, requires_grad)
+
+
+def _count(first: float, last: float, step: float) -> int:
+    """Return how many numbers there are from `first` to before `last`."""
+    finite = all([math.isfinite(number) for number in (first, last, step)])
+    length = max(0, -((first - last) // step)) if finite else math.inf
+    if not length < 2**60:
+        numbers = f"{first}, {last} and {step}"
+        refuse("arange", "start, stop and step", "numbers with a length between them", numbers)
+    return int(length)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:

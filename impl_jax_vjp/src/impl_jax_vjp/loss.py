@@ -7,12 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from . import ops
-from .checks import check_choice, check_indices, check_integers
+from .checks import check_choice
 from .dtypes import is_floating
 from .module import Module
 from .ops import formulas as F
-from .recording import Primitive, as_operand, dtype_of, shape_of
-from .tape import unwrap
+from .recording import Primitive, as_indices, as_integers, as_operand, dtype_of, shape_of
 from .tensor import Tensor
 
 __all__ = ["CrossEntropyLoss", "L1Loss", "MSELoss", "cross_entropy", "l1_loss", "mse_loss"]
@@ -45,18 +44,18 @@ def _module(name: str, function: Callable[..., Any]) -> type[_Loss]:
     return type(name, (_Loss,), namespace)
 
 
-def _inputs(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
-    """Return input and target as arrays, and check what every loss asks of its input."""
+def _input(name: str, input: Any, reduction: str) -> Any:
+    """Return the input as an array, and check what every loss asks of it."""
     check_choice(name, "reduction", reduction, _REDUCTIONS)
-    input, target = as_operand(name, input), as_operand(name, target)
+    input = as_operand(name, input)
     if not is_floating(dtype_of(input)):  # loss-08
         msg = f"{name}: input must be float32 or float64, got dtype {dtype_of(input)}"
         raise TypeError(msg)
-    return input, target
+    return input
 
 
 def _same_shape(name: str, input: Any, target: Any, reduction: str) -> tuple[Any, Any]:
-    input, target = _inputs(name, input, target, reduction)
+    input, target = _input(name, input, reduction), as_operand(name, target)
     if shape_of(input) != shape_of(target):
         shapes = f"{shape_of(input)} and {shape_of(target)}"
         msg = f"{name}: input and target must have the same shape, got {shapes}"
@@ -135,15 +134,14 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     IndexError
         If a class is outside ``0 <= t < C``, where values are known.
     """
-    input, target = _inputs("cross_entropy", input, target, reduction)
-    check_integers("cross_entropy", "target", dtype_of(target))
-    shape, labels = shape_of(input), shape_of(target)
+    input = _input("cross_entropy", input, reduction)
+    shape, labels = shape_of(input), shape_of(as_integers("cross_entropy", "target", target))
     axis = 0 if len(shape) == 1 else 1
     if not shape or labels != (*shape[:axis], *shape[axis + 1 :]):
         wanted = f"input's shape {shape} less the class axis"
         msg = f"cross_entropy: target must have {wanted}, got {labels}"
         raise ValueError(msg)
-    check_indices("cross_entropy", unwrap(target), 0, shape[axis], " = C")
+    target = as_indices("cross_entropy", "target", target, 0, shape[axis], " = C")
     return _reduced(_cross_entropy((input, target), axis), reduction)
 
 

@@ -37,6 +37,7 @@ class Parameter(Tensor):
         elif isinstance(data, jax.Array):
             raw = data
         elif isinstance(data, np.ndarray):
+            check_dtype("Parameter", data.dtype)
             raw = jnp.array(data)
         else:
             refuse_type("Parameter", "data", "a Tensor or an array", data)

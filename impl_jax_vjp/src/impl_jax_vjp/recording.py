@@ -15,9 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .checks import Shape, as_number, check_broadcast
-from .dtypes import FLOATING, DType, is_floating, promote, promote_number
-from .tape import MODE, Array, Edge, Mask, Node, Traced, constant, edge_of, wrap
+from .checks import (
+    Shape,
+    as_number,
+    as_scalar,
+    check_broadcast,
+    check_dtype,
+    check_indices,
+    check_integers,
+)
+from .dtypes import DTYPES, FLOATING, DType, int64, is_floating, promote, promote_number
+from .tape import MODE, Array, Edge, Mask, Node, Traced, constant, edge_of, unwrap, wrap
 
 Keeps = Callable[[Mask], Mask]
 _ARRAYS = (Traced, jax.Array, np.ndarray)
@@ -29,13 +37,49 @@ def is_array(value: Any) -> bool:
 
 
 def as_operand(name: str, value: Any) -> Any:
-    """Return a Tensor or a raw array; raise `TypeError` if `value` is no array."""
-    if isinstance(value, Traced | jax.Array):
+    """Return a Tensor or a raw array; raise `TypeError` if `value` is none, or of another dtype."""
+    if isinstance(value, Traced):
+        return value
+    if isinstance(value, jax.Array):
+        check_dtype(name, value.dtype)
         return value
     if isinstance(value, np.ndarray):
+        check_dtype(name, value.dtype)
         return jnp.asarray(value)  # tensor-33
     msg = f"{name}: each operand must be a Tensor or a raw array, got {type(value).__name__}"
     raise TypeError(msg)  # ops-21
+
+
+def as_indices(name: str, argument: str, value: Any, low: int, high: int, of: str = "") -> Any:
+    """Return indices of any integer dtype in one that is wide enough, after a check of the bounds.
+
+    Raises
+    ------
+    TypeError
+        If `value` is no array, or not of integers.
+    IndexError
+        If one is outside ``low <= index < high``, where values are known.
+    """
+    as_integers(name, argument, value)
+    check_indices(name, unwrap(value), low, high, of)  # tensor-24
+    return value if isinstance(value, Traced) else widened(value)
+
+
+def as_integers(name: str, argument: str, value: Any) -> Any:
+    """Return an array or NumPy scalar of integers; raise `TypeError` if it is something else."""
+    if not isinstance(value, Traced | jax.Array | np.ndarray | np.integer):
+        as_operand(name, value)
+    check_integers(name, argument, dtype_of(value))
+    return value
+
+
+def widened(indices: Any) -> Any:
+    """Return indices in a dtype that holds every place of an axis."""  # tensor-36
+    if isinstance(indices, jax.core.Tracer):
+        return indices if indices.dtype in DTYPES else indices.astype(int64)
+    if isinstance(indices, jax.Array) and indices.dtype in DTYPES:
+        return indices
+    return jnp.array(np.asarray(indices).astype(np.int64))
 
 
 def shape_of(value: Any) -> Shape:
@@ -69,11 +113,11 @@ def as_pair(name: str, x: Any, y: Any) -> tuple[Any, Any, DType]:
     if x_is and isinstance(y, int | float):
         x = as_operand(name, x)
         dtype = promote_number(y, dtype_of(x))
-        return x, dtype.type(y), dtype
+        return x, as_scalar(name, y, dtype), dtype
     if y_is and isinstance(x, int | float):
         y = as_operand(name, y)
         dtype = promote_number(x, dtype_of(y))
-        return dtype.type(x), y, dtype
+        return as_scalar(name, x, dtype), y, dtype
     msg = (
         f"{name}: the operands must be Tensors, raw arrays or one number beside them, "
         f"got {type(x).__name__} and {type(y).__name__}"

@@ -6,10 +6,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from .. import random
-from ..checks import check_indices, check_integers, refuse
+from ..checks import refuse
 from ..ops import formulas as F
-from ..recording import Primitive, as_operand, dtype_of
-from ..tape import unwrap
+from ..recording import Primitive, as_indices
 from ..tensor import Tensor
 from .layer import Layer
 
@@ -76,8 +75,6 @@ class Embedding(Layer):
         IndexError
             If an index is outside ``0 <= i < num_embeddings``, where values are known.
         """
-        indices = as_operand("Embedding", input)
-        check_integers("Embedding", "input", dtype_of(indices))  # nn-05
         bound = self.num_embeddings
-        check_indices("Embedding", unwrap(indices), 0, bound, " = num_embeddings")
+        indices = as_indices("Embedding", "input", input, 0, bound, " = num_embeddings")  # nn-05
         return _embedding((self.weight, indices), self.padding_idx)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import as_dtype, as_number, check_broadcast
+from ..checks import as_dtype, as_number, as_scalar, check_broadcast
 from ..dtypes import DType, bool_, float32, int64, is_floating, promote
 from ..recording import Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from ..tape import Traced, unwrap
@@ -14,20 +14,20 @@ from . import formulas as F
 from .families import binary, listed, unary
 
 unary("abs", F.absolute, "Return the absolute value; its gradient at 0 is 0.")
-unary("negative", jnp.negative, "Return ``-x``.", keeps=F.nothing)
+unary("negative", jnp.negative, "Return ``-x``.", keeps=F.nothing, booleans="refused")
 unary("exp", jnp.exp, "Return e to the power `x`.", real=True)
 unary("log", jnp.log, "Return the natural logarithm.", real=True)
 unary("sqrt", jnp.sqrt, "Return the square root; its gradient at 0 is infinite.", real=True)
-unary("square", jnp.square, "Return ``x * x``.")
+unary("square", jnp.square, "Return ``x * x``.", booleans="int64")
 unary("tanh", jnp.tanh, "Return the hyperbolic tangent.", real=True)
 unary("sin", jnp.sin, "Return the sine.", real=True)
 unary("cos", jnp.cos, "Return the cosine.", real=True)
-unary("sign", jnp.sign, "Return -1, 0 or 1; the gradient is 0.")
+unary("sign", jnp.sign, "Return -1, 0 or 1; the gradient is 0.", booleans="refused")
 
 _TIES = "element by element; at a tie each operand gets half the gradient."  # ops-08
 
 binary("add", lambda x, y: x + y, "Return ``x1 + x2``.", keeps=F.nothing)
-binary("subtract", lambda x, y: x - y, "Return ``x1 - x2``.", keeps=F.nothing)
+binary("subtract", lambda x, y: x - y, "Return ``x1 - x2``.", keeps=F.nothing, booleans="refused")
 binary("multiply", lambda x, y: x * y, "Return ``x1 * x2``.", keeps=F.others)
 binary("divide", lambda x, y: x / y, "Return ``x1 / x2``.", real=True, keeps=F.divisor)
 binary("maximum", F.maximum, f"Return the larger, {_TIES}")
@@ -38,6 +38,7 @@ _integer_power = Primitive(F.integer_power, "pow")
 
 def _known_power(x1: Any, x2: Any) -> Any:
     """Return a small whole power of a floating Tensor, which needs no logarithm; else None."""
+    x2 = as_number(x2)
     small = isinstance(x2, int | float) and not isinstance(x2, bool) and x2 in (0, 1, 2, 3, 4)
     if small and isinstance(x1, Traced) and is_floating(dtype_of(x1)):
         return _integer_power((x1,), int(x2))
@@ -63,6 +64,7 @@ binary(
     "Return ``x1 ** x2``, with ``0 ** 0 = 1`` and gradient 0 there.",
     shortcut=_known_power,
     check=_check_exponent,
+    booleans="int64",
 )
 
 _where = Primitive(F.where, "where", F.first_only)
@@ -90,7 +92,7 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Any:
             float if float in (type(x1), type(x2)) else int if int in (type(x1), type(x2)) else bool
         )
         dtype = {int: int64, bool: bool_}.get(cls, float32)
-        x1, x2 = dtype.type(x1), dtype.type(x2)
+        x1, x2 = as_scalar("where", x1, dtype), as_scalar("where", x2, dtype)
     check_broadcast("where", shape_of(condition), shape_of(x1), shape_of(x2))
     return _where((condition, x1, x2), dtype)
 

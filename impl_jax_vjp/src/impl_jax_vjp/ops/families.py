@@ -11,9 +11,19 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..checks import Axis, as_dtype, check_nonempty, normalize_axes, normalize_axis, refuse_type
-from ..dtypes import DType, accumulated, floating, promote
-from ..recording import Keeps, Primitive, as_operand, as_pair, dtype_of, shape_of
+from ..checks import (
+    Axis,
+    as_dtype,
+    as_number,
+    as_scalar,
+    check_nonempty,
+    normalize_axes,
+    normalize_axis,
+    refuse_type,
+    within,
+)
+from ..dtypes import DType, accumulated, bool_, float64, floating, int64, promote
+from ..recording import Keeps, Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from ..tensor import OPS
 
 Function = Callable[..., Any]
@@ -80,6 +90,21 @@ def listed(
     return enter
 
 
+def _arithmetic(name: str, dtype: DType, booleans: str) -> DType:
+    """Return the dtype that arithmetic has where the operands' is `dtype`."""
+    if dtype != bool_ or booleans == "kept":
+        return dtype
+    if booleans == "refused":  # tensor-40
+        msg = f"{name}: booleans must be converted to numbers first, got dtype bool"
+        raise TypeError(msg)
+    return int64
+
+
+def _as_float(name: str, value: Any) -> Any:
+    value = as_number(value)
+    return as_scalar(name, value, float64).item() if isinstance(value, int | float) else value
+
+
 def unary(
     name: str,
     formula: Formula,
@@ -88,13 +113,19 @@ def unary(
     real: bool = False,
     keeps: Keeps | None = None,
     source: str = STANDARD,
+    booleans: str = "kept",
 ) -> Function:
-    """Make a function of one operand, element by element; a `real` one computes ints as float32."""
+    """Make a function of one operand, element by element; a `real` one computes ints as float32.
+
+    Booleans are "kept", taken as "int64", or "refused".
+    """
     primitive = Primitive(_cast(formula), name, keeps)
 
     def function(x: Any, /) -> Any:
         x = as_operand(name, x)
         dtype = dtype_of(x)
+        if booleans != "kept":
+            dtype = _arithmetic(name, dtype, booleans)
         return primitive((x,), floating(dtype) if real else dtype)
 
     parameters = _ONE.format(real=_REAL if real else "")
@@ -111,6 +142,7 @@ def binary(
     keeps: Keeps | None = None,
     shortcut: Callable[[Any, Any], Any] | None = None,
     check: Callable[[Any, DType], None] | None = None,
+    booleans: str = "kept",
 ) -> Function:
     """Make a function of two operands that broadcast.
 
@@ -120,11 +152,15 @@ def binary(
         Returns the result for arguments that it knows a faster way for, else None.
     check : callable, optional
         Raises for a second operand that does not go with the result's dtype.
+    booleans : {"kept", "int64", "refused"}
+        What becomes of booleans where both operands are.
     """
     primitive = Primitive(_cast(formula), name, keeps)
 
     def plain(x1: Any, x2: Any, /) -> Any:
         x1, x2, dtype = as_pair(name, x1, x2)
+        if booleans != "kept":
+            dtype = _arithmetic(name, dtype, booleans)
         return primitive((x1, x2), dtype)
 
     def careful(x1: Any, x2: Any, /) -> Any:
@@ -132,9 +168,9 @@ def binary(
             return result
         if real:
             # An int beside integers must not be rounded to their width first.
-            x1 = float(x1) if isinstance(x1, int | float) else x1
-            x2 = float(x2) if isinstance(x2, int | float) else x2
+            x1, x2 = _as_float(name, x1), _as_float(name, x2)
         x1, x2, dtype = as_pair(name, x1, x2)
+        dtype = _arithmetic(name, dtype, booleans)
         if check is not None:
             check(x2, dtype)
         return primitive((x1, x2), floating(dtype) if real else dtype)
@@ -145,13 +181,17 @@ def binary(
     return register(function, name, full)
 
 
-def compare(name: str, formula: Formula, doc: str, *, within: DType | None = None) -> Function:
-    """Make a function of two operands that broadcast, to booleans; `within` is cast to first."""
+def compare(name: str, formula: Formula, doc: str, *, cast_to: DType | None = None) -> Function:
+    """Make a function of two operands that broadcast, to booleans, cast to a dtype first if any."""
     primitive = Primitive(_cast(formula), name)
 
     def function(x1: Any, x2: Any, /) -> Any:
+        if not is_array(x2) and is_array(x1):
+            x2 = within(x2, dtype_of(x1))
+        elif not is_array(x1) and is_array(x2):
+            x1 = within(x1, dtype_of(x2))
         x1, x2, dtype = as_pair(name, x1, x2)
-        return primitive((x1, x2), dtype if within is None else within)
+        return primitive((x1, x2), dtype if cast_to is None else cast_to)
 
     full = _document(
         doc, _TWO.format(real=""), "bool, the common shape", _NO_BROADCAST + _NO_ARRAY, STANDARD
@@ -159,13 +199,13 @@ def compare(name: str, formula: Formula, doc: str, *, within: DType | None = Non
     return register(function, name, full)
 
 
-def predicate(name: str, formula: Formula, doc: str, *, within: DType | None = None) -> Function:
-    """Make a function of one operand, to booleans; `within` is a dtype to cast to."""
+def predicate(name: str, formula: Formula, doc: str, *, cast_to: DType | None = None) -> Function:
+    """Make a function of one operand, to booleans, cast to a dtype first if there is one."""
     primitive = Primitive(_cast(formula), name)
 
     def function(x: Any, /) -> Any:
         x = as_operand(name, x)
-        return primitive((x,), floating(dtype_of(x)) if within is None else within)
+        return primitive((x,), floating(dtype_of(x)) if cast_to is None else cast_to)
 
     full = _document(doc, _ONE.format(real=""), "bool, the shape of x", _NO_ARRAY, STANDARD)
     return register(function, name, full)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ..checks import check_indices, check_integers, normalize_axis
-from ..recording import Primitive, as_operand, dtype_of, shape_of
+from ..checks import normalize_axis
+from ..recording import Primitive, as_indices, as_operand, shape_of, widened
 from ..tape import Traced, unwrap
 from ..tensor import OPS
 from . import formulas as F
@@ -20,7 +21,7 @@ _gather = Primitive(F.gather, "index", F.all_but_first)
 
 
 @listed(
-    "x : Tensor or raw array\nindices : vector of integers\naxis : int, optional\n"
+    "x : Tensor or raw array\nindices : array of integers of any dtype\naxis : int, optional\n"
     "    May be left out for one axis alone.",
     "the axis as long as `indices`",
     "ValueError\n    If the axis is out of range, or needed and left out.\n"
@@ -31,13 +32,11 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     """Select along an axis by integers; repeated indices add up their gradients."""
     x = as_operand("take", x)
     shape = shape_of(x)
-    indices = as_operand("take", indices)
-    check_integers("take", "indices", dtype_of(indices))
     if axis is None and len(shape) != 1:
         msg = f"take: axis must be given where x has not one axis, got shape {shape}"
         raise ValueError(msg)
     place = normalize_axis("take", 0 if axis is None else axis, shape)
-    check_indices("take", unwrap(indices), -shape[place], shape[place])  # tensor-24
+    indices = as_indices("take", "indices", indices, -shape[place], shape[place])
     return _take((x, indices), place)
 
 
@@ -48,7 +47,7 @@ def getitem(x: Traced, key: Any) -> Any:
     ----------
     x : Tensor
     key : int, slice, None, ..., bool mask, integer array, or a tuple of them
-        Masks and integer arrays may be Tensors, raw arrays or lists.
+        Masks and integer arrays may be Tensors, raw arrays, NumPy arrays, lists or tuples.
 
     Raises
     ------
@@ -68,10 +67,8 @@ def _plain(key: Any) -> Any:
         return key
     if isinstance(key, Traced):
         key = unwrap(key)
-    if isinstance(key, list):
-        key = np.asarray(key)
-        if key.size == 0:
-            key = key.astype(np.int64)
+    if isinstance(key, list | tuple):
+        key = _listed(key)
     if isinstance(key, bool):
         key = np.asarray(key)
     if isinstance(key, np.ndarray | jax.Array | np.generic):
@@ -79,14 +76,35 @@ def _plain(key: Any) -> Any:
         if code not in "biu":
             msg = f"index: an index array must be of integers or booleans, got dtype {key.dtype}"
             raise IndexError(msg)
-        if code != "b" and key.ndim == 0 and not isinstance(key, jax.core.Tracer):
-            return int(key)
-        return np.asarray(key) if code == "b" else key
+        traced = isinstance(key, jax.core.Tracer)
+        if code == "b":
+            if traced:
+                msg = f"index: a mask must be known, got one of shape {key.shape} that is traced"
+                raise IndexError(msg)
+            return np.asarray(key)
+        return int(key) if key.ndim == 0 and not traced else key
     try:
         return operator.index(key)
     except TypeError:
         msg = f"index: each must be an int, slice, None, ... or array, got {type(key).__name__}"
         raise IndexError(msg) from None
+
+
+def _listed(key: Any) -> Any:
+    """Return nested lists or tuples as one index array; they select nothing if empty."""
+    raw = _raw(key)
+    try:
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(raw)):
+            return jnp.asarray(raw)
+        array = np.asarray(raw)
+    except ValueError:
+        msg = "index: lists must be of equal lengths at each depth, got ragged ones"
+        raise IndexError(msg) from None
+    return array if array.size else array.astype(np.int64)
+
+
+def _raw(key: Any) -> Any:
+    return [_raw(item) for item in key] if isinstance(key, list | tuple) else unwrap(key)
 
 
 def _expand(keys: Sequence[Any], shape: tuple[int, ...]) -> list[Any]:
@@ -183,7 +201,7 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
         for index in selected:
             _check_range(index, axis, shape)
             template.append(("array", len(arrays)))
-            arrays.append(index)
+            arrays.append(widened(index))
             axis += 1
     shapes = [array.shape for array in arrays]
     try:
