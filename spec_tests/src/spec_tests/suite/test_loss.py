@@ -8,7 +8,8 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.oracle import load
-from spec_tests.support.assertions import agrees, refuses, tensor, to_numpy
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
+from spec_tests.support.inputs import in_double, normal
 
 REDUCTIONS = ["mean", "sum", "none"]
 CASES = ["classes", "one_sample", "positions"]
@@ -182,3 +183,129 @@ def test_modules_agree_with_functions(nn: Any, dtype: str, reduction: str) -> No
     assert isinstance(nn.CrossEntropyLoss(), nn.Module)
     mean = to_numpy(nn, nn.loss.mse_loss(*pair))
     agrees(nn, nn.MSELoss()(*pair), mean, "reduction", call="MSELoss")
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@clause("loss-10")
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("place", ["input", "target"])
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss"])
+def test_nan_stays_where_it_is(nn: Any, dtype: str, name: str, place: str, reduction: str) -> None:
+    clean = {"input": normal((3, 4), dtype), "target": normal((3, 4), dtype, seed=1)}
+    spoilt = {key: array.copy() for key, array in clean.items()}
+    spoilt[place][1, 2] = NAN
+    results, slopes = [], []
+    for arrays in (clean, spoilt):
+        x = tensor(nn, arrays["input"])
+        value = getattr(nn.loss, name)(x, nn.tensor(arrays["target"]), reduction=reduction)
+        value.backward(nn.tensor(np.full(value.shape, 2.0, dtype)))
+        results.append(to_numpy(nn, value))
+        slopes.append(to_numpy(nn, x.grad))
+    for kept, got in (results, slopes) if reduction == "none" else (slopes,):
+        want = kept.copy()
+        want[1, 2] = NAN
+        exactly(nn, got, want, call=f"{name}, NaN in {place}, {reduction}")
+    assert reduction == "none" or np.isnan(results[1])
+
+
+@clause("loss-10")
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss"])
+def test_infinite_errors(nn: Any, dtype: str, name: str, reduction: str) -> None:
+    inputs = np.array([INF, -INF, 1.0, 2.0, 3.0], dtype)
+    targets = np.array([1.0, 1.0, INF, -INF, 2.0], dtype)
+    x = tensor(nn, inputs)
+    value = getattr(nn.loss, name)(x, nn.tensor(targets), reduction=reduction)
+    want = np.array([INF, INF, INF, INF, 1.0]) if reduction == "none" else np.array(INF)
+    exactly(nn, value, want, call=f"{name}, {reduction}")
+    value.backward(nn.tensor(np.full(value.shape, 1.0, dtype)))
+    share = 1 / 5 if reduction == "mean" else 1
+    slope = (
+        np.array([1, -1, -1, 1, 1]) if name == "l1_loss" else np.array([INF, -INF, -INF, INF, 2])
+    )
+    agrees(nn, x.grad, slope * share, "elementwise", call=f"gradient of {name}, {reduction}")
+
+
+def gradient_of_rows(nn: Any, logits: np.ndarray, targets: np.ndarray, reduction: str) -> Any:
+    """Return the value of ``cross_entropy`` and its gradient, to which 2 arrives."""
+    x = tensor(nn, logits)
+    value = nn.loss.cross_entropy(x, nn.tensor(targets), reduction=reduction)
+    value.backward(nn.tensor(np.full(value.shape, 2.0, logits.dtype)))
+    return to_numpy(nn, value), to_numpy(nn, x.grad)
+
+
+@clause("loss-10")
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_nan_stays_in_its_row_of_logits(nn: Any, dtype: str, place: int, reduction: str) -> None:
+    logits, targets = normal((4, 3), dtype), np.array([2, 0, 1, 1])
+    value, slope = gradient_of_rows(nn, logits, targets, reduction)
+    spoilt = logits.copy()
+    spoilt[1, place] = NAN
+    got, got_slope = gradient_of_rows(nn, spoilt, targets, reduction)
+    if reduction == "none":
+        want = value.copy()
+        want[1] = NAN
+        exactly(nn, got, want, call="cross_entropy with NaN in a row")
+    else:
+        assert np.isnan(got)
+    want = slope.copy()
+    want[1] = NAN
+    exactly(nn, got_slope, want, call=f"gradient of cross_entropy, {reduction}")
+
+
+@clause("loss-10")
+def test_nan_stays_in_its_position(nn: Any, dtype: str) -> None:
+    logits, targets = normal((2, 3, 4), dtype), np.array([[2, 0, 1, 1], [0, 0, 2, 1]])
+    value, slope = gradient_of_rows(nn, logits, targets, "none")
+    logits[1, 0, 2] = NAN
+    got, got_slope = gradient_of_rows(nn, logits, targets, "none")
+    value, slope = value.copy(), slope.copy()
+    value[1, 2] = NAN
+    slope[1, :, 2] = NAN
+    exactly(nn, got, value, call="cross_entropy with NaN at a position")
+    exactly(nn, got_slope, slope, call="gradient of cross_entropy with NaN at a position")
+
+
+@clause("loss-10")
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_logits_of_minus_infinity(nn: Any, dtype: str, reduction: str) -> None:
+    logits = np.array([[1.0, -INF, 2.0], [0.0, -INF, -INF], [1.0, 2.0, -INF]], dtype)
+    targets = np.array([2, 0, 2])
+    odds = np.exp(in_double(logits) - 2)
+    odds /= odds.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        want = -np.log(odds[np.arange(3), targets])
+    got, slope = gradient_of_rows(nn, logits, targets, reduction)
+    if reduction == "none":
+        agrees(nn, got, want, "reduction", call="cross_entropy with -inf")
+        assert got[2] == INF
+    else:
+        exactly(nn, got, np.array(INF), call=f"cross_entropy with -inf, {reduction}")
+    each = 2 * (odds - np.eye(3)[targets]) / (3 if reduction == "mean" else 1)
+    agrees(nn, slope, each, "gradient", call=f"gradient of cross_entropy with -inf, {reduction}")
+    gone = np.isinf(logits) & (np.arange(3) != targets[:, None])
+    exactly(nn, slope[gone], np.zeros(int(gone.sum())), call="gradient at -inf")
+    two = gradient_of_rows(nn, logits[:2], targets[:2], reduction)[0]
+    agrees(
+        nn,
+        two,
+        {"none": want[:2], "sum": want[:2].sum(), "mean": want[:2].mean()}[reduction],
+        "reduction",
+        call=f"rows without it stay finite, {reduction}",
+    )
+
+
+@clause("loss-10")
+def test_modules_and_infinities(nn: Any) -> None:
+    x = tensor(nn, np.array([[INF, 0.0], [NAN, 1.0]], np.float32))
+    for module, want in (
+        (nn.L1Loss(reduction="none"), [[1, 0], [NAN, 1]]),
+        (nn.MSELoss(reduction="none"), [[INF, 0], [NAN, 2]]),
+    ):
+        x.grad = None
+        value = module(x, nn.zeros((2, 2)))
+        value.backward(nn.ones((2, 2)))
+        exactly(nn, x.grad, np.array(want, np.float32), call=repr(module))

@@ -1,5 +1,6 @@
 """The chapter ``nn``: layers without a memory."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from spec_tests import clause
 from spec_tests.check import check_gradients
 from spec_tests.oracle import Draws, load
 from spec_tests.support.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
+from spec_tests.support.inputs import normal
 
 
 def linear(nn: Any, dtype: str, parameters: dict[str, np.ndarray]) -> Any:
@@ -208,3 +210,90 @@ def test_a_dtype_of_none_is_float32(nn: Any) -> None:
     ):
         for name, parameter in layer.named_parameters():
             assert parameter.dtype == nn.float32, (type(layer).__name__, name)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@clause("nn-13")
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_dropout_selects(nn: Any, dtype: str, p: float) -> None:
+    values = rounded(np.resize([INF, NAN, -INF, 1.5, -2.0], (4, 6)), dtype)
+    arrives = rounded(np.resize([1.0, INF, NAN, -INF], (4, 6)), dtype)
+    kept = Draws(31).units(24).reshape(4, 6) >= p
+    nn.manual_seed(31)
+    x = tensor(nn, values)
+    y = nn.Dropout(p)(x)
+    y.backward(nn.tensor(arrives))
+    scale = 1 / (1 - p) if p < 1 else 0
+    with np.errstate(invalid="ignore"):
+        want, slope = values.astype("float64") * scale, arrives.astype("float64") * scale
+    agrees(nn, y, np.where(kept, want, 0), "elementwise", call=f"Dropout({p})")
+    agrees(nn, x.grad, np.where(kept, slope, 0), "elementwise", call=f"gradient of Dropout({p})")
+    exactly(nn, to_numpy(nn, y)[~kept], np.zeros(int((~kept).sum())), call="what is dropped")
+    exactly(nn, to_numpy(nn, x.grad)[~kept], np.zeros(int((~kept).sum())), call="its gradient")
+
+
+ROWS: dict[str, tuple[tuple[int, ...], Callable[..., Any]]] = {
+    "Linear": ((5, 4), lambda nn, dtype: nn.Linear(4, 3, dtype=dtype)),
+    "wide Linear": ((37, 33), lambda nn, dtype: nn.Linear(33, 17, dtype=dtype)),
+    "Linear of stacks": ((3, 2, 4), lambda nn, dtype: nn.Linear(4, 3, dtype=dtype)),
+    "LayerNorm": ((5, 4), lambda nn, dtype: nn.LayerNorm(4, dtype=dtype)),
+    "wide LayerNorm": ((9, 133), lambda nn, dtype: nn.LayerNorm(133, dtype=dtype)),
+    "LayerNorm of matrices": ((5, 2, 3), lambda nn, dtype: nn.LayerNorm((2, 3), dtype=dtype)),
+    "Softmax": ((5, 4), lambda nn, dtype: nn.Softmax(-1)),
+    "wide Softmax": ((9, 133), lambda nn, dtype: nn.Softmax(1)),
+    "Softmax of stacks": ((3, 4, 2), lambda nn, dtype: nn.Softmax(1)),
+}
+
+
+@clause("nn-14")
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("name", ROWS)
+def test_nan_stays_in_its_row(nn: Any, dtype: str, name: str, number: str) -> None:
+    shape, make = ROWS[name]
+    layer = make(nn, getattr(nn, dtype))
+    clean = normal(shape, dtype)
+    spoilt = clean.copy()
+    spoilt[(1, *(0,) * (len(shape) - 1))] = float(number)
+    results = []
+    for array in (clean, spoilt):
+        x = tensor(nn, array)
+        y = layer(x)
+        y.backward(nn.tensor(normal(tuple(y.shape), dtype, seed=1)))
+        results.append((to_numpy(nn, y), to_numpy(nn, x.grad)))
+    others = [row for row in range(shape[0]) if row != 1]
+    for kept, got, what in zip(*results, ("result", "gradient"), strict=True):
+        exactly(nn, got[others], kept[others], call=f"{name}, {what} of the other rows")
+    if number == "nan":
+        assert np.isnan(results[1][0][1]).any(), f"{name} has lost the NaN"
+
+
+@clause("nn-14")
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_nan_stays_in_its_row_of_a_table(nn: Any, dtype: str, number: str) -> None:
+    indices = nn.tensor(np.array([2, 0, 1, 2]))
+    layer = nn.Embedding(4, 3, dtype=getattr(nn, dtype))
+    table = normal((4, 3), dtype)
+    table[1] = float(number)
+    layer.load_state_dict({"weight": table})
+    y = layer(indices)
+    exactly(nn, y, table[[2, 0, 1, 2]], call="Embedding")
+    arrives = normal((4, 3), dtype, seed=1)
+    arrives[2] = float(number)
+    y.backward(nn.tensor(arrives))
+    want = np.stack([arrives[1], arrives[2], arrives[0] + arrives[3], 0 * arrives[0]])
+    exactly(nn, layer.weight.grad, want, call="gradient of Embedding")
+
+
+@clause("nn-14", "nn-04")
+@pytest.mark.parametrize("number", ["nan", "inf", "3"])
+def test_padding_selects(nn: Any, dtype: str, number: str) -> None:
+    layer = nn.Embedding(4, 3, padding_idx=2, dtype=getattr(nn, dtype))
+    exactly(nn, layer.weight[2], np.zeros(3), call="row padding_idx at the start")
+    y = layer(nn.tensor(np.array([2, 0, 2])))
+    arrives = np.full((3, 3), float(number), dtype)
+    y.backward(nn.tensor(arrives))
+    want = np.zeros((4, 3))
+    want[0] = float(number)
+    exactly(nn, layer.weight.grad, want, call=f"Embedding, where {number} arrives")

@@ -1,0 +1,196 @@
+"""The chapter ``module``: what a state dict may hold, and conversions that fail."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spec_tests import clause
+from spec_tests.support.assertions import exactly, raw, refuses, tensor, to_numpy
+from spec_tests.support.inputs import NO_DTYPES, foreign
+
+
+def counted(nn: Any) -> Any:
+    """Return a Linear with buffers of integers and booleans."""
+    module = nn.Linear(3, 2)
+    module.register_buffer("wide", nn.tensor(np.array([1, 2], np.int64)))
+    module.register_buffer("short", nn.tensor(np.array([3, 4], np.int32)))
+    module.register_buffer("flags", nn.tensor(np.array([True, False])))
+    return module
+
+
+def bits(nn: Any, module: Any) -> dict[str, tuple[int, bool, str, bytes]]:
+    """Return everything that the Module holds, bit for bit, and which objects hold it."""
+    held = {}
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        array = np.array(to_numpy(nn, value))
+        held[name] = (id(value), value.requires_grad, array.dtype.name, array.tobytes())
+    return held
+
+
+def state(nn: Any, module: Any, **changes: Any) -> dict[str, Any]:
+    """Return a state in which every entry is another than the module's, but for `changes`."""
+    plain = {key: np.array(to_numpy(nn, entry)) for key, entry in module.state_dict().items()}
+    return {key: ~a if a.dtype == bool else a + 1 for key, a in plain.items()} | changes
+
+
+NO_ARRAYS: dict[str, Any] = {
+    "a string": "weights",
+    "an object": object(),
+    "a list": [1.0, 2.0],
+    "a tuple": (1.0, 2.0),
+    "a list of None": [None],
+    "None": None,
+    "a dict": {"a": 1.0},
+    "a float": 3.0,
+    "NaN": math.nan,
+    "a complex number": 1j,
+    "a set": {1.0, 2.0},
+    "a class": np.ndarray,
+}
+
+
+@clause("module-18")
+@pytest.mark.parametrize("what", NO_ARRAYS)
+@pytest.mark.parametrize("strict", [True, False])
+def test_entries_that_are_no_arrays(nn: Any, what: str, strict: bool) -> None:
+    module = counted(nn)
+    before = bits(nn, module)
+    came = type(NO_ARRAYS[what]).__name__
+    for key in ("bias", "wide", "flags"):
+        with refuses(RuntimeError, key, came):
+            module.load_state_dict(state(nn, module, **{key: NO_ARRAYS[what]}), strict=strict)
+        assert bits(nn, module) == before, f"{what} as {key} has changed the module"
+
+
+@clause("module-18", "tensor-37")
+@pytest.mark.parametrize("dtype_name", NO_DTYPES)
+def test_arrays_of_other_dtypes(nn: Any, dtype_name: str) -> None:
+    module = counted(nn)
+    before = bits(nn, module)
+    array = NO_DTYPES[dtype_name]
+    shown = (dtype_name, array.dtype.name, str(array.dtype), "void")
+    for key in ("bias", "wide", "short", "flags"):
+        with refuses(RuntimeError, key, shown):
+            module.load_state_dict(state(nn, module, **{key: array}))
+        assert bits(nn, module) == before, f"{dtype_name} as {key} has changed the module"
+
+
+@clause("module-18", "tensor-37")
+def test_raw_arrays_of_other_dtypes(nn: Any) -> None:
+    module = counted(nn)
+    before = bits(nn, module)
+    for name, array in foreign(raw(nn, np.ones(2, np.float32))).items():
+        with refuses(RuntimeError, "bias", name):
+            module.load_state_dict(state(nn, module, bias=array))
+        assert bits(nn, module) == before, f"{name} has changed the module"
+
+
+@clause("module-18")
+def test_all_entries_at_fault_stand_in_one_error(nn: Any) -> None:
+    module = counted(nn)
+    before = bits(nn, module)
+    wrong = state(
+        nn,
+        module,
+        weight=np.ones((3, 2), np.float32),
+        bias="text",
+        wide=np.array([1j, 2j]),
+        short=np.array([2**40, 0]),
+        stranger=np.ones(1, np.float32),
+    )
+    del wrong["flags"]
+    names = ("weight", "bias", "wide", "short", "stranger", "flags")
+    with refuses(RuntimeError, *names, "(3, 2)", "str", "complex128"):
+        module.load_state_dict(wrong)
+    assert bits(nn, module) == before
+
+
+@clause("module-18")
+@pytest.mark.parametrize("source", ["float32", "float64", "int32", "int64", "bool"])
+def test_any_number_goes_into_a_floating_entry(nn: Any, dtype: str, source: str) -> None:
+    if source == "float64" and not nn.spec_capabilities()["float64"]:
+        return
+    array = np.array([1, 0]).astype(source)
+    for entry in (array, nn.tensor(array), raw(nn, array)):
+        module = nn.Linear(3, 2, dtype=getattr(nn, dtype))
+        module.load_state_dict({"weight": np.zeros((2, 3), dtype), "bias": entry})
+        exactly(nn, module.bias, array.astype(dtype), call=f"{source} into {dtype}")
+
+
+@clause("module-18")
+def test_what_goes_into_integers(nn: Any) -> None:
+    for key, array in (
+        ("wide", np.array([2**62, -(2**63)], np.int64)),
+        ("wide", np.array([2**31 - 1, -(2**31)], np.int32)),
+        ("wide", np.array([True, False])),
+        ("short", np.array([2**31 - 1, -(2**31)], np.int64)),
+        ("short", np.array([-5, 6], np.int32)),
+        ("flags", np.array([False, True])),
+    ):
+        module = counted(nn)
+        want = to_numpy(nn, getattr(module, key)).dtype.name
+        for entry in (array, nn.tensor(array), raw(nn, array)):
+            module.load_state_dict(state(nn, module, **{key: entry}))
+            exactly(nn, getattr(module, key), array.astype(want), call=f"{array} into {key}")
+
+
+@clause("module-18")
+@pytest.mark.parametrize(
+    ("key", "numbers", "source"),
+    [
+        ("wide", [1.0, 2.0], "float32"),
+        ("wide", [1.5, 2.0], "float64"),
+        ("short", [1.0, 2.0], "float32"),
+        ("short", [2**31, 0], "int64"),
+        ("short", [0, -(2**31) - 1], "int64"),
+        ("flags", [1.0, 0.0], "float32"),
+        ("flags", [2, 0], "int64"),
+    ],
+)
+def test_what_does_not_go_into_integers(
+    nn: Any, key: str, numbers: list[float], source: str
+) -> None:
+    module = counted(nn)
+    before = bits(nn, module)
+    array = np.array(numbers, source)
+    entries = [array]
+    if source != "float64" or nn.spec_capabilities()["float64"]:
+        entries += [nn.tensor(array), raw(nn, array)]
+    for entry in entries:
+        with refuses(RuntimeError, key):
+            module.load_state_dict(state(nn, module, **{key: entry}))
+        assert bits(nn, module) == before
+
+
+@clause("module-18")
+def test_an_entry_that_has_a_history(nn: Any) -> None:
+    module = nn.Linear(3, 2)
+    entry = tensor(nn, np.array([1.0, 2.0], np.float32)) * 2
+    module.load_state_dict({"weight": np.zeros((2, 3), np.float32), "bias": entry})
+    exactly(nn, module.bias, np.array([2, 4], np.float32))
+    assert module.bias.is_leaf
+
+
+@clause("module-19")
+@pytest.mark.parametrize("name", ["int32", "int64", "bool"])
+def test_conversions_to_what_is_not_floating(nn: Any, name: str) -> None:
+    module = nn.Sequential(counted(nn), nn.LSTM(2, 2))
+    before = bits(nn, module)
+    with refuses(TypeError, "to", name):
+        module.to(getattr(nn, name))
+    assert bits(nn, module) == before
+
+
+@clause("module-19", "tensor-37")
+@pytest.mark.parametrize("what", ["float16", "text", "a number", "None", "a list"])
+def test_conversions_to_what_is_no_dtype(nn: Any, what: str) -> None:
+    half = foreign(raw(nn, np.ones(2, np.float32)))["float16"].dtype
+    wrong = {"float16": half, "text": "texts", "a number": 3.5, "None": None, "a list": [1]}[what]
+    module = counted(nn)
+    before = bits(nn, module)
+    shown = {"float16": "float16", "text": "texts", "a number": "3.5", "a list": ("[1]", "list")}
+    with refuses(TypeError, "to", shown.get(what, "None")):
+        module.to(wrong)
+    assert bits(nn, module) == before
