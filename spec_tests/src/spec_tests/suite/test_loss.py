@@ -222,9 +222,8 @@ def test_infinite_errors(nn: Any, dtype: str, name: str, reduction: str) -> None
     exactly(nn, value, want, call=f"{name}, {reduction}")
     value.backward(nn.tensor(np.full(value.shape, 1.0, dtype)))
     share = 1 / 5 if reduction == "mean" else 1
-    slope = (
-        np.array([1, -1, -1, 1, 1]) if name == "l1_loss" else np.array([INF, -INF, -INF, INF, 2])
-    )
+    signs = np.array([1.0, -1.0, -1.0, 1.0, 1.0])
+    slope = signs if name == "l1_loss" else signs * np.array([INF, INF, INF, INF, 2])
     agrees(nn, x.grad, slope * share, "elementwise", call=f"gradient of {name}, {reduction}")
 
 
