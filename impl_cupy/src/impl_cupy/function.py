@@ -41,6 +41,9 @@ class Function(Context):
     # Whether forward and backward are known to write to nothing that they are given, and backward
     # to return arrays that nothing else holds; then nothing is copied for them, nor for a leaf.
     _is_ours = False
+    _called: str | None = None
+    """The name in messages of what is no Function to the user."""
+
     _used = False
     _static = False
 

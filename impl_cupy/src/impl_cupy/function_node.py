@@ -68,9 +68,9 @@ class FunctionNode(Node):
         """Refuse where what the ctx has, or what a replay needs, has been written since."""
         ctx = self.ctx
         if ctx is not None:
-            check_unchanged(self.function.__name__, self.age, (ctx._saved, vars(ctx)))
+            check_unchanged(self._name(), self.age, (ctx._saved, vars(ctx)))
         if recorded:
-            check_unchanged(self.function.__name__, self.age, self.inputs)
+            check_unchanged(self._name(), self.age, self.inputs)
 
     def pull(self, grads: list[Value | None], retain: bool) -> Sequence[Value | None]:
         """Call `backward` on raw arrays, which are its own to write to (function-27)."""
@@ -106,6 +106,9 @@ class FunctionNode(Node):
 
     def __repr__(self) -> str:
         return f"<{self.function.__name__}>"
+
+    def _name(self) -> str:
+        return self.function._called or self.function.__name__
 
     def _backward(self, ctx: Context, grads: Sequence[Value | None]) -> Any:
         if not hasattr(self.function, "backward"):

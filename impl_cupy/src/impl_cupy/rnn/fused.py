@@ -26,6 +26,7 @@ class RNNFunction(Function):
     """
 
     _is_ours = True
+    _called = "RNN"
     composite = staticmethod(equations.unrolled(equations.rnn, states=1))
 
     @staticmethod
@@ -76,6 +77,7 @@ class LSTMFunction(Function):
     """
 
     _is_ours = True
+    _called = "LSTM"
     composite = staticmethod(equations.unrolled(equations.lstm, states=2))
 
     @staticmethod
@@ -128,6 +130,7 @@ class GRUFunction(Function):
     """
 
     _is_ours = True
+    _called = "GRU"
     composite = staticmethod(equations.unrolled(equations.gru, states=1))
 
     @staticmethod

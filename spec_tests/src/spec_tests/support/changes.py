@@ -218,13 +218,14 @@ def examine(
         "result": alike,
     }
     count = len(build().leaves)
+    result = tuple(build().call(*build().leaves).shape)
     for role in roles:
         if role == "constant" and count == 1:
             continue
         for place in range(count if role != "result" else 1):
             want = [to_numpy(nn, slope) for slope in _graph(nn, build(), role, place, None)()]
             shape = tuple(build().leaves[place].shape)
-            shapes = (shape, *(slope.shape for slope in want))
+            shapes = (shape, result, *(slope.shape for slope in want))
             for name, way in tables_of_ways[role].items():
                 said = f"{text}, {role} {place} changed by {name}"
                 backward = _graph(nn, build(), role, place, way)
