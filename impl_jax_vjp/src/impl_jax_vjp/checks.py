@@ -171,6 +171,8 @@ def positive_int(name: str, argument: str, value: Any) -> int:
 
 def check_choice(name: str, argument: str, value: Any, choices: Sequence[str]) -> None:
     """Raise `ValueError` that lists the choices if `value` is none of them."""
+    if not isinstance(value, str):
+        refuse_type(name, argument, "a string", value)
     if value not in choices:
         refuse(name, argument, f"one of {', '.join(choices)}", repr(value))
 

@@ -84,7 +84,8 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
     wanted = None if dtype is None else as_dtype("tensor", dtype)
     if isinstance(data, Traced | jax.Array):
         raw = unwrap(data)
-        check_dtype("tensor", raw.dtype)
+        if wanted is None:
+            check_dtype("tensor", raw.dtype)
         if wanted is not None and wanted.kind == "i" and not isinstance(raw, jax.core.Tracer):
             raw = cast("tensor", np.asarray(raw), wanted)
         raw = jax.numpy.array(raw, dtype=wanted or raw.dtype, copy=True)
@@ -99,7 +100,8 @@ def _host_array(name: str, data: Any, wanted: np.dtype[Any] | None) -> np.ndarra
         data = as_number(data)
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)  # tensor-30
-        check_dtype(name, array.dtype)
+        if wanted is None or array.dtype.kind not in "biuf":
+            check_dtype(name, array.dtype)
         return array if wanted is None else cast(name, array, wanted)
     if not isinstance(data, bool | int | float | list | tuple):
         refuse_type(name, "data", "numbers, lists of them or an array", data)

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import random
-from .checks import refuse, refuse_type
-from .dtypes import is_floating
-from .tape import Traced
+from .checks import as_scalar, cast, check_choice, check_number, refuse, refuse_type
+from .dtypes import int64, is_floating
 from .tensor import Tensor
 
 __all__ = [
@@ -36,14 +35,18 @@ def __dir__() -> list[str]:
     return __all__
 
 
-def _assign(tensor: Tensor, values: Any) -> Tensor:
-    tensor.data = jnp.asarray(np.asarray(values).astype(tensor.dtype))
+def _assign(name: str, tensor: Tensor, values: Any) -> Tensor:
+    tensor.data = jnp.asarray(cast(name, np.asarray(values), tensor.dtype))
     return tensor
 
 
-def _floating(name: str, tensor: Any) -> tuple[int, ...]:
-    if not isinstance(tensor, Traced):
+def _check_tensor(name: str, tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
         refuse_type(name, "tensor", "a Tensor", tensor)
+
+
+def _floating(name: str, tensor: Any) -> tuple[int, ...]:
+    _check_tensor(name, tensor)
     if not is_floating(tensor._data.dtype):
         msg = f"{name}: tensor must be floating, got dtype {tensor._data.dtype}"
         raise TypeError(msg)
@@ -63,7 +66,9 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     TypeError
         If it is not a Tensor of a floating dtype.
     """
-    return _assign(tensor, uniform_values(_floating("uniform_", tensor), a, b))
+    shape = _floating("uniform_", tensor)
+    low, high = check_number("uniform_", "a", a), check_number("uniform_", "b", b)
+    return _assign("uniform_", tensor, uniform_values(shape, low, high))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
@@ -74,21 +79,29 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     TypeError
         If it is not a Tensor of a floating dtype.
     """
-    return _assign(tensor, mean + std * random.normal(_floating("normal_", tensor)))
+    shape = _floating("normal_", tensor)
+    centre, width = check_number("normal_", "mean", mean), check_number("normal_", "std", std)
+    return _assign("normal_", tensor, centre + width * random.normal(shape))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with one value."""
-    return _assign(tensor, np.full(tensor.shape, val))
+    _check_tensor("constant_", tensor)
+    number = check_number("constant_", "val", val)
+    if isinstance(number, int) and not is_floating(tensor.dtype):
+        as_scalar("constant_", number, int64)
+    return _assign("constant_", tensor, np.full(tensor.shape, number))
 
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with zeros."""
+    _check_tensor("zeros_", tensor)
     return constant_(tensor, 0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with ones."""
+    _check_tensor("ones_", tensor)
     return constant_(tensor, 1)
 
 
@@ -100,17 +113,24 @@ def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
     return shape[1] * field, shape[0] * field
 
 
+def _root(factor: float, fan: int) -> float:
+    """Return ``sqrt(factor / fan)``, and 0 where there are no elements to fill."""
+    return math.sqrt(factor / fan) if fan else 0.0
+
+
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill uniformly within ``gain * sqrt(6 / (fan_in + fan_out))`` (Glorot 2010, eq. 16)."""
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
-    bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
+    gain = check_number("xavier_uniform_", "gain", gain)
+    bound = gain * _root(6.0, fan_in + fan_out)
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill normally with deviation ``gain * sqrt(2 / (fan_in + fan_out))``."""
     fan_in, fan_out = _fans("xavier_normal_", tensor)
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)))
+    gain = check_number("xavier_normal_", "gain", gain)
+    return normal_(tensor, 0.0, gain * _root(2.0, fan_in + fan_out))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -120,25 +140,32 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     ------
     ValueError
         If the name is not known.
+    TypeError
+        If `param` is no number.
     """
+    return _gain("calculate_gain", nonlinearity, "param", param)
+
+
+def _gain(name: str, nonlinearity: str, argument: str, param: Any) -> float:
+    if not isinstance(nonlinearity, str):
+        refuse_type(name, "nonlinearity", "a string", nonlinearity)
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0)}
     if nonlinearity in gains:
         return gains[nonlinearity]
     if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else param
+        slope = 0.01 if param is None else check_number(name, argument, param)
         return math.sqrt(2.0 / (1 + slope**2))
     known = ", ".join([*gains, "leaky_relu"])
-    refuse("calculate_gain", "nonlinearity", f"one of {known}", repr(nonlinearity))
+    refuse(name, "nonlinearity", f"one of {known}", repr(nonlinearity))
 
 
 def _kaiming(
     name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str
 ) -> tuple[float, int]:
     fans = _fans(name, tensor)
-    if mode not in ("fan_in", "fan_out"):
-        refuse(name, "mode", "fan_in or fan_out", repr(mode))
+    check_choice(name, "mode", mode, ("fan_in", "fan_out"))
     fan = fans[0] if mode == "fan_in" else fans[1]
-    return calculate_gain(nonlinearity, a), fan
+    return _gain(name, nonlinearity, "a", check_number(name, "a", a)), fan
 
 
 def kaiming_uniform_(
@@ -146,7 +173,7 @@ def kaiming_uniform_(
 ) -> Tensor:
     """Fill uniformly within ``gain * sqrt(3 / fan)`` (He et al. 2015, eq. 10 and 14)."""
     gain, fan = _kaiming("kaiming_uniform_", tensor, a, mode, nonlinearity)
-    bound = gain * math.sqrt(3.0 / fan)
+    bound = gain * _root(3.0, fan)
     return uniform_(tensor, -bound, bound)
 
 
@@ -155,4 +182,4 @@ def kaiming_normal_(
 ) -> Tensor:
     """Fill normally with deviation ``gain / sqrt(fan)`` (He et al. 2015, eq. 10 and 14)."""
     gain, fan = _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity)
-    return normal_(tensor, 0.0, gain / math.sqrt(fan))
+    return normal_(tensor, 0.0, gain / math.sqrt(fan) if fan else 0.0)

@@ -28,7 +28,8 @@ class Parameter(Tensor):
         If `requires_grad` is asked of a dtype that is not floating.
     """
 
-    __slots__ = ()
+    # Free attributes, as an object of any class of the user's has them. # tensor-42
+    __slots__ = ("__dict__",)
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> "Parameter":
         """Make a Parameter of an array."""

@@ -5,7 +5,9 @@ A Tensor is a pytree node with its array as the one leaf, so ``jax.jit``, ``jax.
 the Tensor and gives one.
 """
 
+import copy
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -14,10 +16,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from .checks import Axis, check_dtype, check_floating, refuse_type
+from .checks import Axis, as_number, check_dtype, check_floating, refuse, refuse_type
 from .dtypes import is_floating
 from .engine import Engine
-from .recording import as_operand
+from .recording import as_operand, is_array
 from .tape import Traced, constant, unwrap, wrap
 
 # Filled by `ops` with its functions, which stand above this room and are reached from here.
@@ -345,9 +347,12 @@ class Tensor(_Operators, result=True):
 
     def item(self) -> Any:
         """Return the Python number of a one-element Tensor."""
+        return self._one("item")
+
+    def _one(self, name: str) -> Any:
         data = unwrap(self)
         if data.size != 1:
-            msg = f"item: the Tensor must have one element, got shape {data.shape}"
+            msg = f"{name}: the Tensor must have one element, got shape {data.shape}"
             raise ValueError(msg)
         return data.item()
 
@@ -377,11 +382,42 @@ class Tensor(_Operators, result=True):
     def __iter__(self) -> "Iterator[Tensor]":
         return iter([self[i] for i in range(len(self))])
 
+    def __reversed__(self) -> "Iterator[Tensor]":
+        return iter(list(self)[::-1])
+
+    def __contains__(self, value: Any) -> bool:
+        if not (is_array(value) or isinstance(as_number(value), int | float)):
+            refuse_type("in", "the value", "a number or an array", value)
+        return bool(np.asarray(unwrap(OPS.equal(self, value))).any())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        # Without it NumPy makes an array of objects. # tensor-41
+        values = self.numpy()
+        return values if dtype is None else values.astype(dtype)
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._one("float"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        number = self._one("int")
+        if number != number or number in (math.inf, -math.inf):
+            refuse("int", "the element", "finite", number)
+        return int(number)
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind != "i":
+            msg = f"index: the Tensor must be of integers, got dtype {self._data.dtype}"
+            raise TypeError(msg)
+        return int(self._one("index"))
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        try:
+            return format(self._one("format"), spec)
+        except ValueError as error:
+            msg = f"format: {error}" if self._data.size == 1 else str(error)
+            raise ValueError(msg) from None
 
     def __bool__(self) -> bool:
         if self._data.size != 1:
@@ -406,18 +442,26 @@ class Tensor(_Operators, result=True):
         if self._node is not None:
             msg = "deepcopy: only leaves can be copied; use detach() first"
             raise RuntimeError(msg)
-        copy = bare(type(self), self._data, self._requires_grad)
-        memo[id(self)] = copy
-        copy._grad = None if self._grad is None else wrap(self._grad._data)
+        twin = self.__copy__()
+        memo[id(self)] = twin
         if hasattr(self, "__dict__"):
-            copy.__dict__.update(self.__dict__)
-        return copy
+            twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return twin
+
+    def __copy__(self) -> "Tensor":
+        # Arrays of JAX cannot change, so that they are copied by being held.
+        if self._node is not None:
+            msg = "copy: only leaves can be copied; use detach() first"
+            raise RuntimeError(msg)
+        twin: Tensor = bare(type(self), self._data, self._requires_grad)
+        twin._grad = None if self._grad is None else wrap(self._grad._data)
+        if hasattr(self, "__dict__"):
+            twin.__dict__.update(self.__dict__)
+        return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self._node is not None:
-            msg = "pickle: only leaves can be pickled; use detach() first"
-            raise RuntimeError(msg)
-        return _unpickle, (type(self), np.asarray(self._data), self._requires_grad)
+        values = np.asarray(unwrap(self))
+        return _unpickle, (type(self), values, self._requires_grad), getattr(self, "__dict__", None)
 
 
 class Handle:

@@ -9,10 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .. import pytree
-from ..checks import refuse_type
+from ..checks import floating_dtype, refuse_type
 from ..dtypes import float32, float64, is_floating
 from ..parameter import Parameter
 from ..tape import Traced, wrap
@@ -296,15 +294,18 @@ class Module:
 
     def to(self, dtype: Any) -> "Module":
         """Convert floating parameters and buffers, whose objects stay, and return the Module."""
-        wanted = None if dtype is None else np.dtype(dtype)
-        if not is_floating(wanted):
-            msg = f"to: dtype must be float32 or float64, got {wanted}"
-            raise TypeError(msg)
+        if dtype is None:
+            refuse_type("to", "dtype", "float32 or float64", dtype)
+        wanted = floating_dtype("to", dtype)
+        # All are converted before one is replaced. # module-19
+        converted = []
         for tensor in itertools.chain(self.parameters(), self.buffers()):
             if is_floating(tensor._data.dtype):
-                tensor._data = tensor._data.astype(wanted)
-                if tensor._grad is not None:
-                    tensor._grad = wrap(tensor._grad._data.astype(wanted))
+                grad = tensor._grad
+                new = None if grad is None else wrap(grad._data.astype(wanted))
+                converted.append((tensor, tensor._data.astype(wanted), new))
+        for tensor, data, grad in converted:
+            tensor._data, tensor._grad = data, grad
         return self
 
     def double(self) -> "Module":

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..tape import Traced, unwrap
+from ..checks import cast
+from ..dtypes import DTYPES, DType, bool_, is_floating
+from ..tape import unwrap
 
 
 class LoadResult(NamedTuple):
@@ -34,14 +36,6 @@ def load_into(
     if not isinstance(state, Mapping):
         msg = f"load_state_dict: state_dict must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
-    values = {}
-    for key in own:
-        if key in state:
-            value = state[key]
-            if not isinstance(value, Traced | jax.Array | np.ndarray):
-                msg = f"load_state_dict: {key!r} must be an array, got {type(value).__name__}"
-                raise TypeError(msg)
-            values[key] = unwrap(value)
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     faults = []
@@ -49,16 +43,46 @@ def load_into(
         faults.append(f"missing keys {', '.join(map(repr, missing))}")
     if strict and unexpected:
         faults.append(f"unexpected keys {', '.join(map(repr, unexpected))}")
+    entries = {key: unwrap(state[key]) for key in own if key in state}
     misshapen = [
-        f"{key!r} with shape {tuple(value.shape)} in place of {tuple(own[key].shape)}"
-        for key, value in values.items()
-        if tuple(value.shape) != tuple(own[key].shape)
+        f"{key!r} with shape {value.shape} in place of {own[key].shape}"
+        for key, value in entries.items()
+        if _is_array(value) and value.shape != own[key].shape
     ]
     if misshapen:
         faults.append(f"misshapen keys {', '.join(misshapen)}")
+    unfit = {key: _unfit(value, own[key].dtype) for key, value in entries.items()}
+    if any(unfit.values()):
+        listed = [f"{key!r} {fault}" for key, fault in unfit.items() if fault]
+        faults.append(f"unfit keys {', '.join(listed)}")
     if faults:
         msg = f"load_state_dict: {name} got {'; '.join(faults)}"
         raise RuntimeError(msg)
-    for key, value in values.items():
-        own[key].data = jnp.array(value, dtype=own[key].dtype)
+    arrays = {key: jnp.array(value, dtype=own[key].dtype) for key, value in entries.items()}
+    for key, array in arrays.items():
+        own[key]._data = array
     return LoadResult(missing, unexpected)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, jax.Array | np.ndarray)
+
+
+def _unfit(value: Any, wanted: DType) -> str:
+    """Return why an entry cannot go where a dtype is, or nothing."""  # module-18
+    if not _is_array(value):
+        return f"that is no array but {type(value).__name__}"
+    if value.dtype not in DTYPES:
+        return f"with dtype {value.dtype}, which is none of float32, float64, int32, int64 and bool"
+    if is_floating(wanted) or value.dtype == wanted:
+        return ""
+    if value.dtype.kind not in "bi" or isinstance(value, jax.core.Tracer):
+        return f"with dtype {value.dtype} in place of {wanted}"
+    if wanted == bool_:
+        exact = np.isin(np.asarray(value), (0, 1)).all()
+        return "" if exact else f"with dtype {value.dtype} and other numbers than 0 and 1"
+    try:
+        cast("load_state_dict", np.asarray(value), wanted)
+    except ValueError as error:
+        return f"where {str(error).partition(': ')[2]}"
+    return ""
