@@ -2,7 +2,9 @@
 
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
@@ -201,6 +203,22 @@ def normalize_axes(name: str, axis: Axis, shape: Shape, extra: int = 0) -> Shape
         msg = f"{name}: axis must name each axis once, got {axis} for shape {shape}"
         raise ValueError(msg)
     return axes
+
+
+def check_path(name: str, path: Any) -> Path:
+    """Return a path; raise `TypeError` if it is neither string nor path, as an open file's number.
+
+    One that no file can have raises `ValueError`.
+    """
+    wanted = "a string or a path"
+    if not isinstance(path, str | os.PathLike):
+        refuse_type(name, "path", wanted, path)  # serialization-09
+    plain = os.fspath(path)
+    if not isinstance(plain, str):
+        refuse_type(name, "path", wanted, plain)
+    if "\0" in plain or not plain:
+        refuse(name, "path", "one that a file can have", repr(plain))
+    return Path(plain)
 
 
 def check_nonempty(name: str, axis: Axis, axes: Shape | None, shape: Shape) -> None:

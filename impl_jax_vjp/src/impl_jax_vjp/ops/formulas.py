@@ -201,17 +201,23 @@ def argmax(axis: int | None, keepdims: bool, x: Array) -> Array:
     return jnp.argmax(x, axis=axis, keepdims=keepdims).astype(jnp.int64)
 
 
-def _raised(x: Array, axes: Axes) -> Array:
-    """Return ``exp(x - largest)``; where the largest is infinite or NaN, so are all of them."""
-    return jnp.exp(x - lax.stop_gradient(jnp.max(x, axis=axes, keepdims=True)))  # ops-27
-
-
 def softmax(axes: Any, x: Array) -> Array:
     """Return exp(x) / sum(exp(x)) along an axis or several, the shape of x."""
-    if x.size == 0:
-        return x
-    raised = _raised(x, axes)
+    return _softmax(axes, x) if x.size else x
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _softmax(axes: Any, x: Array) -> Array:
+    # Where the largest is infinite or NaN, so are all of them. # ops-27
+    raised = jnp.exp(x - jnp.max(x, axis=axes, keepdims=True))
     return raised / jnp.sum(raised, axis=axes, keepdims=True)
+
+
+@_softmax.defjvp
+def _softmax_jvp(axes: Any, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (dx,) = primals, tangents
+    y = _softmax(axes, x)
+    return y, y * (dx - jnp.sum(y * dx, axis=axes, keepdims=True))
 
 
 def log_softmax(axis: int, x: Array) -> Array:
