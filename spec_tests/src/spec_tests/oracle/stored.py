@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,13 @@ def load(name: str) -> dict[str, Any]:
             array.flags.writeable = False
             branch[leaf] = array
     return tree
+
+
+@cache
+def states() -> dict[str, Any]:
+    """Return the states of optimizers that ``make_states.py`` wrote: by writer, name and dtype."""
+    known: dict[str, Any] = json.loads((folder / "states.json").read_text(encoding="utf-8"))
+    return known
 
 
 def store(name: str, arrays: Mapping[str, Any]) -> None:
