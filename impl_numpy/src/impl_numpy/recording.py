@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import check_raw
 from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64, is_raw
+from impl_numpy.sums import total
 from impl_numpy.tape import MODE, Handle, Node, Parents, Stretched
 
 Grads: TypeAlias = tuple[Value | None, ...]
@@ -192,7 +193,7 @@ def _shrink(x: Array, shape: Shape, dtype: DTypeLike, *_: Any) -> Array:
     if x.shape != shape:
         lead = x.ndim - len(shape)
         axes = [k for k in range(x.ndim) if k < lead or (shape[k - lead] == 1 and x.shape[k] != 1)]
-        x = x.sum(axis=tuple(axes)).reshape(shape)
+        x = total(x, tuple(axes)).reshape(shape)
     return x.astype(dtype, copy=False)
 
 

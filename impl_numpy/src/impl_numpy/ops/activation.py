@@ -8,9 +8,11 @@ import numpy as np
 
 from impl_numpy.checks import normalize_axes
 from impl_numpy.dtypes import Array, Axis, Shape, Value
-from impl_numpy.ops.families import along, registered, rule, unary
+from impl_numpy.ops.elementwise import NEAR
+from impl_numpy.ops.families import X, along, reduced_shape, registered, rule, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
 from impl_numpy.recording import unary as record_unary
+from impl_numpy.sums import total
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
 
@@ -22,7 +24,25 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _relu_grad(grad: Value, x: None, out: Value) -> Value:
-    return RULES["where"](grad, np.zeros((), grad.dtype), raw(out) > 0)
+    # Not "out > 0": a NaN passes the gradient on (ops-27).
+    return RULES["where"](grad, np.zeros((), grad.dtype), ~(raw(out) <= 0))
+
+
+def _slope_of_sigmoid(x: Array, y: Array) -> Any:
+    slope = y * (1 - y)
+    if y.size and np.fmax.reduce(y, axis=None) > 1 - NEAR:
+        # Close to 1, 1 - y has lost its digits; as in the slope of tanh.
+        slope = np.where(y > 1 - NEAR, np.exp(-x) * y * y, slope)
+    return slope
+
+
+_sigmoid_slope = Primitive(
+    "sigmoid",
+    _slope_of_sigmoid,
+    lambda grad, needs, x, out, y: (grad * (out * (1 - 2 * RULES["sigmoid"](x))),),
+    ((X, OUT),),
+    quiet=True,
+)
 
 
 relu = unary(
@@ -37,49 +57,51 @@ relu = unary(
 sigmoid = unary(
     "sigmoid",
     _sigmoid,
-    lambda g, x, y: g * (y * (1 - y)),
-    OUT,
+    lambda g, x, y: g * _sigmoid_slope(x, raw(y)),
+    (X, OUT),
     "Return 1 / (1 + exp(-x)), without overflow at either end.",
     source="torch.sigmoid",
 )  # ops-06
 
 
 def _softmax_vjp(grad: Value, needs: Parents, x: None, out: Value, axis: int) -> Grads:
-    part = grad * out
-    return (part - out * part.sum(axis=axis, keepdims=True),)
+    return _softmax_over_vjp(grad, needs, x, out, (axis,))
 
 
 def _log_softmax_vjp(grad: Value, needs: Parents, x: None, out: Value, axis: int) -> Grads:
-    return (grad - RULES["exp"](out) * grad.sum(axis=axis, keepdims=True),)
+    return (grad - RULES["exp"](out) * _totalled(grad, (axis,)),)
 
 
 def _softmax(x: Array, axis: int) -> Array:
-    out = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
-    out /= out.sum(axis=axis, keepdims=True)
-    return out
+    return _softmax_over(x, (axis,))
 
 
 def _log_softmax(x: Array, axis: int) -> Array:
     shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
-    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return shifted - np.log(total(np.exp(shifted), (axis,), True))
 
 
 def _logsumexp(x: Array, axes: Shape) -> Array:
     top = x.max(axis=axes, keepdims=True, initial=-np.inf)
     # An infinite maximum would make inf - inf of what is plainly inf or -inf.
     top = np.where(np.isfinite(top), top, top.dtype.type(0))
-    return np.log(np.exp(x - top).sum(axis=axes, keepdims=True)) + top
+    return np.log(total(np.exp(x - top), axes, True)) + top
 
 
 def _softmax_over(x: Array, axes: Shape) -> Array:
     out = np.exp(x - x.max(axis=axes, keepdims=True, initial=-np.inf))
-    out /= out.sum(axis=axes, keepdims=True)
+    out /= total(out, axes, True)
     return out
 
 
 def _softmax_over_vjp(grad: Value, needs: Parents, x: None, out: Value, axes: Shape) -> Grads:
     part = grad * out
-    return (part - out * part.sum(axis=axes, keepdims=True),)
+    return (part - out * _totalled(part, axes),)
+
+
+def _totalled(x: Value, axes: Shape) -> Value:
+    """Return the sum over some axes, kept at length 1, of a raw array or a Tensor."""
+    return RULES["sum"](x, axes, True, reduced_shape(axes, x.shape), x.shape)
 
 
 softmax = along(

@@ -17,9 +17,40 @@ from impl_numpy.recording import binary as record_binary
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
 
-abs = unary(
-    "abs", np.abs, lambda g, x, y: g * np.sign(raw(x)), X, "Return |x|.", floats=False
-)  # ops-07
+
+def _abs_grad(grad: Value, x: Value, out: None) -> Value:
+    values = raw(x)
+    return _select(grad * np.sign(values), np.zeros((), grad.dtype), values != 0)
+
+
+def _sign_grad(grad: Value, x: None, out: None) -> Value:
+    return _select(grad, np.zeros((), grad.dtype), np.zeros((), bool_))
+
+
+def slope_of_tanh(x: Array, y: Array) -> Any:
+    """Return the derivative of tanh at x, where y = tanh(x)."""
+    slope = 1 - y * y
+    if slope.size and np.fmin.reduce(slope, axis=None) < NEAR:
+        # Close to 1, y * y has lost the digits that make the difference (rnn-26). Each element
+        # chooses for itself, so that none depends on its neighbours (rnn-27).
+        e = np.exp(x)
+        slope = np.where(slope < NEAR, 4 / np.square(e + 1 / e), slope)
+    return slope
+
+
+# Below this a slope is computed from the argument: 1 - y * y is wrong by about eps.
+NEAR = 1 / 8
+_tanh_slope = rule(
+    Primitive(
+        "tanh",
+        slope_of_tanh,
+        lambda grad, needs, x, out, y: (grad * (-2 * RULES["tanh"](x) * out),),
+        ((X, OUT),),
+        quiet=True,
+    ),
+    "slope of tanh",
+)
+abs = unary("abs", np.abs, _abs_grad, X, "Return |x|.", floats=False)  # ops-07
 negative = unary("negative", np.negative, lambda g, x, y: -g, None, "Return -x.", floats=False)
 exp = unary("exp", np.exp, lambda g, x, y: g * y, OUT, "Return e ** x.", quiet=True)
 log = unary("log", np.log, lambda g, x, y: g / x, X, "Return the natural logarithm.", quiet=True)
@@ -28,13 +59,19 @@ sqrt = unary(
 )  # ops-09
 square = unary("square", np.square, lambda g, x, y: g * (x + x), X, "Return x * x.", floats=False)
 tanh = unary(
-    "tanh", np.tanh, lambda g, x, y: g * (1 - y * y), OUT, "Return the hyperbolic tangent."
+    "tanh",
+    np.tanh,
+    lambda g, x, y: g * _tanh_slope(x, raw(y)),
+    (X, OUT),
+    "Return the hyperbolic tangent.",
 )
 sin = unary("sin", np.sin, lambda g, x, y: g * RULES["cos"](x), X, "Return the sine.", quiet=True)
 cos = unary(
     "cos", np.cos, lambda g, x, y: -(g * RULES["sin"](x)), X, "Return the cosine.", quiet=True
 )
-sign = unary("sign", np.sign, lambda g, x, y: g * 0, OUT, "Return -1, 0 or 1.", floats=False)
+sign = unary(
+    "sign", np.sign, _sign_grad, None, "Return -1, 0 or 1.", floats=False, quiet=True
+)  # ops-26
 
 
 def _add_vjp(grad: Value, needs: Parents, a: None, b: None, out: None) -> Grads:
@@ -60,21 +97,30 @@ def _divide_vjp(grad: Value, needs: Parents, a: None, b: Value, out: Value) -> G
 def _pow_vjp(grad: Value, needs: Parents, a: Value, b: Value, out: Value) -> Grads:
     da = db = None
     if needs[0] is not None:
-        # At 0 ** 0 the usual b * a ** (b - 1) would be 0 * inf.
-        lowered = _select(b - 1, np.zeros((), b.dtype), (raw(b) != 0) | (raw(a) != 0))
+        # With the exponent 0 the usual b * a ** (b - 1) would be 0 times what is infinite or NaN.
+        usual = (raw(b) != 0) | np.isfinite(1 / raw(a))
+        lowered = _select(b - 1, np.zeros((), b.dtype), usual)
         da = grad * (b * a**lowered)
     if needs[1] is not None:
-        # 0 ** b stays 0 when b moves, though log(0) is infinite.
-        db = grad * (out * RULES["log"](_select(a, np.ones((), a.dtype), raw(a) != 0)))
-    return da, db
+        # 0 ** b stays 0 when b moves above 0, though log(0) is infinite.
+        usual = (raw(a) != 0) | ~(raw(b) >= 0)
+        db = grad * (out * RULES["log"](_select(a, np.ones((), a.dtype), usual)))
+    return da, db  # ops-28
 
 
 def _share(
     wins: Callable[..., Array], grad: Value, needs: Parents, a: Value, b: Value, out: None
 ) -> Grads:
-    """Give the gradient to the operand that wins, half to each at a tie."""
-    mine = wins(raw(a), raw(b)).astype(grad.dtype) + (raw(a) == raw(b)).astype(grad.dtype) / 2
-    return grad * mine, grad * (1 - mine)
+    """Give the gradient to the operand that wins, half to each at a tie; NaN wins (ops-27)."""
+    x, y = raw(a), raw(b)
+    x_nan, y_nan = np.isnan(x), np.isnan(y)
+    zero, tie = np.zeros((), grad.dtype), (x == y) | (x_nan & y_nan)
+    share = _select(grad / 2, grad, tie)
+    mine, yours = tie | x_nan | wins(x, y), tie | y_nan | wins(y, x)
+    return (
+        None if needs[0] is None else _select(share, zero, mine & ~(y_nan & ~x_nan)),
+        None if needs[1] is None else _select(share, zero, yours & ~(x_nan & ~y_nan)),
+    )  # ops-26
 
 
 def _where_vjp(grad: Value, needs: Parents, a: None, b: None, out: None, condition: Array) -> Grads:

@@ -138,7 +138,7 @@ def unary(
     name: str,
     forward: Callable[[Array], Any],
     derivative: Derivative,
-    keep: int | None,
+    keep: int | tuple[int, ...] | None,
     summary: str,
     *,
     floats: bool = True,
@@ -147,15 +147,16 @@ def unary(
 ) -> Callable[..., Tensor]:
     """Make a function of one operand, element by element.
 
-    `derivative(grad, x, out)` keeps x (X), out (OUT) or nothing; with `floats`, integers become
-    float32 (ops-14).
+    `derivative(grad, x, out)` keeps x (X), out (OUT), both or nothing; with `floats`, integers
+    become float32 (ops-14).
     """
+    kept = () if keep is None else (keep,) if isinstance(keep, int) else keep
     primitive = rule(
         Primitive(
             name,
             forward,
             lambda grad, needs, x, out: (derivative(grad, x, out),),
-            ((),) if keep is None else ((keep,),),
+            (kept,),
             floats=floats,
             quiet=quiet,
         )

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.dtypes import Array, Shape, Value
+from impl_numpy.dtypes import Array, Shape, Value, int64
 from impl_numpy.ops.families import X, reduce, scan
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw, stretch
+from impl_numpy.sums import total
 from impl_numpy.tape import Parents
 
 
 def _sum(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape) -> Any:
-    return x.sum(axis=axes, keepdims=keepdims)
+    return total(x, axes, keepdims)
 
 
 def _sum_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> Grads:
@@ -23,7 +24,7 @@ def _sum_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> G
 
 
 def _mean(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape) -> Any:
-    return x.sum(axis=axes, keepdims=keepdims) / _terms(axes, shape)
+    return total(x, axes, keepdims) / _terms(axes, shape)
 
 
 def _mean_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> Grads:
@@ -38,10 +39,12 @@ def _terms(axes: Shape, shape: Shape) -> float:
 
 def _extremum_vjp(grad: Value, needs: Parents, x: Value, out: Value, *config: Any) -> Grads:
     axes, _, kept, _ = config
-    chosen = (raw(x) == raw(out).reshape(kept)).astype(grad.dtype)
-    # Where the result is NaN nothing equals it, and the count is 0.
-    share = chosen / np.maximum(chosen.sum(axis=axes, keepdims=True), 1)
-    return (grad.reshape(kept) * share,)
+    values, extremum = raw(x), raw(out).reshape(kept)
+    # A NaN is larger, and smaller, than any number (ops-27).
+    chosen = (values == extremum) | (np.isnan(values) & np.isnan(extremum))
+    count = np.add.reduce(chosen, axis=axes, dtype=int64, keepdims=True).astype(grad.dtype)
+    share = grad.reshape(kept) / count
+    return (RULES["where"](share, np.zeros((), grad.dtype), chosen),)  # ops-26
 
 
 def _no_element(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape) -> str | None:

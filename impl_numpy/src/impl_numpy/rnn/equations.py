@@ -49,10 +49,11 @@ def gru_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) ->
     (h,) = states
     size = h.shape[1]
     own = linear(h, w_hh, b_hh)
-    gates = ops.sigmoid(part[:, : 2 * size] + own[:, : 2 * size])
-    r, z = gates[:, :size], gates[:, size:]
+    gates = part[:, : 2 * size] + own[:, : 2 * size]
+    r, z = (ops.sigmoid(gates[:, k : k + size]) for k in (0, size))
     n = ops.tanh(part[:, 2 * size :] + r * own[:, 2 * size :])
-    return ((1 - z) * n + z * h,)
+    # 1 - z would lose the digits of a gate that is wide open (rnn-26).
+    return (ops.sigmoid(-gates[:, size:]) * n + z * h,)
 
 
 RNN_STEPS: dict[str, Step] = {"tanh": tanh_step, "relu": relu_step}

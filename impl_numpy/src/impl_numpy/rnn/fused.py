@@ -2,8 +2,9 @@
 
 T steps, N batch, I input size, H hidden size. x is (T, N, I), a state (N, H).
 
-Forward: the input's part of all gates is one product; a step adds the state's part and applies one
-tanh to all gates, since sigmoid(a) = tanh(a / 2) / 2 + 1 / 2 and the halving is done once, on the
+Forward: the input's part of all gates is one product; a step adds the state's part. What is kept of
+a sigmoid is e = exp(-a), a its argument: sigmoid(a) = 1 / (1 + e) and 1 - sigmoid(a) = e / (1 + e)
+keep their digits however far the gate is shut or open (rnn-26). The minus is put once, on the
 weights. Backward: the local derivatives of many steps are computed at once, outside the loop that
 runs back; what is left in it is one product and a few multiplications. Weight gradients are one
 product over all steps.
@@ -20,7 +21,9 @@ import numpy as np
 
 from impl_numpy.dtypes import Array, Shape
 from impl_numpy.function import Function
+from impl_numpy.ops.elementwise import slope_of_tanh
 from impl_numpy.rnn.equations import RNN_STEPS, gru_step, lstm_step, unrolled
+from impl_numpy.sums import total
 from impl_numpy.tensor import Tensor
 
 # So many elements of one gate are worked on at once in backward: they should stay in the cache.
@@ -31,6 +34,7 @@ class RNNFunction(Function):
     """Run h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
 
     @staticmethod
+    @np.errstate(all="ignore")
     def forward(
         ctx: Any,
         x: Array,
@@ -48,34 +52,35 @@ class RNNFunction(Function):
         hs = _states(h0, len(x))
         recurrent = w_hh.T
         for t, part in enumerate(steps):
-            h = np.matmul(hs[t], recurrent, out=hs[t + 1])
-            h += part
+            part += np.matmul(hs[t], recurrent, out=hs[t + 1])
             if nonlinearity == "tanh":
-                np.tanh(h, out=h)
+                np.tanh(part, out=hs[t + 1])
             else:
-                np.maximum(h, 0, out=h)
+                np.maximum(part, 0, out=hs[t + 1])
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(x, w_ih, w_hh, hs)
-            ctx.nonlinearity = nonlinearity
+            ctx.save_for_backward(x, w_ih, w_hh, hs, steps if nonlinearity == "tanh" else None)
         return hs[1:], hs[-1].copy()
 
     @staticmethod
     def backward(ctx: Any, d_output: Array | None, d_last: Array | None) -> tuple[Any, ...]:
         """Return the gradients of x, h0 and the weights."""
-        x, w_ih, w_hh, hs = ctx.saved_tensors
-        d_gates = np.empty_like(hs[1:])
+        x, w_ih, w_hh, hs, arguments = ctx.saved_tensors
+        d_gates = np.zeros_like(hs[1:]) if arguments is None else np.empty_like(hs[1:])
         dh = _start(d_last, hs[0])
         for start, stop in _chunks(hs[1:].shape):
             h = hs[start + 1 : stop + 1]
-            local = 1 - h * h if ctx.nonlinearity == "tanh" else (h > 0).astype(h.dtype)
+            local = ~(h <= 0) if arguments is None else slope_of_tanh(arguments[start:stop], h)
             for t in reversed(range(start, stop)):
                 if d_output is not None:
                     dh += d_output[t]
-                np.multiply(dh, local[t - start], out=d_gates[t])
+                if arguments is None:
+                    np.copyto(d_gates[t], dh, where=local[t - start])  # ops-26
+                else:
+                    np.multiply(dh, local[t - start], out=d_gates[t])
                 np.matmul(d_gates[t], w_hh, out=dh)
         needs = ctx.needs_input_grad
         flat = _flat(d_gates)
-        d_bias = _summed(d_gates) if any(needs[4:]) else None
+        d_bias = total(flat, (0,)) if any(needs[4:]) else None
         return (
             (flat @ w_ih).reshape(x.shape) if needs[0] else None,
             dh,
@@ -95,6 +100,7 @@ class LSTMFunction(Function):
     """Run i, f, g, o as in `lstm_step`; c' = f c + i g; h' = o tanh(c')."""
 
     @staticmethod
+    @np.errstate(all="ignore")
     def forward(
         ctx: Any,
         x: Array,
@@ -108,26 +114,27 @@ class LSTMFunction(Function):
         """Take x (T, N, I), states (N, H), w_ih (4H, I), w_hh (4H, H) to output, h_n, c_n."""
         ctx.set_materialize_grads(False)
         size = h0.shape[1]
-        biases = [None if b is None else _lstm_rows(b, half=True) for b in (b_ih, b_hh)]
-        gates = _projected(x, _lstm_rows(w_ih, half=True), *biases)
-        recurrent = _lstm_rows(w_hh, half=True).T
+        biases = [None if b is None else _lstm_rows(b, negate=True) for b in (b_ih, b_hh)]
+        gates = _projected(x, _lstm_rows(w_ih, negate=True), *biases)
+        recurrent = _lstm_rows(w_hh, negate=True).T
         hs, cs = _states(h0, len(x)), _states(c0, len(x))
+        gs = np.empty_like(hs[1:])
         part = np.empty((len(h0), 4 * size), h0.dtype)
         scratch = np.empty(h0.shape, h0.dtype)
-        sigmoids = gates[:, :, : 3 * size]
-        for t, (a, s, o, i, f, g) in enumerate(
-            zip(gates, sigmoids, *_parts(gates, size), strict=True)
+        below = np.empty((len(h0), 3 * size), h0.dtype)
+        below_o, below_i, below_f = (below[:, k : k + size] for k in range(0, 3 * size, size))
+        for t, (a, e, a_g, g) in enumerate(
+            zip(gates, gates[:, :, : 3 * size], gates[:, :, 3 * size :], gs, strict=True)
         ):
             np.matmul(hs[t], recurrent, out=part)
             a += part
-            np.tanh(a, out=a)
-            s *= 0.5
-            s += 0.5
-            c = np.multiply(f, cs[t], out=cs[t + 1])
-            c += np.multiply(i, g, out=scratch)
-            np.multiply(o, np.tanh(c, out=scratch), out=hs[t + 1])
+            np.add(np.exp(e, out=e), 1, out=below)
+            np.tanh(a_g, out=g)
+            c = np.divide(cs[t], below_f, out=cs[t + 1])
+            c += np.divide(g, below_i, out=scratch)
+            np.divide(np.tanh(c, out=scratch), below_o, out=hs[t + 1])
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(x, w_ih, w_hh, hs, cs, gates)
+            ctx.save_for_backward(x, w_ih, w_hh, hs, cs, gates, gs)
         return hs[1:], hs[-1].copy(), cs[-1].copy()
 
     @staticmethod
@@ -135,21 +142,26 @@ class LSTMFunction(Function):
         ctx: Any, d_output: Array | None, d_h: Array | None, d_c: Array | None
     ) -> tuple[Any, ...]:
         """Return the gradients of x, h0, c0 and the weights."""
-        x, w_ih, w_hh, hs, cs, gates = ctx.saved_tensors
+        x, w_ih, w_hh, hs, cs, gates, gs = ctx.saved_tensors
         steps, batch, size = hs[1:].shape
         rows = np.empty_like(gates)
         d_gates = rows.reshape(steps, batch, 4, size)
         recurrent = _lstm_rows(w_hh)
         dh, dc, scratch = _start(d_h, hs[0]), _start(d_c, cs[0]), np.empty_like(hs[0])
         for start, stop in _chunks(hs[1:].shape):
-            o, i, f, g = _parts(gates[start:stop], size)
-            tanh_c = np.tanh(cs[start + 1 : stop + 1])
-            through = o * (1 - tanh_c * tanh_c)
+            e = np.minimum(gates[start:stop, :, : 3 * size], np.finfo(x.dtype).max)
+            sigmoids, slopes = _sigmoids(e)
+            slopes *= sigmoids
+            o, i, f = _parts(sigmoids, size)
+            d_o, d_i, d_f = _parts(slopes, size)
+            after, g = cs[start + 1 : stop + 1], gs[start:stop]
+            tanh_c = np.tanh(after)
+            through = o * slope_of_tanh(after, tanh_c)
             local = np.empty((stop - start, batch, 4, size), x.dtype)
-            np.multiply(tanh_c * o, 1 - o, out=local[:, :, 0])
-            np.multiply(g * i, 1 - i, out=local[:, :, 1])
-            np.multiply(cs[start:stop] * f, 1 - f, out=local[:, :, 2])
-            np.multiply(i, 1 - g * g, out=local[:, :, 3])
+            np.multiply(tanh_c, d_o, out=local[:, :, 0])
+            np.multiply(g, d_i, out=local[:, :, 1])
+            np.multiply(cs[start:stop], d_f, out=local[:, :, 2])
+            np.multiply(i, slope_of_tanh(gates[start:stop, :, 3 * size :], g), out=local[:, :, 3])
             for t in reversed(range(start, stop)):
                 k = t - start
                 if d_output is not None:
@@ -161,7 +173,7 @@ class LSTMFunction(Function):
                 np.matmul(rows[t], recurrent, out=dh)
         needs = ctx.needs_input_grad
         flat = _flat(rows)
-        d_bias = _lstm_rows_back(_summed(rows)) if any(needs[5:]) else None
+        d_bias = _lstm_rows_back(total(flat, (0,))) if any(needs[5:]) else None
         return (
             (flat @ _lstm_rows(w_ih)).reshape(x.shape) if needs[0] else None,
             dh,
@@ -182,6 +194,7 @@ class GRUFunction(Function):
     """Run r, z, n as in `gru_step`; h' = (1 - z) n + z h."""
 
     @staticmethod
+    @np.errstate(all="ignore")
     def forward(
         ctx: Any,
         x: Array,
@@ -194,55 +207,63 @@ class GRUFunction(Function):
         """Take x (T, N, I), h0 (N, H), w_ih (3H, I), w_hh (3H, H) to output (T, N, H) and h_n."""
         ctx.set_materialize_grads(False)
         size = h0.shape[1]
-        half = np.repeat(np.array([0.5, 0.5, 1], x.dtype), size)
-        in_bias = None if b_ih is None else b_ih * half
-        gates = _projected(x, w_ih * half[:, None], in_bias, None)
+        sign = np.repeat(np.array([-1, -1, 1], x.dtype), size)
+        in_bias = None if b_ih is None else b_ih * sign
+        gates = _projected(x, w_ih * sign[:, None], in_bias, None)
         n_bias: Any = 0
         if b_hh is not None:
             # The reset gate multiplies the last third of this bias, so it cannot join the input's.
-            gates[:, :, : 2 * size] += b_hh[: 2 * size] * 0.5
+            gates[:, :, : 2 * size] -= b_hh[: 2 * size]
             n_bias = b_hh[2 * size :]
-        recurrent = (w_hh * half[:, None]).T
+        recurrent = (w_hh * sign[:, None]).T
         hs = _states(h0, len(x))
-        inner = np.empty_like(hs[1:])
+        inner, ns = np.empty_like(hs[1:]), np.empty_like(hs[1:])
         part = np.empty((len(h0), 3 * size), h0.dtype)
         scratch = np.empty(h0.shape, h0.dtype)
         part_rz, part_n = part[:, : 2 * size], part[:, 2 * size :]
-        sigmoids = gates[:, :, : 2 * size]
-        for t, (s, r, z, n, hn) in enumerate(
-            zip(sigmoids, *_parts(gates, size), inner, strict=True)
+        below = np.empty((len(h0), 2 * size), h0.dtype)
+        below_r, below_z = below[:, :size], below[:, size:]
+        _, e_z, a_n = _parts(gates, size)
+        most = np.finfo(x.dtype).max
+        for t, (e, of_z, a, hn, n) in enumerate(
+            zip(gates[:, :, : 2 * size], e_z, a_n, inner, ns, strict=True)
         ):
             np.matmul(hs[t], recurrent, out=part)
-            s += part_rz
-            np.tanh(s, out=s)
-            s *= 0.5
-            s += 0.5
+            e += part_rz
+            # Infinite, it would be divided by itself.
+            np.minimum(np.exp(e, out=e), most, out=e)
+            np.add(e, 1, out=below)
             np.add(part_n, n_bias, out=hn)
-            n += np.multiply(r, hn, out=scratch)
-            np.tanh(n, out=n)
-            h = np.subtract(hs[t], n, out=hs[t + 1])
-            h *= z
-            h += n
+            a += np.divide(hn, below_r, out=scratch)
+            h = np.multiply(of_z, np.tanh(a, out=n), out=hs[t + 1])
+            h += hs[t]
+            h /= below_z
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(x, w_ih, w_hh, hs, gates, inner)
+            ctx.save_for_backward(x, w_ih, w_hh, hs, gates, inner, ns)
         return hs[1:], hs[-1].copy()
 
     @staticmethod
     def backward(ctx: Any, d_output: Array | None, d_last: Array | None) -> tuple[Any, ...]:
         """Return the gradients of x, h0 and the weights."""
-        x, w_ih, w_hh, hs, gates, inner = ctx.saved_tensors
+        x, w_ih, w_hh, hs, gates, inner, ns = ctx.saved_tensors
         steps, batch, size = hs[1:].shape
         # In the order n, r, z, inner: the gates as x meets them come first, as h meets them last.
         d_gates = np.empty((steps, batch, 4, size), x.dtype)
         rows = d_gates.reshape(steps, batch, 4 * size)
         dh, kept = _start(d_last, hs[0]), np.empty_like(hs[0])
         for start, stop in _chunks(hs[1:].shape):
-            r, z, n = _parts(gates[start:stop], size)
+            sigmoids, rest = _sigmoids(gates[start:stop, :, : 2 * size])
+            r, z = _parts(sigmoids, size)
+            n, slope = (
+                ns[start:stop],
+                slope_of_tanh(gates[start:stop, :, 2 * size :], ns[start:stop]),
+            )
             local = np.empty((stop - start, batch, 4, size), x.dtype)
-            d_n = np.multiply(1 - z, 1 - n * n, out=local[:, :, 0])
-            d_inner = np.multiply(d_n, r, out=local[:, :, 3])
-            np.multiply(d_inner * inner[start:stop], 1 - r, out=local[:, :, 1])
-            np.multiply((hs[start:stop] - n) * z, 1 - z, out=local[:, :, 2])
+            d_n = np.multiply(rest[:, :, size:], slope, out=local[:, :, 0])
+            np.multiply(d_n, r, out=local[:, :, 3])
+            rest *= sigmoids
+            np.multiply(d_n * inner[start:stop], rest[:, :, :size], out=local[:, :, 1])
+            np.multiply(hs[start:stop] - n, rest[:, :, size:], out=local[:, :, 2])
             for t in reversed(range(start, stop)):
                 if d_output is not None:
                     dh += d_output[t]
@@ -253,7 +274,7 @@ class GRUFunction(Function):
         needs = ctx.needs_input_grad
         flat = _flat(rows)
         of_x, of_h = flat[:, : 3 * size], flat[:, size:]
-        d_bias = _summed(rows) if any(needs[4:]) else None
+        d_bias = total(flat, (0,)) if any(needs[4:]) else None
         return (
             (of_x @ np.roll(w_ih, size, axis=0)).reshape(x.shape) if needs[0] else None,
             dh,
@@ -310,20 +331,22 @@ def _flat(x: Array) -> Array:
     return x.reshape(x.shape[0] * x.shape[1], x.shape[2])
 
 
-def _summed(d_gates: Array) -> Array:
-    # In two stages: one running sum over all T N rows would lose digits.
-    return d_gates.sum(axis=1).sum(axis=0)
+def _sigmoids(e: Array) -> tuple[Array, Array]:
+    """Return the sigmoids of arguments a, and 1 - sigmoid, from finite e = exp(-a)."""
+    sigmoids = e + 1
+    np.reciprocal(sigmoids, out=sigmoids)
+    return sigmoids, e * sigmoids
 
 
-def _lstm_rows(w: Array, half: bool = False) -> Array:
+def _lstm_rows(w: Array, negate: bool = False) -> Array:
     """Return rows i, f, g, o as o, i, f, g: the sigmoids side by side, and what c' is made from.
 
-    With `half` those of the sigmoids are halved.
+    With `negate` those of the sigmoids change their sign.
     """
     i, f, g, o = np.split(w, 4)
     rows = np.concatenate([o, i, f, g])
-    if half:
-        rows[: 3 * len(i)] *= 0.5
+    if negate:
+        rows[: 3 * len(i)] *= -1
     return rows
 
 
