@@ -183,11 +183,6 @@ def test_static_arguments_have_to_be_hashable() -> None:
         nn.jit(lambda x, s: x)(nn.ones(2), {1, 2})
 
 
-def test_x64_is_on() -> None:
-    assert jnp.zeros(1, jnp.float64).dtype == np.float64
-    assert nn.tensor(2**40).item() == 2**40
-
-
 @pytest.mark.parametrize("cls", [nn.RNN, nn.LSTM, nn.GRU])
 def test_what_is_compiled_does_not_grow_with_the_sequence(cls: Any) -> None:
     layer = cls(3, 4)

@@ -1,8 +1,4 @@
-"""Functions, Modules and RNNs with hand-written derivatives, each Function one ``jax.custom_vjp``.
-
-Importing this package switches on ``jax_enable_x64``: int64 and float64 are part of the
-specification.
-"""
+"""Functions, Modules and RNNs with hand-written derivatives, each one ``jax.custom_vjp``."""
 
 from . import init, loss, ops, optim, rnn
 from .autograd import (

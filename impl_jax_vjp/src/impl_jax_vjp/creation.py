@@ -28,7 +28,7 @@ from .checks import (
     refuse,
     refuse_type,
 )
-from .dtypes import DTYPES, float32, float64, int64, is_floating
+from .dtypes import DTYPES, cast_array, float32, float64, int64, is_floating, make_array, x64
 from .recording import is_array
 from .tape import MODE, Traced, unwrap, wrap
 from .tensor import Tensor
@@ -51,8 +51,16 @@ def draw(distribution: str, shape: Shape, traced: bool = False) -> Any:
         return MODE.capture.draw(distribution, shape)
     if not traced:
         return source(shape)
-    result = jax.ShapeDtypeStruct(shape, np.float64)
-    return io_callback(lambda: source(shape), result, ordered=True)
+    # As words of 32 bits: the thread that fetches them may not be in JAX's x64 mode.
+    words = jax.ShapeDtypeStruct((*shape, 2), np.uint32)
+    fetched = io_callback(lambda: _words(source(shape)), words, ordered=True)
+    with x64():
+        return jax.lax.bitcast_convert_type(fetched, np.float64)
+
+
+def _words(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return float64 numbers as pairs of words, shape (..., 2)."""
+    return numbers[..., None].view(np.uint32)
 
 
 def _leaf(name: str, data: Any, requires_grad: bool) -> Tensor:
@@ -88,9 +96,9 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
             check_dtype("tensor", raw.dtype)
         if wanted is not None and wanted.kind == "i" and not isinstance(raw, jax.core.Tracer):
             raw = cast("tensor", np.asarray(raw), wanted)
-        raw = jax.numpy.array(raw, dtype=wanted or raw.dtype, copy=True)
+        raw = make_array(raw, wanted)
     else:
-        raw = jax.numpy.array(_host_array("tensor", data, wanted))
+        raw = make_array(_host_array("tensor", data, wanted))
     return _leaf("tensor", raw, requires_grad)
 
 
@@ -194,7 +202,7 @@ def host(
     dtype = as_dtype(name, dtype)
     if requires_grad:
         check_floating(name, dtype)
-    return _leaf(name, jax.numpy.asarray(values.astype(dtype, copy=False)), requires_grad)
+    return _leaf(name, make_array(values, dtype), requires_grad)
 
 
 def _filled(
@@ -289,7 +297,7 @@ def _random(name: str, distribution: str, shape: Any, dtype: Any, requires_grad:
     numbers = draw(distribution, _sizes(name, shape))
     if isinstance(numbers, np.ndarray):
         return host(name, numbers, dtype, requires_grad)
-    return _leaf(name, numbers.astype(dtype), requires_grad)
+    return _leaf(name, cast_array(numbers, dtype), requires_grad)
 
 
 def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:

@@ -1,14 +1,88 @@
-"""The dtypes of Tensors, and which of them a result has."""
+"""The dtypes of Tensors, which of them a result has, and JAX's mode that allows those of 64 bits.
 
-from typing import Any
+int64 and float64 are part of the specification, and JAX rounds both to 32 bits unless its x64 mode
+is on. The mode is the user's (errors-08): it is switched on around our own calls, in this thread
+alone, and code of the user that is called from there (hooks, transformed functions) finds it as it
+was. Methods of a Function are the exception: their arrays may be of 64 bits.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import jax
+import jax.experimental
+import jax.numpy as jnp
 import numpy as np
 
-# int64 and float64 are part of the specification, and JAX rounds both to 32 bits unless told so.
-jax.config.update("jax_enable_x64", True)
-
 DType = np.dtype[Any]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# Where JAX has no `enable_x64` at the top, it stands among the experiments.
+_X64: Any = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
+
+def _enter(flag: bool) -> Any:
+    manager = _X64(flag)
+    manager.__enter__()
+    return manager
+
+
+def _leave(manager: Any) -> None:
+    manager.__exit__(None, None, None)
+
+
+# What JAX's own context manager calls, a tenth of the manager's time: an operation is short.
+_quick = hasattr(_X64, "swap_local") and hasattr(_X64, "set_local")
+swap_x64: Callable[[bool], Any] = _X64.swap_local if _quick else _enter
+restore_x64: Callable[[Any], None] = _X64.set_local if _quick else _leave
+
+
+def x64_is_on() -> bool:
+    """Tell whether JAX's x64 mode is on in this thread."""
+    return bool(jax.config.jax_enable_x64)
+
+
+class x64:
+    """JAX's x64 mode on, or as `flag` says, for a ``with`` block."""
+
+    __slots__ = ("_before", "_flag")
+
+    def __init__(self, flag: bool = True) -> None:
+        self._flag = flag
+
+    def __enter__(self) -> None:
+        self._before = swap_x64(self._flag)
+
+    def __exit__(self, *exc: object) -> None:
+        restore_x64(self._before)
+
+
+def in_x64(function: _F) -> _F:
+    """Decorate a function to run in JAX's x64 mode."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        before = swap_x64(True)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            restore_x64(before)
+
+    return cast(_F, wrapped)
+
+
+@in_x64
+def make_array(values: Any, dtype: DType | None = None) -> Any:
+    """Return a jax.Array with a copy of the values, in their own dtype by default."""
+    return jnp.array(values, dtype=dtype or values.dtype, copy=True)
+
+
+@in_x64
+def cast_array(array: Any, dtype: DType) -> Any:
+    """Return a jax.Array in another dtype."""
+    return array.astype(dtype)
+
 
 float32 = np.dtype("float32")
 float64 = np.dtype("float64")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .dtypes import make_array, restore_x64, swap_x64
 from .tape import Node, Traced, constant, edge_of, nodes_between, recording_set, unwrap, wrap
 
 Array = Any
@@ -59,6 +59,8 @@ class Engine:
     def __init__(self, create: bool, retain: bool) -> None:
         self._create = create
         self._retain = retain or create
+        # JAX's x64 mode as the caller has it; hooks find it so.
+        self._outside: Any = None
         self._heap: list[tuple[int, Node]] = []
         self._waiting: dict[Node, list[Any]] = {}
         # By identity: == on Tensors compares elements.
@@ -71,8 +73,12 @@ class Engine:
 
     def backward(self, output: Traced, grad: Any) -> None:
         """Run back from one output, and add to `grad` of the leaves that it depends on."""
-        self._run([output], [grad])
-        self.deliver()
+        self._outside = swap_x64(True)
+        try:
+            self._run([output], [grad])
+            self.deliver()
+        finally:
+            restore_x64(self._outside)
 
     def gradients(
         self, outputs: Sequence[Traced], grads: Sequence[Any], inputs: Sequence[Traced]
@@ -80,7 +86,11 @@ class Engine:
         """Return the gradients of `inputs`, None where nothing came; no `grad` is touched."""
         self._wanted = {(t._node, t._slot) for t in inputs if t._node is not None}
         self._needed = nodes_between(outputs, inputs)
-        self._run(outputs, grads)
+        self._outside = swap_x64(True)
+        try:
+            self._run(outputs, grads)
+        finally:
+            restore_x64(self._outside)
         return [
             self._leaves.get(id(t), (None, None))[1]
             if t._node is None
@@ -139,7 +149,11 @@ class Engine:
         if not hooks or grad is None:
             return grad
         for hook in list(hooks.values()):
-            answer = hook(grad if self._create else wrap(grad))
+            restore_x64(self._outside)
+            try:
+                answer = hook(grad if self._create else wrap(grad))
+            finally:
+                self._outside = swap_x64(True)
             if answer is not None:
                 data = _check_answer(answer, grad)
                 if not self._create:
@@ -200,4 +214,4 @@ def _check_answer(answer: Any, grad: Any) -> Array:
     if data.dtype != grad.dtype:
         msg = f"register_hook: the hook must give dtype {grad.dtype}, got {data.dtype}"
         raise TypeError(msg)
-    return jnp.asarray(data)
+    return make_array(data) if isinstance(data, np.ndarray) else data

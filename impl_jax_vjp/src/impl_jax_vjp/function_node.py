@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .context import Context, Residual, unrecorded
+from .dtypes import make_array, restore_x64, swap_x64
 from .function_vjp import (
     PureCall,
     check_gradients,
@@ -55,17 +55,21 @@ def apply(
                 slots.append(value._slot)
             value = value._data if capture is None else capture.resolve(value)
         elif isinstance(value, np.ndarray):
-            value = jnp.asarray(value)
+            value = make_array(value)
         raws.append(value)
         flags.append(needed)
     mask = tuple(flags)
     application = Application(cls, instance, raws, config, mask)
-    if any([isinstance(v, jax.core.Tracer) for v in (*raws, *config.values())]):
-        outputs, many, rule = application.trace()
-    elif cls.compiled and (pair := application.pair()) is not None:
-        outputs, many, rule = pair.run(application)
-    else:
-        outputs, many, rule = application.run(instance)
+    outside = swap_x64(True)
+    try:
+        if any([isinstance(v, jax.core.Tracer) for v in (*raws, *config.values())]):
+            outputs, many, rule = application.trace()
+        elif cls.compiled and (pair := application.pair()) is not None:
+            outputs, many, rule = pair.run(application)
+        else:
+            outputs, many, rule = application.run(instance)
+    finally:
+        restore_x64(outside)
     if rule is None:
         if not recording and not MODE.inside:
             outputs = tuple([constant(out) for out in outputs])

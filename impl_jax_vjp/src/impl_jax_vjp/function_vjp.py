@@ -27,7 +27,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from .context import Context, Residual, pack, raw, unpack, unrecorded
-from .dtypes import is_floating
+from .dtypes import in_x64, is_floating, make_array
 from .recording import pull_back
 from .tape import wrap
 
@@ -96,6 +96,7 @@ class PureCall:
         positional, others = iter(arrays[: self.count]), iter(rest)
         return [next(positional) if a else next(others) for a in self.is_array], config
 
+    @in_x64
     def forward(self, arrays: Sequence[Array], mask: Mask) -> tuple[tuple[Array, ...], Residual]:
         """Run `forward` on a ctx of its own; return outputs and ctx, and set `many`."""
         ctx = self._context()
@@ -118,6 +119,7 @@ class PureCall:
             return self._composed(residual, arrays, grads)
         return self._backward(residual, arrays, grads)
 
+    @in_x64
     def _backward(self, residual: Residual, arrays: Any, grads: Any) -> tuple[Array | None, ...]:
         layout = residual.layout
         ctx = unpack(residual, self._context())
@@ -148,6 +150,7 @@ class PureCall:
             out = self._backward(residual, arrays, grads)
             return out, (arrays, grads, [g is not None for g in out])
 
+        @in_x64
         def bwd(saved: Any, cotangents: Any) -> Any:
             arrays, grads, _ = saved
             wanted = self.wanted(mask)
@@ -164,6 +167,7 @@ class PureCall:
         composed.defvjp(fwd, bwd)
         return composed(residual, tuple(arrays), tuple(grads))
 
+    @in_x64
     def composite(self, *arrays: Array) -> tuple[Array, ...]:
         """Run the Function's own differentiable form, on Tensors, as a function of arrays."""
         inputs, config = self._arguments(arrays)
@@ -208,10 +212,12 @@ class PureCall:
         """
         idle = (False,) * len(self.is_array)
 
+        @in_x64
         def primal(*arrays: Array) -> Any:
             outputs, residual = self.forward([as_array(a) for a in arrays], tape_mask or idle)
             return outputs if tape_mask is None else (outputs, residual)
 
+        @in_x64
         def fwd(*primals: Any) -> tuple[Any, Any]:
             # `perturbed` tells what JAX differentiates: it is needs_input_grad.
             arrays = tuple([as_array(p.value) for p in primals])
@@ -222,6 +228,7 @@ class PureCall:
             taped = residual if mask == tape_mask else self.forward(arrays, tape_mask)[1]
             return (outputs, taped), (residual, arrays)
 
+        @in_x64
         def bwd(saved: Any, cotangents: Any) -> tuple[Array | None, ...]:
             residual, arrays = saved
             outer = cotangents if tape_mask is None else cotangents[0]
@@ -292,7 +299,7 @@ def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
     for place, item in enumerate(returned if many else (returned,)):
         out = raw(item)
         if isinstance(out, np.ndarray | np.generic):
-            out = jnp.asarray(out)
+            out = make_array(out)
         if not isinstance(out, jax.Array):
             msg = (
                 f"{name}: forward must return a raw array or a tuple of them, "
@@ -355,7 +362,7 @@ def check_gradients(
 def _check_gradient(name: str, place: int, returned: Any, array: Array) -> Array:
     grad = raw(returned)
     if isinstance(grad, np.ndarray | np.generic):
-        grad = jnp.asarray(grad)
+        grad = make_array(grad)
     if not isinstance(grad, jax.Array):
         msg = (
             f"{name}: backward must return a raw array or None for input {place}, "

@@ -7,12 +7,11 @@ Glorot and Bengio, "Understanding the difficulty of training deep feedforward ne
 import math
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from . import random
 from .checks import as_scalar, cast, check_choice, check_number, refuse, refuse_type
-from .dtypes import int64, is_floating
+from .dtypes import int64, is_floating, make_array
 from .tensor import Tensor
 
 __all__ = [
@@ -36,7 +35,7 @@ def __dir__() -> list[str]:
 
 
 def _assign(name: str, tensor: Tensor, values: Any) -> Tensor:
-    tensor.data = jnp.asarray(cast(name, np.asarray(values), tensor.dtype))
+    tensor.data = make_array(cast(name, np.asarray(values), tensor.dtype))
     return tensor
 
 

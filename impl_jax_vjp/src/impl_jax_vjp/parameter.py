@@ -3,10 +3,10 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .checks import check_dtype, check_floating, refuse_type
+from .dtypes import make_array
 from .tape import Traced, unwrap
 from .tensor import Tensor, bare
 
@@ -39,7 +39,7 @@ class Parameter(Tensor):
             raw = data
         elif isinstance(data, np.ndarray):
             check_dtype("Parameter", data.dtype)
-            raw = jnp.array(data)
+            raw = make_array(data)
         else:
             refuse_type("Parameter", "data", "a Tensor or an array", data)
         check_dtype("Parameter", raw.dtype)

@@ -24,7 +24,17 @@ from .checks import (
     check_indices,
     check_integers,
 )
-from .dtypes import DTYPES, FLOATING, DType, int64, is_floating, promote, promote_number
+from .dtypes import (
+    DTYPES,
+    FLOATING,
+    DType,
+    is_floating,
+    make_array,
+    promote,
+    promote_number,
+    restore_x64,
+    swap_x64,
+)
 from .tape import MODE, Array, Edge, Mask, Node, Traced, constant, edge_of, unwrap, wrap
 
 Keeps = Callable[[Mask], Mask]
@@ -45,7 +55,7 @@ def as_operand(name: str, value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         check_dtype(name, value.dtype)
-        return jnp.asarray(value)  # tensor-33
+        return make_array(value)  # tensor-33, autograd-25
     msg = f"{name}: each operand must be a Tensor or a raw array, got {type(value).__name__}"
     raise TypeError(msg)  # ops-21
 
@@ -76,10 +86,10 @@ def as_integers(name: str, argument: str, value: Any) -> Any:
 def widened(indices: Any) -> Any:
     """Return indices in a dtype that holds every place of an axis."""  # tensor-36
     if isinstance(indices, jax.core.Tracer):
-        return indices if indices.dtype in DTYPES else indices.astype(int64)
+        return indices  # What looks them up takes every dtype of integers.
     if isinstance(indices, jax.Array) and indices.dtype in DTYPES:
         return indices
-    return jnp.array(np.asarray(indices).astype(np.int64))
+    return make_array(np.asarray(indices).astype(np.int64))
 
 
 def shape_of(value: Any) -> Shape:
@@ -285,7 +295,11 @@ def record(operation: Operation, operands: Sequence[Any]) -> Any:
         else:
             arrays.append(operand)
         mask.append(False)
-    out = operation.run(*arrays)
+    outside = swap_x64(True)
+    try:
+        out = operation.run(*arrays)
+    finally:
+        restore_x64(outside)
     if targets:
         return _recorded(operation, out, arrays, tuple(mask), targets, slots)
     if not recording and not MODE.inside:

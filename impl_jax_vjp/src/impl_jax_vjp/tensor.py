@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from .checks import Axis, as_number, check_dtype, check_floating, refuse, refuse_type
-from .dtypes import is_floating
+from .dtypes import cast_array, is_floating, make_array
 from .engine import Engine
 from .recording import as_operand, is_array
 from .tape import Traced, constant, unwrap, wrap
@@ -325,14 +325,14 @@ class Tensor(_Operators, result=True):
                     "pass a gradient of that shape"
                 )
                 raise RuntimeError(msg)
-            ones = jax.device_put(np.ones(data.shape, data.dtype))
+            ones = make_array(np.ones(data.shape, data.dtype))
             return wrap(ones) if create else ones
         seed = unwrap(as_operand("backward", grad))
         if seed.shape != data.shape:
             msg = f"backward: the gradient must have shape {data.shape}, got {seed.shape}"
             raise RuntimeError(msg)
         if seed.dtype != data.dtype:
-            seed = seed.astype(data.dtype)
+            seed = cast_array(seed, data.dtype)
             grad = seed
         if not create:
             return seed
@@ -423,7 +423,7 @@ class Tensor(_Operators, result=True):
         if self._data.size != 1:
             msg = f"bool: the Tensor must have one element, got shape {self.shape}"
             raise ValueError(msg)
-        return bool(unwrap(self).reshape(()))
+        return bool(unwrap(self).item())
 
     def __repr__(self) -> str:
         data = unwrap(self)
@@ -491,7 +491,7 @@ def bare(cls: type[Any], data: Any, requires_grad: bool) -> Any:
 
 
 def _unpickle(cls: type[Any], values: np.ndarray[Any, Any], requires_grad: bool) -> Any:
-    return bare(cls, jax.device_put(values), requires_grad)
+    return bare(cls, make_array(values), requires_grad)
 
 
 def _register(cls: type[Any]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import random
 from ..creation import draw
-from ..dtypes import is_floating
+from ..dtypes import is_floating, x64, x64_is_on
 from ..recording import Operation, Pullback, record
 from ..tape import MODE, Node, Traced, edge_of, unwrap, wrap
 from ..tensor import bare
@@ -53,12 +53,13 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     name = f"jit({getattr(fn, '__name__', type(fn).__name__)})"
 
     def compiled(*args: Any, **kwargs: Any) -> Any:
+        outside = x64_is_on()
         leaves, form = split((args, kwargs))
         flags = tuple(
             [(type(t), t._requires_grad) if isinstance(t, Traced) else None for t in leaves]
         )
         avals = tuple([(t.shape, t.dtype) for t in leaves])
-        key = (form, flags, avals, MODE.enabled, MODE.depth > 0)
+        key = (form, flags, avals, MODE.enabled, MODE.depth > 0, outside)
         try:
             plan = plans.get(key)
         except TypeError as error:
@@ -66,11 +67,12 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
             raise TypeError(msg) from None
         state = random.get_state()
         try:
-            if plan is None:
-                plan = _Plan(fn, form, flags, name)
-                plan.discover(leaves)
-                plans[key] = plan
-            return plan(leaves)
+            with x64():
+                if plan is None:
+                    plan = _Plan(fn, form, flags, name, outside)
+                    plan.discover(leaves)
+                    plans[key] = plan
+                return plan(leaves)
         except BaseException:
             random.set_state(state)
             raise
@@ -125,8 +127,12 @@ class _Capture:
 class _Plan:
     """A function compiled for one form of arguments."""
 
-    def __init__(self, fn: Callable[..., Any], form: Any, flags: Sequence[Any], name: str) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], form: Any, flags: Sequence[Any], name: str, outside: bool
+    ) -> None:
         self._fn = fn
+        # JAX's x64 mode as the caller has it, in which the function runs.
+        self._outside = outside
         self._form = form
         self._flags = flags
         self._out_form: Any = None
@@ -159,7 +165,9 @@ class _Plan:
         before, MODE.capture = MODE.capture, capture
         try:
             args, kwargs = join(self._form, inner)
-            leaves, self._out_form = split(self._fn(*args, **kwargs))
+            with x64(self._outside):
+                result = self._fn(*args, **kwargs)
+            leaves, self._out_form = split(result)
             self._out_flags = tuple(
                 t._requires_grad if isinstance(t, Traced) else None for t in leaves
             )

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import jax
 import numpy as np
 
 from .. import random
 from ..creation import tensor
-from ..dtypes import is_floating
+from ..dtypes import cast_array, is_floating, make_array
 from ..engine import Engine
 from ..recording import Operation, record
 from ..tape import MODE, Traced, constant, recording_set, unwrap, wrap
@@ -77,7 +76,7 @@ def _pulled(
         grad = next(pulled) if inner._requires_grad else None
         if grad is None:
             data = unwrap(inner)
-            grads.append(wrap(jax.numpy.asarray(np.zeros(data.shape, data.dtype))))
+            grads.append(wrap(make_array(np.zeros(data.shape, data.dtype))))
         else:
             grads.append(grad if create else wrap(constant(grad)))
     return grads
@@ -143,7 +142,7 @@ def _differentiated(
         result = fn(*arguments, **kwargs)
         value, aux = result if has_aux else (result, None)
         data = _scalar(value)
-        seed = jax.numpy.asarray(np.ones(data.shape, data.dtype))
+        seed = make_array(np.ones(data.shape, data.dtype))
         grads = _pulled([value], [wrap(seed) if create else seed], inner, create, False)
     gradients = []
     for form, count in forms:
@@ -241,7 +240,7 @@ def _seeds(
             msg = f"vjp: the cotangent must have the output's shape {shape}, got {data.shape}"
             raise ValueError(msg)
         if isinstance(out, Traced) and out._requires_grad:
-            data = data.astype(out._data.dtype)
+            data = cast_array(data, out._data.dtype)
             tensor = cotangent if isinstance(cotangent, Traced) else wrap(data)
             roots.append(out)
             seeds.append(tensor if create else data)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from .. import pytree
 from ..checks import floating_dtype, refuse_type
-from ..dtypes import float32, float64, is_floating
+from ..dtypes import cast_array, float32, float64, is_floating
 from ..parameter import Parameter
 from ..tape import Traced, wrap
 from ..tensor import Handle, Tensor
@@ -302,8 +302,8 @@ class Module:
         for tensor in itertools.chain(self.parameters(), self.buffers()):
             if is_floating(tensor._data.dtype):
                 grad = tensor._grad
-                new = None if grad is None else wrap(grad._data.astype(wanted))
-                converted.append((tensor, tensor._data.astype(wanted), new))
+                new = None if grad is None else wrap(cast_array(grad._data, wanted))
+                converted.append((tensor, cast_array(tensor._data, wanted), new))
         for tensor, data, grad in converted:
             tensor._data, tensor._grad = data, grad
         return self

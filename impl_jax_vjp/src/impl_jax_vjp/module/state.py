@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ..checks import cast
-from ..dtypes import DTYPES, DType, bool_, is_floating
+from ..dtypes import DTYPES, DType, bool_, is_floating, make_array
 from ..tape import unwrap
 
 
@@ -58,7 +57,7 @@ def load_into(
     if faults:
         msg = f"load_state_dict: {name} got {'; '.join(faults)}"
         raise RuntimeError(msg)
-    arrays = {key: jnp.array(value, dtype=own[key].dtype) for key, value in entries.items()}
+    arrays = {key: make_array(value, own[key].dtype) for key, value in entries.items()}
     for key, array in arrays.items():
         own[key]._data = array
     return LoadResult(missing, unexpected)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from ..checks import refuse
 from ..creation import draw
+from ..dtypes import x64
 from ..ops import formulas as F
 from ..recording import Primitive, as_operand, shape_of
 from ..tape import unwrap
@@ -46,4 +47,6 @@ class Dropout(Layer):
         if not self.training:
             return x
         numbers = draw("uniform", shape_of(x), isinstance(unwrap(x), jax.core.Tracer))
-        return _dropout((x, numbers >= self.p), float(self.p))  # nn-08
+        with x64():
+            keep = numbers >= self.p
+        return _dropout((x, keep), float(self.p))  # nn-08

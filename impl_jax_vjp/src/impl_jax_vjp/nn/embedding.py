@@ -14,7 +14,8 @@ from .layer import Layer
 
 
 def _rows(padding: int | None, weight: Any, indices: Any) -> Any:
-    rows = jnp.take(weight, indices, axis=0, mode="clip")
+    known = F.places(indices, weight.shape[0], negative=False)
+    rows = jnp.take(weight, known, axis=0, mode="fill", fill_value=F.missing(weight.dtype))
     if padding is None:
         return rows
     return jnp.where((indices == padding)[..., None], lax.stop_gradient(rows), rows)

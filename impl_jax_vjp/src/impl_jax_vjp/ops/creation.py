@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import creation
 from ..checks import as_dtype, refuse_type
+from ..dtypes import make_array
 from ..recording import as_operand, dtype_of, shape_of
 from ..tape import Traced, wrap
 from .families import FUNCTIONS, create
@@ -79,7 +80,7 @@ def arange(
 def _like(name: str, x: Any, number: int, dtype: Any) -> Any:
     x = as_operand(name, x)
     wanted = dtype_of(x) if dtype is None else as_dtype(name, dtype)
-    return wrap(jax.numpy.asarray(np.full(shape_of(x), number, wanted)))
+    return wrap(make_array(np.full(shape_of(x), number, wanted)))
 
 
 @create(_LIKE, "the shape of x", "TypeError\n    If `x` is no array, or no Tensor has the dtype.")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..checks import normalize_axis
+from ..dtypes import x64
 from ..recording import Primitive, as_indices, as_operand, shape_of, widened
 from ..tape import Traced, unwrap
 from ..tensor import OPS
@@ -95,7 +96,8 @@ def _listed(key: Any) -> Any:
     raw = _raw(key)
     try:
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(raw)):
-            return jnp.asarray(raw)
+            with x64():
+                return jnp.asarray(raw)
         array = np.asarray(raw)
     except ValueError:
         msg = "index: lists must be of equal lengths at each depth, got ragged ones"
@@ -162,7 +164,8 @@ def _basic(x: Traced, keys: Sequence[Any]) -> Any:
             result.append(len(span))
         axis += 1
     return _window(
-        (x, np.asarray(starts, np.int64)),
+        # int64 where it has to be: inside code that a user compiles JAX may have no such dtype.
+        (x, np.asarray(starts, np.int32 if max(shape, default=0) < 2**31 else np.int64)),
         tuple(sizes),
         tuple(strides),
         tuple(backwards),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..checks import as_number, check_number, refuse, refuse_type
+from ..dtypes import in_x64, make_array
 from ..tape import Traced, unwrap, wrap
 from ..tensor import Tensor
 
@@ -114,6 +115,7 @@ class Optimizer:
             for param in group["params"]:
                 param.grad = None
 
+    @in_x64
     def step(self) -> None:
         """Change each Parameter that has a `grad`; objects and dtypes stay, nothing is recorded.
 
@@ -265,7 +267,7 @@ class Optimizer:
         if array.shape != wanted:
             refuse(name, what, f"of shape {wanted}", array.shape)
         if key != "step":
-            return jnp.array(array.astype(param._data.dtype))
+            return make_array(array, param._data.dtype)
         step = float(array)
         if not (step >= 0 and step.is_integer()):
             refuse(name, what, "a whole number of steps", step)

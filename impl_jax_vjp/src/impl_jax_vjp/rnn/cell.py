@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import ops
 from ..checks import check_choice
+from ..dtypes import make_array
 from ..nn.layer import Layer
 from ..recording import Primitive, as_operand, dtype_of, is_array, shape_of
 from ..tensor import Tensor
@@ -71,7 +72,7 @@ class Recurrent(Layer):
 def _zero_state(shape: tuple[int, ...], dtype: Any) -> Array:
     # Outside any trace that may be under way: what is cached must outlive it.
     with jax.ensure_compile_time_eval():
-        return jax.device_put(np.zeros(shape, dtype))
+        return make_array(np.zeros(shape, dtype))
 
 
 class _Cell(Recurrent):
