@@ -113,7 +113,7 @@ def test_whatever_lies_in_memory_comes_back(nn: Any, tmp_path: Path) -> None:
             continue
         want = np.ascontiguousarray(array).reshape(array.shape).astype(np.float32)
         exactly(nn, nn.load(path)["x"], want, call=f"strides {array.strides}")
-    for empty in ({}, nn.ReLU()):
+    for empty in (dict[str, Any](), nn.ReLU()):
         nn.save(empty, path)
         assert dict(nn.load(path)) == {}
     x = nn.tensor(matrix, requires_grad=True)

@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import exactly, refuses, tensor, to_numpy
+from spec_tests.support.assertions import exactly, own, refuses, tensor, to_numpy
 from spec_tests.support.inputs import normal
 
 SIZED = ("zeros", "ones", "empty", "rand", "randn")
-
-
-def own(nn: Any) -> bool:
-    """Whether Tensor is a class of the implementation's own, not its backend's."""
-    return nn.Tensor.__module__.partition(".")[0] == nn.__name__.partition(".")[0]
 
 
 @clause("tensor-30", needs="float64")

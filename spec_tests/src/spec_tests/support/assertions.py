@@ -197,6 +197,11 @@ def tensor(nn: Any, array: np.ndarray, requires_grad: bool = True) -> Any:
     return nn.tensor(np.asarray(array), requires_grad=requires_grad)
 
 
+def own(nn: Any) -> bool:
+    """Whether Tensor is a class of the implementation's own, not its backend's."""
+    return bool(nn.Tensor.__module__.partition(".")[0] == nn.__name__.partition(".")[0])
+
+
 def rounded(array: Any, dtype: str) -> np.ndarray:
     """Return `array` as a NumPy array of `dtype`.
 
