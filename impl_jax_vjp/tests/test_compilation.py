@@ -1,5 +1,6 @@
 """nn.jit, and how often things are compiled."""
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -193,3 +194,24 @@ def test_what_is_compiled_does_not_grow_with_the_sequence(cls: Any) -> None:
         return lowered.as_text()
 
     assert program(7).count("\n") == program(70).count("\n")
+
+
+def test_each_state_of_a_module_is_compiled_once() -> None:
+    module = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    run = nn.jit(lambda x: module(x))
+    x = nn.ones((2, 3))
+    run(x), module.eval(), run(x)
+    with compilations() as events:
+        module.train(), run(x), module.eval(), run(x)
+    assert not events
+
+
+def test_what_is_compiled_keeps_no_module_alive() -> None:
+    held = [nn.Linear(3, 3)]
+    run = nn.jit(lambda x: held[0](x))
+    run(nn.ones((2, 3)))
+    gone = [weakref.ref(held[0]), weakref.ref(held[0].weight)]
+    held[0] = nn.Linear(3, 3)
+    assert [reference() for reference in gone] == [None, None]
+    x = nn.ones((2, 3))
+    agree(run(x).detach().numpy(), held[0](x).detach().numpy(), "gradient")

@@ -75,6 +75,9 @@ def in_x64(function: _F) -> _F:
 @in_x64
 def make_array(values: Any, dtype: DType | None = None) -> Any:
     """Return a jax.Array with a copy of the values, in their own dtype by default."""
+    if isinstance(values, np.ndarray):
+        # JAX may read the memory of a NumPy array later than this call, even where it copies.
+        return jnp.asarray(values.astype(dtype or values.dtype, order="C", copy=True))
     return jnp.array(values, dtype=dtype or values.dtype, copy=True)
 
 

@@ -4,6 +4,10 @@ A Parameter or Module that stands under two names is one leaf or one object, bef
 """
 
 import copy
+import functools
+import types
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -114,6 +118,172 @@ def unflatten(structure: Structure, leaves: Any) -> Any:
             state[table] = {n: None if p is None else arrays[p] for n, p in places.items()}
         state["_modules"] = {n: None if p is None else made[p] for n, p in children.items()}
     return made[0]
+
+
+def is_module(value: Any) -> bool:
+    """Tell whether a value is a Module that was made."""
+    state = getattr(value, "__dict__", ())
+    return all(table in state for table in _TABLES)
+
+
+class Watch:
+    """The state of Modules as compiled code saw it, values of Parameters and buffers apart.
+
+    It holds no Module and no array: what is gone is not as it was.
+    """
+
+    def __init__(self, modules: Iterable[Any]) -> None:
+        self._entries: list[tuple[Any, int, list[tuple[str, Any]]]] = []
+        below = list(modules)
+        seen: set[int] = set()
+        while below:
+            module = below.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                state = vars(module)
+                frozen = [(name, _frozen(value)) for name, value in state.items()]
+                self._entries.append((weakref.ref(module), len(state), frozen))
+                below += [child for child in state["_modules"].values() if child is not None]
+
+    def holds(self) -> bool:
+        """Tell whether all Modules are as they were."""
+        for reference, count, frozen in self._entries:
+            module = reference()
+            if module is None:
+                return False
+            state = vars(module)
+            if len(state) != count:
+                return False
+            for name, before in frozen:
+                now = state.get(name, _Frozen)
+                if before is not now and not _unchanged(before, now):
+                    return False
+        return True
+
+    def modules(self) -> list[Any]:
+        """Return the Modules that are still there."""
+        alive = [reference() for reference, _, _ in self._entries]
+        return [module for module in alive if module is not None]
+
+
+class _Frozen:
+    """A value that can change in place, as a test of whether another is the same."""
+
+    __slots__ = ("matches",)
+
+    def __init__(self, matches: Callable[[Any], bool]) -> None:
+        self.matches = matches
+
+
+def _unchanged(before: Any, now: Any) -> bool:
+    if type(before) is _Frozen:
+        return bool(before.matches(now))
+    if before is now:
+        return True
+    # The type too: 1, 1.0 and True are equal.
+    return type(before) is type(now) and isinstance(before, _VALUES) and bool(before == now)
+
+
+_VALUES = (int, float, complex, str, bytes, np.generic, np.dtype)
+_PLAIN = (*_VALUES, type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
+
+
+def _frozen(value: Any, around: tuple[int, ...] = ()) -> Any:
+    """Return a value that cannot change as it is, any other as a `_Frozen`.
+
+    Parameters
+    ----------
+    around : tuple of int
+        The ids of what the value stands in, where circles end.
+    """
+    if value is None or isinstance(value, _PLAIN) or id(value) in around:
+        return value
+    if isinstance(value, types.MethodType) and is_module(value.__self__):
+        method = weakref.WeakMethod(value)
+        return _Frozen(lambda now: method() == now)
+    inside = (*around, id(value))
+    if isinstance(value, Traced | jax.Array) or is_module(value):
+        reference = weakref.ref(value)
+        return _Frozen(lambda now: reference() is now)
+    if isinstance(value, np.ndarray):
+        kept = value.copy()
+        return _Frozen(lambda now: _same_array(kept, now))
+    cls = type(value)
+    if isinstance(value, dict):
+        keys = list(value)
+        rest = [_frozen(item, inside) for item in value.values()]
+        return _Frozen(
+            lambda now: (
+                type(now) is cls and list(now) == keys and all(map(_unchanged, rest, now.values()))
+            )
+        )
+    if isinstance(value, list | tuple):
+        items = [_frozen(item, inside) for item in value]
+        return _Frozen(
+            lambda now: (
+                type(now) is cls and len(now) == len(items) and all(map(_unchanged, items, now))
+            )
+        )
+    if isinstance(value, set):
+        members = frozenset(value)
+        return _Frozen(lambda now: type(now) is cls and now == members)
+    if hasattr(value, "__dict__"):
+        attributes = _frozen(vars(value), inside)
+        return _Frozen(lambda now: now is value and attributes.matches(vars(now)))
+    return value
+
+
+def _same_array(before: np.ndarray[Any, Any], now: Any) -> bool:
+    return (
+        type(now) is type(before)
+        and (now.dtype, now.shape) == (before.dtype, before.shape)
+        and now.tobytes() == before.tobytes()
+    )
+
+
+def modules_of(function: Any) -> list[Any]:
+    """Return the Modules that a function can reach by its names, defaults and its object."""
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    stack = [function]
+    while stack and len(seen) < _MOST:
+        value = stack.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if is_module(value):
+            found[id(value)] = value
+        else:
+            stack += _reached(value)
+    return list(found.values())
+
+
+# Enough for any function; a search through a whole program is none of ours.
+_MOST = 10_000
+
+
+def _reached(value: Any) -> list[Any]:
+    """Return what stands one step behind a function or a container."""
+    if isinstance(value, types.FunctionType):
+        code = value.__code__
+        names = [*code.co_names]
+        for inner in code.co_consts:
+            names += inner.co_names if isinstance(inner, types.CodeType) else ()
+        reached = [value.__globals__[name] for name in names if name in value.__globals__]
+        for cell in value.__closure__ or ():
+            try:
+                reached.append(cell.cell_contents)
+            except ValueError:
+                continue  # A name that is bound later.
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return [*reached, *defaults, *vars(value).values()]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__, *getattr(value.__self__, "__dict__", {}).values()]
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple | set | frozenset) else []
 
 
 def _flatten_plain(module: Any) -> tuple[list[Any], Structure]:

@@ -2,8 +2,9 @@
 
 The function is run once on abstract values to find the Tensors that it uses without receiving them
 (parameters of a Module, say) and the random numbers that it draws. Both become inputs of what is
-compiled: a parameter is never stale, gradients reach it, and each call has new numbers. The result
-is one node on the tape.
+compiled: a parameter is never stale, gradients reach it, and each call has new numbers. The other
+state of Modules is fixed in what is compiled, and compared at each call. The result is one node on
+the tape.
 """
 
 import functools
@@ -17,6 +18,7 @@ import numpy as np
 from .. import random
 from ..creation import draw
 from ..dtypes import is_floating, x64, x64_is_on
+from ..pytree import Watch, modules_of
 from ..recording import Operation, Pullback, record
 from ..tape import MODE, Node, Traced, edge_of, unwrap, wrap
 from ..tensor import bare
@@ -40,7 +42,8 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     -------
     callable
         The same results, to rounding, as one node on the tape. It is compiled once for each choice
-        of static arguments, shapes, dtypes and ``requires_grad``.
+        of static arguments, shapes, dtypes and ``requires_grad``, and for each state of the Modules
+        that it uses, of which the newest are remembered.
 
     Raises
     ------
@@ -49,7 +52,8 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     RuntimeError
         When called, if `fn` changes `data` or `grad` of a Tensor that it did not make.
     """
-    plans: dict[Any, _Plan] = {}
+    # For each form of call a plan for each state of the Modules, the newest last.
+    plans: dict[Any, list[_Plan]] = {}
     name = f"jit({getattr(fn, '__name__', type(fn).__name__)})"
 
     def compiled(*args: Any, **kwargs: Any) -> Any:
@@ -61,18 +65,22 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
         avals = tuple([(t.shape, t.dtype) for t in leaves])
         key = (form, flags, avals, MODE.enabled, MODE.depth > 0, outside)
         try:
-            plan = plans.get(key)
+            known = plans.setdefault(key, [])
         except TypeError as error:
             msg = f"{name}: arguments that are no arrays are static and must be hashable: {error}"
             raise TypeError(msg) from None
         state = random.get_state()
         try:
             with x64():
-                if plan is None:
-                    plan = _Plan(fn, form, flags, name, outside)
-                    plan.discover(leaves)
-                    plans[key] = plan
-                return plan(leaves)
+                for plan in reversed(known):
+                    if plan.fits():
+                        return plan(leaves)
+                plan = _Plan(fn, form, flags, name, outside)
+                plan.discover(leaves)
+                result = plan(leaves)
+                plan.settle()
+                known[:] = [old for old in known[1 - _STATES :] if old.is_alive()] + [plan]
+                return result
         except BaseException:
             random.set_state(state)
             raise
@@ -80,15 +88,24 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     return functools.update_wrapper(compiled, fn, updated=())
 
 
+# How many states of its Modules a compiled function remembers for one form of call.
+_STATES = 16
+
+
 class _Capture:
     """What a trace uses beyond its arguments; with `arrays`, what stands for it."""
 
     def __init__(self, tensors: Sequence[Traced] = (), arrays: Sequence[Array] = ()) -> None:
-        self._arrays = {id(t): a for t, a in zip(tensors, arrays, strict=False)}
+        self._arrays = {id(t): a for t, a in zip(tensors, arrays, strict=False) if t is not None}
         self._random = iter(arrays[len(tensors) :])
         self._replay = bool(arrays)
         self.used: dict[int, tuple[weakref.ref[Any], Array, Any]] = {}
         self.draws: list[tuple[str, tuple[int, ...]]] = []
+        self.modules: dict[int, Any] = {}
+
+    def note(self, module: Any) -> None:
+        """Remember a Module that the function uses."""
+        self.modules[id(module)] = module
 
     def resolve(self, tensor: Traced) -> Array:
         """Return the array that stands for a Tensor in this trace."""
@@ -124,6 +141,13 @@ class _Capture:
         return [tensor for tensor, _, _ in alive if tensor is not None]
 
 
+def _asked(tensor: Any) -> Any:
+    """Return what of a Tensor is fixed in compiled code: all but its values."""
+    if tensor is None:
+        return None
+    return type(tensor), tensor._data.shape, tensor._data.dtype, tensor._requires_grad
+
+
 class _Plan:
     """A function compiled for one form of arguments."""
 
@@ -137,7 +161,11 @@ class _Plan:
         self._flags = flags
         self._out_form: Any = None
         self._out_flags: tuple[bool | None, ...] = ()
-        self.tensors: list[Any] = []
+        # Weak: what is compiled keeps nothing alive.
+        self._tensors: list[weakref.ref[Any]] = []
+        self._asked: list[Any] = []
+        self._watch: Watch = Watch(())
+        self._reached: list[Any] = []
         self.draws: list[tuple[str, tuple[int, ...]]] = []
         self.operation = Operation(self._run, name)
         self._pairs: dict[Mask, Any] = {}
@@ -150,12 +178,34 @@ class _Plan:
             jax.eval_shape(functools.partial(self._traced, capture), *map(unwrap, leaves))
         finally:
             random.set_state(state)
-        self.tensors = capture.tensors()
+        self._tensors = [weakref.ref(tensor) for tensor in capture.tensors()]
+        self._asked = [_asked(tensor) for tensor in self._used()]
         self.draws = capture.draws
+        self._reached = [*modules_of(self._fn), *capture.modules.values()]
+
+    def settle(self) -> None:
+        """Remember how the Modules are, now that nothing is left to trace."""
+        self._watch, self._reached = Watch(self._reached), []
+
+    def fits(self) -> bool:
+        """Tell whether Modules and Tensors that are used are as they were."""  # autograd-30
+        if self._asked != [_asked(tensor) for tensor in self._used()] or not self._watch.holds():
+            return False
+        if MODE.capture is not None:
+            for module in self._watch.modules():
+                MODE.capture.note(module)
+        return True
+
+    def is_alive(self) -> bool:
+        """Tell whether the Tensors that the function uses are still there."""
+        return all(tensor is not None for tensor in self._used())
+
+    def _used(self) -> list[Any]:
+        return [reference() for reference in self._tensors]
 
     def _run(self, *arrays: Array) -> tuple[Array, ...]:
         count = len(self._flags)
-        return self._traced(_Capture(self.tensors, arrays[count:]), *arrays[:count])
+        return self._traced(_Capture(self._used(), arrays[count:]), *arrays[:count])
 
     def _traced(self, capture: _Capture, *arrays: Array) -> tuple[Array, ...]:
         inner = [
@@ -177,7 +227,7 @@ class _Plan:
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         numbers = [draw(distribution, shape) for distribution, shape in self.draws]
-        operands = [*leaves, *self.tensors, *numbers]
+        operands = [*leaves, *self._used(), *numbers]
         mask = tuple(isinstance(v, Traced) and v._requires_grad for v in operands)
         if not (MODE.enabled and any(mask)):
             outs = record(self.operation, operands)

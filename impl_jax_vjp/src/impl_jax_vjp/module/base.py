@@ -13,7 +13,7 @@ from .. import pytree
 from ..checks import floating_dtype, refuse_type
 from ..dtypes import cast_array, float32, float64, is_floating
 from ..parameter import Parameter
-from ..tape import Traced, wrap
+from ..tape import MODE, Traced, wrap
 from ..tensor import Handle, Tensor
 from .state import LoadResult, load_into
 
@@ -45,6 +45,8 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call `forward`, with the hooks around it."""
+        if MODE.capture is not None:
+            MODE.capture.note(self)
         forward = getattr(self, "forward", None)
         if forward is None:
             msg = f"{type(self).__name__}: forward is not defined"
@@ -91,6 +93,8 @@ class Module:
         for table in ("_parameters", "_buffers", "_modules"):
             held = self.__dict__.get(table)
             if held is not None and name in held:
+                if MODE.capture is not None:
+                    MODE.capture.note(self)
                 return held[name]
         msg = f"{type(self).__name__!r} object has no attribute {name!r}"
         raise AttributeError(msg)
@@ -169,6 +173,8 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> "Iterator[tuple[str, Module]]":
         """Yield this Module and all below it with dotted names, each once."""
+        if MODE.capture is not None:
+            MODE.capture.note(self)
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:

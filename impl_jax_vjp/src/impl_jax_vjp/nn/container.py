@@ -6,6 +6,7 @@ from typing import Any
 
 from ..checks import refuse_type
 from ..module import Module
+from ..tape import MODE
 
 
 def _checked(owner: str, module: Any) -> Module:
@@ -21,6 +22,8 @@ class _Listed(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
+        if MODE.capture is not None:
+            MODE.capture.note(self)
         return iter(self._modules.values())
 
     def _name(self, index: Any) -> str:
@@ -31,6 +34,8 @@ class _Listed(Module):
         return list(self._modules)[place % count]
 
     def __getitem__(self, index: Any) -> Any:
+        if MODE.capture is not None:
+            MODE.capture.note(self)
         if not isinstance(index, slice):
             return self._modules[self._name(index)]
         part = object.__new__(type(self))
