@@ -45,7 +45,7 @@ def test_a_dropped_result_takes_its_graph_along() -> None:
     x = nn.ones(3, requires_grad=True)
     before = nodes()
     y = nn.ops.exp(x)
-    saved = weakref.ref(y.data)
+    saved = weakref.ref(y._data)
     z = nn.ops.sum(y * y)
     del y
     assert nodes() == before + 3
@@ -59,7 +59,7 @@ def test_backward_lets_go_while_the_result_lives() -> None:
     x = nn.ones(3, requires_grad=True)
     before = nodes()
     y = nn.ops.exp(x)
-    saved = weakref.ref(y.data)
+    saved = weakref.ref(y._data)
     z = nn.ops.sum(y)
     del y
     z.backward()
@@ -72,7 +72,7 @@ def test_buffers_go_as_backward_passes_them() -> None:
     x = nn.ones(3, requires_grad=True)
     first = nn.ops.exp(x)
     second = nn.ops.exp(first)
-    saved = weakref.ref(second.data)
+    saved = weakref.ref(second._data)
     seen = []
     first.register_hook(lambda grad: seen.append(saved()))
     z = nn.ops.sum(second)
@@ -96,7 +96,7 @@ def test_only_what_a_gradient_needs_is_kept() -> None:
     y = x * constant
     a, b, out = y.grad_fn.saved
     assert a is None
-    assert b is constant.data
+    assert b is constant._data
     assert out is None
 
 

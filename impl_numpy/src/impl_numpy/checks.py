@@ -6,6 +6,7 @@ says what the argument must be and what came.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -203,3 +204,62 @@ def normalize_new_axis(operation: str, axis: Any, shape: Shape, count: int = 1) 
         msg = f"{operation}: axis {axis} is out of range for a new axis of shape {shape}"
         raise ValueError(msg)
     return int(axis) % (len(shape) + count)
+
+
+def check_grad(grad: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Raise for what is assigned to `grad` unless it fits the Tensor."""
+    if not is_tensor:
+        msg = f"grad: must be a Tensor or None, got {type(grad).__name__}"
+        raise TypeError(msg)
+    if grad.shape != shape:
+        msg = f"grad: must have the Tensor's shape {shape}, got {grad.shape}"
+        raise ValueError(msg)
+    if grad.dtype != dtype:
+        msg = f"grad: must have the Tensor's dtype {dtype}, got {grad.dtype}"
+        raise TypeError(msg)
+
+
+def check_seed(got: Shape | None, shape: Shape) -> None:
+    """Raise RuntimeError unless `backward` was given a gradient of this shape, or needs none."""
+    if got is None and math.prod(shape) != 1:
+        msg = (
+            "backward: only a scalar has an implicit gradient, "
+            f"got shape {shape}; pass a gradient of that shape"
+        )
+        raise RuntimeError(msg)
+    if got is not None and got != shape:
+        msg = f"backward: the gradient must have shape {shape}, got {got}"
+        raise RuntimeError(msg)
+
+
+def check_no_gradient(function: str, where: str, value: Any) -> None:
+    """Raise TypeError for a Tensor that requires grad, at any depth of containers (function-29)."""
+    waiting = [(where, value)]
+    seen: set[int] = set()
+    while waiting:
+        where, value = waiting.pop()
+        if hasattr(type(value), "_node"):
+            if value._node is not None:
+                msg = (
+                    f"{function}: {where} is a Tensor that requires grad, whose gradient would be "
+                    "lost; pass it by itself, as a positional argument"
+                )
+                raise TypeError(msg)
+        elif isinstance(value, (dict, list, tuple, set, frozenset)) and id(value) not in seen:
+            seen.add(id(value))
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f"{where}[{key!r}]", item) for key, item in items]
+
+
+def check_hooked(result: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Raise for what a hook returned unless it fits the gradient (autograd-26)."""
+    subject = "register_hook: the hook must return None or a Tensor"
+    if not is_tensor:
+        msg = f"{subject}, returned {type(result).__name__}"
+        raise TypeError(msg)
+    if result.shape != shape:
+        msg = f"{subject} of the gradient's shape {shape}, returned {result.shape}"
+        raise ValueError(msg)
+    if result.dtype != dtype:
+        msg = f"{subject} of the gradient's dtype {dtype}, returned {result.dtype}"
+        raise TypeError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class Context:
     needs_input_grad: tuple[bool, ...] = ()
     xp: Any = np
     _saved: tuple[Any, ...] = ()
+    _recorded: weakref.ref[Any] | None = None
     _materialize: bool = True
     _non_differentiable: tuple[Any, ...] = ()
 
@@ -35,7 +37,8 @@ class Context:
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """Return what `save_for_backward` was given, in the same order."""
-        return self._saved
+        node = None if self._recorded is None else self._recorded()
+        return self._saved if node is None else node.saved or ()
 
     def save_for_backward(self, *items: Any) -> None:
         """Keep arrays, and None, for `backward`.

@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike
 from impl_numpy import random
 from impl_numpy.checks import check_dtype, check_raw, check_requires_grad, check_sizes
 from impl_numpy.dtypes import Array, Shape, bool_, float32, int64
-from impl_numpy.tensor import Tensor
+from impl_numpy.tape import check_uncut
+from impl_numpy.tensor import Tensor, wrap
 
 
 def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
@@ -43,7 +44,11 @@ def from_array(array: Array, requires_grad: bool = False) -> Tensor:
     TypeError
         If `array` is no NumPy array.
     """
-    return _made(array, requires_grad, "from_array")
+    made = Tensor(array)
+    if requires_grad:
+        check_requires_grad(array.dtype, "from_array")
+        made.requires_grad_()
+    return made
 
 
 Variable = from_array
@@ -73,7 +78,7 @@ def full(
 ) -> Tensor:
     """Return one value everywhere; its dtype follows the Python number."""
     number = fill_value.item() if isinstance(fill_value, np.generic) else fill_value  # tensor-30
-    filler = tensor(number, dtype=dtype).data
+    filler = tensor(number, dtype=dtype)._data
     return _made(np.full(check_sizes(shape, "full"), filler, filler.dtype), requires_grad, "full")
 
 
@@ -116,7 +121,7 @@ def randn(*shape: Any, dtype: DTypeLike | None = None, requires_grad: bool = Fal
 
 
 def _made(array: Array, requires_grad: bool, operation: str) -> Tensor:
-    made = Tensor(array)
+    made = wrap(check_raw(array, operation), None)
     if requires_grad:
         check_requires_grad(array.dtype, operation)
         made.requires_grad_()
@@ -126,7 +131,9 @@ def _made(array: Array, requires_grad: bool, operation: str) -> Tensor:
 def _from_data(data: Any, dtype: np.dtype[Any] | None) -> Array:
     """Return a new array of the dtype, or of the data's own, from whatever `tensor` takes."""
     if isinstance(data, Tensor):
-        return data.data.astype(dtype or data.dtype)
+        if data._node is not None:
+            check_uncut("tensor")
+        return data._data.astype(dtype or data.dtype)
     if isinstance(data, (np.ndarray, np.generic)):
         array = check_raw(np.asarray(data), "tensor")
         return array.astype(dtype or array.dtype)
@@ -159,7 +166,11 @@ def _other(data: Any) -> str:
 def _without_tensors(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_without_tensors(x) for x in data]
-    return data.data if isinstance(data, Tensor) else data
+    if not isinstance(data, Tensor):
+        return data
+    if data._node is not None:
+        check_uncut("tensor")
+    return data._data
 
 
 def _all_ints(array: Array) -> bool:

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
+from threading import RLock
+from typing import Any
 
 import numpy as np
 
 from impl_numpy.dtypes import Value
-from impl_numpy.tape import MODE, Leaf, Node
+from impl_numpy.memory import CLOCK, LENT, settle
+from impl_numpy.tape import MODE, Leaf, Node, Scattered, check_saved
+
+# Passes of several threads may end in one leaf, and none may lose what another adds (autograd-28).
+_DELIVERING = RLock()
 
 
 class Pass:
@@ -50,7 +56,7 @@ class Pass:
         self.heap: list[tuple[int, Node]] = []
         self.summed: set[Node] = set()
         self.arrived: dict[Node, Value] = {}
-        self.ends: list[tuple[Leaf, Value]] = []
+        self.ends: list[tuple[Any, Value]] = []
 
     def send(self, node: Node, grad: Value) -> None:
         """Add a gradient to what a node will get, once all its users have run."""
@@ -60,21 +66,23 @@ class Pass:
         if node not in pending:
             pending[node] = grad
             heappush(self.heap, (node.age, node))
-        elif node in self.summed:
+        elif node in self.summed and type(grad) is not Scattered:
             # This sum is ours alone; the first gradient may be an array that others hold too.
             pending[node] += grad
         else:
             pending[node] = pending[node] + grad
             self.summed.add(node)
 
-    def hook(self, node: Node) -> Value:
-        """Take the sum of a node's gradients, and let hooks and `retain_grad` see it."""
-        grad = self.pending.pop(node)
-        return grad if node.watch is None else node.watch(grad)
-
     def step(self, node: Node) -> None:
         """Visit a node: collect its gradient, keep it for the end, or send it on to the parents."""
-        grad = self.hook(node)
+        grad = self.pending.pop(node)
+        if type(grad) is Scattered:
+            grad = grad.gathered()
+        watch = node.watch
+        if watch is not None:
+            grad = watch(grad)
+            if watch.receive is not None:
+                self.ends.append((watch, grad))
         if self.wanted is not None and node in self.wanted:
             self.arrived[node] = grad
         elif type(node) is Leaf:
@@ -94,11 +102,24 @@ class Pass:
             if not self.retain:
                 node.free()
 
+    def go(self) -> None:
+        """Visit every node that a gradient reaches, and give everybody what came."""
+        heap, step = self.heap, self.step
+        compared: set[int] | None = None
+        while heap:
+            age, node = heappop(heap)
+            if age > CLOCK.last:
+                compared = set() if compared is None else compared
+                check_saved(node, self.record, compared)
+            step(node)
+        self.deliver()
+
     def deliver(self) -> None:
-        """Give the leaves what came to them, now that the whole pass has come to a good end."""
+        """Give everybody what came, now that the whole pass has come to a good end."""
         if self.wanted is None:
-            for leaf, grad in self.ends:
-                leaf.receive(grad)
+            with _DELIVERING:
+                for end, grad in self.ends:
+                    end.receive(grad)
 
 
 def run(
@@ -125,20 +146,24 @@ def run(
     Raises
     ------
     RuntimeError
-        If the pass comes to a node that was freed. No leaf has received anything then.
+        If the pass comes to a node that was freed, or whose saved values were changed. No leaf has
+        received anything then.
     """
+    if LENT:
+        settle()
     backward = Pass(retain, record, targets)
     before = MODE.recording
-    MODE.recording = record
+    MODE.recording = record and (before or True)
+    if retain:
+        MODE.retaining += 1
     try:
         # Infinite gradients are results here (that of sqrt at 0, say), not accidents to warn of.
         with np.errstate(all="ignore"):
             for node, grad in roots:
                 backward.send(node, grad)
-            heap, step = backward.heap, backward.step
-            while heap:
-                step(heappop(heap)[1])
-            backward.deliver()
+            backward.go()
     finally:
         MODE.recording = before
+        if retain:
+            MODE.retaining -= 1
     return backward.arrived

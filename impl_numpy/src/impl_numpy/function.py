@@ -12,13 +12,17 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from impl_numpy.checks import check_no_gradient
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
-from impl_numpy.function_node import FunctionNode, OutputNode, as_sequence
+from impl_numpy.function_node import FunctionNode, OutputNode, copied
+from impl_numpy.memory import LENT, own, readonly
 from impl_numpy.tape import MODE
 from impl_numpy.tensor import Tensor, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_PLAIN = (bool, int, float, str, type(None))
 
 
 class Function(Context):
@@ -30,14 +34,24 @@ class Function(Context):
     """
 
     _static: ClassVar[bool] = True
+    # What messages of the backward pass call it, where the name of the class says nothing to users.
+    _title: ClassVar[str] = ""
     _called: bool = False
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any, **config: Any) -> Any:  # noqa: ARG004
+        """Compute; a subclass defines it."""
+        raise _missing(ctx, "forward")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:  # noqa: ARG004
+        """Return the gradients of the inputs; a subclass defines it."""
+        raise _missing(ctx, "backward")
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        owner = next((c for c in cls.__mro__ if "forward" in vars(c)), None)
-        cls._static = owner is None or isinstance(vars(owner)["forward"], staticmethod)
+        owner = next(c for c in cls.__mro__ if "forward" in vars(c))
+        cls._static = isinstance(vars(owner)["forward"], staticmethod)
 
     @classmethod
     def apply(cls, *inputs: Any, **config: Any) -> Any:
@@ -58,7 +72,10 @@ class Function(Context):
         Raises
         ------
         TypeError
-            If `forward` returns what is no raw array.
+            If `forward` returns what is no raw array, or a Tensor that requires grad is no
+            positional argument by itself (function-29).
+        NotImplementedError
+            If the class lacks `forward`.
         """
         if cls._static:
             return _call(cls, StaticContext(cls), None, inputs, config)
@@ -73,12 +90,18 @@ class Function(Context):
             On a second call.
         """
         cls = type(self)
-        if cls._static:
+        if cls._static and cls.forward is not Function.forward:
             msg = f"{cls.__name__}: forward is static, so there is no instance to call; use apply"
             raise TypeError(msg)
         if self._called:
             msg = f"{cls.__name__}: an instance serves one call; make a new instance for another"
             raise RuntimeError(msg)
+        if MODE.recording:
+            for name, value in vars(self).items():
+                if not isinstance(value, _PLAIN):
+                    where = f"the attribute {name!r} of the instance"
+                    check_no_gradient(cls.__name__, where, value)
+                    vars(self)[name] = copied(value)
         pristine = copy.copy(self)
         self._called = True
         return _call(cls, self, pristine, inputs, config)
@@ -106,6 +129,10 @@ def once_differentiable(backward: F) -> F:
     return backward
 
 
+def _missing(ctx: Context, method: str) -> NotImplementedError:
+    return NotImplementedError(f"{ctx._owner()}: defines no {method}")  # function-30
+
+
 def _call(
     cls: type[Function],
     ctx: Context,
@@ -114,37 +141,71 @@ def _call(
     config: dict[str, Any],
 ) -> Any:
     recording = MODE.recording
-    nodes = [x._node if recording and isinstance(x, Tensor) else None for x in inputs]
-    ctx.needs_input_grad = tuple([node is not None for node in nodes])
-    arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
+    nodes = tuple([x._node if recording and isinstance(x, Tensor) else None for x in inputs])
+    ctx.needs_input_grad = wanted = tuple([node is not None for node in nodes])
+    kept = True in wanted
+    arrays = tuple([_given(cls, k, x, kept, recording) for k, x in enumerate(inputs)])
+    if config:
+        config = {name: _given(cls, name, x, kept, recording) for name, x in config.items()}
     MODE.recording = False
     try:
         result = cls.forward(ctx, *arrays, **config)
     finally:
         MODE.recording = recording
-    outputs = [_output(cls, k, x) for k, x in enumerate(as_sequence(result))]
-    constant = {id(x) for x in ctx._non_differentiable}  # function-16
+    if not isinstance(result, tuple):
+        output = _output(cls, 0, result)
+        if kept and output.dtype.kind == "f" and not _constant(ctx, result):
+            return wrap(output, FunctionNode(cls, ctx, pristine, arrays, config, nodes, output))
+        ctx._saved = ctx._non_differentiable = ()
+        return wrap(output, None)
+    outputs = [_output(cls, k, x) for k, x in enumerate(result)]
     follows = [
-        x.dtype.kind == "f" and id(returned) not in constant
-        for x, returned in zip(outputs, as_sequence(result), strict=True)
+        x.dtype.kind == "f" and not _constant(ctx, returned)
+        for x, returned in zip(outputs, result, strict=True)
     ]
-    ctx._non_differentiable = ()
     call = None
-    if any(ctx.needs_input_grad) and any(follows):
-        call = FunctionNode(cls, ctx, pristine, arrays, config, tuple(nodes), outputs)
+    if kept and True in follows:
+        call = FunctionNode(cls, ctx, pristine, arrays, config, nodes, outputs)
     else:
         ctx._saved = ()
-    if not isinstance(result, tuple):
-        return wrap(outputs[0], call)
+    ctx._non_differentiable = ()
     return tuple(
         wrap(x, OutputNode(call, (k, len(outputs))) if call is not None and follow else None)
         for k, (x, follow) in enumerate(zip(outputs, follows, strict=True))
     )
 
 
+def _given(cls: type[Function], place: int | str, x: Any, kept: bool, recording: Any) -> Any:
+    """Return what `forward` gets for an argument.
+
+    It cannot write the caller's arrays (function-27), and what may be `kept` for backward does not
+    change when others write them.
+    """
+    if isinstance(x, Tensor) and type(place) is int:
+        array = own(x._data) if kept and LENT else x._data
+    elif isinstance(x, np.ndarray):
+        array = x.copy() if kept else x
+    elif isinstance(x, _PLAIN):
+        return x
+    else:
+        if recording:
+            where = f"the argument {place!r}" if isinstance(place, str) else f"argument {place}"
+            check_no_gradient(cls.__name__, where, x)
+        return copied(x)
+    return readonly(array)
+
+
+def _constant(ctx: Context, returned: Any) -> bool:
+    """Tell whether `forward` marked an output as one that has no gradient (function-16)."""
+    marked = ctx._non_differentiable
+    return bool(marked) and any([returned is x for x in marked])
+
+
 def _output(cls: type[Function], k: int, x: Any) -> Array:
+    if type(x) is np.ndarray and x.dtype in DTYPES:
+        return x
     if isinstance(x, Tensor):
-        x = x.data
+        x = x._data
     if not is_raw(x) or x.dtype not in DTYPES:
         got = f"an array of dtype {x.dtype}" if is_raw(x) else type(x).__name__
         msg = f"{cls.__name__}.forward: output {k} must be a raw array of a known dtype, got {got}"

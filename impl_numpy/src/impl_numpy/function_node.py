@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import Array, Value, is_raw
 from impl_numpy.engine import run
+from impl_numpy.memory import arrays_in, readonly
 from impl_numpy.recording import Differentiable
 from impl_numpy.tape import MODE, Node, Parents, Source
 from impl_numpy.tensor import Tensor, wrap
@@ -19,7 +21,7 @@ from impl_numpy.tensor import Tensor, wrap
 class FunctionNode(Node):
     """The node of one application."""
 
-    __slots__ = ("_outputs", "config", "ctx", "function", "inputs", "pristine")
+    __slots__ = ("__weakref__", "_outputs", "config", "ctx", "function", "inputs", "pristine")
 
     def __init__(
         self,
@@ -29,36 +31,67 @@ class FunctionNode(Node):
         inputs: tuple[Any, ...],
         config: dict[str, Any],
         parents: Parents,
-        outputs: Sequence[Array],
+        outputs: Array | list[Array],
     ) -> None:
-        # What was saved lies here and not on an instance, which its maker may hold for ever.
-        super().__init__(_CALL, parents, ctx._saved)
-        ctx._saved = ()
+        saved = tuple([_protected(x) for x in ctx._saved])
+        super().__init__(_CALL, parents, saved)
+        if pristine is None:
+            ctx._saved = saved
+        else:
+            # The maker of an instance may hold it for ever, so what was saved lies here alone.
+            ctx._saved = ()
+            ctx._recorded = weakref.ref(self)
+        kept = ctx.__dict__
+        several = outputs if isinstance(outputs, list) else [outputs]
+        if len(kept) > 3:
+            for name, value in kept.items():
+                if type(value) is np.ndarray and any([value is x for x in several]):
+                    kept[name] = readonly(value)
         self.function = function
         self.ctx = ctx
         self.pristine = pristine
         self.inputs = inputs
         self.config = config
-        self._outputs = [(x.shape, x.dtype) for x in outputs]
+        self._outputs = [(x.shape, x.dtype) for x in outputs] if several is outputs else []
 
     @property
     def name(self) -> str:
         """Return the name of the Function."""
-        return self.function.__name__
+        return self.function._title or self.function.__name__
 
     def free(self) -> None:
         """Let go of everything that the call left."""
         super().free()
+        self.ctx._saved = ()
         del self.inputs, self.config, self.ctx, self.pristine
+
+    def kept(self, record: bool) -> Iterator[Array]:
+        """Yield the arrays that a pass through here may use; a recorded one runs `forward` too."""
+        if self.saved is not None:
+            yield from arrays_in([self.saved, vars(self.ctx)])
+            if record:
+                yield from arrays_in([self.inputs, self.config])
 
     def pull(self, grad: Value) -> Sequence[Value | None]:
         """Call `backward` on raw arrays."""
-        self.ctx._saved = self.saved or ()
-        try:
-            grads = self.function.backward(self.ctx, *self._grads(grad, np.asarray, self.ctx))
-        finally:
-            self.ctx._saved = ()
-        return self._checked([g.data if isinstance(g, Tensor) else g for g in as_sequence(grads)])
+        ctx = self._unspoilt() if MODE.retaining else self.ctx
+        backward = self.function.backward
+        if isinstance(grad, _Parts):
+            result = backward(ctx, *self._grads(grad, _incoming, ctx))
+        else:
+            result = backward(ctx, _incoming(grad))
+        if ctx is not self.ctx:
+            for name in vars(ctx).keys() - vars(self.ctx).keys():
+                setattr(self.ctx, name, vars(ctx)[name])
+        return self._checked([g._data if isinstance(g, Tensor) else g for g in as_sequence(result)])
+
+    def _unspoilt(self) -> Context:
+        """Return a ctx for one of several passes, whose arrays `backward` may write."""
+        ctx = copy.copy(self.ctx)
+        for name, value in vars(ctx).items():
+            if isinstance(value, np.ndarray):
+                vars(ctx)[name] = value.copy() if value.flags.writeable else value
+        return ctx
 
     def pull_recorded(self, grad: Value) -> Sequence[Value | None]:
         """Call `forward` again and `backward`, both on Tensors; or go through the composite."""
@@ -74,8 +107,14 @@ class FunctionNode(Node):
         ctx = StaticContext(self.function) if self.pristine is None else copy.copy(self.pristine)
         ctx.needs_input_grad = self.ctx.needs_input_grad
         ctx.xp = Differentiable.ops
-        self.function.forward(ctx, *inputs, **self.config)
-        grads = as_sequence(self.function.backward(ctx, *self._grads(grad, _tensor, ctx)))
+        outside, MODE.recording = MODE.recording, self.function.__name__
+        MODE.transforms += 1
+        try:
+            self.function.forward(ctx, *inputs, **self.config)
+            grads = as_sequence(self.function.backward(ctx, *self._grads(grad, _tensor, ctx)))
+        finally:
+            MODE.recording = outside
+            MODE.transforms -= 1
         return self._checked([wrap(g, None) if is_raw(g) else g for g in grads])
 
     def _pull_composite(
@@ -83,7 +122,7 @@ class FunctionNode(Node):
     ) -> Sequence[Value | None]:
         sources = [None if node is None else Source(node) for node in self.parents]
         stand_ins = [
-            x if node is None else wrap(x.data, node)
+            x if node is None else wrap(x._data, node)
             for x, node in zip(inputs, sources, strict=True)
         ]
         results = as_sequence(composite(*stand_ins, **self.config))
@@ -100,12 +139,12 @@ class FunctionNode(Node):
     def _pull_once(self, grad: Value) -> Sequence[Value | None]:
         # The gradients are right, but nothing knows how they depend on anything.
         parts = grad.items if isinstance(grad, _Parts) else (grad,)
-        plain = [None if g is None else g.data for g in parts]
-        MODE.recording = False
+        plain = [None if g is None else g._data for g in parts]
+        outside, MODE.recording = MODE.recording, False
         try:
             grads = self.pull(_Parts(plain) if isinstance(grad, _Parts) else plain[0])
         finally:
-            MODE.recording = True
+            MODE.recording = outside
         users = (*self.parents, *(g._node for g in parts if g is not None))
         if not any(users):
             return [None if g is None else wrap(g, None) for g in grads]
@@ -133,9 +172,14 @@ class FunctionNode(Node):
                 f"returned {came}"
             )
             raise ValueError(msg)
-        grads += [None] * (wanted - came)
+        if came < wanted:
+            grads += [None] * (wanted - came)
         for k, (x, node, g) in enumerate(zip(self.inputs, self.parents, grads, strict=True)):
-            if node is None or g is None:
+            if (
+                node is None
+                or g is None
+                or (type(g) is np.ndarray and g.shape == x.shape and g.dtype == x.dtype)
+            ):
                 continue
             where = f"{self.name}.backward: the gradient of input {k}"
             if not is_raw(g) and not isinstance(g, Tensor):
@@ -214,8 +258,36 @@ class _Refusal:
 
 
 def as_sequence(result: Any) -> Sequence[Any]:
-    """Return what `forward` or `backward` returned as a sequence."""
-    return result if isinstance(result, tuple) else (result,)
+    """Return what `backward` or `composite` returned as a sequence."""
+    return result if isinstance(result, (tuple, list)) else (result,)
+
+
+def copied(value: Any, within: tuple[int, ...] = ()) -> Any:
+    """Return copies of the arrays in nested containers; without any, what came."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if not isinstance(value, (dict, list, tuple)) or id(value) in within:
+        return value
+    within = (*within, id(value))
+    if isinstance(value, dict):
+        items = {key: copied(x, within) for key, x in value.items()}
+        if any(items[key] is not x for key, x in value.items()):
+            value = copy.copy(value)
+            value.update(items)
+        return value
+    parts = [copied(x, within) for x in value]
+    if any(a is not b for a, b in zip(parts, value, strict=True)):
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
+
+
+def _protected(x: Any) -> Any:
+    return readonly(x) if isinstance(x, np.ndarray) and x.flags.writeable else x
+
+
+def _incoming(grad: Value) -> Array:
+    # It may go another way too, so `backward` gets one that it cannot write (function-27).
+    return readonly(grad if type(grad) is np.ndarray else np.asarray(grad))
 
 
 def _tensor(x: Value) -> Tensor:

@@ -83,7 +83,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
         If target is not of integers, or input not floating.
     """
     x = _floating("cross_entropy", input, reduction)
-    t = as_tensor("cross_entropy", target, "target").data
+    t = as_tensor("cross_entropy", target, "target")._data
     if not x.shape:
         msg = f"cross_entropy: input must have an axis of classes, got shape {x.shape}"
         raise ValueError(msg)

@@ -8,6 +8,8 @@ import numpy as np
 
 from impl_numpy.checks import check_requires_grad
 from impl_numpy.dtypes import Array
+from impl_numpy.memory import LENT, follow, written
+from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor
 
 
@@ -31,7 +33,14 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Tensor | Array, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data)
+        if isinstance(data, Tensor):
+            if data._node is not None:
+                check_uncut("Parameter")
+            self._data, self._node, self._grad = data._data, None, None
+            if LENT:
+                follow(self)
+        else:
+            super().__init__(data)
         if requires_grad:
             check_requires_grad(self.dtype, "Parameter")
             self.requires_grad_()
@@ -44,5 +53,6 @@ def overwrite(tensor: Tensor, values: Any) -> None:
     """Change the values of a Tensor, in its own memory where that can be written."""
     if tensor._data.flags.writeable:
         tensor._data[...] = values
+        written(tensor)
     else:
         tensor._data = np.array(np.broadcast_to(values, tensor.shape), tensor.dtype)

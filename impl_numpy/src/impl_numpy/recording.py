@@ -18,10 +18,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_raw
+from impl_numpy.checks import check_hooked, check_raw
 from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64, is_raw
+from impl_numpy.memory import LENT, own, readonly
 from impl_numpy.sums import total
-from impl_numpy.tape import MODE, Handle, Node, Parents, Stretched
+from impl_numpy.tape import MODE, Node, Parents, Stretched
 
 Grads: TypeAlias = tuple[Value | None, ...]
 
@@ -57,23 +58,22 @@ class Watch:
 
     def __init__(self, wrap: Callable[[Array, None], Any]) -> None:
         self.wrap = wrap
-        self.hooks: dict[Handle, Callable[[Any], Any]] = {}
+        self.hooks: dict[int, Callable[[Any], Any]] = {}
         self.receive: Callable[[Value], None] | None = None
 
     def __call__(self, grad: Value) -> Value:
-        """Show a gradient to the hooks, keep it where it is wanted, and return it."""
+        """Show a gradient to the hooks, and return it or what they put in its place."""
         for hook in list(self.hooks.values()):
-            shown: Any = grad if isinstance(grad, Traced) else self.wrap(grad, None)
+            recorded = isinstance(grad, Traced)
+            if recorded:
+                shown: Any = grad
+            else:
+                # It may go another way too, so the hook gets one that it cannot write.
+                shown = self.wrap(readonly(np.asarray(grad)), None)
             result = hook(shown)
-            if result is None:
-                continue
-            if result.shape != shown.shape:
-                shapes = f"{shown.shape}, got {result.shape}"
-                msg = f"register_hook: the gradient must have shape {shapes}"
-                raise ValueError(msg)
-            grad = result if isinstance(grad, Traced) else getattr(result, "_data", result)
-        if self.receive is not None:
-            self.receive(grad)
+            if result is not None:
+                check_hooked(result, isinstance(result, Traced), shown.shape, shown.dtype)
+                grad = result if recorded else own(result._data)
         return grad
 
 
@@ -179,7 +179,7 @@ def _unions(keep: tuple[tuple[int, ...], ...]) -> list[tuple[bool, ...]]:
 
 def raw(x: Value) -> Any:
     """Return the values of a Tensor or raw array: what is computed from them is a constant."""
-    return x if isinstance(x, (np.ndarray, np.generic)) else x.data
+    return x if isinstance(x, (np.ndarray, np.generic)) else x._data
 
 
 def fit(grad: Value, shape: Shape, dtype: DTypeLike) -> Value:
@@ -251,6 +251,8 @@ def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
     if node is None or not MODE.recording or out.dtype.kind != "f":
         return x._wrap(out, None)
     keep_x, keep_out = rule.kept[1]
+    if LENT and keep_x:
+        array = own(array)
     saved = (array if keep_x else None, out if keep_out else None, *config)
     return x._wrap(out, Node(rule, (node,), saved))
 
@@ -260,15 +262,17 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
 
     It does what `record` does, in a hurry: most programs spend their time here.
     """
-    left = right = None
+    left = right = foreign = None
     if isinstance(a, Traced):
         x, left, wrap = a._data, a._node, a._wrap
         if isinstance(b, Traced):
             y, right = b._data, b._node
         else:
+            foreign = isinstance(b, np.ndarray)
             b = y = _operand(b, x.dtype)
     else:
         y, right, wrap = b._data, b._node, b._wrap
+        foreign = isinstance(a, np.ndarray)
         a = x = _operand(a, y.dtype)
     if x is None or y is None:
         return NotImplemented
@@ -283,6 +287,10 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
             left = _stretched(left, x)
         if right is not None and y.shape != out.shape:
             right = _stretched(right, y)
+    if foreign or LENT:
+        # Of what is no Tensor no gradient is wanted; it may be the caller's to change.
+        x = x.copy() if foreign and left is None and keep_x else own(x) if keep_x else x
+        y = y.copy() if foreign and right is None and keep_y else own(y) if keep_y else y
     saved = (
         x if keep_x else None,
         y if keep_y else None,
@@ -324,10 +332,15 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
         if parent is None:
             continue
         for place in rule.keep[k]:
-            kept[place] = out if place == OUT else values[place]
+            kept[place] = out if place == OUT else _kept(values[place], operands[place])
         if x.dtype != out.dtype or x.shape != _own_shape(rule, x, out):
             parents[k] = _stretched(parent, x)
     return wrap(out, Node(rule, tuple(parents), (*kept, *config)))
+
+
+def _kept(value: Array, operand: Value) -> Array:
+    """Return an operand's values to save: a copy of what the caller can change."""
+    return own(value) if isinstance(operand, Traced) else value.copy()
 
 
 def _computed(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...]) -> Any:

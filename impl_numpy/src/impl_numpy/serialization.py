@@ -89,7 +89,7 @@ def _arrays(source: Any) -> dict[str, Array]:
         raise TypeError(msg)
     arrays = {}
     for key, value in source.items():
-        array = value.data if isinstance(value, Tensor) else value
+        array = value._data if isinstance(value, Tensor) else value
         if not isinstance(key, str) or not is_raw(array) or array.dtype not in DTYPES:
             got = type(value).__name__ + (f" of dtype {array.dtype}" if is_raw(array) else "")
             name = f"{type(key).__name__} {key!r}"

@@ -11,11 +11,12 @@ work on Tensors; the rules in the rows of `ops` are written so that they do not 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, Protocol, TypeAlias
 
-from impl_numpy.dtypes import Array, Value
+from impl_numpy.dtypes import Array, Shape, Value
+from impl_numpy.memory import arrays_in, changed_since, next_age
 
 Parents: TypeAlias = "tuple[Node | None, ...]"
 
@@ -23,14 +24,21 @@ Parents: TypeAlias = "tuple[Node | None, ...]"
 class _Mode(threading.local):
     """What this thread is doing: each thread starts from these class attributes."""
 
-    recording: bool = True
+    # The name of a Function while its forward and backward run on Tensors: then nothing may stop
+    # the recording (function-28).
+    recording: bool | str = True
     transforms: int = 0
+    # Passes under way that keep their graph for another.
+    retaining: int = 0
+
+    def __init__(self) -> None:
+        # The blocks that this thread is in, and the mode outside each.
+        self.outside: list[tuple[object, bool | str]] = []
 
 
 MODE = _Mode()
 
-# Ages count down, because the heap gives the smallest first and the youngest node is wanted first.
-_next_age = count(0, -1).__next__
+_next_key = count().__next__
 
 
 class Rule(Protocol):
@@ -66,11 +74,11 @@ class Node:
     saved: tuple[Any, ...] | None
 
     def __init__(self, rule: Rule, parents: Parents, saved: tuple[Any, ...]) -> None:
-        self.age = _next_age()
+        self.age = next_age()
         self.rule = rule
         self.parents = parents
         self.saved = saved
-        self.watch: Callable[[Value], Value] | None = None
+        self.watch: Any = None
 
     @property
     def name(self) -> str:
@@ -91,6 +99,10 @@ class Node:
                 maker = node.parents[0] if type(node) is Stretched else node
                 saved[k] = grad._wrap(saved[k], maker)
         return self.rule.vjp(grad, self.parents, *saved)
+
+    def kept(self, record: bool) -> Iterator[Array]:
+        """Yield the arrays that a pass through here will use."""
+        return arrays_in(self.saved)
 
     def free(self) -> None:
         """Let go of the arrays and of the parents."""
@@ -114,17 +126,74 @@ class Leaf(Node):
 class Handle:
     """What removes a hook."""
 
-    __slots__ = ("_hooks",)
+    __slots__ = ("_hooks", "_key")
 
-    def __init__(self, hooks: dict[Any, Any], hook: Any) -> None:
-        self._hooks: dict[Any, Any] | None = hooks
-        hooks[self] = hook
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        # The key is no handle: hooks that held it would live as long as it, and it as they.
+        self._hooks: dict[int, Any] | None = hooks
+        self._key = _next_key()
+        hooks[self._key] = hook
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
         if self._hooks is not None:
-            self._hooks.pop(self, None)
+            self._hooks.pop(self._key, None)
             self._hooks = None
+
+
+class Scattered:
+    """Gradients of parts of one array on their way to it, to be put into place all at once.
+
+    Parts that came one by one, each as an array of the whole's size, would cost the square of a
+    sequence's length.
+
+    Parameters
+    ----------
+    grad : array or Tensor
+        The gradient of one part.
+    key : index
+        Where it belongs.
+    shape : tuple of int
+        That of the whole.
+    gather : callable
+        `gather(grads, keys, shape)` puts parts into place, in an array that is 0 elsewhere.
+    """
+
+    __slots__ = ("dense", "gather", "grad", "key", "more", "shape")
+
+    # NumPy's own operators give way.
+    __array_ufunc__ = None
+
+    def __init__(self, grad: Value, key: Any, shape: Shape, gather: Callable[..., Value]) -> None:
+        self.grad = grad
+        self.key = key
+        self.shape = shape
+        self.gather = gather
+        # Other parts, and a gradient of the whole.
+        self.more: list[tuple[Value, Any]] | None = None
+        self.dense: Value | None = None
+
+    def __add__(self, other: Value) -> Scattered:
+        if type(other) is Scattered:
+            if self.more is None:
+                self.more = []
+            self.more.append((other.grad, other.key))
+            self.more += other.more or ()
+            other = other.dense
+        if other is not None:
+            self.dense = other if self.dense is None else self.dense + other
+        return self
+
+    __radd__ = __add__
+
+    def gathered(self) -> Value:
+        """Return the gradient of the whole."""
+        if self.more is None:
+            whole = self.gather((self.grad,), (self.key,), self.shape)
+        else:
+            grads, keys = zip((self.grad, self.key), *self.more, strict=True)
+            whole = self.gather(grads, keys, self.shape)
+        return whole if self.dense is None else self.dense + whole
 
 
 class Stretched(Node):
@@ -165,3 +234,44 @@ class _Plain:
 
 _LEAF = _Plain("leaf")
 _SOURCE = _Plain("source")
+
+
+def check_saved(node: Node, record: bool, compared: set[int]) -> None:
+    """Raise RuntimeError if what a node saved has changed since (autograd-24).
+
+    Parameters
+    ----------
+    node : Node
+        Older than the last change of anything.
+    record : bool
+        Whether the pass is recorded.
+    compared : set of int
+        As in `changed_since`.
+    """
+    shape = changed_since(node.age, node.kept(record), compared)
+    if shape is not None:
+        msg = (
+            f"backward: {node.name} needs the values that a Tensor of shape {shape} had, but they "
+            "were changed in place since; run backward before, or operate again"
+        )
+        raise RuntimeError(msg)
+
+
+def check_uncut(operation: str) -> None:
+    """Raise RuntimeError where a Function runs on Tensors and would lose their history."""
+    if type(MODE.recording) is str:  # function-28
+        msg = (
+            f"{MODE.recording}: {operation} inside forward or backward cuts off the second "
+            "derivative; compute with ctx.xp, give a composite, or mark backward "
+            "once_differentiable"
+        )
+        raise RuntimeError(msg)
+
+
+def uncut(x: Any, operation: str) -> Any:
+    """Return the array of a Tensor that comes where the same Function once got a raw one."""
+    if type(MODE.recording) is not str or not hasattr(type(x), "_node"):
+        return x
+    if x._node is not None:
+        check_uncut(operation)
+    return x._data

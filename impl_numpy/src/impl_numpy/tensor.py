@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_array, check_raw, check_requires_grad
+from impl_numpy.checks import check_array, check_grad, check_raw, check_requires_grad, check_seed
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import run
+from impl_numpy.memory import borrow, lend
 from impl_numpy.recording import (
     RULES,
     Differentiable,
@@ -24,7 +25,7 @@ from impl_numpy.recording import (
     record,
     unary,
 )
-from impl_numpy.tape import Handle, Leaf, Node
+from impl_numpy.tape import Handle, Leaf, Node, check_uncut, uncut
 
 _new = object.__new__
 
@@ -46,15 +47,18 @@ class Tensor(Traced):
         If a gradient is asked of integers or booleans.
     """
 
-    __slots__ = ("__weakref__", "_grad")
+    # `_leaf` is there once the Tensor has required grad as a leaf.
+    __slots__ = ("__weakref__", "_grad", "_leaf")
 
     # NumPy's own operators give way, so that `array * tensor` comes to `__rmul__`.
     __array_ufunc__ = None
 
     _grad: Tensor | None
+    _leaf: Leaf
 
     def __init__(self, array: Array, requires_grad: bool = False) -> None:
-        self._data = check_raw(array, "from_array")
+        self._data = check_raw(uncut(array, "from_array"), "from_array")
+        borrow(self)
         self._node = None
         self._grad = None
         if requires_grad:
@@ -71,7 +75,9 @@ class Tensor(Traced):
         ValueError
             If it is not floating and the Tensor requires grad.
         """
-        return self._data
+        if self._node is not None:
+            check_uncut("data")
+        return lend(self)
 
     @data.setter
     def data(self, array: Array) -> None:
@@ -79,6 +85,7 @@ class Tensor(Traced):
         if self._node is not None:
             check_requires_grad(array.dtype, "data")
         self._data = array
+        borrow(self)
 
     @property
     def grad(self) -> Tensor | None:
@@ -96,15 +103,7 @@ class Tensor(Traced):
     @grad.setter
     def grad(self, grad: Tensor | None) -> None:
         if grad is not None:
-            if not isinstance(grad, Tensor):
-                msg = f"grad: must be a Tensor or None, got {type(grad).__name__}"
-                raise TypeError(msg)
-            if grad.shape != self.shape:
-                msg = f"grad: must have the Tensor's shape {self.shape}, got {grad.shape}"
-                raise ValueError(msg)
-            if grad.dtype != self.dtype:
-                msg = f"grad: must have the Tensor's dtype {self.dtype}, got {grad.dtype}"
-                raise TypeError(msg)
+            check_grad(grad, isinstance(grad, Tensor), self.shape, self.dtype)
         self._grad = grad
 
     @property
@@ -175,7 +174,9 @@ class Tensor(Traced):
         """
         if flag and self._node is None:
             check_requires_grad(self.dtype, "requires_grad")
-            self._node = Leaf(_receiver(self))
+            # Hooks and graphs that are there stay with the leaf (autograd-26).
+            leaf = getattr(self, "_leaf", None)
+            self._leaf = self._node = Leaf(_receiver(self)) if leaf is None else leaf
         elif not flag and not self.is_leaf:
             msg = f"requires_grad_: {self._node} made this, only leaves can change; use detach()"
             raise RuntimeError(msg)
@@ -185,6 +186,8 @@ class Tensor(Traced):
 
     def detach(self) -> Tensor:
         """Return the same values, shared, without history."""
+        if self._node is not None:
+            check_uncut("detach")
         return wrap(self._data, None)
 
     def backward(
@@ -212,27 +215,15 @@ class Tensor(Traced):
         if self._node is None:
             msg = "backward: this Tensor does not require grad; set requires_grad on an input"
             raise RuntimeError(msg)
-        if grad is None and self._data.size != 1:
-            msg = (
-                "backward: only a scalar has an implicit gradient, "
-                f"got shape {self.shape}; pass a gradient of that shape"
-            )
-            raise RuntimeError(msg)
-        seed = (
-            np.ones_like(self._data)
-            if grad is None
-            else grad._data
-            if isinstance(grad, Tensor)
-            else grad
-        )
-        if seed.shape != self.shape:
-            msg = f"backward: the gradient must have shape {self.shape}, got {seed.shape}"
-            raise RuntimeError(msg)
-        root: Value = seed.astype(self.dtype, copy=False)
+        array = self._data
+        seed: Tensor | None = None
+        if grad is not None:
+            seed = as_tensor("backward", grad, "the gradient", passing=not create_graph)
+        check_seed(None if seed is None else seed._data.shape, array.shape)
+        values = np.ones_like(array) if seed is None else seed._data
+        root: Value = values if values.dtype == array.dtype else values.astype(array.dtype)
         if create_graph:
-            root = (
-                fit(grad, self.shape, self.dtype) if isinstance(grad, Tensor) else wrap(root, None)
-            )
+            root = wrap(root, None) if seed is None else fit(seed, self.shape, self.dtype)
         run([(self._node, root)], retain=retain_graph or create_graph, record=create_graph)
 
     def retain_grad(self) -> None:
@@ -261,10 +252,14 @@ class Tensor(Traced):
         if self._data.size != 1:
             msg = f"item: wants one element, got shape {self.shape}"
             raise ValueError(msg)
+        if self._node is not None:
+            check_uncut("item")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Return the values as nested lists; a number where there is no axis."""
+        if self._node is not None:
+            check_uncut("tolist")
         return self._data.tolist()
 
     def numpy(self) -> Array:
@@ -276,9 +271,10 @@ class Tensor(Traced):
             While the Tensor requires grad.
         """
         if self._node is not None:
+            check_uncut("numpy")
             msg = "numpy: autograd cannot follow a Tensor that requires grad; use detach().numpy()"
             raise RuntimeError(msg)
-        return self._data
+        return lend(self)
 
     def reshape(self, *shape: Any) -> Tensor:
         """Return the elements in another shape, a tuple or sizes; one size may be -1."""
@@ -437,15 +433,23 @@ class Tensor(Traced):
 wrap = Tensor._wrap
 
 
-def as_tensor(operation: str, x: Any, name: str = "") -> Tensor:
+def as_tensor(operation: str, x: Any, name: str = "", *, passing: bool = False) -> Tensor:
     """Return a Tensor as it is, and a raw array as a constant.
+
+    An array stays the caller's, who may change it; with `passing` nothing made from the Tensor
+    shares its memory, so nobody asks.
 
     Raises
     ------
     TypeError
         If x is neither; the message names the operation, and the argument if it has a name.
     """
-    return x if isinstance(x, Tensor) else wrap(check_array(operation, x, name), None)
+    if isinstance(x, Tensor):
+        return x
+    constant = wrap(check_array(operation, x, name), None)
+    if not passing:
+        borrow(constant)
+    return constant
 
 
 def _watch(node: Node) -> Watch:
@@ -461,7 +465,7 @@ def _receiver(tensor: Tensor) -> Callable[[Value], None]:
 
     def receive(grad: Value) -> None:
         leaf = reference()
-        if leaf is None:
+        if leaf is None or leaf._node is None:  # autograd-27
             return
         if isinstance(grad, Tensor):
             leaf._grad = (

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 
 def tree_map(fn: Callable[[Any], Any], tree: Any) -> Any:
     """Apply a function to the leaves of nested dicts, lists and tuples."""
+    if type(tree) is dict:
+        return {key: tree_map(fn, x) for key, x in tree.items()}
     if isinstance(tree, dict):
-        return type(tree)((key, tree_map(fn, x)) for key, x in tree.items())
+        # A copy keeps what the class adds: the order, a default factory (autograd-33).
+        mapped = copy.copy(tree)
+        mapped.update([(key, tree_map(fn, x)) for key, x in tree.items()])
+        return mapped
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(tree_map(fn, x) for x in tree))
     if isinstance(tree, (list, tuple)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from threading import get_ident
 from typing import Any, TypeVar
 
 from impl_numpy.tape import MODE
@@ -12,43 +14,88 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Switch:
-    """A mode that holds for a `with` block, or inside the calls of a decorated function."""
+    """A mode that holds for a `with` block, or inside the calls of a decorated function.
 
-    def __init__(self, flag: bool) -> None:
-        self._flag = bool(flag)
-        self._before: list[bool] = []
+    While a Function runs on Tensors nothing is switched: its history must not be lost
+    (function-28).
+    """
+
+    _flag: bool
 
     def __enter__(self) -> None:
-        self._before.append(MODE.recording)
-        MODE.recording = self._flag
+        # The mode outside lies with the thread and not with the object, which may serve several
+        # threads at once (autograd-28).
+        before = MODE.recording
+        MODE.outside.append((self, before))
+        if type(before) is not str:
+            MODE.recording = self._flag
 
     def __exit__(self, *error: object) -> None:
-        MODE.recording = self._before.pop()
+        outside = MODE.outside
+        k = -1
+        while outside[k][0] is not self:
+            k -= 1
+        MODE.recording = outside.pop(k)[1]
 
     def __call__(self, function: F) -> F:
-        """Decorate a function: the mode holds inside its calls."""
+        """Decorate a function: the mode holds inside its calls, or while its generators run.
+
+        Raises
+        ------
+        TypeError
+            If it is a coroutine function or an asynchronous generator: a mode belongs to a thread,
+            and tasks share one.
+        """
         flag = self._flag
+        kinds = (function, getattr(function, "__call__", None))  # noqa: B004 - one with a method
+        if any(iscoroutinefunction(f) or isasyncgenfunction(f) for f in kinds):
+            operation, name = type(self).__name__, getattr(function, "__qualname__", repr(function))
+            msg = f"{operation}: cannot decorate {name}, a coroutine function; use with inside it"
+            raise TypeError(msg)  # autograd-29
+        if any(isgeneratorfunction(f) for f in kinds):
+
+            @functools.wraps(function)
+            def generating(*args: Any, **kwargs: Any) -> Any:
+                return (yield from _running(flag, function(*args, **kwargs)))
+
+            return generating  # type: ignore[return-value]
 
         @functools.wraps(function)
         def decorated(*args: Any, **kwargs: Any) -> Any:
-            with _Switch(flag):
+            with enable_grad() if flag else no_grad():
                 return function(*args, **kwargs)
 
         return decorated  # type: ignore[return-value]
 
 
+def _running(mode: bool | str, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Pass a generator on, with a mode of its own that holds while it runs."""
+    step: Callable[..., Any] = steps.send
+    given: Any = None
+    while True:
+        outside, MODE.recording = MODE.recording, mode
+        try:
+            made = step(given)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            mode, MODE.recording = MODE.recording, outside
+        try:
+            step, given = steps.send, (yield made)
+        except BaseException as error:
+            step, given = steps.throw, error
+
+
 class no_grad(_Switch):
     """Record nothing: a context manager and a decorator."""
 
-    def __init__(self) -> None:
-        super().__init__(False)
+    _flag = False
 
 
 class enable_grad(_Switch):
     """Record again, inside `no_grad`: a context manager and a decorator."""
 
-    def __init__(self) -> None:
-        super().__init__(True)
+    _flag = True
 
 
 class set_grad_enabled(_Switch):
@@ -63,20 +110,28 @@ class set_grad_enabled(_Switch):
     """
 
     def __init__(self, flag: bool) -> None:
-        super().__init__(flag)
-        self._outside = MODE.recording
-        MODE.recording = self._flag
+        self._flag = bool(flag)
+        # The thread that said it, and the mode that it had: once, for a block or a decoration.
+        self._said: tuple[int, bool | str] | None = get_ident(), MODE.recording
+        if type(MODE.recording) is not str:
+            MODE.recording = self._flag
+
+    def _take_back(self) -> None:
+        """Return to the mode in which this thread said it, if it just did."""
+        if self._said is not None and self._said[0] == get_ident():
+            MODE.recording = self._said[1]
+            self._said = None
 
     def __enter__(self) -> None:
-        self._before.append(self._outside)
-        MODE.recording = self._flag
+        self._take_back()
+        super().__enter__()
 
     def __call__(self, function: F) -> F:
         """Decorate a function, and leave the mode outside as it was."""
-        MODE.recording = self._outside
+        self._take_back()
         return super().__call__(function)
 
 
 def is_grad_enabled() -> bool:
     """Tell whether this thread records."""
-    return MODE.recording
+    return bool(MODE.recording)

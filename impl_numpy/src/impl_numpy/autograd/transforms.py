@@ -12,7 +12,7 @@ from impl_numpy.autograd.modes import enable_grad
 from impl_numpy.dtypes import is_raw
 from impl_numpy.engine import run
 from impl_numpy.tape import MODE, Node, Source
-from impl_numpy.tensor import Tensor, wrap
+from impl_numpy.tensor import Tensor, as_tensor, wrap
 from impl_numpy.trees import tree_leaves, tree_map, tree_structure
 
 
@@ -76,7 +76,7 @@ def value_and_grad(
         if not isinstance(value, Tensor):
             msg = f"grad: the function must return a Tensor, returned {type(value).__name__}"
             raise TypeError(msg)
-        if value.data.size != 1:
+        if value._data.size != 1:
             msg = f"grad: the function must return a scalar, returned shape {value.shape}"
             raise ValueError(msg)
         seeds = [np.ones(value.shape, value.dtype)]
@@ -137,10 +137,10 @@ def _trace(fn: Callable[..., Any], primals: Sequence[Any]) -> tuple[Any, list[No
     def stand_in(x: Any) -> Any:
         if x is None:
             return None
-        array = x.data if isinstance(x, Tensor) else np.asarray(x) if is_raw(x) else None
-        if array is None:
+        if not isinstance(x, Tensor) and not is_raw(x):
             msg = f"grad: only Tensors and raw arrays have gradients, got {type(x).__name__}"
             raise TypeError(msg)
+        array = as_tensor("grad", x)._data
         if array.dtype.kind != "f":
             return wrap(array, None)
         sources.append(Source(x._node if isinstance(x, Tensor) else None))
@@ -164,20 +164,20 @@ def _pull(
     roots = []
     for out, seed in zip(results, seeds, strict=True):
         if isinstance(out, Tensor) and out._node is not None:
-            tensor = seed if isinstance(seed, Tensor) else wrap(seed, None)
-            roots.append((out._node, tensor if differentiable else tensor.data))
+            tensor = as_tensor("vjp", seed)
+            roots.append((out._node, tensor if differentiable else tensor._data))
     arrived = run(roots, retain=retain, record=differentiable, targets=sources) if sources else {}
     remaining = iter(sources)
 
     def gradient(x: Any) -> Any:
         if x is None:
             return None
-        array = x.data if isinstance(x, Tensor) else np.asarray(x)
+        array = x._data if isinstance(x, Tensor) else np.asarray(x)
         g = arrived.get(next(remaining)) if array.dtype.kind == "f" else None
         if g is None:
             return wrap(np.zeros_like(array), None)
         # A copy, since a rule may give one array to several operands, or the caller's own.
-        return g if isinstance(g, Tensor) else wrap(np.array(g), None)
+        return wrap(g._data.copy(), g._node) if isinstance(g, Tensor) else wrap(np.array(g), None)
 
     return tuple(tree_map(gradient, x) for x in primals)
 

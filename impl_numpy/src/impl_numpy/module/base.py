@@ -24,8 +24,8 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
-    _pre_hooks: dict[Handle, Callable[..., Any]]
-    _hooks: dict[Handle, Callable[..., Any]]
+    _pre_hooks: dict[int, Callable[..., Any]]
+    _hooks: dict[int, Callable[..., Any]]
 
     def __init__(self) -> None:
         own = self.__dict__
@@ -281,9 +281,9 @@ class Module:
         check_requires_grad(wanted, "to")
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f":
-                tensor.data = tensor.data.astype(wanted, copy=False)
+                tensor._data = tensor._data.astype(wanted, copy=False)
                 if tensor.grad is not None:
-                    tensor.grad = wrap(tensor.grad.data.astype(wanted), None)
+                    tensor.grad = wrap(tensor.grad._data.astype(wanted), None)
         return self
 
     def double(self) -> Self:

@@ -54,7 +54,7 @@ def load_into(
 
 def _values(key: str, value: Any) -> Array:
     if isinstance(value, Tensor):
-        return value.data
+        return value._data
     if not is_raw(value):
         msg = f"load_state_dict: {key} must be a Tensor or an array, got {type(value).__name__}"
         raise TypeError(msg)

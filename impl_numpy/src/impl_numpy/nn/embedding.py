@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import init, ops
 from impl_numpy.checks import check_integers
+from impl_numpy.creation import empty
 from impl_numpy.nn.layer import Layer
 from impl_numpy.parameter import Parameter
 from impl_numpy.tensor import Tensor
@@ -50,9 +50,9 @@ class Embedding(Layer):
                 raise ValueError(msg)
             padding_idx %= num_embeddings
         self.padding_idx = padding_idx
-        self.weight = init.normal_(Parameter(np.empty((num_embeddings, embedding_dim), checked)))
+        self.weight = init.normal_(Parameter(empty((num_embeddings, embedding_dim), dtype=checked)))
         if padding_idx is not None:
-            self.weight.data[padding_idx] = 0
+            self.weight._data[padding_idx] = 0
 
     def forward(self, input: Any) -> Tensor:
         """Return the rows that the input names.
@@ -72,7 +72,7 @@ class Embedding(Layer):
         IndexError
             If an index is negative or not less than num_embeddings.
         """
-        index = self._input(input).data
+        index = self._input(input)._data
         check_integers("Embedding", "input", index)
         outside = index[(index < 0) | (index >= self.num_embeddings)]
         if outside.size:  # nn-05

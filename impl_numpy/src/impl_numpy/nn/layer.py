@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import init
 from impl_numpy.checks import check_parameter_dtype, check_positive, check_same_dtype
+from impl_numpy.creation import empty, full
 from impl_numpy.dtypes import Shape
 from impl_numpy.module import Module
 from impl_numpy.parameter import Parameter
@@ -41,7 +42,7 @@ class Layer(Module):
     ) -> None:
         """Draw and register a Parameter within a bound; no shape, no Parameter."""
         checked = self._dtype(dtype)
-        drawn = None if shape is None else Parameter(np.empty(shape, checked))
+        drawn = None if shape is None else Parameter(empty(shape, dtype=checked))
         if drawn is not None:
             init.uniform_(drawn, -bound, bound)
         self.register_parameter(name, drawn)
@@ -51,7 +52,7 @@ class Layer(Module):
     ) -> None:
         """Register a Parameter of one value; no shape, no Parameter."""
         checked = self._dtype(dtype)
-        filled = None if shape is None else Parameter(np.full(shape, value, checked))
+        filled = None if shape is None else Parameter(full(shape, value, dtype=checked))
         self.register_parameter(name, filled)
 
     def _input(self, x: Any, dtype: np.dtype[Any] | None = None) -> Tensor:

@@ -156,7 +156,7 @@ TypeError
     "logsumexp", "Return log(sum(exp(x))), without overflow.", _LOGSUMEXP, "torch.logsumexp"
 )
 def logsumexp(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:  # ops-05, ops-19
-    x = as_tensor("logsumexp", x)
+    x = as_tensor("logsumexp", x, passing=True)
     axes = normalize_axes("logsumexp", axis, x.shape)
     result: Tensor = record_unary(RULES["logsumexp"], x, (axes,))
     if keepdims:

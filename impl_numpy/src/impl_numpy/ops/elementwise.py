@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from impl_numpy.checks import check_answered, check_array, check_dtype
 from impl_numpy.creation import tensor
 from impl_numpy.dtypes import Array, Value, bool_, is_raw
+from impl_numpy.memory import own
 from impl_numpy.ops.families import X, apply_binary, binary, registered, rule, spread_to, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
 from impl_numpy.recording import binary as record_binary
@@ -244,7 +245,7 @@ ValueError
 
 @registered("where", "Return x1 where the condition holds, else x2.", _WHERE)
 def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:  # ops-10
-    chosen = as_tensor("where", condition, "condition")._data
+    chosen = own(as_tensor("where", condition, "condition")._data)
     for x in (x1, x2):  # ops-21
         if not isinstance(x, (Tensor, bool, int, float)):
             check_array("where", x)

@@ -164,7 +164,7 @@ def unary(
 
     @registered(name, summary, _OPERAND.format(result="the shape of x"), source)
     def apply(x: Any, /) -> Tensor:
-        return record_unary(primitive, as_tensor(name, x))
+        return record_unary(primitive, as_tensor(name, x, passing=True))
 
     return apply
 
@@ -174,7 +174,11 @@ def apply_binary(primitive: Primitive, x1: Any, x2: Any, config: tuple[Any, ...]
     name = primitive.name
     first, second = x1, x2
     if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):
-        first, second = (as_tensor(name, x1), x2) if is_raw(x1) else (x1, as_tensor(name, x2))
+        first, second = (
+            (as_tensor(name, x1, passing=True), x2)
+            if is_raw(x1)
+            else (x1, as_tensor(name, x2, passing=True))
+        )
     result: Tensor = record_binary(primitive, first, second, config)
     check_answered(name, result, x1, x2)
     return result
@@ -206,9 +210,9 @@ def compare(name: str, ufunc: np.ufunc, summary: str) -> Callable[..., Tensor]:
         check_operands(name, x1, x2)
         first = x1
         if not isinstance(x1, Tensor) and not is_raw(x1):
-            like = as_tensor(name, x2)
+            like = as_tensor(name, x2, passing=True)
             first = np.full((), x1, like.dtype if not isinstance(x1, float) else None)
-        result: Tensor = record_compare(ufunc, as_tensor(name, first), x2)
+        result: Tensor = record_compare(ufunc, as_tensor(name, first, passing=True), x2)
         return result
 
     return apply
@@ -219,7 +223,7 @@ def predicate(name: str, ufunc: np.ufunc, summary: str) -> Callable[..., Tensor]
 
     @registered(name, summary, _OPERAND.format(result="of bool, the shape of x"))
     def apply(x: Any, /) -> Tensor:
-        return wrap(ufunc(as_tensor(name, x)._data), None)
+        return wrap(ufunc(as_tensor(name, x, passing=True)._data), None)
 
     return apply
 
@@ -262,13 +266,13 @@ def reduce(
         def apply_to(
             x: Any, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
         ) -> Tensor:
-            return run(cast_first(name, as_tensor(name, x), dtype), axis, keepdims)
+            return run(cast_first(name, as_tensor(name, x, passing=True), dtype), axis, keepdims)
 
         return apply_to
 
     @register
     def apply(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return run(as_tensor(name, x), axis, keepdims)
+        return run(as_tensor(name, x, passing=True), axis, keepdims)
 
     return apply
 
@@ -312,7 +316,7 @@ include_initial : bool
         dtype: DTypeLike | None = None,
         include_initial: bool = False,
     ) -> Tensor:
-        x = cast_first(name, as_tensor(name, x), dtype)
+        x = cast_first(name, as_tensor(name, x, passing=True), dtype)
         if not x.ndim or (axis is None and x.ndim > 1):  # ops-22
             msg = f"{name}: wants an axis, and axis= where there are several, got shape {x.shape}"
             raise ValueError(msg)
@@ -341,7 +345,7 @@ def along(
 
     @registered(name, summary, _AXIS.format(more="", result="the shape of x"), source)
     def apply(x: Any, /, axis: int = -1) -> Tensor:
-        x = as_tensor(name, x)
+        x = as_tensor(name, x, passing=True)
         result: Tensor = record_unary(primitive, x, (normalize_axis(name, axis, x.shape),))
         return result
 

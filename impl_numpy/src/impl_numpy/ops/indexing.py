@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.checks import normalize_axis
-from impl_numpy.dtypes import Array, Shape, Value, int64
+from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, is_raw
+from impl_numpy.memory import own
 from impl_numpy.ops.families import registered, rule
 from impl_numpy.recording import Grads, Primitive, unary
-from impl_numpy.tape import Parents
+from impl_numpy.tape import Parents, Scattered
 from impl_numpy.tensor import Tensor, as_tensor
 
 
@@ -21,11 +22,13 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 
 
 def _plain(key: Any) -> Any:
-    """Return an index without Tensors in it."""
+    """Return an index without Tensors in it, and without arrays that the caller can change."""
     if isinstance(key, tuple):
         return tuple(_plain(k) for k in key)
     if isinstance(key, Tensor):
-        return key._data
+        return own(key._data)
+    if isinstance(key, np.ndarray):
+        return key.copy()
     if isinstance(key, list):
         array = np.asarray([_plain(k) for k in key])
         return array if array.size else array.astype(int64)
@@ -33,7 +36,27 @@ def _plain(key: Any) -> Any:
 
 
 def _getitem_vjp(grad: Value, needs: Parents, x: None, out: None, key: Any, shape: Shape) -> Grads:
-    return (_placed(grad, key, shape),)
+    return (Scattered(grad, key, shape, _gathered),)
+
+
+def _gathered(grads: tuple[Value, ...], keys: tuple[Any, ...], shape: Shape) -> Value:
+    if len(grads) == 1:
+        grad = grads[0]
+        return _put(grad, keys[0], shape) if is_raw(grad) else _placed(grad, keys[0], shape)
+    many = Primitive("put", _put_all, _put_all_vjp, ((),) * len(grads))
+    return many(*grads, keys, shape)
+
+
+def _put_all(*args: Any) -> Array:
+    *parts, keys, shape = args
+    out = np.zeros(shape, parts[0].dtype)
+    for part, key in zip(parts, keys, strict=True):
+        _put_into(out, part, key)
+    return out
+
+
+def _put_all_vjp(grad: Value, needs: Parents, *saved: Any) -> Grads:
+    return tuple(_chosen(grad, key, saved[-1]) for key in saved[-2])
 
 
 def _put_vjp(grad: Value, needs: Parents, x: None, out: None, key: Any, shape: Shape) -> Grads:
@@ -42,14 +65,27 @@ def _put_vjp(grad: Value, needs: Parents, x: None, out: None, key: Any, shape: S
 
 def _put(x: Array, key: Any, shape: Shape) -> Array:
     out = np.zeros(shape, x.dtype)
-    parts = key if isinstance(key, tuple) else (key,)
-    if not any(isinstance(k, (np.ndarray, list)) and np.asarray(k).dtype != bool for k in parts):
+    if _repeats(key):
+        _put_into(out, x, key)
+    else:
         out[key] = x
+    return out
+
+
+def _repeats(key: Any) -> bool:
+    """Tell whether an index may name an element twice."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return any([isinstance(k, np.ndarray) and k.dtype != bool_ for k in parts])
+
+
+def _put_into(out: Array, x: Array, key: Any) -> None:
+    """Add to what lies at an index, once for each time that it names an element."""
+    if not _repeats(key):
+        out[key] += x
     elif isinstance(key, np.ndarray) and key.ndim and x.size:
         _add_rows(out, key, x)
     else:
         np.add.at(out, key, x)
-    return out
 
 
 def _add_rows(out: Array, rows: Array, x: Array) -> None:
@@ -59,7 +95,8 @@ def _add_rows(out: Array, rows: Array, x: Array) -> None:
     order = np.argsort(rows, kind="stable")
     rows = rows[order]
     starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
-    out[rows[starts]] = np.add.reduceat(x.reshape(len(rows), *out.shape[1:])[order], starts, axis=0)
+    sums = np.add.reduceat(x.reshape(len(rows), *out.shape[1:])[order], starts, axis=0)
+    out[rows[starts]] += sums
 
 
 _chosen = rule(Primitive("getitem", lambda x, key, shape: x[key], _getitem_vjp))

@@ -32,7 +32,7 @@ TypeError
 
 @registered("argmax", "Return the index of the first largest element.", _ARGMAX)
 def argmax(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    x = as_tensor("argmax", x)
+    x = as_tensor("argmax", x, passing=True)
     place = None if axis is None else normalize_axis("argmax", axis, x.shape)
     if not (x.size if place is None else x.shape[place]):  # ops-24
         msg = f"argmax: wants an element, got shape {x.shape}"

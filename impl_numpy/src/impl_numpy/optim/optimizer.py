@@ -90,7 +90,7 @@ class Optimizer:
             for p in group["params"]:
                 if p.grad is not None:
                     state = self._state.setdefault(k, {})
-                    overwrite(p, self._update(p.data, p.grad.data, state, group))
+                    overwrite(p, self._update(p._data, p.grad._data, state, group))
                 k += 1
 
     def zero_grad(self) -> None:
@@ -140,5 +140,5 @@ def _out(value: Any) -> Any:
 
 def _in(value: Any) -> Any:
     if isinstance(value, Tensor):
-        value = value.data
+        value = value._data
     return value.copy() if isinstance(value, np.ndarray) else value

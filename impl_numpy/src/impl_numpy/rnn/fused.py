@@ -33,6 +33,8 @@ CHUNK = 1 << 16
 class RNNFunction(Function):
     """Run h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
 
+    _title = "RNN"
+
     @staticmethod
     @np.errstate(all="ignore")
     def forward(
@@ -98,6 +100,8 @@ class RNNFunction(Function):
 
 class LSTMFunction(Function):
     """Run i, f, g, o as in `lstm_step`; c' = f c + i g; h' = o tanh(c')."""
+
+    _title = "LSTM"
 
     @staticmethod
     @np.errstate(all="ignore")
@@ -192,6 +196,8 @@ class LSTMFunction(Function):
 
 class GRUFunction(Function):
     """Run r, z, n as in `gru_step`; h' = (1 - z) n + z h."""
+
+    _title = "GRU"
 
     @staticmethod
     @np.errstate(all="ignore")

@@ -1,0 +1,298 @@
+"""Memory that others can write, and when it was written (autograd-24, autograd-25).
+
+What a node saved may be written before the backward pass comes to it. What the package itself
+writes in place is noted (`written`), with an age that orders it among the nodes. An array that
+somebody outside can write is lent: one that was given out (`lend`) or brought in (`borrow`). While
+it is, operations save copies of it (`own`). What earlier ones saved is compared with how it was.
+The usual case costs a look at `LENT`, which is empty, and at `CLOCK`, which is older than any node.
+
+An array that was given out says itself when nobody holds it any more. One that was brought in does
+not, so the references to it are counted now and then (`settle`).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from itertools import count
+from sys import getrefcount
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from impl_numpy.dtypes import Array, Shape
+
+# Ages count down, because the heap gives the smallest first and the youngest node is wanted first.
+next_age = count(0, -1).__next__
+
+
+class Change(NamedTuple):
+    """The last time that some memory was written."""
+
+    age: int
+    shape: Shape
+    memory: weakref.ref[Array]
+
+
+class Lent:
+    """Memory that others can write.
+
+    Parameters
+    ----------
+    memory : numpy.ndarray
+        The array that owns it.
+    shape : tuple of int
+        That of the Tensor.
+    before : numpy.ndarray or None
+        A copy of it, where nodes may have saved it before it was lent.
+    """
+
+    __slots__ = ("age", "before", "borrowed", "holders", "leases", "memory", "shape")
+
+    def __init__(self, memory: Array, shape: Shape, before: Array | None) -> None:
+        key = id(memory)
+        self.memory = weakref.ref(memory, lambda _: LENT.pop(key, None))
+        self.shape = shape
+        self.before = before
+        self.age = next_age()
+        # The arrays that were given out; whether one was brought in, and the Tensors around it.
+        self.leases: set[int] = set()
+        self.borrowed = False
+        self.holders: list[weakref.ref[Any]] = []
+        if before is not None:
+            CLOCK.last = self.age
+        LENT[key] = self
+
+    def changed(self) -> bool:
+        """Tell whether the memory holds other bits than before it was lent."""
+        memory = self.memory()
+        return memory is not None and self.before is not None and _differ(memory, self.before)
+
+    def end(self) -> None:
+        """Forget that the memory is lent: nobody else can write it any more."""
+        memory = self.memory()
+        if memory is not None:
+            if self.changed():
+                _note(memory, self.shape, self.age)
+            LENT.pop(id(memory), None)
+
+
+class Lease:
+    """What an array that was given out has as its base; it lives as long as that and its views."""
+
+    __slots__ = ("__array_struct__", "array", "entry")
+
+    def __init__(self, array: Array, entry: Lent) -> None:
+        self.__array_struct__ = array.__array_struct__
+        self.array = array
+        self.entry = entry
+        entry.leases.add(id(self))
+
+    def __del__(self) -> None:
+        entry = self.entry
+        with _LENDING:
+            entry.leases.discard(id(self))
+            if not entry.leases and not entry.borrowed:
+                entry.end()
+
+
+class _Clock:
+    """The age of the last change; what is younger saw it and needs no check."""
+
+    __slots__ = ("last", "passes", "settled")
+
+    def __init__(self) -> None:
+        self.last = 1
+        self.passes = 0
+        self.settled = True
+
+
+# By the id of the array that owns the memory. One of an array that has gone harms nobody: a node
+# that is older than the change had its arrays while it happened, so none of them had that id.
+LENT: dict[int, Lent] = {}
+_CHANGED: dict[int, Change] = {}
+CLOCK = _Clock()
+_LENDING = threading.RLock()
+
+
+def owner(array: Array) -> Array:
+    """Return the array whose memory this one shows."""
+    while True:
+        base: Any = array.base
+        if type(base) is tuple and type(base[0]) is Lease:
+            base = base[0].array
+        if not isinstance(base, np.ndarray):
+            return array
+        array = base
+
+
+def readonly(array: Array) -> Array:
+    """Return a view that cannot be written."""
+    view = array.view()
+    # By position: by name it takes three times as long.
+    view.setflags(False)  # type: ignore[call-arg]
+    return view
+
+
+def arrays_in(saved: Any) -> Iterator[Array]:
+    """Yield the arrays of nested containers, those of Tensors too."""
+    waiting = [saved]
+    seen: set[int] = set()
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, np.ndarray):
+            yield item
+        elif isinstance(item, (tuple, list, dict)) and id(item) not in seen:
+            seen.add(id(item))
+            waiting += item.values() if isinstance(item, dict) else item
+        elif hasattr(type(item), "_node"):
+            yield item._data
+
+
+def own(array: Array) -> Array:
+    """Return an array to save: a copy of one that others can write."""
+    base = array.base
+    memory = array if base is None else base if type(base) is np.ndarray else owner(array)
+    if memory.base is not None:
+        memory = owner(memory)
+    return array.copy() if id(memory) in LENT else array
+
+
+def lend(tensor: Any) -> Array:
+    """Return the array of a Tensor for others to hold, and to write."""
+    with _LENDING:
+        shared = not _alone(tensor)
+        array: Array = tensor._data
+        memory = owner(array)
+        entry = LENT.get(id(memory))
+        if entry is None:
+            entry = Lent(memory, array.shape, memory.copy() if shared else None)
+        if entry.borrowed:
+            return array
+        given: Array = np.asarray(Lease(array, entry))
+        return given
+
+
+def borrow(tensor: Any) -> None:
+    """Note that the array of this Tensor came from outside, where others can write it."""
+    base: Any = tensor._data.base
+    if type(base) is tuple and type(base[0]) is Lease:
+        # One that was given out comes back; the lease itself says how long others hold it.
+        tensor._data = base[0].array
+        return
+    with _LENDING:
+        memory = owner(tensor._data)
+        entry = LENT.get(id(memory))
+        if entry is None:
+            entry = Lent(memory, tensor._data.shape, None)
+            CLOCK.settled = False
+        entry.borrowed = True
+        entry.holders = [*(h for h in entry.holders if h() is not None), weakref.ref(tensor)]
+
+
+def follow(tensor: Any) -> None:
+    """Note that a Tensor shares the array of another, which may have come from outside."""
+    with _LENDING:
+        entry = LENT.get(id(owner(tensor._data)))
+        if entry is not None and entry.borrowed:
+            entry.holders.append(weakref.ref(tensor))
+
+
+def settle() -> None:
+    """Forget the arrays that were brought in and that nobody outside holds any more.
+
+    Called before each backward pass, when no operation is under way; looks at new arrays at once,
+    and at the others now and then.
+    """
+    CLOCK.passes += 1
+    if CLOCK.settled and CLOCK.passes % 16:
+        return
+    CLOCK.settled = True
+    with _LENDING:
+        for entry in list(LENT.values()):
+            tensors = [tensor for tensor in (h() for h in entry.holders) if tensor is not None]
+            if len(tensors) != 1:
+                continue
+            tensor = tensors.pop()
+            if _alone(tensor) and owner(tensor._data) is entry.memory():
+                entry.borrowed = False
+                entry.holders = []
+                if not entry.leases:
+                    entry.end()
+
+
+def written(tensor: Any) -> None:
+    """Note that the array of this Tensor was written in place."""
+    if not _alone(tensor):
+        _note(owner(tensor._data), tensor._data.shape, next_age())
+
+
+def _note(memory: Array, shape: Shape, age: int) -> None:
+    key = id(memory)
+    earlier = _CHANGED.get(key)
+    if earlier is None or earlier.memory() is not memory or earlier.age > age:
+        gone = weakref.ref(memory, lambda reference: _forget(key, reference))
+        _CHANGED[key] = Change(age, shape, gone)
+        CLOCK.last = min(CLOCK.last, age)
+
+
+def _forget(key: int, reference: weakref.ref[Array]) -> None:
+    change = _CHANGED.get(key)
+    if change is not None and change.memory is reference:
+        del _CHANGED[key]
+
+
+def _differ(a: Array, b: Array) -> bool:
+    """Tell whether two arrays of one shape and dtype differ in any bit."""
+    bits = np.dtype(f"u{a.dtype.itemsize}")
+    return not np.array_equal(a.view(bits), b.view(bits))
+
+
+def changed_since(age: int, arrays: Iterable[Array], compared: set[int]) -> Shape | None:
+    """Return the shape of a Tensor that was changed since a node of this age saved its array.
+
+    Parameters
+    ----------
+    age : int
+    arrays : iterable of numpy.ndarray
+        What the node saved.
+    compared : set of int
+        The ids of lent memory that this pass has found unchanged; it grows.
+    """
+    for array in arrays:
+        memory = owner(array)
+        key = id(memory)
+        change, entry = _CHANGED.get(key), LENT.get(key)
+        if change is not None and age > change.age:
+            return change.shape
+        if entry is not None and age > entry.age and key not in compared:
+            if entry.changed():
+                return entry.shape
+            compared.add(key)
+    return None
+
+
+def _references(tensor: Any) -> tuple[int, int]:
+    """Return the counts of references to the array of a Tensor and to the owner of its memory."""
+    array = tensor._data
+    memory = owner(array)
+    return getrefcount(array), getrefcount(memory)
+
+
+class _Probe:
+    """Stands for a Tensor whose array nobody else holds."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: Array) -> None:
+        self._data = data
+
+
+_WHOLE = _references(_Probe(np.empty(2)))
+_VIEW = _references(_Probe(np.empty(2)[1:]))
+
+
+def _alone(tensor: Any) -> bool:
+    """Tell whether nothing but this Tensor holds its memory."""
+    return _references(tensor) == (_WHOLE if tensor._data.base is None else _VIEW)
