@@ -13,6 +13,7 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import bool_, float32, float64, int32, int64
+from impl_cupy.recording import total
 
 __all__ = [
     "arange",
@@ -25,9 +26,11 @@ __all__ = [
     "full",
     "int32",
     "int64",
+    "mean",
     "ones",
     "reshape",
     "squeeze",
+    "sum",
     "zeros",
 ]
 
@@ -50,6 +53,18 @@ def asarray(obj: Any, /, *, dtype: Any = None, copy: Any = None) -> Any:
         obj = np.asarray(obj)
         dtype = float32 if dtype is None and obj.dtype.kind == "f" else dtype
     return cp.asarray(obj, dtype=_number_dtype(obj, dtype), copy=copy)
+
+
+def sum(x: Any, /, axis: Any = None, dtype: Any = None, *, keepdims: Any = False) -> Any:
+    """Add up over `axis`, with an error like that of adding by pairs (ops-25)."""
+    if dtype is not None:
+        return cp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
+    return total(x, axis, keepdims)
+
+
+def mean(x: Any, /, axis: Any = None, *, keepdims: Any = False) -> Any:
+    """Average over `axis`, with an error like that of adding by pairs."""
+    return total(x, axis, keepdims, mean=True)
 
 
 def zeros(shape: Any, *, dtype: Any = float32) -> Any:

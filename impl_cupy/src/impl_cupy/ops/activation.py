@@ -9,7 +9,7 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import normalize_axes
 from impl_cupy.launch import launch
 from impl_cupy.ops.families import along, unary, written
-from impl_cupy.recording import as_tensor, floating, kept_shape, record
+from impl_cupy.recording import as_tensor, floating, kept_shape, record, total
 from impl_cupy.tape import RawArray
 from impl_cupy.tensor import Axis, Tensor
 
@@ -79,7 +79,7 @@ def _softmax(raw: RawArray, axes: tuple[int, ...]) -> RawArray:
     if raw.size == 0:
         return raw.copy()
     powers = cp.exp(raw - cp.max(raw, axis=axes, keepdims=True))  # ops-05
-    powers /= cp.sum(powers, axis=axes, keepdims=True)
+    powers /= total(powers, axis=axes, keepdims=True)
     return powers
 
 
@@ -102,7 +102,7 @@ def log_softmax_raw(raw: RawArray, axes: tuple[int, ...]) -> RawArray:
     if raw.size == 0:
         return raw.copy()
     shifted = raw - cp.max(raw, axis=axes, keepdims=True)  # ops-05
-    shifted -= cp.log(cp.sum(cp.exp(shifted), axis=axes, keepdims=True))
+    shifted -= cp.log(total(cp.exp(shifted), axis=axes, keepdims=True))
     return shifted
 
 
@@ -157,8 +157,8 @@ def logsumexp(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
         largest = cp.max(raw, axis=axes, keepdims=True)
         # An infinite largest would make NaN of the difference; without it the sum is right as is.
         largest = cp.where(cp.isfinite(largest), largest, cp.zeros_like(largest))
-        total = cp.log(cp.sum(cp.exp(raw - largest), axis=axes, keepdims=True))
-        return (total + largest).reshape(sizes)
+        logs = cp.log(total(cp.exp(raw - largest), axis=axes, keepdims=True))
+        return (logs + largest).reshape(sizes)
 
     return record("logsumexp", forward, _logsumexp, (value,), keep_inputs=True, config=(axes, kept))
 

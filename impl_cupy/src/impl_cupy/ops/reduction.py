@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.ops.families import reduce, scan
-from impl_cupy.recording import cut
+from impl_cupy.recording import cut, total
 
 
 def _mean(node: Any, grad: Any) -> Any:
@@ -25,8 +26,8 @@ def _share(node: Any, grad: Any) -> Any:
     return chosen * (grad / count)
 
 
-sum = reduce("sum", cp.sum, lambda _, grad: grad, "Add up over `axis`.", adds=True)
-mean = reduce("mean", cp.mean, _mean, "Average over `axis`.", real=True)
+sum = reduce("sum", total, lambda _, grad: grad, "Add up over `axis`.", adds=True)
+mean = reduce("mean", functools.partial(total, mean=True), _mean, "Average over `axis`.", real=True)
 max = reduce(
     "max",
     cp.max,

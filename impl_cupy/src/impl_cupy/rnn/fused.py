@@ -12,6 +12,7 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.function import Function
 from impl_cupy.launch import launch
+from impl_cupy.recording import total
 from impl_cupy.rnn import equations
 from impl_cupy.tape import RawArray
 
@@ -269,12 +270,12 @@ def _weight_gradients(
     """Form the gradients of weight_ih, weight_hh, bias_ih, bias_hh over all steps at once."""
     from_x, from_h = _rows(grad_x_sums), _rows(grad_h_sums)
     to_weight_ih, to_weight_hh, to_bias_ih, to_bias_hh = wanted
-    bias_ih = cp.sum(from_x, axis=0) if to_bias_ih else None
+    bias_ih = total(from_x, axis=0) if to_bias_ih else None
     bias_hh = None
     if to_bias_hh and bias_ih is not None and grad_x_sums is grad_h_sums:
         bias_hh = bias_ih.copy()
     elif to_bias_hh:
-        bias_hh = cp.sum(from_h, axis=0)
+        bias_hh = total(from_h, axis=0)
     return (
         cp.dot(from_x.T, rows) if to_weight_ih else None,
         cp.dot(from_h.T, _rows(h[:-1])) if to_weight_hh else None,
