@@ -61,6 +61,16 @@ def sigmoid(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return 1 / (1 + np.exp(-x))
 
 
+def packed_sigmoid(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return what a kernel keeps of a gate."""
+    return np.copysign(np.exp(-np.abs(x)), x)
+
+
+def packed_tanh(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return what a kernel keeps of a candidate."""
+    return np.where(np.abs(x) <= 1, np.tanh(x), np.copysign(np.exp(2 * np.abs(x)), x))
+
+
 def rounded(rng: np.random.Generator, dtype: str, *shape: int) -> np.ndarray[Any, Any]:
     return rng.uniform(-1, 1, shape).astype(dtype).astype(np.float64)
 
@@ -109,7 +119,8 @@ def test_lstm(sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int]) ->
     i, f, o = (sigmoid(total[:, k]) for k in (0, 1, 3))
     g = np.tanh(total[:, 2])
     cell = f * c[t] + i * g
-    close(gates[t], np.stack([i, f, g, o], axis=1).reshape(N, 4 * H))
+    packed = [packed_tanh(total[:, k]) if k == 2 else packed_sigmoid(total[:, k]) for k in range(4)]
+    close(gates[t], np.stack(packed, axis=1).reshape(N, 4 * H))
     close(cells[T], cell)
     close(states[T], o * np.tanh(cell))
 
@@ -147,7 +158,9 @@ def test_gru(sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int]) -> 
     by_h = (from_h + bias_hh).reshape(N, 3, H)
     r, z = (sigmoid(by_x[:, k] + by_h[:, k]) for k in (0, 1))
     n = np.tanh(by_x[:, 2] + r * by_h[:, 2])
-    close(gates[t], np.stack([r, z, n], axis=1).reshape(N, 3 * H))
+    packed = [packed_sigmoid(by_x[:, k] + by_h[:, k]) for k in (0, 1)]
+    packed.append(packed_tanh(by_x[:, 2] + r * by_h[:, 2]))
+    close(gates[t], np.stack(packed, axis=1).reshape(N, 3 * H))
     close(candidate[t], by_h[:, 2])
     close(states[T], (1 - z) * n + z * h[t])
 

@@ -21,10 +21,13 @@ __device__ void sigmoid_forward(const Real* x, Real* y, long long count) {
     }
 }
 
-// grad_x (out) = grad_y y (1 - y), y the sigmoid's result.
+// grad_x (out) = grad_y exp(-|x|) / (1 + exp(-|x|))^2, where nothing cancels.
 template <typename Real>
-__device__ void sigmoid_backward(const Real* grad_y, const Real* y, Real* grad_x, long long count) {
-    FOR_EACH_INDEX(i, count) { grad_x[i] = grad_y[i] * (y[i] * (Real(1) - y[i])); }
+__device__ void sigmoid_backward(const Real* grad_y, const Real* x, Real* grad_x, long long count) {
+    FOR_EACH_INDEX(i, count) {
+        Real small = exponential(x[i] < Real(0) ? x[i] : -x[i]);
+        grad_x[i] = grad_y[i] * (small / ((Real(1) + small) * (Real(1) + small)));
+    }
 }
 
 // grad_x (out) = grad_y (1 - y y), y the tanh's result.
@@ -33,19 +36,19 @@ __device__ void tanh_backward(const Real* grad_y, const Real* y, Real* grad_x, l
     FOR_EACH_INDEX(i, count) { grad_x[i] = grad_y[i] * (Real(1) - y[i] * y[i]); }
 }
 
-// grad_x (out) = grad_y where x > 0, else 0: the subgradient at 0 is 0.
+// grad_x (out) = 0 where x <= 0, else grad_y: the subgradient at 0 is 0, and at NaN all passes.
 template <typename Real>
 __device__ void relu_backward(const Real* grad_y, const Real* x, Real* grad_x, long long count) {
-    FOR_EACH_INDEX(i, count) { grad_x[i] = x[i] > Real(0) ? grad_y[i] : Real(0); }
+    FOR_EACH_INDEX(i, count) { grad_x[i] = x[i] <= Real(0) ? Real(0) : grad_y[i]; }
 }
 
 #define VARIANTS(Real)                                                                           \
     extern "C" __global__ void sigmoid_forward_##Real(const Real* x, Real* y, long long count) { \
         sigmoid_forward<Real>(x, y, count);                                                      \
     }                                                                                            \
-    extern "C" __global__ void sigmoid_backward_##Real(const Real* grad_y, const Real* y,        \
+    extern "C" __global__ void sigmoid_backward_##Real(const Real* grad_y, const Real* x,        \
                                                        Real* grad_x, long long count) {          \
-        sigmoid_backward<Real>(grad_y, y, grad_x, count);                                        \
+        sigmoid_backward<Real>(grad_y, x, grad_x, count);                                        \
     }                                                                                            \
     extern "C" __global__ void tanh_backward_##Real(const Real* grad_y, const Real* y,           \
                                                     Real* grad_x, long long count) {             \

@@ -12,10 +12,54 @@ __device__ inline float hyperbolic_tangent(float x) { return tanhf(x); }
 __device__ inline double hyperbolic_tangent(double x) { return tanh(x); }
 __device__ inline float exponential(float x) { return expf(x); }
 __device__ inline double exponential(double x) { return exp(x); }
+__device__ inline float with_sign(float x, float sign) { return copysignf(x, sign); }
+__device__ inline double with_sign(double x, double sign) { return copysign(x, sign); }
+
+// A gate far open or shut, and what it lacks to 1, have digits that a value near 1 has lost. So
+// what is kept of a gate is packed: a number that its value, its complement and its slope follow
+// from, with no difference of numbers that are nearly the same.
+template <typename Real>
+struct Gate {
+    Real value;       // sigmoid(x)
+    Real complement;  // 1 - sigmoid(x)
+};
+
+// exp(-|x|) with the sign of x.
+template <typename Real>
+__device__ inline Real pack_sigmoid(Real x) {
+    return with_sign(exponential(x < Real(0) ? x : -x), x);
+}
 
 template <typename Real>
-__device__ inline Real sigmoid(Real x) {
-    return Real(1) / (Real(1) + exponential(-x));
+__device__ inline Gate<Real> unpack_sigmoid(Real packed) {
+    bool is_below = with_sign(Real(1), packed) < Real(0);
+    Real small = is_below ? -packed : packed;
+    Real large = Real(1) / (Real(1) + small);
+    small *= large;
+    return is_below ? Gate<Real>{small, large} : Gate<Real>{large, small};
+}
+
+template <typename Real>
+struct Bounded {
+    Real value;  // tanh(x)
+    Real slope;  // 1 - tanh(x)^2
+};
+
+// tanh(x) up to |x| = 1, and beyond, where it loses digits to 1, exp(2 |x|) with the sign of x.
+template <typename Real>
+__device__ inline Real pack_tanh(Real x) {
+    Real size = x < Real(0) ? -x : x;
+    return size <= Real(1) ? hyperbolic_tangent(x) : with_sign(exponential(size + size), x);
+}
+
+template <typename Real>
+__device__ inline Bounded<Real> unpack_tanh(Real packed) {
+    Real size = packed < Real(0) ? -packed : packed;
+    if (size <= Real(1)) return Bounded<Real>{packed, Real(1) - packed * packed};
+    Real small = Real(1) / size;
+    Real half = Real(1) / (Real(1) + small);
+    return Bounded<Real>{with_sign((Real(1) - small) * half, packed),
+                         Real(4) * small * half * half};
 }
 
 // RNN: h' = tanh or relu of (W_ih x + b_ih + W_hh h + b_hh)
@@ -51,13 +95,13 @@ __device__ void rnn_backward(const Real* h, const Real* grad_output, const Real*
         if (has_grad_output) grad += grad_output[t * count + i];
         Real y = h[(t + 1) * count + i];
         grad_sums[t * count + i] =
-            is_relu ? (y > Real(0) ? grad : Real(0)) : grad * (Real(1) - y * y);
+            is_relu ? (y <= Real(0) ? Real(0) : grad) : grad * (Real(1) - y * y);
     }
 }
 
 // LSTM, gate columns ordered i, f, g, o: c' = f c + i g, h' = o tanh(c')
 //
-// gates    (T, N, 4 H)    in and out  row t: W_ih x before, the gates i, f, g, o after
+// gates    (T, N, 4 H)    in and out  row t: W_ih x before, the gates i, f, g, o, packed, after
 // from_h   (N, 4 H)       in          W_hh h of the step before
 // bias_ih  (4 H,)         in          read only if has_bias
 // bias_hh  (4 H,)         in          likewise
@@ -76,19 +120,19 @@ __device__ void lstm_forward(Real* gates, const Real* from_h, const Real* bias_i
             sums[k] = row[k * H] + recurrent[k * H];
             if (has_bias) sums[k] += bias_ih[k * H + j] + bias_hh[k * H + j];
         }
-        Real i = sigmoid(sums[0]), f = sigmoid(sums[1]);
-        Real g = hyperbolic_tangent(sums[2]), o = sigmoid(sums[3]);
+        for (int k = 0; k < 4; ++k) {
+            sums[k] = k == 2 ? pack_tanh(sums[k]) : pack_sigmoid(sums[k]);
+            row[k * H] = sums[k];
+        }
+        Real i = unpack_sigmoid(sums[0]).value, f = unpack_sigmoid(sums[1]).value;
+        Real g = unpack_tanh(sums[2]).value, o = unpack_sigmoid(sums[3]).value;
         Real next = f * c[t * count + unit] + i * g;
         c[(t + 1) * count + unit] = next;
-        h[(t + 1) * count + unit] = o * hyperbolic_tangent(next);
-        row[0] = i;
-        row[H] = f;
-        row[2 * H] = g;
-        row[3 * H] = o;
+        h[(t + 1) * count + unit] = o * unpack_tanh(pack_tanh(next)).value;
     }
 }
 
-// gates        (T, N, 4 H)    in          the gates
+// gates        (T, N, 4 H)    in          the gates, packed
 // c            (T + 1, N, H)  in          the cell states
 // grad_output  (T, N, H)      in          row t is read, if has_grad_output
 // grad_h       (N, H)         in          gradient of h_t from the steps after it
@@ -101,23 +145,25 @@ __device__ void lstm_backward(const Real* gates, const Real* c, const Real* grad
     FOR_EACH_INDEX(unit, count) {
         long long offset = t * 4 * count + unit / H * 4 * H + unit % H;
         const Real* row = gates + offset;
-        Real i = row[0], f = row[H], g = row[2 * H], o = row[3 * H];
+        Gate<Real> i = unpack_sigmoid(row[0]), f = unpack_sigmoid(row[H]);
+        Bounded<Real> g = unpack_tanh(row[2 * H]);
+        Gate<Real> o = unpack_sigmoid(row[3 * H]);
         Real grad = grad_h[unit];
         if (has_grad_output) grad += grad_output[t * count + unit];
-        Real y = hyperbolic_tangent(c[(t + 1) * count + unit]);
-        Real grad_cell = grad_c[unit] + grad * o * (Real(1) - y * y);
+        Bounded<Real> y = unpack_tanh(pack_tanh(c[(t + 1) * count + unit]));
+        Real grad_cell = grad_c[unit] + grad * o.value * y.slope;
         Real* sums = grad_sums + offset;
-        sums[0] = grad_cell * g * (i * (Real(1) - i));
-        sums[H] = grad_cell * c[t * count + unit] * (f * (Real(1) - f));
-        sums[2 * H] = grad_cell * i * (Real(1) - g * g);
-        sums[3 * H] = grad * y * (o * (Real(1) - o));
-        grad_c[unit] = grad_cell * f;
+        sums[0] = grad_cell * g.value * (i.value * i.complement);
+        sums[H] = grad_cell * c[t * count + unit] * (f.value * f.complement);
+        sums[2 * H] = grad_cell * i.value * g.slope;
+        sums[3 * H] = grad * y.value * (o.value * o.complement);
+        grad_c[unit] = grad_cell * f.value;
     }
 }
 
 // GRU, gate columns ordered r, z, n: h' = (1 - z) n + z h
 //
-// gates      (T, N, 3 H)    in and out  row t: W_ih x before, the gates r, z, n after
+// gates      (T, N, 3 H)    in and out  row t: W_ih x before, the gates r, z, n, packed, after
 // from_h     (N, 3 H)       in          W_hh h of the step before
 // bias_ih    (3 H,)         in          read only if has_bias
 // bias_hh    (3 H,)         in          likewise
@@ -141,17 +187,17 @@ __device__ void gru_forward(Real* gates, const Real* from_h, const Real* bias_ih
             input_n += bias_ih[2 * H + j];
             hidden_n += bias_hh[2 * H + j];
         }
-        Real r = sigmoid(sum_r), z = sigmoid(sum_z);
-        Real n = hyperbolic_tangent(input_n + r * hidden_n);
-        h[(t + 1) * count + unit] = (Real(1) - z) * n + z * h[t * count + unit];
+        row[0] = pack_sigmoid(sum_r);
+        row[H] = pack_sigmoid(sum_z);
+        Gate<Real> z = unpack_sigmoid(row[H]);
+        row[2 * H] = pack_tanh(input_n + unpack_sigmoid(row[0]).value * hidden_n);
+        h[(t + 1) * count + unit] =
+            z.complement * unpack_tanh(row[2 * H]).value + z.value * h[t * count + unit];
         candidate[t * count + unit] = hidden_n;
-        row[0] = r;
-        row[H] = z;
-        row[2 * H] = n;
     }
 }
 
-// gates        (T, N, 3 H)    in   the gates
+// gates        (T, N, 3 H)    in   the gates, packed
 // candidate    (T, N, H)      in   as forward left it
 // h            (T + 1, N, H)  in   the states
 // grad_output  (T, N, H)      in   row t is read, if has_grad_output
@@ -167,19 +213,20 @@ __device__ void gru_backward(const Real* gates, const Real* candidate, const Rea
     FOR_EACH_INDEX(unit, count) {
         long long offset = t * 3 * count + unit / H * 3 * H + unit % H;
         const Real* row = gates + offset;
-        Real r = row[0], z = row[H], n = row[2 * H];
+        Gate<Real> r = unpack_sigmoid(row[0]), z = unpack_sigmoid(row[H]);
+        Bounded<Real> n = unpack_tanh(row[2 * H]);
         Real grad = grad_h[unit] + grad_direct[unit];
         if (has_grad_output) grad += grad_output[t * count + unit];
-        Real sum_n = grad * (Real(1) - z) * (Real(1) - n * n);
-        Real sum_z = grad * (h[t * count + unit] - n) * (z * (Real(1) - z));
-        Real sum_r = sum_n * candidate[t * count + unit] * (r * (Real(1) - r));
-        grad_direct[unit] = grad * z;
+        Real sum_n = grad * z.complement * n.slope;
+        Real sum_z = grad * (h[t * count + unit] - n.value) * (z.value * z.complement);
+        Real sum_r = sum_n * candidate[t * count + unit] * (r.value * r.complement);
+        grad_direct[unit] = grad * z.value;
         grad_x[offset] = sum_r;
         grad_x[offset + H] = sum_z;
         grad_x[offset + 2 * H] = sum_n;
         grad_r[offset] = sum_r;
         grad_r[offset + H] = sum_z;
-        grad_r[offset + 2 * H] = sum_n * r;
+        grad_r[offset + 2 * H] = sum_n * r.value;
     }
 }
 

@@ -14,7 +14,8 @@
 // out          (rows, width)     out  zeros before; no row is written by two threads
 // skipped                        in   a row that gets nothing, or -1
 // count                          in   lookups * width: a thread owns a position and a column
-// No array may overlap another. Sums are formed in double.
+// No array may overlap another. Sums are formed in double, with what rounding loses on the side
+// (Neumaier 1974).
 template <typename Real>
 __device__ void scatter_rows(const Real* values, const long long* order,
                              const long long* sorted_rows, Real* out, long long lookups,
@@ -25,11 +26,17 @@ __device__ void scatter_rows(const Real* values, const long long* order,
         long long row = sorted_rows[position];
         bool is_first = position == 0 || sorted_rows[position - 1] != row;
         if (!is_first || row == skipped) continue;
-        double sum = 0.0;
+        double sum = 0.0, lost = 0.0;
         for (long long p = position; p < lookups && sorted_rows[p] == row; ++p) {
-            sum += (double)values[order[p] * width + column];
+            double value = (double)values[order[p] * width + column];
+            double next = sum + value;
+            // What rounding took away; of the smaller of the two.
+            bool is_small = (value < 0 ? -value : value) < (sum < 0 ? -sum : sum);
+            lost += is_small ? (sum - next) + value : (value - next) + sum;
+            sum = next;
         }
-        out[row * width + column] = (Real)sum;
+        // Where the sum is infinite, what was lost is NaN.
+        out[row * width + column] = (Real)(lost == lost ? sum + lost : sum);
     }
 }
 

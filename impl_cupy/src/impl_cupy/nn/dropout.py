@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from impl_cupy import random
+from impl_cupy.backend import cp
 from impl_cupy.checks import check_number
-from impl_cupy.creation import rounded
 from impl_cupy.nn.layer import Layer
+from impl_cupy.ops.elementwise import where
 from impl_cupy.recording import as_tensor, floating
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
@@ -44,5 +45,6 @@ class Dropout(Layer):
         if not self.training:
             return value
         kept = random.uniform(value.shape) >= self.p  # nn-08
-        mask = wrap(rounded(kept, value.dtype))
-        return value * mask if self.p in (0, 1) else value * mask / (1 - self.p)
+        # Selected, not multiplied: what is dropped may be infinite (nn-13).
+        chosen: Tensor = where(wrap(cp.asarray(kept)), value, 0.0)
+        return chosen if self.p in (0, 1) else chosen / (1 - self.p)

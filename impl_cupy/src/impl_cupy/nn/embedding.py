@@ -9,6 +9,7 @@ from impl_cupy.checks import check_positive_int
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
 from impl_cupy.nn.layer import Layer, normal
+from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.indexing import getitem, scatter_rows
 from impl_cupy.recording import as_tensor
 from impl_cupy.tape import wrap
@@ -40,9 +41,9 @@ class EmbeddingFunction(Function):
     def composite(weight: Tensor, indices: Tensor, *, padding_idx: int) -> Tensor:
         """Do the same by indexing; the padding row's gradient is masked."""
         looked_up = getitem(weight, indices)
-        mask = (indices._data != padding_idx).astype(weight.dtype)
+        mask = indices._data != padding_idx
         kept = wrap(cp.expand_dims(mask, mask.ndim))
-        return looked_up * kept + looked_up.detach() * (1 - kept)
+        return where(kept, looked_up, looked_up.detach())
 
 
 class Embedding(Layer):

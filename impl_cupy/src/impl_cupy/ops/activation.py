@@ -10,7 +10,7 @@ from impl_cupy.checks import normalize_axes
 from impl_cupy.launch import launch
 from impl_cupy.ops.families import along, unary, written
 from impl_cupy.recording import as_tensor, floating, kept_shape, record, total
-from impl_cupy.tape import RawArray
+from impl_cupy.tape import RawArray, handles
 from impl_cupy.tensor import Axis, Tensor
 
 
@@ -46,9 +46,9 @@ relu = unary(
     _pointwise_slope(
         "relu_backward",
         "x",
-        lambda node, grad: node.xp.where(node.x > 0, grad, node.xp.zeros_like(grad)),  # ops-07
+        lambda node, grad: node.xp.where(node.x <= 0, node.xp.zeros_like(grad), grad),  # ops-07
     ),
-    "Return ``max(x, 0)``; the gradient at 0 is 0.",
+    "Return ``max(x, 0)``; the gradient at 0 is 0, and passes at NaN.",
     uses="x",
     source="the page of torch.nn.functional.relu",
 )
@@ -65,11 +65,14 @@ tanh = unary(
 sigmoid = unary(
     "sigmoid",
     lambda raw: _pointwise("sigmoid_forward", raw),  # ops-06
+    # Of x, not of the result: near 1 it has no digits left of what is missing to 1.
     _pointwise_slope(
-        "sigmoid_backward", "output", lambda node, grad: grad * (node.output * (1 - node.output))
+        "sigmoid_backward",
+        "x",
+        lambda node, grad: grad * (handles.sigmoid(node.x) * handles.sigmoid(-node.x)),
     ),
     "Return ``1 / (1 + exp(-x))``, right at both ends.",
-    uses="output",
+    uses="x",
     real=True,
     source="the page of torch.sigmoid",
 )

@@ -18,13 +18,16 @@ from impl_cupy.recording import (
     sum_to,
     with_number,
 )
-from impl_cupy.tape import keep
+from impl_cupy.tape import handles, keep
 from impl_cupy.tensor import Tensor
 
 abs = unary(
     "abs",
     cp.abs,
-    lambda node, grad: grad * node.xp.sign(node.x),  # ops-07
+    # ops-07, ops-26
+    lambda node, grad: node.xp.where(
+        node.x == 0, node.xp.zeros_like(grad), grad * node.xp.sign(node.x)
+    ),
     "Return the absolute value; its gradient at 0 is 0.",
     uses="x",
 )
@@ -104,31 +107,36 @@ divide = binary(
 )
 
 
-def _larger(node: Any, grad: Any, wins: Any, loses: Any) -> Any:
-    """Pass the gradient of the chosen operand on, half of it at ties (ops-08)."""
-    xp = node.xp
-    return xp.where(wins, grad, xp.where(loses, xp.zeros_like(grad), grad * 0.5))
+def _chosen(node: Any, operand: Any) -> Any:
+    """Tell where an operand is the result; a NaN is, and a number beside it is not (ops-27)."""
+    return node.xp.logical_or(operand == node.output, operand != operand)
 
+
+def _to_chosen(node: Any, grad: Any, operand: Any, rival: Any) -> Any:
+    """Pass the gradient to the chosen operand on, half of it at ties (ops-08)."""
+    xp = node.xp
+    shared = xp.where(_chosen(node, rival), grad * 0.5, grad)
+    return xp.where(_chosen(node, operand), shared, xp.zeros_like(grad))
+
+
+_TO_CHOSEN = (
+    lambda node, grad: _to_chosen(node, grad, node.x, node.other),
+    lambda node, grad: _to_chosen(node, grad, node.other, node.x),
+)
 
 maximum = binary(
     "maximum",
     cp.maximum,
-    (
-        lambda node, grad: _larger(node, grad, node.x > node.other, node.x < node.other),
-        lambda node, grad: _larger(node, grad, node.x < node.other, node.x > node.other),
-    ),
+    _TO_CHOSEN,
     "Return the larger of two; at ties each operand gets half of the gradient.",
-    uses=("x other", "x other"),
+    uses=("x other output", "x other output"),
 )
 minimum = binary(
     "minimum",
     cp.minimum,
-    (
-        lambda node, grad: _larger(node, grad, node.x < node.other, node.x > node.other),
-        lambda node, grad: _larger(node, grad, node.x > node.other, node.x < node.other),
-    ),
+    _TO_CHOSEN,
     "Return the smaller of two; at ties each operand gets half of the gradient.",
-    uses=("x other", "x other"),
+    uses=("x other output", "x other output"),
 )
 
 
@@ -152,14 +160,17 @@ def _pow_to_base(node: Any, grad: Any) -> Any:
     x, exponent, xp = node.x, node.other, node.xp
     if isinstance(exponent, (int, float)):
         if exponent == 0:
-            return xp.zeros_like(x)  # ops-09
+            return xp.zeros_like(x)  # ops-28
         if exponent == 1:
             return grad
         return grad * ((x if exponent == 2 else x ** (exponent - 1)) * exponent)
-    # ops-09: x ** (y - 1) is infinite at 0 ** 0, where the gradient has to be 0.
-    constant = xp.logical_and(x == 0, exponent == 0)
-    base = xp.where(constant, xp.ones_like(constant, dtype=x.dtype), x)
-    return grad * exponent * base ** (exponent - 1)
+    # ops-28: 0 where the exponent is 0, whatever the base; with a base of 1 there nothing infinite
+    # is formed on the way, nor in a second derivative.
+    constant = exponent == 0
+    like = exponent if isinstance(x, (int, float)) else x
+    base = xp.where(constant, xp.ones_like(constant, dtype=like.dtype), x)
+    slope = grad * (exponent * base ** (exponent - 1))
+    return xp.where(constant, xp.zeros_like(grad), slope)
 
 
 def _pow_to_exponent(node: Any, grad: Any) -> Any:
@@ -172,7 +183,7 @@ def _pow_to_exponent(node: Any, grad: Any) -> Any:
         return xp.where(exponent >= 0, zero, grad * node.output * -math.inf)
     flat = xp.logical_and(base == 0, exponent >= 0)
     logarithm = xp.log(xp.where(flat, xp.ones_like(flat, dtype=base.dtype), base))
-    return grad * node.output * logarithm
+    return xp.where(flat, xp.zeros_like(grad), grad * node.output * logarithm)
 
 
 pow = binary(
@@ -213,15 +224,18 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     bounds = [None if bound is None else as_operand("clip", bound) for bound in (min, max)]
     if any(isinstance(bound, Tensor) for bound in bounds):
         low, high = bounds
-        # where compares again instead of asking cp.clip, so that NaN passes through unchanged.
         if low is not None:
-            value = where(value < low, low, value)
-        return value if high is None else where(value > high, high, value)
+            value = where(handles.logical_or(value < low, _is_nan(low)), low, value)
+        if high is not None:
+            value = where(handles.logical_or(value > high, _is_nan(high)), high, value)
+        return value
     for bound in bounds:
         if bound is not None:
             value = cast(value, with_number(value.dtype, bound))
     if bounds == [None, None]:
         return record("clip", lambda raw: raw, _same, (value,))
+    if any(bound is not None and _is_nan(bound) for bound in bounds):  # ops-27
+        return record("clip", lambda raw: cp.full_like(raw, math.nan), _nothing, (value,))
     return record(
         "clip",
         lambda raw: cp.clip(raw, *bounds),
@@ -236,13 +250,23 @@ def _same(_: Any, grad: Any) -> tuple[Any]:
     return (grad,)
 
 
+def _nothing(node: Any, grad: Any) -> tuple[Any]:
+    return (node.xp.zeros_like(grad),)
+
+
+def _is_nan(bound: Any) -> Any:
+    """Tell where a bound is NaN: a bool for a number, else a Tensor."""
+    return bound != bound
+
+
 def _clip(node: Any, grad: Any) -> tuple[Any]:
+    # Not where the element is inside: NaN is neither inside nor outside, and passes (ops-27).
     low, high = node.config
-    inside = None if low is None else node.x >= low  # ops-08
+    outside = None if low is None else node.x < low  # ops-08
     if high is not None:
-        below = node.x <= high
-        inside = below if inside is None else node.xp.logical_and(inside, below)
-    return (node.xp.where(inside, grad, node.xp.zeros_like(grad)),)
+        above = node.x > high
+        outside = above if outside is None else node.xp.logical_or(outside, above)
+    return (node.xp.where(outside, node.xp.zeros_like(grad), grad),)
 
 
 @written()

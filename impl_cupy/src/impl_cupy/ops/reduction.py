@@ -21,9 +21,12 @@ def _share(node: Any, grad: Any) -> Any:
     """Share the gradient equally among the elements that tie (tensor-26)."""
     _, kept, axes = node.config
     xp = node.xp
-    chosen = xp.astype(node.x == xp.reshape(node.output, kept), grad.dtype)
-    count = xp.sum(chosen, axis=axes, keepdims=True) if axes else chosen
-    return chosen * (grad / count)
+    # Where NaN are among the elements, these are the ones that are chosen (ops-27).
+    chosen = xp.logical_or(node.x == xp.reshape(node.output, kept), node.x != node.x)
+    count = xp.astype(chosen, grad.dtype)
+    if axes:
+        count = xp.sum(count, axis=axes, keepdims=True)
+    return xp.where(chosen, grad / count, xp.zeros_like(grad))
 
 
 sum = reduce("sum", total, lambda _, grad: grad, "Add up over `axis`.", adds=True)

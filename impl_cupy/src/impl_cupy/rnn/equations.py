@@ -47,10 +47,11 @@ def gru(from_x: Tensor, from_h: Tensor, h: Tensor) -> States:
     product. Source: Cho et al. 2014.
     """
     size = h.shape[1]
-    both = sigmoid(from_x[:, : 2 * size] + from_h[:, : 2 * size])
-    r, z = both[:, :size], both[:, size:]
+    both = from_x[:, : 2 * size] + from_h[:, : 2 * size]
+    r, sum_z = sigmoid(both[:, :size]), both[:, size:]
     n = tanh(from_x[:, 2 * size :] + r * from_h[:, 2 * size :])
-    return ((1 - z) * n + z * h,)
+    # sigmoid(-x) is 1 - z with all its digits.
+    return (sigmoid(-sum_z) * n + sigmoid(sum_z) * h,)
 
 
 def unrolled(equation: Callable[..., States], states: int) -> Callable[..., States]:
