@@ -31,13 +31,53 @@ def check_raw(array: Any, operation: str) -> Array:
     return np.asarray(array)
 
 
+def as_number(value: Any) -> bool | int | float | None:
+    """Return a Python number, or a NumPy scalar as the Python number of its value; else None."""
+    if isinstance(value, np.generic):
+        if value.dtype.kind not in "biuf":
+            return None
+        number = value.item()
+        # The item of a longdouble is a longdouble.
+        return number if isinstance(number, (bool, int, float)) else float(value)
+    return value if isinstance(value, (bool, int, float)) else None
+
+
+def check_number(owner: str, name: str, value: Any) -> bool | int | float:
+    """Return a number as a Python number, or raise TypeError."""
+    number = as_number(value)
+    if number is None:
+        msg = f"{owner}: {name} must be a number, got {value!r:.80}"
+        raise TypeError(msg)
+    return number
+
+
+def check_fits(operation: str, value: float, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError for a number that an integer dtype does not hold (tensor-38)."""
+    if dtype.kind == "i":
+        bounds = np.iinfo(dtype)
+        if not bounds.min <= value <= bounds.max:
+            msg = f"{operation}: {value} does not fit into {dtype}"
+            raise ValueError(msg)
+
+
+def check_cast(operation: str, array: Array, dtype: np.dtype[Any]) -> None:
+    """Raise ValueError where an integer dtype does not hold an element of an array (tensor-38)."""
+    if dtype.kind == "i" and array.size and not np.can_cast(array.dtype, dtype):
+        # Of an array with NaN in it these two are NaN.
+        for value in (array.min(), array.max()):
+            check_fits(operation, value.item(), dtype)
+
+
 def check_dtype(dtype: DTypeLike, operation: str) -> np.dtype[Any]:
     """Return one of the five dtypes from whatever NumPy takes for it, or raise TypeError."""
     try:
         checked = np.dtype(dtype)
-    except TypeError:
-        msg = f"{operation}: the dtype must be {FIVE}, got {dtype!r}"
-        raise TypeError(msg) from None
+    except (TypeError, ValueError, SyntaxError):
+        checked = None
+    # NumPy takes None for float64.
+    if checked is None or dtype is None:
+        msg = f"{operation}: the dtype must be {FIVE}, got {dtype!r:.80}"
+        raise TypeError(msg)
     if checked not in DTYPES:
         msg = f"{operation}: the dtype must be {FIVE}, got {checked}"
         raise TypeError(msg)

@@ -8,8 +8,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import random
-from impl_numpy.checks import check_dtype, check_raw, check_requires_grad, check_sizes
-from impl_numpy.dtypes import Array, Shape, bool_, float32, int64
+from impl_numpy.checks import (
+    as_number,
+    check_cast,
+    check_dtype,
+    check_fits,
+    check_number,
+    check_raw,
+    check_requires_grad,
+    check_sizes,
+)
+from impl_numpy.dtypes import DTYPES, Array, Shape, bool_, float32, int64, is_raw
 from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor, wrap
 
@@ -77,9 +86,19 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """Return one value everywhere; its dtype follows the Python number."""
-    number = fill_value.item() if isinstance(fill_value, np.generic) else fill_value  # tensor-30
-    filler = tensor(number, dtype=dtype)._data
-    return _made(np.full(check_sizes(shape, "full"), filler, filler.dtype), requires_grad, "full")
+    sizes = check_sizes(shape, "full")
+    wanted = None if dtype is None else check_dtype(dtype, "full")
+    number = as_number(fill_value)  # tensor-30
+    if number is None and isinstance(fill_value, (Tensor, np.ndarray)) and fill_value.ndim == 0:
+        number = fill_value.item()
+        wanted = check_dtype(fill_value.dtype, "full") if wanted is None else wanted
+    number = check_number("full", "fill_value", number if number is not None else fill_value)
+    if wanted is None:
+        wanted = (
+            bool_ if isinstance(number, bool) else int64 if isinstance(number, int) else float32
+        )
+    check_fits("full", number, wanted)
+    return _made(np.full(sizes, number, wanted), requires_grad, "full")
 
 
 def arange(
@@ -91,13 +110,23 @@ def arange(
     requires_grad: bool = False,
 ) -> Tensor:
     """Return numbers from start, or 0, to before stop: int64 from ints, float32 from floats."""
-    first, last = (0, start) if stop is None else (start, stop)
-    if step == 0:
+    wanted = None if dtype is None else check_dtype(dtype, "arange")
+    bounds = {"start": 0, "stop": start} if stop is None else {"start": start, "stop": stop}
+    numbers = [check_number("arange", k, x) for k, x in {**bounds, "step": step}.items()]
+    if numbers[2] == 0:
         msg = "arange: step must not be 0"
         raise ValueError(msg)
-    whole = all(isinstance(k, (int, np.integer)) for k in (first, last, step))
-    wanted = check_dtype(dtype, "arange") if dtype is not None else int64 if whole else float32
-    return _made(np.arange(first, last, step).astype(wanted), requires_grad, "arange")
+    if wanted is None:
+        wanted = int64 if all(isinstance(k, int) for k in numbers) else float32
+    for k in numbers:
+        check_fits("arange", k, int64 if isinstance(k, int) else wanted)  # tensor-38
+    try:
+        array = np.arange(*numbers)
+    except (ValueError, OverflowError, MemoryError) as error:
+        msg = f"arange: cannot count from {numbers[0]} to {numbers[1]} by {numbers[2]}: {error}"
+        raise ValueError(msg) from None
+    check_cast("arange", array, wanted)
+    return _made(array.astype(wanted), requires_grad, "arange")
 
 
 def eye(
@@ -133,48 +162,74 @@ def _from_data(data: Any, dtype: np.dtype[Any] | None) -> Array:
     if isinstance(data, Tensor):
         if data._node is not None:
             check_uncut("tensor")
-        return data._data.astype(dtype or data.dtype)
-    if isinstance(data, (np.ndarray, np.generic)):
+        return _cast(data._data, dtype or data.dtype)
+    if isinstance(data, np.generic) and data.dtype not in DTYPES:
+        number = as_number(data)  # tensor-37
+        data = data if number is None else number
+    if is_raw(data):
         array = check_raw(np.asarray(data), "tensor")
-        return array.astype(dtype or array.dtype)
+        return _cast(array, dtype or array.dtype)
     if not isinstance(data, (bool, int, float, list, tuple)):
         msg = f"tensor: wants numbers, lists of numbers or an array, got {type(data).__name__}"
         raise TypeError(msg)
+    return _from_lists(data, dtype)
+
+
+def _from_lists(data: Any, dtype: np.dtype[Any] | None) -> Array:
+    """Return a new array of numbers and nested lists of them."""
+    leaves: list[Any] = []
     try:
-        array = np.array(_without_tensors(data))
-    except ValueError as error:
+        array = np.array(_plain(data, leaves))
+    except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         msg = f"tensor: lists must be of equal lengths, got ragged ones: {reason}"
         raise ValueError(msg) from None
-    if array.dtype.kind == "u" or (array.dtype.kind == "O" and _all_ints(array)):
-        msg = "tensor: an int does not fit into int64"
-        raise ValueError(msg)
+    whole = not any(isinstance(x, float) or (is_raw(x) and x.dtype.kind == "f") for x in leaves)
+    if array.size and whole and (dtype is None or dtype.kind != "f"):
+        # Ints that int64 does not hold are unsigned, floating or objects to NumPy.
+        for x in leaves:
+            if isinstance(x, int):
+                check_fits("tensor", x, dtype or int64)
     defaults: dict[str, np.dtype[Any]] = {"f": float32, "i": int64, "b": bool_}
-    if array.dtype.kind not in defaults:
+    if array.dtype.kind == "O" and all(as_number(x) is not None for x in leaves):
+        msg = "tensor: an int does not fit into a floating dtype"
+        raise ValueError(msg)
+    if array.dtype.kind not in "fibu":
         msg = f"tensor: wants numbers, got a list with a {_other(data)} in it"
         raise TypeError(msg)
-    return array.astype(dtype or defaults[array.dtype.kind])
+    return _cast(array, dtype or defaults[array.dtype.kind])
+
+
+def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return a copy in a dtype that holds the values."""
+    check_cast("tensor", array, dtype)
+    with np.errstate(all="ignore"):
+        return array.astype(dtype)
 
 
 def _other(data: Any) -> str:
     """Return the type of the first thing that is no number."""
     if isinstance(data, (list, tuple)):
         return next((name for name in map(_other, data) if name), "")
-    return "" if isinstance(data, (int, float, np.generic, Tensor)) else type(data).__name__
+    number = as_number(data) is not None
+    return "" if number or isinstance(data, (np.ndarray, Tensor)) else type(data).__name__
 
 
-def _without_tensors(data: Any) -> Any:
+def _plain(data: Any, leaves: list[Any]) -> Any:
+    """Return nested lists of Python's numbers and arrays, and collect these."""
     if isinstance(data, (list, tuple)):
-        return [_without_tensors(x) for x in data]
-    if not isinstance(data, Tensor):
-        return data
-    if data._node is not None:
-        check_uncut("tensor")
-    return data._data
-
-
-def _all_ints(array: Array) -> bool:
-    return all(isinstance(x, int) for x in array.ravel())
+        return [_plain(x, leaves) for x in data]
+    number = as_number(data)
+    if number is not None:
+        data = number
+    elif isinstance(data, Tensor):
+        if data._node is not None:
+            check_uncut("tensor")
+        data = data._data
+    elif isinstance(data, np.ndarray):
+        data = check_raw(data, "tensor")
+    leaves.append(data)
+    return data
 
 
 def _sizes(shape: tuple[Any, ...], operation: str) -> Shape:

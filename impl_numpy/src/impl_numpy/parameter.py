@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_requires_grad
+from impl_numpy.checks import check_raw, check_requires_grad
 from impl_numpy.dtypes import Array
 from impl_numpy.memory import LENT, follow, written
 from impl_numpy.tape import check_uncut
@@ -30,8 +30,6 @@ class Parameter(Tensor):
         If a gradient is asked of integers or booleans.
     """
 
-    __slots__ = ()
-
     def __init__(self, data: Tensor | Array, requires_grad: bool = True) -> None:
         if isinstance(data, Tensor):
             if data._node is not None:
@@ -40,7 +38,7 @@ class Parameter(Tensor):
             if LENT:
                 follow(self)
         else:
-            super().__init__(data)
+            super().__init__(check_raw(data, "Parameter"))
         if requires_grad:
             check_requires_grad(self.dtype, "Parameter")
             self.requires_grad_()

@@ -28,14 +28,24 @@ def save(module_or_mapping: Module | Mapping[str, Any], path: str | os.PathLike[
     ------
     TypeError
         If something cannot be saved; the message names its key and type, and no file is touched.
+        If the path is no path.
+    ValueError
+        If the format does not hold a name.
+    OSError
+        If the path is that of a directory, or the file cannot be written.
     """
     # Here and not above: these would cost more than the rest of this package to import.
     import tempfile
 
     from safetensors.numpy import save as to_bytes
 
-    content = to_bytes(_arrays(module_or_mapping))
-    target = os.fspath(path)
+    # The file that a symbolic link points to is replaced, not the link (serialization-08).
+    target = os.path.realpath(_path("save", path))
+    if os.path.isdir(target):
+        msg = f"save: {target} is a directory"
+        raise IsADirectoryError(msg)
+    arrays = _arrays(module_or_mapping)
+    content = to_bytes(arrays)
     handle, temporary = tempfile.mkstemp(
         prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target) or "."
     )
@@ -44,6 +54,7 @@ def save(module_or_mapping: Module | Mapping[str, Any], path: str | os.PathLike[
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        _check_written(temporary, arrays)
         os.chmod(temporary, _mode(target))
         os.replace(temporary, target)
     except BaseException:
@@ -60,12 +71,22 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         If there is no such file.
     ValueError
         If the file is damaged or of another kind.
+    TypeError
+        If the path is no path.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    with open(path, "rb") as file:
-        content = file.read()
+    path = _path("load", path)
+    if os.path.isdir(path):
+        msg = f"load: {path} is a directory"
+        raise IsADirectoryError(msg)
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except ValueError as error:
+        msg = f"load: {path!r:.200} is no path: {error}"
+        raise ValueError(msg) from None
     try:
         arrays: dict[str, Array] = from_bytes(content)
     # A dtype that NumPy does not have comes as a KeyError, a broken name as a UnicodeError.
@@ -79,6 +100,40 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             raise ValueError(msg)
     # Bytes cannot be written; parameters can.
     return {key: wrap(np.array(array), None) for key, array in arrays.items()}
+
+
+def _path(operation: str, path: Any) -> str:
+    """Return a path as a string; a number would be that of an open file (serialization-09)."""
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str):
+        msg = f"{operation}: the path must be a str or an os.PathLike, got {type(path).__name__}"
+        raise TypeError(msg)
+    if "\0" in text:
+        msg = f"{operation}: the path must hold no null character, got {text!r:.200}"
+        raise ValueError(msg)
+    return text
+
+
+def _check_written(path: str, arrays: Mapping[str, Array]) -> None:
+    """Raise ValueError unless a file holds these arrays (serialization-07)."""
+    found = load(path)
+    for key, array in arrays.items():
+        back = found[key]._data if key in found else None
+        if back is None or back.dtype != array.dtype or back.tobytes() != array.tobytes():
+            msg = f"save: {key!r:.80} could not be read back from the file"
+            raise ValueError(msg)
+
+
+def _check_name(key: str) -> None:
+    """Raise ValueError for a name that the format does not hold (serialization-07)."""
+    reason = "keeps for itself" if key == "__metadata__" else None
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        reason = "cannot spell in UTF-8"
+    if reason is not None:
+        msg = f"save: {key!r:.80} is a name that the format {reason}"
+        raise ValueError(msg)
 
 
 def _arrays(source: Any) -> dict[str, Array]:
@@ -95,6 +150,7 @@ def _arrays(source: Any) -> dict[str, Array]:
             name = f"{type(key).__name__} {key!r}"
             msg = f"save: wants strings as keys and arrays as values, got {got} under the {name}"
             raise TypeError(msg)
+        _check_name(key)
         # The layout in memory is not saved, so a transposed array must be laid out anew.
         arrays[key] = np.ascontiguousarray(array).reshape(array.shape)
     return arrays

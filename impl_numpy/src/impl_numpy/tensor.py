@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,15 +13,14 @@ from numpy.typing import DTypeLike
 from impl_numpy.checks import check_array, check_grad, check_raw, check_requires_grad, check_seed
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import run
-from impl_numpy.memory import borrow, lend
+from impl_numpy.memory import LENT, borrow, follow, lend
+from impl_numpy.protocols import Protocols
 from impl_numpy.recording import (
     RULES,
     Differentiable,
     Primitive,
-    Traced,
     Watch,
     binary,
-    compare,
     fit,
     record,
     unary,
@@ -30,7 +30,7 @@ from impl_numpy.tape import Handle, Leaf, Node, check_uncut, uncut
 _new = object.__new__
 
 
-class Tensor(Traced):
+class Tensor(Protocols):
     """A raw array with, where gradients are wanted, a place in the recorded graph.
 
     Parameters
@@ -247,15 +247,6 @@ class Tensor(Traced):
             raise RuntimeError(msg)
         return Handle(_watch(self._node).hooks, hook)
 
-    def item(self) -> float | int | bool:
-        """Return the Python number of a one-element Tensor."""
-        if self._data.size != 1:
-            msg = f"item: wants one element, got shape {self.shape}"
-            raise ValueError(msg)
-        if self._node is not None:
-            check_uncut("item")
-        return self._data.item()
-
     def tolist(self) -> Any:
         """Return the values as nested lists; a number where there is no axis."""
         if self._node is not None:
@@ -347,49 +338,11 @@ class Tensor(Traced):
     def __abs__(self) -> Tensor:
         return unary(RULES["abs"], self)
 
-    def __lt__(self, other: Any) -> Tensor:
-        return compare(np.less, self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return compare(np.less_equal, self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return compare(np.greater, self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return compare(np.greater_equal, self, other)
-
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return compare(np.equal, self, other)
-
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return compare(np.not_equal, self, other)
-
-    __hash__ = object.__hash__
-
     def __getitem__(self, key: Any) -> Tensor:
         return Differentiable.ops.indexing.getitem(self, key)
 
-    def __len__(self) -> int:
-        if not self.shape:
-            msg = "len: a Tensor without axes has no length"
-            raise TypeError(msg)
-        return self.shape[0]
-
     def __iter__(self) -> Iterator[Tensor]:
         return (self[k] for k in range(len(self)))
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        return self._data.__index__()
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -405,14 +358,35 @@ class Tensor(Traced):
         dtype = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
         return f"tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
-    def __format__(self, spec: str) -> str:
-        return format(self.item() if spec and not self.shape else repr(self), spec)
-
     def __reduce__(self) -> tuple[Any, ...]:
+        # A file outlives the graph: what an operation made comes back as a leaf (tensor-42).
+        plain = getattr(self, "__dict__", None)
+        return _rebuild, (type(self), self._data, self.requires_grad), plain or None
+
+    def __copy__(self) -> Tensor:
+        result = self._copied(self._data, self._grad, getattr(self, "__dict__", {}))
+        if LENT:
+            follow(result)
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        grad = self._grad
+        copied = None if grad is None else wrap(grad._data.copy(), None)
+        result = self._copied(self._data.copy(), copied, {})
+        memo[id(self)] = result
+        if hasattr(self, "__dict__"):
+            result.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return result
+
+    def _copied(self, array: Array, grad: Tensor | None, attributes: dict[str, Any]) -> Tensor:
         if not self.is_leaf:
             msg = f"copy: {self._node} made this Tensor, and history cannot be copied; use detach()"
             raise RuntimeError(msg)
-        return _rebuild, (type(self), self._data, self.requires_grad, self.grad)
+        result = _rebuild(type(self), array, self.requires_grad)
+        result._grad = grad
+        if attributes:
+            result.__dict__.update(attributes)
+        return result
 
     @staticmethod
     def _wrap(data: Any, node: Node | None) -> Tensor:
@@ -480,7 +454,10 @@ def _receiver(tensor: Tensor) -> Callable[[Value], None]:
     return receive
 
 
-def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
-    tensor = cls(array, requires_grad)
-    tensor._grad = grad
+def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
+    # Not by the class, whose subclass may be made from other things.
+    tensor = _new(cls)
+    tensor._data, tensor._node, tensor._grad = array, None, None
+    if requires_grad:
+        tensor.requires_grad_()
     return tensor

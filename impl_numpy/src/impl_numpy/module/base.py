@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_dtype, check_requires_grad
+from impl_numpy.checks import check_dtype
 from impl_numpy.dtypes import float32, float64
 from impl_numpy.module.state import LoadResult, load_into
 from impl_numpy.parameter import Parameter
@@ -243,7 +243,7 @@ class Module:
         RuntimeError
             One for all faults; nothing has changed then.
         TypeError
-            If a value is no Tensor or array.
+            If `state_dict` is no mapping.
         """
         return load_into(type(self).__name__, self._named_state(), state_dict, strict)
 
@@ -278,7 +278,9 @@ class Module:
     def to(self, dtype: DTypeLike) -> Self:
         """Convert all floating parameters and buffers; the objects stay the same."""
         wanted = check_dtype(dtype, "to")
-        check_requires_grad(wanted, "to")
+        if wanted.kind != "f":  # module-19
+            msg = f"to: the dtype must be float32 or float64, got {wanted}"
+            raise TypeError(msg)
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f":
                 tensor._data = tensor._data.astype(wanted, copy=False)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from impl_numpy.dtypes import Array, is_raw
+from impl_numpy.checks import FIVE
+from impl_numpy.dtypes import DTYPES, is_raw
 from impl_numpy.parameter import overwrite
 from impl_numpy.tensor import Tensor
 
@@ -29,33 +30,49 @@ def load_into(
     RuntimeError
         One for all faults (module-09); nothing has changed then.
     TypeError
-        If a value is no Tensor or array.
+        If the state dict is no mapping.
     """
+    operation = f"{owner}.load_state_dict"
+    if not isinstance(state_dict, Mapping):
+        msg = f"{operation}: wants a mapping of names to arrays, got {type(state_dict).__name__}"
+        raise TypeError(msg)
     targets = dict(own)
-    values = {key: _values(key, value) for key, value in state_dict.items()}
-    missing = [key for key in targets if key not in values]
-    unexpected = [key for key in values if key not in targets]
+    missing = [key for key in targets if key not in state_dict]
+    unexpected = [key for key in state_dict if key not in targets]
     faults = []
     if strict:
-        faults += [f"missing key {key}" for key in missing]
-        faults += [f"unexpected key {key}" for key in unexpected]
-    for key, tensor in targets.items():
-        if key in values and values[key].shape != tensor.shape:
-            wanted, got = tensor.shape, values[key].shape
-            faults.append(f"key {key} must have shape {wanted}, got {got}")
+        faults += [f"missing key {key!s:.80}" for key in missing]
+        faults += [f"unexpected key {key!s:.80}" for key in unexpected]
+    for key, value in state_dict.items():
+        fault = _fault(value, targets.get(key))
+        if fault is not None:
+            faults.append(f"key {key!s:.80} must {fault}")
     if faults:
-        msg = f"{owner}.load_state_dict: {'; '.join(faults)}"
+        msg = f"{operation}: {'; '.join(faults)}"
         raise RuntimeError(msg)
     for key, tensor in targets.items():
-        if key in values:
-            overwrite(tensor, values[key])
+        if key in state_dict:
+            value = state_dict[key]
+            overwrite(tensor, value._data if isinstance(value, Tensor) else value)
     return LoadResult(missing, unexpected)
 
 
-def _values(key: str, value: Any) -> Array:
-    if isinstance(value, Tensor):
-        return value._data
-    if not is_raw(value):
-        msg = f"load_state_dict: {key} must be a Tensor or an array, got {type(value).__name__}"
-        raise TypeError(msg)
-    return np.asarray(value)
+def _fault(value: Any, target: Tensor | None) -> str | None:
+    """Return what is wrong with an entry (module-18), or None."""
+    array = value._data if isinstance(value, Tensor) else value
+    if not is_raw(array):
+        return f"be a Tensor or an array, got {type(value).__name__}"
+    if array.dtype not in DTYPES:
+        return f"have one of the dtypes {FIVE}, got {array.dtype}"
+    if target is None:
+        return None
+    if array.shape != target.shape:
+        return f"have shape {target.shape}, got {array.shape}"
+    wanted = target.dtype
+    if wanted.kind == "f" or array.dtype == wanted:
+        return None
+    if array.dtype.kind == "f":
+        return f"hold no other than {wanted}, got {array.dtype}"
+    if np.any(array.astype(wanted) != array):
+        return f"hold what {wanted} does, got {array.min()} to {array.max()}"
+    return None

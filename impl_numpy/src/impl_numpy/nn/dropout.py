@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from impl_numpy import random
+from impl_numpy import ops, random
+from impl_numpy.checks import check_number
 from impl_numpy.nn.layer import Layer
 from impl_numpy.tensor import Tensor
 
@@ -21,6 +22,7 @@ class Dropout(Layer):
     _shown = ("p=",)
 
     def __init__(self, p: float = 0.5) -> None:
+        p = check_number("Dropout", "p", p)
         if not 0 <= p <= 1:
             msg = f"Dropout: p must be a probability, 0 <= p <= 1, got {p}"
             raise ValueError(msg)
@@ -35,6 +37,6 @@ class Dropout(Layer):
         if not self.training:
             return x
         kept = random.uniform(x.shape) >= self.p  # nn-08
-        # With p = 1 nothing is kept, and 1 / (1 - p) is never wanted.
-        scale = 1.0 / (1.0 - self.p) if self.p < 1 else 0.0
-        return x * (kept * scale).astype(x.dtype if x.dtype.kind == "f" else "float32")
+        # With p = 1 nothing is kept, and x / (1 - p) is never wanted.
+        scaled = x / (1.0 - self.p if self.p < 1 else 1.0)
+        return ops.where(kept, scaled, 0.0)  # nn-13

@@ -41,7 +41,6 @@ _sigmoid_slope = Primitive(
     _slope_of_sigmoid,
     lambda grad, needs, x, out, y: (grad * (out * (1 - 2 * RULES["sigmoid"](x))),),
     ((X, OUT),),
-    quiet=True,
 )
 
 
@@ -118,9 +117,7 @@ log_softmax = along(
     "Return log(softmax(x)) along an axis, without overflow.",
     "torch.nn.functional.log_softmax",
 )  # ops-05
-_weights = Primitive(
-    "softmax", _softmax_over, _softmax_over_vjp, ((OUT,),), floats=True, quiet=True
-)
+_weights = Primitive("softmax", _softmax_over, _softmax_over_vjp, ((OUT,),), floats=True)
 rule(
     Primitive(
         "logsumexp",
@@ -129,7 +126,6 @@ rule(
         lambda grad, needs, x, out, axes: (grad * _weights(x, axes),),
         ((0,),),
         floats=True,
-        quiet=True,
     )
 )
 

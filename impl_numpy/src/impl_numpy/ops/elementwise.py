@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_answered, check_array, check_dtype
+from impl_numpy.checks import as_number, check_answered, check_dtype, check_fits
 from impl_numpy.creation import tensor
-from impl_numpy.dtypes import Array, Value, bool_, is_raw
+from impl_numpy.dtypes import Array, Value, bool_, int64
 from impl_numpy.memory import own
 from impl_numpy.ops.families import X, apply_binary, binary, registered, rule, spread_to, unary
-from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
+from impl_numpy.recording import OUT, RULES, Grads, Primitive, compare, raw
 from impl_numpy.recording import binary as record_binary
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
+
+
+def _square(x: Array) -> Any:
+    return np.square(x.astype(int64) if x.dtype == bool_ else x)  # tensor-40
 
 
 def _abs_grad(grad: Value, x: Value, out: None) -> Value:
@@ -47,18 +51,15 @@ _tanh_slope = rule(
         slope_of_tanh,
         lambda grad, needs, x, out, y: (grad * (-2 * RULES["tanh"](x) * out),),
         ((X, OUT),),
-        quiet=True,
     ),
     "slope of tanh",
 )
 abs = unary("abs", np.abs, _abs_grad, X, "Return |x|.", floats=False)  # ops-07
 negative = unary("negative", np.negative, lambda g, x, y: -g, None, "Return -x.", floats=False)
-exp = unary("exp", np.exp, lambda g, x, y: g * y, OUT, "Return e ** x.", quiet=True)
-log = unary("log", np.log, lambda g, x, y: g / x, X, "Return the natural logarithm.", quiet=True)
-sqrt = unary(
-    "sqrt", np.sqrt, lambda g, x, y: g / (y + y), OUT, "Return the square root.", quiet=True
-)  # ops-09
-square = unary("square", np.square, lambda g, x, y: g * (x + x), X, "Return x * x.", floats=False)
+exp = unary("exp", np.exp, lambda g, x, y: g * y, OUT, "Return e ** x.")
+log = unary("log", np.log, lambda g, x, y: g / x, X, "Return the natural logarithm.")
+sqrt = unary("sqrt", np.sqrt, lambda g, x, y: g / (y + y), OUT, "Return the square root.")  # ops-09
+square = unary("square", _square, lambda g, x, y: g * (x + x), X, "Return x * x.", floats=False)
 tanh = unary(
     "tanh",
     np.tanh,
@@ -66,13 +67,9 @@ tanh = unary(
     (X, OUT),
     "Return the hyperbolic tangent.",
 )
-sin = unary("sin", np.sin, lambda g, x, y: g * RULES["cos"](x), X, "Return the sine.", quiet=True)
-cos = unary(
-    "cos", np.cos, lambda g, x, y: -(g * RULES["sin"](x)), X, "Return the cosine.", quiet=True
-)
-sign = unary(
-    "sign", np.sign, _sign_grad, None, "Return -1, 0 or 1.", floats=False, quiet=True
-)  # ops-26
+sin = unary("sin", np.sin, lambda g, x, y: g * RULES["cos"](x), X, "Return the sine.")
+cos = unary("cos", np.cos, lambda g, x, y: -(g * RULES["sin"](x)), X, "Return the cosine.")
+sign = unary("sign", np.sign, _sign_grad, None, "Return -1, 0 or 1.", floats=False)  # ops-26
 
 
 def _add_vjp(grad: Value, needs: Parents, a: None, b: None, out: None) -> Grads:
@@ -133,6 +130,8 @@ def _where_vjp(grad: Value, needs: Parents, a: None, b: None, out: None, conditi
 
 
 def _power(a: Array, b: Array) -> Any:
+    if a.dtype == bool_ and b.dtype == bool_:
+        return a.astype(int64) ** b  # tensor-40
     return a**b
 
 
@@ -152,7 +151,6 @@ divide = binary(
     ((1,), (1, OUT)),
     "Return x1 / x2; between integers the quotient is float32.",
     floats=True,
-    quiet=True,
 )
 maximum = binary(
     "maximum",
@@ -174,7 +172,6 @@ rule(
         _power,
         _pow_vjp,
         ((0, 1), (0, 1, OUT)),
-        quiet=True,
         stretches=True,
         explain=_no_negative_exponent,
     )
@@ -186,7 +183,6 @@ rule(
         lambda x, n: x**n,
         lambda grad, needs, x, out, n: (grad * (n * x ** (n - 1 if n else 0)),),
         ((0,),),
-        quiet=True,
     ),
     "pow by a number",
 )
@@ -246,20 +242,25 @@ ValueError
 @registered("where", "Return x1 where the condition holds, else x2.", _WHERE)
 def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:  # ops-10
     chosen = own(as_tensor("where", condition, "condition")._data)
-    for x in (x1, x2):  # ops-21
-        if not isinstance(x, (Tensor, bool, int, float)):
-            check_array("where", x)
     if chosen.dtype != bool_:
         msg = f"where: the condition must be of dtype bool, got {chosen.dtype}"
         raise TypeError(msg)
-    first = x1
-    if not isinstance(x1, Tensor) and not is_raw(x1) and not isinstance(x2, Tensor):
-        first = x1 if is_raw(x2) else tensor(x1)
-    if is_raw(first):
-        first = as_tensor("where", first)
-    second = x2 if isinstance(x2, Tensor) or isinstance(first, Tensor) else as_tensor("where", x2)
-    result: Tensor = record_binary(_select, first, second, (chosen,))
-    check_answered("where", result, x1, x2)
+    return _selected("where", chosen, x1, x2)
+
+
+def _selected(name: str, chosen: Array, x1: Any, x2: Any) -> Tensor:
+    """Return x1 where a raw condition holds, else x2: Tensors, raw arrays or numbers."""
+    operands: list[Any]
+    numbers = [as_number(x1), as_number(x2)]
+    if None not in numbers:  # tensor-39
+        both = tensor(numbers)
+        operands = [both[0], both[1]]
+    else:
+        operands = [
+            as_tensor(name, x) if number is None else number
+            for x, number in zip((x1, x2), numbers, strict=True)
+        ]  # ops-21
+    result: Tensor = record_binary(_select, operands[0], operands[1], (chosen,))
     return result
 
 
@@ -284,11 +285,28 @@ ValueError
 @registered("clip", "Return x between bounds.", _CLIP)
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:  # ops-08
     x = as_tensor("clip", x)
-    if min is not None:
-        x = where(x < min, min, x)
-    if max is not None:
-        x = where(x > max, max, x)
+    for bound, beyond in ((min, np.less), (max, np.greater)):
+        if bound is not None:
+            x = _bounded(x, bound, beyond)
     return x
+
+
+def _bounded(x: Tensor, bound: Any, beyond: np.ufunc) -> Tensor:
+    """Return x where it is not beyond a bound, else the bound; a bound that is NaN is NaN."""
+    number = as_number(bound)
+    limit: Any = as_tensor("clip", bound, "a bound") if number is None else number
+    if number is not None:
+        undefined: Any = number != number
+        if isinstance(number, int):
+            check_fits("clip", number, x.dtype)  # tensor-38
+    else:
+        undefined = np.isnan(limit._data)
+        try:
+            np.broadcast_shapes(x.shape, limit.shape)
+        except ValueError:
+            msg = f"clip: the shapes {x.shape} and {limit.shape} do not broadcast"
+            raise ValueError(msg) from None
+    return _selected("clip", compare(beyond, x, limit)._data | undefined, limit, x)  # ops-27
 
 
 _ASTYPE = """Parameters

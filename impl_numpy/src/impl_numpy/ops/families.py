@@ -142,7 +142,6 @@ def unary(
     summary: str,
     *,
     floats: bool = True,
-    quiet: bool = False,
     source: str = STANDARD,
 ) -> Callable[..., Tensor]:
     """Make a function of one operand, element by element.
@@ -158,7 +157,6 @@ def unary(
             lambda grad, needs, x, out: (derivative(grad, x, out),),
             (kept,),
             floats=floats,
-            quiet=quiet,
         )
     )
 
@@ -208,11 +206,13 @@ def compare(name: str, ufunc: np.ufunc, summary: str) -> Callable[..., Tensor]:
     @registered(name, summary, _OPERANDS.format(result="of bool and the common shape"))
     def apply(x1: Any, x2: Any, /) -> Tensor:
         check_operands(name, x1, x2)
-        first = x1
-        if not isinstance(x1, Tensor) and not is_raw(x1):
-            like = as_tensor(name, x2, passing=True)
-            first = np.full((), x1, like.dtype if not isinstance(x1, float) else None)
-        result: Tensor = record_compare(ufunc, as_tensor(name, first, passing=True), x2)
+        first, second = x1, x2
+        if is_raw(x1) and not isinstance(x2, Tensor):
+            first = as_tensor(name, x1, passing=True)
+        elif is_raw(x2) and not isinstance(x1, Tensor):
+            second = as_tensor(name, x2, passing=True)
+        result: Tensor = record_compare(ufunc, first, second)
+        check_answered(name, result, x1, x2)
         return result
 
     return apply
@@ -341,7 +341,7 @@ def along(
 
     Integers become float32 (ops-14).
     """
-    primitive = rule(Primitive(name, forward, vjp, ((OUT,),), floats=True, quiet=True))
+    primitive = rule(Primitive(name, forward, vjp, ((OUT,),), floats=True))
 
     @registered(name, summary, _AXIS.format(more="", result="the shape of x"), source)
     def apply(x: Any, /, axis: int = -1) -> Tensor:

@@ -1,0 +1,92 @@
+"""What Python's operators and built-in functions ask of a Tensor, beside arithmetic (tensor-41)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from impl_numpy.recording import Traced, compare
+from impl_numpy.tape import check_uncut
+
+
+class Protocols(Traced):
+    """Comparisons, conversions to Python's numbers, `len`, `in` and `format`."""
+
+    __slots__ = ()
+
+    def item(self) -> float | int | bool:
+        """Return the Python number of a one-element Tensor."""
+        return self._element("item")
+
+    def __lt__(self, other: Any) -> Any:
+        return compare(np.less, self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return compare(np.less_equal, self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return compare(np.greater, self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return compare(np.greater_equal, self, other)
+
+    def __eq__(self, other: object) -> Any:
+        return compare(np.equal, self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return compare(np.not_equal, self, other)
+
+    __hash__ = object.__hash__
+
+    def __len__(self) -> int:
+        if not self._data.shape:
+            msg = "len: a Tensor without axes has no length"
+            raise TypeError(msg)
+        return self._data.shape[0]
+
+    def __contains__(self, value: Any) -> bool:
+        result = compare(np.equal, self, value)
+        if result is NotImplemented:
+            msg = f"in: a Tensor holds numbers, got {type(value).__name__}"
+            raise TypeError(msg)
+        return bool(result._data.any())
+
+    def __bool__(self) -> bool:
+        return bool(self._element("bool"))
+
+    def __float__(self) -> float:
+        return float(self._element("float"))
+
+    def __int__(self) -> int:
+        element = self._element("int")
+        if not math.isfinite(element):
+            msg = f"int: {element} is no integer"
+            raise ValueError(msg)
+        return int(element)
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind != "i":
+            msg = f"index: only integers can be an index, got {self._data.dtype}"
+            raise TypeError(msg)
+        return int(self._element("index"))
+
+    def _element(self, operation: str) -> float | int | bool:
+        """Return the Python number of a one-element Tensor (tensor-41)."""
+        if self._data.size != 1:
+            msg = f"{operation}: wants one element, got shape {self._data.shape}"
+            raise ValueError(msg)
+        if self._node is not None:
+            check_uncut(operation)
+        return self._data.item()
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        element = self._element("format")
+        try:
+            return format(element, spec)
+        except ValueError as error:
+            msg = f"format: {spec!r} does not fit {self._data.dtype}: {error}"
+            raise ValueError(msg) from None
