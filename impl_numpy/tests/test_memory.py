@@ -4,7 +4,6 @@ import gc
 import weakref
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 import impl_numpy as nn
