@@ -5,18 +5,36 @@ order is the same each time, and nothing recurses.
 """
 
 import heapq
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
-from .dtypes import make_array, restore_x64, swap_x64
-from .tape import Node, Traced, constant, edge_of, nodes_between, recording_set, unwrap, wrap
+from .dtypes import restore_x64, swap_x64
+from .tape import (
+    Node,
+    Scattered,
+    Traced,
+    constant,
+    edge_of,
+    nodes_between,
+    recording_set,
+    unwrap,
+    wrap,
+)
 
 Array = Any
 
 _add_arrays = jax.jit(lambda x, y: x + y, inline=True)
+
+
+# Held while gradients are added to those that leaves have: another thread may add there too.
+_delivery = threading.Lock()
+
+
+def _whole(grad: Any) -> Any:
+    return grad.whole(_add_arrays) if type(grad) is Scattered else grad
 
 
 class _Sum:
@@ -70,6 +88,7 @@ class Engine:
         self._needed: set[Node] | None = None
         self._wanted: set[tuple[Node, int]] = set()
         self._arrived: dict[tuple[Node, int], Any] = {}
+        self._scattered = False
 
     def backward(self, output: Traced, grad: Any) -> None:
         """Run back from one output, and add to `grad` of the leaves that it depends on."""
@@ -106,16 +125,20 @@ class Engine:
             while self._heap:
                 node = heapq.heappop(self._heap)[1]
                 arrived = self._waiting.pop(node)
+                if self._scattered:
+                    arrived = [_whole(grad) for grad in arrived]
                 if node.hooks or node.retained or self._wanted:
                     self._attend(node, arrived)
                 if self._needed is None or node in self._needed:
                     self.step(node, arrived)
             for key, (leaf, grad) in self._leaves.items():
-                if leaf._hooks:
-                    self._leaves[key] = (leaf, self.hook(leaf._hooks, grad))
+                if leaf._hooks or self._scattered:
+                    self._leaves[key] = (leaf, self.hook(leaf._hooks, _whole(grad)))
 
     def send(self, target: Any, slot: int, grad: Any) -> None:
         """Add a gradient to what waits for a node's slot, or for a leaf."""
+        if type(grad) is Scattered:
+            self._scattered = True
         if type(target) is Node:
             waiting = self._waiting.get(target)
             if waiting is None:
@@ -129,7 +152,11 @@ class Engine:
             self._leaves[id(target)] = (target, total)
 
     def _add(self, x: Any, y: Any) -> Any:
-        return _add_recorded(x, y) if self._create else _add_arrays(x, y)
+        if self._create:
+            return _add_recorded(x, y)
+        if type(x) is Scattered:
+            return x.add(y)
+        return y.add(x) if type(y) is Scattered else _add_arrays(x, y)
 
     def _attend(self, node: Node, grads: list[Any]) -> None:
         """Run the hooks of a node's outputs, and note the gradients that somebody wants."""
@@ -156,10 +183,7 @@ class Engine:
                 self._outside = swap_x64(True)
             if answer is not None:
                 data = _check_answer(answer, grad)
-                if not self._create:
-                    grad = data
-                else:
-                    grad = answer if isinstance(answer, Traced) else wrap(data)
+                grad = answer if self._create else data
         return grad
 
     def step(self, node: Node, grads: list[Any]) -> None:
@@ -188,30 +212,31 @@ class Engine:
     def deliver(self) -> None:
         """Add what arrived to `grad` of the leaves and of the Tensors that keep theirs."""
         totals = []
-        for tensor, grad in [*self._leaves.values(), *self._retained]:
-            if grad is None:
-                continue
-            grad = grad if self._create else wrap(constant(grad))
-            if tensor._grad is None:
-                totals.append((tensor, grad))
-            elif self._create:
-                totals.append((tensor, _add_recorded(tensor._grad, grad)))
-            else:
-                totals.append((tensor, wrap(_add_arrays(tensor._grad._data, grad._data))))
-        for tensor, total in totals:
-            tensor._grad = total
+        with _delivery:  # autograd-28
+            for tensor, grad in [*self._leaves.values(), *self._retained]:
+                if grad is None or not tensor._requires_grad:  # autograd-27
+                    continue
+                grad = grad if self._create else wrap(constant(grad))
+                if tensor._grad is None:
+                    totals.append((tensor, grad))
+                elif self._create:
+                    totals.append((tensor, _add_recorded(tensor._grad, grad)))
+                else:
+                    totals.append((tensor, wrap(_add_arrays(tensor._grad._data, grad._data))))
+            for tensor, total in totals:
+                tensor._grad = total
 
 
 def _check_answer(answer: Any, grad: Any) -> Array:
     """Return the array that a hook gave in place of `grad`, or raise if it cannot stand there."""
-    if not isinstance(answer, Traced | jax.Array | np.ndarray):
+    if not isinstance(answer, Traced):  # autograd-26
         msg = f"register_hook: the hook must give a Tensor or None, got {type(answer).__name__}"
         raise TypeError(msg)
-    data = answer._data if isinstance(answer, Traced) else answer
+    data = answer._data
     if data.shape != grad.shape:
         msg = f"register_hook: the hook must give shape {grad.shape}, got {data.shape}"
         raise ValueError(msg)
     if data.dtype != grad.dtype:
         msg = f"register_hook: the hook must give dtype {grad.dtype}, got {data.dtype}"
         raise TypeError(msg)
-    return make_array(data) if isinstance(data, np.ndarray) else data
+    return data

@@ -235,11 +235,13 @@ class EagerRule(_Rule):
         """Return what `backward` makes of the gradients, of concrete arrays."""
         application, ctx = self.application, self._ctx
         filled = fill(grads, self._outputs, self.flags, ctx._materialize)
-        ctx._saved = self._saved
+        # Not on the ctx, which other threads may use at the same time.
+        around = MODE.running
+        MODE.running = (ctx, self._saved, around)
         try:
             returned = unrecorded(application.cls.backward, ctx, *filled)
         finally:
-            ctx._saved = ()
+            MODE.running = around
         checked = check_gradients(self.name, returned, application.mask, saved)
         return [g for g, needed in zip(checked, application.mask, strict=True) if needed]
 

@@ -35,7 +35,7 @@ from .dtypes import (
     restore_x64,
     swap_x64,
 )
-from .tape import MODE, Array, Edge, Mask, Node, Traced, constant, edge_of, unwrap, wrap
+from .tape import MODE, Array, Edge, Mask, Node, Scattered, Traced, constant, edge_of, unwrap, wrap
 
 Keeps = Callable[[Mask], Mask]
 _ARRAYS = (Traced, jax.Array, np.ndarray)
@@ -148,17 +148,30 @@ class Operation:
         From the mask of differentiated inputs to the mask of inputs whose values backward needs.
     compiled : bool
         Whether eager calls go through ``jax.jit``.
+    into : callable, optional
+        ``into(array, *kept, grad)`` adds the gradient of the first operand, which `fn` selects
+        from, to an array of its shape.
     """
 
-    __slots__ = ("_rules", "compiled", "fn", "keeps", "name", "run")
+    __slots__ = ("_rules", "compiled", "fn", "into", "keeps", "name", "run")
 
     def __init__(
-        self, fn: Callable[..., Any], name: str, keeps: Keeps | None = None, compiled: bool = True
+        self,
+        fn: Callable[..., Any],
+        name: str,
+        keeps: Keeps | None = None,
+        compiled: bool = True,
+        into: Callable[..., Array] | None = None,
     ) -> None:
         self.fn = fn
         self.name = name
         self.keeps = keeps
         self.compiled = compiled
+        self.into = None
+        if into is not None:
+            self.into = jax.jit(
+                lambda array, saved, grads: into(array, *saved, *grads), donate_argnums=0
+            )
         self.run = jax.jit(fn, inline=True) if compiled else fn
         self._rules: dict[Any, Pullback] = {}
 
@@ -186,19 +199,28 @@ class Operation:
 class Primitive:
     """A function of static arguments and arrays; each choice of the former is one Operation."""
 
-    __slots__ = ("_formula", "_keeps", "_operations", "name")
+    __slots__ = ("_formula", "_into", "_keeps", "_operations", "name")
 
-    def __init__(self, formula: Callable[..., Any], name: str, keeps: Keeps | None = None) -> None:
+    def __init__(
+        self,
+        formula: Callable[..., Any],
+        name: str,
+        keeps: Keeps | None = None,
+        into: Callable[..., Array] | None = None,
+    ) -> None:
         self.name = name
         self._formula = formula
         self._keeps = keeps
+        self._into = into
         self._operations: dict[Any, Operation] = {}
 
     def __call__(self, operands: Sequence[Any], *static: Any) -> Any:
         """Record the Operation of these static arguments on the operands."""
         operation = self._operations.get(static)
         if operation is None:
-            operation = Operation(functools.partial(self._formula, *static), self.name, self._keeps)
+            into = None if self._into is None else functools.partial(self._into, *static)
+            formula = functools.partial(self._formula, *static)
+            operation = Operation(formula, self.name, self._keeps, into=into)
             self._operations[static] = operation
         return record(operation, operands)
 
@@ -206,7 +228,7 @@ class Primitive:
 class Pullback:
     """The rule of an Operation for one choice of differentiated inputs."""
 
-    __slots__ = ("_derived", "_kept", "mask", "name", "operation", "pull")
+    __slots__ = ("_derived", "_kept", "mask", "name", "operation", "pull", "whole")
 
     def __init__(self, operation: Operation, mask: Mask, kept: Mask, avals: Any) -> None:
         self.operation = operation
@@ -225,7 +247,14 @@ class Pullback:
             ]
             return pull_back(operation.fn, mask, arrays, grads)
 
-        self.pull = jax.jit(pull, inline=True) if operation.compiled else pull
+        compiled = jax.jit(pull, inline=True) if operation.compiled else pull
+        self.whole = compiled
+        self.pull = compiled if operation.into is None else self._scattered
+
+    def _scattered(self, saved: Any, grads: Any) -> Sequence[Any]:
+        """Return the gradient as a part of an array that is put together later."""
+        whole = self.whole
+        return [Scattered(lambda: whole(saved, grads)[0], self.operation.into, saved, grads)]
 
     def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
         """Return the gradients as Tensors, made by an operation that is recorded itself."""
@@ -236,7 +265,7 @@ class Pullback:
 
             def run(*arrays: Array) -> tuple[Array, ...]:
                 rest = iter(arrays[count:])
-                return self.pull(arrays[:count], [next(rest) if p else None for p in present])
+                return self.whole(arrays[:count], [next(rest) if p else None for p in present])
 
             derived = Operation(run, f"gradient of {self.name}", compiled=self.operation.compiled)
             self._derived[present] = derived

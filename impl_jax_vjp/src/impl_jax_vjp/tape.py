@@ -29,6 +29,8 @@ class Mode(threading.local):
     inside: bool = False
     # How many of grad, value_and_grad and vjp are running.
     depth: int = 0
+    # The ctx of the Function whose backward runs here, what it saved, and those around it.
+    running: Any = None
     # The trace of nn.jit that wants to know which Tensors are used, if any.
     capture: Any = None
 
@@ -160,6 +162,43 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name} backward>"
+
+
+class Scattered:
+    """A gradient that is 0 but for selected parts, which are put together when it is asked for.
+
+    Were each part a whole array at once, a loop over a sequence would take its length squared.
+
+    Attributes
+    ----------
+    into : callable
+        Adds a part to an array, which it may use up, ``into(array, saved, grads)``.
+    """
+
+    __slots__ = ("_first", "_parts", "_rest")
+
+    def __init__(self, first: Callable[[], Array], into: Any, saved: Any, grads: Any) -> None:
+        self._first = first
+        self._parts = [(into, saved, grads)]
+        self._rest: list[Array] = []
+
+    def add(self, other: Any) -> "Scattered":
+        """Take in another gradient of the same array."""
+        if type(other) is Scattered:
+            self._parts += other._parts
+            self._rest += other._rest
+        else:
+            self._rest.append(other)
+        return self
+
+    def whole(self, plus: Callable[[Array, Array], Array]) -> Array:
+        """Return the gradient as an array; `plus` adds two."""
+        total = self._first()
+        for into, saved, grads in self._parts[1:]:
+            total = into(total, saved, grads)
+        for other in self._rest:
+            total = plus(other, total)
+        return total
 
 
 def nodes_between(roots: Iterable[Traced], inputs: Sequence[Traced]) -> set[Node]:

@@ -1,7 +1,9 @@
 """Recording switched on and off."""
 
 import functools
+import inspect
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 from ..tape import MODE, recording_set
@@ -13,22 +15,81 @@ class _Switch:
     _flag: bool
 
     def __init__(self) -> None:
-        self._before: list[bool] = []
+        # By thread: one object may be entered in several. # autograd-28
+        self._before: dict[int, list[bool]] = {}
+
+    def _entry(self) -> bool:
+        """Return the mode to restore."""
+        return MODE.enabled
 
     def __enter__(self) -> None:
-        self._before.append(MODE.enabled)
+        self._before.setdefault(get_ident(), []).append(self._entry())
         MODE.enabled = self._flag
 
     def __exit__(self, *exc: object) -> None:
-        MODE.enabled = self._before.pop()
+        thread = get_ident()
+        before = self._before[thread]
+        MODE.enabled = before.pop()
+        if not before:
+            del self._before[thread]
 
     def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function or a generator function.
+
+        Raises
+        ------
+        TypeError
+            If `fn` is a coroutine function or an asynchronous generator function.
+        """
+        if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):  # autograd-29
+            msg = (
+                f"{type(self).__name__}: the function must not be asynchronous, got "
+                f"{getattr(fn, '__qualname__', fn)}; a mode is a thread's, and tasks share one"
+            )
+            raise TypeError(msg)
+        if inspect.isgeneratorfunction(fn):
+            return _decorated_generator(fn, self._flag)
+
         @functools.wraps(fn)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with recording_set(self._flag):
                 return fn(*args, **kwargs)
 
         return wrapped
+
+
+def _decorated_generator(fn: Callable[..., Any], flag: bool) -> Callable[..., Any]:
+    """Return a generator function whose body has a mode of its own, kept between its steps."""
+
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        generator = fn(*args, **kwargs)
+        inside = flag
+
+        def step(function: Callable[..., Any], *values: Any) -> Any:
+            nonlocal inside
+            with recording_set(inside):
+                try:
+                    return function(*values)
+                finally:
+                    inside = MODE.enabled
+
+        try:
+            item = step(next, generator)
+            while True:
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    step(generator.close)
+                    raise
+                except BaseException as error:
+                    item = step(generator.throw, error)
+                else:
+                    item = step(generator.send, sent)
+        except StopIteration as stop:
+            return stop.value
+
+    return wrapped
 
 
 class no_grad(_Switch):
@@ -51,18 +112,15 @@ class set_grad_enabled(_Switch):
         self._flag = bool(flag)
         # autograd-23: the statement takes effect at once; a block or a decorated function
         # restores what was before it.
-        self._outer: bool | None = MODE.enabled
+        self._outer: tuple[int, bool] | None = (get_ident(), MODE.enabled)
         MODE.enabled = self._flag
 
     def _entry(self) -> bool:
         """Return the mode to restore, which on first use is that before the statement."""
-        before = MODE.enabled if self._outer is None else self._outer
-        self._outer = None
+        if self._outer is None or self._outer[0] != get_ident():
+            return MODE.enabled
+        before, self._outer = self._outer[1], None
         return before
-
-    def __enter__(self) -> None:
-        self._before.append(self._entry())
-        MODE.enabled = self._flag
 
     def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate a function, and leave the mode as it was where it is defined."""

@@ -324,6 +324,24 @@ def window(
     return jnp.reshape(lax.rev(x, backwards) if backwards else x, shape)
 
 
+def window_into(
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    backwards: tuple[int, ...],
+    _: tuple[int, ...],
+    array: Array,
+    starts: Array,
+    grad: Array,
+) -> Array:
+    """Return an array with the gradient of a `window` of it added in its place."""
+    steps = tuple([slice(None, None, stride) for stride in strides])
+    places = [starts[axis] for axis in range(array.ndim)]
+    box = lax.dynamic_slice(array, places, sizes)
+    part = jnp.reshape(grad, box[steps].shape)
+    box = box.at[steps].add(lax.rev(part, backwards) if backwards else part)
+    return lax.dynamic_update_slice(array, box, places)
+
+
 def gather(template: tuple[Any, ...], x: Array, *indices: Array) -> Array:
     """Select by integer arrays; `template` says what each key is, and an array's place."""
     key: list[Any] = []

@@ -17,7 +17,7 @@ from . import formulas as F
 from .families import listed
 
 _take = Primitive(F.take, "take", F.all_but_first)
-_window = Primitive(F.window, "index", F.all_but_first)
+_window = Primitive(F.window, "index", F.all_but_first, F.window_into)  # autograd-32
 _gather = Primitive(F.gather, "index", F.all_but_first)
 
 
