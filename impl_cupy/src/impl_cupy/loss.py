@@ -16,7 +16,7 @@ from impl_cupy.ops.elementwise import square
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.ops.reduction import mean, sum
-from impl_cupy.recording import as_tensor
+from impl_cupy.recording import as_indices, as_tensor, index_at
 from impl_cupy.tape import RawArray
 from impl_cupy.tensor import Tensor
 
@@ -98,11 +98,11 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
         If `target` is no Tensor of integers, or `input` is not floating.
     """
     check_choice("cross_entropy", "reduction", reduction, tuple(_REDUCTIONS))
-    logits, classes = as_tensor("cross_entropy", input), as_tensor("cross_entropy", target)
+    logits, classes = as_tensor("cross_entropy", input), as_indices("cross_entropy", target)
     axis = 0 if logits.ndim == 1 else 1
     _check_logits(logits, classes, axis)
     wanted, count = classes.shape, logits.shape[axis]
-    _check_classes(classes._data, count)
+    _check_classes(target, classes._data, count)
     samples, rest = math.prod(wanted[:axis]), math.prod(wanted[axis:])
     losses = CrossEntropyFunction.apply(
         reshape(logits, (samples, count, rest)), reshape(classes, (samples, rest))
@@ -134,10 +134,10 @@ def _check_logits(logits: Tensor, classes: Tensor, axis: int) -> None:
         raise ValueError(msg)
 
 
-def _check_classes(classes: RawArray, count: int) -> None:
+def _check_classes(target: Any, classes: RawArray, count: int) -> None:
     outside = cp.logical_or(classes < 0, classes >= count)
     if bool(cp.any(outside)):
-        worst = int(classes[outside].reshape(-1)[0])
+        worst = index_at(target, classes, outside)
         msg = f"cross_entropy: target {worst} is outside 0 <= t < C = {count}"
         raise ValueError(msg)
 

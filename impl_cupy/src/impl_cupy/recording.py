@@ -22,7 +22,7 @@ from impl_cupy.checks import (
     to_device,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike, bool_, float32, float64, int64, promote
+from impl_cupy.dtypes import DTypeLike, bool_, float32, float64, int32, int64, promote
 from impl_cupy.tape import (
     Edges,
     Node,
@@ -308,6 +308,38 @@ def as_tensor(name: str, value: Any) -> Any:
         return wrap(to_device(name, value))  # tensor-33
     msg = f"{name}: must be a Tensor or a raw array, got {type_name(value)}"  # ops-21
     raise TypeError(msg)
+
+
+def as_indices(name: str, value: Any) -> Any:
+    """Return integers of any width, and anything else that `as_tensor` takes, as a Tensor.
+
+    Raises
+    ------
+    TypeError
+        As `as_tensor`.
+    """
+    if isinstance(value, np.integer):
+        value = np.asarray(value)
+    if isinstance(value, (cp.ndarray, np.ndarray)) and value.dtype.kind in "iu":
+        return wrap(device_indices(value))
+    return as_tensor(name, value)
+
+
+def device_indices(array: Any) -> RawArray:
+    """Copy an array of integers of any width to the device, as int32 or int64 (tensor-36)."""
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8:
+        # What int64 does not hold is out of range for every axis, and stays so.
+        space = cp if isinstance(array, cp.ndarray) else np
+        array = space.minimum(array, np.uint64(2**63 - 1))
+    dtype = array.dtype if array.dtype == int32 else int64
+    return cp.array(array, dtype=dtype, copy=True)
+
+
+def index_at(given: Any, indices: RawArray, mask: RawArray) -> int:
+    """Return the first index where a mask holds, as it was given: what int64 holds may be less."""
+    if isinstance(given, (np.ndarray, np.integer)):
+        return int(np.asarray(given)[cp.asnumpy(mask)].reshape(-1)[0])
+    return int((given if isinstance(given, cp.ndarray) else indices)[mask].reshape(-1)[0])
 
 
 def as_operand(name: str, value: Any) -> Any:

@@ -11,7 +11,7 @@ from impl_cupy.function import Function
 from impl_cupy.nn.layer import Layer, normal
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.indexing import getitem, scatter_rows
-from impl_cupy.recording import as_tensor
+from impl_cupy.recording import as_indices, index_at
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -111,7 +111,7 @@ class Embedding(Layer):
         IndexError
             If one is outside ``0 <= i < num_embeddings``.
         """
-        value = as_tensor("Embedding", input)
+        value = as_indices("Embedding", input)
         if value.dtype.kind != "i":
             msg = f"Embedding: input must be integers, got dtype {value.dtype.name}"
             raise TypeError(msg)
@@ -119,7 +119,7 @@ class Embedding(Layer):
         outside = cp.logical_or(raw < 0, raw >= self.num_embeddings)
         if bool(cp.any(outside)):  # nn-05
             msg = (
-                f"Embedding: index {int(raw[outside][0])} is outside 0 <= i < "
+                f"Embedding: index {index_at(input, raw, outside)} is outside 0 <= i < "
                 f"num_embeddings = {self.num_embeddings}"
             )
             raise IndexError(msg)

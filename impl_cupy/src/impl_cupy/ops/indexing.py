@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import normalize_axis, to_device, type_name
+from impl_cupy.checks import normalize_axis, type_name
 from impl_cupy.launch import launch
 from impl_cupy.ops.families import written
-from impl_cupy.recording import as_tensor, record
+from impl_cupy.recording import as_indices, as_tensor, device_indices, index_at, record
 from impl_cupy.tape import Part, RawArray, handles, keep
 from impl_cupy.tensor import Tensor
 
@@ -69,11 +69,17 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
         msg = f"take: axis must be given for shape {value.shape}, got None"
         raise ValueError(msg)
     place = normalize_axis("take", 0 if axis is None else axis, value.shape)
-    positions = as_tensor("take", indices)
+    positions = as_indices("take", indices)
     if positions.dtype.kind != "i":
         msg = f"take: indices must be integers, got dtype {positions.dtype.name}"
         raise IndexError(msg)
-    return getitem(value, (slice(None),) * place + (positions,))
+    key = (slice(None),) * place + (positions,)
+    outside = _outside(positions._data, value.shape[place])
+    if bool(cp.any(outside)):
+        worst = index_at(indices, positions._data, outside)
+        msg = f"take: index {worst} is out of range for axis {place} of shape {value.shape}"
+        raise IndexError(msg)
+    return _select(value, _check(value.shape, key, is_checked=True))
 
 
 def _select(value: Tensor, selection: _Selection) -> Tensor:
@@ -142,7 +148,8 @@ def _added(out: RawArray, more: RawArray, is_all: bool) -> RawArray:
 def _rows(parts: Sequence[tuple[RawArray, tuple[Any, ...]]], shape: tuple[int, ...]) -> RawArray:
     """Add up values at whole rows, which index arrays name."""
     width = math.prod(shape[1:])
-    rows = [cp.where(key[0] < 0, key[0] + shape[0], key[0]).reshape(-1) for _, key in parts]
+    firsts = [key[0].astype("int64", copy=False) for _, key in parts]
+    rows = [cp.where(first < 0, first + shape[0], first).reshape(-1) for first in firsts]
     values = [
         value.reshape(places.size, width) for (value, _), places in zip(parts, rows, strict=True)
     ]
@@ -165,8 +172,9 @@ def _joined(arrays: list[RawArray]) -> RawArray:
     return arrays[0] if len(arrays) == 1 else cp.concatenate(arrays)
 
 
-def _check(shape: tuple[int, ...], key: Any) -> _Selection:
-    parts = [_part(index) for index in (key if isinstance(key, tuple) else (key,))]
+def _check(shape: tuple[int, ...], key: Any, is_checked: bool = False) -> _Selection:
+    given = key if isinstance(key, tuple) else (key,)
+    parts = [_part(index) for index in given]
     used = sum(_axes_used(part) for part in parts)
     if used > len(shape):
         msg = f"getitem: {used} axes indexed, but the shape is {shape}"
@@ -175,29 +183,19 @@ def _check(shape: tuple[int, ...], key: Any) -> _Selection:
         msg = "getitem: at most one ellipsis (...) may be given"
         raise IndexError(msg)
     axis = 0
-    for part in parts:
+    for index, part in zip(given, parts, strict=True):
         if part is Ellipsis:
             axis += len(shape) - used
             continue
-        _check_part(part, axis, shape)
+        if not is_checked:
+            _check_part(index, part, axis, shape)
         axis += _axes_used(part)
     return _Selection(tuple(parts), shape, any(isinstance(part, cp.ndarray) for part in parts))
 
 
 def _part(index: Any) -> Any:
-    if isinstance(index, Tensor):
-        index = keep(index)
-    elif isinstance(index, cp.ndarray):
-        index = index.copy()  # autograd-25
-    if isinstance(index, list):
-        index = _index_list(index)
-    if isinstance(index, np.ndarray):
-        index = to_device("getitem", index) if index.dtype.kind in "bi" else index  # tensor-33
-    if isinstance(index, cp.ndarray):
-        if index.dtype.kind not in "bi":
-            msg = f"getitem: index arrays must be integers or bool, got dtype {index.dtype.name}"
-            raise IndexError(msg)
-        return index
+    if isinstance(index, (Tensor, cp.ndarray, np.ndarray, list, tuple, range)):
+        return _index_array(index)
     if index is None or index is Ellipsis or isinstance(index, slice):
         return index
     if not isinstance(index, (bool, np.bool_)):
@@ -212,18 +210,41 @@ def _part(index: Any) -> Any:
     raise IndexError(msg)
 
 
-def _index_list(index: list[Any]) -> RawArray:
+def _index_array(index: Any) -> RawArray:
+    """Make an index array that belongs to the call (autograd-25)."""
+    if isinstance(index, (list, tuple, range)):
+        return _index_list(index)
+    kind = index.dtype.kind
+    if kind not in "biu":
+        msg = f"getitem: index arrays must be integers or bool, got dtype {index.dtype.name}"
+        raise IndexError(msg)
+    if isinstance(index, Tensor):
+        return keep(index)
+    return cp.array(index, copy=True) if kind == "b" else device_indices(index)
+
+
+def _index_list(index: Sequence[Any]) -> RawArray:
+    """Make an index array of nested lists and tuples (tensor-35)."""
     try:
-        host = np.array([item.item() if isinstance(item, Tensor) else item for item in index])
+        host = np.array(_plain(index))
     except ValueError:
         msg = f"getitem: a list used as an index must not be ragged, got {index!r}"
         raise IndexError(msg) from None
     if host.size == 0:
         host = host.astype("int64")
-    if host.dtype.kind not in "bi":
+    if host.dtype.kind not in "biu":
         msg = f"getitem: a list used as an index must hold integers or bools, got {index!r}"
         raise IndexError(msg)
-    return cp.asarray(host)
+    return cp.asarray(host) if host.dtype.kind == "b" else device_indices(host)
+
+
+def _plain(index: Any) -> Any:
+    """Make Python numbers, in nested lists, of what a list used as an index holds."""
+    if isinstance(index, (list, tuple, range)):
+        return [_plain(item) for item in index]
+    if isinstance(index, (Tensor, cp.ndarray, np.ndarray, np.generic)):
+        return index.tolist()
+    return index
 
 
 def _axes_used(part: Any) -> int:
@@ -232,17 +253,23 @@ def _axes_used(part: Any) -> int:
     return part.ndim if isinstance(part, cp.ndarray) and part.dtype.kind == "b" else 1
 
 
-def _check_part(part: Any, axis: int, shape: tuple[int, ...]) -> None:
+def _outside(indices: RawArray, size: int) -> RawArray:
+    """Tell which indices are out of range.
+
+    CuPy lets them wrap around; here they are errors, as in NumPy.
+    """
+    return cp.logical_or(indices < -size, indices >= size)
+
+
+def _check_part(given: Any, part: Any, axis: int, shape: tuple[int, ...]) -> None:
     if isinstance(part, cp.ndarray) and part.dtype.kind == "b":
         if part.shape != shape[axis : axis + part.ndim]:
             msg = f"getitem: a mask of shape {part.shape} does not fit axis {axis} of shape {shape}"
             raise IndexError(msg)
     elif isinstance(part, cp.ndarray):
-        # CuPy lets an index that is out of range wrap around; here it is an error, as in NumPy.
-        size = shape[axis]
-        outside = cp.logical_or(part < -size, part >= size)
+        outside = _outside(part, shape[axis])
         if bool(cp.any(outside)):
-            worst = int(part[outside][0])
+            worst = index_at(given, part, outside)
             msg = f"getitem: index {worst} is out of range for axis {axis} of shape {shape}"
             raise IndexError(msg)
     elif isinstance(part, int) and not -shape[axis] <= part < shape[axis]:
