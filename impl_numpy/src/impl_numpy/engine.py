@@ -6,7 +6,8 @@ node is visited after all its users, and a heap of ages is the whole schedule.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from threading import RLock
 from typing import Any
@@ -167,3 +168,29 @@ def run(
         if retain:
             MODE.retaining -= 1
     return backward.arrived
+
+
+def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Callable[[Value], None]:
+    """Return what adds a gradient, `cast` if that is given, to `grad` of a Tensor."""
+    # The graph must not keep alive a Tensor whose gradient nobody can read any more.
+    reference = weakref.ref(tensor)
+
+    def receive(grad: Value) -> None:
+        leaf = reference()
+        if leaf is None or leaf._node is None:  # autograd-27
+            return
+        if cast is not None:
+            grad = cast(grad)
+        if not isinstance(grad, (np.ndarray, np.generic)):
+            leaf._grad = (
+                leaf._wrap(grad._data.copy(), grad._node)
+                if leaf._grad is None
+                else leaf._grad + grad
+            )
+        elif leaf._grad is None:
+            # A copy, since a rule may give one array to several operands, or the caller's own.
+            leaf._grad = leaf._wrap(np.array(grad, order="C"), None)
+        else:
+            leaf._grad = leaf._wrap(leaf._grad._data + grad, None)
+
+    return receive

@@ -273,7 +273,8 @@ def copied(value: Any, within: tuple[int, ...] = ()) -> Any:
         items = {key: copied(x, within) for key, x in value.items()}
         if any(items[key] is not x for key, x in value.items()):
             value = copy.copy(value)
-            value.update(items)
+            for key, x in items.items():
+                value[key] = x
         return value
     parts = [copied(x, within) for x in value]
     if any(a is not b for a, b in zip(parts, value, strict=True)):

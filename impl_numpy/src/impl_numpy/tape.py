@@ -114,13 +114,27 @@ class Node:
 
 
 class Leaf(Node):
-    """Where a gradient ends: `receive` takes it when the whole pass has come to a good end."""
+    """Where a gradient ends: `receive` takes it when the whole pass has come to a good end.
 
-    __slots__ = ("receive",)
+    `former` is the shape that the Tensor had before it was given values of another.
+    """
+
+    __slots__ = ("former", "receive")
 
     def __init__(self, receive: Callable[[Value], None]) -> None:
         super().__init__(_LEAF, (), ())
         self.receive = receive
+        self.former: Shape | None = None
+
+    def kept(self, record: bool) -> Iterator[Array]:
+        """Yield nothing, or raise RuntimeError where no gradient fits any more (autograd-24)."""
+        if self.former is not None:
+            msg = (
+                f"backward: the gradient of a leaf has its former shape {self.former}, but its "
+                "data is of another since; run backward before, or operate again"
+            )
+            raise RuntimeError(msg)
+        return super().kept(record)
 
 
 class Handle:

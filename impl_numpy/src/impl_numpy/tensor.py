@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,8 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import check_array, check_grad, check_raw, check_requires_grad, check_seed
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
-from impl_numpy.engine import run
-from impl_numpy.memory import LENT, borrow, follow, lend
+from impl_numpy.engine import receiver, run
+from impl_numpy.memory import CLOCK, LENT, borrow, follow, lend, next_age
 from impl_numpy.protocols import Protocols
 from impl_numpy.recording import (
     RULES,
@@ -84,8 +84,28 @@ class Tensor(Protocols):
         array = check_raw(np.asarray(array) if isinstance(array, np.generic) else array, "data")
         if self._node is not None:
             check_requires_grad(array.dtype, "data")
-        self._data = array
+        self._replace(array)
         borrow(self)
+
+    def _replace(self, array: Array) -> None:
+        """Take another array, and see to the graphs that end in this leaf."""
+        before, leaf = self._data, getattr(self, "_leaf", None)
+        if array.shape != before.shape or array.dtype != before.dtype:
+            if not self.is_leaf:
+                kind = f"shape {before.shape} and dtype {before.dtype}"
+                got = f"{array.shape} and {array.dtype}"
+                msg = f"data: {self._node} made this Tensor of {kind}, which must stay; got {got}"
+                raise ValueError(msg)
+            if leaf is not None:
+                self._leaf = Leaf(receiver(self))
+                self._leaf.watch = leaf.watch
+                if array.shape != before.shape:
+                    leaf.former = before.shape
+                    CLOCK.last = next_age()
+                else:
+                    leaf.receive = receiver(self, partial(_cast, array.dtype))
+                self._node = self._leaf if self._node is leaf else self._node
+        self._data = array
 
     @property
     def grad(self) -> Tensor | None:
@@ -176,7 +196,7 @@ class Tensor(Protocols):
             check_requires_grad(self.dtype, "requires_grad")
             # Hooks and graphs that are there stay with the leaf (autograd-26).
             leaf = getattr(self, "_leaf", None)
-            self._leaf = self._node = Leaf(_receiver(self)) if leaf is None else leaf
+            self._leaf = self._node = Leaf(receiver(self)) if leaf is None else leaf
         elif not flag and not self.is_leaf:
             msg = f"requires_grad_: {self._node} made this, only leaves can change; use detach()"
             raise RuntimeError(msg)
@@ -232,7 +252,7 @@ class Tensor(Protocols):
             msg = "retain_grad: this Tensor does not require grad"
             raise RuntimeError(msg)
         if not self.is_leaf:
-            _watch(self._node).receive = _receiver(self)
+            _watch(self._node).receive = receiver(self)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call `hook(grad)` in backward; what it returns, unless None, takes the gradient's place.
@@ -433,25 +453,8 @@ def _watch(node: Node) -> Watch:
     return node.watch
 
 
-def _receiver(tensor: Tensor) -> Callable[[Value], None]:
-    # The graph must not keep alive a Tensor whose gradient nobody can read any more.
-    reference = weakref.ref(tensor)
-
-    def receive(grad: Value) -> None:
-        leaf = reference()
-        if leaf is None or leaf._node is None:  # autograd-27
-            return
-        if isinstance(grad, Tensor):
-            leaf._grad = (
-                wrap(grad._data.copy(), grad._node) if leaf._grad is None else leaf._grad + grad
-            )
-        elif leaf._grad is None:
-            # A copy, since a rule may give one array to several operands, or the caller's own.
-            leaf._grad = wrap(np.array(grad, order="C"), None)
-        else:
-            leaf._grad = wrap(leaf._grad._data + grad, None)
-
-    return receive
+def _cast(dtype: np.dtype[Any], grad: Value) -> Value:
+    return fit(grad, grad.shape, dtype)
 
 
 def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool) -> Tensor:

@@ -14,7 +14,8 @@ def tree_map(fn: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, dict):
         # A copy keeps what the class adds: the order, a default factory (autograd-33).
         mapped = copy.copy(tree)
-        mapped.update([(key, tree_map(fn, x)) for key, x in tree.items()])
+        for key, x in tree.items():
+            mapped[key] = tree_map(fn, x)
         return mapped
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return type(tree)(*(tree_map(fn, x) for x in tree))

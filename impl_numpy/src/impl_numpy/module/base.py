@@ -283,7 +283,7 @@ class Module:
             raise TypeError(msg)
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f":
-                tensor._data = tensor._data.astype(wanted, copy=False)
+                tensor._replace(tensor._data.astype(wanted, copy=False))
                 if tensor.grad is not None:
                     tensor.grad = wrap(tensor.grad._data.astype(wanted), None)
         return self
