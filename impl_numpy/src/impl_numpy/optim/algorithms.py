@@ -31,6 +31,9 @@ class SGD(Optimizer):
         If something is no Tensor.
     """
 
+    _entries = ("momentum_buffer",)
+    _least_zero = ("lr", "momentum", "weight_decay")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -49,15 +52,18 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _check(self, group: Group) -> None:
-        super()._check(group)
-        momentum, dampening = group["momentum"], group["dampening"]
-        if group["nesterov"] and (momentum <= 0 or dampening != 0):
+    def _plain(self, group: Group) -> Group:
+        plain = super()._plain(group)
+        momentum = plain["momentum"]
+        dampening = plain["dampening"] = self._number("dampening", group["dampening"])
+        nesterov = plain["nesterov"] = bool(self._number("nesterov", group["nesterov"]))
+        if nesterov and (momentum <= 0 or dampening != 0):
             msg = (
                 "SGD: nesterov wants momentum above 0 and dampening 0, "
                 f"got momentum = {momentum}, dampening = {dampening}"
             )
             raise ValueError(msg)
+        return plain
 
     def _update(self, p: Array, grad: Array, state: dict[str, Any], group: Group) -> Array:
         momentum = group["momentum"]
@@ -94,6 +100,10 @@ class Adam(Optimizer):
         If something is no Tensor.
     """
 
+    _entries = ("step", "exp_avg", "exp_avg_sq")
+    _scalars = ("step",)
+    _least_zero = ("lr", "weight_decay", "eps")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -105,11 +115,17 @@ class Adam(Optimizer):
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults)
 
-    def _check(self, group: Group) -> None:
-        super()._check(group)
-        if len(group["betas"]) != 2 or not all(0 <= beta < 1 for beta in group["betas"]):
-            msg = f"Adam: betas must be two numbers in [0, 1), got {group['betas']}"
+    def _plain(self, group: Group) -> Group:
+        plain = super()._plain(group)
+        betas = group["betas"]
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            msg = f"Adam: betas must be two numbers in [0, 1), got {betas!r:.80}"
             raise ValueError(msg)
+        plain["betas"] = tuple([self._number("betas", beta) for beta in betas])
+        if not all(0 <= beta < 1 for beta in plain["betas"]):
+            msg = f"Adam: betas must be two numbers in [0, 1), got {betas!r:.80}"
+            raise ValueError(msg)
+        return plain
 
     def _update(self, p: Array, grad: Array, state: dict[str, Any], group: Group) -> Array:
         beta1, beta2 = group["betas"]

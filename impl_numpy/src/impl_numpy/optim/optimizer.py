@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import math
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from impl_numpy.dtypes import Array
+from impl_numpy.checks import as_number
+from impl_numpy.dtypes import Array, float32, is_raw
 from impl_numpy.parameter import overwrite
 from impl_numpy.tensor import Tensor, wrap
 
 Group = dict[str, Any]
+State = dict[str, Any]
+
+
+class _Own:
+    """The state of one Parameter; the key of a dict may be another's id once it is gone."""
+
+    __slots__ = ("entries", "owner")
+
+    def __init__(self, owner: Tensor, entries: State) -> None:
+        self.owner = weakref.ref(owner)
+        self.entries = entries
 
 
 class Optimizer:
@@ -31,67 +45,137 @@ class Optimizer:
         If something is no Tensor.
     """
 
+    # The names of a Parameter's state, those of no axes first; and options that are 0 or more.
+    _entries: ClassVar[tuple[str, ...]] = ()
+    _scalars: ClassVar[tuple[str, ...]] = ()
+    _least_zero: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
     param_groups: list[Group]
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         name = type(self).__name__
-        if isinstance(params, (Tensor, Mapping)):
-            msg = (
-                f"{name}: params must be an iterable of Parameters, got one {type(params).__name__}"
-            )
+        if isinstance(params, (Tensor, Mapping, str)) or not isinstance(params, Iterable):
+            got = type(params).__name__
+            msg = f"{name}: params must be an iterable of Parameters, got one {got}"
             raise TypeError(msg)
         members = list(params)
         if not members:
             msg = f"{name}: params must hold at least one Parameter, got an empty list"
             raise ValueError(msg)
+        self.defaults = defaults
+        self.param_groups = []
+        self._states: dict[int, _Own] = {}
         grouped = all(isinstance(member, Mapping) for member in members)
-        groups = members if grouped else [{"params": members}]
-        self.param_groups = [self._group(defaults, group) for group in groups]
-        everything = [id(p) for p in self._params()]
+        for group in members if grouped else [{"params": members}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add Parameters with options of their own, checked as by the constructor (optim-11).
+
+        Parameters
+        ----------
+        group : mapping with the key "params"
+
+        Raises
+        ------
+        ValueError, TypeError
+            As the constructor does, or if a Parameter is in a group already; nothing is added then.
+        """
+        name = type(self).__name__
+        if not isinstance(group, Mapping):
+            msg = f"{name}: a group must be a mapping, got {type(group).__name__}"
+            raise TypeError(msg)
+        if "params" not in group:
+            msg = f"{name}: a group must have params, got {sorted(map(str, group))}"
+            raise ValueError(msg)
+        params = group["params"]
+        if isinstance(params, Tensor):
+            params = [params]
+        if isinstance(params, (str, Mapping)) or not isinstance(params, Iterable):
+            msg = f"{name}: params must be an iterable of Tensors, got {type(params).__name__}"
+            raise TypeError(msg)
+        members = list(params)
+        if not members:
+            msg = f"{name}: params must hold at least one Parameter, got an empty list"
+            raise ValueError(msg)
+        for p in members:
+            self._check_member(p)
+        everything = [id(p) for p in (*self._params(), *members)]
         if len(set(everything)) < len(everything):
             msg = f"{name}: params must hold each Parameter once, got one twice"
             raise ValueError(msg)
-        self._state: dict[int, dict[str, Any]] = {}
+        added = {**self.defaults, **group, "params": members}
+        self._plain(added)
+        self.param_groups.append(added)
 
-    def _group(self, defaults: Group, options: Mapping[str, Any]) -> Group:
-        params = options["params"]
-        members = [params] if isinstance(params, Tensor) else list(params)
-        for p in members:
-            if not isinstance(p, Tensor):
-                msg = f"{type(self).__name__}: params must be Tensors, got {type(p).__name__}"
-                raise TypeError(msg)
-            if not p.is_leaf:
-                msg = (
-                    f"{type(self).__name__}: params: can't optimize a Tensor that is no leaf, "
-                    f"got what {p.grad_fn} made; give the Parameter itself"
-                )
-                raise ValueError(msg)
-        group = {**defaults, **options, "params": members}
-        self._check(group)
-        return group
+    def _check_member(self, p: Any) -> None:
+        if not isinstance(p, Tensor):
+            msg = f"{type(self).__name__}: params must be Tensors, got {type(p).__name__}"
+            raise TypeError(msg)
+        if not p.is_leaf:
+            msg = (
+                f"{type(self).__name__}: params: can't optimize a Tensor that is no leaf, "
+                f"got what {p.grad_fn} made; give the Parameter itself"
+            )
+            raise ValueError(msg)
 
-    def _check(self, group: Group) -> None:
-        for name in ("lr", "momentum", "weight_decay", "eps"):
-            if name in group and not group[name] >= 0:
+    def _number(self, name: str, value: Any) -> float:
+        """Return an option as a Python number, or raise TypeError (optim-12)."""
+        if type(value) is float or type(value) is int:
+            return value
+        number = as_number(value)
+        if number is None:
+            msg = f"{type(self).__name__}: {name} must be a number, got {value!r:.80}"
+            raise TypeError(msg)
+        return number
+
+    def _plain(self, group: Group) -> Group:
+        """Return the options of a group as Python's numbers, checked."""
+        plain: Group = {}
+        for name in self._least_zero:
+            number = self._number(name, group[name])
+            if not number >= 0:
                 msg = f"{type(self).__name__}: {name} must not be negative, got {group[name]}"
                 raise ValueError(msg)
+            plain[name] = number
+        return plain
 
-    def _update(self, p: Array, grad: Array, state: dict[str, Any], group: Group) -> Array:
+    def _update(self, p: Array, grad: Array, state: State, group: Group) -> Array:
         """Return the new values of one Parameter."""
         raise NotImplementedError
 
     def _params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
+    def _state_of(self, p: Tensor) -> State:
+        """Return the state of a Parameter, which it keeps wherever it stands (optim-11)."""
+        states, key = self._states, id(p)
+        own = states.get(key)
+        if own is None or own.owner() is not p:
+            own = states[key] = _Own(p, {})
+        return own.entries
+
+    def __getstate__(self) -> dict[str, Any]:
+        pairs = [(p, self._state_of(p)) for p in self._params()]
+        return {**self.__dict__, "_states": pairs}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        self._states = {id(p): _Own(p, entries) for p, entries in attributes["_states"]}
+
     def step(self) -> None:
-        """Change every Parameter that has a gradient."""
-        k = 0
-        for group in self.param_groups:
+        """Change every Parameter that requires grad and has a gradient.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an option was set to what it cannot be; nothing has changed then.
+        """
+        options = [self._plain(group) for group in self.param_groups]
+        for group, plain in zip(self.param_groups, options, strict=True):
             for p in group["params"]:
-                if p.grad is not None:
-                    state = self._state.setdefault(k, {})
-                    overwrite(p, self._update(p._data, p.grad._data, state, group))
-                k += 1
+                if p._grad is not None and p._node is not None:
+                    state = self._state_of(p)
+                    overwrite(p, self._update(p._data, p._grad._data, state, plain))
 
     def zero_grad(self) -> None:
         """Make the `grad` of every Parameter None."""
@@ -100,45 +184,159 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state by position of the Parameter, and the options of each group."""
-        counts = iter(range(len(self._params())))
+        params = self._params()
+        counts = iter(range(len(params)))
         groups = [
             {**group, "params": [next(counts) for _ in group["params"]]}
             for group in self.param_groups
         ]
-        return {"state": _copied(self._state, _out), "param_groups": groups}
+        states = {k: self._state_of(p) for k, p in enumerate(params)}
+        state = {
+            k: {name: _out(value) for name, value in entries.items()}
+            for k, entries in states.items()
+            if entries
+        }
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from another optimizer's state.
+        """Continue from another optimizer's state, torch's too (optim-09).
+
+        Parameters
+        ----------
+        state_dict : mapping
+            Its arrays are Tensors, raw arrays or nested lists; a floating one of another dtype is
+            cast.
 
         Raises
         ------
-        ValueError
-            If it has another number of groups or parameters; nothing has changed then.
+        ValueError, TypeError
+            If it has another number of groups or parameters, or something in it is not what this
+            optimizer needs; nothing has changed then.
         """
+        name = f"{type(self).__name__}.load_state_dict"
+        for key, kind in (("param_groups", Sequence), ("state", Mapping)):
+            there = isinstance(state_dict, Mapping) and key in state_dict
+            got = state_dict[key] if there else state_dict
+            if not there or not isinstance(got, kind) or isinstance(got, str):
+                kinds = "list" if kind is Sequence else "mapping"
+                came = type(got).__name__ + ("" if there else f" without {key}")
+                msg = f"{name}: {key} must be a {kinds}, got {came} ({got!r:.80})"
+                raise TypeError(msg)
         groups = state_dict["param_groups"]
+        places = self._places(name, groups)
+        options = [
+            self._checked_options(name, own, other)
+            for own, other in zip(self.param_groups, groups, strict=True)
+        ]
+        loaded = [
+            (places[place], entries)
+            for place, entries in self._checked_states(name, state_dict["state"], places)
+        ]
+        self._states = {id(p): _Own(p, entries) for p, entries in loaded}
+        for group, other in zip(self.param_groups, options, strict=True):
+            group.update(other)
+
+    def _places(self, name: str, groups: Sequence[Any]) -> dict[int, Tensor]:
+        """Return the Parameter that each position of a state stands for."""
+        for group in groups:
+            if not isinstance(group, Mapping) or not isinstance(group.get("params"), (list, tuple)):
+                msg = f"{name}: a group must be a mapping with a list of params, got {group!r:.80}"
+                raise TypeError(msg)
         wanted = [len(group["params"]) for group in self.param_groups]
         got = [len(group["params"]) for group in groups]
         if wanted != got:
-            name = type(self).__name__
-            msg = f"{name}.load_state_dict: groups must hold {wanted} parameters, got {got}"
+            msg = f"{name}: groups must hold {wanted} parameters, got {got}"
             raise ValueError(msg)
-        self._state = _copied(state_dict["state"], _in)
-        for group, other in zip(self.param_groups, groups, strict=True):
-            group.update({key: value for key, value in other.items() if key != "params"})
+        positions = [_position(name, k) for group in groups for k in group["params"]]
+        if len(set(positions)) < len(positions):
+            msg = f"{name}: params must hold each position once, got {positions!r:.80}"
+            raise ValueError(msg)
+        return dict(zip(positions, self._params(), strict=True))
+
+    def _checked_options(self, name: str, own: Group, other: Mapping[str, Any]) -> Group:
+        """Return the options of a group of a state, checked (optim-10)."""
+        for option in self.defaults:
+            if option not in other:
+                msg = f"{name}: a group must have {option}, got {sorted(map(str, other))}"
+                raise ValueError(msg)
+        for option, value in other.items():
+            if option not in own and value is not False and value is not None:
+                msg = f"{name}: {type(self).__name__} has no {option}, got {value!r:.80}"
+                raise ValueError(msg)
+        known = {key: value for key, value in other.items() if key in own and key != "params"}
+        self._plain({**own, **known})
+        # A file of torch's, or of JSON, has a list where a pair was.
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
+
+    def _checked_states(
+        self, name: str, state: Mapping[Any, Any], places: Mapping[int, Tensor]
+    ) -> list[tuple[int, State]]:
+        """Return the state of each position, checked and converted (optim-10)."""
+        loaded = []
+        for key, entries in state.items():
+            place = _position(name, key)
+            if place not in places:
+                msg = f"{name}: state has position {place}, but params {sorted(places)!r:.80}"
+                raise ValueError(msg)
+            if not isinstance(entries, Mapping):
+                msg = f"{name}: state {place} must be a mapping, got {type(entries).__name__}"
+                raise TypeError(msg)
+            there = {k: value for k, value in entries.items() if value is not None}
+            if there and set(there) != set(self._entries):
+                got = sorted(map(str, there))
+                msg = f"{name}: state {place} must hold {sorted(self._entries)}, got {got}"
+                raise ValueError(msg)
+            own = {k: self._entry(name, place, k, v, places[place]) for k, v in there.items()}
+            loaded.append((place, own))
+        return loaded
+
+    def _entry(self, name: str, place: int, key: str, value: Any, p: Tensor) -> Any:
+        """Return one entry as a new array of the Parameter's dtype; a count as an int."""
+        scalar = key in self._scalars
+        entry = f"{name}: {key} of parameter {place}"
+        if isinstance(value, Tensor):
+            value = value._data
+        array = _numbers(entry, value)
+        shape = () if scalar else p.shape
+        if array.shape != shape:
+            msg = f"{entry} must have shape {shape}, got {array.shape}"
+            raise ValueError(msg)
+        if not scalar:
+            return np.array(array, p.dtype, order="C")
+        count = array.item()
+        if not (math.isfinite(count) and count >= 0 and count == int(count)):
+            msg = f"{entry} must be a count, got {count}"
+            raise ValueError(msg)
+        return int(count)
 
 
-def _copied(state: Mapping[int, Mapping[str, Any]], convert: Any) -> dict[int, dict[str, Any]]:
-    return {
-        int(k): {name: convert(value) for name, value in entries.items()}
-        for k, entries in state.items()
-    }
+def _position(name: str, key: Any) -> int:
+    """Return the position of a parameter from an int, or from its decimal string (JSON's key)."""
+    if isinstance(key, str) and key.isdecimal():
+        return int(key)
+    if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
+        msg = f"{name}: a position must be an int, got {key!r:.80}"
+        raise TypeError(msg)
+    return int(key)
 
 
-def _out(value: Any) -> Any:
-    return wrap(value.copy(), None) if isinstance(value, np.ndarray) else value
+def _numbers(entry: str, value: Any) -> Array:
+    """Return numbers, or nested lists of them, as an array."""
+    lists = isinstance(value, (list, tuple))
+    if not is_raw(value) and not lists and as_number(value) is None:
+        msg = f"{entry} must be an array of numbers, got {type(value).__name__}"
+        raise TypeError(msg)
+    try:
+        array = np.asarray(value)
+    except (ValueError, RecursionError):
+        msg = f"{entry} must be an array of numbers, got ragged lists"
+        raise ValueError(msg) from None
+    # Lists without a number in them have no dtype of their own.
+    if array.dtype.kind not in "fiu":
+        msg = f"{entry} must be an array of numbers, got the dtype {array.dtype}"
+        raise TypeError(msg)
+    return array
 
 
-def _in(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        value = value._data
-    return value.copy() if isinstance(value, np.ndarray) else value
+def _out(value: Any) -> Tensor:
+    return wrap(value.copy() if isinstance(value, np.ndarray) else np.array(value, float32), None)
