@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.dtypes import DTYPES, Array, Axis, Shape, float32, is_raw
+from impl_numpy.dtypes import DTYPES, Array, Axis, Shape, float32, int64, is_raw
 
 FIVE = "float32, float64, int32, int64 or bool"
 
@@ -173,11 +173,38 @@ def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> N
         raise ValueError(msg)
 
 
-def check_integers(owner: str, name: str, array: Array) -> None:
-    """Raise TypeError for an array that does not hold integers."""
-    if array.dtype.kind != "i":
+def check_indices(owner: str, name: str, x: Any) -> Array:
+    """Return integers of any dtype (tensor-36), of a Tensor or raw array, as new ones of int64.
+
+    Raises
+    ------
+    TypeError
+        If x is neither, or does not hold integers.
+    IndexError
+        If one is beyond int64.
+    """
+    array = x._data if hasattr(type(x), "_node") else np.asarray(x) if is_raw(x) else None
+    if array is None:
+        msg = f"{owner}: {name} must be a Tensor or a raw array, got {type(x).__name__}"
+        raise TypeError(msg)
+    if array.dtype.kind not in "iu":
         msg = f"{owner}: {name} must hold integers, got {array.dtype}"
         raise TypeError(msg)
+    if array.dtype.itemsize == 8 and array.dtype.kind == "u" and array.size:
+        most = array.max()
+        if most > np.iinfo(np.int64).max:
+            msg = f"{owner}: index {most} is out of range for any length"
+            raise IndexError(msg)
+    return array.astype(int64)
+
+
+def check_range(owner: str, indices: Array, least: int, length: int, of: str = "length") -> None:
+    """Raise IndexError for an index below `least` or not less than a length."""
+    outside = indices[(indices < least) | (indices >= length)]
+    if outside.size:  # ops-29
+        bounds = f"at least {least} and less than {of} = {length}"
+        msg = f"{owner}: an index must be {bounds}, got {outside[0]}"
+        raise IndexError(msg)
 
 
 def check_sizes(shape: int | Shape, operation: str, least: int = 0) -> Shape:

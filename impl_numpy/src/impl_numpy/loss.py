@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from impl_numpy import ops
-from impl_numpy.checks import check_choice, check_integers
+from impl_numpy.checks import check_choice, check_indices
 from impl_numpy.module import Module
 from impl_numpy.tensor import Tensor, as_tensor
 
@@ -86,11 +86,10 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
         If target is not of integers, or input not floating.
     """
     x = _floating("cross_entropy", input, reduction)
-    t = as_tensor("cross_entropy", target, "target")._data
+    t = check_indices("cross_entropy", "target", target)
     if not x.shape:
         msg = f"cross_entropy: input must have an axis of classes, got shape {x.shape}"
         raise ValueError(msg)
-    check_integers("cross_entropy", "target", t)
     axis = min(1, x.ndim - 1)
     wanted = x.shape[:axis] + x.shape[axis + 1 :]
     if t.shape != wanted:

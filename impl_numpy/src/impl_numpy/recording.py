@@ -368,6 +368,9 @@ def _computed(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...])
         if reason is None:
             shapes = " and ".join(str(np.shape(x)) for x in arrays)
             reason = f"cannot take the shape(s) {shapes}: {' '.join(str(error).split())}"
+    except IndexError as error:
+        msg = f"{rule.name}: {error}"
+        raise IndexError(msg) from None  # ops-29
     except TypeError as error:  # tensor-40
         dtypes = " and ".join(str(x.dtype) for x in arrays)
         msg = f"{rule.name}: cannot take the dtype(s) {dtypes}: {' '.join(str(error).split())}"

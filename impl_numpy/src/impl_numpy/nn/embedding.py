@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from impl_numpy import init, ops
-from impl_numpy.checks import check_integers
+from impl_numpy.checks import check_indices, check_range
 from impl_numpy.creation import empty
 from impl_numpy.nn.layer import Layer
 from impl_numpy.parameter import Parameter
@@ -72,13 +72,8 @@ class Embedding(Layer):
         IndexError
             If an index is negative or not less than num_embeddings.
         """
-        index = self._input(input)._data
-        check_integers("Embedding", "input", index)
-        outside = index[(index < 0) | (index >= self.num_embeddings)]
-        if outside.size:  # nn-05
-            count = f"num_embeddings = {self.num_embeddings}"
-            msg = f"Embedding: an index must be at least 0 and less than {count}, got {outside[0]}"
-            raise IndexError(msg)
+        index = check_indices("Embedding", "input", input)
+        check_range("Embedding", index, 0, self.num_embeddings, "num_embeddings")  # nn-05
         vectors = self.weight[index]
         if self.padding_idx is None:
             return vectors

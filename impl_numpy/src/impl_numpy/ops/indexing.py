@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import normalize_axis
+from impl_numpy.checks import check_indices, check_range, normalize_axis
 from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, is_raw
 from impl_numpy.memory import own
 from impl_numpy.ops.families import registered, rule
 from impl_numpy.recording import Grads, Primitive, unary
+from impl_numpy.sums import BLOCK, FEW
 from impl_numpy.tape import Parents, Scattered
 from impl_numpy.tensor import Tensor, as_tensor
 
@@ -24,15 +25,40 @@ def getitem(x: Tensor, key: Any) -> Tensor:
 def _plain(key: Any) -> Any:
     """Return an index without Tensors in it, and without arrays that the caller can change."""
     if isinstance(key, tuple):
-        return tuple(_plain(k) for k in key)
-    if isinstance(key, Tensor):
-        return own(key._data)
-    if isinstance(key, np.ndarray):
-        return key.copy()
-    if isinstance(key, list):
-        array = np.asarray([_plain(k) for k in key])
-        return array if array.size else array.astype(int64)
-    return key
+        return tuple([_part(k) for k in key])
+    return _part(key)
+
+
+def _part(key: Any) -> Any:
+    """Return one part of an index: a sequence, in each spelling, as an array (tensor-35)."""
+    if key is None or key is Ellipsis or isinstance(key, (int, slice)):
+        return key
+    if isinstance(key, np.bool):
+        return bool(key)
+    if isinstance(key, (list, tuple)):
+        try:
+            key = np.asarray(_lists(key))
+        except ValueError:
+            msg = "getitem: the lists of an index must be of equal lengths, got ragged ones"
+            raise IndexError(msg) from None
+        if not key.size:
+            return key.astype(int64)
+    array = key._data if isinstance(key, Tensor) else key
+    if not is_raw(array) or array.dtype.kind not in "iub":
+        got = f"dtype {array.dtype}" if is_raw(array) else type(key).__name__
+        msg = f"getitem: an index must be of integers, booleans, slices, None or ..., got {got}"
+        raise TypeError(msg)
+    if array.dtype == bool_:
+        return own(array) if isinstance(key, Tensor) else array.copy()
+    # An array of no axes, which a scalar is too, selects as an int does.
+    indices = check_indices("getitem", "an index", array)
+    return int(indices) if isinstance(key, np.generic) else indices
+
+
+def _lists(key: Any) -> Any:
+    if isinstance(key, (list, tuple)):
+        return [_lists(k) for k in key]
+    return key._data if isinstance(key, Tensor) else key
 
 
 def _getitem_vjp(grad: Value, needs: Parents, x: None, out: None, key: Any, shape: Shape) -> Grads:
@@ -82,21 +108,40 @@ def _put_into(out: Array, x: Array, key: Any) -> None:
     """Add to what lies at an index, once for each time that it names an element."""
     if not _repeats(key):
         out[key] += x
-    elif isinstance(key, np.ndarray) and key.ndim and x.size:
-        _add_rows(out, key, x)
-    else:
-        np.add.at(out, key, x)
+        return
+    parts = key if isinstance(key, tuple) else (key,)
+    if not all(isinstance(k, (np.ndarray, int)) and np.asarray(k).dtype == int64 for k in parts):
+        if 8 * x.size < out.size:
+            np.add.at(out, key, x)
+            return
+        # Slices and masks beside integers: the places as numbers, whatever the index.
+        parts = (np.arange(out.size).reshape(out.shape)[key],)
+        x, out = x.reshape(-1), out.reshape(-1)
+    lead = out.shape[: len(parts)]
+    rows = [np.where(np.less(k, 0), np.add(k, n), k) for k, n in zip(parts, lead, strict=True)]
+    flat = rows[0] if len(rows) == 1 else np.ravel_multi_index(rows, lead)
+    if x.size:
+        rest = out.shape[len(parts) :]
+        _add_rows(out.reshape(-1, *rest), flat.ravel(), x.reshape(-1, *rest))
 
 
 def _add_rows(out: Array, rows: Array, x: Array) -> None:
     # Sorted, the repeats of a row lie together, and one reduction adds them all: many times faster
     # than np.add.at.
-    rows = np.where(rows < 0, rows + len(out), rows).ravel()
     order = np.argsort(rows, kind="stable")
-    rows = rows[order]
-    starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
-    sums = np.add.reduceat(x.reshape(len(rows), *out.shape[1:])[order], starts, axis=0)
-    out[rows[starts]] += sums
+    rows, x = rows[order], x[order]
+    while True:
+        starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+        counts = np.diff(starts, append=len(rows))
+        blocks = starts
+        if counts.max() > FEW:
+            # Blocks of a run of repeats first, and their sums in turn (ops-25).
+            nth = np.arange(len(rows)) - np.repeat(starts, counts)
+            blocks = np.flatnonzero(nth % BLOCK == 0)
+        x, rows = np.add.reduceat(x, blocks, axis=0), rows[blocks]
+        if blocks is starts:
+            out[rows] += x
+            return
 
 
 _chosen = rule(Primitive("getitem", lambda x, key, shape: x[key], _getitem_vjp))
@@ -131,5 +176,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
         msg = f"take: axis may be left out for one axis alone, got shape {x.shape}"
         raise ValueError(msg)
     place = 0 if axis is None else normalize_axis("take", axis, x.shape)
-    chosen = as_tensor("take", indices, "indices")
+    chosen = check_indices("take", "indices", indices)
+    length = x.shape[place]
+    check_range("take", chosen, -length, length)
     return x[(*(slice(None),) * place, chosen)] if place else x[chosen]
