@@ -231,9 +231,27 @@ def own(value: Any) -> Any:
         return value.copy()
     if type(value) not in (tuple, list, dict) or next(arrays_in(value), None) is None:
         return value
+    return _owned(value, {})
+
+
+def _owned(value: Any, made: dict[int, Any]) -> Any:
+    """Copy a structure with its arrays; one that holds itself becomes one that holds itself."""
+    if isinstance(value, (cp.ndarray, np.ndarray)):
+        return value.copy()
+    if id(value) in made:
+        return made[id(value)]
+    copied: Any
     if type(value) is dict:
-        return {key: own(part) for key, part in value.items()}
-    return type(value)(own(part) for part in value)
+        copied = made[id(value)] = {}
+        copied.update((key, _owned(part, made)) for key, part in value.items())
+    elif type(value) is list:
+        copied = made[id(value)] = []
+        copied.extend(_owned(part, made) for part in value)
+    elif type(value) is tuple:
+        copied = tuple(_owned(part, made) for part in value)
+    else:
+        return value
+    return copied
 
 
 def _is_held(container: Any, place: Any) -> bool:

@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from impl_cupy.backend import cp
+from impl_cupy.checks import check_number
 from impl_cupy.launch import launch
 from impl_cupy.optim.optimizer import Group, Optimizer
 from impl_cupy.tape import RawArray
@@ -49,9 +52,16 @@ class SGD(Optimizer):
         }
         super().__init__(params, options)
 
+    _entries = ("momentum_buffer",)
+
     def _check_options(self, options: Mapping[str, Any]) -> None:
         self._check_at_least_zero(options, "lr", "momentum", "weight_decay")
-        if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
+        self._check_number(options, "dampening")
+        nesterov = self._option(options, "nesterov")
+        if not isinstance(nesterov, (bool, int, np.bool_, np.integer)):
+            msg = f"SGD: nesterov must be a bool, got {nesterov!r}"
+            raise TypeError(msg)
+        if nesterov and (options["momentum"] <= 0 or options["dampening"] != 0):
             msg = (
                 f"SGD: nesterov={options['nesterov']} needs momentum above 0 and no dampening, got "
                 f"momentum={options['momentum']}, dampening={options['dampening']}"
@@ -60,10 +70,10 @@ class SGD(Optimizer):
 
     def _update(self, raw: RawArray, grad: RawArray, state: dict[str, Any], group: Group) -> None:
         momentum = float(group["momentum"])
-        first = "velocity" not in state
+        first = "momentum_buffer" not in state
         if momentum and first:
-            state["velocity"] = cp.empty(raw.shape, dtype=raw.dtype)
-        velocity = _of_dtype(state, "velocity", raw) if momentum else raw
+            state["momentum_buffer"] = cp.empty(raw.shape, dtype=raw.dtype)
+        velocity = _of_dtype(state, "momentum_buffer", raw) if momentum else raw
         launch(
             "optim",
             "sgd_step",
@@ -113,20 +123,28 @@ class Adam(Optimizer):
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         )
 
+    _entries = ("step", "exp_avg", "exp_avg_sq")
+    _is_whole = True
+
     def _check_options(self, options: Mapping[str, Any]) -> None:
         self._check_at_least_zero(options, "lr", "eps", "weight_decay")
-        betas = options["betas"]
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            msg = f"Adam: betas must be two numbers in [0, 1), got {betas}"
-            raise ValueError(msg)
+        betas = self._option(options, "betas")
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            msg = f"Adam: betas must be a pair of numbers, got {betas!r}"
+            raise TypeError(msg)
+        for beta in betas:
+            check_number("Adam", "betas", beta)
+            if not 0 <= beta < 1:
+                msg = f"Adam: betas must be two numbers in [0, 1), got {betas}"
+                raise ValueError(msg)
 
     def _update(self, raw: RawArray, grad: RawArray, state: dict[str, Any], group: Group) -> None:
         if not state:
-            state["mean"] = cp.zeros(raw.shape, dtype=raw.dtype)
-            state["square"] = cp.zeros(raw.shape, dtype=raw.dtype)
             state["step"] = 0
+            state["exp_avg"] = cp.zeros(raw.shape, dtype=raw.dtype)
+            state["exp_avg_sq"] = cp.zeros(raw.shape, dtype=raw.dtype)
         state["step"] += 1
-        beta1, beta2 = group["betas"]
+        beta1, beta2 = map(float, group["betas"])
         launch(
             "optim",
             "adam_step",
@@ -134,15 +152,15 @@ class Adam(Optimizer):
             raw.size,
             raw,
             grad,
-            _of_dtype(state, "mean", raw),
-            _of_dtype(state, "square", raw),
-            float(beta1),
-            float(1 - beta1),
-            float(beta2),
-            float(1 - beta2),
+            _of_dtype(state, "exp_avg", raw),
+            _of_dtype(state, "exp_avg_sq", raw),
+            beta1,
+            1 - beta1,
+            beta2,
+            1 - beta2,
             float(group["eps"]),
             float(group["weight_decay"]),
-            float(group["lr"] / (1 - beta1 ** state["step"])),
+            float(group["lr"]) / (1 - beta1 ** state["step"]),
             math.sqrt(1 - beta2 ** state["step"]),
         )
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_at_least_zero, type_name
-from impl_cupy.parameter import as_raw
+from impl_cupy.checks import check_at_least_zero, check_number, type_name
 from impl_cupy.tape import RawArray, note_change, wrap
 from impl_cupy.tensor import Tensor
 
 Group = dict[str, Any]
+Entries = dict[str, Any]
 
 
 class Optimizer:
@@ -24,11 +26,17 @@ class Optimizer:
         ``params`` and the options of each group; a change is obeyed by the next step.
     """
 
+    _entries: ClassVar[tuple[str, ...]] = ()
+    """The names of what is kept for a Parameter."""
+
+    _is_whole = False
+    """Whether all of them are kept or none."""
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
         self._check_options(defaults)
-        if isinstance(params, Tensor) or not isinstance(params, Iterable):
-            msg = f"{name}: params must be an iterable of Parameters, got {type(params).__name__}"
+        if isinstance(params, (Tensor, str, Mapping)) or not isinstance(params, Iterable):
+            msg = f"{name}: params must be an iterable of Parameters, got {type_name(params)}"
             raise TypeError(msg)
         listed = list(params)
         if not listed:
@@ -37,17 +45,40 @@ class Optimizer:
         groups = listed if isinstance(listed[0], dict) else [{"params": listed}]
         self.defaults = defaults
         self.param_groups: list[Group] = []
-        self._state: dict[int, dict[str, Any]] = {}
-        seen: set[int] = set()
+        # By the Parameter's id, with the Parameter, so that no other gets its id.
+        self._state: dict[int, tuple[Tensor, Entries]] = {}
         for group in groups:
-            self.param_groups.append(self._group(group, seen))
+            self.add_param_group(group)
 
-    def _group(self, group: Any, seen: set[int]) -> Group:
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of Parameters, with options of its own.
+
+        Parameters
+        ----------
+        param_group : dict
+            ``params``, and what options differ from the constructor's.
+
+        Raises
+        ------
+        TypeError
+            If it is no dict with Parameters under ``params``, or an option is no number.
+        ValueError
+            If a Parameter is in a group already, or an option is out of range; nothing is added.
+        """
         name = type(self).__name__
-        if not isinstance(group, dict) or "params" not in group:
-            msg = f"{name}: a parameter group must be a dict with the key 'params', got {group!r}"
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            got = type_name(param_group)
+            msg = f"{name}: a parameter group must be a dict with the key 'params', got {got}"
             raise TypeError(msg)
-        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        given = param_group["params"]
+        if isinstance(given, (str, Mapping)) or not isinstance(given, (Tensor, Iterable)):
+            msg = f"{name}: params must be an iterable of Parameters, got {type_name(given)}"
+            raise TypeError(msg)
+        params = [given] if isinstance(given, Tensor) else list(given)
+        if not params:
+            msg = f"{name}: params must hold at least one Parameter, got an empty list"
+            raise ValueError(msg)
+        seen = {id(param) for param in self._params()}
         for param in params:
             if not isinstance(param, Tensor):
                 msg = f"{name}: params must hold Tensors, got {type_name(param)}"
@@ -59,122 +90,278 @@ class Optimizer:
                 msg = f"{name}: params must hold each Parameter once, got one twice"
                 raise ValueError(msg)
             seen.add(id(param))
-        made = {**self.defaults, **group, "params": params}
+        made = {**self.defaults, **param_group, "params": params}
         self._check_options(made)
-        return made
+        self.param_groups.append(made)
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
+    def _option(self, options: Mapping[str, Any], option: str) -> Any:
+        if option not in options:
+            msg = f"{type(self).__name__}: a group must have the option {option}, got none"
+            raise ValueError(msg)
+        return options[option]
+
     def _check_at_least_zero(self, options: Mapping[str, Any], *names: str) -> None:
         for name in names:
-            check_at_least_zero(type(self).__name__, name, options[name])
+            check_at_least_zero(type(self).__name__, name, self._option(options, name))
+
+    def _check_number(self, options: Mapping[str, Any], name: str) -> None:
+        value = self._option(options, name)
+        check_number(type(self).__name__, name, value)
+        if value != value:
+            msg = f"{type(self).__name__}: {name} must be a number, got {value}"
+            raise ValueError(msg)
 
     def zero_grad(self) -> None:
         """Make the `grad` of every Parameter None."""
-        for group in self.param_groups:
-            for param in group["params"]:
-                param.grad = None
+        for param in self._params():
+            param.grad = None
 
     def step(self) -> None:
-        """Update every Parameter that has a `grad`; nothing is recorded."""
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is not None:
-                    self._step(param, param.grad, group)
+        """Update every Parameter that requires grad and has one; nothing is recorded.
 
-    def _step(self, param: Tensor, grad: Tensor, group: Group) -> None:
+        Raises
+        ------
+        TypeError, ValueError
+            If an option that was changed is no number or out of range, or a gradient does not fit
+            its Parameter any more; nothing is changed then.
+        """
+        due = []
+        for group in self.param_groups:
+            self._check_options(group)
+            for param in group["params"]:
+                if param.requires_grad and param.grad is not None:
+                    self._check_fit(param)
+                    due.append((param, group))
+        for param, group in due:
+            self._step(param, param.grad._data, group)
+
+    def _check_fit(self, param: Tensor) -> None:
+        raw, grad = param._data, param.grad._data  # type: ignore[union-attr]
+        _, entries = self._state.get(id(param), (None, {}))
+        shapes = [value.shape for value in entries.values() if isinstance(value, cp.ndarray)]
+        if any(shape != raw.shape for shape in (grad.shape, *shapes)) or grad.dtype != raw.dtype:
+            msg = (
+                f"{type(self).__name__}: a Parameter of shape {raw.shape} and dtype "
+                f"{raw.dtype.name} has a gradient or a state of another, got gradient "
+                f"{grad.shape}, {grad.dtype.name}; its data was replaced"
+            )
+            raise ValueError(msg)
+
+    def _step(self, param: Tensor, grad: RawArray, group: Group) -> None:
         # Kernels need C-contiguous arrays; a Parameter need not have one.
         note_change(param)
         raw = param._data
         work = cp.ascontiguousarray(raw)
-        state = self._state.setdefault(id(param), {})
-        self._update(work, cp.ascontiguousarray(grad._data), state, group)
+        _, entries = self._state.setdefault(id(param), (param, {}))
+        self._update(work, cp.ascontiguousarray(grad), entries, group)
         if work is not raw:
-            raw[...] = work
+            raw[...] = work.reshape(raw.shape)
 
-    def _update(self, raw: RawArray, grad: RawArray, state: dict[str, Any], group: Group) -> None:
+    def _update(self, raw: RawArray, grad: RawArray, state: Entries, group: Group) -> None:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Return copies of the state and the options, Parameters by their number.
+        """Return copies of the state and the options, in torch's form (optim-09).
 
         Returns
         -------
         dict
-            ``state``: by number a dict of Tensors and ints; ``param_groups``: a list of dicts.
+            ``state``: by a Parameter's position, counted over the groups, a dict of Tensors;
+            ``param_groups``: a list of dicts.
         """
-        numbers = {id(param): number for number, param in enumerate(self._params())}
+        params = self._params()
+        positions = {id(param): position for position, param in enumerate(params)}
+        kept = [self._state.get(id(param), (param, {}))[1] for param in params]
         state = {
-            numbers[key]: {name: _exported(value) for name, value in entries.items()}
-            for key, entries in self._state.items()
+            position: {name: _exported(name, value) for name, value in entries.items()}
+            for position, entries in enumerate(kept)
+            if entries
         }
         groups = []
         for group in self.param_groups:
-            options = {name: copy.copy(value) for name, value in group.items() if name != "params"}
-            groups.append({**options, "params": [numbers[id(param)] for param in group["params"]]})
+            options = {name: _plain(value) for name, value in group.items() if name != "params"}
+            listed = [positions[id(param)] for param in group["params"]]
+            groups.append({**options, "params": listed})
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave; the next step continues with the same numbers.
 
+        Parameters
+        ----------
+        state_dict : mapping
+            As from `state_dict`, here or in torch. Arrays may be Tensors, raw arrays, NumPy arrays
+            or nested lists, and positions their decimal strings.
+
         Raises
         ------
-        ValueError
-            If the number of groups or Parameters differs, or a shape; nothing is changed then.
+        TypeError, ValueError
+            That names what does not fit: another number of groups or Parameters, another
+            algorithm, shape or dtype; nothing is changed then.
         """
         name = f"{type(self).__name__}.load_state_dict"
-        groups = self._check_groups(name, state_dict)
-        numbers = [number for group in groups for number in group["params"]]
-        by_number = dict(zip(numbers, self._params(), strict=True))
-        state = {}
-        for number, entries in state_dict["state"].items():
-            if number not in by_number:
-                msg = f"{name}: the state names parameter {number}, which no group has"
+        _check_mapping(name, "the state", state_dict, ("state", "param_groups"))
+        groups = self._check_groups(name, state_dict["param_groups"])
+        merged = [
+            self._merged(name, own, other)
+            for own, other in zip(self.param_groups, groups, strict=True)
+        ]
+        listed = [position for group in groups for position in group["params"]]
+        by_position = dict(zip(listed, self._params(), strict=True))
+        if len(by_position) != len(listed):
+            msg = f"{name}: params must name each position once, got {listed}"
+            raise ValueError(msg)
+        _check_mapping(name, "state", state_dict["state"], ())
+        state: dict[int, tuple[Tensor, Entries]] = {}
+        for key, entries in state_dict["state"].items():
+            position = _position(name, key, by_position)
+            param = by_position[position]
+            if id(param) in state:
+                msg = f"{name}: state must name position {position} once, got it twice"
                 raise ValueError(msg)
-            param = by_number[number]
-            state[id(param)] = {
-                key: _imported(name, key, value, param) for key, value in entries.items()
-            }
-        merged = []
-        for own, other in zip(self.param_groups, groups, strict=True):
-            made = {**own, **copy.deepcopy(dict(other)), "params": own["params"]}
-            self._check_options(made)
-            merged.append(made)
+            where = f"{name}: state of parameter {position}"
+            state[id(param)] = param, self._imported(where, entries, param)
         self._state = state
         self.param_groups = merged
 
-    def _check_groups(self, name: str, state_dict: Any) -> list[Any]:
+    def _check_groups(self, name: str, groups: Any) -> Sequence[Any]:
         """Return the groups of a state dict that has as many, of as many Parameters."""
-        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
-            msg = f"{name}: must be a mapping with 'state' and 'param_groups', got {state_dict!r}"
-            raise ValueError(msg)
-        groups: list[Any] = state_dict["param_groups"]
+        if not isinstance(groups, (list, tuple)):
+            msg = f"{name}: param_groups must be a list, got {type_name(groups)}"
+            raise TypeError(msg)
         if len(groups) != len(self.param_groups):
             msg = f"{name}: must have {len(self.param_groups)} groups, got {len(groups)}"
             raise ValueError(msg)
         for own, other in zip(self.param_groups, groups, strict=True):
-            if len(own["params"]) != len(other["params"]):
+            _check_mapping(name, "a group", other, ("params",))
+            listed = other["params"]
+            if not isinstance(listed, (list, tuple)) or any(type(n) is not int for n in listed):
+                msg = f"{name}: params of a group must be a list of positions, got {listed!r}"
+                raise TypeError(msg)
+            if len(own["params"]) != len(listed):
                 msg = (
-                    f"{name}: a group must have {len(own['params'])} parameters, "
-                    f"got {len(other['params'])}"
+                    f"{name}: a group must have {len(own['params'])} parameters, got {len(listed)}"
                 )
                 raise ValueError(msg)
         return groups
 
+    def _merged(self, name: str, own: Group, other: Mapping[str, Any]) -> Group:
+        """Return a group with the options of another; refuse options that are not its own."""
+        for option in self.defaults:
+            if option not in other:
+                msg = f"{name}: a group must have the option {option}, got {sorted(other)}"
+                raise ValueError(msg)
+        taken = {}
+        for option, value in other.items():
+            if option in own:
+                taken[option] = tuple(value) if type(value) is list else copy.deepcopy(value)
+            elif value is not None and value is not False:
+                msg = f"{name}: there is no option {option} here, got {option}={value!r}"
+                raise ValueError(msg)
+        merged = {**own, **taken, "params": own["params"]}
+        self._check_options(merged)
+        return merged
+
+    def _imported(self, where: str, entries: Any, param: Tensor) -> Entries:
+        """Return what is kept for a Parameter, as raw arrays of its dtype, and the step as an int.
+
+        Raises
+        ------
+        TypeError, ValueError
+            That names the entry, what came and what was wanted.
+        """
+        _check_mapping(where, "it", entries, ())
+        present = {key: value for key, value in entries.items() if value is not None}
+        strange = [key for key in entries if key not in self._entries]
+        missing = [key for key in self._entries if key not in present] if present else []
+        if strange or (missing and self._is_whole):
+            wanted = ", ".join(self._entries)
+            msg = f"{where}: must have the entries {wanted}, got {', '.join(map(repr, entries))}"
+            raise ValueError(msg)
+        return {
+            key: _step_of(f"{where}: {key}", value)
+            if key == "step"
+            else _array_of(f"{where}: {key}", value, param)
+            for key, value in present.items()
+        }
+
     def _params(self) -> list[Tensor]:
         return [param for group in self.param_groups for param in group["params"]]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle keeps: ids do not outlive the process."""
+        return {**vars(self), "_state": list(self._state.values())}
 
-def _exported(value: Any) -> Any:
-    return wrap(value.copy()) if isinstance(value, cp.ndarray) else value
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        """Restore what `__getstate__` gave."""
+        vars(self).update(kept)
+        self._state = {id(param): (param, entries) for param, entries in kept["_state"]}
 
 
-def _imported(operation: str, key: str, value: Any, param: Tensor) -> Any:
-    if isinstance(value, int):
-        return value
-    raw = cp.array(as_raw(f"{operation}: {key}", value), copy=True, order="C")
-    if raw.shape != param.shape:
-        msg = f"{operation}: {key} must have shape {param.shape}, got {raw.shape}"
+def _exported(name: str, value: Any) -> Tensor:
+    copied = cp.asarray(np.float32(value)) if name == "step" else value.copy()
+    exported: Tensor = wrap(copied)
+    return exported
+
+
+def _plain(value: Any) -> Any:
+    """Return an option as Python's own numbers."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (tuple, list)):
+        return type(value)(_plain(part) for part in value)
+    return copy.copy(value)
+
+
+def _check_mapping(name: str, what: str, value: Any, keys: tuple[str, ...]) -> None:
+    if not isinstance(value, Mapping):
+        msg = f"{name}: {what} must be a mapping, got {type_name(value)}"
+        raise TypeError(msg)
+    for key in keys:
+        if key not in value:
+            msg = f"{name}: {what} must have the key {key!r}, got {sorted(map(str, value))}"
+            raise ValueError(msg)
+
+
+def _position(name: str, key: Any, known: Mapping[int, Any]) -> int:
+    """Return the position that a key of a state means."""
+    position = int(key) if isinstance(key, str) and key.isdecimal() else key
+    if type(position) is not int or position not in known:
+        msg = f"{name}: state names parameter {key!r}, but the groups have {sorted(known)}"
         raise ValueError(msg)
-    return raw
+    return position
+
+
+def _numbers(where: str, value: Any) -> Any:
+    """Return an array of numbers, raw or NumPy's, of what a state may hold them in."""
+    array = value._data if isinstance(value, Tensor) else value
+    if not isinstance(array, (cp.ndarray, np.ndarray)):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError):
+            array = None
+    if array is None or array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
+        got = type_name(value) if array is None else f"dtype {array.dtype.name}"
+        msg = f"{where} must hold numbers, got {got}"
+        raise TypeError(msg)
+    return array
+
+
+def _array_of(where: str, value: Any, param: Tensor) -> RawArray:
+    array = _numbers(where, value)
+    if array.shape != param.shape:
+        msg = f"{where} must have the parameter's shape {param.shape}, got {array.shape}"
+        raise ValueError(msg)
+    return cp.array(array, dtype=param.dtype, copy=True, order="C")
+
+
+def _step_of(where: str, value: Any) -> int:
+    array = _numbers(where, value)
+    number = array.item() if array.size == 1 else -1
+    if not (0 <= number < 2**53 and number == int(number)):
+        msg = f"{where} must be one whole number, got {value!r}"
+        raise ValueError(msg.replace("\n", " "))
+    return int(number)
