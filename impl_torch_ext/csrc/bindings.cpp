@@ -8,6 +8,7 @@
 
 #include "kernels.h"
 #include "rnn_operators.h"
+#include "rows.h"
 
 namespace impl_torch_ext {
 
@@ -83,6 +84,8 @@ Tensor relu_gradient_recorded(const Tensor& grad, const Tensor& y) {
 TORCH_LIBRARY(impl_torch_ext, m) {
     m.def("relu(Tensor x) -> Tensor");
     m.def("relu_backward(Tensor grad_output, Tensor output) -> Tensor");
+    m.def("row(Tensor(a) x, int index) -> Tensor(a)");
+    m.def("share_version(Tensor self, Tensor other) -> ()", share_version);
     m.def(
         "rnn_step(Tensor x, Tensor h, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? "
         "bias_hh, bool relu) "
@@ -133,7 +136,10 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, CPU, m) {
     m.impl("gru_backward", gru_backward);
 }
 
+TORCH_LIBRARY_IMPL(impl_torch_ext, CompositeExplicitAutograd, m) { m.impl("row", row); }
+
 TORCH_LIBRARY_IMPL(impl_torch_ext, Autograd, m) {
+    m.impl("row", row_recorded);
     m.impl("relu", relu_recorded);
     m.impl("relu_backward", relu_gradient_recorded);
 }

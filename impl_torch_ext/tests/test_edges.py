@@ -98,7 +98,7 @@ def test_second_derivative_of_pow_of_a_number() -> None:
 
 def test_pow_agrees_with_differences() -> None:
     x = (nn.rand((3, 1), dtype=nn.float64) + 0.5).requires_grad_()
-    y = nn.randn(4, dtype=nn.float64).requires_grad_()
+    y = torch.randn(4, dtype=nn.float64, requires_grad=True)
     assert torch.autograd.gradcheck(nn.ops.pow, (x, y))
     assert torch.autograd.gradgradcheck(nn.ops.pow, (x, y))
 

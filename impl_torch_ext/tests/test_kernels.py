@@ -37,7 +37,7 @@ SIZES = [
 
 
 def draw(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return nn.randn(shape, dtype=dtype)
+    return nn.randn(shape, dtype=dtype).as_subclass(torch.Tensor)
 
 
 def parameters(
@@ -122,7 +122,8 @@ def test_every_operator_is_checked() -> None:
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith("impl_torch_ext::")
     }
-    assert checked == there
+    # These two are about leaves of a graph, which a trace has none of.
+    assert checked == there - {"impl_torch_ext::row", "impl_torch_ext::share_version"}
 
 
 FUSED = {

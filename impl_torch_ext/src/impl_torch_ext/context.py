@@ -1,11 +1,17 @@
 """The ctx: what the forward of a Function leaves for its backward."""
 
-from types import ModuleType
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType, ModuleType
+from typing import ClassVar, TypeAlias
 
 import array_api_compat.torch as array_namespace
 from torch import Tensor
 
 __all__ = ["Context"]
+
+_Seen: TypeAlias = tuple[tuple[Tensor | None, ...], tuple[bool, ...]]
 
 
 class Context:
@@ -21,6 +27,8 @@ class Context:
     _non_differentiable: tuple[Tensor, ...] = ()
     _materialize_grads: bool = True
     _xp: ModuleType = array_namespace
+    # What each thread that runs backward sees, by its number: a kept graph serves several at once.
+    _running: ClassVar[Mapping[int, _Seen]] = MappingProxyType({})
 
     @property
     def xp(self) -> ModuleType:
@@ -30,12 +38,14 @@ class Context:
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
         """One bool per positional input, true where its gradient is wanted."""
-        return self._needs_input_grad
+        running = self._running.get(threading.get_ident())
+        return running[1] if running else self._needs_input_grad
 
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
         """What `save_for_backward` got, in the same order."""
-        return self._saved
+        running = self._running.get(threading.get_ident())
+        return running[0] if running else self._saved
 
     def save_for_backward(self, *items: Tensor | None) -> None:
         """Keep raw arrays (inputs, outputs or intermediates) and None for `backward`.
@@ -53,6 +63,23 @@ class Context:
                 )
                 raise TypeError(msg)
         self._saved = items
+
+    @contextmanager
+    def _in_backward(
+        self, saved: tuple[Tensor | None, ...], needs: tuple[bool, ...]
+    ) -> Iterator[None]:
+        """Let `backward` see these in this thread; see `_running`."""
+        running = self.__dict__.setdefault("_running", {})  # autograd-28
+        thread = threading.get_ident()
+        before = running.get(thread)
+        running[thread] = (saved, needs)
+        try:
+            yield
+        finally:
+            if before is None:
+                del running[thread]
+            else:
+                running[thread] = before
 
     def mark_non_differentiable(self, *outputs: Tensor) -> None:
         """Make these outputs of `forward` not require grad."""

@@ -1,11 +1,14 @@
 """One application of a Function, and its node in torch's graph."""
 
 import copy
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from impl_torch_ext import ops
 from impl_torch_ext.context import Context
@@ -21,8 +24,20 @@ def apply(
     function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
 ) -> Any:
     """Apply `function` to `inputs`, with a node if a gradient is wanted."""
-    if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
-        return function._node.apply(_Call(function, ctx, config), *inputs)
+    if not _state.replaying:
+        return _apply(function, ctx, inputs, config)
+    # This Function detaches its inputs in its own right.
+    with torch._C.DisableTorchFunction():
+        return _apply(function, ctx, inputs, config)
+
+
+def _apply(
+    function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
+) -> Any:
+    if torch.is_grad_enabled():
+        _refuse_hidden(function, ctx, inputs, config)
+        if any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
+            return function._node.apply(_Call(function, ctx, config), *inputs)
     ctx._needs_input_grad = (False,) * len(inputs)
     arrays = [raw(x) for x in inputs]
     with torch.no_grad():
@@ -46,7 +61,10 @@ class Node(torch.autograd.Function):
             call.function, _run(call.function, "forward", ctx, arrays, call.config)
         )
         node.save_for_backward(*call.keep(inputs, arrays))
-        node.mark_non_differentiable(*ctx._non_differentiable)
+        constants = ctx._non_differentiable
+        if call.attributes:
+            output, constants = _apart(output, constants)
+        node.mark_non_differentiable(*constants)
         node.set_materialize_grads(ctx._materialize_grads)
         ctx._non_differentiable = ()
         node.call = call
@@ -62,7 +80,7 @@ class Node(torch.autograd.Function):
         function = call.function
         if not torch.is_grad_enabled():
             results = call.first_derivative(needs, saved, grads)
-        elif getattr(function.backward, "once_differentiable", False):
+        elif getattr(getattr(function, "backward", None), "once_differentiable", False):
             with torch.no_grad():
                 results = call.first_derivative(needs, saved, grads)
             results = _check_gradients(function, inputs, needs, results)
@@ -73,18 +91,29 @@ class Node(torch.autograd.Function):
             ctx = call.fresh_ctx()
             ctx._xp = ops
             ctx._needs_input_grad = needs
-            _run(function, "forward", ctx, inputs, call.config)
-            results = _run(function, "backward", ctx, grads, {})
+            with _replay(function.__name__):
+                _run(function, "forward", ctx, inputs, call.config)
+                results = _run(function, "backward", ctx, grads, {})
         return (None, *_check_gradients(function, inputs, needs, results))
 
 
 _TENSOR = object()
+# Values that hold no Tensor.
+_SCALARS = frozenset({type(None), bool, int, float, str, torch.dtype})
 
 
 class _Call:
     """One application of a Function, as its node remembers it."""
 
-    __slots__ = ("config", "ctx", "function", "inputs", "places", "pristine")
+    __slots__ = (
+        "attributes",
+        "config",
+        "ctx",
+        "function",
+        "inputs",
+        "places",
+        "pristine",
+    )
 
     def __init__(self, function: "type[Function]", ctx: Context, config: dict[str, Any]) -> None:
         self.function = function
@@ -94,6 +123,7 @@ class _Call:
         self.pristine = None if function._static else copy.copy(ctx)
         self.inputs: tuple[Any, ...] = ()
         self.places: tuple[int | None, ...] = ()
+        self.attributes: list[tuple[str, Tensor, int]] = []
 
     def keep(self, inputs: tuple[Any, ...], arrays: list[Any]) -> list[Tensor]:
         """Return what torch has to keep, and remember where in it the ctx's saved arrays are.
@@ -114,6 +144,12 @@ class _Call:
                 places.append(len(kept))
                 kept.append(item)
         self.ctx._saved = ()
+        self.attributes = [
+            (place, x, _version(x))
+            for name, value in vars(self.ctx).items()
+            if type(value) not in _SCALARS and name not in _OWN
+            for place, x in _tensors(name, value)
+        ]
         self.inputs = tuple(_TENSOR if isinstance(x, Tensor) else x for x in inputs)
         self.places = tuple(places)
         return kept
@@ -131,13 +167,23 @@ class _Call:
         self, needs: tuple[bool, ...], saved: Sequence[Tensor], grads: Sequence[Tensor | None]
     ) -> Any:
         """Run backward on raw arrays, with the ctx that forward left."""
-        ctx = self.ctx
-        ctx._needs_input_grad = needs
-        ctx._saved = tuple(None if place is None else raw(saved[place]) for place in self.places)
-        try:
-            return _run(self.function, "backward", ctx, [raw(g) for g in grads], {})
-        finally:
-            ctx._saved = ()
+        self._check_attributes()
+        kept = tuple(None if place is None else raw(saved[place]) for place in self.places)
+        versions = [_version(x) for x in kept]
+        with self.ctx._in_backward(kept, needs):
+            result = _run(self.function, "backward", self.ctx, [raw(g) for g in grads], {})
+        _check_unchanged(self.function, "backward", "saved array", kept, versions)
+        return result
+
+    def _check_attributes(self) -> None:
+        for place, x, version in self.attributes:
+            if _version(x) != version:  # autograd-24
+                msg = (
+                    f"{self.function.__name__}: backward needs the array of shape "
+                    f"{tuple(x.shape)} that forward left as {place}, got one that was changed in "
+                    "place since"
+                )
+                raise RuntimeError(msg)
 
 
 class _Refused(torch.autograd.Function):
@@ -160,6 +206,17 @@ def _new(output: Tensor, arrays: list[Any]) -> Tensor:
     return output.detach() if any(output is a for a in arrays) else output
 
 
+def _apart(output: Any, constants: tuple[Tensor, ...]) -> tuple[Any, tuple[Tensor, ...]]:
+    """Return the outputs as other objects, and those of them that are constants.
+
+    An output that the ctx holds would otherwise hold its node, which holds the ctx.
+    """
+    items = output if isinstance(output, tuple) else (output,)
+    apart = tuple(y.detach() for y in items)  # autograd-31
+    marked = tuple(z for y, z in zip(items, apart, strict=True) if any(y is c for c in constants))
+    return (apart if isinstance(output, tuple) else apart[0]), marked
+
+
 def _run(
     function: "type[Function]",
     name: str,
@@ -168,10 +225,141 @@ def _run(
     config: dict[str, Any],
 ) -> Any:
     method = getattr(function, name, None)
-    if method is None:
+    if method is None:  # function-30
         msg = f"{function.__name__}: must have a method {name}, got none"
         raise NotImplementedError(msg)
-    return method(ctx, *arguments, **config)
+    versions = [_version(x) for x in arguments]
+    result = method(ctx, *arguments, **config)
+    what = "input" if name == "forward" else "gradient"
+    _check_unchanged(function, name, what, arguments, versions)
+    return result
+
+
+def _version(x: Any) -> int:
+    """Return how often a Tensor was changed in place, 0 for others."""
+    return x._version if isinstance(x, Tensor) and not x.is_inference() else 0
+
+
+def _check_unchanged(
+    function: "type[Function]", name: str, what: str, arrays: Sequence[Any], versions: list[int]
+) -> None:
+    for i, (x, version) in enumerate(zip(arrays, versions, strict=True)):
+        if _version(x) != version:  # function-27
+            msg = (
+                f"{function.__name__}: {name} must not change what it is given, got {what} {i} of "
+                f"shape {tuple(x.shape)} changed in place; work on a copy"
+            )
+            raise RuntimeError(msg)
+
+
+# Attributes of a ctx that are not the user's.
+_OWN = frozenset(name for name in vars(Context) if name.startswith("_")) | {"_used"}
+
+
+def _tensors(place: str, value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Tensor]]:
+    """Yield the Tensors in nested dicts, lists and tuples, each with its place."""
+    if isinstance(value, Tensor):
+        yield place, value
+    elif isinstance(value, Mapping | list | tuple) and not any(value is x for x in above):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            if type(item) not in _SCALARS:
+                yield from _tensors(f"{place}[{key!r}]", item, (*above, value))
+
+
+def _refuse_hidden(
+    function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
+) -> None:
+    """Raise a TypeError if a Tensor that requires grad stands where its gradient is lost."""
+    places = [
+        (f"input {i}", x)
+        for i, x in enumerate(inputs)
+        if type(x) not in _SCALARS and not isinstance(x, Tensor)
+    ]
+    places += config.items()
+    if not function._static:
+        places += [item for item in vars(ctx).items() if item[0] not in _OWN]
+    for name, value in places:
+        if type(value) in _SCALARS:
+            continue
+        for place, x in _tensors(name, value):
+            if x.requires_grad:  # function-29
+                msg = (
+                    f"{function.__name__}: a Tensor that requires grad must be a positional "
+                    f"input by itself, got one of shape {tuple(x.shape)} in {place}, where its "
+                    "gradient would be lost"
+                )
+                raise TypeError(msg)
+
+
+class _State(threading.local):
+    replaying = False
+
+
+_state = _State()
+
+_CUTS: dict[Any, str] = {
+    torch.Tensor.detach: "detach",
+    torch.Tensor.detach_: "detach_",
+    torch.detach: "detach",
+    torch.Tensor.data.__get__: "data",
+    torch.Tensor.numpy: "numpy",
+    torch.Tensor.__array__: "numpy",
+    torch.Tensor.item: "item",
+    torch.Tensor.tolist: "tolist",
+    torch.Tensor.__float__: "float",
+    torch.Tensor.__int__: "int",
+    torch.Tensor.new_tensor: "new_tensor",
+    torch.tensor: "tensor",
+}
+
+
+class _Replay(TorchFunctionMode):
+    """Refuses what cuts the history of a Function's forward and backward on Tensors."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.unrecorded = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call `func`, or raise a RuntimeError."""
+        if func in _CUTS and args and _followed(args[0]):
+            self._refuse(_CUTS[func])
+        result = func(*args, **(kwargs or {}))
+        if func is torch._C._set_grad_enabled:
+            self.unrecorded = not args[0]
+        elif self.unrecorded and _floating(result) and any(map(_followed, args)):
+            self._refuse("an operation under no_grad")
+        return result
+
+    def _refuse(self, what: str) -> NoReturn:
+        msg = (  # function-28
+            f"{self.name}: {what} of a Tensor that requires grad cuts the history that "
+            "create_graph=True asks for; compute with ctx.xp, give the class a composite or mark "
+            "its backward once_differentiable"
+        )
+        raise RuntimeError(msg)
+
+
+def _followed(x: Any) -> bool:
+    if isinstance(x, list | tuple):
+        return any(map(_followed, x))
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _floating(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()
+
+
+@contextmanager
+def _replay(name: str) -> Iterator[None]:
+    before, _state.replaying = _state.replaying, True
+    try:
+        with _Replay(name):
+            yield
+    finally:
+        _state.replaying = before
 
 
 def _check_output(function: "type[Function]", output: Any) -> Any:

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.tensor import from_numpy
+from impl_torch_ext.tensor import Leaf, from_numpy
 
 __all__ = ["Parameter"]
 
 
-class Parameter(torch.nn.Parameter):
+class Parameter(Leaf, torch.nn.Parameter):
     """A Tensor that a Module counts among its parameters when it is assigned to an attribute.
 
     Parameters
@@ -38,5 +38,14 @@ class Parameter(torch.nn.Parameter):
             raise ValueError(msg)
         return torch.Tensor._make_subclass(cls, data.detach(), requires_grad)
 
+    def __repr__(self, **options: Any) -> str:
+        return f"Parameter containing:\n{super().__repr__(**options)}"
+
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return Parameter, (self.detach(), self.requires_grad)
+        return _rebuilt, (self.detach(), self.requires_grad, self.__dict__)
+
+
+def _rebuilt(data: Tensor, requires_grad: bool, attributes: dict[str, Any]) -> Parameter:
+    result = Parameter(data, requires_grad)
+    result.__dict__.update(attributes)  # tensor-42
+    return result

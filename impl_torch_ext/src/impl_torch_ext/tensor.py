@@ -1,42 +1,182 @@
 """Tensors. A Tensor is a `torch.Tensor`, and so is its raw array.
 
-Operators, methods and indexing are torch's own; the README lists where they differ from the
-functions of `ops`.
+Operators and methods are torch's own; the README lists where they differ from the functions of
+`ops`. What the constructors and `Parameter` make is a `Leaf`, whose operators give plain
+`torch.Tensor`s.
 """
 
+import copy
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.dtypes import FROM_NUMPY
+from impl_torch_ext.dtypes import FROM_NUMPY, int64
+from impl_torch_ext.native import native
 
-__all__ = ["Tensor", "from_numpy", "raw", "with_grad"]
+__all__ = ["Leaf", "Tensor", "as_index", "from_numpy", "leaf", "raw", "with_grad"]
+
+# What torch takes as an index as the specification does.
+_PLAIN = frozenset({int, slice, type(None), EllipsisType})
+_TORCH = frozenset({torch.uint8, torch.int8, torch.int16, torch.uint16, torch.uint32, torch.uint64})
+
+_detach = torch.Tensor.detach
+_get = torch.Tensor.__getitem__
+_set = torch.Tensor.__setitem__
+_set_data = torch.Tensor.data.__set__
+
+
+class Leaf(torch.Tensor):
+    """A Tensor that is no result: torch counts every change of it, and its index is NumPy's.
+
+    `data` shares the counter of changes that torch compares in a backward pass, and what is
+    assigned to it counts as a change; in torch neither does.
+    """
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @property
+    def data(self) -> Tensor:
+        """The raw array; what is assigned takes its place."""
+        return super().detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        _set_data(self, value)
+        native.share_version.default(self, value)  # autograd-24
+
+    def detach(self) -> Tensor:
+        """Return the same memory without history."""
+        return leaf(super().detach())
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """Return the elements at `index`, of which a copy is kept."""
+        if type(index) is int:
+            return native.row.default(self, index) if self.ndim else _get(self, index)
+        return _get(self, as_index("indexing", index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        _set(self, as_index("indexing", index), value)
+
+    def __repr__(self, **options: Any) -> str:
+        return repr(_plain(self))
+
+    def __format__(self, spec: str) -> str:
+        return format(_plain(self), spec)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _plain(self).__reduce_ex__(protocol)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:  # tensor-42
+            msg = (
+                f"deepcopy: a Tensor must be a leaf, got the result of an operation of shape "
+                f"{tuple(self.shape)}; detach() it first"
+            )
+            raise RuntimeError(msg)
+        if id(self) in memo:
+            return memo[id(self)]
+        values = self.detach().clone(memory_format=torch.preserve_format)
+        result = torch.Tensor._make_subclass(type(self), values, self.requires_grad)
+        memo[id(self)] = result
+        if self.grad is not None:
+            result.grad = copy.deepcopy(self.grad.detach(), memo)
+        result.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return result
+
+
+def leaf(x: Tensor, requires_grad: bool = False) -> Tensor:
+    """Return the memory of `x` as a leaf that shares its counter of changes."""
+    return torch.Tensor._make_subclass(Leaf, x, requires_grad)
+
+
+def as_index(name: str, index: Any) -> Any:
+    """Return `index` as torch takes it, arrays and lists copied, or raise an IndexError.
+
+    Lists and nested tuples are arrays, as in NumPy, and integers may be of any dtype.
+    """
+    if type(index) is not tuple:
+        return _item(name, index)
+    for item in index:
+        if type(item) not in _PLAIN:
+            return tuple(_item(name, item) for item in index)
+    return index
+
+
+def _item(name: str, index: Any) -> Any:
+    if type(index) in _PLAIN or isinstance(index, bool):
+        return index
+    if isinstance(index, Tensor):
+        if index.dtype not in _TORCH:
+            return index
+        wide = index.to(int64)
+        return _in_range(name, wide, index.dtype) if index.dtype == torch.uint64 else wide
+    if isinstance(index, np.bool_):
+        return bool(index)
+    if isinstance(index, np.integer):
+        return int(index)
+    if not isinstance(index, list | tuple | np.ndarray):
+        return index
+    array = _array(name, index)
+    if array.dtype == np.bool_:
+        return torch.from_numpy(array)
+    if array.dtype.kind not in "iu":
+        msg = f"{name}: an index array must be of integers or booleans, got {array.dtype}"
+        raise IndexError(msg)
+    wide = torch.from_numpy(array.astype(np.int64))
+    return _in_range(name, wide, array.dtype) if array.dtype == np.uint64 else wide
+
+
+def _array(name: str, index: Any) -> "np.ndarray[Any, Any]":
+    """Return a copy of an index array; a list of Tensors is one of their numbers."""
+    if not isinstance(index, np.ndarray):
+        index = [x.tolist() if isinstance(x, Tensor) else x for x in index]
+    try:
+        array = np.array(index)
+    except (ValueError, OverflowError) as error:
+        msg = f"{name}: an index must be an array of integers or booleans, got {index!r}"
+        raise IndexError(msg) from error
+    return array.astype(np.int64) if array.size == 0 and array.dtype != np.bool_ else array
+
+
+def _in_range(name: str, wide: Tensor, dtype: Any) -> Tensor:
+    if wide.numel() and int(wide.min()) < 0:
+        msg = f"{name}: an index must be below 2**63, got one of dtype {dtype} that is not"
+        raise IndexError(msg)
+    return wide
 
 
 def from_numpy(name: str, array: "np.ndarray[Any, Any]") -> Tensor:
     """Copy a NumPy array, or raise a TypeError in the name of `name` for a foreign dtype."""
-    native = array.dtype.newbyteorder("=")
-    if native not in FROM_NUMPY:
+    native_order = array.dtype.newbyteorder("=")
+    if native_order not in FROM_NUMPY:
         msg = (
             f"{name}: an array must be of dtype float32, float64, int32, int64 or bool, got "
             f"{array.dtype}"
         )
         raise TypeError(msg)
-    return torch.from_numpy(np.array(array, dtype=native, order="C"))
+    return torch.from_numpy(np.array(array, dtype=native_order, order="C"))
 
 
 def raw(x: Any) -> Any:
     """Return the raw array of a Tensor that requires grad; anything else as it is."""
-    return x.detach() if isinstance(x, Tensor) and x.requires_grad else x
+    return _detach(x) if isinstance(x, Tensor) and x.requires_grad else x
 
 
 def with_grad(name: str, x: Tensor, requires_grad: bool) -> Tensor:
-    """Return `x`, which requires grad then if asked to; raise a ValueError if it cannot."""
-    if not requires_grad:
-        return x
-    if not x.is_floating_point():  # tensor-13
+    """Return `x` as a leaf that requires grad if asked to; raise a ValueError if it cannot."""
+    if requires_grad and not x.is_floating_point():  # tensor-13
         msg = f"{name}: only floating Tensors can require grad, got dtype {x.dtype}"
         raise ValueError(msg)
-    return x.requires_grad_()
+    return leaf(x, bool(requires_grad))
+
+
+def _plain(x: Tensor) -> Tensor:
+    """Return a leaf as torch's own class, with its memory and free attributes."""
+    if not x.is_leaf:
+        return x.as_subclass(torch.Tensor)
+    result = torch.Tensor._make_subclass(torch.Tensor, x, x.requires_grad)
+    result.__dict__ = x.__dict__
+    return result

@@ -1,5 +1,8 @@
 """Whether operations are recorded."""
 
+import inspect
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,30 +10,88 @@ import torch
 __all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
 is_grad_enabled = torch.is_grad_enabled
-set_grad_enabled = torch.set_grad_enabled
 
 
-class _Reentrant:
-    """A context whose every exit restores the state before its own entrance."""
+class _Mode:
+    """A context whose every exit restores the mode before its own entrance.
 
-    prev: bool
+    torch keeps one such mode on the object; here each thread has its own, and a context that is
+    entered again inside itself one for each time.
+    """
+
+    _mode: bool
 
     def __init__(self) -> None:
         super().__init__()
-        self._before: list[bool] = []
+        self._before: dict[int, list[bool]] = {}
 
     def __enter__(self) -> None:
-        super().__enter__()  # type: ignore[misc]
-        self._before.append(self.prev)
+        before = self._before.setdefault(threading.get_ident(), [])
+        before.append(torch.is_grad_enabled())
+        torch._C._set_grad_enabled(self._mode)
 
     def __exit__(self, *error: Any) -> None:
-        self.prev = self._before.pop()
-        super().__exit__(*error)  # type: ignore[misc]
+        thread = threading.get_ident()
+        before = self._before[thread]
+        torch._C._set_grad_enabled(before.pop())
+        if not before:
+            del self._before[thread]
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, in whose body the mode holds."""
+        _check_function(type(self).__name__, function)
+        return super().__call__(function)  # type: ignore[misc]
 
 
-class no_grad(_Reentrant, torch.no_grad):
+class no_grad(_Mode, torch.no_grad):
     """Context manager and decorator that records nothing inside, and afterwards as before."""
 
+    _mode = False
 
-class enable_grad(_Reentrant, torch.enable_grad):
+
+class enable_grad(_Mode, torch.enable_grad):
     """Context manager and decorator that records inside, and afterwards as before."""
+
+    _mode = True
+
+
+class set_grad_enabled(_Mode, torch.set_grad_enabled):
+    """Record from now on or not; or in a block, or in a function that this decorates.
+
+    Parameters
+    ----------
+    mode : bool
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._mode = self.mode = bool(mode)
+        self._before = {}
+        # What the first block of this thread, or a decoration, restores.
+        self._first: list[bool] = [torch.is_grad_enabled()]
+        self._thread = threading.get_ident()
+        torch._C._set_grad_enabled(self._mode)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        if self._first and self._thread == threading.get_ident():
+            self._before[self._thread][-1] = self._first.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function`, in whose body the mode holds."""
+        if self._first and self._thread == threading.get_ident():
+            torch._C._set_grad_enabled(self._first.pop())  # autograd-23
+        _check_function("set_grad_enabled", function)
+        # Past the method of torch's class, which restores a mode that the object keeps.
+        return super(torch.set_grad_enabled, self).__call__(function)
+
+
+def _check_function(name: str, function: Any) -> None:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        msg = (  # autograd-29
+            f"{name}: cannot decorate {function.__qualname__}, an asynchronous function: a mode "
+            "belongs to a thread, and tasks share one; use a with statement that holds no await"
+        )
+        raise TypeError(msg)
+    if not callable(function):
+        msg = f"{name}: what is decorated must be a function, got {type(function).__name__}"
+        raise TypeError(msg)

@@ -283,7 +283,11 @@ def _shapes(frame: FrameType, statement: str) -> list[str]:
         used = set(frame.f_locals)
     shapes = []
     for name, value in frame.f_locals.items():
-        if name in used and hasattr(value, "shape") and hasattr(value, "dtype"):
+        if (
+            name in used
+            and isinstance(getattr(value, "shape", None), tuple)
+            and hasattr(value, "dtype")
+        ):
             dtype = str(value.dtype).rpartition(".")[2]
             shapes.append(f"{name} {tuple(value.shape)} {dtype}")
     return shapes

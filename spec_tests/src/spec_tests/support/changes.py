@@ -13,7 +13,7 @@ from spec_tests.support.assertions import agrees, raw, tensor, to_numpy
 # A way is called with a Tensor before the operation; what it returns makes the change, afterwards.
 Way = Callable[[Any, Any], Callable[[np.ndarray], None]]
 # What a class of the backend's own says of a Tensor that was written into.
-_OWN_WORDS = ("modified by an inplace operation", "version")
+_OWN_WORDS = ("modified by an inplace operation", "modified inplace", "version")
 # How a raw array says that it is not to be written into; then nothing has changed.
 _UNWRITABLE = (TypeError, ValueError, RuntimeError)
 
@@ -79,13 +79,18 @@ def write_after(nn: Any, t: Any) -> Callable[[np.ndarray], None]:
 
 def write_detached(nn: Any, t: Any) -> Callable[[np.ndarray], None]:
     """Write into what ``detach`` gave before the operation."""
-    alias = t.detach()
-    return lambda values: write(nn, alias.data, values)
+    array = detached(nn, t)
+    return lambda values: write(nn, array, values)
 
 
 def write_detached_after(nn: Any, t: Any) -> Callable[[np.ndarray], None]:
     """Write into what ``detach`` gives after the operation."""
-    return lambda values: write(nn, t.detach().data, values)
+    return lambda values: write(nn, detached(nn, t), values)
+
+
+def detached(nn: Any, t: Any) -> Any:
+    """Return the raw array of what ``detach`` gives; a Tensor of the backend's own class is one."""
+    return t.detach() if own_class(nn) else t.detach().data
 
 
 def write_part(nn: Any, t: Any) -> Callable[[np.ndarray], None]:
@@ -158,6 +163,8 @@ ASSIGNMENTS: dict[str, Way] = {
     "assignment to data of an alias": assign_to_alias,
 }
 CALLS: dict[str, Way] = {"init": initialize, "load_state_dict": load}
+# Where the class of results is the backend's own, it alone decides what its ``data`` is tied to.
+UNTIED = (assign, write_before, write_after, write_part, scale_in_place)
 STEPS: dict[str, Way] = {"SGD": step, "Adam": step_of_adam}
 
 
@@ -210,6 +217,8 @@ def examine(
     """
     __tracebackhide__ = True
     alike = ways(nn, WRITES, ASSIGNMENTS)
+    if own_class(nn):
+        alike = {name: way for name, way in alike.items() if way not in UNTIED}
     of_leaves = ways(nn, WRITES, ASSIGNMENTS, CALLS)
     tables_of_ways = {
         "leaf": {**of_leaves, "SGD": step},

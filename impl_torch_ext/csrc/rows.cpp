@@ -1,0 +1,181 @@
+// x[t] for one t after another. The gradient of torch's own select is an array of the size of x for
+// every t, so that a loop over a sequence costs the square of its length; here the rows share a node
+// which makes one such array of all their gradients.
+#include "rows.h"
+
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/select.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace impl_torch_ext {
+
+namespace {
+
+using torch::autograd::Edge;
+using torch::autograd::Node;
+using torch::autograd::variable_list;
+
+// How torch holds nodes: by std::shared_ptr up to 2.12, by its own pointer since.
+using NodePtr = decltype(Edge::function);
+
+template <typename T>
+std::weak_ptr<T> weak(const std::shared_ptr<T>& pointer) {
+    return pointer;
+}
+
+template <typename T>
+c10::weak_intrusive_ptr<T> weak(const c10::intrusive_ptr<T>& pointer) {
+    return c10::weak_intrusive_ptr<T>(pointer);
+}
+
+template <typename T, typename... Arguments>
+NodePtr make_node(const Arguments&... arguments) {
+    if constexpr (std::is_same_v<NodePtr, std::shared_ptr<Node>>) {
+        return std::make_shared<T>(arguments...);
+    } else {
+        return c10::make_intrusive<T>(arguments...);
+    }
+}
+
+// The node that takes the next row of an array. A node keeps its array alive, so that an address
+// stands for one array as long as its node is there.
+struct Open {
+    decltype(weak(std::declval<NodePtr>())) node;
+    const Node* address;
+};
+
+struct OpenNodes {
+    std::mutex mutex;
+    std::unordered_map<const void*, Open> by_array;
+};
+
+// Never destroyed: nodes may go after the library's own objects do.
+OpenNodes& open_nodes() {
+    static auto* nodes = new OpenNodes;
+    return *nodes;
+}
+
+// One slot for each of `capacity` rows, all there from the start: another thread may run backward
+// through the node while rows are still being taken.
+struct RowsBackward : Node {
+    RowsBackward(const Tensor& x, const Tensor& row, std::size_t capacity)
+        : array(x.unsafeGetTensorImpl()),
+          shape(x.sizes().vec()),
+          options(x.options()),
+          capacity(capacity) {
+        set_next_edges(torch::autograd::collect_next_edges(x));
+        for (std::size_t slot = 0; slot < capacity; ++slot) add_input_metadata(row);
+    }
+
+    ~RowsBackward() override { forget(); }
+
+    // Where torch has its own pointers, this is called when the last one goes; the destructor waits
+    // for the weak ones too.
+    void release_resources() { forget(); }
+
+    std::string name() const override { return "RowsBackward"; }
+
+    // Whether it may take one more row of `x`, whose history or shape may be another one by now.
+    bool takes(const Tensor& x) const {
+        return places.size() < capacity && next_edge(0) == torch::autograd::impl::gradient_edge(x) &&
+               x.sizes() == shape && x.dtype() == options.dtype();
+    }
+
+    variable_list apply(variable_list&& grads) override {
+        std::vector<Tensor> rows;
+        std::vector<std::int64_t> indices;
+        {
+            const std::lock_guard<std::mutex> lock(open_nodes().mutex);
+            for (std::size_t slot = 0; slot < places.size(); ++slot) {
+                if (!grads[slot].defined()) continue;
+                rows.push_back(grads[slot]);
+                indices.push_back(places[slot]);
+            }
+        }
+        const Tensor zeros = at::zeros(shape, options);
+        if (rows.empty()) return {zeros};
+        const Tensor index =
+            at::from_blob(indices.data(), {static_cast<std::int64_t>(indices.size())}, at::kLong);
+        return {zeros.index_add(0, index.clone(), at::stack(rows))};
+    }
+
+    void forget() {
+        OpenNodes& nodes = open_nodes();
+        const std::lock_guard<std::mutex> lock(nodes.mutex);
+        const auto found = nodes.by_array.find(array);
+        if (found != nodes.by_array.end() && found->second.address == this)
+            nodes.by_array.erase(found);
+    }
+
+    const void* array;
+    const std::vector<std::int64_t> shape;
+    const at::TensorOptions options;
+    const std::size_t capacity;
+    std::vector<std::int64_t> places;  // Under the mutex of open_nodes().
+};
+
+// Returns the slot for one more row of `x`. A full node is followed by one of twice the size.
+Edge slot_for(const Tensor& x, std::int64_t place, const Tensor& row) {
+    OpenNodes& nodes = open_nodes();
+    const void* const array = x.unsafeGetTensorImpl();
+    NodePtr before;
+    std::size_t capacity = 1;
+    {
+        const std::lock_guard<std::mutex> lock(nodes.mutex);
+        const auto found = nodes.by_array.find(array);
+        if (found != nodes.by_array.end()) before = found->second.node.lock();
+        if (before) {
+            auto& node = static_cast<RowsBackward&>(*before);
+            if (node.takes(x)) {
+                node.places.push_back(place);
+                return Edge(before, static_cast<std::uint32_t>(node.places.size() - 1));
+            }
+            capacity = std::min<std::size_t>(2 * node.capacity, 1 << 16);
+        }
+    }
+    NodePtr next = make_node<RowsBackward>(x, row, capacity);
+    static_cast<RowsBackward&>(*next).places.push_back(place);
+    const std::lock_guard<std::mutex> lock(nodes.mutex);
+    nodes.by_array.insert_or_assign(array, Open{weak(next), next.get()});
+    return Edge(next, 0);
+}
+
+}  // namespace
+
+Tensor row(const Tensor& x, std::int64_t index) { return at::select(x, 0, index); }
+
+Tensor row_recorded(const Tensor& x, std::int64_t index) {
+    // Below the Autograd key alone, so that torch knows the row for a view of x.
+    Tensor result = [&] {
+        const at::AutoDispatchBelowAutograd guard;
+        return at::select(x, 0, index);
+    }();
+    if (c10::GradMode::is_enabled() && x.requires_grad()) {
+        const std::int64_t place = index < 0 ? index + x.size(0) : index;
+        torch::autograd::impl::set_gradient_edge(result, slot_for(x, place, result));
+    }
+    return result;
+}
+
+void share_version(const Tensor& self, const Tensor& other) {
+    namespace impl = torch::autograd::impl;
+    const std::int64_t mine = impl::version_counter(self).current_version();
+    c10::VariableVersion theirs = impl::version_counter(other);
+    // What was kept under the counter before must not fit the new one.
+    if (theirs.current_version() <= mine) theirs.set_version(mine + 1);
+    impl::set_version_counter(self, theirs);
+}
+
+}  // namespace impl_torch_ext
