@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,19 +33,31 @@ def save(module_or_mapping: Any, path: str | os.PathLike[str]) -> None:
     module_or_mapping : Module, or mapping of str to Tensor, cupy.ndarray or numpy.ndarray
     path : str or path
 
+    A symbolic link stays one: what it points to is replaced, and keeps its permissions.
+
     Raises
     ------
     TypeError
-        That names the key and the type, if something else is given.
+        That names the key and the type, if something else is given; if `path` is no path.
+    ValueError
+        That names the key, if the format cannot hold it.
+    OSError
+        That names the path, if it cannot be written.
     """
-    content = safetensors.numpy.save(_host_arrays(module_or_mapping))
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    target = Path(os.path.realpath(_path("save", path)))
+    arrays = _host_arrays(module_or_mapping)
+    content = safetensors.numpy.save(arrays)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "save: this is a directory", os.fspath(path))
+    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        _check_readable(temporary, arrays)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -60,12 +74,14 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
     Raises
     ------
+    TypeError
+        If `path` is no path.
     FileNotFoundError
         With the path, if there is no file.
     ValueError
         That names the path and the reason, if it is damaged or of another kind.
     """
-    content = Path(path).read_bytes()
+    content = Path(_path("load", path)).read_bytes()
     try:
         arrays = safetensors.numpy.load(content)
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
@@ -81,6 +97,40 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return {name: wrap(cp.asarray(array)) for name, array in arrays.items()}
 
 
+def _path(operation: str, path: Any) -> str:
+    """Return a path as a str; a number would be an open file's (serialization-09)."""
+    spelled = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(spelled, str):
+        msg = f"{operation}: path must be a str or an os.PathLike of one, got {type_name(path)}"
+        raise TypeError(msg)
+    return spelled
+
+
+def _check_name(name: Any) -> None:
+    """Refuse a name that a file cannot hold (serialization-07)."""
+    if not isinstance(name, str):
+        msg = f"save: keys must be str, got {name!r} of type {type(name).__name__}"
+        raise TypeError(msg)
+    try:
+        name.encode()
+        is_kept = name == "__metadata__"
+    except UnicodeEncodeError:
+        is_kept = True
+    if is_kept:
+        msg = f"save: the format cannot hold the key {name!r}; rename it"
+        raise ValueError(msg)
+
+
+def _check_readable(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Read a file back, and refuse one that does not hold what was saved."""
+    found = safetensors.numpy.load(path.read_bytes())
+    if found.keys() != arrays.keys() or any(
+        found[name].tobytes() != array.tobytes() for name, array in arrays.items()
+    ):
+        msg = f"save: {os.fspath(path)} does not hold what was written; nothing was replaced"
+        raise OSError(msg)
+
+
 def _host_arrays(source: Any) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     if isinstance(source, Module):
         source = source.state_dict()
@@ -89,9 +139,7 @@ def _host_arrays(source: Any) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
         raise TypeError(msg)
     arrays = {}
     for name, value in source.items():
-        if not isinstance(name, str):
-            msg = f"save: keys must be str, got {name!r} of type {type(name).__name__}"
-            raise TypeError(msg)
+        _check_name(name)
         arrays[name] = np.ascontiguousarray(_host(name, value)).reshape(value.shape)
     return arrays
 

@@ -332,9 +332,9 @@ class Module(_Registry):
         Raises
         ------
         RuntimeError
-            That lists every fault; nothing is changed then.
+            That lists every fault, such as a value that is no array; nothing is changed then.
         TypeError
-            If it is no mapping, or a value is no array.
+            If it is no mapping.
         """
         return load_into(type(self).__name__, self._entries(), state_dict, strict)
 
@@ -374,12 +374,28 @@ class Module(_Registry):
         TypeError
             If `dtype` is not floating.
         """
-        wanted = check_floating_dtype(f"{type(self).__name__}.to", dtype)
-        for value in (*self.parameters(), *self.buffers()):
-            if value.dtype.kind == "f" and value.dtype != wanted:
-                value._data = value._data.astype(wanted)
-                if value.grad is not None:
-                    value.grad = wrap(value.grad._data.astype(wanted))
+        name = f"{type(self).__name__}.to"
+        if dtype is None:
+            msg = f"{name}: dtype must be float32 or float64, got None"
+            raise TypeError(msg)
+        wanted = check_floating_dtype(name, dtype)
+        others = [
+            value
+            for value in (*self.parameters(), *self.buffers())
+            if value.dtype.kind == "f" and value.dtype != wanted
+        ]
+        # All are made before one is put in its place: there may not be memory for all (module-19).
+        made = [
+            (
+                value,
+                value._data.astype(wanted),
+                value.grad and wrap(value.grad._data.astype(wanted)),
+            )
+            for value in others
+        ]
+        for value, raw, grad in made:
+            value._data = raw
+            value.grad = grad
         return self
 
     def double(self) -> Self:

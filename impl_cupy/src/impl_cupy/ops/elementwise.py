@@ -164,11 +164,10 @@ def _pow_to_base(node: Any, grad: Any) -> Any:
         if exponent == 1:
             return grad
         return grad * ((x if exponent == 2 else x ** (exponent - 1)) * exponent)
-    # ops-28: 0 where the exponent is 0, whatever the base; with a base of 1 there nothing infinite
-    # is formed on the way, nor in a second derivative.
-    constant = exponent == 0
-    like = exponent if isinstance(x, (int, float)) else x
-    base = xp.where(constant, xp.ones_like(constant, dtype=like.dtype), x)
+    # ops-28: 0 where the exponent is 0, be the base 0, infinite or NaN; no power is formed of it.
+    singular = xp.logical_or(x == 0, xp.logical_not(xp.isfinite(x)))
+    constant = xp.logical_and(singular, exponent == 0)
+    base = xp.where(constant, xp.ones_like(constant, dtype=x.dtype), x)
     slope = grad * (exponent * base ** (exponent - 1))
     return xp.where(constant, xp.zeros_like(grad), slope)
 

@@ -215,13 +215,8 @@ def binary(
             return wrap(out)
         edges = edge_of(a), edge_of(b)
         used = (needs[0] if edges[0] else _NOTHING) | (needs[1] if edges[1] else _NOTHING)
-        if lent:
-            kept = tuple(
-                keep(value, containers=1) if word in used else None
-                for value, word in ((a, "x"), (b, "other"))
-            )
-        else:
-            kept = raws[0] if "x" in used else None, raws[1] if "other" in used else None
+        one, two = (a, b) if lent else raws
+        kept = keep(one, 1) if "x" in used else None, keep(two, 1) if "other" in used else None
         shapes = getattr(raws[0], "shape", ()), getattr(raws[1], "shape", ())
         node = OpNode(name, edges, rule, kept, out if "output" in used else None, shapes)
         return at_edge(out, (node, 0))
