@@ -385,15 +385,9 @@ class Module(_Registry):
             if value.dtype.kind == "f" and value.dtype != wanted
         ]
         # All are made before one is put in its place: there may not be memory for all (module-19).
-        made = [
-            (
-                value,
-                value._data.astype(wanted),
-                value.grad and wrap(value.grad._data.astype(wanted)),
-            )
-            for value in others
-        ]
-        for value, raw, grad in made:
+        made = [(value, value._data.astype(wanted), value.grad) for value in others]
+        grads = [grad if grad is None else wrap(grad._data.astype(wanted)) for _, _, grad in made]
+        for (value, raw, _), grad in zip(made, grads, strict=True):
             value._data = raw
             value.grad = grad
         return self
