@@ -16,7 +16,57 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.dtypes import DTYPES, Array, Axis, Shape, float32, int64, is_raw
 
+SHOWN = 80
+LARGEST = 1 << 59
 FIVE = "float32, float64, int32, int64 or bool"
+
+
+def shown(value: Any) -> str:
+    """Return what a message shows of a value: one line, not long."""
+    array = getattr(value, "_data", value)
+    if is_raw(array) and array.ndim:
+        return f"{type(value).__name__} of shape {array.shape} and dtype {array.dtype}"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        # Nothing is known of a foreign object's repr.
+        return type(value).__name__
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def check_flag(operation: str, name: str, value: Any) -> bool:
+    """Return a bool, or what stands for one: a number or None."""
+    if type(value) is bool:
+        return value
+    number = as_number(value)
+    if number is None and value is not None:
+        msg = f"{operation}: {name} must be a bool, got {shown(value)}"
+        raise TypeError(msg)
+    return bool(number)
+
+
+def check_callable(operation: str, name: str, value: Any) -> None:
+    """Raise TypeError for what cannot be called."""
+    if not callable(value):
+        msg = f"{operation}: {name} must be callable, got {shown(value)}"
+        raise TypeError(msg)
+
+
+def check_string(operation: str, name: str, value: Any) -> str:
+    """Return a string, or raise TypeError."""
+    if not isinstance(value, str):
+        msg = f"{operation}: {name} must be a string, got {shown(value)}"
+        raise TypeError(msg)
+    return value
+
+
+def check_items(operation: str, name: str, value: Any, wanted: str) -> list[Any]:
+    """Return the items of an iterable as a list, or raise TypeError."""
+    try:
+        return list(value)
+    except TypeError:
+        msg = f"{operation}: {name} must be {wanted}, got {shown(value)}"
+        raise TypeError(msg) from None
 
 
 def check_raw(array: Any, operation: str) -> Array:
@@ -46,7 +96,7 @@ def check_number(owner: str, name: str, value: Any) -> bool | int | float:
     """Return a number as a Python number, or raise TypeError."""
     number = as_number(value)
     if number is None:
-        msg = f"{owner}: {name} must be a number, got {value!r:.80}"
+        msg = f"{owner}: {name} must be a number, got {shown(value)}"
         raise TypeError(msg)
     return number
 
@@ -71,12 +121,14 @@ def check_cast(operation: str, array: Array, dtype: np.dtype[Any]) -> None:
 def check_dtype(dtype: DTypeLike, operation: str) -> np.dtype[Any]:
     """Return one of the five dtypes from whatever NumPy takes for it, or raise TypeError."""
     try:
-        checked = np.dtype(dtype)
+        # NumPy warns of an alias of "S" instead of refusing it.
+        alias = isinstance(dtype, str) and dtype.startswith("a")
+        checked = None if alias else np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError):
         checked = None
     # NumPy takes None for float64.
     if checked is None or dtype is None:
-        msg = f"{operation}: the dtype must be {FIVE}, got {dtype!r:.80}"
+        msg = f"{operation}: the dtype must be {FIVE}, got {shown(dtype)}"
         raise TypeError(msg)
     if checked not in DTYPES:
         msg = f"{operation}: the dtype must be {FIVE}, got {checked}"
@@ -142,9 +194,9 @@ def check_positive(owner: str, **sizes: Any) -> None:
     """Raise TypeError for a size that is no int, ValueError for one below 1."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
-            msg = f"{owner}: {name} must be a positive int, got {size!r}"
+            msg = f"{owner}: {name} must be a positive int, got {shown(size)}"
             raise TypeError(msg)
-        if size <= 0:
+        if not 0 < size < LARGEST:
             msg = f"{owner}: {name} must be a positive int, got {size}"
             raise ValueError(msg)
 
@@ -153,23 +205,23 @@ def check_positive_sizes(owner: str, name: str, sizes: Any) -> Shape:
     """Return one positive int, or a sequence of at least one, as a tuple."""
     several = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
     if not several:
-        msg = f"{owner}: {name} must hold at least one size, got {sizes!r}"
+        msg = f"{owner}: {name} must hold at least one size, got {shown(sizes)}"
         raise ValueError(msg)
     check_positive(owner, **{f"{name}[{k}]": size for k, size in enumerate(several)})
-    return several
+    return tuple([int(size) for size in several])
 
 
 def check_not_negative(owner: str, name: str, value: Any) -> None:
-    """Raise ValueError for a number below 0, or NaN."""
-    if not value >= 0:
+    """Raise ValueError for a number below 0, or NaN; TypeError for no number."""
+    if not check_number(owner, name, value) >= 0:
         msg = f"{owner}: {name} must not be negative, got {value}"
         raise ValueError(msg)
 
 
 def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError for a word that is none of the choices."""
-    if value not in choices:
-        msg = f"{owner}: {name} must be one of {', '.join(choices)}, got {value!r}"
+    if not isinstance(value, str) or value not in choices:
+        msg = f"{owner}: {name} must be one of {', '.join(choices)}, got {shown(value)}"
         raise ValueError(msg)
 
 
@@ -212,9 +264,12 @@ def check_sizes(shape: int | Shape, operation: str, least: int = 0) -> Shape:
     sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
     try:
         checked = tuple([operator.index(n) for n in sizes])
-    except TypeError:
-        msg = f"{operation}: the shape must be an int or a tuple of ints, got {shape!r}"
+    except (TypeError, ValueError):
+        msg = f"{operation}: the shape must be an int or a tuple of ints, got {shown(shape)}"
         raise TypeError(msg) from None
+    if math.prod([n for n in checked if n]) > LARGEST:
+        msg = f"{operation}: no memory holds the shape {shown(checked)}"
+        raise ValueError(msg)
     lowest = min(checked, default=0)
     if lowest < least or (lowest < 0 and sum(n < 0 for n in checked) > 1):  # ops-20
         but_one = ", but for one that is -1" if least else ""
@@ -234,7 +289,7 @@ def normalize_axis(operation: str, axis: Any, shape: Shape) -> int:
         If it is out of range.
     """
     if not isinstance(axis, (int, np.integer)):
-        msg = f"{operation}: the axis must be an int, got {axis!r}"
+        msg = f"{operation}: the axis must be an int, got {shown(axis)}"
         raise TypeError(msg)
     if not -len(shape) <= axis < len(shape):
         msg = f"{operation}: axis {axis} is out of range for shape {shape}"
@@ -265,7 +320,7 @@ def normalize_axes(operation: str, axis: Axis, shape: Shape) -> Shape:
 def normalize_new_axis(operation: str, axis: Any, shape: Shape, count: int = 1) -> int:
     """Return the place, counted from 0, of one of `count` new axes in this shape."""
     if not isinstance(axis, (int, np.integer)):
-        msg = f"{operation}: the axis must be an int, got {axis!r}"
+        msg = f"{operation}: the axis must be an int, got {shown(axis)}"
         raise TypeError(msg)
     if not -len(shape) - count <= axis < len(shape) + count:
         msg = f"{operation}: axis {axis} is out of range for a new axis of shape {shape}"
@@ -315,7 +370,7 @@ def check_no_gradient(function: str, where: str, value: Any) -> None:
         elif isinstance(value, (dict, list, tuple, set, frozenset)) and id(value) not in seen:
             seen.add(id(value))
             items = value.items() if isinstance(value, dict) else enumerate(value)
-            waiting += [(f"{where}[{key!r}]", item) for key, item in items]
+            waiting += [(f"{where}[{shown(key)}]", item) for key, item in items]
 
 
 def check_hooked(result: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -> None:

@@ -13,10 +13,12 @@ from impl_numpy.checks import (
     check_cast,
     check_dtype,
     check_fits,
+    check_flag,
     check_number,
     check_raw,
     check_requires_grad,
     check_sizes,
+    shown,
 )
 from impl_numpy.dtypes import DTYPES, Array, Shape, bool_, float32, int64, is_raw
 from impl_numpy.tape import check_uncut
@@ -41,7 +43,7 @@ def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = F
         If `data` holds what is no number.
     """
     wanted = None if dtype is None else check_dtype(dtype, "tensor")
-    array = _from_data(data, wanted)
+    array = from_data(data, wanted, "tensor")
     return _made(array, requires_grad, "tensor")
 
 
@@ -54,7 +56,7 @@ def from_array(array: Array, requires_grad: bool = False) -> Tensor:
         If `array` is no NumPy array.
     """
     made = Tensor(array)
-    if requires_grad:
+    if check_flag("from_array", "requires_grad", requires_grad):
         check_requires_grad(array.dtype, "from_array")
         made.requires_grad_()
     return made
@@ -151,58 +153,58 @@ def randn(*shape: Any, dtype: DTypeLike | None = None, requires_grad: bool = Fal
 
 def _made(array: Array, requires_grad: bool, operation: str) -> Tensor:
     made = wrap(check_raw(array, operation), None)
-    if requires_grad:
+    if check_flag(operation, "requires_grad", requires_grad):
         check_requires_grad(array.dtype, operation)
         made.requires_grad_()
     return made
 
 
-def _from_data(data: Any, dtype: np.dtype[Any] | None) -> Array:
+def from_data(data: Any, dtype: np.dtype[Any] | None, operation: str) -> Array:
     """Return a new array of the dtype, or of the data's own, from whatever `tensor` takes."""
     if isinstance(data, Tensor):
         if data._node is not None:
-            check_uncut("tensor")
-        return _cast(data._data, dtype or data.dtype)
+            check_uncut(operation)
+        return _cast(data._data, dtype or data.dtype, operation)
     if isinstance(data, np.generic) and data.dtype not in DTYPES:
         number = as_number(data)  # tensor-37
         data = data if number is None else number
     if is_raw(data):
-        array = check_raw(np.asarray(data), "tensor")
-        return _cast(array, dtype or array.dtype)
+        array = check_raw(np.asarray(data), operation)
+        return _cast(array, dtype or array.dtype, operation)
     if not isinstance(data, (bool, int, float, list, tuple)):
-        msg = f"tensor: wants numbers, lists of numbers or an array, got {type(data).__name__}"
+        msg = f"{operation}: wants numbers, lists of numbers or an array, got {type(data).__name__}"
         raise TypeError(msg)
-    return _from_lists(data, dtype)
+    return _from_lists(data, dtype, operation)
 
 
-def _from_lists(data: Any, dtype: np.dtype[Any] | None) -> Array:
+def _from_lists(data: Any, dtype: np.dtype[Any] | None, operation: str) -> Array:
     """Return a new array of numbers and nested lists of them."""
     leaves: list[Any] = []
     try:
-        array = np.array(_plain(data, leaves))
+        array = np.array(_plain(data, leaves, operation))
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        msg = f"tensor: lists must be of equal lengths, got ragged ones: {reason}"
+        msg = f"{operation}: lists must be of equal lengths, got ragged ones: {reason}"
         raise ValueError(msg) from None
     whole = not any(isinstance(x, float) or (is_raw(x) and x.dtype.kind == "f") for x in leaves)
     if array.size and whole and (dtype is None or dtype.kind != "f"):
         # Ints that int64 does not hold are unsigned, floating or objects to NumPy.
         for x in leaves:
             if isinstance(x, int):
-                check_fits("tensor", x, dtype or int64)
+                check_fits(operation, x, dtype or int64)
     defaults: dict[str, np.dtype[Any]] = {"f": float32, "i": int64, "b": bool_}
     if array.dtype.kind == "O" and all(as_number(x) is not None for x in leaves):
-        msg = "tensor: an int does not fit into a floating dtype"
+        msg = f"{operation}: an int does not fit into a floating dtype"
         raise ValueError(msg)
     if array.dtype.kind not in "fibu":
-        msg = f"tensor: wants numbers, got a list with a {_other(data)} in it"
+        msg = f"{operation}: wants numbers, got a list with a {_other(data)} in it"
         raise TypeError(msg)
-    return _cast(array, dtype or defaults[array.dtype.kind])
+    return _cast(array, dtype or defaults[array.dtype.kind], operation)
 
 
-def _cast(array: Array, dtype: np.dtype[Any]) -> Array:
+def _cast(array: Array, dtype: np.dtype[Any], operation: str) -> Array:
     """Return a copy in a dtype that holds the values."""
-    check_cast("tensor", array, dtype)
+    check_cast(operation, array, dtype)
     with np.errstate(all="ignore"):
         return array.astype(dtype)
 
@@ -215,19 +217,19 @@ def _other(data: Any) -> str:
     return "" if number or isinstance(data, (np.ndarray, Tensor)) else type(data).__name__
 
 
-def _plain(data: Any, leaves: list[Any]) -> Any:
+def _plain(data: Any, leaves: list[Any], operation: str) -> Any:
     """Return nested lists of Python's numbers and arrays, and collect these."""
     if isinstance(data, (list, tuple)):
-        return [_plain(x, leaves) for x in data]
+        return [_plain(x, leaves, operation) for x in data]
     number = as_number(data)
     if number is not None:
         data = number
     elif isinstance(data, Tensor):
         if data._node is not None:
-            check_uncut("tensor")
+            check_uncut(operation)
         data = data._data
     elif isinstance(data, np.ndarray):
-        data = check_raw(data, "tensor")
+        data = check_raw(data, operation)
     leaves.append(data)
     return data
 
@@ -237,7 +239,7 @@ def _sizes(shape: tuple[Any, ...], operation: str) -> Shape:
     whole = len(shape) == 1 and isinstance(shape[0], (tuple, list))
     sizes = tuple(shape[0]) if whole else shape
     if any(isinstance(n, (bool, np.bool)) for n in sizes):
-        msg = f"{operation}: the shape must be an int or a tuple of ints, got {sizes!r}"
+        msg = f"{operation}: the shape must be an int or a tuple of ints, got {shown(sizes)}"
         raise TypeError(msg)
     return check_sizes(sizes, operation)
 

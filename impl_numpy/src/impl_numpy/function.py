@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from impl_numpy.checks import check_no_gradient
+from impl_numpy.checks import check_no_gradient, shown
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.function_node import FunctionNode, OutputNode, copied
@@ -99,7 +99,7 @@ class Function(Context):
         if MODE.recording:
             for name, value in vars(self).items():
                 if not isinstance(value, _PLAIN):
-                    where = f"the attribute {name!r} of the instance"
+                    where = f"the attribute {shown(name)} of the instance"
                     check_no_gradient(cls.__name__, where, value)
                     vars(self)[name] = copied(value)
         pristine = copy.copy(self)
@@ -115,6 +115,11 @@ def as_function(cls: type) -> type[Function]:
     TypeError
         If either is missing.
     """
+    if not isinstance(cls, type):
+        msg = f"as_function: wants a class, got {shown(cls)}"
+        raise TypeError(msg)
+    if issubclass(cls, Function):
+        return cls
     for method in ("forward", "backward"):
         if not callable(getattr(cls, method, None)):
             msg = f"as_function: {cls.__name__} has no {method}; it needs forward and backward"
@@ -189,7 +194,9 @@ def _given(cls: type[Function], place: int | str, x: Any, kept: bool, recording:
         return x
     else:
         if recording:
-            where = f"the argument {place!r}" if isinstance(place, str) else f"argument {place}"
+            where = (
+                f"the argument {shown(place)}" if isinstance(place, str) else f"argument {place}"
+            )
             check_no_gradient(cls.__name__, where, x)
         return copied(x)
     return readonly(array)

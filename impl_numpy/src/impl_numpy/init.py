@@ -6,6 +6,7 @@ import math
 from typing import Any, TypeVar
 
 from impl_numpy import random
+from impl_numpy.checks import check_choice, check_fits, check_number
 from impl_numpy.parameter import overwrite
 from impl_numpy.tensor import Tensor
 
@@ -28,6 +29,7 @@ T = TypeVar("T", bound=Tensor)
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
     """Fill with uniform numbers in [a, b), drawn in float64 and rounded to the dtype."""
     _check("uniform_", tensor)
+    a, b = (check_number("uniform_", name, x) for name, x in (("a", a), ("b", b)))
     overwrite(tensor, a + (b - a) * random.uniform(tensor.shape))
     return tensor
 
@@ -35,24 +37,25 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0) -> T:
     """Fill with normal numbers, drawn in float64 and rounded to the dtype."""
     _check("normal_", tensor)
+    mean = check_number("normal_", "mean", mean)
+    std = check_number("normal_", "std", std)
     overwrite(tensor, mean + std * random.normal(tensor.shape))
     return tensor
 
 
 def constant_(tensor: T, val: float) -> T:
     """Fill with one value; draw nothing."""
-    overwrite(tensor, val)
-    return tensor
+    return _fill("constant_", tensor, val)
 
 
 def zeros_(tensor: T) -> T:
     """Fill with zeros."""
-    return constant_(tensor, 0)
+    return _fill("zeros_", tensor, 0)
 
 
 def ones_(tensor: T) -> T:
     """Fill with ones."""
-    return constant_(tensor, 1)
+    return _fill("ones_", tensor, 1)
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0) -> T:
@@ -60,13 +63,15 @@ def xavier_uniform_(tensor: T, gain: float = 1.0) -> T:
 
     Glorot and Bengio 2010, equation 16.
     """
-    bound = gain * math.sqrt(6.0 / sum(_fans("xavier_uniform_", tensor)))
+    fans = sum(_fans("xavier_uniform_", tensor))
+    bound = check_number("xavier_uniform_", "gain", gain) * math.sqrt(6.0 / (fans or 1))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: T, gain: float = 1.0) -> T:
     """Fill normally with deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    std = gain * math.sqrt(2.0 / sum(_fans("xavier_normal_", tensor)))
+    fans = sum(_fans("xavier_normal_", tensor))
+    std = check_number("xavier_normal_", "gain", gain) * math.sqrt(2.0 / (fans or 1))
     return normal_(tensor, 0.0, std)
 
 
@@ -75,7 +80,7 @@ def kaiming_uniform_(
 ) -> T:
     """Fill uniformly within gain * sqrt(3 / fan) (He et al. 2015)."""
     fan = _fan("kaiming_uniform_", tensor, mode)
-    bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / fan)
+    bound = _gain("kaiming_uniform_", nonlinearity, a) * math.sqrt(3.0 / fan)
     return uniform_(tensor, -bound, bound)
 
 
@@ -84,7 +89,7 @@ def kaiming_normal_(
 ) -> T:
     """Fill normally with deviation gain / sqrt(fan) (He et al. 2015, equation 10)."""
     fan = _fan("kaiming_normal_", tensor, mode)
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(fan))
+    return normal_(tensor, 0.0, _gain("kaiming_normal_", nonlinearity, a) / math.sqrt(fan))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -95,18 +100,29 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     ValueError
         If the nonlinearity is unknown.
     """
-    slope = 0.01 if param is None else param
+    return _gain("calculate_gain", nonlinearity, param)
+
+
+def _gain(operation: str, nonlinearity: str, param: float | None) -> float:
+    slope = 0.01 if param is None else check_number(operation, "the slope", param)
     gains = {
         "linear": 1.0,
         "sigmoid": 1.0,
         "tanh": 5.0 / 3.0,
         "relu": math.sqrt(2.0),
-        "leaky_relu": math.sqrt(2.0 / (1.0 + slope**2)),
+        "leaky_relu": math.sqrt(2.0 / (1.0 + slope * slope)),
     }
-    if nonlinearity not in gains:
-        msg = f"calculate_gain: nonlinearity must be one of {', '.join(gains)}, got {nonlinearity}"
-        raise ValueError(msg)
+    check_choice(operation, "nonlinearity", nonlinearity, tuple(gains))
     return gains[nonlinearity]
+
+
+def _fill(operation: str, tensor: T, value: float) -> T:
+    """Fill a Tensor of any dtype that holds the value."""
+    _check_tensor(operation, tensor)
+    number = check_number(operation, "val", value)
+    check_fits(operation, number, tensor.dtype)
+    overwrite(tensor, number)
+    return tensor
 
 
 def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
@@ -121,16 +137,19 @@ def _fans(operation: str, tensor: Tensor) -> tuple[int, int]:
 
 def _fan(operation: str, tensor: Tensor, mode: str) -> int:
     fans = dict(zip(("fan_in", "fan_out"), _fans(operation, tensor), strict=True))
-    if mode not in fans:
-        msg = f"init.{operation}: mode must be fan_in or fan_out, got {mode}"
-        raise ValueError(msg)
-    return fans[mode]
+    check_choice(f"init.{operation}", "mode", mode, tuple(fans))
+    # Of no elements there is nothing to draw, whatever the bound.
+    return fans[mode] or 1
 
 
-def _check(operation: str, tensor: Any) -> None:
+def _check_tensor(operation: str, tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
         msg = f"init.{operation}: wants a Tensor, got {type(tensor).__name__}"
         raise TypeError(msg)
+
+
+def _check(operation: str, tensor: Any) -> None:
+    _check_tensor(operation, tensor)
     if tensor.dtype.kind != "f":
         msg = (
             f"init.{operation}: wants a Tensor of dtype float32 or float64, got {tensor.dtype}; "

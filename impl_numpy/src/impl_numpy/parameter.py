@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_raw, check_requires_grad
+from impl_numpy.checks import check_flag, check_raw, check_requires_grad
 from impl_numpy.dtypes import Array
 from impl_numpy.memory import LENT, follow, written
 from impl_numpy.tape import check_uncut
@@ -39,7 +39,7 @@ class Parameter(Tensor):
                 follow(self)
         else:
             super().__init__(check_raw(data, "Parameter"))
-        if requires_grad:
+        if check_flag("Parameter", "requires_grad", requires_grad):
             check_requires_grad(self.dtype, "Parameter")
             self.requires_grad_()
 

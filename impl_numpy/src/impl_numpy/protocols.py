@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.checks import as_number, check_string, shown
 from impl_numpy.recording import Traced, compare
 from impl_numpy.tape import check_uncut
 
@@ -47,11 +48,11 @@ class Protocols(Traced):
         return self._data.shape[0]
 
     def __contains__(self, value: Any) -> bool:
-        result = compare(np.equal, self, value)
-        if result is NotImplemented:
-            msg = f"in: a Tensor holds numbers, got {type(value).__name__}"
+        number = value.item() if getattr(value, "size", None) == 1 else as_number(value)
+        if not isinstance(number, (bool, int, float)):
+            msg = f"in: a Tensor holds numbers, got {shown(value)}"
             raise TypeError(msg)
-        return bool(result._data.any())
+        return bool(compare(np.equal, self, number)._data.any())
 
     def __bool__(self) -> bool:
         return bool(self._element("bool"))
@@ -82,11 +83,12 @@ class Protocols(Traced):
         return self._data.item()
 
     def __format__(self, spec: str) -> str:
+        check_string("format", "the spec", spec)
         if not spec:
             return str(self)
         element = self._element("format")
         try:
             return format(element, spec)
         except ValueError as error:
-            msg = f"format: {spec!r} does not fit {self._data.dtype}: {error}"
+            msg = f"format: {shown(spec)} does not fit {self._data.dtype}: {error}"
             raise ValueError(msg) from None

@@ -31,10 +31,13 @@ def manual_seed(seed: int) -> None:
     TypeError, ValueError
         If `seed` is no int or out of range; the generator goes on as it was.
     """
-    if isinstance(seed, (bool, np.bool)) or not hasattr(seed, "__index__"):
+    try:
+        key = None if isinstance(seed, (bool, np.bool)) else operator.index(seed)
+    except (TypeError, ValueError):
+        key = None
+    if key is None:
         msg = f"manual_seed: wants an int, got {type(seed).__name__}"
         raise TypeError(msg)
-    key = operator.index(seed)
     if not 0 <= key < 2**64:
         msg = f"manual_seed: the seed must be at least 0 and less than 2**64, got {key}"
         raise ValueError(msg)

@@ -369,7 +369,7 @@ def _computed(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...])
             shapes = " and ".join(str(np.shape(x)) for x in arrays)
             reason = f"cannot take the shape(s) {shapes}: {' '.join(str(error).split())}"
     except IndexError as error:
-        msg = f"{rule.name}: {error}"
+        msg = f"{rule.name}: the index does not fit: {error}"
         raise IndexError(msg) from None  # ops-29
     except TypeError as error:  # tensor-40
         dtypes = " and ".join(str(x.dtype) for x in arrays)

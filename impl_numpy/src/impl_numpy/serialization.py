@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.checks import shown
 from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.module import Module
 from impl_numpy.tensor import Tensor, wrap
@@ -85,7 +86,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         with open(path, "rb") as file:
             content = file.read()
     except ValueError as error:
-        msg = f"load: {path!r:.200} is no path: {error}"
+        msg = f"load: {shown(path)} is no path: {error}"
         raise ValueError(msg) from None
     try:
         arrays: dict[str, Array] = from_bytes(content)
@@ -109,7 +110,7 @@ def _path(operation: str, path: Any) -> str:
         msg = f"{operation}: the path must be a str or an os.PathLike, got {type(path).__name__}"
         raise TypeError(msg)
     if "\0" in text:
-        msg = f"{operation}: the path must hold no null character, got {text!r:.200}"
+        msg = f"{operation}: the path must hold no null character, got {shown(text)}"
         raise ValueError(msg)
     return text
 
@@ -120,7 +121,7 @@ def _check_written(path: str, arrays: Mapping[str, Array]) -> None:
     for key, array in arrays.items():
         back = found[key]._data if key in found else None
         if back is None or back.dtype != array.dtype or back.tobytes() != array.tobytes():
-            msg = f"save: {key!r:.80} could not be read back from the file"
+            msg = f"save: {shown(key)} could not be read back from the file"
             raise ValueError(msg)
 
 
@@ -132,7 +133,7 @@ def _check_name(key: str) -> None:
     except UnicodeEncodeError:
         reason = "cannot spell in UTF-8"
     if reason is not None:
-        msg = f"save: {key!r:.80} is a name that the format {reason}"
+        msg = f"save: {shown(key)} is a name that the format {reason}"
         raise ValueError(msg)
 
 
@@ -147,7 +148,7 @@ def _arrays(source: Any) -> dict[str, Array]:
         array = value._data if isinstance(value, Tensor) else value
         if not isinstance(key, str) or not is_raw(array) or array.dtype not in DTYPES:
             got = type(value).__name__ + (f" of dtype {array.dtype}" if is_raw(array) else "")
-            name = f"{type(key).__name__} {key!r}"
+            name = f"{type(key).__name__} {shown(key)}"
             msg = f"save: wants strings as keys and arrays as values, got {got} under the {name}"
             raise TypeError(msg)
         _check_name(key)

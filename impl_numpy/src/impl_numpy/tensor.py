@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_array, check_grad, check_raw, check_requires_grad, check_seed
+from impl_numpy.checks import (
+    check_array,
+    check_flag,
+    check_grad,
+    check_raw,
+    check_requires_grad,
+    check_seed,
+)
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import receiver, run
 from impl_numpy.memory import CLOCK, LENT, borrow, follow, lend, next_age
@@ -192,6 +199,7 @@ class Tensor(Protocols):
         RuntimeError
             If gradients are switched off for a Tensor that an operation made.
         """
+        flag = check_flag("requires_grad_", "flag", flag)
         if flag and self._node is None:
             check_requires_grad(self.dtype, "requires_grad")
             # Hooks and graphs that are there stay with the leaf (autograd-26).
@@ -232,6 +240,8 @@ class Tensor(Protocols):
         RuntimeError
             If there is no history, the graph was freed, or `grad` is missing or of another shape.
         """
+        retain_graph = check_flag("backward", "retain_graph", retain_graph)
+        create_graph = check_flag("backward", "create_graph", create_graph)
         if self._node is None:
             msg = "backward: this Tensor does not require grad; set requires_grad on an input"
             raise RuntimeError(msg)

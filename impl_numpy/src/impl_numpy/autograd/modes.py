@@ -8,6 +8,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import get_ident
 from typing import Any, TypeVar
 
+from impl_numpy.checks import check_flag
 from impl_numpy.tape import MODE
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -110,7 +111,7 @@ class set_grad_enabled(_Switch):
     """
 
     def __init__(self, flag: bool) -> None:
-        self._flag = bool(flag)
+        self._flag = check_flag("set_grad_enabled", "flag", flag)
         # The thread that said it, and the mode that it had: once, for a block or a decoration.
         self._said: tuple[int, bool | str] | None = get_ident(), MODE.recording
         if type(MODE.recording) is not str:

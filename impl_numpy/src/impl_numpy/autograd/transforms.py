@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.autograd.modes import enable_grad
+from impl_numpy.checks import check_callable, check_flag, check_items, shown
 from impl_numpy.dtypes import is_raw
 from impl_numpy.engine import run
 from impl_numpy.tape import MODE, Node, Source
@@ -37,7 +38,7 @@ def grad(
     TypeError
         If an argument holds what cannot have a gradient, or the result is no Tensor.
     """
-    both = value_and_grad(fn, argnums, create_graph=create_graph)
+    both = _differentiated("grad", fn, argnums, False, create_graph)
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         return both(*args, **kwargs)[1]
@@ -55,12 +56,36 @@ def value_and_grad(
 
     With `has_aux` `fn` returns `(value, aux)`, and the function gives `((value, aux), gradient)`.
     """
-    places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    return _differentiated("value_and_grad", fn, argnums, has_aux, create_graph)
+
+
+def _places(operation: str, argnums: Any) -> list[int]:
+    """Return which arguments to differentiate with respect to, checked."""
+    wanted = "an int or a tuple of ints"
+    several = (argnums,) if isinstance(argnums, (int, np.integer)) else argnums
+    places = check_items(operation, "argnums", several, wanted)
+    if not all(isinstance(k, (int, np.integer)) for k in places):
+        msg = f"{operation}: argnums must be {wanted}, got {shown(argnums)}"
+        raise TypeError(msg)
+    return places
+
+
+def _differentiated(
+    operation: str,
+    fn: Callable[..., Any],
+    argnums: int | tuple[int, ...],
+    has_aux: bool,
+    create_graph: bool,
+) -> Callable[..., Any]:
+    create_graph = check_flag(operation, "create_graph", create_graph)
+    has_aux = check_flag(operation, "has_aux", has_aux)
+    check_callable(operation, "fn", fn)
+    single, places = isinstance(argnums, (int, np.integer)), _places(operation, argnums)
 
     def both(*args: Any, **kwargs: Any) -> Any:
         for k in places:
             if not -len(args) <= k < len(args):
-                msg = f"grad: argnums {argnums} is out of range for {len(args)} arguments"
+                msg = f"{operation}: argnums {argnums} is out of range for {len(args)} arguments"
                 raise ValueError(msg)
         differentiable = create_graph or MODE.transforms > 0
         chosen = tuple(args[k] for k in places)
@@ -71,22 +96,30 @@ def value_and_grad(
                 replaced[k] = x
             return fn(*replaced, **kwargs)
 
-        result, sources = _trace(call, chosen)
-        value, aux = result if has_aux else (result, None)
+        result, sources = _trace(operation, call, chosen)
+        value, aux = _pair(operation, result) if has_aux else (result, None)
         if not isinstance(value, Tensor):
-            msg = f"grad: the function must return a Tensor, returned {type(value).__name__}"
+            msg = f"{operation}: the function must return a Tensor, returned {type(value).__name__}"
             raise TypeError(msg)
         if value._data.size != 1:
-            msg = f"grad: the function must return a scalar, returned shape {value.shape}"
+            msg = f"{operation}: the function must return a scalar, returned shape {value.shape}"
             raise ValueError(msg)
         seeds = [np.ones(value.shape, value.dtype)]
         gradients = _pull([value], seeds, chosen, sources, differentiable, retain=differentiable)
         if not differentiable:
             value, aux = tree_map(_detached, value), tree_map(_detached, aux)
-        gradient = gradients[0] if isinstance(argnums, int) else gradients
+        gradient = gradients[0] if single else gradients
         return ((value, aux) if has_aux else value), gradient
 
     return both
+
+
+def _pair(operation: str, result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        got = type(result).__name__
+        msg = f"{operation}: with has_aux the function must return a pair, returned {got}"
+        raise TypeError(msg)
+    return result
 
 
 def vjp(
@@ -101,8 +134,10 @@ def vjp(
         Takes a cotangent of the structure of `output`, gives a tuple with one gradient per primal;
         can be called several times.
     """
+    check_callable("vjp", "fn", fn)
+    create_graph = check_flag("vjp", "create_graph", create_graph)
     inside = create_graph or MODE.transforms > 0
-    output, sources = _trace(fn, primals)
+    output, sources = _trace("vjp", fn, primals)
     results = tree_leaves(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
@@ -111,7 +146,12 @@ def vjp(
             msg = "vjp: the cotangent must have the structure of the output"
             raise ValueError(msg)
         for out, seed in zip(results, seeds, strict=True):
-            if isinstance(out, Tensor) and out.shape != seed.shape:
+            if not isinstance(out, Tensor):
+                continue
+            if not isinstance(seed, Tensor) and not is_raw(seed):
+                msg = f"vjp: the cotangent must be a Tensor or a raw array, got {shown(seed)}"
+                raise TypeError(msg)
+            if out.shape != seed.shape:
                 msg = f"vjp: the cotangent must have shape {out.shape}, got {seed.shape}"
                 raise ValueError(msg)
         differentiable = create_graph or MODE.transforms > 0
@@ -130,7 +170,9 @@ def _transforming() -> Iterator[None]:
         MODE.transforms -= 1
 
 
-def _trace(fn: Callable[..., Any], primals: Sequence[Any]) -> tuple[Any, list[Node]]:
+def _trace(
+    operation: str, fn: Callable[..., Any], primals: Sequence[Any]
+) -> tuple[Any, list[Node]]:
     """Call `fn` on stand-ins for the primals; the stand-ins' nodes are where gradients end."""
     sources: list[Node] = []
 
@@ -138,9 +180,9 @@ def _trace(fn: Callable[..., Any], primals: Sequence[Any]) -> tuple[Any, list[No
         if x is None:
             return None
         if not isinstance(x, Tensor) and not is_raw(x):
-            msg = f"grad: only Tensors and raw arrays have gradients, got {type(x).__name__}"
+            msg = f"{operation}: only Tensors and raw arrays have gradients, got {type(x).__name__}"
             raise TypeError(msg)
-        array = as_tensor("grad", x)._data
+        array = as_tensor(operation, x)._data
         if array.dtype.kind != "f":
             return wrap(array, None)
         sources.append(Source(x._node if isinstance(x, Tensor) else None))

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_dtype
+from impl_numpy.checks import check_callable, check_dtype, check_flag, check_string, shown
 from impl_numpy.dtypes import float32, float64
 from impl_numpy.module.state import LoadResult, load_into
 from impl_numpy.parameter import Parameter
@@ -152,7 +152,7 @@ class Module:
         elif name not in entries and hasattr(self, name):
             reason = f"is taken by another attribute of {owner}"
         if reason is not None:
-            msg = f"{operation}: the name {name!r} {reason}"
+            msg = f"{operation}: the name {shown(name)} {reason}"
             raise KeyError(msg)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
@@ -245,12 +245,15 @@ class Module:
         TypeError
             If `state_dict` is no mapping.
         """
-        return load_into(type(self).__name__, self._named_state(), state_dict, strict)
+        owner = type(self).__name__
+        strict = check_flag(f"{owner}.load_state_dict", "strict", strict)
+        return load_into(owner, self._named_state(), state_dict, strict)
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` here and below."""
+        mode = check_flag("train", "mode", mode)
         for module in self.modules():
-            module.training = bool(mode)
+            module.training = mode
         return self
 
     def eval(self) -> Self:
@@ -259,6 +262,7 @@ class Module:
 
     def requires_grad_(self, flag: bool = True) -> Self:
         """Set `requires_grad` of every Parameter."""
+        flag = check_flag("requires_grad_", "flag", flag)
         for param in self.parameters():
             param.requires_grad_(flag)
         return self
@@ -270,6 +274,7 @@ class Module:
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call a function on every Module below, children first, then on this one."""
+        check_callable("apply", "fn", fn)
         for child in self.children():
             child.apply(fn)
         fn(self)
@@ -305,6 +310,7 @@ class Module:
             If a part of the name is no Module.
         """
         module = self
+        check_string("get_submodule", "the name", target)
         for part in target.split(".") if target else ():
             child = module._modules.get(part)
             if child is None:
@@ -315,6 +321,7 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """Return the Parameter of a dotted name."""
+        check_string("get_parameter", "the name", target)
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         parameter = module._parameters.get(name)
@@ -325,10 +332,12 @@ class Module:
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(module, args)` before `forward`; it may return other args."""
+        check_callable("register_forward_pre_hook", "hook", hook)
         return Handle(self._pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call `hook(module, args, output)` after `forward`; it may return another output."""
+        check_callable("register_forward_hook", "hook", hook)
         return Handle(self._hooks, hook)
 
     def extra_repr(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from impl_numpy.checks import shown
 from impl_numpy.module.base import Module, dotted
-from impl_numpy.tensor import Tensor
+from impl_numpy.tensor import Tensor, as_tensor
 
 
 def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -24,6 +25,12 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     KeyError
         If the Module has no parameter or buffer of a name.
     """
+    if not isinstance(module, Module):
+        msg = f"functional_call: module must be a Module, got {shown(module)}"
+        raise TypeError(msg)
+    if not isinstance(params, Mapping):
+        msg = f"functional_call: params must be a mapping, got {shown(params)}"
+        raise TypeError(msg)
     places: dict[str, tuple[dict[str, Any], str]] = {}
     for path, owner in module._every_module("", None):
         every: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
@@ -33,9 +40,13 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     unknown = [name for name in params if name not in places]
     if unknown:
         owner_name = type(module).__name__
-        msg = f"functional_call: {owner_name} has no parameter or buffer {', '.join(unknown)}"
+        names = ", ".join(map(shown, unknown))
+        msg = f"functional_call: {owner_name} has no parameter or buffer {names}"
         raise KeyError(msg)
-    replaced = {name: x if isinstance(x, Tensor) else Tensor(x) for name, x in params.items()}
+    replaced = {
+        name: x if isinstance(x, Tensor) else as_tensor("functional_call", x, name)
+        for name, x in params.items()
+    }
     new = {id(places[name][0][places[name][1]]): x for name, x in replaced.items()}
     new.pop(id(None), None)
     before = [(entries, name, entries[name]) for entries, name in places.values()]

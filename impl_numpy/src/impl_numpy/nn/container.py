@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
+from impl_numpy.checks import check_items, shown
 from impl_numpy.module import Module
 
 
@@ -41,8 +42,15 @@ class _Row(Module):
         delattr(self, self._name(index))
         self._number(list(self._modules.values()))
 
+    def _index(self, index: Any) -> int:
+        try:
+            return operator.index(index)
+        except (TypeError, ValueError):
+            msg = f"{type(self).__name__}: an index must be an int, got {shown(index)}"
+            raise TypeError(msg) from None
+
     def _name(self, index: int) -> str:
-        k, n = operator.index(index), len(self)
+        k, n = self._index(index), len(self)
         if not -n <= k < n:
             msg = f"{type(self).__name__}: index {k} is out of range for {n} modules"
             raise IndexError(msg)
@@ -56,6 +64,7 @@ class _Row(Module):
 
     def append(self, module: Module) -> Self:
         """Add a Module at the end."""
+        _check(type(self).__name__, module)
         self.add_module(str(len(self)), module)
         return self
 
@@ -97,7 +106,7 @@ class ModuleList(_Row):
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add Modules at the end."""
-        added = list(modules)
+        added = check_items("ModuleList", "modules", modules, "an iterable of Modules")
         for module in added:
             _check("ModuleList", module)
         for module in added:
@@ -108,7 +117,7 @@ class ModuleList(_Row):
         """Add a Module before the one at an index."""
         _check("ModuleList", module)
         modules = list(self._modules.values())
-        modules.insert(index, module)
+        modules.insert(self._index(index), module)
         self._number(modules)
 
     def _renamed(self) -> Self:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import init, ops
-from impl_numpy.checks import check_indices, check_range
+from impl_numpy.checks import check_indices, check_range, shown
 from impl_numpy.creation import empty
 from impl_numpy.nn.layer import Layer
 from impl_numpy.parameter import Parameter
@@ -44,11 +45,14 @@ class Embedding(Layer):
         super().__init__(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         checked = self._dtype(dtype)
         if padding_idx is not None:
+            if not isinstance(padding_idx, (int, np.integer)):
+                msg = f"Embedding: padding_idx must be an int, got {shown(padding_idx)}"
+                raise TypeError(msg)
             if not -num_embeddings <= padding_idx < num_embeddings:
                 count = f"num_embeddings = {num_embeddings}"
                 msg = f"Embedding: padding_idx must lie within {count}, got {padding_idx}"
                 raise ValueError(msg)
-            padding_idx %= num_embeddings
+            padding_idx = int(padding_idx) % num_embeddings
         self.padding_idx = padding_idx
         self.weight = init.normal_(Parameter(empty((num_embeddings, embedding_dim), dtype=checked)))
         if padding_idx is not None:

@@ -31,7 +31,7 @@ class Layer(Module):
         super().__init__()
         check_positive(type(self).__name__, **{name: options[name] for name in self._sizes})
         for name, value in options.items():
-            setattr(self, name, value)
+            setattr(self, name, int(value) if name in self._sizes else value)
 
     def _dtype(self, dtype: DTypeLike | None) -> np.dtype[Any]:
         """Return the dtype of the parameters, checked (nn-09)."""

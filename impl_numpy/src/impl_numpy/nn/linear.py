@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_same_dtype
+from impl_numpy.checks import check_flag, check_same_dtype
 from impl_numpy.nn.layer import Layer
 from impl_numpy.parameter import Parameter
 from impl_numpy.tensor import Tensor
@@ -47,6 +47,7 @@ class Linear(Layer):
         dtype: DTypeLike | None = None,
     ) -> None:
         super().__init__(in_features=in_features, out_features=out_features)
+        bias = check_flag("Linear", "bias", bias)
         k = 1.0 / math.sqrt(in_features)
         self._uniform("weight", (out_features, in_features), k, dtype)
         self._uniform("bias", (out_features,) if bias else None, k, dtype)

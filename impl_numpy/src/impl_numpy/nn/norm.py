@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import ops
-from impl_numpy.checks import check_not_negative, check_positive_sizes
+from impl_numpy.checks import check_flag, check_not_negative, check_positive_sizes
 from impl_numpy.nn.layer import Layer
 from impl_numpy.parameter import Parameter
 from impl_numpy.tensor import Tensor
@@ -56,6 +56,8 @@ class LayerNorm(Layer):
     ) -> None:
         sizes = check_positive_sizes("LayerNorm", "normalized_shape", normalized_shape)
         check_not_negative("LayerNorm", "eps", eps)  # nn-11
+        elementwise_affine = check_flag("LayerNorm", "elementwise_affine", elementwise_affine)
+        bias = check_flag("LayerNorm", "bias", bias)
         super().__init__(normalized_shape=sizes, eps=eps, elementwise_affine=elementwise_affine)
         self._constant("weight", sizes if elementwise_affine else None, 1, dtype)
         self._constant("bias", sizes if elementwise_affine and bias else None, 0, dtype)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import normalize_axes
+from impl_numpy.checks import check_flag, normalize_axes
 from impl_numpy.dtypes import Array, Axis, Shape, Value
 from impl_numpy.ops.elementwise import NEAR
 from impl_numpy.ops.families import X, along, reduced_shape, registered, rule, unary
@@ -154,6 +154,7 @@ TypeError
 def logsumexp(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:  # ops-05, ops-19
     x = as_tensor("logsumexp", x, passing=True)
     axes = normalize_axes("logsumexp", axis, x.shape)
+    keepdims = check_flag("logsumexp", "keepdims", keepdims)
     result: Tensor = record_unary(RULES["logsumexp"], x, (axes,))
     if keepdims:
         return result

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import creation
-from impl_numpy.checks import check_dtype
+from impl_numpy.checks import check_dtype, check_flag
 from impl_numpy.dtypes import is_raw
 from impl_numpy.ops.elementwise import astype
 from impl_numpy.ops.families import create, registered, spread_to
-from impl_numpy.tensor import Tensor, as_tensor
+from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 zeros = create("zeros", creation.zeros, "(shape, *, dtype=None)", "Return zeros.")
 ones = create("ones", creation.ones, "(shape, *, dtype=None)", "Return ones.")
@@ -41,7 +40,8 @@ ones_like = create(
 
 def _like(name: str, constructor: Any, x: Any, dtype: DTypeLike | None) -> Tensor:
     x = as_tensor(name, x)
-    result: Tensor = constructor(x.shape, dtype=x.dtype if dtype is None else dtype)
+    wanted = x.dtype if dtype is None else check_dtype(dtype, name)
+    result: Tensor = constructor(x.shape, dtype=wanted)
     return result
 
 
@@ -68,17 +68,19 @@ TypeError
 def asarray(
     obj: Any, /, *, dtype: DTypeLike | None = None, copy: bool | None = None
 ) -> Tensor:  # ops-16
+    copy = None if copy is None else check_flag("asarray", "copy", copy)
+    wanted = None if dtype is None else check_dtype(dtype, "asarray")
     if not isinstance(obj, Tensor) and not is_raw(obj):
         if copy is False:
             msg = f"asarray: copy=False, but a {type(obj).__name__} needs a copy"
             raise ValueError(msg)
-        return creation.tensor(obj, dtype=dtype)
+        return wrap(creation.from_data(obj, wanted, "asarray"), None)
     x = as_tensor("asarray", obj)
-    if dtype is not None and check_dtype(dtype, "asarray") != x.dtype:
+    if wanted is not None and wanted != x.dtype:
         if copy is False:
-            msg = f"asarray: copy=False, but {x.dtype} to {np.dtype(dtype)} needs a copy"
+            msg = f"asarray: copy=False, but {x.dtype} to {wanted} needs a copy"
             raise ValueError(msg)
-        return astype(x, dtype)
+        return astype(x, wanted)
     if not copy:
         return x
     result = spread_to(x, x.shape, x.dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import as_number, check_answered, check_dtype, check_fits
+from impl_numpy.checks import as_number, check_answered, check_dtype, check_fits, check_flag
 from impl_numpy.creation import tensor
 from impl_numpy.dtypes import Array, Value, bool_, int64
 from impl_numpy.memory import own
@@ -330,4 +330,5 @@ TypeError
 def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:  # ops-11
     x = as_tensor("astype", x)
     wanted = check_dtype(dtype, "astype")
+    check_flag("astype", "copy", copy)
     return spread_to(x, x.shape, wanted)

@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike
 from impl_numpy.checks import (
     check_answered,
     check_dtype,
+    check_flag,
     check_operands,
     normalize_axes,
     normalize_axis,
@@ -256,7 +257,7 @@ def reduce(
     def run(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
         shape = x._data.shape
         axes = normalize_axes(name, axis, shape)
-        config = (axes, bool(keepdims), reduced_shape(axes, shape), shape)
+        config = (axes, check_flag(name, "keepdims", keepdims), reduced_shape(axes, shape), shape)
         result: Tensor = record_unary(primitive, x, config)
         return result
 
@@ -322,7 +323,7 @@ include_initial : bool
             raise ValueError(msg)
         place = normalize_axis(name, 0 if axis is None else axis, x.shape)
         result: Tensor = record_unary(primitive, x, (place,))
-        if include_initial:
+        if check_flag(name, "include_initial", include_initial):
             start = (*x.shape[:place], 1, *x.shape[place + 1 :])
             result = REGISTRY["concat"]([np.full(start, initial, x.dtype), result], axis=place)
         return result
@@ -418,7 +419,11 @@ def create(
 
     @registered(name, summary, frame)
     def apply(*args: Any, **options: Any) -> Tensor:
-        bound = described.bind(*args, **options)
+        try:
+            bound = described.bind(*args, **options)
+        except TypeError as error:
+            msg = f"{name}: {error}"
+            raise TypeError(msg) from None
         return constructor(*bound.args, **bound.kwargs)
 
     apply.__signature__ = described  # type: ignore[attr-defined]

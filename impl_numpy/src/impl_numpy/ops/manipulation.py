@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_sizes, normalize_axes, normalize_axis, normalize_new_axis
+from impl_numpy.checks import (
+    check_flag,
+    check_items,
+    check_sizes,
+    normalize_axes,
+    normalize_axis,
+    normalize_new_axis,
+)
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.ops.families import as_tensors, registered, rule, shape, spread_to
 from impl_numpy.recording import Grads, Primitive, record, unary
@@ -105,6 +112,7 @@ TypeError
 def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Tensor:
     x = as_tensor("reshape", x)
     result: Tensor = unary(_reshaped, x, (_check_shape("reshape", shape, -1), x._data.shape))
+    copy = None if copy is None else check_flag("reshape", "copy", copy)
     if copy is not None and np.may_share_memory(x._data, result._data) == copy:  # ops-17
         if not copy:
             msg = f"reshape: copy=False, but shape {x.shape} to {result.shape} needs a copy"
@@ -134,9 +142,10 @@ TypeError
 @registered("permute_dims", "Return the axes in another order.", _PERMUTE)
 def permute_dims(x: Any, /, axes: Shape) -> Tensor:
     x = as_tensor("permute_dims", x)
-    order = tuple(normalize_axis("permute_dims", k, x.shape) for k in axes)
+    several = check_items("permute_dims", "axes", axes, "a tuple of ints")
+    order = tuple([normalize_axis("permute_dims", k, x.shape) for k in several])
     if sorted(order) != list(range(x.ndim)):
-        msg = f"permute_dims: axes {tuple(axes)} are no order of the axes of shape {x.shape}"
+        msg = f"permute_dims: axes {order} are no order of the axes of shape {x.shape}"
         raise ValueError(msg)
     result: Tensor = unary(_permuted, x, (order,))
     return result

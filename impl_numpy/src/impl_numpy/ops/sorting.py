@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import normalize_axis
+from impl_numpy.checks import check_flag, normalize_axis
 from impl_numpy.ops.families import registered
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
@@ -33,6 +33,7 @@ TypeError
 @registered("argmax", "Return the index of the first largest element.", _ARGMAX)
 def argmax(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
     x = as_tensor("argmax", x, passing=True)
+    keepdims = check_flag("argmax", "keepdims", keepdims)
     place = None if axis is None else normalize_axis("argmax", axis, x.shape)
     if not (x.size if place is None else x.shape[place]):  # ops-24
         msg = f"argmax: wants an element, got shape {x.shape}"

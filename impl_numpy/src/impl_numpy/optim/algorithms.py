@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.checks import shown
 from impl_numpy.dtypes import Array
 from impl_numpy.optim.optimizer import Group, Optimizer
 
@@ -119,11 +120,11 @@ class Adam(Optimizer):
         plain = super()._plain(group)
         betas = group["betas"]
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            msg = f"Adam: betas must be two numbers in [0, 1), got {betas!r:.80}"
+            msg = f"Adam: betas must be two numbers in [0, 1), got {shown(betas)}"
             raise ValueError(msg)
         plain["betas"] = tuple([self._number("betas", beta) for beta in betas])
         if not all(0 <= beta < 1 for beta in plain["betas"]):
-            msg = f"Adam: betas must be two numbers in [0, 1), got {betas!r:.80}"
+            msg = f"Adam: betas must be two numbers in [0, 1), got {shown(betas)}"
             raise ValueError(msg)
         return plain
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from impl_numpy.checks import as_number
+from impl_numpy.checks import as_number, check_items, shown
 from impl_numpy.dtypes import Array, float32, is_raw
 from impl_numpy.parameter import overwrite
 from impl_numpy.tensor import Tensor, wrap
@@ -57,7 +57,7 @@ class Optimizer:
             got = type(params).__name__
             msg = f"{name}: params must be an iterable of Parameters, got one {got}"
             raise TypeError(msg)
-        members = list(params)
+        members = check_items(name, "params", params, "an iterable of Parameters")
         if not members:
             msg = f"{name}: params must hold at least one Parameter, got an empty list"
             raise ValueError(msg)
@@ -93,7 +93,7 @@ class Optimizer:
         if isinstance(params, (str, Mapping)) or not isinstance(params, Iterable):
             msg = f"{name}: params must be an iterable of Tensors, got {type(params).__name__}"
             raise TypeError(msg)
-        members = list(params)
+        members = check_items(name, "params", params, "an iterable of Tensors")
         if not members:
             msg = f"{name}: params must hold at least one Parameter, got an empty list"
             raise ValueError(msg)
@@ -124,7 +124,7 @@ class Optimizer:
             return value
         number = as_number(value)
         if number is None:
-            msg = f"{type(self).__name__}: {name} must be a number, got {value!r:.80}"
+            msg = f"{type(self).__name__}: {name} must be a number, got {shown(value)}"
             raise TypeError(msg)
         return number
 
@@ -220,7 +220,7 @@ class Optimizer:
             if not there or not isinstance(got, kind) or isinstance(got, str):
                 kinds = "list" if kind is Sequence else "mapping"
                 came = type(got).__name__ + ("" if there else f" without {key}")
-                msg = f"{name}: {key} must be a {kinds}, got {came} ({got!r:.80})"
+                msg = f"{name}: {key} must be a {kinds}, got {came} ({shown(got)})"
                 raise TypeError(msg)
         groups = state_dict["param_groups"]
         places = self._places(name, groups)
@@ -240,7 +240,7 @@ class Optimizer:
         """Return the Parameter that each position of a state stands for."""
         for group in groups:
             if not isinstance(group, Mapping) or not isinstance(group.get("params"), (list, tuple)):
-                msg = f"{name}: a group must be a mapping with a list of params, got {group!r:.80}"
+                msg = f"{name}: a group must be a mapping with a list of params, got {shown(group)}"
                 raise TypeError(msg)
         wanted = [len(group["params"]) for group in self.param_groups]
         got = [len(group["params"]) for group in groups]
@@ -249,7 +249,7 @@ class Optimizer:
             raise ValueError(msg)
         positions = [_position(name, k) for group in groups for k in group["params"]]
         if len(set(positions)) < len(positions):
-            msg = f"{name}: params must hold each position once, got {positions!r:.80}"
+            msg = f"{name}: params must hold each position once, got {shown(positions)}"
             raise ValueError(msg)
         return dict(zip(positions, self._params(), strict=True))
 
@@ -261,7 +261,7 @@ class Optimizer:
                 raise ValueError(msg)
         for option, value in other.items():
             if option not in own and value is not False and value is not None:
-                msg = f"{name}: {type(self).__name__} has no {option}, got {value!r:.80}"
+                msg = f"{name}: {type(self).__name__} has no {option}, got {shown(value)}"
                 raise ValueError(msg)
         known = {key: value for key, value in other.items() if key in own and key != "params"}
         self._plain({**own, **known})
@@ -276,7 +276,7 @@ class Optimizer:
         for key, entries in state.items():
             place = _position(name, key)
             if place not in places:
-                msg = f"{name}: state has position {place}, but params {sorted(places)!r:.80}"
+                msg = f"{name}: state has position {place}, but params {shown(sorted(places))}"
                 raise ValueError(msg)
             if not isinstance(entries, Mapping):
                 msg = f"{name}: state {place} must be a mapping, got {type(entries).__name__}"
@@ -315,7 +315,7 @@ def _position(name: str, key: Any) -> int:
     if isinstance(key, str) and key.isdecimal():
         return int(key)
     if isinstance(key, bool) or not isinstance(key, (int, np.integer)):
-        msg = f"{name}: a position must be an int, got {key!r:.80}"
+        msg = f"{name}: a position must be an int, got {shown(key)}"
         raise TypeError(msg)
     return int(key)
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_choice, check_same_dtype
+from impl_numpy.checks import check_choice, check_flag, check_same_dtype
 from impl_numpy.nn.layer import Layer
 from impl_numpy.rnn.equations import RNN_STEPS, Step, gru_step, linear, lstm_step
 from impl_numpy.tensor import Tensor, as_tensor, wrap
@@ -38,8 +38,8 @@ class Recurrent(Layer):
     ) -> None:
         super().__init__(input_size=input_size, hidden_size=hidden_size)
         k = 1.0 / math.sqrt(hidden_size)
-        self.bias = bias
-        rows = self._gates * hidden_size
+        self.bias = bias = check_flag(type(self).__name__, "bias", bias)
+        rows = self._gates * int(hidden_size)
         vector = (rows,) if bias else None
         shapes = {
             "weight_ih": (rows, input_size),

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from numpy.typing import DTypeLike
 
 from impl_numpy import ops
-from impl_numpy.checks import check_choice
+from impl_numpy.checks import check_choice, check_flag
 from impl_numpy.rnn.cell import Recurrent
 from impl_numpy.rnn.equations import RNN_STEPS
 from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
@@ -33,7 +33,7 @@ class SequenceLayer(Recurrent):
         dtype: DTypeLike | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
-        self.batch_first = batch_first
+        self.batch_first = check_flag(type(self).__name__, "batch_first", batch_first)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Any]:
         """Take all steps.
