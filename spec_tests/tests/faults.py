@@ -8,7 +8,12 @@ import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-MODULES = ("faults_in_tensors", "faults_in_modules", "faults_of_rounding")
+MODULES = (
+    "faults_in_tensors",
+    "faults_in_gradients",
+    "faults_in_modules",
+    "faults_of_rounding",
+)
 
 
 class Fault(NamedTuple):
