@@ -23,6 +23,55 @@ def type_name(value: Any) -> str:
     return cls.__name__
 
 
+def shown(value: Any) -> str:
+    """Show a value in one short line."""
+    if not isinstance(value, type) and hasattr(value, "shape") and value.shape:
+        return f"{type_name(value)} of shape {value.shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def check_flag(operation: str, argument: str, value: Any) -> bool:
+    """Return a bool; refuse what has no truth value, such as an array of several elements.
+
+    Raises
+    ------
+    TypeError
+        That names the argument and the value.
+    """
+    try:
+        return bool(value)
+    except Exception:
+        msg = f"{operation}: {argument} must be a bool, got {shown(value)}"
+        raise TypeError(msg) from None
+
+
+def check_callable(operation: str, argument: str, value: Any) -> None:
+    """Refuse what cannot be called.
+
+    Raises
+    ------
+    TypeError
+        That names the argument and the value.
+    """
+    if not callable(value):
+        msg = f"{operation}: {argument} must be callable, got {shown(value)}"
+        raise TypeError(msg)
+
+
+def check_text(operation: str, argument: str, value: Any) -> None:
+    """Refuse what is no str.
+
+    Raises
+    ------
+    TypeError
+        That names the argument and the value.
+    """
+    if not isinstance(value, str):
+        msg = f"{operation}: {argument} must be a str, got {shown(value)}"
+        raise TypeError(msg)
+
+
 def check_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
     """Turn what a user gave as ``dtype=`` into one of the five dtypes; None is float32.
 
@@ -33,11 +82,11 @@ def check_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
     """
     try:
         checked = float32 if dtype is None else np.dtype(dtype)
-    except TypeError:
+    except Exception:
         checked = None
     if checked is None or not is_supported(checked):
         names = ", ".join(supported.name for supported in dtypes)
-        msg = f"{operation}: dtype must be one of {names}, got {dtype!r}"
+        msg = f"{operation}: dtype must be one of {names}, got {shown(dtype)}"
         raise TypeError(msg)
     return checked
 
@@ -147,8 +196,8 @@ def as_ints(operation: str, argument: str, value: Any) -> tuple[int, ...]:
         if bool in map(type, parts):
             raise TypeError
         return tuple(map(operator.index, parts))
-    except TypeError:
-        msg = f"{operation}: {argument} must be an int or a tuple of ints, got {value!r}"
+    except (TypeError, ValueError, AttributeError):
+        msg = f"{operation}: {argument} must be an int or a tuple of ints, got {shown(value)}"
         raise TypeError(msg) from None
 
 
@@ -164,10 +213,10 @@ def check_positive_int(operation: str, argument: str, value: Any) -> int:
     """
     try:
         size = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
+    except (TypeError, ValueError, AttributeError):
         size = None
     if size is None or size < 1:
-        msg = f"{operation}: {argument} must be a positive int, got {value!r}"
+        msg = f"{operation}: {argument} must be a positive int, got {shown(value)}"
         raise TypeError(msg) if size is None else ValueError(msg)
     return size
 
@@ -184,7 +233,7 @@ def check_shape(operation: str, argument: str, value: Any) -> tuple[int, ...]:
     """
     sizes = as_ints(operation, argument, value)
     if not sizes:
-        msg = f"{operation}: {argument} must hold at least one size, got {value!r}"
+        msg = f"{operation}: {argument} must hold at least one size, got {shown(value)}"
         raise ValueError(msg)
     return tuple(check_positive_int(operation, argument, size) for size in sizes)
 
@@ -200,7 +249,7 @@ def check_number(operation: str, argument: str, value: Any) -> None:
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
-        msg = f"{operation}: {argument} must be a number, got {value!r}"
+        msg = f"{operation}: {argument} must be a number, got {shown(value)}"
         raise TypeError(msg)
 
 
@@ -228,9 +277,9 @@ def check_choice(operation: str, argument: str, value: Any, choices: Sequence[st
     ValueError
         That lists them.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         *first, last = (repr(choice) for choice in choices)
-        msg = f"{operation}: {argument} must be {', '.join(first)} or {last}, got {value!r}"
+        msg = f"{operation}: {argument} must be {', '.join(first)} or {last}, got {shown(value)}"
         raise ValueError(msg)
 
 
@@ -269,7 +318,7 @@ def normalize_axis(operation: str, axis: Any, shape: tuple[int, ...], *, new: in
         As in `normalize_axes`.
     """
     if isinstance(axis, (tuple, list)) or axis is None:
-        msg = f"{operation}: axis must be an int, got {axis!r}"
+        msg = f"{operation}: axis must be an int, got {shown(axis)}"
         raise TypeError(msg)
     (place,), ndim = as_ints(operation, "axis", axis), len(shape) + new
     if not -ndim <= place < ndim:

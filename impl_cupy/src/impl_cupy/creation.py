@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import (
     check_differentiable,
     check_dtype,
+    check_flag,
     check_floating_dtype,
+    check_number,
     check_raw,
     check_sizes,
     number_dtype,
+    shown,
     type_name,
 )
 from impl_cupy.dtypes import DTypeLike, bool_, float32, int64, is_supported
@@ -41,9 +45,14 @@ def tensor(data: Any, *, dtype: DTypeLike = None, requires_grad: bool = False) -
     ValueError
         If lists are ragged, or `requires_grad` is asked for a dtype that is not floating.
     """
-    wanted = None if dtype is None else check_dtype("tensor", dtype)
-    raw = cp.array(_source(data, wanted), dtype=wanted, copy=True, order="C")
-    return _leaf("tensor", raw, requires_grad)
+    return made("tensor", data, dtype, requires_grad)
+
+
+def made(operation: str, data: Any, dtype: DTypeLike, requires_grad: bool = False) -> Tensor:
+    """Do what `tensor` does for an operation that has another name in messages."""
+    wanted = None if dtype is None else check_dtype(operation, dtype)
+    source = _source(operation, data, wanted)
+    return _leaf(operation, cp.array(source, dtype=wanted, copy=True, order="C"), requires_grad)
 
 
 def from_array(array: RawArray, requires_grad: bool = False) -> Tensor:
@@ -153,6 +162,9 @@ def arange(
     ValueError
         If `step` is 0.
     """
+    for argument, value in (("start", start), ("stop", stop), ("step", step)):
+        if value is not None:
+            _check_finite("arange", argument, value)
     if step == 0:
         msg = "arange: step must not be 0"
         raise ValueError(msg)
@@ -160,7 +172,12 @@ def arange(
         start, stop = 0, start
     integral = all(isinstance(number, (int, np.integer)) for number in (start, stop, step))
     wanted = check_dtype("arange", dtype) if dtype is not None else (int64 if integral else float32)
-    return _leaf("arange", cp.arange(start, stop, step, dtype=wanted), requires_grad)
+    try:
+        raw = cp.arange(start, stop, step, dtype=wanted)
+    except (ValueError, OverflowError, MemoryError) as error:
+        msg = f"arange: no array from {start} to {stop} by {step}: {error}"
+        raise ValueError(msg) from None
+    return _leaf("arange", raw, requires_grad)
 
 
 def eye(
@@ -205,44 +222,51 @@ def randn(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) 
     return _leaf("randn", rounded(random.normal(sizes), wanted), requires_grad)
 
 
+def _check_finite(operation: str, argument: str, value: Any) -> None:
+    check_number(operation, argument, value)
+    if not -math.inf < value < math.inf:
+        msg = f"{operation}: {argument} must be finite, got {value}"
+        raise ValueError(msg)
+
+
 def rounded(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> RawArray:
     """Round host numbers to `dtype` and copy them to the device."""
     return cp.asarray(host.astype(dtype))
 
 
-def _source(data: Any, wanted: DTypeLike) -> Any:
+def _source(operation: str, data: Any, wanted: DTypeLike) -> Any:
     """Find the array in what `tensor` was given; host numbers have their final dtype."""
     if isinstance(data, Tensor):
-        data._refuse_cut("tensor")
+        data._refuse_cut(operation)
         return data._data
     if isinstance(data, cp.ndarray):
         if wanted is None:
-            check_raw("tensor", data)
+            check_raw(operation, data)
         return data
     if isinstance(data, (np.ndarray, np.generic)):
         host = np.asarray(data)
         if host.dtype.kind not in "fiub" or (wanted is None and not is_supported(host.dtype)):
-            msg = f"tensor: no Tensor has dtype {host.dtype.name}; cast it to float32, say"
+            msg = f"{operation}: no Tensor has dtype {host.dtype.name}; cast it to float32, say"
             raise TypeError(msg)
         return host
     if not isinstance(data, (bool, int, float, list, tuple)):
-        msg = f"tensor: numbers, lists of them or an array are needed, got {type_name(data)}"
+        msg = f"{operation}: numbers, lists of them or an array are needed, got {type_name(data)}"
         raise TypeError(msg)
-    return _from_numbers(data, wanted)
+    return _from_numbers(operation, data, wanted)
 
 
-def _from_numbers(data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
+def _from_numbers(operation: str, data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
     for leaf in _leaves(data):
         if not isinstance(leaf, (bool, int, float, np.generic)):
-            msg = f"tensor: lists must hold numbers, got {type_name(leaf)} in {_short(data)}"
+            msg = f"{operation}: lists must hold numbers, got {type_name(leaf)} in {shown(data)}"
             raise TypeError(msg)
     try:
         host = np.array(data)
     except ValueError:
-        msg = f"tensor: lists must have equal lengths at each depth, got {_short(data)}"
+        msg = f"{operation}: lists must have equal lengths at each depth, got {shown(data)}"
         raise ValueError(msg) from None
     if host.dtype.kind not in "fib":
-        msg = f"tensor: numbers that fit float64 or int64 are needed, got {_short(data)}"
+        msg = f"{operation}: numbers that fit float64 or int64 are needed, got {shown(data)}"
         raise TypeError(msg)
     if wanted is None:
         wanted = {"f": float32, "i": int64, "b": bool_}[host.dtype.kind]
@@ -259,11 +283,6 @@ def _leaves(data: Any) -> Any:
             yield part
 
 
-def _short(data: Any) -> str:
-    text = repr(data)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _sizes(operation: str, shape: tuple[Any, ...]) -> tuple[int, ...]:
     """Return the shape given as one tuple or as sizes (tensor-31)."""
     is_one = len(shape) == 1 and isinstance(shape[0], (tuple, list))
@@ -271,6 +290,8 @@ def _sizes(operation: str, shape: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _leaf(operation: str, raw: RawArray, requires_grad: bool) -> Tensor:
+    if type(requires_grad) is not bool:
+        requires_grad = check_flag(operation, "requires_grad", requires_grad)
     if requires_grad:
         check_differentiable(operation, raw.dtype)
-    return wrap(raw, bool(requires_grad))
+    return wrap(raw, requires_grad)

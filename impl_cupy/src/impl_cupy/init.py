@@ -9,7 +9,7 @@ import numpy as np
 
 from impl_cupy import random
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_choice, type_name
+from impl_cupy.checks import check_at_least_zero, check_choice, check_number, type_name
 from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
@@ -42,7 +42,9 @@ def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0) -> _T:
         If ``a > b``.
     """
     _check("uniform_", tensor)
-    if a > b:
+    check_number("uniform_", "a", a)
+    check_number("uniform_", "b", b)
+    if not a <= b:
         msg = f"uniform_: a must not be above b, got a={a}, b={b}"
         raise ValueError(msg)
     return _write(tensor, random.uniform(tensor.shape, a, b))
@@ -57,15 +59,23 @@ def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
         If `std` is negative.
     """
     _check("normal_", tensor)
-    if std < 0:
-        msg = f"normal_: std must not be negative, got {std}"
-        raise ValueError(msg)
+    check_number("normal_", "mean", mean)
+    check_at_least_zero("normal_", "std", std)
     return _write(tensor, random.normal(tensor.shape, mean, std))
 
 
 def constant_(tensor: _T, val: float) -> _T:
     """Set every element to `val`."""
-    _check("constant_", tensor, floating=False)
+    return _fill("constant_", tensor, val)
+
+
+def _fill(name: str, tensor: _T, val: Any) -> _T:
+    _check(name, tensor, floating=False)
+    if not isinstance(val, (bool, np.bool_)):
+        check_number(name, "val", val)
+    if tensor.dtype.kind != "f" and val != _held(tensor.dtype, val):
+        msg = f"{name}: val must be a number that {tensor.dtype.name} holds, got {val}"
+        raise ValueError(msg)
     note_change(tensor)
     tensor._data[...] = val
     return tensor
@@ -73,12 +83,12 @@ def constant_(tensor: _T, val: float) -> _T:
 
 def zeros_(tensor: _T) -> _T:
     """Set every element to 0."""
-    return constant_(tensor, 0)
+    return _fill("zeros_", tensor, 0)
 
 
 def ones_(tensor: _T) -> _T:
     """Set every element to 1."""
-    return constant_(tensor, 1)
+    return _fill("ones_", tensor, 1)
 
 
 def xavier_uniform_(tensor: _T, gain: float = 1.0) -> _T:
@@ -93,6 +103,7 @@ def xavier_uniform_(tensor: _T, gain: float = 1.0) -> _T:
         If `tensor` has fewer than two axes.
     """
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
+    check_number("xavier_uniform_", "gain", gain)
     bound = gain * math.sqrt(6 / (fan_in + fan_out))
     return uniform_(tensor, -bound, bound)
 
@@ -108,6 +119,7 @@ def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
         If `tensor` has fewer than two axes.
     """
     fan_in, fan_out = _fans("xavier_normal_", tensor)
+    check_number("xavier_normal_", "gain", gain)
     return normal_(tensor, 0.0, gain * math.sqrt(2 / (fan_in + fan_out)))
 
 
@@ -133,7 +145,8 @@ def kaiming_uniform_(
         If an argument is none of these.
     """
     fan = _fan("kaiming_uniform_", tensor, mode)
-    bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / fan)
+    gain = _gain("kaiming_uniform_", nonlinearity, a)
+    bound = gain * math.sqrt(3 / fan)
     return uniform_(tensor, -bound, bound)
 
 
@@ -142,7 +155,8 @@ def kaiming_normal_(
 ) -> _T:
     """Draw normal numbers of deviation ``gain / sqrt(fan)``; arguments as `kaiming_uniform_`."""
     fan = _fan("kaiming_normal_", tensor, mode)
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(fan))
+    gain = _gain("kaiming_normal_", nonlinearity, a)
+    return normal_(tensor, 0.0, gain / math.sqrt(fan))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -161,15 +175,26 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     ValueError
         If it is another name.
     """
+    return _gain("calculate_gain", nonlinearity, param)
+
+
+def _gain(name: str, nonlinearity: Any, param: Any) -> float:
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0)}
+    if param is not None:
+        check_number(name, "a" if name.endswith("_") else "param", param)
+    check_choice(name, "nonlinearity", nonlinearity, (*gains, "leaky_relu"))
     if nonlinearity in gains:
         return gains[nonlinearity]
-    if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else param
-        return math.sqrt(2.0 / (1 + slope**2))
-    names = ", ".join((*gains, "leaky_relu"))
-    msg = f"calculate_gain: nonlinearity must be one of {names}, got {nonlinearity!r}"
-    raise ValueError(msg)
+    slope = 0.01 if param is None else float(param)
+    return math.sqrt(2.0 / (1 + slope**2))
+
+
+def _held(dtype: np.dtype[Any], val: Any) -> Any:
+    """Return what a number becomes in a dtype of integers or booleans, None if it does not fit."""
+    try:
+        return dtype.type(int(val))
+    except (OverflowError, ValueError):
+        return None
 
 
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_cupy.checks import check_differentiable, check_raw, to_device
+from impl_cupy.checks import check_differentiable, check_flag, check_raw, to_device
 from impl_cupy.tape import RawArray, lend
 from impl_cupy.tensor import Tensor
 
@@ -32,11 +32,12 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         raw = as_raw("Parameter", data)
+        requires_grad = check_flag("Parameter", "requires_grad", requires_grad)
         if requires_grad:
             check_differentiable("Parameter", raw.dtype)
         if raw is data:
             lend(raw)
-        self._begin(raw, bool(requires_grad))
+        self._begin(raw, requires_grad)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

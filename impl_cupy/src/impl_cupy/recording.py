@@ -8,7 +8,7 @@ raw arrays and, when the way back is recorded, on Tensors: that is all that high
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -275,6 +275,10 @@ def compute(name: str, function: Callable[..., RawArray], raws: tuple[Any, ...])
         return function(*raws)
     except ValueError:
         refuse_shapes(name, raws)
+    except OverflowError as error:
+        # A number that the arrays' dtype does not hold.
+        msg = f"{name}: {error}"
+        raise OverflowError(msg) from None
 
 
 def is_wanted(operands: tuple[Any, ...]) -> bool:
@@ -407,6 +411,9 @@ def as_tensors(name: str, arrays: Sequence[Any]) -> tuple[Any, ...]:
     ValueError
         If there is none.
     """
+    if not isinstance(arrays, Iterable):
+        msg = f"{name}: arrays must be a sequence of arrays, got {type_name(arrays)}"
+        raise TypeError(msg)
     values = tuple(as_tensor(name, array) for array in arrays)
     if not values:
         msg = f"{name}: arrays must hold at least one array, got none"
@@ -431,8 +438,10 @@ def _cast_back(node: Any, grad: Any) -> tuple[Any]:
 
 
 def floating(value: Any) -> Any:
-    """Make integers and booleans float32, for functions that have no integer result (ops-14)."""
-    return value if value._data.dtype.kind == "f" else cast(value, float32)
+    """Make integers and booleans float32 where no integer results (ops-14); not a number."""
+    if not isinstance(value, Recorded) or value._data.dtype.kind == "f":
+        return value
+    return cast(value, float32)
 
 
 def summable(name: str, value: Any, dtype: DTypeLike) -> Any:

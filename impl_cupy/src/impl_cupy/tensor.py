@@ -8,7 +8,14 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_differentiable, check_raw, type_name
+from impl_cupy.checks import (
+    check_callable,
+    check_differentiable,
+    check_flag,
+    check_raw,
+    shown,
+    type_name,
+)
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.engine import backward
 from impl_cupy.tape import (
@@ -169,6 +176,7 @@ class Tensor(Recorded):
         RuntimeError
             If it is not a leaf.
         """
+        flag = check_flag("requires_grad_", "flag", flag)
         if isinstance(self._node, Node):
             if flag:
                 return self
@@ -178,8 +186,8 @@ class Tensor(Recorded):
             check_differentiable("requires_grad_", self._data.dtype)
             self._slot()
         if self._node is not None:
-            self._node.keep = bool(flag)  # autograd-27
-        self._requires_grad = bool(flag)
+            self._node.keep = flag  # autograd-27
+        self._requires_grad = flag
         return self
 
     def retain_grad(self) -> None:
@@ -211,6 +219,7 @@ class Tensor(Recorded):
         if not self._requires_grad:
             msg = "register_hook: this Tensor does not require grad; call requires_grad_() first"
             raise RuntimeError(msg)
+        check_callable("register_hook", "hook", hook)
         return RemovableHandle(self._slot().hooks, hook)
 
     def backward(
@@ -235,6 +244,10 @@ class Tensor(Recorded):
         RuntimeError
             Without history, with a freed graph, or with a `grad` that does not fit.
         """
+        if type(retain_graph) is not bool:
+            retain_graph = check_flag("backward", "retain_graph", retain_graph)
+        if type(create_graph) is not bool:
+            create_graph = check_flag("backward", "create_graph", create_graph)
         backward(self, grad, retain_graph, create_graph)
 
     def detach(self) -> Tensor:
@@ -326,6 +339,17 @@ class Tensor(Recorded):
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[index] for index in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, (bool, int, float, np.generic, Tensor)) or (
+            isinstance(value, (np.generic, Tensor)) and value.shape != ()
+        ):
+            msg = f"in: only a number can be in a Tensor, got {shown(value)}"
+            raise TypeError(msg)
+        if isinstance(value, np.generic) and value.dtype.kind not in "biuf":
+            msg = f"in: only a number can be in a Tensor, got {shown(value)}"
+            raise TypeError(msg)
+        return bool(cp.any(handles.equal(self, value)._data))
 
     def __float__(self) -> float:
         return float(self.item())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, TypeVar
 
+from impl_cupy.checks import check_callable, check_flag
 from impl_cupy.tape import Recording, state
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -45,6 +46,7 @@ class _Switch:
             For a coroutine function or an asynchronous generator: tasks share a thread, and with it
             the mode (autograd-29).
         """
+        check_callable(type(self).__name__, "what it decorates", function)
         if iscoroutinefunction(function) or isasyncgenfunction(function):
             msg = (
                 f"{type(self).__name__}: {function.__name__} is asynchronous, and tasks share one "
@@ -103,7 +105,7 @@ class set_grad_enabled(_Switch):
     __slots__ = ("_outer", "_thread")
 
     def __init__(self, flag: bool) -> None:
-        super().__init__(bool(flag))
+        super().__init__(check_flag("set_grad_enabled", "flag", flag))
         self._thread = threading.get_ident()
         # The mode that is put back where this turns out to be no statement (autograd-23).
         self._outer: bool | None = state.recording

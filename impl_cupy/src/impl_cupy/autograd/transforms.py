@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import type_name
+from impl_cupy.checks import as_ints, check_callable, type_name
 from impl_cupy.engine import Pass
 from impl_cupy.function_node import Alias
 from impl_cupy.random import restored_on_error
@@ -39,7 +39,7 @@ def grad(
         several `argnums`. Inputs that `fn` does not use get zeros. It raises ValueError if the
         result is no scalar.
     """
-    both = value_and_grad(fn, argnums, create_graph=create_graph)
+    both = _both("grad", fn, argnums, False, create_graph)
 
     @functools.wraps(fn)
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -68,7 +68,18 @@ def value_and_grad(
     callable
         To ``(value, gradient)``. The value is detached unless a graph was asked for.
     """
-    positions = argnums if isinstance(argnums, tuple) else (argnums,)
+    return _both("value_and_grad", fn, argnums, has_aux, create_graph)
+
+
+def _both(
+    name: str,
+    fn: Callable[..., Any],
+    argnums: int | tuple[int, ...],
+    has_aux: bool,
+    create_graph: bool,
+) -> Callable[..., Any]:
+    check_callable(name, "fn", fn)
+    positions = as_ints(name, "argnums", argnums)
 
     @functools.wraps(fn)
     def both(*args: Any, **kwargs: Any) -> Any:
@@ -77,15 +88,15 @@ def value_and_grad(
         followed: list[list[Tensor]] = []
         for position in positions:
             if not -len(args) <= position < len(args):
-                msg = f"grad: argnums {position} is out of range for {len(args)} arguments"
+                msg = f"{name}: argnums {position} is out of range for {len(args)} arguments"
                 raise ValueError(msg)
-            leaves, shell = _follow("grad", args[position])
+            leaves, shell = _follow(name, args[position])
             followed.append(leaves)
             args_list[position] = rebuilt(shell, leaves)
         with _transforming():
             result = fn(*args_list, **kwargs)
         value, aux = result if has_aux else (result, None)
-        _check_scalar(value)
+        _check_scalar(name, value)
         ones = wrap(cp.ones(value.shape, dtype=value.dtype))
         flat = [leaf for leaves in followed for leaf in leaves]
         gradients = iter(_pull([value], [ones], flat, recorded, retain=recorded))
@@ -120,6 +131,7 @@ def vjp(
         ``pull(cotangent)``, of the output's structure, gives a tuple with one gradient per primal.
         It can be called several times.
     """
+    check_callable("vjp", "fn", fn)
     recorded = create_graph or state.transformations > 0
     pairs = [_follow("vjp", primal) for primal in primals]
     with _transforming():
@@ -191,15 +203,15 @@ def _finished(grad: Any, source: Tensor, recorded: bool) -> Tensor:
     return grad if recorded else wrap(cp.array(grad, copy=True, order="C"))
 
 
-def _check_scalar(value: Any) -> None:
+def _check_scalar(name: str, value: Any) -> None:
     if not isinstance(value, Tensor):
-        msg = f"grad: the function must return a scalar Tensor, got {type_name(value)}"
+        msg = f"{name}: the function must return a scalar Tensor, got {type_name(value)}"
         raise TypeError(msg)
     if value.size != 1:
-        msg = f"grad: the function must return a scalar, got shape {value.shape}; sum it, say"
+        msg = f"{name}: the function must return a scalar, got shape {value.shape}; sum it, say"
         raise ValueError(msg)
     if value.dtype.kind != "f":
-        msg = f"grad: the function must return a floating scalar, got dtype {value.dtype.name}"
+        msg = f"{name}: the function must return a floating scalar, got dtype {value.dtype.name}"
         raise TypeError(msg)
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from impl_cupy.checks import check_floating_dtype, type_name
+from impl_cupy.checks import (
+    check_callable,
+    check_flag,
+    check_floating_dtype,
+    check_text,
+    type_name,
+)
 from impl_cupy.dtypes import DTypeLike, float32, float64
 from impl_cupy.module.state import LoadResult, load_into
 from impl_cupy.parameter import Parameter
@@ -237,10 +243,12 @@ class Module(_Registry):
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, args)`` before `forward`; what it returns replaces the args."""
+        check_callable(f"{type(self).__name__}.register_forward_pre_hook", "hook", hook)
         return RemovableHandle(self._forward_pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after `forward`; what it returns is the output."""
+        check_callable(f"{type(self).__name__}.register_forward_hook", "hook", hook)
         return RemovableHandle(self._forward_hooks, hook)
 
     def modules(self) -> Iterator[Module]:
@@ -340,8 +348,9 @@ class Module(_Registry):
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` here and in all Modules inside; return the Module."""
+        mode = check_flag(f"{type(self).__name__}.train", "mode", mode)
         for module in self.modules():
-            module.training = bool(mode)
+            module.training = mode
         return self
 
     def eval(self) -> Self:
@@ -350,6 +359,7 @@ class Module(_Registry):
 
     def requires_grad_(self, flag: bool = True) -> Self:
         """Set `requires_grad` of all Parameters; return the Module."""
+        flag = check_flag(f"{type(self).__name__}.requires_grad_", "flag", flag)
         for parameter in self.parameters():
             parameter.requires_grad_(flag)
         return self
@@ -361,6 +371,7 @@ class Module(_Registry):
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call `fn` on every Module inside, children first, then on this one; return it."""
+        check_callable(f"{type(self).__name__}.apply", "fn", fn)
         for child in self.children():
             child.apply(fn)
         fn(self)
@@ -408,6 +419,7 @@ class Module(_Registry):
         AttributeError
             That names the part that is missing.
         """
+        check_text(f"{type(self).__name__}.get_submodule", "target", target)
         module: Module = self
         for part in target.split(".") if target else ():
             child = module._modules.get(part)
@@ -425,6 +437,7 @@ class Module(_Registry):
         AttributeError
             That names the part that is missing.
         """
+        check_text(f"{type(self).__name__}.get_parameter", "target", target)
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         parameter = module._parameters.get(name)

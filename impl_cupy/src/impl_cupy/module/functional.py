@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from impl_cupy.checks import type_name
 from impl_cupy.module.base import Module
 from impl_cupy.parameter import as_raw
 from impl_cupy.random import restored_on_error
@@ -29,6 +30,12 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     KeyError
         That lists the names that the module does not have.
     """
+    if not isinstance(module, Module):
+        msg = f"functional_call: module must be a Module, got {type_name(module)}"
+        raise TypeError(msg)
+    if not isinstance(params, Mapping):
+        msg = f"functional_call: params must be a mapping of names, got {type_name(params)}"
+        raise TypeError(msg)
     places = _places(module)
     unknown = [name for name in params if name not in places]
     if unknown:

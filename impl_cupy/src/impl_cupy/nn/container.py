@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
+from impl_cupy.checks import as_ints, shown, type_name
 from impl_cupy.module import Module
 
 
@@ -13,11 +14,17 @@ class _Ordered(Module):
 
     def _position(self, index: int) -> int:
         size = len(self._modules)
-        position = index.__index__()
+        position = self._index(index)
         if not -size <= position < size:
             msg = f"{type(self).__name__}: index {index} is out of range for {size} modules"
             raise IndexError(msg)
         return position % size
+
+    def _index(self, index: Any) -> int:
+        if isinstance(index, (tuple, list)):
+            msg = f"{type(self).__name__}: index must be an int, got {shown(index)}"
+            raise TypeError(msg)
+        return as_ints(type(self).__name__, "index", index)[0]
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -93,6 +100,9 @@ class ModuleList(_Ordered):
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Put several Modules at the end; return the container."""
+        if not isinstance(modules, Iterable):
+            msg = f"{type(self).__name__}: modules must be iterable, got {type_name(modules)}"
+            raise TypeError(msg)
         added = list(modules)
         for module in added:
             self._check_module(module)
@@ -104,7 +114,7 @@ class ModuleList(_Ordered):
         """Put a Module before position `index`, as a list does."""
         self._check_module(module)
         present = list(self._modules.values())
-        present.insert(index, module)
+        present.insert(self._index(index), module)
         self._modules.clear()
         self._modules.update({str(position): child for position, child in enumerate(present)})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from impl_cupy.checks import check_positive_int
+from impl_cupy.checks import check_flag, check_positive_int
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
 from impl_cupy.nn.layer import Layer, uniform
@@ -79,10 +79,11 @@ class Linear(Layer):
     ) -> None:
         columns = check_positive_int("Linear", "in_features", in_features)
         rows = check_positive_int("Linear", "out_features", out_features)
-        super().__init__(dtype, in_features=columns, out_features=rows, bias=bool(bias))
+        bias = check_flag("Linear", "bias", bias)
+        super().__init__(dtype, in_features=columns, out_features=rows, bias=bias)
         draw = uniform(1 / math.sqrt(columns))  # nn-02
         self._parameter("weight", (rows, columns), draw)
-        self._parameter("bias", (rows,), draw, bool(bias))
+        self._parameter("bias", (rows,), draw, bias)
 
     def forward(self, input: Any) -> Tensor:
         """Apply the layer.

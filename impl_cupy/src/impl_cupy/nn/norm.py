@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from impl_cupy.checks import check_at_least_zero, check_shape
+from impl_cupy.checks import check_at_least_zero, check_flag, check_shape
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.nn.layer import Layer, constant
 from impl_cupy.ops.elementwise import sqrt, square
@@ -52,12 +52,13 @@ class LayerNorm(Layer):
     ) -> None:
         shape = check_shape("LayerNorm", "normalized_shape", normalized_shape)
         check_at_least_zero("LayerNorm", "eps", eps)
-        affine, both = bool(elementwise_affine), bool(elementwise_affine and bias)
+        affine = check_flag("LayerNorm", "elementwise_affine", elementwise_affine)
+        bias = check_flag("LayerNorm", "bias", bias)
         super().__init__(
-            dtype, normalized_shape=shape, eps=eps, elementwise_affine=affine, bias=bool(bias)
+            dtype, normalized_shape=shape, eps=eps, elementwise_affine=affine, bias=bias
         )
         self._parameter("weight", shape, constant(1), affine)
-        self._parameter("bias", shape, constant(0), both)
+        self._parameter("bias", shape, constant(0), affine and bias)
 
     def forward(self, input: Any) -> Tensor:
         """Normalize `input`, shape (*, *normalized_shape)."""

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import normalize_axes
+from impl_cupy.checks import check_flag, normalize_axes
 from impl_cupy.launch import launch
 from impl_cupy.ops.families import along, unary, written
 from impl_cupy.recording import as_tensor, floating, kept_shape, record, total
@@ -148,6 +148,7 @@ def logsumexp(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
     """
     value = floating(as_tensor("logsumexp", x))
     axes = normalize_axes("logsumexp", axis, value.shape)
+    keepdims = check_flag("logsumexp", "keepdims", keepdims)
     kept = kept_shape(value.shape, axes)
     dropped = tuple(size for place, size in enumerate(value.shape) if place not in axes)
     sizes = kept if keepdims else dropped

@@ -6,7 +6,7 @@ from typing import Any
 
 from impl_cupy import creation
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_dtype, type_name
+from impl_cupy.checks import check_dtype, check_flag, type_name
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.ops.elementwise import astype
 from impl_cupy.ops.families import create, like, written
@@ -36,6 +36,7 @@ def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -
     ValueError
         If lists are ragged, or only a copy would do.
     """
+    copy = None if copy is None else check_flag("asarray", "copy", copy)
     if isinstance(obj, (Tensor, cp.ndarray)):
         value = as_tensor("asarray", obj)
         wanted = value.dtype if dtype is None else check_dtype("asarray", dtype)
@@ -44,7 +45,7 @@ def asarray(obj: Any, /, *, dtype: DTypeLike = None, copy: bool | None = None) -
     if copy is False:  # ops-16
         msg = f"asarray: {type_name(obj)} cannot be shared as a Tensor like that; leave copy out"
         raise ValueError(msg)
-    return creation.tensor(obj, dtype=dtype)
+    return creation.made("asarray", obj, dtype)
 
 
 zeros = create("zeros", creation.zeros, "Make an array of zeros.")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_dtype
+from impl_cupy.checks import check_dtype, refuse_shapes
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.ops.families import binary, unary, written
 from impl_cupy.recording import (
@@ -222,6 +224,11 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     value: Any = as_tensor("clip", x)
     bounds = [None if bound is None else as_operand("clip", bound) for bound in (min, max)]
     if any(isinstance(bound, Tensor) for bound in bounds):
+        arrays = [part for part in (value, *bounds) if isinstance(part, Tensor)]
+        try:
+            np.broadcast_shapes(*(part.shape for part in arrays))
+        except ValueError:
+            refuse_shapes("clip", arrays)
         low, high = bounds
         if low is not None:
             value = where(handles.logical_or(value < low, _is_nan(low)), low, value)

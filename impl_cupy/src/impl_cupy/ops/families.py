@@ -25,8 +25,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from impl_cupy import checks
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_dtype, check_not_empty, normalize_axes, normalize_axis
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.recording import (
     OpNode,
@@ -204,9 +204,7 @@ def binary(
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
         a, b = as_operands(name, x1, x2)
-        if real:
-            a = floating(a) if isinstance(a, Recorded) else a
-            b = floating(b) if isinstance(b, Recorded) else b
+        a, b = (floating(a), floating(b)) if real else (a, b)
         if check is not None:
             check(a, b)
         raws = tuple(value._data if isinstance(value, Recorded) else value for value in (a, b))
@@ -270,10 +268,11 @@ def reduce(
         return (result if result.shape == shape else node.xp.broadcast_to(result, shape),)
 
     def reduced(value: Any, axis: Axis, keepdims: bool) -> Tensor:
+        keepdims = keepdims if keepdims is False else checks.check_flag(name, "keepdims", keepdims)
         shape = value._data.shape
-        axes = normalize_axes(name, axis, shape)
+        axes = checks.normalize_axes(name, axis, shape)
         if chooses:
-            check_not_empty(name, axis, axes, shape)
+            checks.check_not_empty(name, axis, axes, shape)
         return record(
             name,
             lambda raw: function(raw, axis=axes, keepdims=keepdims) if axes else raw.copy(),
@@ -331,7 +330,8 @@ def scan(
         if (axis is None and len(shape) != 1) or not shape:  # ops-22
             msg = f"{name}: axis must be given for shape {shape}, got {axis}"
             raise ValueError(msg)
-        place = normalize_axis(name, 0 if axis is None else axis, shape)
+        place = checks.normalize_axis(name, 0 if axis is None else axis, shape)
+        checks.check_flag(name, "include_initial", include_initial)
 
         def running(raw: Any) -> Any:
             results = function(raw, axis=place)
@@ -380,7 +380,7 @@ def along(name: str, function: Raw, slope: Slope, summary: str, *, source: str) 
 
     def operation(x: Any, /, axis: int | tuple[int, ...] = -1) -> Tensor:
         value = floating(as_tensor(name, x))
-        axes = normalize_axes(name, axis, value._data.shape)
+        axes = checks.normalize_axes(name, axis, value._data.shape)
         return record(
             name, lambda raw: function(raw, axes), rule, (value,), keep_output=True, config=axes
         )
@@ -455,7 +455,7 @@ def like(name: str, function: Raw, summary: str) -> Operation:
 
     def operation(x: Any, /, *, dtype: DTypeLike = None) -> Tensor:
         value = as_tensor(name, x)._data
-        wanted = value.dtype if dtype is None else check_dtype(name, dtype)
+        wanted = value.dtype if dtype is None else checks.check_dtype(name, dtype)
         return wrap(function(value.shape, dtype=wanted))
 
     frame = _CREATE.format(

@@ -264,7 +264,10 @@ def _outside(indices: RawArray, size: int) -> RawArray:
 def _check_part(given: Any, part: Any, axis: int, shape: tuple[int, ...]) -> None:
     if isinstance(part, cp.ndarray) and part.dtype.kind == "b":
         if part.shape != shape[axis : axis + part.ndim]:
-            msg = f"getitem: a mask of shape {part.shape} does not fit axis {axis} of shape {shape}"
+            msg = (
+                f"getitem: a mask of shape {part.shape} as an index does not fit axis {axis} of "
+                f"shape {shape}"
+            )
             raise IndexError(msg)
     elif isinstance(part, cp.ndarray):
         outside = _outside(part, shape[axis])

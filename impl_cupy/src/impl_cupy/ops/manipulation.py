@@ -76,9 +76,10 @@ def permute_dims(x: Any, /, axes: Sequence[int]) -> Any:
     ValueError
         If `axes` is no order of all axes.
     """
-    order = normalize_axes("permute_dims", tuple(axes), x.shape)
+    places = as_ints("permute_dims", "axes", axes)
+    order = normalize_axes("permute_dims", places, x.shape)
     if len(order) != x.ndim:
-        msg = f"permute_dims: axis order {tuple(axes)} must name every axis of shape {x.shape}"
+        msg = f"permute_dims: axis order {places} must name every axis of shape {x.shape}"
         raise ValueError(msg)
     back = tuple(order.index(axis) for axis in range(x.ndim))
     return (lambda raw: raw.transpose(order)), back

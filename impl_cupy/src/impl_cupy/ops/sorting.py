@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_not_empty, normalize_axis
+from impl_cupy.checks import check_flag, check_not_empty, normalize_axis
 from impl_cupy.ops.families import written
 from impl_cupy.recording import as_tensor, kept_shape, record
 from impl_cupy.tensor import Tensor
@@ -39,6 +39,7 @@ def argmax(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Ten
     axes = tuple(range(value.ndim)) if place is None else (place,)
     check_not_empty("argmax", axis, axes, value.shape)
     kept = kept_shape(value.shape, axes)
+    keepdims = check_flag("argmax", "keepdims", keepdims)
 
     def position(raw: Any) -> Any:
         positions = cp.argmax(raw, axis=place).astype("int64")

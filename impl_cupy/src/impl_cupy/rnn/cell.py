@@ -9,7 +9,7 @@ import math
 from typing import Any, ClassVar
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_choice, check_positive_int
+from impl_cupy.checks import check_choice, check_flag, check_positive_int
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.nn.layer import Layer, uniform
 from impl_cupy.ops.manipulation import expand_dims, squeeze
@@ -44,7 +44,10 @@ class Recurrent(Layer):
             check_choice(name, "nonlinearity", options["nonlinearity"], ("tanh", "relu"))
         columns = check_positive_int(name, "input_size", input_size)
         size = check_positive_int(name, "hidden_size", hidden_size)
-        options = {"input_size": columns, "hidden_size": size, "bias": bool(bias), **options}
+        options = {"input_size": columns, "hidden_size": size, "bias": bias, **options}
+        for flag in ("bias", "batch_first"):
+            if flag in options:
+                options[flag] = check_flag(name, flag, options[flag])
         super().__init__(dtype, **options)
         draw, rows = uniform(1 / math.sqrt(size)), self.gates * size
         self._parameter("weight_ih" + self.suffix, (rows, columns), draw)

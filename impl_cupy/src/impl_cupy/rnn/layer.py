@@ -77,7 +77,7 @@ class RNN(_Layer):
         batch_first: bool = False,
         dtype: DTypeLike = None,
     ) -> None:
-        options = {"batch_first": bool(batch_first), "nonlinearity": nonlinearity}
+        options = {"batch_first": batch_first, "nonlinearity": nonlinearity}
         super().__init__(input_size, hidden_size, bias, dtype, **options)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
@@ -138,7 +138,7 @@ class LSTM(_Layer):
         batch_first: bool = False,
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, batch_first=bool(batch_first))
+        super().__init__(input_size, hidden_size, bias, dtype, batch_first=batch_first)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run the sequence.
@@ -197,7 +197,7 @@ class GRU(_Layer):
         batch_first: bool = False,
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, batch_first=bool(batch_first))
+        super().__init__(input_size, hidden_size, bias, dtype, batch_first=batch_first)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """Run the sequence; see `RNN.forward`."""
