@@ -144,14 +144,6 @@ def test_what_a_hook_gives_must_fit(
         assert x.grad is None
 
 
-@pytest.mark.parametrize("create_graph", [False, True])
-def test_a_hook_may_give_a_raw_array(create_graph: bool) -> None:
-    x = nn.ones(2, requires_grad=True)
-    x.register_hook(lambda g: np.full(2, 5, "float32"))
-    nn.ops.sum(x * 2).backward(create_graph=create_graph)
-    assert x.grad.tolist() == [5.0, 5.0]
-
-
 @pytest.mark.parametrize("cls", [np.float16, np.float32, np.float64])
 def test_floating_scalars_of_numpy_are_numbers(cls: Callable[[float], Any]) -> None:
     assert nn.tensor([cls(1), 2]).dtype == nn.float32

@@ -94,7 +94,7 @@ def unrecorded(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a Function's own code: nothing goes on the tape, and JAX may still differentiate it."""
     mode = MODE
     enabled, inside = mode.enabled, mode.inside
-    mode.enabled, mode.inside = False, True
+    mode.enabled, mode.inside = False, "function"
     try:
         return fn(*args, **kwargs)
     finally:

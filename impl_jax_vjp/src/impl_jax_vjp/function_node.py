@@ -12,6 +12,7 @@ is recorded itself. Where `once_differentiable` forbids a second derivative, a `
 recorded, which raises.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,9 +24,11 @@ from .dtypes import make_array, restore_x64, swap_x64
 from .function_vjp import (
     PureCall,
     check_gradients,
+    cut_message,
     differentiable,
     fill,
     is_once,
+    method,
     once_message,
     run_forward,
 )
@@ -41,6 +44,8 @@ def apply(
 ) -> Any:
     """Run a Function's `forward` on inputs; return its Tensor, or Tensors."""
     recording = MODE.enabled
+    if recording and (config or instance is not None):
+        _check_places(cls.__name__, config, instance)
     capture = MODE.capture
     raws: list[Any] = []
     flags: list[bool] = []
@@ -54,22 +59,12 @@ def apply(
                 targets.append(value._node or value)
                 slots.append(value._slot)
             value = value._data if capture is None else capture.resolve(value)
-        elif isinstance(value, np.ndarray):
-            value = make_array(value)
+        elif isinstance(value, _UNUSUAL):
+            value = _unusual(cls.__name__, len(raws), value)
         raws.append(value)
         flags.append(needed)
-    mask = tuple(flags)
-    application = Application(cls, instance, raws, config, mask)
-    outside = swap_x64(True)
-    try:
-        if any([isinstance(v, jax.core.Tracer) for v in (*raws, *config.values())]):
-            outputs, many, rule = application.trace()
-        elif cls.compiled and (pair := application.pair()) is not None:
-            outputs, many, rule = pair.run(application)
-        else:
-            outputs, many, rule = application.run(instance)
-    finally:
-        restore_x64(outside)
+    application = Application(cls, instance, raws, config, tuple(flags))
+    outputs, many, rule = application.run(instance)
     if rule is None:
         if not recording and not MODE.inside:
             outputs = tuple([constant(out) for out in outputs])
@@ -81,6 +76,47 @@ def apply(
             for slot, (out, flag) in enumerate(zip(outputs, rule.flags, strict=True))
         ]
     return tuple(made) if many else made[0]
+
+
+_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
+_UNUSUAL = (np.ndarray, *_CONTAINERS)
+
+
+def _unusual(name: str, place: int, value: Any) -> Any:
+    """Return a raw array of a NumPy array; check that a container hides no Tensor."""
+    if isinstance(value, np.ndarray):
+        return make_array(value)
+    if MODE.enabled:
+        _refuse_hidden(name, f"argument {place}", value)
+    return value
+
+
+def _check_places(name: str, config: dict[str, Any], instance: Context | None) -> None:
+    """Check that no Tensor whose gradient would be lost stands in another place."""
+    for key, value in config.items():
+        _refuse_hidden(name, f"the keyword {key!r}", value)
+    if instance is not None:
+        for key, value in vars(instance).items():
+            _refuse_hidden(name, f"the attribute {key!r}", value)
+
+
+def _refuse_hidden(name: str, place: str, value: Any) -> None:
+    """Raise `TypeError` if a Tensor that requires grad is, or stands in, a value."""  # function-29
+    stack, seen = [value], {id(value)}
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Traced):
+            if item._requires_grad:
+                msg = (
+                    f"{name}: {place} holds a Tensor that requires grad, whose gradient would be "
+                    "lost; pass it by itself, as a positional argument"
+                )
+                raise TypeError(msg)
+        elif isinstance(item, _CONTAINERS):
+            below = item.values() if isinstance(item, dict) else item
+            fresh = [child for child in below if id(child) not in seen]
+            seen.update(map(id, fresh))
+            stack += fresh
 
 
 Applied = tuple[tuple[Array, ...], bool, "_Rule | None"]
@@ -111,6 +147,18 @@ class Application:
         return PureCall(self.cls, self.before, self.inputs, self.config)
 
     def run(self, instance: Context | None) -> Applied:
+        """Run the call in the way that its inputs and its class ask for."""
+        outside = swap_x64(True)
+        try:
+            if any([isinstance(v, jax.core.Tracer) for v in (*self.inputs, *self.config.values())]):
+                return self.trace()
+            if self.cls.compiled and (pair := self.pair()) is not None:
+                return pair.run(self)
+            return self.eager(instance)
+        finally:
+            restore_x64(outside)
+
+    def eager(self, instance: Context | None) -> Applied:
         """Run `forward` as it stands, on concrete arrays."""
         ctx = Context() if instance is None else instance
         ctx._mask = self.mask
@@ -140,7 +188,8 @@ class Application:
         attributes = None if self.before is None else tuple(self.before.items())
         if any(isinstance(value, Traced) for value in self.config.values()):
             return None
-        key = (self.cls.forward, self.cls.backward, self.mask, *rest, *options, attributes)
+        backward = getattr(self.cls, "backward", None)
+        key = (method(self.cls, "forward"), backward, self.mask, *rest, *options, attributes)
         try:
             pair = self.cls._pairs.get(key)
         except TypeError:
@@ -198,7 +247,10 @@ def derivative(call: PureCall, wanted: Mask, present: Mask) -> Operation:
     def run(*arrays: Array) -> tuple[Array, ...]:
         rest = iter(arrays[count:])
         grads = [next(rest) if p else None for p in present]
-        return pull_back(function, wanted, arrays[:count], grads)
+        try:
+            return pull_back(function, wanted, arrays[:count], grads)
+        except jax.errors.JAXTypeError as error:  # function-28
+            raise RuntimeError(cut_message(call.name)) from error
 
     return Operation(run, f"gradient of {call.name}", compiled=call.cls.compiled)
 
@@ -239,7 +291,7 @@ class EagerRule(_Rule):
         around = MODE.running
         MODE.running = (ctx, self._saved, around)
         try:
-            returned = unrecorded(application.cls.backward, ctx, *filled)
+            returned = unrecorded(method(application.cls, "backward"), ctx, *filled)
         finally:
             MODE.running = around
         checked = check_gradients(self.name, returned, application.mask, saved)

@@ -29,7 +29,7 @@ from jax.custom_derivatives import SymbolicZero
 from .context import Context, Residual, pack, raw, unpack, unrecorded
 from .dtypes import in_x64, is_floating, make_array
 from .recording import pull_back
-from .tape import wrap
+from .tape import MODE, wrap
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -124,7 +124,7 @@ class PureCall:
         layout = residual.layout
         ctx = unpack(residual, self._context())
         filled = fill(grads, layout.outputs, layout.differentiable, layout.materialize)
-        returned = unrecorded(self.cls.backward, ctx, *filled)
+        returned = unrecorded(method(self.cls, "backward"), ctx, *filled)
         checked = self.check(returned, layout.mask, arrays)
         positional = [g for g, is_array in zip(checked, self.is_array, strict=True) if is_array]
         return (*positional, *[None] * (len(arrays) - self.count))
@@ -174,8 +174,12 @@ class PureCall:
         wrapped = [
             wrap(v) if is_array else v for v, is_array in zip(inputs, self.is_array, strict=True)
         ]
-        returned = unrecorded(self.cls.composite, *wrapped, **config)
+        returned = unrecorded(self._composite, *wrapped, **config)
         return as_outputs(self.name, returned)[0]
+
+    def _composite(self, *inputs: Any, **config: Any) -> Any:
+        MODE.inside = "composite"  # Until `unrecorded` sets it back.
+        return self.cls.composite(*inputs, **config)
 
     def wanted(self, mask: Mask) -> Mask:
         """Return, for each of `arrays`, whether its gradient is wanted."""
@@ -289,7 +293,22 @@ def run_forward(
     cls: type[Any], ctx: Context, inputs: Sequence[Any], config: dict[str, Any]
 ) -> tuple[tuple[Array, ...], bool]:
     """Run a class's `forward`; return its outputs and whether they came as a tuple."""
-    return as_outputs(cls.__name__, unrecorded(cls.forward, ctx, *inputs, **config))
+    return as_outputs(cls.__name__, unrecorded(method(cls, "forward"), ctx, *inputs, **config))
+
+
+def method(cls: type[Any], name: str) -> Callable[..., Any]:
+    """Return a class's `forward` or `backward`.
+
+    Raises
+    ------
+    NotImplementedError
+        If it has none; the message names the class and the method.
+    """
+    found = getattr(cls, name, None)
+    if found is None:
+        msg = f"{cls.__name__}: {name} is not defined"  # function-30
+        raise NotImplementedError(msg)
+    return found
 
 
 def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
@@ -384,7 +403,16 @@ def _check_gradient(name: str, place: int, returned: Any, array: Array) -> Array
 
 def is_once(cls: type[Any]) -> bool:
     """Tell whether `backward` was decorated with `once_differentiable`."""
-    return getattr(cls.backward, "_once_differentiable", False)
+    return getattr(getattr(cls, "backward", None), "_once_differentiable", False)
+
+
+def cut_message(name: str) -> str:
+    """Return the message of a second derivative through a value that was taken out."""
+    return (
+        f"{name}: forward or backward takes a value out of the graph (by numpy(), item(), float() "
+        "or a condition), so it has no second derivative; use ctx.xp, give a composite or mark "
+        "backward once_differentiable"
+    )
 
 
 def once_message(name: str) -> str:

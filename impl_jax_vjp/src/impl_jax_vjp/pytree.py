@@ -126,6 +126,38 @@ def is_module(value: Any) -> bool:
     return all(table in state for table in _TABLES)
 
 
+class Contents:
+    """What a Module holds, kept to find and undo changes that would leave a trace's values there.
+
+    Plain attributes that hold no Tensor and no array are left to the function.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self._state = vars(module)
+        self._attributes = dict(self._state)
+        self._tables = [(self._state[table], dict(self._state[table])) for table in _TABLES]
+
+    def restore(self) -> str:
+        """Put back what was changed; return the name of one such, or nothing."""
+        changed = ""
+        for table, before in self._tables:
+            names = [*before, *(name for name in table if name not in before)]
+            for name in names:
+                if table.get(name) is not before.get(name) or (name in table) != (name in before):
+                    changed = changed or name
+            if changed:
+                table.clear()
+                table.update(before)
+        for name, value in list(self._state.items()):
+            if value is not self._attributes.get(name) and isinstance(value, Traced | jax.Array):
+                changed = changed or name
+                if name in self._attributes:
+                    self._state[name] = self._attributes[name]
+                else:
+                    del self._state[name]
+        return changed
+
+
 class Watch:
     """The state of Modules as compiled code saw it, values of Parameters and buffers apart.
 
@@ -159,6 +191,10 @@ class Watch:
                 if before is not now and not _unchanged(before, now):
                     return False
         return True
+
+    def forget_the_gone(self) -> None:
+        """Leave out Modules that are gone already: a call makes and drops those itself."""
+        self._entries = [entry for entry in self._entries if entry[0]() is not None]
 
     def modules(self) -> list[Any]:
         """Return the Modules that are still there."""

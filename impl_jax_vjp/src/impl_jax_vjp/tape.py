@@ -25,8 +25,9 @@ class Mode(threading.local):
     """What a thread is doing: whether it records, and inside what."""
 
     enabled: bool = True
-    # In a Function's own forward or backward: no recording, yet JAX may differentiate through it.
-    inside: bool = False
+    # "function" in a Function's own forward or backward, "composite" in its composite: there is no
+    # recording, yet JAX may differentiate through it.
+    inside: str = ""
     # How many of grad, value_and_grad and vjp are running.
     depth: int = 0
     # The ctx of the Function whose backward runs here, what it saved, and those around it.
@@ -100,8 +101,14 @@ def unwrap(operand: Any) -> Array:
 
 
 def constant(data: Array) -> Array:
-    """Return the array as one that JAX's transformations do not differentiate either."""
-    return jax.lax.stop_gradient(data) if isinstance(data, jax.core.Tracer) else data
+    """Return the array as one that JAX's transformations do not differentiate either.
+
+    In a Function's own methods it is left as it is: they see no history that they could cut, and
+    their second derivative is JAX's. # function-28
+    """
+    if not isinstance(data, jax.core.Tracer) or MODE.inside == "function":
+        return data
+    return jax.lax.stop_gradient(data)
 
 
 def edge_of(tensor: Traced) -> Edge | None:

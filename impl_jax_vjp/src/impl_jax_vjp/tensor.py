@@ -272,7 +272,7 @@ class Tensor(_Operators, result=True):
     def register_hook(self, hook: Callable[["Tensor"], Any]) -> "Handle":
         """Call ``hook(grad)`` in backward; unless None, what it returns is the gradient then.
 
-        A backward in which that is not a Tensor or an array of the gradient's dtype raises
+        A backward in which that is not a Tensor of the gradient's dtype raises
         `TypeError`, and one of another shape `ValueError`.
 
         Returns
@@ -354,6 +354,9 @@ class Tensor(_Operators, result=True):
         if data.size != 1:
             msg = f"{name}: the Tensor must have one element, got shape {data.shape}"
             raise ValueError(msg)
+        if isinstance(data, jax.core.Tracer) and is_floating(data.dtype):
+            # JAX's own `item` takes the number out of a derivative without a word. # function-28
+            data = np.asarray(data)
         return data.item()
 
     def tolist(self) -> Any:

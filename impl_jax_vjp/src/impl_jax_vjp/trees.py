@@ -3,6 +3,7 @@
 JAX's own pytrees sort the keys of a dict; a function of ours gets its dicts in the caller's order.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,7 +32,8 @@ def _split(value: Any, leaves: list[Any]) -> Form:
         return _LEAF
     if isinstance(value, dict):
         children = tuple(_split(child, leaves) for child in value.values())
-        return ("dict", type(value), tuple(value), children)
+        factory = value.default_factory if isinstance(value, defaultdict) else None
+        return ("dict", type(value), tuple(value), children, factory)
     if isinstance(value, list | tuple):
         return ("sequence", type(value), tuple(_split(child, leaves) for child in value))
     children_, tree = jax.tree.flatten(value, is_leaf=_is_tensor)
@@ -60,7 +62,9 @@ def _join(form: Form, leaves: Iterator[Any]) -> Any:
         return jax.tree.unflatten(form[1], [_join(child, leaves) for child in form[2]])
     if form_name == "dict":
         values = [_join(child, leaves) for child in form[3]]
-        return form[1](zip(form[2], values, strict=True))
+        pairs = zip(form[2], values, strict=True)
+        # autograd-33
+        return form[1](form[4], pairs) if issubclass(form[1], defaultdict) else form[1](pairs)
     items = [_join(child, leaves) for child in form[2]]
     return form[1](*items) if hasattr(form[1], "_fields") else form[1](items)
 

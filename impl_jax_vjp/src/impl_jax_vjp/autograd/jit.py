@@ -18,7 +18,7 @@ import numpy as np
 from .. import random
 from ..creation import draw
 from ..dtypes import is_floating, x64, x64_is_on
-from ..pytree import Watch, modules_of
+from ..pytree import Contents, Watch, modules_of
 from ..recording import Operation, Pullback, record
 from ..tape import MODE, Node, Traced, edge_of, unwrap, wrap
 from ..tensor import bare
@@ -102,10 +102,34 @@ class _Capture:
         self.used: dict[int, tuple[weakref.ref[Any], Array, Any]] = {}
         self.draws: list[tuple[str, tuple[int, ...]]] = []
         self.modules: dict[int, Any] = {}
+        self._made: set[int] = set()
+        self._before: list[tuple[Any, Contents]] = []
 
     def note(self, module: Any) -> None:
-        """Remember a Module that the function uses."""
-        self.modules[id(module)] = module
+        """Remember a Module that the function uses, those below it, and how they are."""
+        below = [] if self._replay else [module]
+        while below:
+            module = below.pop()
+            if id(module) not in self.modules and id(module) not in self._made:
+                self.modules[id(module)] = module
+                self._before.append((module, Contents(module)))
+                below += [child for child in module._modules.values() if child is not None]
+
+    def made(self, module: Any) -> None:
+        """Remember that the function itself makes a Module."""
+        self._made.add(id(module))
+
+    def check_modules(self, name: str) -> None:
+        """Raise `RuntimeError` if a Module was changed, and put back what it had."""
+        noted, self._before = self._before, []
+        changed = [(module, how) for module, before in noted if (how := before.restore())]
+        if changed:
+            module, attribute = changed[0]
+            msg = (
+                f"{name}: the function must not change Modules, it assigned {attribute!r} of "
+                f"{type(module).__name__}; return new values instead"
+            )
+            raise RuntimeError(msg)
 
     def resolve(self, tensor: Traced) -> Array:
         """Return the array that stands for a Tensor in this trace."""
@@ -173,19 +197,25 @@ class _Plan:
     def discover(self, leaves: Sequence[Any]) -> None:
         """Trace once to learn which Tensors the function captures and what it draws."""
         capture = _Capture()
+        reached = modules_of(self._fn)
+        for module in reached:
+            capture.note(module)
         state = random.get_state()
         try:
             jax.eval_shape(functools.partial(self._traced, capture), *map(unwrap, leaves))
         finally:
             random.set_state(state)
+            capture.check_modules(self.operation.name)
         self._tensors = [weakref.ref(tensor) for tensor in capture.tensors()]
         self._asked = [_asked(tensor) for tensor in self._used()]
         self.draws = capture.draws
-        self._reached = [*modules_of(self._fn), *capture.modules.values()]
+        # JAX may keep the capture for longer.
+        self._reached, capture.modules = list(capture.modules.values()), {}
 
     def settle(self) -> None:
         """Remember how the Modules are, now that nothing is left to trace."""
         self._watch, self._reached = Watch(self._reached), []
+        self._watch.forget_the_gone()
 
     def fits(self) -> bool:
         """Tell whether Modules and Tensors that are used are as they were."""  # autograd-30

@@ -42,6 +42,8 @@ class Module:
             object.__setattr__(self, name, {})
         object.__setattr__(self, "_not_persistent", set())
         object.__setattr__(self, "training", True)
+        if MODE.capture is not None:
+            MODE.capture.made(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call `forward`, with the hooks around it."""

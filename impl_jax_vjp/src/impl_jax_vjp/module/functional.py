@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..tape import Traced, wrap
+from ..tape import MODE, Traced, wrap
 from .base import Module
 
 
@@ -23,6 +23,8 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     KeyError
         If the Module does not have a name; it lists the name and names the Module.
     """
+    if MODE.capture is not None:
+        MODE.capture.note(module)
     places = {
         prefix + name: (table, name)
         for prefix, owner in module._paths()

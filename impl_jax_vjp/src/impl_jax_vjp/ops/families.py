@@ -11,6 +11,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
+
 from ..checks import (
     Axis,
     as_dtype,
@@ -25,6 +27,7 @@ from ..checks import (
 from ..dtypes import DType, accumulated, bool_, float64, floating, int64, promote
 from ..recording import Keeps, Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from ..tensor import OPS
+from . import formulas as F
 
 Function = Callable[..., Any]
 Formula = Callable[..., Any]
@@ -380,6 +383,14 @@ def shape(
     return enter
 
 
+# As many arrays are joined at once: the time to compile grows with their number.
+_MANY = 64
+
+
+def _concatenated(axis: int, dtype: DType, *arrays: Any) -> Any:
+    return jnp.concatenate([array.astype(dtype) for array in arrays], axis=axis)
+
+
 def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Function]:
     """Make a function of several arrays; the row returns the arrays and the axis to join along."""
 
@@ -388,7 +399,8 @@ def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Fu
 
     def enter(plan: Function) -> Function:
         name = plan.__name__
-        primitive = Primitive(joined, name, lambda mask: (False,) * len(mask))
+        primitive = Primitive(joined, name, F.nothing)
+        further = Primitive(_concatenated, name, F.nothing)
 
         def function(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Any:
             if not isinstance(arrays, Sequence) or isinstance(arrays, str):  # ops-21
@@ -401,7 +413,11 @@ def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Fu
             for operand in operands[1:]:
                 dtype = promote(dtype, dtype_of(operand))
             operands, place = plan(operands, axis)
-            return primitive(operands, place, dtype)
+            joining = primitive
+            while len(operands) > _MANY:
+                parts = [operands[i : i + _MANY] for i in range(0, len(operands), _MANY)]
+                operands, joining = [joining(part, place, dtype) for part in parts], further
+            return joining(operands, place, dtype)
 
         parameters = (
             "arrays : sequence of Tensors and raw arrays\n"
