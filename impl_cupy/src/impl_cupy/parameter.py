@@ -28,7 +28,7 @@ class Parameter(Tensor):
         If `requires_grad` is asked for a dtype that is not floating.
     """
 
-    __slots__ = ()
+    # No __slots__: a Parameter takes free attributes (tensor-42).
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         raw = as_raw("Parameter", data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeAlias
 
@@ -366,9 +367,14 @@ class Tensor(Recorded):
             raise TypeError(msg)
         return int(self.item())
 
-    def __array__(self, *_: Any, **__: Any) -> Any:
-        msg = "a Tensor is not copied to the host unasked; use detach().numpy()"
-        raise TypeError(msg)
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if copy is False:
+            msg = "numpy: a Tensor on the device has no NumPy form without a copy; leave copy out"
+            raise ValueError(msg)
+        return self.numpy().astype(dtype or self.dtype, copy=False)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:
         values = np.array2string(cp.asnumpy(self._data), separator=", ", prefix="tensor(")
@@ -387,10 +393,15 @@ class Tensor(Recorded):
         twin = memo[id(self)] = self._like(self._data.copy())
         if self.grad is not None:
             twin.grad = wrap(self.grad._data.copy())
+        attributes = getattr(self, "__dict__", None)
+        if attributes:
+            vars(twin).update(copy.deepcopy(attributes, memo))
         return twin
 
     def __reduce__(self) -> Any:
-        return rebuild, (type(self), cp.asnumpy(self._data), self._requires_grad)
+        kept = type(self), cp.asnumpy(self._data), self._requires_grad
+        # Free attributes, of a subclass that has some.
+        return rebuild, kept, getattr(self, "__dict__", None) or None
 
     def _refuse_cut(self, operation: str) -> None:
         """Refuse what would lose this Tensor's history while a Function runs on Tensors."""
