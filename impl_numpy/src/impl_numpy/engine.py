@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.dtypes import Value
-from impl_numpy.memory import CLOCK, LENT, settle
+from impl_numpy.memory import CLOCK, settle
 from impl_numpy.tape import MODE, Leaf, Node, Scattered, check_saved
 
 # Passes of several threads may end in one leaf, and none may lose what another adds (autograd-28).
@@ -103,8 +103,13 @@ class Pass:
             if not self.retain:
                 node.free()
 
-    def go(self) -> None:
+    # Infinite gradients are results here (that of sqrt at 0, say), not accidents to warn of. (As a
+    # decorator this takes a third of the time of a block.)
+    @np.errstate(all="ignore")
+    def go(self, roots: Sequence[tuple[Node, Value]]) -> None:
         """Visit every node that a gradient reaches, and give everybody what came."""
+        for node, grad in roots:
+            self.send(node, grad)
         heap, step = self.heap, self.step
         compared: set[int] | None = None
         while heap:
@@ -150,7 +155,7 @@ def run(
         If the pass comes to a node that was freed, or whose saved values were changed. No leaf has
         received anything then.
     """
-    if LENT:
+    if not CLOCK.settled:
         settle()
     backward = Pass(retain, record, targets)
     before = MODE.recording
@@ -158,11 +163,7 @@ def run(
     if retain:
         MODE.retaining += 1
     try:
-        # Infinite gradients are results here (that of sqrt at 0, say), not accidents to warn of.
-        with np.errstate(all="ignore"):
-            for node, grad in roots:
-                backward.send(node, grad)
-            backward.go()
+        backward.go(roots)
     finally:
         MODE.recording = before
         if retain:

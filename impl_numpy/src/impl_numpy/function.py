@@ -16,7 +16,7 @@ from impl_numpy.checks import check_no_gradient, shown
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.function_node import FunctionNode, OutputNode, copied
-from impl_numpy.memory import LENT, own, readonly
+from impl_numpy.memory import LENT, follow, own, readonly
 from impl_numpy.tape import MODE
 from impl_numpy.tensor import Tensor, wrap
 
@@ -160,9 +160,10 @@ def _call(
     if not isinstance(result, tuple):
         output = _output(cls, 0, result)
         if kept and output.dtype.kind == "f" and not _constant(ctx, result):
-            return wrap(output, FunctionNode(cls, ctx, pristine, arrays, config, nodes, output))
+            node = FunctionNode(cls, ctx, pristine, arrays, config, nodes, output)
+            return follow(wrap(output, node))
         ctx._saved = ctx._non_differentiable = ()
-        return wrap(output, None)
+        return follow(wrap(output, None))
     outputs = [_output(cls, k, x) for k, x in enumerate(result)]
     follows = [
         x.dtype.kind == "f" and not _constant(ctx, returned)
@@ -175,8 +176,8 @@ def _call(
         ctx._saved = ()
     ctx._non_differentiable = ()
     return tuple(
-        wrap(x, OutputNode(call, (k, len(outputs))) if call is not None and follow else None)
-        for k, (x, follow) in enumerate(zip(outputs, follows, strict=True))
+        follow(wrap(x, OutputNode(call, (k, len(outputs))) if call is not None and flows else None))
+        for k, (x, flows) in enumerate(zip(outputs, follows, strict=True))
     )
 
 

@@ -5,6 +5,8 @@ writes in place is noted (`written`), with an age that orders it among the nodes
 somebody outside can write is lent: one that was given out (`lend`) or brought in (`borrow`). While
 it is, operations save copies of it (`own`). What earlier ones saved is compared with how it was.
 The usual case costs a look at `LENT`, which is empty, and at `CLOCK`, which is older than any node.
+Where arrays were brought in, but none is given out, a look at the operands says which ones it can
+be: Tensors around such an array, and those made from them that may share it, are marked `_lent`.
 
 An array that was given out says itself when nobody holds it any more. One that was brought in does
 not, so the references to it are counted now and then (`settle`).
@@ -48,7 +50,7 @@ class Lent:
         A copy of it, where nodes may have saved it before it was lent.
     """
 
-    __slots__ = ("age", "before", "borrowed", "holders", "leases", "memory", "shape")
+    __slots__ = ("age", "before", "borrowed", "holders", "leases", "memory", "room", "shape")
 
     def __init__(self, memory: Array, shape: Shape, before: Array | None) -> None:
         key = id(memory)
@@ -60,9 +62,18 @@ class Lent:
         self.leases: set[int] = set()
         self.borrowed = False
         self.holders: list[weakref.ref[Any]] = []
+        self.room = 16
         if before is not None:
             CLOCK.last = self.age
         LENT[key] = self
+
+    def bring(self, tensor: Any) -> None:
+        """Note a Tensor around an array that was brought in."""
+        self.borrowed = tensor._lent = True
+        self.holders.append(weakref.ref(tensor))
+        if len(self.holders) > self.room:
+            self.holders = [holder for holder in self.holders if holder() is not None]
+            self.room = 16 + 2 * len(self.holders)
 
     def changed(self) -> bool:
         """Tell whether the memory holds other bits than before it was lent."""
@@ -88,29 +99,34 @@ class Lease:
         self.array = array
         self.entry = entry
         entry.leases.add(id(self))
+        GIVEN.add(id(entry))
 
     def __del__(self) -> None:
         entry = self.entry
         with _LENDING:
             entry.leases.discard(id(self))
-            if not entry.leases and not entry.borrowed:
-                entry.end()
+            if not entry.leases:
+                GIVEN.discard(id(entry))
+                if not entry.borrowed:
+                    entry.end()
 
 
 class _Clock:
     """The age of the last change; what is younger saw it and needs no check."""
 
-    __slots__ = ("last", "passes", "settled")
+    __slots__ = ("copies", "last", "settled")
 
     def __init__(self) -> None:
         self.last = 1
-        self.passes = 0
+        self.copies = 0
         self.settled = True
 
 
 # By the id of the array that owns the memory. One of an array that has gone harms nobody: a node
 # that is older than the change had its arrays while it happened, so none of them had that id.
 LENT: dict[int, Lent] = {}
+# The ids of the entries of which an array is given out.
+GIVEN: set[int] = set()
 _CHANGED: dict[int, Change] = {}
 CLOCK = _Clock()
 _LENDING = threading.RLock()
@@ -156,7 +172,12 @@ def own(array: Array) -> Array:
     memory = array if base is None else base if type(base) is np.ndarray else owner(array)
     if memory.base is not None:
         memory = owner(memory)
-    return array.copy() if id(memory) in LENT else array
+    if id(memory) not in LENT:
+        return array
+    CLOCK.copies += 1
+    if not CLOCK.copies % 64:
+        CLOCK.settled = False
+    return array.copy()
 
 
 def lend(tensor: Any) -> Array:
@@ -187,27 +208,24 @@ def borrow(tensor: Any) -> None:
         if entry is None:
             entry = Lent(memory, tensor._data.shape, None)
             CLOCK.settled = False
-        entry.borrowed = True
-        entry.holders = [*(h for h in entry.holders if h() is not None), weakref.ref(tensor)]
+        entry.bring(tensor)
 
 
-def follow(tensor: Any) -> None:
-    """Note that a Tensor shares the array of another, which may have come from outside."""
-    with _LENDING:
-        entry = LENT.get(id(owner(tensor._data)))
-        if entry is not None and entry.borrowed:
-            entry.holders.append(weakref.ref(tensor))
+def follow(tensor: Any) -> Any:
+    """Return a Tensor, after noting that it shares the array of another, which may be lent."""
+    entry = LENT.get(id(owner(tensor._data))) if LENT else None
+    if entry is not None and entry.borrowed:
+        with _LENDING:
+            entry.bring(tensor)
+    return tensor
 
 
 def settle() -> None:
     """Forget the arrays that were brought in and that nobody outside holds any more.
 
-    Called before each backward pass, when no operation is under way; looks at new arrays at once,
-    and at the others now and then.
+    Called before a backward pass, when no operation is under way, if an array is new or some were
+    copied since.
     """
-    CLOCK.passes += 1
-    if CLOCK.settled and CLOCK.passes % 16:
-        return
     CLOCK.settled = True
     with _LENDING:
         for entry in list(LENT.values()):
@@ -273,7 +291,13 @@ def changed_since(age: int, arrays: Iterable[Array], compared: set[int]) -> Shap
     return None
 
 
-def _references(tensor: Any) -> tuple[int, int]:
+def _holders(tensor: Any) -> int:
+    """Return the count of references to the array of a Tensor."""
+    array = tensor._data
+    return getrefcount(array)
+
+
+def _holders_of_both(tensor: Any) -> tuple[int, int]:
     """Return the counts of references to the array of a Tensor and to the owner of its memory."""
     array = tensor._data
     memory = owner(array)
@@ -289,10 +313,13 @@ class _Probe:
         self._data = data
 
 
-_WHOLE = _references(_Probe(np.empty(2)))
-_VIEW = _references(_Probe(np.empty(2)[1:]))
+# What these functions count then; it includes their own references, which depend on the Python.
+_ONE = _holders(_Probe(np.empty(2)))
+_ONE_OF_BOTH = _holders_of_both(_Probe(np.empty(2)[1:]))
 
 
 def _alone(tensor: Any) -> bool:
     """Tell whether nothing but this Tensor holds its memory."""
-    return _references(tensor) == (_WHOLE if tensor._data.base is None else _VIEW)
+    if tensor._data.base is None:
+        return _holders(tensor) == _ONE
+    return _holders_of_both(tensor) == _ONE_OF_BOTH

@@ -8,7 +8,7 @@ import numpy as np
 
 from impl_numpy.checks import check_flag, check_raw, check_requires_grad
 from impl_numpy.dtypes import Array
-from impl_numpy.memory import LENT, follow, written
+from impl_numpy.memory import follow, written
 from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor
 
@@ -34,9 +34,8 @@ class Parameter(Tensor):
         if isinstance(data, Tensor):
             if data._node is not None:
                 check_uncut("Parameter")
-            self._data, self._node, self._grad = data._data, None, None
-            if LENT:
-                follow(self)
+            self._data, self._node, self._grad, self._lent = data._data, None, None, False
+            follow(self)
         else:
             super().__init__(check_raw(data, "Parameter"))
         if check_flag("Parameter", "requires_grad", requires_grad):

@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import as_number, check_hooked, check_raw
 from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64
-from impl_numpy.memory import LENT, own, readonly
+from impl_numpy.memory import GIVEN, LENT, follow, own, readonly
 from impl_numpy.sums import total
 from impl_numpy.tape import MODE, Node, Parents, Stretched
 
@@ -36,10 +36,12 @@ _array = np.array
 class Traced:
     """What the tape can follow: a raw array and the node that made it. Tensor is the only one."""
 
-    __slots__ = ("_data", "_node")
+    __slots__ = ("_data", "_lent", "_node")
 
     _data: Array
     _node: Node | None
+    # Whether others may be able to write the array.
+    _lent: bool
 
     @staticmethod
     def _wrap(data: Any, node: Node | None) -> Any:
@@ -248,14 +250,23 @@ def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
     array, node = x._data, x._node
     if rule.floats and array.dtype.kind != "f":
         array = array.astype(float32)
-    out = _computed(rule, (array,), config)
+    try:
+        out = _QUIET.run(rule.forward, array, *config)
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explained(error, rule, (array,), config) from None
     if node is None or not MODE.recording or out.dtype.kind != "f":
-        return x._wrap(out, None)
-    keep_x, keep_out = rule.kept[1]
-    if LENT and keep_x:
-        array = own(array)
-    saved = (array if keep_x else None, out if keep_out else None, *config)
-    return x._wrap(out, Node(rule, (node,), saved))
+        node = None
+    else:
+        keep_x, keep_out = rule.kept[1]
+        if LENT and keep_x and (GIVEN or x._lent):
+            array = own(array)
+        saved = (array if keep_x else None, out if keep_out else None, *config)
+        node = Node(rule, (node,), saved)
+    result = x._wrap(out, node)
+    if LENT and x._lent:
+        # It may be a view.
+        follow(result)
+    return result
 
 
 def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any:
@@ -263,35 +274,34 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
 
     It does what `record` does, in a hurry: most programs spend their time here.
     """
-    left = right = foreign = None
+    left = right = closer = None
     if isinstance(a, Traced):
         x, left, wrap = a._data, a._node, a._wrap
         if isinstance(b, Traced):
             y, right = b._data, b._node
         else:
-            foreign = isinstance(b, np.ndarray)
+            closer = a._lent or isinstance(b, np.ndarray)
             b = y = _operand(b, x.dtype, rule.name)
     else:
         y, right, wrap = b._data, b._node, b._wrap
-        foreign = isinstance(a, np.ndarray)
+        closer = b._lent or isinstance(a, np.ndarray)
         a = x = _operand(a, y.dtype, rule.name)
     if x is None or y is None:
         return NotImplemented
     if x.dtype != y.dtype or (rule.floats and x.dtype.kind != "f"):
         return record(rule, (a, b), config)
-    out = _computed(rule, (x, y), config)
+    try:
+        out = _QUIET.run(rule.forward, x, y, *config)
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explained(error, rule, (x, y), config) from None
     if (left is None and right is None) or not MODE.recording:
         return wrap(out, None)
     keep_x, keep_y, keep_out = rule.kept[(left is not None) + 2 * (right is not None)]
-    if rule.stretches:
-        if left is not None and x.shape != out.shape:
-            left = _stretched(left, x)
-        if right is not None and y.shape != out.shape:
-            right = _stretched(right, y)
-    if foreign or LENT:
-        # Of what is no Tensor no gradient is wanted; it may be the caller's to change.
-        x = x.copy() if foreign and left is None and keep_x else own(x) if keep_x else x
-        y = y.copy() if foreign and right is None and keep_y else own(y) if keep_y else y
+    if rule.stretches and (x.shape != out.shape or y.shape != out.shape):
+        left, right = _stretched_to(out, left, x), _stretched_to(out, right, y)
+    if closer or (LENT and (GIVEN or (closer is None and (a._lent or b._lent)))):
+        x = _kept(x, a is x) if keep_x else x
+        y = _kept(y, b is y) if keep_y else y
     saved = (
         x if keep_x else None,
         y if keep_y else None,
@@ -325,7 +335,10 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
     arrays = [x._data if isinstance(x, Traced) else x for x in operands]
     parents = [x._node if isinstance(x, Traced) else None for x in operands]
     values = _promoted(arrays, rule.floats)
-    out = _computed(rule, values, config)
+    try:
+        out = _QUIET.run(rule.forward, *values, *config)
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explained(error, rule, values, config) from None
     if not any(parents) or not MODE.recording:
         return wrap(out, None)
     kept: list[Array | None] = [None] * (len(arrays) + 1)
@@ -333,15 +346,19 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
         if parent is None:
             continue
         for place in rule.keep[k]:
-            kept[place] = out if place == OUT else _kept(values[place], operands[place])
+            kept[place] = (
+                out
+                if place == OUT
+                else _kept(values[place], not isinstance(operands[place], Traced))
+            )
         if x.dtype != out.dtype or x.shape != _own_shape(rule, x, out):
             parents[k] = _stretched(parent, x)
     return wrap(out, Node(rule, tuple(parents), (*kept, *config)))
 
 
-def _kept(value: Array, operand: Value) -> Array:
-    """Return an operand's values to save: a copy of what the caller can change."""
-    return own(value) if isinstance(operand, Traced) else value.copy()
+def _kept(value: Array, foreign: bool) -> Array:
+    """Return an operand's values to save: a copy of what the caller can change (autograd-25)."""
+    return value.copy() if foreign else own(value)
 
 
 class _Quiet(threading.local):
@@ -360,27 +377,29 @@ class _Quiet(threading.local):
 _QUIET = _Quiet()
 
 
-def _computed(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...]) -> Any:
-    try:
-        return _QUIET.run(rule.forward, *arrays, *config)
-    except ValueError as error:
-        reason = rule.explain(*arrays, *config) if rule.explain is not None else None
-        if reason is None:
-            shapes = " and ".join(str(np.shape(x)) for x in arrays)
-            reason = f"cannot take the shape(s) {shapes}: {' '.join(str(error).split())}"
-    except IndexError as error:
-        msg = f"{rule.name}: the index does not fit: {error}"
-        raise IndexError(msg) from None  # ops-29
-    except TypeError as error:  # tensor-40
+def _explained(
+    error: Exception, rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...]
+) -> Exception:
+    """Return the error of an operation, for one of NumPy's that does not name it."""
+    said = " ".join(str(error).split())
+    if isinstance(error, IndexError):  # ops-29
+        return IndexError(f"{rule.name}: the index does not fit: {said}")
+    if isinstance(error, TypeError):  # tensor-40
         dtypes = " and ".join(str(x.dtype) for x in arrays)
-        msg = f"{rule.name}: cannot take the dtype(s) {dtypes}: {' '.join(str(error).split())}"
-        raise TypeError(msg) from None
-    msg = f"{rule.name}: {reason}"
-    raise ValueError(msg)  # ops-12
+        return TypeError(f"{rule.name}: cannot take the dtype(s) {dtypes}: {said}")
+    reason = rule.explain(*arrays, *config) if rule.explain is not None else None
+    if reason is None:
+        shapes = " and ".join(str(np.shape(x)) for x in arrays)
+        reason = f"cannot take the shape(s) {shapes}: {said}"
+    return ValueError(f"{rule.name}: {reason}")  # ops-12
 
 
 def _stretched(parent: Node, x: Array) -> Stretched:
     return Stretched(spread, (parent,), (None, None, None, None, x.shape, x.dtype))
+
+
+def _stretched_to(out: Array, parent: Node | None, x: Array) -> Node | None:
+    return parent if parent is None or x.shape == out.shape else _stretched(parent, x)
 
 
 def _own_shape(rule: Primitive, x: Array, out: Array) -> Shape:

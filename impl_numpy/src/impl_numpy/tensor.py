@@ -20,7 +20,7 @@ from impl_numpy.checks import (
 )
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import receiver, run
-from impl_numpy.memory import CLOCK, LENT, borrow, follow, lend, next_age
+from impl_numpy.memory import CLOCK, borrow, follow, lend, next_age
 from impl_numpy.protocols import Protocols
 from impl_numpy.recording import (
     RULES,
@@ -65,9 +65,10 @@ class Tensor(Protocols):
 
     def __init__(self, array: Array, requires_grad: bool = False) -> None:
         self._data = check_raw(uncut(array, "from_array"), "from_array")
-        borrow(self)
         self._node = None
         self._grad = None
+        self._lent = False
+        borrow(self)
         if requires_grad:
             self.requires_grad_()
 
@@ -216,7 +217,7 @@ class Tensor(Protocols):
         """Return the same values, shared, without history."""
         if self._node is not None:
             check_uncut("detach")
-        return wrap(self._data, None)
+        return follow(wrap(self._data, None))
 
     def backward(
         self,
@@ -395,9 +396,7 @@ class Tensor(Protocols):
 
     def __copy__(self) -> Tensor:
         result = self._copied(self._data, self._grad, getattr(self, "__dict__", {}))
-        if LENT:
-            follow(result)
-        return result
+        return follow(result)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         grad = self._grad
@@ -425,6 +424,7 @@ class Tensor(Protocols):
         tensor._data = data if type(data) is np.ndarray else np.asarray(data)
         tensor._node = node
         tensor._grad = None
+        tensor._lent = False
         return tensor
 
     def _record(
@@ -470,7 +470,7 @@ def _cast(dtype: np.dtype[Any], grad: Value) -> Value:
 def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
     # Not by the class, whose subclass may be made from other things.
     tensor = _new(cls)
-    tensor._data, tensor._node, tensor._grad = array, None, None
+    tensor._data, tensor._node, tensor._grad, tensor._lent = array, None, None, False
     if requires_grad:
         tensor.requires_grad_()
     return tensor

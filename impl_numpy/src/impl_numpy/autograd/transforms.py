@@ -12,6 +12,7 @@ from impl_numpy.autograd.modes import enable_grad
 from impl_numpy.checks import check_callable, check_flag, check_items, shown
 from impl_numpy.dtypes import is_raw
 from impl_numpy.engine import run
+from impl_numpy.memory import follow
 from impl_numpy.tape import MODE, Node, Source
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 from impl_numpy.trees import tree_leaves, tree_map, tree_structure
@@ -184,9 +185,9 @@ def _trace(
             raise TypeError(msg)
         array = as_tensor(operation, x)._data
         if array.dtype.kind != "f":
-            return wrap(array, None)
+            return follow(wrap(array, None))
         sources.append(Source(x._node if isinstance(x, Tensor) else None))
-        return wrap(array, sources[-1])
+        return follow(wrap(array, sources[-1]))
 
     stand_ins = [tree_map(stand_in, x) for x in primals]
     with _transforming():
