@@ -77,8 +77,8 @@ def register(function: Function, name: str, doc: str) -> Function:
 
 
 def _cast(formula: Formula) -> Formula:
-    """Return a formula of arrays, cast to a dtype first, in the order that Primitive wants."""
-    return lambda dtype, *arrays: formula(*[array.astype(dtype) for array in arrays])
+    """Return a formula of arrays in a dtype and one shape, in the order that Primitive wants."""
+    return lambda dtype, *arrays: formula(*[a.astype(dtype) for a in F.stretched(*arrays)])
 
 
 def listed(

@@ -20,6 +20,61 @@ Array = Any
 Axes = tuple[int, ...] | None
 
 
+def _runs(axes: tuple[int, ...], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the axes longer than 1 in groups of neighbours, the last group first."""
+    runs: list[list[int]] = []
+    beside = False
+    for axis, size in enumerate(shape):
+        if size == 1:
+            continue
+        if axis in axes:
+            if beside:
+                runs[-1].append(axis)
+            else:
+                runs.append([axis])
+        beside = axis in axes
+    return [tuple(run) for run in reversed(runs)]
+
+
+def total(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """Return the sum over axes; their sizes become 1 or are dropped."""
+    # ops-25. XLA adds up pairwise, but not over axes that another one parts, and it makes one sum
+    # of two in a row where no barrier stands between them.
+    axes = tuple(range(x.ndim)) if axis is None else axis
+    runs = _runs(axes, x.shape)
+    if len(runs) > 1 and is_floating(x.dtype):
+        for run in runs[:-1]:
+            x = lax.optimization_barrier(jnp.sum(x, axis=run, keepdims=True))
+    return jnp.sum(x, axis=axis, keepdims=keepdims)
+
+
+def mean(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """Return the mean over axes; their sizes become 1 or are dropped."""
+    out = total(x, axis, keepdims)
+    return out / (x.size / out.size) if out.size else out
+
+
+def stretch(x: Array, shape: tuple[int, ...]) -> Array:
+    """Return x, whose axes may be of length 1 or missing, in a shape."""
+    # Its gradient is a sum over the axes that are stretched: what `total` says goes for it.
+    if x.shape == shape:
+        return x
+    x = jnp.reshape(x, (1,) * (len(shape) - x.ndim) + x.shape)
+    stretched = tuple([a for a, size in enumerate(shape) if x.shape[a] != size])
+    runs = _runs(stretched, shape)
+    if len(runs) > 1 and is_floating(x.dtype):
+        for run in runs[:-1]:
+            sizes = [shape[a] if a in run else size for a, size in enumerate(x.shape)]
+            x = lax.optimization_barrier(jnp.broadcast_to(x, sizes))
+    return jnp.broadcast_to(x, shape)
+
+
+def stretched(*arrays: Array) -> list[Array]:
+    """Return arrays in their common shape."""
+    shape = np.broadcast_shapes(*[array.shape for array in arrays])
+    return [stretch(array, shape) for array in arrays]
+
+
 @jax.custom_jvp
 def _pow(x: Array, y: Array) -> Array:
     return jnp.power(x, y)
@@ -42,7 +97,7 @@ def _pow_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tup
 
 def power(x: Array, y: Array) -> Array:
     """Return x to the power y; shapes broadcast, and y = 0 gives 1 with gradient 0."""
-    x, y = jnp.broadcast_arrays(x, y)
+    x, y = stretched(x, y)
     return _pow(x, y) if is_floating(x.dtype) else jnp.power(x, y)
 
 
@@ -53,6 +108,7 @@ def integer_power(exponent: int, x: Array) -> Array:
 
 def where(dtype: Any, condition: Array, x: Array, y: Array) -> Array:
     """Return x where `condition`, else y; the three shapes broadcast."""
+    condition, x, y = stretched(condition, x, y)
     return jnp.where(condition, x.astype(dtype), y.astype(dtype))
 
 
@@ -60,8 +116,7 @@ def clip(dtype: Any, has_min: bool, has_max: bool, x: Array, *bounds: Array) -> 
     """Return x within its bounds, the lower one first; shapes broadcast."""
     # ops-08. Selection, not minimum and maximum: the gradient passes whole where x is at a bound.
     # A bound that is NaN is chosen. # ops-27
-    x = x.astype(dtype)
-    rest = [bound.astype(dtype) for bound in bounds]
+    x, *rest = [array.astype(dtype) for array in stretched(x, *bounds)]
     if has_min:
         low = rest.pop(0)
         x = jnp.where((x < low) | (low != low), low, x)
@@ -86,13 +141,13 @@ def _absolute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array,
 
 def maximum(x: Array, y: Array) -> Array:
     """Return the larger; shapes broadcast, and a tie gives half the gradient to each."""
-    x, y = jnp.broadcast_arrays(x, y)
+    x, y = stretched(x, y)
     return _larger(x, y) if is_floating(x.dtype) else jnp.maximum(x, y)
 
 
 def minimum(x: Array, y: Array) -> Array:
     """Return the smaller; shapes broadcast, and a tie gives half the gradient to each."""
-    x, y = jnp.broadcast_arrays(x, y)
+    x, y = stretched(x, y)
     return _smaller(x, y) if is_floating(x.dtype) else jnp.minimum(x, y)
 
 
@@ -151,7 +206,7 @@ def _largest_jvp(axis: Axes, keepdims: bool, primals: tuple[Array], tangents: tu
     out = _largest(axis, True, x)
     chosen = (x == out) | (x != x)  # tensor-26, ops-27
     count = jnp.sum(chosen, axis=axis, keepdims=True, dtype=x.dtype)
-    tangent = jnp.sum(jnp.where(chosen, dx / count, 0), axis=axis, keepdims=keepdims)
+    tangent = total(jnp.where(chosen, dx / count, 0), axis, keepdims)
     return (out if keepdims else jnp.squeeze(out, axis)), tangent
 
 
@@ -217,23 +272,23 @@ def _counter(size: int) -> Any:
     return jnp.int32 if size < 2**31 else jnp.int64
 
 
-def softmax(axes: Any, x: Array) -> Array:
-    """Return exp(x) / sum(exp(x)) along an axis or several, the shape of x."""
-    return _softmax(axes, x) if x.size else x
+def softmax(axis: int, x: Array) -> Array:
+    """Return exp(x) / sum(exp(x)) along `axis`, the shape of x."""
+    return _softmax((axis,), x) if x.size else x
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _softmax(axes: Any, x: Array) -> Array:
+def _softmax(axes: Axes, x: Array) -> Array:
     # Where the largest is infinite or NaN, so are all of them. # ops-27
     raised = jnp.exp(x - jnp.max(x, axis=axes, keepdims=True))
-    return raised / jnp.sum(raised, axis=axes, keepdims=True)
+    return raised / total(raised, axes, True)
 
 
 @_softmax.defjvp
-def _softmax_jvp(axes: Any, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+def _softmax_jvp(axes: Axes, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (dx,) = primals, tangents
     y = _softmax(axes, x)
-    return y, y * (dx - jnp.sum(y * dx, axis=axes, keepdims=True))
+    return y, y * (dx - total(y * dx, axes, True))
 
 
 def log_softmax(axis: int, x: Array) -> Array:
@@ -241,13 +296,13 @@ def log_softmax(axis: int, x: Array) -> Array:
     if x.size == 0:
         return x
     shifted = x - lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
+    return shifted - jnp.log(total(jnp.exp(shifted), (axis,), True))
 
 
 def logsumexp(axes: Axes, keepdims: bool, x: Array) -> Array:
     """Return log(sum(exp(x))) over `axes`; their sizes become 1 or are dropped."""
     if x.size == 0:
-        return jnp.log(jnp.sum(jnp.exp(x), axis=axes, keepdims=keepdims))
+        return jnp.log(total(jnp.exp(x), axes, keepdims))
     return _logsumexp(axes, keepdims, x)
 
 
@@ -255,8 +310,8 @@ def logsumexp(axes: Axes, keepdims: bool, x: Array) -> Array:
 def _logsumexp(axes: Axes, keepdims: bool, x: Array) -> Array:
     shift = jnp.max(x, axis=axes, keepdims=True)
     shift = jnp.where(jnp.isfinite(shift), shift, 0)
-    total = jnp.log(jnp.sum(jnp.exp(x - shift), axis=axes, keepdims=True)) + shift
-    return total if keepdims else jnp.squeeze(total, axis=axes)
+    out = jnp.log(total(jnp.exp(x - shift), axes, True)) + shift
+    return out if keepdims else jnp.squeeze(out, axis=axes)
 
 
 @_logsumexp.defjvp
@@ -265,7 +320,7 @@ def _logsumexp_jvp(
 ) -> tuple[Array, Array]:
     # The softmax itself, which is NaN along the axes where the sum is infinite or 0. # ops-27
     (x,), (dx,) = primals, tangents
-    slope = jnp.sum(softmax(axes, x) * dx, axis=axes, keepdims=keepdims)
+    slope = total(_softmax(axes, x) * dx, axes, keepdims)
     return _logsumexp(axes, keepdims, x), slope
 
 

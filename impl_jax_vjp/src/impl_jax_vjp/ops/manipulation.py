@@ -21,7 +21,7 @@ from .families import FUNCTIONS, join, shape
 
 _reshape = Primitive(lambda shape, x: jnp.reshape(x, shape), "reshape", F.nothing)
 _permute_dims = Primitive(lambda axes, x: jnp.transpose(x, axes), "permute_dims", F.nothing)
-_broadcast_to = Primitive(lambda shape, x: jnp.broadcast_to(x, shape), "broadcast_to", F.nothing)
+_broadcast_to = Primitive(lambda shape, x: F.stretch(x, shape), "broadcast_to", F.nothing)
 
 _BAD_AXIS = "ValueError\n    If an axis is out of range or named twice, or its size does not fit."
 _BAD_SIZES = "ValueError\n    If the sizes do not fit.\nTypeError\n    If a size is no int."

@@ -1,15 +1,13 @@
 """Reductions, and functions that run along an axis and keep its length."""
 
-import jax.numpy as jnp
-
 from ..dtypes import floating
 from . import formulas as F
 from .families import reduce, scan, total
 
 _TIES = "elements that attain it share the gradient equally."  # tensor-26
 
-total("sum", jnp.sum, "Return the sum; integers and booleans are added as int64.", keeps=F.nothing)
-reduce("mean", jnp.mean, "Return the mean.", dtype=floating, keeps=F.nothing)
+total("sum", F.total, "Return the sum; integers and booleans are added as int64.", keeps=F.nothing)
+reduce("mean", F.mean, "Return the mean.", dtype=floating, keeps=F.nothing)
 reduce("max", F.largest, f"Return the largest; {_TIES}", chooses=True)
 reduce("min", F.smallest, f"Return the smallest; {_TIES}", chooses=True)
 scan(
