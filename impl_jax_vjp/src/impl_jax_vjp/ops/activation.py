@@ -1,7 +1,5 @@
 """Activations, and softmax with its logarithm, which do not overflow."""
 
-import jax
-
 from . import formulas as F
 from .families import along, along_reduced, unary
 
@@ -10,7 +8,7 @@ unary(
     source="page of torch.nn.functional.relu",
 )  # fmt: skip
 unary(
-    "sigmoid", jax.nn.sigmoid, "Return ``1 / (1 + exp(-x))``.", real=True,
+    "sigmoid", F.sigmoid, "Return ``1 / (1 + exp(-x))``.", real=True,
     source="page of torch.sigmoid",
 )  # fmt: skip
 along(

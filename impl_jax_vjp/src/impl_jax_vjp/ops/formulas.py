@@ -210,6 +210,33 @@ def _largest_jvp(axis: Axes, keepdims: bool, primals: tuple[Array], tangents: tu
     return (out if keepdims else jnp.squeeze(out, axis)), tangent
 
 
+@jax.custom_jvp
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + exp(-x)), any shape, whose gradient keeps its digits at both ends."""
+    return jax.nn.sigmoid(x)
+
+
+@sigmoid.defjvp
+def _sigmoid_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    value, rest = sigmoid_and_rest(primals[0])
+    return sigmoid(primals[0]), value * rest * tangents[0]
+
+
+@jax.custom_jvp
+def sigmoid_and_rest(x: Array) -> tuple[Array, Array]:
+    """Return `sigmoid` and 1 less it, without the difference that would lose its digits."""
+    raised = jnp.exp(-jnp.abs(x))
+    smaller = raised / (1 + raised)
+    return jnp.where(x < 0, smaller, 1 - smaller), jnp.where(x < 0, 1 - smaller, smaller)
+
+
+@sigmoid_and_rest.defjvp
+def _sigmoid_and_rest_jvp(primals: tuple[Array], tangents: tuple[Array]) -> Any:
+    value, rest = sigmoid_and_rest(primals[0])
+    slope = value * rest * tangents[0]
+    return (value, rest), (slope, -slope)
+
+
 def relu(x: Array) -> Array:
     """Return max(x, 0), any shape, with gradient 0 at 0; a NaN stays."""
     return jnp.where(x <= 0, jnp.zeros_like(x), x)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..ops.formulas import relu
+from ..ops.formulas import relu, sigmoid, sigmoid_and_rest
 
 Array = Any
 HIGHEST = lax.Precision.HIGHEST
@@ -39,22 +39,40 @@ def rnn_step(nonlinearity: str, a: Array) -> Array:
     return jnp.tanh(a) if nonlinearity == "tanh" else relu(a)
 
 
-def lstm_step(a: Array, c: Array) -> tuple[Array, ...]:
-    """Return h', c' and the gates i, f, g, o."""
-    ai, af, ag, ao = split_gates(a, 4)
-    i, f, o = jax.nn.sigmoid(ai), jax.nn.sigmoid(af), jax.nn.sigmoid(ao)
-    g = jnp.tanh(ag)
-    c = f * c + i * g
-    return o * jnp.tanh(c), c, i, f, g, o
+@jax.custom_jvp
+def tanh(a: Array) -> Array:
+    """Return the hyperbolic tangent, whose gradient keeps its digits where it is nearly flat."""
+    return jnp.tanh(a)
+
+
+@tanh.defjvp
+def _tanh_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return tanh(primals[0]), tanh_slope(primals[0]) * tangents[0]
+
+
+def tanh_slope(a: Array) -> Array:
+    """Return ``1 - tanh(a)**2`` without a difference, which would lose its digits."""  # rnn-26
+    value, rest = sigmoid_and_rest(2 * a)
+    return 4 * value * rest
+
+
+def lstm_step(a: Array, c: Array) -> tuple[Array, Array]:
+    """Return h' and c'."""
+    # One function of all gates: XLA compiles that best, though g is not needed.
+    i, f, _, o = split_gates(sigmoid(a), 4)
+    c = f * c + i * tanh(split_gates(a, 4)[2])
+    return o * tanh(c), c
 
 
 def gru_step(from_x: Array, from_h: Array, h: Array) -> tuple[Array, ...]:
-    """Return h', the gates r, z, n, and the recurrent part of n."""
-    xr, xz, xn = split_gates(from_x, 3)
-    hr, hz, hn = split_gates(from_h, 3)
-    r, z = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
-    n = jnp.tanh(xn + r * hn)
-    return (1 - z) * n + z * h, r, z, n, hn
+    """Return h', r and z before activation in one, n before it, and the recurrent part of n."""
+    size = 2 * h.shape[-1]
+    a = from_x[..., :size] + from_h[..., :size]
+    # 1 - z would lose the digits of a gate that is nearly open. # rnn-26
+    r, z, shut = split_gates(sigmoid(jnp.concatenate([a, -a[..., size // 2 :]], axis=-1)), 3)
+    hn = from_h[..., size:]
+    an = from_x[..., size:] + r * hn
+    return shut * tanh(an) + z * h, a, an, hn
 
 
 def _biases(bias: Sequence[Array]) -> tuple[Array | None, Array | None]:
@@ -111,14 +129,15 @@ def rnn_backward(
 
 
 def lstm_forward(a: Array, h0: Array, c0: Array, w_hh: Array) -> tuple[Array, ...]:
-    """Return all h, the last h and c, all c and the gates i, f, g, o, each of shape (T, N, H)."""
+    """Return all h, the last h and c, all c, (T, N, H), and the gates before activation."""
 
     def step(carry: tuple[Array, Array], a: Array) -> tuple[Any, Any]:
-        h, c, *kept = lstm_step(a + times(carry[0], w_hh), carry[1])
-        return (h, c), (h, c, *kept)
+        a = a + times(carry[0], w_hh)
+        h, c = lstm_step(a, carry[1])
+        return (h, c), (h, c, a)
 
-    (h, c), (hs, cs, *kept) = lax.scan(step, (h0, c0), a)
-    return hs, h, c, cs, *kept
+    (h, c), (hs, *kept) = lax.scan(step, (h0, c0), a)
+    return hs, h, c, *kept
 
 
 def lstm_backward(
@@ -128,30 +147,34 @@ def lstm_backward(
 
     `kept` is all c and the gates, as `lstm_forward` returns them.
     """
-    cs, i, f, g, o = kept
+    cs, a = kept
+    ai, af, ag, ao = split_gates(a, 4)
+    (i, not_i), (f, not_f), (o, not_o) = map(sigmoid_and_rest, (ai, af, ao))
+    # What depends on no gradient is formed for all steps at once.
+    to_gates = [
+        tanh(ag) * i * not_i,
+        previous(c0, cs) * f * not_f,
+        i * tanh_slope(ag),
+        tanh(cs) * o * not_o,
+    ]
 
     def step(carry: tuple[Array, Array], at: Any) -> tuple[Any, Array]:
         dh, dc = carry
-        d_out, c, before, i, f, g, o = at
+        d_out, to_c, f, *to_gates = at
         dh = dh + d_out
-        tanh_c = jnp.tanh(c)
-        dc = dc + dh * o * (1 - tanh_c * tanh_c)
-        parts = [
-            dc * g * i * (1 - i),
-            dc * before * f * (1 - f),
-            dc * i * (1 - g * g),
-            dh * tanh_c * o * (1 - o),
-        ]
-        da = jnp.concatenate(parts, axis=-1)
+        dc = dc + dh * to_c
+        da = jnp.concatenate(
+            [d * to for d, to in zip((dc, dc, dc, dh), to_gates, strict=True)], axis=-1
+        )
         return (jnp.matmul(da, w_hh, precision=HIGHEST), dc * f), da
 
-    inputs = (d_hs, cs, previous(c0, cs), i, f, g, o)
+    inputs = (d_hs, o * tanh_slope(cs), f, *to_gates)
     (dh, dc), da = lax.scan(step, (d_h, d_c), inputs, reverse=True)
     return da, dh, dc
 
 
 def gru_forward(a: Array, h0: Array, w_hh: Array, b_hh: Array | None) -> tuple[Array, ...]:
-    """Return all states, the last, and r, z, n and n's recurrent part, each of shape (T, N, H)."""
+    """Return all states, the last, and the gates of `gru_step`, each of shape (T, N, H)."""
 
     def step(h: Array, a: Array) -> tuple[Array, Any]:
         h, *kept = gru_step(a, gates(h, w_hh, b_hh), h)
@@ -165,20 +188,21 @@ def gru_backward(
     kept: Sequence[Array], h0: Array, w_hh: Array, states: Array, d_states: Array, d_last: Array
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of the gates' input and recurrent parts, (T, N, 3·H), and of h0."""
-    r, z, n, hn = kept
+    a, an, hn = kept
+    (r, z), (not_r, not_z) = (split_gates(part, 2) for part in sigmoid_and_rest(a))
+    # What depends on no gradient is formed for all steps at once.
+    to_n = not_z * tanh_slope(an)
+    to_gates = [to_n * hn * r * not_r, (previous(h0, states) - tanh(an)) * z * not_z, to_n * r]
 
     def step(dh: Array, at: Any) -> tuple[Array, Any]:
-        d_out, before, r, z, n, hn = at
+        d_out, z, to_n, *to_gates = at
         dh = dh + d_out
-        dn = dh * (1 - z) * (1 - n * n)
-        dr = dn * hn * r * (1 - r)
-        dz = dh * (before - n) * z * (1 - z)
-        recurrent = jnp.concatenate([dr, dz, dn * r], axis=-1)
-        return dh * z + jnp.matmul(recurrent, w_hh, precision=HIGHEST), (recurrent, dn)
+        recurrent = jnp.concatenate([dh * to for to in to_gates], axis=-1)
+        return dh * z + jnp.matmul(recurrent, w_hh, precision=HIGHEST), (recurrent, dh * to_n)
 
-    inputs = (d_states, previous(h0, states), r, z, n, hn)
+    inputs = (d_states, z, to_n, *to_gates)
     dh, (recurrent, dn) = lax.scan(step, d_last, inputs, reverse=True)
-    size = 2 * n.shape[-1]
+    size = 2 * an.shape[-1]
     return jnp.concatenate([recurrent[..., :size], dn], axis=-1), recurrent, dh
 
 
