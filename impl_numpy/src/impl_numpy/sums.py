@@ -45,6 +45,8 @@ def total(x: Array, axes: Shape, keepdims: bool = False) -> Array:
     terms = shape[axes[0]] if len(axes) == 1 else math.prod([shape[k] for k in axes])
     if terms <= FEW or x.dtype.kind != "f" or not x.size:
         return _add(x, axis=axes, keepdims=keepdims)
+    if x.ndim == 2 and axes == (0,) and x.size <= SMALL and not keepdims:
+        return _halved(x)
     if not x.flags.c_contiguous:
         x = _once(x, axes)
         order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
@@ -82,6 +84,20 @@ def _contiguous(x: Array, axes: list[int]) -> Array:
         kept = (*shape[:start], *(1,) * (stop - start), *shape[stop:])
         x = _middle(x.reshape(-1, terms, inner)).reshape(kept)
     return x
+
+
+def _halved(x: Array) -> Array:
+    """Return the sum of the rows of a small matrix."""
+    n = len(x)
+    while n > FEW:
+        half = n // 2
+        last = x[-1] if n % 2 else None
+        x = x[:half] + x[half : 2 * half]
+        if last is not None:
+            x[0] += last
+        n = half
+    result: Array = _add(x, axis=0)
+    return result
 
 
 def _middle(x: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.checks import check_flag, normalize_axes
-from impl_numpy.dtypes import Array, Axis, Shape, Value
+from impl_numpy.dtypes import Array, Axis, Shape, Value, float32
 from impl_numpy.ops.elementwise import NEAR
 from impl_numpy.ops.families import X, along, reduced_shape, registered, rule, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
@@ -29,11 +29,22 @@ def _relu_grad(grad: Value, x: None, out: Value) -> Value:
 
 
 def _slope_of_sigmoid(x: Array, y: Array) -> Any:
+    if y.dtype == float32 and y.ndim:
+        # As in the slope of tanh: 1 / (2 + 2 cosh x).
+        slope = np.cosh(x)
+        slope += 1
+        return np.divide(0.5, slope, out=slope)
     slope = y * (1 - y)
     if y.size and np.fmax.reduce(y, axis=None) > 1 - NEAR:
         # Close to 1, 1 - y has lost its digits; as in the slope of tanh.
         slope = np.where(y > 1 - NEAR, np.exp(-x) * y * y, slope)
     return slope
+
+
+def _sigmoid_grad(grad: Value, x: Value, y: Value) -> Value:
+    if isinstance(grad, np.ndarray):
+        return grad * _slope_of_sigmoid(x, y)
+    return grad * _sigmoid_slope(x, raw(y))
 
 
 _sigmoid_slope = Primitive(
@@ -56,7 +67,7 @@ relu = unary(
 sigmoid = unary(
     "sigmoid",
     _sigmoid,
-    lambda g, x, y: g * _sigmoid_slope(x, raw(y)),
+    _sigmoid_grad,
     (X, OUT),
     "Return 1 / (1 + exp(-x)), without overflow at either end.",
     source="torch.sigmoid",

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import as_number, check_answered, check_dtype, check_fits, check_flag
 from impl_numpy.creation import tensor
-from impl_numpy.dtypes import Array, Value, bool_, int64
+from impl_numpy.dtypes import Array, Value, bool_, float32, int64
 from impl_numpy.memory import own
 from impl_numpy.ops.families import X, apply_binary, binary, registered, rule, spread_to, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, compare, raw
@@ -28,18 +28,27 @@ def _abs_grad(grad: Value, x: Value, out: None) -> Value:
     return _select(grad * np.sign(values), np.zeros((), grad.dtype), values != 0)
 
 
+def _tanh_grad(grad: Value, x: Value, y: Value) -> Value:
+    if isinstance(grad, np.ndarray):
+        return grad * slope_of_tanh(x, y)
+    return grad * _tanh_slope(x, raw(y))
+
+
 def _sign_grad(grad: Value, x: None, out: None) -> Value:
     return _select(grad, np.zeros((), grad.dtype), np.zeros((), bool_))
 
 
 def slope_of_tanh(x: Array, y: Array) -> Any:
     """Return the derivative of tanh at x, where y = tanh(x)."""
+    if y.dtype == float32:
+        # NumPy computes this as fast as the other, and no digits cancel (rnn-26).
+        slope = np.cosh(x)
+        return np.reciprocal(np.square(slope, out=slope), out=slope) if slope.ndim else slope**-2
     slope = 1 - y * y
     if slope.size and np.fmin.reduce(slope, axis=None) < NEAR:
         # Close to 1, y * y has lost the digits that make the difference (rnn-26). Each element
         # chooses for itself, so that none depends on its neighbours (rnn-27).
-        e = np.exp(x)
-        slope = np.where(slope < NEAR, 4 / np.square(e + 1 / e), slope)
+        slope = np.where(slope < NEAR, 1 / np.square(np.cosh(x)), slope)
     return slope
 
 
@@ -63,7 +72,7 @@ square = unary("square", _square, lambda g, x, y: g * (x + x), X, "Return x * x.
 tanh = unary(
     "tanh",
     np.tanh,
-    lambda g, x, y: g * _tanh_slope(x, raw(y)),
+    _tanh_grad,
     (X, OUT),
     "Return the hyperbolic tangent.",
 )

@@ -282,11 +282,11 @@ class GRUFunction(Function):
         of_x, of_h = flat[:, : 3 * size], flat[:, size:]
         d_bias = total(flat, (0,)) if any(needs[4:]) else None
         return (
-            (of_x @ np.roll(w_ih, size, axis=0)).reshape(x.shape) if needs[0] else None,
+            (of_x @ _rolled(w_ih, 2 * size)).reshape(x.shape) if needs[0] else None,
             dh,
-            np.roll(of_x.T @ _flat(x), -size, axis=0) if needs[2] else None,
+            _rolled(of_x.T @ _flat(x), size) if needs[2] else None,
             of_h.T @ _flat(hs[:-1]) if needs[3] else None,
-            None if d_bias is None else np.roll(d_bias[: 3 * size], -size),
+            None if d_bias is None else _rolled(d_bias[: 3 * size], size),
             None if d_bias is None else d_bias[size:],
         )
 
@@ -349,13 +349,17 @@ def _lstm_rows(w: Array, negate: bool = False) -> Array:
 
     With `negate` those of the sigmoids change their sign.
     """
-    i, f, g, o = np.split(w, 4)
-    rows = np.concatenate([o, i, f, g])
+    size = len(w) // 4
+    rows = _rolled(w, 3 * size)
     if negate:
-        rows[: 3 * len(i)] *= -1
+        np.negative(rows[: 3 * size], out=rows[: 3 * size])
     return rows
 
 
 def _lstm_rows_back(w: Array) -> Array:
-    o, i, f, g = np.split(w, 4)
-    return np.concatenate([i, f, g, o])
+    return _rolled(w, len(w) // 4)
+
+
+def _rolled(w: Array, first: int) -> Array:
+    """Return the rows from one on, and then those before it."""
+    return np.concatenate([w[first:], w[:first]])
