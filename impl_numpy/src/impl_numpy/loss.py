@@ -25,7 +25,6 @@ __all__ = [
 REDUCTIONS = ("mean", "sum", "none")
 
 
-@np.errstate(all="ignore")
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Return (input - target)**2, reduced (torch.nn.MSELoss).
 
@@ -45,7 +44,6 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     return _reduced(ops.square(x - t), reduction)  # loss-01
 
 
-@np.errstate(all="ignore")
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Return abs(input - target), reduced (torch.nn.L1Loss).
 
@@ -65,7 +63,6 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     return _reduced(ops.abs(x - t), reduction)  # loss-07
 
 
-@np.errstate(all="ignore")
 def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Return -log_softmax(input)[target], reduced (torch.nn.CrossEntropyLoss).
 

@@ -12,10 +12,11 @@ that its Primitive does not `keep` is None.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -26,6 +27,7 @@ from impl_numpy.memory import GIVEN, LENT, follow, own, readonly
 from impl_numpy.sums import total
 from impl_numpy.tape import MODE, Node, Parents, Stretched
 
+F = TypeVar("F", bound=Callable[..., Any])
 Grads: TypeAlias = tuple[Value | None, ...]
 
 OUT = -1
@@ -375,6 +377,16 @@ class _Quiet(threading.local):
 
 
 _QUIET = _Quiet()
+
+
+def quiet(function: F) -> F:
+    """Decorate a computation on raw arrays, of which no warning is wanted."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **options: Any) -> Any:
+        return _QUIET.run(function, *args, **options)
+
+    return run  # type: ignore[return-value]
 
 
 def _explained(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import ops
@@ -67,9 +66,7 @@ class LayerNorm(Layer):
         x = self._input(input, None if self.weight is None else self.weight.dtype)
         self._last_axes(x, self.normalized_shape, "*normalized_shape")
         axes = tuple(range(-len(self.normalized_shape), 0))
-        # A row with an infinite value in it is NaN, which is a result (nn-14).
-        with np.errstate(all="ignore"):
-            centred = x - x.mean(axes, keepdims=True)
-            y = centred / ops.sqrt(ops.square(centred).mean(axes, keepdims=True) + self.eps)
-            y = y if self.weight is None else y * self.weight
-            return y if self.bias is None else y + self.bias
+        centred = x - x.mean(axes, keepdims=True)
+        y = centred / ops.sqrt(ops.square(centred).mean(axes, keepdims=True) + self.eps)
+        y = y if self.weight is None else y * self.weight
+        return y if self.bias is None else y + self.bias

@@ -22,6 +22,7 @@ import numpy as np
 from impl_numpy.dtypes import Array, Shape
 from impl_numpy.function import Function
 from impl_numpy.ops.elementwise import slope_of_tanh
+from impl_numpy.recording import quiet
 from impl_numpy.rnn.equations import RNN_STEPS, gru_step, lstm_step, unrolled
 from impl_numpy.sums import total
 from impl_numpy.tensor import Tensor
@@ -36,7 +37,7 @@ class RNNFunction(Function):
     _title = "RNN"
 
     @staticmethod
-    @np.errstate(all="ignore")
+    @quiet
     def forward(
         ctx: Any,
         x: Array,
@@ -104,7 +105,7 @@ class LSTMFunction(Function):
     _title = "LSTM"
 
     @staticmethod
-    @np.errstate(all="ignore")
+    @quiet
     def forward(
         ctx: Any,
         x: Array,
@@ -200,7 +201,7 @@ class GRUFunction(Function):
     _title = "GRU"
 
     @staticmethod
-    @np.errstate(all="ignore")
+    @quiet
     def forward(
         ctx: Any,
         x: Array,
