@@ -5,6 +5,7 @@ Nothing here knows Tensor: what a check is asked about is a raw array, a shape o
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -13,6 +14,8 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, is_supported
+
+_NAMES = ", ".join(dtype.name for dtype in dtypes)
 
 
 def type_name(value: Any) -> str:
@@ -29,6 +32,13 @@ def shown(value: Any) -> str:
         return f"{type_name(value)} of shape {value.shape}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def plain(value: np.generic) -> Any:
+    """Return a NumPy scalar as a number of Python's; itself if it is no real number."""
+    # item() of a longdouble is a longdouble.
+    made = {"b": bool, "i": int, "u": int, "f": float}.get(value.dtype.kind)
+    return value if made is None else made(value)
 
 
 def check_flag(operation: str, argument: str, value: Any) -> bool:
@@ -72,6 +82,19 @@ def check_text(operation: str, argument: str, value: Any) -> None:
         raise TypeError(msg)
 
 
+def check_fits(operation: str, number: Any, dtype: np.dtype[Any]) -> None:
+    """Refuse a number that a dtype of integers does not hold (tensor-38).
+
+    Raises
+    ------
+    OverflowError
+        That names the number and the dtype.
+    """
+    if dtype.kind == "i" and not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
+        msg = f"{operation}: the number {number} does not fit dtype {dtype.name}"
+        raise OverflowError(msg)
+
+
 def check_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
     """Turn what a user gave as ``dtype=`` into one of the five dtypes; None is float32.
 
@@ -85,8 +108,7 @@ def check_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
     except Exception:
         checked = None
     if checked is None or not is_supported(checked):
-        names = ", ".join(supported.name for supported in dtypes)
-        msg = f"{operation}: dtype must be one of {names}, got {shown(dtype)}"
+        msg = f"{operation}: dtype must be one of {_NAMES}, got {shown(dtype)}"
         raise TypeError(msg)
     return checked
 
@@ -134,7 +156,7 @@ def check_raw(operation: str, raw: Any) -> None:
         msg = f"{operation}: must be a cupy.ndarray, got {type_name(raw)}; use tensor(...)"
         raise TypeError(msg)
     if not is_supported(raw.dtype):
-        msg = f"{operation}: no Tensor has dtype {raw.dtype.name}; use astype on the array first"
+        msg = f"{operation}: dtype must be one of {_NAMES}, got {raw.dtype.name}; use astype first"
         raise TypeError(msg)
 
 
@@ -147,7 +169,7 @@ def to_device(operation: str, host: np.ndarray[Any, np.dtype[Any]]) -> Any:
         If it has a dtype that no Tensor has.
     """
     if not is_supported(host.dtype):
-        msg = f"{operation}: no Tensor has dtype {host.dtype.name}; cast it to float32, say"
+        msg = f"{operation}: dtype must be one of {_NAMES}, got {host.dtype.name}; cast it first"
         raise TypeError(msg)
     return cp.asarray(host)
 
@@ -178,6 +200,9 @@ def check_sizes(operation: str, shape: Any) -> tuple[int, ...]:
     sizes = as_ints(operation, "shape", shape)
     if any(size < 0 for size in sizes):
         msg = f"{operation}: sizes must not be negative, got shape {sizes}"
+        raise ValueError(msg)
+    if math.prod(sizes) >= 2**60:
+        msg = f"{operation}: sizes must fit in memory, got shape {sizes}"
         raise ValueError(msg)
     return sizes
 

@@ -12,16 +12,18 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import (
     check_differentiable,
     check_dtype,
+    check_fits,
     check_flag,
     check_floating_dtype,
     check_number,
     check_raw,
     check_sizes,
     number_dtype,
+    plain,
     shown,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike, bool_, float32, int64, is_supported
+from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, int64, is_supported
 from impl_cupy.tape import RawArray, lend, refuse_cut, state, wrap
 from impl_cupy.tensor import Tensor
 
@@ -119,11 +121,13 @@ def full(
     requires_grad : bool
     """
     sizes = check_sizes("full", shape)
-    number = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
+    is_one = isinstance(fill_value, (Tensor, np.generic)) and fill_value.size == 1
+    number = fill_value.item() if is_one else fill_value
     if not isinstance(number, (bool, int, float)):
         msg = f"full: fill_value must be a number, got {type_name(fill_value)}"
         raise TypeError(msg)
     wanted = number_dtype(number) if dtype is None else check_dtype("full", dtype)
+    check_fits("full", number, wanted)
     return _leaf("full", cp.full(sizes, number, dtype=wanted), requires_grad)
 
 
@@ -236,41 +240,61 @@ def rounded(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> RawArray:
 
 def _source(operation: str, data: Any, wanted: DTypeLike) -> Any:
     """Find the array in what `tensor` was given; host numbers have their final dtype."""
+    if isinstance(data, np.generic) and not is_supported(data.dtype):
+        data = plain(data)  # tensor-39
     if isinstance(data, Tensor):
         data._refuse_cut(operation)
-        return data._data
-    if isinstance(data, cp.ndarray):
+        data = data._data
+    elif isinstance(data, cp.ndarray):
         if wanted is None:
             check_raw(operation, data)
-        return data
-    if isinstance(data, (np.ndarray, np.generic)):
-        host = np.asarray(data)
-        if host.dtype.kind not in "fiub" or (wanted is None and not is_supported(host.dtype)):
-            msg = f"{operation}: no Tensor has dtype {host.dtype.name}; cast it to float32, say"
+    elif isinstance(data, (np.ndarray, np.generic)):
+        data = np.asarray(data)
+        if data.dtype.kind not in "fiub" or (wanted is None and not is_supported(data.dtype)):
+            names = ", ".join(dtype.name for dtype in dtypes)
+            msg = f"{operation}: dtype must be one of {names}, got {data.dtype.name}; cast it first"
             raise TypeError(msg)
-        return host
-    if not isinstance(data, (bool, int, float, list, tuple)):
-        msg = f"{operation}: numbers, lists of them or an array are needed, got {type_name(data)}"
-        raise TypeError(msg)
-    return _from_numbers(operation, data, wanted)
+    else:
+        return _from_numbers(operation, data, wanted)
+    _check_held(operation, data, wanted)
+    return data
 
 
 def _from_numbers(operation: str, data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
-    for leaf in _leaves(data):
-        if not isinstance(leaf, (bool, int, float, np.generic)):
+    if not isinstance(data, (bool, int, float, list, tuple)):
+        msg = f"{operation}: numbers, lists of them or an array are needed, got {type_name(data)}"
+        raise TypeError(msg)
+    leaves = [plain(leaf) if isinstance(leaf, np.generic) else leaf for leaf in _leaves(data)]
+    for leaf in leaves:
+        if not isinstance(leaf, (bool, int, float)):
             msg = f"{operation}: lists must hold numbers, got {type_name(leaf)} in {shown(data)}"
             raise TypeError(msg)
+    if not any(isinstance(leaf, float) for leaf in leaves) and (
+        wanted is None or wanted.kind != "f"
+    ):
+        for leaf in leaves:
+            check_fits(operation, leaf, int64)
     try:
         host = np.array(data)
     except ValueError:
         msg = f"{operation}: lists must have equal lengths at each depth, got {shown(data)}"
         raise ValueError(msg) from None
-    if host.dtype.kind not in "fib":
-        msg = f"{operation}: numbers that fit float64 or int64 are needed, got {shown(data)}"
-        raise TypeError(msg)
     if wanted is None:
-        wanted = {"f": float32, "i": int64, "b": bool_}[host.dtype.kind]
+        wanted = {"i": int64, "u": int64, "b": bool_}.get(host.dtype.kind, float32)
+    if host.dtype.kind != "O":
+        _check_held(operation, host, wanted)
     return host.astype(wanted)
+
+
+def _check_held(operation: str, array: Any, wanted: DTypeLike) -> None:
+    """Refuse numbers that an integer dtype does not hold (tensor-38)."""
+    if wanted is None or wanted.kind != "i" or array.dtype == wanted or array.size == 0:
+        return
+    for number in (array.min().item(), array.max().item()):
+        if number != number:
+            msg = f"{operation}: the number {number} does not fit dtype {wanted.name}"
+            raise ValueError(msg)
+        check_fits(operation, number, wanted)
 
 
 def _leaves(data: Any) -> Any:

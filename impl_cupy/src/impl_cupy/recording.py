@@ -16,8 +16,10 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import (
     check_dtype,
+    check_fits,
     check_raw,
     normalize_axes,
+    plain,
     refuse_shapes,
     to_device,
     type_name,
@@ -357,7 +359,7 @@ def as_operand(name: str, value: Any) -> Any:
     if isinstance(value, Recorded):
         return value
     if isinstance(value, np.generic):
-        value = value.item()
+        value = plain(value)
     if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (cp.ndarray, np.ndarray)):
@@ -381,15 +383,23 @@ def as_operands(name: str, first: Any, second: Any) -> tuple[Any, Any]:
                 return a, b
             common = promote(a._data.dtype, b._data.dtype)
             return cast(a, common), cast(b, common)
-        return cast(a, with_number(a._data.dtype, b)), b
+        return _beside(name, a, b), b
     if isinstance(b, Recorded):
-        return a, cast(b, with_number(b._data.dtype, a))
+        return a, _beside(name, b, a)
     # ops-21
     msg = (
         f"{name}: at least one operand must be a Tensor or raw array, got {type_name(first)} and "
         f"{type_name(second)}"
     )
     raise TypeError(msg)
+
+
+def _beside(name: str, value: Any, number: Any) -> Any:
+    """Bring an array to the dtype of an operation with a number."""
+    dtype = with_number(value._data.dtype, number)
+    if dtype.kind == "i":
+        check_fits(name, number, int64)
+    return cast(value, dtype)
 
 
 def with_number(dtype: np.dtype[Any], number: Any) -> np.dtype[Any]:

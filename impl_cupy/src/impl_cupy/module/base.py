@@ -70,6 +70,7 @@ class _Registry:
         """
         self._check_name("register_buffer", name, self._buffers)
         self._check_entry("register_buffer", name, tensor, Tensor, "Tensor")
+        persistent = check_flag(f"{type(self).__name__}.register_buffer", "persistent", persistent)
         self._buffers[name] = tensor
         if persistent:
             self._transient.discard(name)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_positive_int
+from impl_cupy.checks import check_positive_int, shown
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
 from impl_cupy.nn.layer import Layer, normal
@@ -131,9 +133,10 @@ def _check_row(padding_idx: Any, rows: int) -> int | None:
     """Make a row of the table count from 0."""
     if padding_idx is None:
         return None
-    if isinstance(padding_idx, bool) or not isinstance(padding_idx, int):
-        msg = f"Embedding: padding_idx must be an int or None, got {padding_idx!r}"
+    if isinstance(padding_idx, bool) or not isinstance(padding_idx, (int, np.integer)):
+        msg = f"Embedding: padding_idx must be an int or None, got {shown(padding_idx)}"
         raise TypeError(msg)
+    padding_idx = int(padding_idx)
     if not -rows <= padding_idx < rows:
         msg = f"Embedding: padding_idx must be a row of num_embeddings={rows}, got {padding_idx}"
         raise ValueError(msg)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_dtype, refuse_shapes
-from impl_cupy.dtypes import DTypeLike
+from impl_cupy.checks import check_dtype, check_fits, plain, refuse_shapes
+from impl_cupy.dtypes import DTypeLike, bool_, int64
 from impl_cupy.ops.families import binary, unary, written
 from impl_cupy.recording import (
     as_operand,
@@ -33,10 +33,31 @@ abs = unary(
     "Return the absolute value; its gradient at 0 is 0.",
     uses="x",
 )
-negative = unary("negative", cp.negative, lambda _, grad: -grad, "Return ``-x``.")
+
+
+def _no_booleans(name: str, function: Any) -> Any:
+    """Make a function that refuses booleans, which have no sign (tensor-40)."""
+
+    def checked(*raws: Any) -> Any:
+        if all(isinstance(raw, bool) or getattr(raw, "dtype", None) == bool_ for raw in raws):
+            msg = f"{name}: booleans have no sign; cast them with astype first, to int64 say"
+            raise TypeError(msg)
+        return function(*raws)
+
+    return checked
+
+
+def _counted(raw: Any) -> Any:
+    """Make booleans int64 where CuPy would give int8 (tensor-40)."""
+    return raw.astype(int64) if getattr(raw, "dtype", None) == bool_ else raw
+
+
+negative = unary(
+    "negative", _no_booleans("negative", cp.negative), lambda _, grad: -grad, "Return ``-x``."
+)
 sign = unary(
     "sign",
-    cp.sign,
+    _no_booleans("sign", cp.sign),
     lambda node, _: node.xp.zeros_like(node.x),
     "Return -1, 0 or 1; the gradient is 0.",
     uses="x",
@@ -66,7 +87,11 @@ sqrt = unary(
     real=True,
 )
 square = unary(
-    "square", cp.square, lambda node, grad: grad * (node.x * 2), "Return ``x * x``.", uses="x"
+    "square",
+    lambda raw: cp.square(_counted(raw)),
+    lambda node, grad: grad * (node.x * 2),
+    "Return ``x * x``.",
+    uses="x",
 )
 sin = unary(
     "sin",
@@ -87,7 +112,10 @@ cos = unary(
 
 add = binary("add", cp.add, (lambda _, grad: grad, lambda _, grad: grad), "Return ``x1 + x2``.")
 subtract = binary(
-    "subtract", cp.subtract, (lambda _, grad: grad, lambda _, grad: -grad), "Return ``x1 - x2``."
+    "subtract",
+    _no_booleans("subtract", cp.subtract),
+    (lambda _, grad: grad, lambda _, grad: -grad),
+    "Return ``x1 - x2``.",
 )
 multiply = binary(
     "multiply",
@@ -144,7 +172,7 @@ minimum = binary(
 
 def _power(x: Any, exponent: Any) -> Any:
     is_two = isinstance(exponent, (int, float)) and exponent == 2
-    return cp.square(x) if is_two else cp.power(x, exponent)
+    return cp.square(_counted(x)) if is_two else cp.power(_counted(x), _counted(exponent))
 
 
 def _check_exponent(base: Any, exponent: Any) -> None:
@@ -235,9 +263,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
         if high is not None:
             value = where(handles.logical_or(value > high, _is_nan(high)), high, value)
         return value
-    for bound in bounds:
-        if bound is not None:
-            value = cast(value, with_number(value.dtype, bound))
+    value = _fitting(value, bounds)
     if bounds == [None, None]:
         return record("clip", lambda raw: raw, _same, (value,))
     if any(bound is not None and _is_nan(bound) for bound in bounds):  # ops-27
@@ -250,6 +276,16 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
         keep_inputs=True,
         config=bounds,
     )
+
+
+def _fitting(value: Any, bounds: list[Any]) -> Any:
+    """Bring an array to the dtype that it has between bounds that are numbers."""
+    numbers = [bound for bound in bounds if bound is not None]
+    for bound in numbers:
+        value = cast(value, with_number(value.dtype, bound))
+    for bound in numbers:
+        check_fits("clip", bound, value.dtype)
+    return value
 
 
 def _same(_: Any, grad: Any) -> tuple[Any]:
@@ -300,9 +336,13 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     if mask.dtype.kind != "b":
         msg = f"where: condition must be boolean, got dtype {mask.dtype.name}; compare it with 0"
         raise TypeError(msg)
+    x1, x2 = (plain(x) if isinstance(x, np.generic) else x for x in (x1, x2))
     if isinstance(x1, (bool, int, float)) and isinstance(x2, (bool, int, float)):
+        if not isinstance(x1, float) and not isinstance(x2, float):
+            check_fits("where", x1, int64)
+            check_fits("where", x2, int64)
         a = record("where", lambda holds: _full_like(holds, x1, x2), None, (mask,))
-        b: Any = x2
+        b: Any = x2 if a.dtype.kind != "b" else bool(x2)
     else:
         a, b = as_operands("where", x1, x2)
     config = (keep(mask), getattr(a, "shape", ()), getattr(b, "shape", ()))

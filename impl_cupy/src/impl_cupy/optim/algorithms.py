@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_number
+from impl_cupy.checks import check_number, shown
 from impl_cupy.launch import launch
 from impl_cupy.optim.optimizer import Group, Optimizer
 from impl_cupy.tape import RawArray
@@ -59,7 +59,7 @@ class SGD(Optimizer):
         self._check_number(options, "dampening")
         nesterov = self._option(options, "nesterov")
         if not isinstance(nesterov, (bool, int, np.bool_, np.integer)):
-            msg = f"SGD: nesterov must be a bool, got {nesterov!r}"
+            msg = f"SGD: nesterov must be a bool, got {shown(nesterov)}"
             raise TypeError(msg)
         if nesterov and (options["momentum"] <= 0 or options["dampening"] != 0):
             msg = (
@@ -130,7 +130,7 @@ class Adam(Optimizer):
         self._check_at_least_zero(options, "lr", "eps", "weight_decay")
         betas = self._option(options, "betas")
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            msg = f"Adam: betas must be a pair of numbers, got {betas!r}"
+            msg = f"Adam: betas must be a pair of numbers, got {shown(betas)}"
             raise TypeError(msg)
         for beta in betas:
             check_number("Adam", "betas", beta)
