@@ -100,7 +100,7 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
         raise ValueError(msg)
     order = (*range(axis), *range(axis + 1, x.ndim), axis)
     logits = ops.permute_dims(x, order).reshape((math.prod(wanted), classes))
-    picked = ops.log_softmax(logits)[np.arange(t.size), t.ravel()]
+    picked = ops.indexing.pick(ops.log_softmax(logits), t.ravel())
     return _reduced(-picked.reshape(wanted), reduction)
 
 

@@ -242,6 +242,11 @@ def settle() -> None:
 
 def written(tensor: Any) -> None:
     """Note that the array of this Tensor was written in place."""
+    array = tensor._data
+    # As in `_holders`, in a hurry: after a backward pass nobody else holds it.
+    if array.base is None and getrefcount(array) == _ONE:
+        return
+    del array
     if not _alone(tensor):
         _note(owner(tensor._data), tensor._data.shape, next_age())
 

@@ -147,6 +147,39 @@ def _add_rows(out: Array, rows: Array, x: Array) -> None:
 _chosen = rule(Primitive("getitem", lambda x, key, shape: x[key], _getitem_vjp))
 _placed = Primitive("put", _put, _put_vjp)
 
+
+def _one_per_row(x: Array, columns: Array, shape: Shape) -> Array:
+    return x[np.arange(len(columns)), columns]
+
+
+def _into_rows(x: Array, columns: Array, shape: Shape) -> Array:
+    out = np.zeros(shape, x.dtype)
+    out[np.arange(len(columns)), columns] = x
+    return out
+
+
+def _one_per_row_vjp(
+    grad: Value, needs: Parents, x: None, out: None, columns: Array, shape: Shape
+) -> Grads:
+    return (_spread_rows(grad, columns, shape),)
+
+
+def _into_rows_vjp(
+    grad: Value, needs: Parents, x: None, out: None, columns: Array, shape: Shape
+) -> Grads:
+    return (_picked(grad, columns, shape),)
+
+
+_picked = Primitive("getitem", _one_per_row, _one_per_row_vjp)
+_spread_rows = Primitive("put", _into_rows, _into_rows_vjp)
+
+
+def pick(x: Tensor, columns: Array) -> Tensor:
+    """Return one element of each row of a matrix: none comes twice, so nothing is to be added."""
+    result: Tensor = unary(_picked, x, (columns.copy(), x._data.shape))
+    return result
+
+
 _TAKE = """Parameters
 ----------
 x : Tensor or raw array, shape (..., N, ...)
