@@ -89,17 +89,22 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
     TypeError
         If `data` is none of these, or no Tensor has the dtype.
     """
-    wanted = None if dtype is None else as_dtype("tensor", dtype)
+    return made("tensor", data, dtype, requires_grad)
+
+
+def made(name: str, data: Any, dtype: Any, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor as `tensor` does, in the name of another operation."""
+    wanted = None if dtype is None else as_dtype(name, dtype)
     if isinstance(data, Traced | jax.Array):
         raw = unwrap(data)
         if wanted is None:
-            check_dtype("tensor", raw.dtype)
-        if wanted is not None and wanted.kind == "i" and not isinstance(raw, jax.core.Tracer):
-            raw = cast("tensor", np.asarray(raw), wanted)
+            check_dtype(name, raw.dtype)
+        elif wanted.kind == "i" and not isinstance(raw, jax.core.Tracer):
+            raw = cast(name, np.asarray(raw), wanted)
         raw = make_array(raw, wanted)
     else:
-        raw = make_array(_host_array("tensor", data, wanted))
-    return _leaf("tensor", raw, requires_grad)
+        raw = make_array(_host_array(name, data, wanted))
+    return _leaf(name, raw, requires_grad)
 
 
 def _host_array(name: str, data: Any, wanted: np.dtype[Any] | None) -> np.ndarray[Any, Any]:

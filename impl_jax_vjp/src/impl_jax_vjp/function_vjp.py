@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from .checks import check_dtype
 from .context import Context, Residual, pack, raw, unpack, unrecorded
 from .dtypes import in_x64, is_floating, make_array
 from .recording import pull_back
@@ -318,6 +319,7 @@ def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
     for place, item in enumerate(returned if many else (returned,)):
         out = raw(item)
         if isinstance(out, np.ndarray | np.generic):
+            check_dtype(f"{name}: forward", out.dtype)
             out = make_array(out)
         if not isinstance(out, jax.Array):
             msg = (
@@ -325,6 +327,7 @@ def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
                 f"got a {type(out).__name__} as output {place}"
             )
             raise TypeError(msg)
+        check_dtype(f"{name}: forward", out.dtype)  # tensor-37
         outputs.append(out)
     return tuple(outputs), many
 

@@ -445,14 +445,14 @@ class Tensor(_Operators, result=True):
         if self._node is not None:
             msg = "deepcopy: only leaves can be copied; use detach() first"
             raise RuntimeError(msg)
-        twin = self.__copy__()
+        twin: Tensor = bare(type(self), _copied(self._data), self._requires_grad)
+        twin._grad = None if self._grad is None else wrap(_copied(self._grad._data))
         memo[id(self)] = twin
         if hasattr(self, "__dict__"):
             twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return twin
 
     def __copy__(self) -> "Tensor":
-        # Arrays of JAX cannot change, so that they are copied by being held.
         if self._node is not None:
             msg = "copy: only leaves can be copied; use detach() first"
             raise RuntimeError(msg)
@@ -480,6 +480,10 @@ class Handle:
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
         self._table.pop(self._key, None)
+
+
+def _copied(data: Any) -> Any:
+    return data if isinstance(data, jax.core.Tracer) else make_array(data)
 
 
 def bare(cls: type[Any], data: Any, requires_grad: bool) -> Any:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from .. import creation
-from ..checks import as_dtype, refuse_type
+from ..checks import as_dtype, check_dtype, refuse_type
 from ..dtypes import make_array
 from ..recording import as_operand, dtype_of, shape_of
 from ..tape import Traced, wrap
@@ -32,6 +32,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, copy: bool | None = None) -> Any:
     """Return a Tensor; gradients pass through one that is given."""
     if isinstance(obj, Traced | jax.Array):
         # Arrays of JAX cannot change: a copy is not told from the original. # ops-16
+        check_dtype("asarray", dtype_of(obj))
         same = dtype is None or dtype_of(obj) == as_dtype("asarray", dtype)
         if same and copy and isinstance(obj, Traced):
             return FUNCTIONS["astype"](obj, obj._data.dtype)
@@ -44,7 +45,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, copy: bool | None = None) -> Any:
         raise ValueError(msg)
     if not isinstance(obj, bool | int | float | list | tuple | np.ndarray | np.generic):  # ops-21
         refuse_type("asarray", "obj", "a Tensor, a raw array, numbers or lists of them", obj)
-    return creation.tensor(obj, dtype=dtype)
+    return creation.made("asarray", obj, dtype)
 
 
 @create(_SHAPE, "of that shape", _BAD_SHAPE)
