@@ -48,8 +48,11 @@ class Parameter(Tensor):
 
 def overwrite(tensor: Tensor, values: Any) -> None:
     """Change the values of a Tensor, in its own memory where that can be written."""
-    if tensor._data.flags.writeable:
+    try:
         tensor._data[...] = values
-        written(tensor)
-    else:
+    except ValueError:
+        if tensor._data.flags.writeable:
+            raise
         tensor._data = np.array(np.broadcast_to(values, tensor.shape), tensor.dtype)
+    else:
+        written(tensor)
