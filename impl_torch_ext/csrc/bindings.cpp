@@ -9,6 +9,7 @@
 #include "kernels.h"
 #include "rnn_operators.h"
 #include "rows.h"
+#include "selection.h"
 
 namespace impl_torch_ext {
 
@@ -84,7 +85,10 @@ Tensor relu_gradient_recorded(const Tensor& grad, const Tensor& y) {
 TORCH_LIBRARY(impl_torch_ext, m) {
     m.def("relu(Tensor x) -> Tensor");
     m.def("relu_backward(Tensor grad_output, Tensor output) -> Tensor");
-    m.def("row(Tensor(a) x, int index) -> Tensor(a)");
+    m.def("absolute(Tensor x) -> Tensor");
+    m.def("extremum(Tensor x1, Tensor x2, bool largest) -> Tensor");
+    m.def("extreme(Tensor x, int[] axes, bool keepdim, bool largest) -> Tensor");
+    m.def("rows(Tensor(a) x, int start, int? count) -> Tensor(a)");
     m.def("share_version(Tensor self, Tensor other) -> ()", share_version);
     m.def(
         "rnn_step(Tensor x, Tensor h, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? "
@@ -136,10 +140,18 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, CPU, m) {
     m.impl("gru_backward", gru_backward);
 }
 
-TORCH_LIBRARY_IMPL(impl_torch_ext, CompositeExplicitAutograd, m) { m.impl("row", row); }
+TORCH_LIBRARY_IMPL(impl_torch_ext, CompositeExplicitAutograd, m) {
+    m.impl("absolute", absolute);
+    m.impl("extremum", extremum);
+    m.impl("extreme", extreme);
+    m.impl("rows", rows);
+}
 
 TORCH_LIBRARY_IMPL(impl_torch_ext, Autograd, m) {
-    m.impl("row", row_recorded);
+    m.impl("absolute", absolute_recorded);
+    m.impl("extremum", extremum_recorded);
+    m.impl("extreme", extreme_recorded);
+    m.impl("rows", rows_recorded);
     m.impl("relu", relu_recorded);
     m.impl("relu_backward", relu_gradient_recorded);
 }

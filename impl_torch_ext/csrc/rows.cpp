@@ -1,21 +1,23 @@
-// x[t] for one t after another. The gradient of torch's own select is an array of the size of x for
-// every t, so that a loop over a sequence costs the square of its length; here the rows share a node
+// x[t] or x[t : t + n] for one t after another. The gradient of torch's own is an array of the size
+// of x for every t, so that a loop over a sequence costs the square of its length; here the rows share a node
 // which makes one such array of all their gradients.
 #include "rows.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/narrow.h>
 #include <ATen/ops/select.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <type_traits>
-#include <unordered_map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -56,9 +58,12 @@ struct Open {
     const Node* address;
 };
 
+// An array, and how many rows at once: none where the axis goes.
+using Key = std::pair<const void*, std::optional<std::int64_t>>;
+
 struct OpenNodes {
     std::mutex mutex;
-    std::unordered_map<const void*, Open> by_array;
+    std::map<Key, Open> by_key;
 };
 
 // Never destroyed: nodes may go after the library's own objects do.
@@ -70,8 +75,8 @@ OpenNodes& open_nodes() {
 // One slot for each of `capacity` rows, all there from the start: another thread may run backward
 // through the node while rows are still being taken.
 struct RowsBackward : Node {
-    RowsBackward(const Tensor& x, const Tensor& row, std::size_t capacity)
-        : array(x.unsafeGetTensorImpl()),
+    RowsBackward(const Tensor& x, const Tensor& row, const Key& key, std::size_t capacity)
+        : key(key),
           shape(x.sizes().vec()),
           options(x.options()),
           capacity(capacity) {
@@ -100,26 +105,27 @@ struct RowsBackward : Node {
             const std::lock_guard<std::mutex> lock(open_nodes().mutex);
             for (std::size_t slot = 0; slot < places.size(); ++slot) {
                 if (!grads[slot].defined()) continue;
-                rows.push_back(grads[slot]);
-                indices.push_back(places[slot]);
+                rows.push_back(key.second ? grads[slot] : grads[slot].unsqueeze(0));
+                for (std::int64_t i = 0; i < key.second.value_or(1); ++i)
+                    indices.push_back(places[slot] + i);
             }
         }
         const Tensor zeros = at::zeros(shape, options);
         if (rows.empty()) return {zeros};
         const Tensor index =
             at::from_blob(indices.data(), {static_cast<std::int64_t>(indices.size())}, at::kLong);
-        return {zeros.index_add(0, index.clone(), at::stack(rows))};
+        return {zeros.index_add(0, index.clone(), at::cat(rows))};
     }
 
     void forget() {
         OpenNodes& nodes = open_nodes();
         const std::lock_guard<std::mutex> lock(nodes.mutex);
-        const auto found = nodes.by_array.find(array);
-        if (found != nodes.by_array.end() && found->second.address == this)
-            nodes.by_array.erase(found);
+        const auto found = nodes.by_key.find(key);
+        if (found != nodes.by_key.end() && found->second.address == this)
+            nodes.by_key.erase(found);
     }
 
-    const void* array;
+    const Key key;
     const std::vector<std::int64_t> shape;
     const at::TensorOptions options;
     const std::size_t capacity;
@@ -127,15 +133,14 @@ struct RowsBackward : Node {
 };
 
 // Returns the slot for one more row of `x`. A full node is followed by one of twice the size.
-Edge slot_for(const Tensor& x, std::int64_t place, const Tensor& row) {
+Edge slot_for(const Tensor& x, const Key& key, std::int64_t place, const Tensor& row) {
     OpenNodes& nodes = open_nodes();
-    const void* const array = x.unsafeGetTensorImpl();
     NodePtr before;
     std::size_t capacity = 1;
     {
         const std::lock_guard<std::mutex> lock(nodes.mutex);
-        const auto found = nodes.by_array.find(array);
-        if (found != nodes.by_array.end()) before = found->second.node.lock();
+        const auto found = nodes.by_key.find(key);
+        if (found != nodes.by_key.end()) before = found->second.node.lock();
         if (before) {
             auto& node = static_cast<RowsBackward&>(*before);
             if (node.takes(x)) {
@@ -145,26 +150,29 @@ Edge slot_for(const Tensor& x, std::int64_t place, const Tensor& row) {
             capacity = std::min<std::size_t>(2 * node.capacity, 1 << 16);
         }
     }
-    NodePtr next = make_node<RowsBackward>(x, row, capacity);
+    NodePtr next = make_node<RowsBackward>(x, row, key, capacity);
     static_cast<RowsBackward&>(*next).places.push_back(place);
     const std::lock_guard<std::mutex> lock(nodes.mutex);
-    nodes.by_array.insert_or_assign(array, Open{weak(next), next.get()});
+    nodes.by_key.insert_or_assign(key, Open{weak(next), next.get()});
     return Edge(next, 0);
 }
 
 }  // namespace
 
-Tensor row(const Tensor& x, std::int64_t index) { return at::select(x, 0, index); }
+Tensor rows(const Tensor& x, std::int64_t start, std::optional<std::int64_t> count) {
+    return count ? at::narrow(x, 0, start, *count) : at::select(x, 0, start);
+}
 
-Tensor row_recorded(const Tensor& x, std::int64_t index) {
-    // Below the Autograd key alone, so that torch knows the row for a view of x.
+Tensor rows_recorded(const Tensor& x, std::int64_t start, std::optional<std::int64_t> count) {
+    // Below the Autograd key alone, so that torch knows the rows for a view of x.
     Tensor result = [&] {
         const at::AutoDispatchBelowAutograd guard;
-        return at::select(x, 0, index);
+        return rows(x, start, count);
     }();
     if (c10::GradMode::is_enabled() && x.requires_grad()) {
-        const std::int64_t place = index < 0 ? index + x.size(0) : index;
-        torch::autograd::impl::set_gradient_edge(result, slot_for(x, place, result));
+        const std::int64_t place = start < 0 ? start + x.size(0) : start;
+        const Key key{x.unsafeGetTensorImpl(), count};
+        torch::autograd::impl::set_gradient_edge(result, slot_for(x, key, place, result));
     }
     return result;
 }

@@ -4,14 +4,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace impl_torch_ext {
 
 using at::Tensor;
 
-// x[index] along the first axis, a view; with a node of its own where it is recorded.
-Tensor row(const Tensor& x, std::int64_t index);
-Tensor row_recorded(const Tensor& x, std::int64_t index);
+// x[start], or x[start : start + count], a view; with a node of its own where it is recorded.
+Tensor rows(const Tensor& x, std::int64_t start, std::optional<std::int64_t> count);
+Tensor rows_recorded(const Tensor& x, std::int64_t start, std::optional<std::int64_t> count);
 
 // Makes changes of `other` count as changes of `self`, which has just taken over its memory.
 void share_version(const Tensor& self, const Tensor& other);

@@ -78,6 +78,14 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
             (draw(3, 4, dtype=dtype).requires_grad_(), draw(3, 4, dtype=dtype)),
         ),
     ]
+    matrix, other = draw(3, 4, dtype=dtype).requires_grad_(), draw(4, dtype=dtype).requires_grad_()
+    listed += [
+        (native.absolute.default, (matrix,)),
+        (native.extremum.default, (matrix, other, True)),
+        (native.extremum.default, (other, matrix, False)),
+        (native.extreme.default, (matrix, [1], False, True)),
+        (native.extreme.default, (matrix, [], True, False)),
+    ]
     rnn, lstm, gru = (parameters(cell, input_size, hidden_size, dtype) for cell in GATES)
     for relu in (False, True):
         output, _ = native.rnn_forward(x, h, *rnn, relu)
@@ -123,7 +131,7 @@ def test_every_operator_is_checked() -> None:
         if name.startswith("impl_torch_ext::")
     }
     # These two are about leaves of a graph, which a trace has none of.
-    assert checked == there - {"impl_torch_ext::row", "impl_torch_ext::share_version"}
+    assert checked == there - {"impl_torch_ext::rows", "impl_torch_ext::share_version"}
 
 
 FUSED = {

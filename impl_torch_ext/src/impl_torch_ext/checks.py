@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.dtypes import DTYPES, float32, float64, is_integer
+from impl_torch_ext.dtypes import DTYPES, float32, float64
 
 __all__ = [
     "Option",
@@ -23,7 +23,6 @@ __all__ = [
     "check_flag",
     "check_floating",
     "check_floating_dtype",
-    "check_indices",
     "check_input",
     "check_int",
     "check_number",
@@ -160,15 +159,6 @@ def check_equal_shapes(name: str, input: Any, target: Any) -> None:
         raise ValueError(msg)
 
 
-def check_indices(name: str, argument: str, indices: Any) -> Tensor:
-    """Return `indices`, or raise a TypeError if they are no Tensor of integers."""
-    if not isinstance(indices, Tensor) or not is_integer(indices.dtype):
-        came = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
-        msg = f"{name}: {argument} must be a Tensor of integers, got {came}"
-        raise TypeError(msg)
-    return indices
-
-
 def check_range(name: str, indices: Tensor, size: int, text: str, error: type[Exception]) -> None:
     """Raise `error` if an index is negative or not below `size`, which `text` names."""
     if indices.numel():
@@ -277,8 +267,10 @@ def check_sizes(name: str, option: str, value: Any) -> tuple[int, ...]:
 
 def check_number(name: str, option: str, value: Any) -> float:
     """Return `value` as a Python number, or raise a TypeError; booleans are none."""
-    if isinstance(value, np.generic):  # tensor-15
-        value = value.item()
+    if isinstance(value, np.integer):  # tensor-39
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{name}: {option} must be a number, got {value!r}"
         raise TypeError(msg)
@@ -294,12 +286,13 @@ def check_probability(name: str, option: str, value: Any) -> float:
     return number
 
 
-def check_at_least_zero(name: str, option: str, value: Any) -> Any:
-    """Return `value`, or raise a ValueError if it is negative or NaN."""
-    if not value >= 0:
+def check_at_least_zero(name: str, option: str, value: Any) -> float:
+    """Return `value`, or raise if it is no number, negative or NaN."""
+    number = check_number(name, option, value)
+    if not number >= 0:
         msg = f"{name}: {option} must be at least 0, got {value}"
         raise ValueError(msg)
-    return value
+    return number
 
 
 def check_choice(*choices: str) -> Option:

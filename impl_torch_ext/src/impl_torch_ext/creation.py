@@ -243,6 +243,7 @@ def copied(name: str, data: Any, dtype: torch.dtype | None) -> Tensor:
     if dtype is not None:
         check_dtype(name, dtype)
     if isinstance(data, Tensor):
+        check_dtype(name, data.dtype)  # tensor-37
         result = data.detach().clone(memory_format=torch.contiguous_format)
     elif isinstance(data, np.ndarray | np.generic):  # tensor-30
         result = from_numpy(name, np.asarray(data))

@@ -12,10 +12,10 @@ from impl_torch_ext.checks import (
     check_choice,
     check_equal_shapes,
     check_floating,
-    check_indices,
     check_range,
 )
 from impl_torch_ext.nn.layer import Layer, Options
+from impl_torch_ext.tensor import index_array
 
 __all__ = [
     "CrossEntropyLoss",
@@ -150,6 +150,9 @@ def cross_entropy(input: Tensor, target: Tensor) -> Tensor:
     TypeError
         If `target` is no integer Tensor.
     """
+    check_floating("cross_entropy", input, "input")
+    classes = input.shape[min(1, input.ndim - 1)] if input.ndim else 0
+    target = index_array("cross_entropy", "target", target, classes)  # tensor-36
     axis = _check_classes(input, target)
     logarithms = ops.log_softmax(input, axis=axis)
     chosen = torch.gather(logarithms, axis, target.to(torch.int64).unsqueeze(axis))
@@ -164,8 +167,6 @@ class CrossEntropyLoss(_Loss):
 
 def _check_classes(input: Tensor, target: Tensor) -> int:
     """Return the axis of the classes, or raise if `input` and `target` do not fit."""
-    check_floating("cross_entropy", input, "input")
-    check_indices("cross_entropy", "target", target)
     if input.ndim == 0:
         msg = (
             "cross_entropy: input must have shape (N, C), (C,) or (N, C, d1, ...), got () and "

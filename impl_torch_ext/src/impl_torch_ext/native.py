@@ -49,6 +49,21 @@ def _(_grad_output: Tensor, output: Tensor) -> Tensor:
     return torch.empty_like(output, memory_format=torch.contiguous_format)
 
 
+@torch.library.register_fake("impl_torch_ext::absolute")
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
+@torch.library.register_fake("impl_torch_ext::extremum")
+def _(x1: Tensor, x2: Tensor, _largest: bool) -> Tensor:
+    return torch.maximum(x1, x2)
+
+
+@torch.library.register_fake("impl_torch_ext::extreme")
+def _(x: Tensor, axes: Sequence[int], keepdim: bool, _largest: bool) -> Tensor:
+    return torch.amax(x, tuple(axes), keepdim)
+
+
 @torch.library.register_fake("impl_torch_ext::rnn_step")
 def _(x: Tensor, h: Tensor, *_others: Any) -> Tensor:
     return x.new_empty(h.shape)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.dtypes import FROM_NUMPY, int64
+from impl_torch_ext.dtypes import FROM_NUMPY, int64, is_integer
 from impl_torch_ext.native import native
 
-__all__ = ["Leaf", "Tensor", "as_index", "from_numpy", "leaf", "raw", "with_grad"]
+__all__ = ["Leaf", "Tensor", "as_index", "from_numpy", "index_array", "leaf", "raw", "with_grad"]
 
 # What torch takes as an index as the specification does.
 _PLAIN = frozenset({int, slice, type(None), EllipsisType})
@@ -54,7 +54,9 @@ class Leaf(torch.Tensor):
     def __getitem__(self, index: Any) -> Tensor:
         """Return the elements at `index`, of which a copy is kept."""
         if type(index) is int:
-            return native.row.default(self, index) if self.ndim else _get(self, index)
+            return native.rows.default(self, index, None) if self.ndim else _get(self, index)
+        if type(index) is slice and self.ndim and self.requires_grad:
+            return _part(self, index)
         return _get(self, as_index("indexing", index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -87,9 +89,24 @@ class Leaf(torch.Tensor):
         return result
 
 
+Leaf.__name__ = "Tensor"  # What messages call it.
+
+
 def leaf(x: Tensor, requires_grad: bool = False) -> Tensor:
     """Return the memory of `x` as a leaf that shares its counter of changes."""
     return torch.Tensor._make_subclass(Leaf, x, requires_grad)
+
+
+def _part(x: Tensor, index: slice) -> Tensor:
+    """Return a slice along the first axis; short ones share a node, as single elements do."""
+    size = x.shape[0]
+    try:
+        start, stop, step = index.indices(size)
+    except (TypeError, ValueError):
+        return _get(x, index)
+    if step != 1 or not 0 < 4 * (stop - start) <= size:
+        return _get(x, index)
+    return native.rows.default(x, start, stop - start)  # autograd-32
 
 
 def as_index(name: str, index: Any) -> Any:
@@ -141,9 +158,27 @@ def _array(name: str, index: Any) -> "np.ndarray[Any, Any]":
     return array.astype(np.int64) if array.size == 0 and array.dtype != np.bool_ else array
 
 
-def _in_range(name: str, wide: Tensor, dtype: Any) -> Tensor:
+def index_array(name: str, argument: str, value: Any, size: int) -> Tensor:
+    """Return integers of any dtype as an array that torch indexes with, or raise a TypeError.
+
+    `size` is the length that they index.
+    """
+    if isinstance(value, np.ndarray | np.integer) and value.dtype.kind in "iu":
+        wide = torch.from_numpy(np.array(value).astype(np.int64))
+        return _in_range(name, wide, value.dtype, size) if value.dtype == np.uint64 else wide
+    if not isinstance(value, Tensor) or not is_integer(value.dtype):
+        came = value.dtype if isinstance(value, Tensor | np.ndarray) else type(value).__name__
+        msg = f"{name}: {argument} must be a Tensor of integers, got {came}"
+        raise TypeError(msg)
+    if value.dtype not in _TORCH:
+        return value
+    wide = value.to(int64)
+    return _in_range(name, wide, value.dtype, size) if value.dtype == torch.uint64 else wide
+
+
+def _in_range(name: str, wide: Tensor, dtype: Any, size: int = 2**63) -> Tensor:
     if wide.numel() and int(wide.min()) < 0:
-        msg = f"{name}: an index must be below 2**63, got one of dtype {dtype} that is not"
+        msg = f"{name}: an index must be below {size}, got {int(wide.min()) + 2**64} of {dtype}"
         raise IndexError(msg)
     return wide
 

@@ -73,13 +73,14 @@ def value_and_grad(
                 for i in ((argnums,) if isinstance(argnums, int) else argnums)
             ]
             tracked = [_track(args[i], recorded) for i in positions]
+            # Before the call, which may add to the dicts that it gets.
+            leaves, structure = tree_flatten(tracked)
             arguments = list(args)
             for i, replacement in zip(positions, tracked, strict=True):
                 arguments[i] = replacement
             result = fn(*arguments, **kwargs)
             value, aux = result if has_aux else (result, None)
             _check_scalar(name, value)
-            leaves, structure = tree_flatten(tracked)
             gradient = tree_unflatten(
                 _pull([value], [None], leaves, recorded, retain=recorded), structure
             )
@@ -115,9 +116,9 @@ def vjp(
     """
     with _transformation(create_graph) as recorded:
         tracked = [_track(primal, recorded) for primal in primals]
+        leaves, primal_structure = tree_flatten(tracked)
         output = fn(*tracked)
     outputs, structure = tree_flatten(output)
-    leaves, primal_structure = tree_flatten(tracked)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         seeds, seed_structure = tree_flatten(cotangent)

@@ -1,11 +1,12 @@
 """Module: an owner of Parameters, buffers and other Modules."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from impl_torch_ext.checks import check_floating_dtype
 from impl_torch_ext.module.state import LoadResult, checked_state
 
 __all__ = ["Module"]
@@ -63,9 +64,9 @@ class Module(torch.nn.Module):
         Raises
         ------
         RuntimeError
-            Lists every missing, unexpected and misshapen key; nothing has been changed then.
+            Lists every missing, unexpected and unfit key; nothing has been changed then.
         TypeError
-            If a value is no array; nothing has been changed then either.
+            If `state_dict` is no mapping.
         """
         own = self.state_dict()
         state = checked_state(type(self).__name__, own, state_dict, strict)
@@ -75,6 +76,28 @@ class Module(torch.nn.Module):
         return LoadResult(  # module-08
             [key for key in own if key not in state], [key for key in state if key not in own]
         )
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Convert parameters and buffers that are floating; as in torch.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is none of the floating ones; nothing has been changed then.
+        """
+        for value in (*args[:2], kwargs.get("dtype")):
+            dtype = value.dtype if isinstance(value, Tensor) else value
+            if isinstance(dtype, torch.dtype):
+                check_floating_dtype("to", dtype)  # module-19
+        came = ", ".join(map(repr, [*args, *kwargs.values()]))
+        msg = f"to: dtype must be float32 or float64, got {came}"
+        # torch takes None for nothing to do, and a number for a device.
+        if (not kwargs and all(a is None for a in args)) or (args and isinstance(args[0], float)):
+            raise TypeError(msg)
+        try:
+            return super().to(*args, **kwargs)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(msg) from error
 
     def _check_name(self, method: str, name: str, table: str) -> None:
         if table not in self.__dict__ or not isinstance(name, str):

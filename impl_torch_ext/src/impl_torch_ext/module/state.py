@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from impl_torch_ext.creation import from_array
+from impl_torch_ext.dtypes import DTYPES, FROM_NUMPY
 from impl_torch_ext.tensor import from_numpy
 
 __all__ = ["LoadResult", "checked_state"]
@@ -22,37 +23,45 @@ class LoadResult(NamedTuple):
 def checked_state(
     name: str, own: Mapping[str, Any], state_dict: Mapping[str, Any], strict: bool
 ) -> dict[str, Any]:
-    """Return the values to load as Tensors, all of them checked; `own` is the present state."""
-    state = {
-        key: _array(name, key, value) if isinstance(own.get(key), Tensor) else value
-        for key, value in state_dict.items()
-    }
-    _check_state(name, own, state, strict)
-    return state
+    """Return the values to load as Tensors, all of them checked; `own` is the present state.
 
-
-def _check_state(name: str, own: Mapping[str, Any], state: Mapping[str, Any], strict: bool) -> None:
-    """Raise one RuntimeError that lists every missing, unexpected and misshapen key."""
-    faults = [f"missing {key!r}" for key in own if key not in state] if strict else []
-    faults += [f"unexpected {key!r}" for key in state if key not in own] if strict else []
-    faults += [
-        f"{key!r} must have shape {tuple(own[key].shape)}, got {tuple(value.shape)}"
-        for key, value in state.items()
-        if isinstance(own.get(key), Tensor)
-        and isinstance(value, Tensor)
-        and value.shape != own[key].shape
-    ]
+    Raises
+    ------
+    RuntimeError
+        Lists every missing, unexpected and unfit key.
+    """
+    if not isinstance(state_dict, Mapping):
+        msg = (
+            f"{name}.load_state_dict: state_dict must be a mapping, got {type(state_dict).__name__}"
+        )
+        raise TypeError(msg)
+    faults = [f"missing {key!r}" for key in own if key not in state_dict] if strict else []
+    faults += [f"unexpected {key!r}" for key in state_dict if key not in own] if strict else []
+    state = dict(state_dict)
+    for key, value in state_dict.items():
+        if isinstance(own.get(key), Tensor):
+            fault, state[key] = _entry(own[key], value)
+            faults += [f"{key!r} {fault}"] if fault else []
     if faults:  # module-09
         msg = f"{name}.load_state_dict: {'; '.join(faults)}"
         raise RuntimeError(msg)
+    return state
 
 
-def _array(name: str, key: str, value: Any) -> Tensor:
-    if isinstance(value, np.ndarray):
-        return from_numpy(f"{name}.load_state_dict: {key!r}", value)
-    if isinstance(value, Tensor):
-        return from_array(value)
-    msg = (
-        f"{name}.load_state_dict: {key!r} must be a Tensor or an array, got {type(value).__name__}"
-    )
-    raise TypeError(msg)
+def _entry(own: Tensor, value: Any) -> tuple[str | None, Any]:
+    """Return what is wrong with `value` in the place of `own`, and it as a Tensor."""
+    if not isinstance(value, np.ndarray | Tensor):
+        return f"must be a Tensor or an array, got {type(value).__name__}", None
+    dtypes = FROM_NUMPY if isinstance(value, np.ndarray) else DTYPES
+    if (
+        value.dtype.newbyteorder("=") if isinstance(value, np.ndarray) else value.dtype
+    ) not in dtypes:
+        return f"must be of dtype float32, float64, int32, int64 or bool, got {value.dtype}", None
+    array = from_numpy("", value) if isinstance(value, np.ndarray) else from_array(value)
+    if array.shape != own.shape:
+        return f"must have shape {tuple(own.shape)}, got {tuple(array.shape)}", None
+    if not own.is_floating_point():  # module-18
+        exact = not array.is_floating_point() and bool((array.to(own.dtype) == array).all())
+        if not exact:
+            return f"must hold numbers of dtype {own.dtype}, got others of {array.dtype}", None
+    return None, array

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import init
-from impl_torch_ext.checks import check_any, check_indices, check_range, check_size
+from impl_torch_ext.checks import check_any, check_range, check_size
 from impl_torch_ext.context import Context
 from impl_torch_ext.function import Function
 from impl_torch_ext.nn.layer import Layer, Options
+from impl_torch_ext.tensor import index_array
 
 __all__ = ["Embedding", "EmbeddingFunction"]
 
@@ -101,7 +102,7 @@ class Embedding(Layer):
         IndexError
             If one is outside `[0, num_embeddings)`.
         """
-        check_indices("Embedding", "input", input)  # nn-05
+        input = index_array("Embedding", "input", input, self.num_embeddings)  # nn-05, tensor-36
         text = "indices must be in 0 <= i < num_embeddings"
         check_range("Embedding", input, self.num_embeddings, text, IndexError)
         return EmbeddingFunction.apply(self.weight, input, padding_idx=self.padding_idx)

@@ -1,5 +1,7 @@
 """Arithmetic and functions of each element; `where` and `clip` choose among elements."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat.torch as compat
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from impl_torch_ext.checks import check_dtype, check_tensor, explain
 from impl_torch_ext.dtypes import bool_, dtype_of_numbers
+from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import Operand, binary, operands, select, unary
 
 _NUMBERS = (float, int, type(None))
@@ -36,7 +39,39 @@ def _power(x1: Operand, x2: Operand) -> Tensor:
     return _Power.apply(*torch.broadcast_tensors(*_promoted(x1, x2)))
 
 
-abs = unary("abs", torch.abs, "the absolute value, of gradient 0 at 0")  # ops-07
+def _absolute(x: Tensor) -> Tensor:
+    return native.absolute.default(x) if x.requires_grad else torch.abs(x)
+
+
+def _extremum(largest: bool) -> Callable[[Operand, Operand], Tensor]:
+    """Make `maximum` or `minimum`, whose gradient torch has for no NaN."""
+    plain = compat.maximum if largest else compat.minimum
+
+    def extremum(x1: Operand, x2: Operand) -> Tensor:
+        result = plain(x1, x2)
+        if not result.requires_grad:
+            return result
+        a, b = (
+            x.to(result.dtype)
+            if isinstance(x, Tensor)
+            else result.new_tensor(x, requires_grad=False)
+            for x in (x1, x2)
+        )
+        return native.extremum.default(a, b, largest)
+
+    return extremum
+
+
+def _sign(x: Tensor) -> Tensor:
+    if x.dtype == bool_:  # tensor-40
+        msg = f"sign: x must be of numbers, got dtype {x.dtype}"
+        raise TypeError(msg)
+    sign = torch.sign(x)
+    # ops-27; torch gives 0 for NaN.
+    return torch.where(torch.isnan(x), math.nan, sign) if x.is_floating_point() else sign
+
+
+abs = unary("abs", _absolute, "the absolute value, of gradient 0 at 0")  # ops-07
 negative = unary("negative", torch.negative, "-x")
 exp = unary("exp", torch.exp, "e ** x", real=True)
 log = unary("log", torch.log, "the natural logarithm", real=True)
@@ -46,7 +81,7 @@ square = unary("square", torch.square, "x * x")
 tanh = unary("tanh", torch.tanh, "the hyperbolic tangent", real=True)
 sin = unary("sin", torch.sin, "the sine", real=True)
 cos = unary("cos", torch.cos, "the cosine", real=True)
-sign = unary("sign", torch.sign, "-1, 0 or 1")
+sign = unary("sign", _sign, "-1, 0 or 1")
 
 add = binary("add", compat.add, "x1 + x2")
 subtract = binary("subtract", _subtract, "x1 - x2")
@@ -54,8 +89,12 @@ multiply = binary("multiply", compat.multiply, "x1 * x2")
 divide = binary("divide", compat.divide, "x1 / x2")
 pow = binary("pow", _power, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
 # ops-08
-maximum = binary("maximum", compat.maximum, "the larger operand; equal ones share the gradient")
-minimum = binary("minimum", compat.minimum, "the smaller operand; equal ones share the gradient")
+maximum = binary(
+    "maximum", _extremum(largest=True), "the larger operand; equal ones share the gradient"
+)
+minimum = binary(
+    "minimum", _extremum(largest=False), "the smaller operand; equal ones share the gradient"
+)
 
 
 @select(
@@ -69,13 +108,13 @@ def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -
     if min is None and max is None:
         return x.clone()
     if type(min) in _NUMBERS and type(max) in _NUMBERS:
-        return torch.clamp(x, min, max)  # ops-08
+        return _clamped(x, min, max)  # ops-08
     low, high = (b if b is None else operands("clip", b, alone=True)[0] for b in (min, max))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         x = _promoted(x, *(b for b in (low, high) if isinstance(b, Tensor)))[0]
         low, high = (b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (low, high))
     try:
-        return torch.clamp(x, low, high)
+        return _clamped(x, low, high)
     except RuntimeError as error:
         explain("clip", error, x, *(b for b in (low, high) if b is not None))
 
@@ -107,6 +146,12 @@ def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
 def astype(x: Tensor, dtype: torch.dtype, /, *, copy: bool = True) -> Tensor:
     """Return `x` in another dtype."""
     return check_tensor("astype", x).to(check_dtype("astype", dtype), copy=copy)  # ops-11
+
+
+def _clamped(x: Tensor, low: Operand | None, high: Operand | None) -> Tensor:
+    result = torch.clamp(x, low, high)
+    # ops-27; torch gives a NaN no gradient.
+    return torch.where(torch.isnan(x), x, result) if result.requires_grad else result
 
 
 def _promoted(*arrays: Tensor) -> list[Tensor]:

@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-from impl_torch_ext.checks import check_indices, check_tensor, normalize_axis
-from impl_torch_ext.ops.families import gather, operands
+from impl_torch_ext.checks import check_tensor, normalize_axis
+from impl_torch_ext.ops.families import gather
+from impl_torch_ext.tensor import index_array
 
 
 @gather(
@@ -19,14 +20,15 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
             raise ValueError(msg)
         axis = 0
     place = normalize_axis("take", axis, check_tensor("take", x))
-    (chosen,) = operands("take", indices, alone=True)
-    chosen = check_indices("take", "indices", chosen)
+    chosen = index_array("take", "indices", indices, x.shape[place])
     try:
         return x[(slice(None),) * place + (chosen,)]  # tensor-24
     except IndexError:
         size, shape = x.shape[place], tuple(x.shape)
+        worst = chosen[(chosen < -size) | (chosen >= size)]
+        came = int(worst[0]) if worst.numel() else "others"
         msg = (
             f"take: indices must be in [-{size}, {size}) for axis {axis} of shape {shape}, got "
-            "others"
+            f"{came}"
         )
         raise IndexError(msg) from None

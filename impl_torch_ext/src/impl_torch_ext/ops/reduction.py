@@ -1,5 +1,7 @@
 """Functions over one axis, several or all."""
 
+import math
+from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
@@ -7,6 +9,7 @@ import array_api_compat.torch as compat
 import torch
 from torch import Tensor
 
+from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import along, array_of_reals, reduce, scan
 
 
@@ -14,9 +17,30 @@ def _mean(x: Tensor, **options: Any) -> Tensor:
     return compat.mean(array_of_reals("mean", x), **options)
 
 
+def _extreme(largest: bool) -> Callable[..., Tensor]:
+    """Make `max` or `min`, whose gradient torch multiplies by 0 where nothing is chosen."""
+    plain = compat.max if largest else compat.min
+
+    def extreme(x: Tensor, axis: int | tuple[int, ...] | None, keepdims: bool) -> Tensor:
+        if not x.requires_grad or axis == ():
+            return plain(x, axis=axis, keepdims=keepdims)
+        axes = [] if axis is None else [axis] if isinstance(axis, int) else [*axis]
+        return native.extreme.default(x, axes, keepdims, largest)
+
+    return extreme
+
+
 def _cumulative_product(x: Tensor, axis: int) -> Tensor:
     # Factor by factor: the derivative of torch.cumprod divides by the elements.
     return torch.stack(list(accumulate(x.unbind(axis), torch.mul)), axis)
+
+
+def _logsumexp(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    result = torch.logsumexp(x, axes, keepdim)
+    if result.requires_grad and bool((infinite := torch.isinf(result.detach())).any()):
+        # ops-27: the gradient is NaN along the axis there, of which torch makes 0 here and there.
+        result.register_hook(lambda g: torch.where(infinite, math.nan, g))
+    return result
 
 
 sum = reduce("sum", compat.sum, "the sum over `axis`", cast=True)
@@ -26,9 +50,13 @@ cumulative_prod = scan(
     "cumulative_prod", _cumulative_product, 1, "the products of the elements up to each"
 )
 # tensor-26
-max = reduce("max", compat.max, "the maximum over `axis`; equal maxima share the gradient")
-min = reduce("min", compat.min, "the minimum over `axis`; equal minima share the gradient")
+max = reduce(
+    "max", _extreme(largest=True), "the maximum over `axis`; equal maxima share the gradient"
+)
+min = reduce(
+    "min", _extreme(largest=False), "the minimum over `axis`; equal minima share the gradient"
+)
 # ops-05
 logsumexp = along(
-    "logsumexp", torch.logsumexp, "log(sum(exp(x))) over `axis`", "torch.logsumexp", reduces=True
+    "logsumexp", _logsumexp, "log(sum(exp(x))) over `axis`", "torch.logsumexp", reduces=True
 )

@@ -1,13 +1,13 @@
 """The algorithms. The numbers of each step are torch's."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_at_least_zero
+from impl_torch_ext.checks import check_at_least_zero, check_flag, check_number
 from impl_torch_ext.optim.optimizer import Optimizer
 
 __all__ = ["SGD", "Adam"]
@@ -53,15 +53,20 @@ class SGD(Optimizer):
             },
         )
 
-    def _check(self, name: str, group: dict[str, Any]) -> None:
-        super()._check(name, group)
-        check_at_least_zero(name, "momentum", group["momentum"])
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+    _entries = ("momentum_buffer",)
+
+    def _checked(self, name: str, group: Mapping[str, Any]) -> dict[str, Any]:
+        options = super()._checked(name, group)
+        momentum = options["momentum"] = check_at_least_zero(name, "momentum", group["momentum"])
+        dampening = options["dampening"] = check_number(name, "dampening", group["dampening"])
+        options["nesterov"] = check_flag(name, "nesterov", group["nesterov"])
+        if options["nesterov"] and (momentum <= 0 or dampening != 0):
             msg = (
                 f"{name}: nesterov=True needs a positive momentum and no dampening, "
-                f"got momentum={group['momentum']}, dampening={group['dampening']}"
+                f"got momentum={momentum}, dampening={dampening}"
             )
             raise ValueError(msg)
+        return options
 
     def _update(
         self, p: Tensor, grad: Tensor, group: dict[str, Any], state: dict[str, Any]
@@ -115,13 +120,20 @@ class Adam(Optimizer):
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         )
 
-    def _check(self, name: str, group: dict[str, Any]) -> None:
-        super()._check(name, group)
-        check_at_least_zero(name, "eps", group["eps"])
+    _entries = ("step", "exp_avg", "exp_avg_sq")
+
+    def _checked(self, name: str, group: Mapping[str, Any]) -> dict[str, Any]:
+        options = super()._checked(name, group)
+        options["eps"] = check_at_least_zero(name, "eps", group["eps"])
         betas = group["betas"]
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            msg = f"{name}: betas must be two numbers in [0, 1), got {betas}"
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            msg = f"{name}: betas must be two numbers in [0, 1), got {betas!r}"
             raise ValueError(msg)
+        options["betas"] = tuple(check_number(name, "each of betas", beta) for beta in betas)
+        if not all(0 <= beta < 1 for beta in options["betas"]):
+            msg = f"{name}: betas must be two numbers in [0, 1), got {betas!r}"
+            raise ValueError(msg)
+        return options
 
     def _update(
         self, p: Tensor, grad: Tensor, group: dict[str, Any], state: dict[str, Any]
