@@ -47,9 +47,12 @@ def save(module_or_mapping: Module | Mapping[str, Any], path: str | os.PathLike[
         raise IsADirectoryError(msg)
     arrays = _arrays(module_or_mapping)
     content = to_bytes(arrays)
-    handle, temporary = tempfile.mkstemp(
-        prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target) or "."
-    )
+    try:
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target) or "."
+        )
+    except OSError as error:
+        raise _named(error, "save", target) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -85,6 +88,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     try:
         with open(path, "rb") as file:
             content = file.read()
+    except OSError as error:
+        raise _named(error, "load", path) from None
     except ValueError as error:
         msg = f"load: {shown(path)} is no path: {error}"
         raise ValueError(msg) from None
@@ -103,6 +108,11 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return {key: wrap(np.array(array), None) for key, array in arrays.items()}
 
 
+def _named(error: OSError, operation: str, path: str) -> OSError:
+    """Return an error of the same kind that names the operation and the path."""
+    return type(error)(error.errno, f"{operation}: {error.strerror}", path)
+
+
 def _path(operation: str, path: Any) -> str:
     """Return a path as a string; a number would be that of an open file (serialization-09)."""
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
@@ -112,7 +122,7 @@ def _path(operation: str, path: Any) -> str:
     if "\0" in text:
         msg = f"{operation}: the path must hold no null character, got {shown(text)}"
         raise ValueError(msg)
-    return text
+    return str(text)
 
 
 def _check_written(path: str, arrays: Mapping[str, Array]) -> None:

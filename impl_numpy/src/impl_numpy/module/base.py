@@ -123,6 +123,7 @@ class Module:
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Register a Tensor that is no Parameter; if persistent, it is in the state dict."""
+        persistent = check_flag("register_buffer", "persistent", persistent)
         self._check_name("register_buffer", name, self._buffers)
         _check_kind("register_buffer", name, tensor, Tensor)
         self._buffers[name] = tensor
