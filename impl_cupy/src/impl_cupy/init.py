@@ -47,7 +47,7 @@ def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0) -> _T:
     if not a <= b:
         msg = f"uniform_: a must not be above b, got a={a}, b={b}"
         raise ValueError(msg)
-    return _write(tensor, random.uniform(tensor.shape, a, b))
+    return _write(tensor, random.uniform(tensor.shape, float(a), float(b)))
 
 
 def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
@@ -61,7 +61,7 @@ def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
     _check("normal_", tensor)
     check_number("normal_", "mean", mean)
     check_at_least_zero("normal_", "std", std)
-    return _write(tensor, random.normal(tensor.shape, mean, std))
+    return _write(tensor, random.normal(tensor.shape, float(mean), float(std)))
 
 
 def constant_(tensor: _T, val: float) -> _T:
@@ -104,7 +104,7 @@ def xavier_uniform_(tensor: _T, gain: float = 1.0) -> _T:
     """
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
     check_number("xavier_uniform_", "gain", gain)
-    bound = gain * math.sqrt(6 / (fan_in + fan_out))
+    bound = float(gain) * math.sqrt(6 / (fan_in + fan_out))
     return uniform_(tensor, -bound, bound)
 
 
@@ -120,7 +120,7 @@ def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
     """
     fan_in, fan_out = _fans("xavier_normal_", tensor)
     check_number("xavier_normal_", "gain", gain)
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / (fan_in + fan_out)))
+    return normal_(tensor, 0.0, float(gain) * math.sqrt(2 / (fan_in + fan_out)))
 
 
 def kaiming_uniform_(
