@@ -336,7 +336,10 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
     if mask.dtype.kind != "b":
         msg = f"where: condition must be boolean, got dtype {mask.dtype.name}; compare it with 0"
         raise TypeError(msg)
-    x1, x2 = (plain(x) if isinstance(x, np.generic) else x for x in (x1, x2))
+    if isinstance(x1, np.generic):
+        x1 = plain(x1)
+    if isinstance(x2, np.generic):
+        x2 = plain(x2)
     if isinstance(x1, (bool, int, float)) and isinstance(x2, (bool, int, float)):
         if not isinstance(x1, float) and not isinstance(x2, float):
             check_fits("where", x1, int64)
