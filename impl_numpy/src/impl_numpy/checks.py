@@ -225,15 +225,24 @@ def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> N
         raise ValueError(msg)
 
 
-def check_indices(owner: str, name: str, x: Any) -> Array:
+def check_indices(
+    owner: str,
+    name: str,
+    x: Any,
+    least: int | None = None,
+    length: Any = "any length",
+    of: str = "length",
+) -> Array:
     """Return integers of any dtype (tensor-36), of a Tensor or raw array, as new ones of int64.
+
+    With `least` they must be at least that, and less than `length`.
 
     Raises
     ------
     TypeError
         If x is neither, or does not hold integers.
     IndexError
-        If one is beyond int64.
+        If one is out of range, or beyond int64.
     """
     array = x._data if hasattr(type(x), "_node") else np.asarray(x) if is_raw(x) else None
     if array is None:
@@ -242,21 +251,16 @@ def check_indices(owner: str, name: str, x: Any) -> Array:
     if array.dtype.kind not in "iu":
         msg = f"{owner}: {name} must hold integers, got {array.dtype}"
         raise TypeError(msg)
-    if array.dtype.itemsize == 8 and array.dtype.kind == "u" and array.size:
-        most = array.max()
-        if most > np.iinfo(np.int64).max:
-            msg = f"{owner}: index {most} is out of range for any length"
+    if least is not None:
+        outside = array[(array < least) | (array >= length)]
+        if outside.size:  # ops-29
+            bounds = f"at least {least} and less than {of} = {length}"
+            msg = f"{owner}: an index must be {bounds}, got {outside[0]}"
             raise IndexError(msg)
-    return array.astype(int64)
-
-
-def check_range(owner: str, indices: Array, least: int, length: int, of: str = "length") -> None:
-    """Raise IndexError for an index below `least` or not less than a length."""
-    outside = indices[(indices < least) | (indices >= length)]
-    if outside.size:  # ops-29
-        bounds = f"at least {least} and less than {of} = {length}"
-        msg = f"{owner}: an index must be {bounds}, got {outside[0]}"
+    elif array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        msg = f"{owner}: index {array.max()} is out of range for {length}"
         raise IndexError(msg)
+    return array.astype(int64)
 
 
 def check_sizes(shape: int | Shape, operation: str, least: int = 0) -> Shape:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
-
 from impl_numpy import ops
 from impl_numpy.checks import check_choice, check_indices
 from impl_numpy.module import Module
@@ -83,16 +81,16 @@ def cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
         If target is not of integers, or input not floating.
     """
     x = _floating("cross_entropy", input, reduction)
-    t = check_indices("cross_entropy", "target", target)
     if not x.shape:
         msg = f"cross_entropy: input must have an axis of classes, got shape {x.shape}"
         raise ValueError(msg)
     axis = min(1, x.ndim - 1)
+    classes = x.shape[axis]
+    t = check_indices("cross_entropy", "target", target, length=f"C = {classes}")
     wanted = x.shape[:axis] + x.shape[axis + 1 :]
     if t.shape != wanted:
         msg = f"cross_entropy: target must have shape {wanted} for input {x.shape}, got {t.shape}"
         raise ValueError(msg)
-    classes = x.shape[axis]
     outside = t[(t < 0) | (t >= classes)]
     if outside.size:  # loss-05
         wanted_range = f"at least 0 and less than C = {classes}"

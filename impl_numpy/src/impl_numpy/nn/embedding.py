@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import init, ops
-from impl_numpy.checks import check_indices, check_range, shown
+from impl_numpy.checks import check_indices, shown
 from impl_numpy.creation import empty
 from impl_numpy.nn.layer import Layer
 from impl_numpy.parameter import Parameter
@@ -76,8 +76,8 @@ class Embedding(Layer):
         IndexError
             If an index is negative or not less than num_embeddings.
         """
-        index = check_indices("Embedding", "input", input)
-        check_range("Embedding", index, 0, self.num_embeddings, "num_embeddings")  # nn-05
+        rows = self.num_embeddings
+        index = check_indices("Embedding", "input", input, 0, rows, "num_embeddings")  # nn-05
         vectors = self.weight[index]
         if self.padding_idx is None:
             return vectors

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_indices, check_range, normalize_axis
+from impl_numpy.checks import check_indices, normalize_axis
 from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, is_raw
 from impl_numpy.memory import own
 from impl_numpy.ops.families import registered, rule
@@ -18,18 +18,18 @@ from impl_numpy.tensor import Tensor, as_tensor
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """Return what `x[key]` selects; repeated elements accumulate gradients (tensor-24)."""
-    result: Tensor = unary(_chosen, x, (_plain(key), x._data.shape))
+    result: Tensor = unary(_chosen, x, (_plain(key, x._data.shape), x._data.shape))
     return result
 
 
-def _plain(key: Any) -> Any:
+def _plain(key: Any, shape: Shape) -> Any:
     """Return an index without Tensors in it, and without arrays that the caller can change."""
     if isinstance(key, tuple):
-        return tuple([_part(k) for k in key])
-    return _part(key)
+        return tuple([_part(k, shape) for k in key])
+    return _part(key, shape)
 
 
-def _part(key: Any) -> Any:
+def _part(key: Any, shape: Shape) -> Any:
     """Return one part of an index: a sequence, in each spelling, as an array (tensor-35)."""
     if key is None or key is Ellipsis or isinstance(key, (int, slice)):
         return key
@@ -51,7 +51,7 @@ def _part(key: Any) -> Any:
     if array.dtype == bool_:
         return own(array) if isinstance(key, Tensor) else array.copy()
     # An array of no axes, which a scalar is too, selects as an int does.
-    indices = check_indices("getitem", "an index", array)
+    indices = check_indices("getitem", "an index", array, length=f"shape {shape}")
     return int(indices) if isinstance(key, np.generic) else indices
 
 
@@ -209,7 +209,6 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
         msg = f"take: axis may be left out for one axis alone, got shape {x.shape}"
         raise ValueError(msg)
     place = 0 if axis is None else normalize_axis("take", axis, x.shape)
-    chosen = check_indices("take", "indices", indices)
     length = x.shape[place]
-    check_range("take", chosen, -length, length)
+    chosen = check_indices("take", "indices", indices, -length, length)
     return x[(*(slice(None),) * place, chosen)] if place else x[chosen]
