@@ -163,6 +163,27 @@ def check_int(name: str, argument: str, value: Any, wanted: str = "an int") -> i
     raise TypeError(msg)
 
 
+def as_int(value: Any) -> Any:
+    """Return a bool as the int that it counts as, and anything else as it is."""
+    return int(value) if isinstance(value, bool) else value
+
+
+def check_flag(name: str, argument: str, value: Any) -> bool:
+    """Return whether an option is true; raise `TypeError` if it is neither true nor false."""
+    if isinstance(value, bool):
+        return value
+    try:
+        return bool(value)
+    except (TypeError, ValueError, RuntimeError):
+        refuse_type(name, argument, "a bool", value)
+
+
+def check_callable(name: str, argument: str, value: Any) -> None:
+    """Raise `TypeError` if an argument cannot be called."""
+    if not callable(value):
+        refuse_type(name, argument, "callable", value)
+
+
 def positive_int(name: str, argument: str, value: Any) -> int:
     """Return a size, or raise an error that names the Module, the argument and the value."""
     size = check_int(name, argument, value, "a positive int")
@@ -182,13 +203,9 @@ def check_choice(name: str, argument: str, value: Any, choices: Sequence[str]) -
 def normalize_axis(name: str, axis: Any, shape: Shape, extra: int = 0) -> int:
     """Return an axis counted from 0; `extra` axes are added to those that the shape has."""
     count = len(shape) + extra
-    try:
-        index = operator.index(axis)
-    except TypeError:
-        msg = f"{name}: axis must be an int, got {axis!r}"  # ops-12
-        raise TypeError(msg) from None
+    index = axis if type(axis) is int else check_int(name, "axis", as_int(axis))  # ops-12
     if not -count <= index < count:
-        msg = f"{name}: axis must be in {-count} <= axis < {count}, got {axis} for shape {shape}"
+        msg = f"{name}: axis must be in {-count} <= axis < {count}, got {index} for shape {shape}"
         raise ValueError(msg)
     return index % count
 
@@ -252,8 +269,8 @@ def check_sizes(name: str, shape: Any, least: int = 0) -> Shape:
         if any([isinstance(size, bool) for size in listed]):
             raise TypeError
         sizes = tuple([operator.index(size) for size in listed])
-    except TypeError:
-        msg = f"{name}: shape must be an int or a tuple of ints, got {shape!r}"
+    except (TypeError, ValueError):
+        msg = f"{name}: shape must be an int or a tuple of ints, got {shown(shape)}"
         raise TypeError(msg) from None
     if any([size < least for size in sizes]):  # tensor-31, ops-20
         refuse(name, "each size of the shape", f"at least {least}", sizes)

@@ -22,6 +22,7 @@ from .checks import (
     cast,
     check_broadcast,
     check_dtype,
+    check_flag,
     check_floating,
     check_number,
     check_sizes,
@@ -65,10 +66,11 @@ def _words(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _leaf(name: str, data: Any, requires_grad: bool) -> Tensor:
     check_dtype(name, data.dtype)
+    requires_grad = check_flag(name, "requires_grad", requires_grad)
     if requires_grad:
         check_floating(name, data.dtype)
     tensor: Tensor = wrap(data)
-    tensor._requires_grad = bool(requires_grad)
+    tensor._requires_grad = requires_grad
     return tensor
 
 
@@ -205,8 +207,6 @@ def host(
 ) -> Tensor:
     """Make a Tensor of values computed on the host, which nobody else holds."""
     dtype = as_dtype(name, dtype)
-    if requires_grad:
-        check_floating(name, dtype)
     return _leaf(name, make_array(values, dtype), requires_grad)
 
 

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from .checks import refuse_type
+from .checks import check_callable, refuse_type
 from .context import Context
 from .function_node import CompiledPair, apply
 
@@ -111,6 +111,7 @@ def as_function(cls: type[Any]) -> type[Function]:
 def once_differentiable(backward: Any) -> Any:
     """Mark a `backward` (under ``@staticmethod``) as one that cannot be differentiated itself."""
     method = backward.__func__ if isinstance(backward, staticmethod) else backward
+    check_callable("once_differentiable", "backward", method)
 
     @functools.wraps(method)
     def wrapped(*args: Any, **kwargs: Any) -> Any:

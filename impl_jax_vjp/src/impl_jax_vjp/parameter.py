@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .checks import check_dtype, check_floating, refuse_type
+from .checks import check_dtype, check_flag, check_floating, refuse_type
 from .dtypes import make_array
 from .tape import Traced, unwrap
 from .tensor import Tensor, bare
@@ -43,9 +43,10 @@ class Parameter(Tensor):
         else:
             refuse_type("Parameter", "data", "a Tensor or an array", data)
         check_dtype("Parameter", raw.dtype)
+        requires_grad = check_flag("Parameter", "requires_grad", requires_grad)
         if requires_grad:
             check_floating("Parameter", raw.dtype)
-        made: Parameter = bare(cls, raw, bool(requires_grad))
+        made: Parameter = bare(cls, raw, requires_grad)
         return made
 
     def __repr__(self) -> str:

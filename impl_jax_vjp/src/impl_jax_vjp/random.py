@@ -60,10 +60,13 @@ def manual_seed(seed: int) -> None:
     ValueError
         If `seed` is outside the range.
     """
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+    try:
+        if isinstance(seed, bool):
+            raise TypeError
+        value = operator.index(seed)
+    except (TypeError, ValueError):
         msg = f"manual_seed: seed must be an int, got {type(seed).__name__}"
-        raise TypeError(msg)
-    value = operator.index(seed)
+        raise TypeError(msg) from None
     if not 0 <= value < 2**64:
         msg = f"manual_seed: seed must be in 0 <= seed < 2**64, got {value}"
         raise ValueError(msg)

@@ -16,7 +16,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from .checks import Axis, as_number, check_dtype, check_floating, refuse, refuse_type
+from .checks import (
+    Axis,
+    as_number,
+    check_callable,
+    check_dtype,
+    check_flag,
+    check_floating,
+    refuse,
+    refuse_type,
+)
 from .dtypes import cast_array, is_floating, make_array
 from .engine import Engine
 from .recording import as_operand, is_array
@@ -249,12 +258,13 @@ class Tensor(_Operators, result=True):
         RuntimeError
             If an operation made this Tensor and `flag` is false.
         """
+        flag = check_flag("requires_grad_", "flag", flag)
         if flag:
             check_floating("requires_grad_", self._data.dtype)
         elif self._node is not None:
             msg = "requires_grad_: only a leaf can stop requiring grad; use detach() on a result"
             raise RuntimeError(msg)
-        self._requires_grad = bool(flag)
+        self._requires_grad = flag
         return self
 
     def retain_grad(self) -> None:
@@ -283,6 +293,7 @@ class Tensor(_Operators, result=True):
         if not self._requires_grad:
             msg = "register_hook: this Tensor does not require grad"
             raise RuntimeError(msg)
+        check_callable("register_hook", "hook", hook)
         if self._node is None:
             hooks = self._hooks = self._hooks if self._hooks is not None else {}
         else:

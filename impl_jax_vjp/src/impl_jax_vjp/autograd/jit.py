@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from .. import random
+from ..checks import check_callable
 from ..creation import draw
 from ..dtypes import is_floating, x64, x64_is_on
 from ..pytree import Contents, Watch, modules_of
@@ -53,6 +54,7 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
         When called, if `fn` changes `data` or `grad` of a Tensor that it did not make.
     """
     # For each form of call a plan for each state of the Modules, the newest last.
+    check_callable("jit", "fn", fn)
     plans: dict[Any, list[_Plan]] = {}
     name = f"jit({getattr(fn, '__name__', type(fn).__name__)})"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
+from ..checks import check_flag
 from ..tape import MODE, recording_set
 
 
@@ -109,7 +110,7 @@ class set_grad_enabled(_Switch):
 
     def __init__(self, flag: bool) -> None:
         super().__init__()
-        self._flag = bool(flag)
+        self._flag = check_flag("set_grad_enabled", "flag", flag)
         # autograd-23: the statement takes effect at once; a block or a decorated function
         # restores what was before it.
         self._outer: tuple[int, bool] | None = (get_ident(), MODE.enabled)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..checks import check_callable, check_int
 from ..creation import tensor
 from ..dtypes import cast_array, is_floating, make_array
 from ..engine import Engine
@@ -39,9 +40,10 @@ def _transforming() -> Iterator[None]:
 
 
 def _chosen(name: str, argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
-    nums = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    listed = argnums if isinstance(argnums, Sequence) else (argnums,)
+    nums = [check_int(name, "argnums", num) for num in listed]
     for num in nums:
-        if not isinstance(num, int) or not -count <= num < count:
+        if not -count <= num < count:
             msg = f"{name}: argnums {argnums} does not fit a call with {count} positional arguments"
             raise ValueError(msg)
     return tuple(num % count for num in nums)
@@ -113,6 +115,7 @@ def value_and_grad(
     ValueError
         When called, if the result of `fn` is no scalar, or `argnums` does not fit.
     """
+    check_callable("value_and_grad", "fn", fn)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         create = create_graph or MODE.depth > 0
@@ -178,6 +181,7 @@ def grad(
     fn: Callable[..., Any], argnums: int | Sequence[int] = 0, create_graph: bool = False
 ) -> Callable[..., Any]:
     """Make a function that returns the gradient of `fn`'s scalar result; see `value_and_grad`."""
+    check_callable("grad", "fn", fn)
     both = value_and_grad(fn, argnums, create_graph=create_graph)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -208,6 +212,7 @@ def vjp(
         Takes a cotangent of the output's structure and returns a tuple with one gradient for each
         primal. It can be called several times.
     """
+    check_callable("vjp", "fn", fn)
     create = create_graph or MODE.depth > 0
     with _transforming():
         leaves, form = split(tuple(_as_array(primal) for primal in primals))

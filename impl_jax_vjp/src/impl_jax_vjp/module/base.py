@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from .. import pytree
-from ..checks import floating_dtype, refuse_type
+from ..checks import check_callable, check_flag, floating_dtype, refuse_type
 from ..dtypes import cast_array, float32, float64, is_floating
 from ..parameter import Parameter
 from ..tape import MODE, Traced, wrap
@@ -274,8 +274,9 @@ class Module:
 
     def train(self, mode: bool = True) -> "Module":
         """Set `training` on this Module and all below, and return it."""
+        training = check_flag("train", "mode", mode)
         for module in self.modules():
-            module.training = bool(mode)
+            module.training = training
         return self
 
     def eval(self) -> "Module":
@@ -284,8 +285,9 @@ class Module:
 
     def requires_grad_(self, flag: bool = True) -> "Module":
         """Set whether the parameters require grad, and return the Module."""
+        wanted = check_flag("requires_grad_", "flag", flag)
         for parameter in self.parameters():
-            parameter.requires_grad_(flag)
+            parameter.requires_grad_(wanted)
         return self
 
     def zero_grad(self) -> None:
@@ -295,6 +297,7 @@ class Module:
 
     def apply(self, fn: "Callable[[Module], Any]") -> "Module":
         """Call `fn` on every Module below, children first, then on this one, and return it."""
+        check_callable("apply", "fn", fn)
         for child in self.children():
             child.apply(fn)
         fn(self)
@@ -332,6 +335,8 @@ class Module:
         AttributeError
             If a part is missing; it names the part.
         """
+        if not isinstance(target, str):
+            refuse_type("get_submodule", "target", "a string", target)
         module = self
         for part in target.split(".") if target else ():
             below = module._modules.get(part)
@@ -345,6 +350,8 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """Return a Parameter by its dotted name."""
+        if not isinstance(target, str):
+            refuse_type("get_parameter", "target", "a string", target)
         path, _, name = target.rpartition(".")
         module = self.get_submodule(path)
         parameter = module._parameters.get(name)
@@ -357,10 +364,12 @@ class Module:
 
     def register_forward_pre_hook(self, hook: Hook) -> Handle:
         """Call ``hook(module, args)`` before `forward`; it may return other args."""
+        check_callable("register_forward_pre_hook", "hook", hook)
         return Handle(self._forward_pre_hooks, hook)
 
     def register_forward_hook(self, hook: Hook) -> Handle:
         """Call ``hook(module, args, output)`` after `forward`; it may return another output."""
+        check_callable("register_forward_hook", "hook", hook)
         return Handle(self._forward_hooks, hook)
 
     def extra_repr(self) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from .. import ops
+from ..checks import check_int
 from ..tensor import Tensor
 from .layer import Layer
 
@@ -47,7 +48,7 @@ class _AlongAxis(Layer):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = check_int(type(self).__name__, "dim", dim)
 
 
 class Softmax(_AlongAxis):

@@ -1,10 +1,9 @@
 """Modules that hold Modules in order."""
 
-import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..checks import refuse_type
+from ..checks import check_int, refuse_type
 from ..module import Module
 from ..tape import MODE
 
@@ -27,7 +26,7 @@ class _Listed(Module):
         return iter(self._modules.values())
 
     def _name(self, index: Any) -> str:
-        place, count = operator.index(index), len(self)
+        place, count = check_int(type(self).__name__, "index", index), len(self)
         if not -count <= place < count:
             msg = f"{type(self).__name__}: index {place} is out of range for {count} Modules"
             raise IndexError(msg)
@@ -90,6 +89,8 @@ class ModuleList(_Listed):
 
     def extend(self, modules: Iterable[Module]) -> "ModuleList":
         """Add Modules at the end, and return this one."""
+        if not isinstance(modules, Iterable):
+            refuse_type("ModuleList", "modules", "an iterable of Modules", modules)
         for module in [_checked("ModuleList", m) for m in modules]:
             self.append(module)
         return self
@@ -97,6 +98,6 @@ class ModuleList(_Listed):
     def insert(self, index: int, module: Module) -> None:
         """Put a Module before the place `index`."""
         held = list(self)
-        held.insert(index, _checked("ModuleList", module))
+        held.insert(check_int("ModuleList", "index", index), _checked("ModuleList", module))
         self._modules.clear()
         self._modules.update({str(i): m for i, m in enumerate(held)})

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..checks import refuse
+from ..checks import check_number, refuse
 from ..creation import draw
 from ..dtypes import x64
 from ..ops import formulas as F
@@ -37,9 +37,10 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            refuse("Dropout", "p", "in [0, 1]", p)
-        self.p = p
+        number = check_number("Dropout", "p", p)
+        if not 0.0 <= number <= 1.0:
+            refuse("Dropout", "p", "in [0, 1]", number)
+        self.p = number
 
     def forward(self, input: Any) -> Tensor:
         """Map any shape to the same shape; one number is drawn for each element, in C order."""

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .. import random
-from ..checks import refuse
+from ..checks import check_int, refuse
 from ..ops import formulas as F
 from ..recording import Primitive, as_indices
 from ..tensor import Tensor
@@ -57,6 +57,7 @@ class Embedding(Layer):
         self._take_sizes(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         count = self.num_embeddings
         if padding_idx is not None:
+            padding_idx = check_int("Embedding", "padding_idx", padding_idx)
             if not -count <= padding_idx < count:
                 refuse("Embedding", "padding_idx", f"within num_embeddings = {count}", padding_idx)
             padding_idx %= count

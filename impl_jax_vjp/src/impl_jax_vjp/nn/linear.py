@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from ..checks import check_flag
 from ..recording import Primitive
 from ..tensor import Tensor
 from .layer import Layer
@@ -50,9 +51,10 @@ class Linear(Layer):
     ) -> None:
         super().__init__(dtype=dtype)
         self._take_sizes(in_features=in_features, out_features=out_features)
+        present = check_flag("Linear", "bias", bias)
         bound = 1.0 / math.sqrt(self.in_features)  # nn-02
         self._uniform("weight", (self.out_features, self.in_features), bound)
-        self._uniform("bias", (self.out_features,), bound, present=bias)
+        self._uniform("bias", (self.out_features,), bound, present=present)
 
     def forward(self, input: Any) -> Tensor:
         """Map shape (*, in_features) to shape (*, out_features).

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..checks import check_sizes, refuse
+from ..checks import check_flag, check_number, check_sizes, refuse
 from ..recording import Primitive
 from ..tensor import Tensor
 from .layer import Layer
@@ -61,10 +61,14 @@ class LayerNorm(Layer):
         sizes = check_sizes("LayerNorm: normalized_shape", normalized_shape, least=1)
         if not sizes:  # nn-11
             refuse("LayerNorm", "normalized_shape", "at least one size", normalized_shape)
+        eps = check_number("LayerNorm", "eps", eps)
         if not eps >= 0:
             refuse("LayerNorm", "eps", "at least 0", eps)
+        bias = check_flag("LayerNorm", "bias", bias)
         self.normalized_shape, self.eps = sizes, float(eps)
-        self.elementwise_affine = affine = bool(elementwise_affine)
+        self.elementwise_affine = affine = check_flag(
+            "LayerNorm", "elementwise_affine", elementwise_affine
+        )
         self._parameter("weight", np.ones(sizes) if affine else None)
         self._parameter("bias", np.zeros(sizes) if affine and bias else None)
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from .. import ops
-from ..checks import normalize_axis, refuse
+from ..checks import check_int, normalize_axis, refuse
 from ..recording import as_operand, shape_of
 from ..tensor import Tensor
 from .layer import Layer
@@ -17,8 +17,8 @@ class Flatten(Layer):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        self.start_dim = check_int("Flatten", "start_dim", start_dim)
+        self.end_dim = check_int("Flatten", "end_dim", end_dim)
 
     def forward(self, input: Any) -> Tensor:
         """Map shape (..., a, ..., b, ...) to shape (..., a * ... * b, ...)."""

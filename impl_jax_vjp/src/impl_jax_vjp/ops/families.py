@@ -18,6 +18,7 @@ from ..checks import (
     as_dtype,
     as_number,
     as_scalar,
+    check_flag,
     check_nonempty,
     normalize_axes,
     normalize_axis,
@@ -240,7 +241,7 @@ def reduce(
         if chooses:
             check_nonempty(name, axis, axes, shape)
         wanted = dtype_of(x) if dtype is None else dtype(dtype_of(x))
-        return primitive((x,), axes, bool(keepdims), wanted)
+        return primitive((x,), axes, check_flag(name, "keepdims", keepdims), wanted)
 
     parameters = _AXES.format(real=_REAL if dtype is floating else "", dtype="")
     raises = _NO_AXIS.format(or_=" or has no elements" if chooses else "") + _NO_ARRAY
@@ -259,7 +260,12 @@ def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) 
     def function(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
         wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)  # ops-15
-        return primitive((x,), normalize_axes(name, axis, shape_of(x)), bool(keepdims), wanted)
+        return primitive(
+            (x,),
+            normalize_axes(name, axis, shape_of(x)),
+            check_flag(name, "keepdims", keepdims),
+            wanted,
+        )
 
     raises = _NO_AXIS.format(or_="") + _NO_ARRAY
     full = _document(
@@ -277,7 +283,7 @@ def search(name: str, formula: Formula, doc: str) -> Function:
         shape = shape_of(x)
         place = None if axis is None else normalize_axis(name, axis, shape)
         check_nonempty(name, axis, None if place is None else (place,), shape)
-        return primitive((x,), place, bool(keepdims))
+        return primitive((x,), place, check_flag(name, "keepdims", keepdims))
 
     raises = _NO_AXIS.format(or_=" or has no elements") + _NO_ARRAY
     parameters = _AXES.format(real="", dtype="").replace(
@@ -305,7 +311,7 @@ def scan(name: str, formula: Formula, doc: str) -> Function:
             raise ValueError(msg)
         place = normalize_axis(name, 0 if axis is None else axis, shape)
         wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)
-        return primitive((x,), place, bool(include_initial), wanted)
+        return primitive((x,), place, check_flag(name, "include_initial", include_initial), wanted)
 
     parameters = (
         "x : Tensor or raw array, at least one axis\naxis : int, optional\n"
@@ -345,7 +351,7 @@ def along_reduced(name: str, formula: Formula, doc: str, source: str) -> Functio
     def function(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
         axes = normalize_axes(name, axis, shape_of(x))  # ops-19
-        return primitive((x,), axes, bool(keepdims), floating(dtype_of(x)))
+        return primitive((x,), axes, check_flag(name, "keepdims", keepdims), floating(dtype_of(x)))
 
     raises = _NO_AXIS.format(or_="") + _NO_ARRAY
     full = _document(

@@ -14,6 +14,7 @@ from ..checks import (
     normalize_axes,
     normalize_axis,
     refuse,
+    refuse_type,
 )
 from ..recording import Primitive, shape_of
 from . import formulas as F
@@ -54,7 +55,9 @@ def reshape(x: Shape, /, shape: int | Sequence[int], *, copy: bool | None = None
 )
 def permute_dims(x: Shape, /, axes: Sequence[int]) -> Shape:
     """Put the axes in another order."""
-    order = normalize_axes("permute_dims", tuple(axes), x) or ()
+    if not isinstance(axes, Sequence) or isinstance(axes, str):
+        refuse_type("permute_dims", "axes", "a sequence of ints", axes)
+    order = normalize_axes("permute_dims", axes, x) or ()
     if len(order) != len(x):
         refuse("permute_dims", f"axes of shape {x}", "each of its axes once", tuple(axes))
     return order

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from .. import ops
-from ..checks import check_choice
+from ..checks import check_choice, check_flag
 from ..dtypes import make_array
 from ..nn.layer import Layer
 from ..recording import Primitive, as_operand, dtype_of, is_array, shape_of
@@ -36,7 +36,7 @@ class Recurrent(Layer):
     def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: Any) -> None:
         super().__init__(dtype=dtype)
         self._take_sizes(input_size=input_size, hidden_size=hidden_size)
-        self.bias = bool(bias)
+        self.bias = check_flag(type(self).__name__, "bias", bias)
         bound = 1.0 / math.sqrt(self.hidden_size)
         rows = self._gates * self.hidden_size
         self._uniform("weight_ih" + self._suffix, (rows, self.input_size), bound)

@@ -6,7 +6,7 @@ T steps, N batch, I input size, H hidden size.
 from typing import Any
 
 from .. import ops
-from ..checks import check_choice
+from ..checks import check_choice, check_flag
 from ..recording import as_operand, shape_of
 from ..tensor import Tensor
 from .cell import Recurrent
@@ -20,8 +20,9 @@ class _Layer(Recurrent):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool, batch_first: bool, dtype: Any
     ) -> None:
+        first = check_flag(type(self).__name__, "batch_first", batch_first)
         super().__init__(input_size, hidden_size, bias, dtype)
-        self.batch_first = bool(batch_first)
+        self.batch_first = first
 
     def _run(self, function: Any, x: Any, states: dict[str, Any], **config: Any) -> list[Tensor]:
         """Apply a Function to a sequence in any layout; return output and last states."""
