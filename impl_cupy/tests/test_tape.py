@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import impl_cupy as nn
+from impl_cupy import tape
 from impl_cupy.backend import cp
 
 LINKS = 100_000
@@ -142,3 +143,47 @@ def test_a_hook_that_raises_leaves_gradients_alone() -> None:
     assert x.grad is None
     assert y.grad is None
     assert nn.is_grad_enabled()
+
+
+def copies(job: Callable[[], object]) -> int:
+    """Return how many bytes a job holds on to beside its result's."""
+    pool = cp.get_default_memory_pool()
+    before = pool.used_bytes()
+    kept = job()
+    held = int(pool.used_bytes() - before)
+    del kept
+    return held
+
+
+def test_an_array_that_somebody_holds_is_copied_and_one_that_was_shown_is_not() -> None:
+    array = cp.ones(1024, dtype="float32")
+    x = nn.from_array(array, requires_grad=True)
+    size = copies(lambda: x.detach() + 1.0)
+    # The result, and a copy of x, which the caller may write at any time.
+    assert copies(lambda: nn.ops.square(x)) == 2 * size
+    del array
+    assert copies(lambda: nn.ops.square(x)) == size
+    assert float(x.data[0]) == 1.0
+    assert copies(lambda: nn.ops.square(x)) == size
+
+
+def test_what_was_lent_is_forgotten_with_its_array() -> None:
+    before = len(tape.lent), len(tape._watched)
+    x = nn.ones((3,), requires_grad=True)
+    y = x * x
+    x.data[...] = 5.0
+    assert len(tape.lent) > before[0]
+    assert len(tape._watched) > before[1]
+    del x, y
+    assert (len(tape.lent), len(tape._watched)) == before
+
+
+def test_steps_between_graphs_leave_nothing_to_check() -> None:
+    layer = nn.Linear(2, 2)
+    optimizer = nn.optim.SGD(layer.parameters(), lr=0.1)
+    before = tape.clock.now
+    for _ in range(3):
+        nn.ops.sum(layer(nn.ones((1, 2)))).backward()
+        optimizer.step()
+    # Nothing but the Parameters had their arrays, so no node can ever have to look.
+    assert tape.clock.now == before
