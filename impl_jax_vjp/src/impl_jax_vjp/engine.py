@@ -5,21 +5,22 @@ order is the same each time, and nothing recurses.
 """
 
 import heapq
+import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from .dtypes import restore_x64, swap_x64
 from .tape import (
+    MODE,
     Node,
     Scattered,
     Traced,
     constant,
     edge_of,
     nodes_between,
-    recording_set,
     unwrap,
     wrap,
 )
@@ -28,6 +29,8 @@ Array = Any
 
 _add_arrays = jax.jit(lambda x, y: x + y, inline=True)
 
+
+_hook_ids = itertools.count()
 
 # Held while gradients are added to those that leaves have: another thread may add there too.
 _delivery = threading.Lock()
@@ -63,6 +66,21 @@ def _add_recorded(x: Traced, y: Traced) -> Any:
     return wrap(total, Node(_Sum(len(edges)), None, targets, slots, 1))
 
 
+class Handle:
+    """A hook's place in a table; `remove` takes it out."""
+
+    __slots__ = ("_key", "_table")
+
+    def __init__(self, table: dict[int, Any], hook: Callable[..., Any]) -> None:
+        self._table = table
+        self._key = next(_hook_ids)
+        table[self._key] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        self._table.pop(self._key, None)
+
+
 class Engine:
     """One run from some outputs back to the leaves, or to chosen inputs.
 
@@ -92,12 +110,7 @@ class Engine:
 
     def backward(self, output: Traced, grad: Any) -> None:
         """Run back from one output, and add to `grad` of the leaves that it depends on."""
-        self._outside = swap_x64(True)
-        try:
-            self._run([output], [grad])
-            self.deliver()
-        finally:
-            restore_x64(self._outside)
+        self._run([output], [grad], self.deliver)
 
     def gradients(
         self, outputs: Sequence[Traced], grads: Sequence[Any], inputs: Sequence[Traced]
@@ -105,11 +118,7 @@ class Engine:
         """Return the gradients of `inputs`, None where nothing came; no `grad` is touched."""
         self._wanted = {(t._node, t._slot) for t in inputs if t._node is not None}
         self._needed = nodes_between(outputs, inputs)
-        self._outside = swap_x64(True)
-        try:
-            self._run(outputs, grads)
-        finally:
-            restore_x64(self._outside)
+        self._run(outputs, grads, None)
         return [
             self._leaves.get(id(t), (None, None))[1]
             if t._node is None
@@ -117,23 +126,36 @@ class Engine:
             for t in inputs
         ]
 
-    def _run(self, outputs: Sequence[Traced], grads: Sequence[Any]) -> None:
-        with recording_set(self._create):
+    def _run(
+        self, outputs: Sequence[Traced], grads: Sequence[Any], then: Callable[[], None] | None
+    ) -> None:
+        recording, MODE.enabled = MODE.enabled, self._create
+        self._outside = swap_x64(True)
+        try:
             for output, grad in zip(outputs, grads, strict=True):
                 if output._requires_grad:
                     self.send(output._node or output, output._slot, grad)
-            while self._heap:
-                node = heapq.heappop(self._heap)[1]
-                arrived = self._waiting.pop(node)
-                if self._scattered:
-                    arrived = [_whole(grad) for grad in arrived]
-                if node.hooks or node.retained or self._wanted:
-                    self._attend(node, arrived)
-                if self._needed is None or node in self._needed:
-                    self.step(node, arrived)
-            for key, (leaf, grad) in self._leaves.items():
-                if leaf._hooks or self._scattered:
-                    self._leaves[key] = (leaf, self.hook(leaf._hooks, _whole(grad)))
+            self._walk()
+            if then is not None:
+                then()
+        finally:
+            restore_x64(self._outside)
+            MODE.enabled = recording
+
+    def _walk(self) -> None:
+        """Step through the nodes, newest first, and let the hooks of leaves see what came."""
+        while self._heap:
+            node = heapq.heappop(self._heap)[1]
+            arrived = self._waiting.pop(node)
+            if self._scattered:
+                arrived = [_whole(grad) for grad in arrived]
+            if node.hooks or node.retained or self._wanted:
+                self._attend(node, arrived)
+            if self._needed is None or node in self._needed:
+                self.step(node, arrived)
+        for key, (leaf, grad) in self._leaves.items():
+            if leaf._hooks or self._scattered:
+                self._leaves[key] = (leaf, self.hook(leaf._hooks, _whole(grad)))
 
     def send(self, target: Any, slot: int, grad: Any) -> None:
         """Add a gradient to what waits for a node's slot, or for a leaf."""

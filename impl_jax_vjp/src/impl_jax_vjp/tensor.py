@@ -6,7 +6,6 @@ the Tensor and gives one.
 """
 
 import copy
-import itertools
 import math
 import weakref
 from collections.abc import Callable, Iterator
@@ -27,7 +26,7 @@ from .checks import (
     refuse_type,
 )
 from .dtypes import cast_array, is_floating, make_array
-from .engine import Engine
+from .engine import Engine, Handle
 from .recording import as_operand, is_array
 from .tape import Traced, constant, unwrap, wrap
 
@@ -35,7 +34,6 @@ from .tape import Traced, constant, unwrap, wrap
 OPS: Any = SimpleNamespace()
 
 _KNOWN = (Traced, int, float, jax.Array, np.ndarray, np.generic)
-_hook_ids = itertools.count()
 
 
 class _Operators(Traced):
@@ -476,21 +474,6 @@ class Tensor(_Operators, result=True):
     def __reduce_ex__(self, protocol: Any) -> Any:
         values = np.asarray(unwrap(self))
         return _unpickle, (type(self), values, self._requires_grad), getattr(self, "__dict__", None)
-
-
-class Handle:
-    """A hook's place in a table; `remove` takes it out."""
-
-    __slots__ = ("_key", "_table")
-
-    def __init__(self, table: dict[int, Any], hook: Callable[..., Any]) -> None:
-        self._table = table
-        self._key = next(_hook_ids)
-        table[self._key] = hook
-
-    def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
-        self._table.pop(self._key, None)
 
 
 def _copied(data: Any) -> Any:

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 from .. import pytree
 from ..checks import check_callable, check_flag, floating_dtype, refuse_type
 from ..dtypes import cast_array, float32, float64, is_floating
+from ..engine import Handle
 from ..parameter import Parameter
 from ..tape import MODE, Traced, wrap
-from ..tensor import Handle, Tensor
+from ..tensor import Tensor
 from .state import LoadResult, load_into
 
 Hook = Callable[..., Any]
