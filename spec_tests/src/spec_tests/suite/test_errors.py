@@ -8,7 +8,8 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.oracle import Draws
-from spec_tests.support.assertions import exactly, refuses
+from spec_tests.support import bare_calls
+from spec_tests.support.assertions import exactly, own, refuses
 from spec_tests.support.bad_calls import CALLS, SEED, Bad, World
 
 
@@ -168,4 +169,29 @@ def test_exceptions_pass_through_jit(nn: Any, tmp_path: Path) -> None:
     before = world.frozen()
     with pytest.raises(Mishap):
         nn.jit(fail)(world.weight)
+    assert world.frozen() == before
+
+
+DOCUMENTED = (
+    ValueError,
+    TypeError,
+    RuntimeError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    OSError,
+)
+
+
+@clause("errors-07")
+@pytest.mark.parametrize(("table", "place"), bare_calls.CALLS)
+def test_errors_name_the_operation(nn: Any, tmp_path: Path, table: str, place: int) -> None:
+    if table == "methods" and not own(nn):
+        return
+    words, call = bare_calls.TABLES[table][place]
+    world = World(nn, tmp_path)
+    before = world.frozen()
+    with refuses(DOCUMENTED, words):
+        call(world)
     assert world.frozen() == before
