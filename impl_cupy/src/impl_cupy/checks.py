@@ -69,6 +69,21 @@ def check_callable(operation: str, argument: str, value: Any) -> None:
         raise TypeError(msg)
 
 
+def as_list(operation: str, argument: str, value: Any) -> list[Any]:
+    """List what an iterable holds.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        return list(value)
+    except TypeError:
+        msg = f"{operation}: {argument} must be a sequence, got {shown(value)}"
+        raise TypeError(msg) from None
+
+
 def check_text(operation: str, argument: str, value: Any) -> None:
     """Refuse what is no str.
 

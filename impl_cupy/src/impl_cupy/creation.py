@@ -167,7 +167,7 @@ def arange(
         If `step` is 0.
     """
     for argument, value in (("start", start), ("stop", stop), ("step", step)):
-        if value is not None:
+        if value is not None or argument != "stop":
             _check_finite("arange", argument, value)
     if step == 0:
         msg = "arange: step must not be 0"

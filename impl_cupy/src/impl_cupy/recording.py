@@ -8,13 +8,14 @@ raw arrays and, when the way back is recorded, on Tensors: that is all that high
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import (
+    as_list,
     check_dtype,
     check_fits,
     check_raw,
@@ -421,10 +422,7 @@ def as_tensors(name: str, arrays: Sequence[Any]) -> tuple[Any, ...]:
     ValueError
         If there is none.
     """
-    if not isinstance(arrays, Iterable):
-        msg = f"{name}: arrays must be a sequence of arrays, got {type_name(arrays)}"
-        raise TypeError(msg)
-    values = tuple(as_tensor(name, array) for array in arrays)
+    values = tuple(as_tensor(name, array) for array in as_list(name, "arrays", arrays))
     if not values:
         msg = f"{name}: arrays must hold at least one array, got none"
         raise ValueError(msg)

@@ -14,6 +14,7 @@ from impl_cupy.checks import (
     check_differentiable,
     check_flag,
     check_raw,
+    check_text,
     shown,
     type_name,
 )
@@ -342,12 +343,9 @@ class Tensor(Recorded):
         return (self[index] for index in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        if not isinstance(value, (bool, int, float, np.generic, Tensor)) or (
-            isinstance(value, (np.generic, Tensor)) and value.shape != ()
-        ):
-            msg = f"in: only a number can be in a Tensor, got {shown(value)}"
-            raise TypeError(msg)
-        if isinstance(value, np.generic) and value.dtype.kind not in "biuf":
+        kind = value.dtype.kind if isinstance(value, (np.generic, Tensor)) else "f"
+        is_number = isinstance(value, (bool, int, float)) or getattr(value, "shape", None) == ()
+        if not is_number or isinstance(value, np.ndarray) or kind not in "biuf":
             msg = f"in: only a number can be in a Tensor, got {shown(value)}"
             raise TypeError(msg)
         return bool(cp.any(handles.equal(self, value)._data))
@@ -374,6 +372,7 @@ class Tensor(Recorded):
         return self.numpy().astype(dtype or self.dtype, copy=False)
 
     def __format__(self, spec: str) -> str:
+        check_text("format", "spec", spec)
         return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:

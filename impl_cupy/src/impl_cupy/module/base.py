@@ -345,6 +345,7 @@ class Module(_Registry):
         TypeError
             If it is no mapping.
         """
+        strict = check_flag(f"{type(self).__name__}.load_state_dict", "strict", strict)
         return load_into(type(self).__name__, self._entries(), state_dict, strict)
 
     def train(self, mode: bool = True) -> Self:

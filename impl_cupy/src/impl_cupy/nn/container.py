@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-from impl_cupy.checks import as_ints, shown, type_name
+from impl_cupy.checks import as_ints, as_list, shown
 from impl_cupy.module import Module
 
 
@@ -100,10 +100,7 @@ class ModuleList(_Ordered):
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Put several Modules at the end; return the container."""
-        if not isinstance(modules, Iterable):
-            msg = f"{type(self).__name__}: modules must be iterable, got {type_name(modules)}"
-            raise TypeError(msg)
-        added = list(modules)
+        added = as_list(type(self).__name__, "modules", modules)
         for module in added:
             self._check_module(module)
         for module in added:

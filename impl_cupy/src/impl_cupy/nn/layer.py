@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from impl_cupy import random
-from impl_cupy.checks import check_floating_dtype, check_same_dtype
+from impl_cupy.checks import check_floating_dtype, check_same_dtype, check_sizes
 from impl_cupy.creation import rounded
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.module import Module
@@ -52,6 +52,7 @@ class Layer(Module):
     ) -> None:
         """Register a Parameter drawn on the host, or None if it is not `present`."""
         # An option that says whether a parameter is there gives way to it.
+        check_sizes(type(self).__name__, shape)
         self.__dict__.pop(name, None)
         drawn = Parameter(rounded(draw(shape), self._dtype)) if present else None
         self.register_parameter(name, drawn)

@@ -328,7 +328,7 @@ def scan(
         value = summable(name, as_tensor(name, x), dtype)
         shape = value._data.shape
         if (axis is None and len(shape) != 1) or not shape:  # ops-22
-            msg = f"{name}: axis must be given for shape {shape}, got {axis}"
+            msg = f"{name}: axis must be given for shape {shape}, got {checks.shown(axis)}"
             raise ValueError(msg)
         place = checks.normalize_axis(name, 0 if axis is None else axis, shape)
         checks.check_flag(name, "include_initial", include_initial)

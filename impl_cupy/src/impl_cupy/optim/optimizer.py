@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_at_least_zero, check_number, type_name
+from impl_cupy.checks import as_list, check_at_least_zero, check_number, type_name
 from impl_cupy.tape import RawArray, note_change, wrap
 from impl_cupy.tensor import Tensor
 
@@ -38,7 +38,7 @@ class Optimizer:
         if isinstance(params, (Tensor, str, Mapping)) or not isinstance(params, Iterable):
             msg = f"{name}: params must be an iterable of Parameters, got {type_name(params)}"
             raise TypeError(msg)
-        listed = list(params)
+        listed = as_list(name, "params", params)
         if not listed:
             msg = f"{name}: params must hold at least one Parameter, got an empty list"
             raise ValueError(msg)
@@ -74,7 +74,7 @@ class Optimizer:
         if isinstance(given, (str, Mapping)) or not isinstance(given, (Tensor, Iterable)):
             msg = f"{name}: params must be an iterable of Parameters, got {type_name(given)}"
             raise TypeError(msg)
-        params = [given] if isinstance(given, Tensor) else list(given)
+        params = [given] if isinstance(given, Tensor) else as_list(name, "params", given)
         if not params:
             msg = f"{name}: params must hold at least one Parameter, got an empty list"
             raise ValueError(msg)
