@@ -46,6 +46,11 @@ def as_dtype(name: str, dtype: Any) -> DType:
     if dtype is None:
         return float32
     try:
+        # An array would stand for its dtype, and this letter for strings, both with a warning.
+        if isinstance(dtype, jax.Array | np.ndarray | np.generic) or (
+            isinstance(dtype, str) and dtype.endswith("a")
+        ):
+            raise TypeError
         wanted = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError):
         check_dtype(name, shown(dtype))
@@ -174,7 +179,7 @@ def check_flag(name: str, argument: str, value: Any) -> bool:
         return value
     try:
         return bool(value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, DeprecationWarning):
         refuse_type(name, argument, "a bool", value)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from .checks import (
     Axis,
     as_number,
+    check_broadcast,
     check_callable,
     check_dtype,
     check_flag,
@@ -322,6 +323,8 @@ class Tensor(_Operators, result=True):
         if not self._requires_grad:
             msg = "backward: this Tensor does not require grad and no operation that does made it"
             raise RuntimeError(msg)
+        retain_graph = check_flag("backward", "retain_graph", retain_graph)
+        create_graph = check_flag("backward", "create_graph", create_graph)
         seed = self._seed(grad, create_graph)
         Engine(create_graph, retain_graph).backward(self, seed)
 
@@ -400,6 +403,8 @@ class Tensor(_Operators, result=True):
     def __contains__(self, value: Any) -> bool:
         if not (is_array(value) or isinstance(as_number(value), int | float)):
             refuse_type("in", "the value", "a number or an array", value)
+        if is_array(value):
+            check_broadcast("in", self.shape, np.shape(unwrap(value)))
         return bool(np.asarray(unwrap(OPS.equal(self, value))).any())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -423,6 +428,8 @@ class Tensor(_Operators, result=True):
         return int(self._one("index"))
 
     def __format__(self, spec: str) -> str:
+        if not isinstance(spec, str):
+            refuse_type("format", "spec", "a string", spec)
         if not spec:
             return str(self)
         try:

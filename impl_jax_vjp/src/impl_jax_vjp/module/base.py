@@ -157,8 +157,9 @@ class Module:
         self._check_name("register_buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Traced):
             refuse_type("register_buffer", repr(name), "a Tensor or None", tensor)
+        kept = check_flag("register_buffer", "persistent", persistent)
         self._buffers[name] = tensor
-        if persistent:
+        if kept:
             self._not_persistent.discard(name)
         else:
             self._not_persistent.add(name)

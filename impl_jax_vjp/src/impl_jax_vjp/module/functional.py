@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..checks import refuse_type
+from ..recording import as_operand
 from ..tape import MODE, Traced, wrap
 from .base import Module
 
@@ -20,11 +22,20 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
 
     Raises
     ------
+    TypeError
+        If `module` is no Module, or `params` no mapping to arrays.
     KeyError
         If the Module does not have a name; it lists the name and names the Module.
     """
     if MODE.capture is not None:
         MODE.capture.note(module)
+    if not isinstance(module, Module):
+        refuse_type("functional_call", "module", "a Module", module)
+    if not isinstance(params, Mapping):
+        refuse_type("functional_call", "params", "a mapping from names to arrays", params)
+    for name, value in params.items():
+        if not isinstance(value, Traced):
+            as_operand(f"functional_call: {name!r}", value)
     places = {
         prefix + name: (table, name)
         for prefix, owner in module._paths()
@@ -41,7 +52,8 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
         raise KeyError(msg)
     own = {path: table[name] for path, (table, name) in places.items()}
     others = {
-        path: value if isinstance(value, Traced) else wrap(value) for path, value in params.items()
+        path: value if isinstance(value, Traced) else wrap(as_operand("functional_call", value))
+        for path, value in params.items()
     }
     shared = {id(own[path]): value for path, value in others.items()}
     try:

@@ -89,7 +89,7 @@ class ModuleList(_Listed):
 
     def extend(self, modules: Iterable[Module]) -> "ModuleList":
         """Add Modules at the end, and return this one."""
-        if not isinstance(modules, Iterable):
+        if getattr(modules, "shape", None) == () or not isinstance(modules, Iterable):
             refuse_type("ModuleList", "modules", "an iterable of Modules", modules)
         for module in [_checked("ModuleList", m) for m in modules]:
             self.append(module)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from .. import creation
-from ..checks import as_dtype, check_dtype, refuse_type
+from ..checks import as_dtype, check_dtype, check_flag, refuse_type
 from ..dtypes import make_array
 from ..recording import as_operand, dtype_of, shape_of
 from ..tape import Traced, wrap
@@ -30,6 +30,7 @@ _LIKE = "x : Tensor or raw array, any shape\ndtype : dtype, optional\n    That o
 )
 def asarray(obj: Any, /, *, dtype: Any = None, copy: bool | None = None) -> Any:
     """Return a Tensor; gradients pass through one that is given."""
+    copy = None if copy is None else check_flag("asarray", "copy", copy)
     if isinstance(obj, Traced | jax.Array):
         # Arrays of JAX cannot change: a copy is not told from the original. # ops-16
         check_dtype("asarray", dtype_of(obj))

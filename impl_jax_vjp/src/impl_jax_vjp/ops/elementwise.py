@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import as_dtype, as_number, as_scalar, check_broadcast
+from ..checks import as_dtype, as_number, as_scalar, check_broadcast, check_flag
 from ..dtypes import DType, bool_, float32, int64, is_floating, promote
 from ..recording import Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from ..tape import Traced, unwrap
@@ -132,6 +132,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
     """Return `x` in another dtype; between floating dtypes the gradient comes back in `x`'s."""
     x = as_operand("astype", x)
     wanted = as_dtype("astype", dtype)
+    copy = check_flag("astype", "copy", copy)
     if not copy and isinstance(x, Traced) and dtype_of(x) == wanted:
         return x
     return _astype((x,), wanted)  # ops-11

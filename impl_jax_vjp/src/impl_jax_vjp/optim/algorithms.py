@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import check_number
+from ..checks import check_number, shown
 from ..tape import constant
 from .optimizer import Optimizer, State
 
@@ -149,7 +149,7 @@ class Adam(Optimizer):
         listed = isinstance(betas, Sequence | np.ndarray) and not isinstance(betas, str)
         numbers = [check_number("Adam", "each of betas", beta) for beta in betas] if listed else []
         if len(numbers) != 2 or not all([0 <= beta < 1 for beta in numbers]):
-            self._refuse("betas", betas, "two numbers in [0, 1)")
+            self._refuse("betas", shown(betas), "two numbers in [0, 1)")
         return numbers[0], numbers[1]
 
     def _update(self, options: Mapping[str, Any], params: list[Any], states: list[State]) -> None:

@@ -48,7 +48,8 @@ class Optimizer:
 
     def _listed(self, argument: str, params: Any) -> list[Any]:
         name = type(self).__name__
-        if isinstance(params, Traced) or not isinstance(params, Iterable):
+        single = isinstance(params, Traced) or getattr(params, "shape", None) == ()
+        if single or not isinstance(params, Iterable):
             refuse_type(name, argument, "an iterable of Tensors", params)
         listed = list(params)
         if not listed:
