@@ -26,7 +26,7 @@ def check(
     nn: Any, got: Any, want: Any, dtype: str, tolerance: str, call: str, *, terms: int = 1
 ) -> None:
     """Compare by a class; sums and products of more terms than it is for have more room."""
-    figure = tolerances()[tolerance][dtype]
+    figure = tolerances()[tolerance][dtype] or 0.0
     want = np.asarray(want, np.float64)
     finite = np.where(np.isfinite(want), np.abs(want), 0)
     # The terms are of size about 1, so that their sum of magnitudes is about their number.
@@ -247,11 +247,12 @@ def test_taking_and_indexing(nn: Any, axis: int) -> None:
         shape = (2, length) if axis else (length, 2)
         array = normal(shape, "float32", seed=length)
         indices = np.random.default_rng(length).integers(0, length, length + 3)
-        key = (slice(None), indices) if axis else indices
-        for name, call in (
+        key: Any = (slice(None), indices) if axis else indices
+        calls: list[tuple[str, Callable[[Any], Any]]] = [
             ("take", lambda x: nn.ops.take(x, indices, axis=axis)),  # noqa: B023
             ("x[i]", lambda x: x[key]),  # noqa: B023
-        ):
+        ]
+        for name, call in calls:
             x = tensor(nn, array)
             got = call(x)
             exactly(nn, got, array[key], dtype="float32", call=f"{name} of {shape}")

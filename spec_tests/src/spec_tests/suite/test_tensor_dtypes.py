@@ -173,11 +173,12 @@ def test_scalars_of_other_dtypes_are_numbers(nn: Any) -> None:
         exactly(nn, nn.tensor(scalar), value, dtype=want, call=f"tensor({call})")
         exactly(nn, nn.tensor([scalar]), value[None], dtype=want, call=f"tensor([{call}])")
         exactly(nn, nn.ops.add(x, scalar), np.array([1, 2]) + np.float32(scalar), dtype="float32")
-    for scalar in (np.complex64(1), np.datetime64("2020-01-01"), np.str_("a"), np.bytes_(b"a")):
+    wrong: list[Any] = [np.complex64(1), np.datetime64("2020-01-01"), np.str_("a"), np.bytes_(b"a")]
+    for strange in wrong:
         with refuses(TypeError, "tensor"):
-            nn.tensor(scalar)
+            nn.tensor(strange)
         with refuses(TypeError, "add"):
-            nn.ops.add(x, scalar)
+            nn.ops.add(x, strange)
 
 
 BIG = 2**63
@@ -224,14 +225,15 @@ def test_operators_and_integers_that_do_not_fit(nn: Any) -> None:
     if not own(nn):
         return
     x = nn.tensor([1], dtype=nn.int32)
-    for word, call in (
+    calls: list[tuple[str, Callable[[], Any]]] = [
         ("add", lambda: x + 2**40),
         ("add", lambda: 2**40 + x),
         ("subtract", lambda: x - 2**40),
         ("multiply", lambda: x * 2**40),
         ("add", lambda: nn.tensor([1]) + BIG),
         ("add", lambda: nn.tensor([1]) + np.uint64(BIG)),
-    ):
+    ]
+    for word, call in calls:
         with refuses(UNFIT, word):
             call()
 
@@ -312,7 +314,7 @@ def test_where_and_clip_of_integers_that_do_not_fit(nn: Any) -> None:
 def test_nan_and_infinities_where_integers_are_wanted(nn: Any, number: str) -> None:
     wrong = float(number)
     types = (ValueError, OverflowError, TypeError)
-    for word, call in (
+    calls: list[tuple[str, Callable[[], Any]]] = [
         ("tensor", lambda: nn.tensor([wrong, 1.0], dtype=nn.int64)),
         ("tensor", lambda: nn.tensor(wrong, dtype=nn.int32)),
         ("full", lambda: nn.full((2,), wrong, dtype=nn.int64)),
@@ -321,7 +323,8 @@ def test_nan_and_infinities_where_integers_are_wanted(nn: Any, number: str) -> N
         ("arange", lambda: nn.arange(wrong, dtype=nn.int64)),
         ("arange", lambda: nn.arange(0, wrong)),
         ("arange", lambda: nn.ops.arange(0.0, wrong, 0.5)),
-    ):
+    ]
+    for word, call in calls:
         with refuses(types, word, number.strip("-")):
             call()
 
@@ -437,13 +440,14 @@ def test_numpy_scalars_in_modules_and_init(nn: Any) -> None:
     chain = nn.Sequential(nn.ReLU(), nn.Tanh())
     assert chain[one] is chain[1]
     assert nn.ModuleList([chain])[np.int8(0)] is chain
-    for make in (
+    makers: list[Callable[[Any, Any], Any]] = [
         lambda w, gain: nn.init.xavier_uniform_(w, gain=gain),
         lambda w, gain: nn.init.xavier_normal_(w, gain=gain),
         lambda w, gain: nn.init.constant_(w, gain),
         lambda w, gain: nn.init.uniform_(w, -gain, gain),
         lambda w, gain: nn.init.normal_(w, gain, gain),
-    ):
+    ]
+    for make in makers:
         results = []
         for gain in (2.0, np.float64(2), np.float32(2)):
             nn.manual_seed(5)

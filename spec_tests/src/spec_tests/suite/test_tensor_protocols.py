@@ -91,8 +91,10 @@ def test_a_tensor_that_requires_grad_is_no_array(nn: Any, dtype: str) -> None:
 @clause("tensor-41")
 def test_sums_by_numpy(nn: Any, dtype: str) -> None:
     array = np.array([[1.0, 2.0], [3.0, 4.0]], dtype)
-    for reduce in (np.sum, np.mean, np.max):
-        for options in ({}, {"axis": 0}):
+    reductions: list[Any] = [np.sum, np.mean, np.max]
+    choices: list[dict[str, Any]] = [{}, {"axis": 0}]
+    for reduce in reductions:
+        for options in choices:
             try:
                 got = reduce(nn.tensor(array), **options)
             except TypeError:
@@ -133,7 +135,7 @@ def test_one_element_as_a_number(nn: Any) -> None:
 def test_more_elements_are_no_number(nn: Any, convert: str, shape: tuple[int, ...]) -> None:
     x = nn.ones(shape, dtype=nn.int64 if convert == "index" else None)
     types = (ValueError,) if own(nn) else (ValueError, RuntimeError, TypeError)
-    calls = {
+    calls: dict[str, Any] = {
         "bool": bool,
         "int": int,
         "float": float,

@@ -17,7 +17,8 @@ def parameter(w: World) -> Any:
 def applied(w: World, **methods: Any) -> Any:
     """Apply a Function of some static methods."""
     functions = {name: staticmethod(method) for name, method in methods.items()}
-    return type("Crooked", (w.nn.Function,), functions).apply(parameter(w))
+    crooked: Any = type("Crooked", (w.nn.Function,), functions)
+    return crooked.apply(parameter(w))
 
 
 OBJECT = object()
