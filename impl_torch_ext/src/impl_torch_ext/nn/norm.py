@@ -12,6 +12,9 @@ from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["LayerNorm"]
 
+# Rows whose sum needs no pairs.
+_MANY = 2048
+
 
 class LayerNorm(Layer):
     """`(x - mean) / sqrt(var + eps) * weight + bias`, over the last axes.
@@ -66,4 +69,9 @@ class LayerNorm(Layer):
         """Normalize `input`, shape (*, normalized_shape)."""
         weight, shape = self.weight, self.normalized_shape
         self._check("input", input, (..., *shape), "(*, normalized_shape)", weight)
-        return torch.nn.functional.layer_norm(input, shape, weight, self.bias, self.eps)
+        bias = self.bias
+        if weight is None or input.numel() <= _MANY * weight.numel():
+            return torch.nn.functional.layer_norm(input, shape, weight, bias, self.eps)
+        # ops-25: torch's kernel adds the rows of the gradients of both up one by one.
+        y = torch.nn.functional.layer_norm(input, shape, None, None, self.eps) * weight
+        return y if bias is None else y + bias

@@ -12,9 +12,36 @@ from torch import Tensor
 from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import along, array_of_reals, reduce, scan
 
+# Sums of so few elements need not be taken axis by axis.
+_FEW = 4096
 
-def _mean(x: Tensor, **options: Any) -> Tensor:
-    return compat.mean(array_of_reals("mean", x), **options)
+
+def _by_axis(fn: Callable[..., Tensor], x: Tensor, axis: Any, options: dict[str, Any]) -> Tensor:
+    """Return `fn` over one axis after the other: torch adds all but one up without pairs."""
+    for place in sorted(axis, reverse=True):  # ops-25
+        x = fn(x, axis=place, **options)
+    return x
+
+
+def _several(x: Tensor, axis: Any) -> bool:
+    return isinstance(axis, tuple) and len(axis) > 1 and x.numel() > _FEW
+
+
+def _sum(x: Tensor, axis: Any, **options: Any) -> Tensor:
+    return (
+        _by_axis(compat.sum, x, axis, options)
+        if _several(x, axis)
+        else compat.sum(x, axis=axis, **options)
+    )
+
+
+def _mean(x: Tensor, axis: Any, **options: Any) -> Tensor:
+    reals = array_of_reals("mean", x)
+    return (
+        _by_axis(compat.mean, reals, axis, options)
+        if _several(x, axis)
+        else compat.mean(reals, axis=axis, **options)
+    )
 
 
 def _extreme(largest: bool) -> Callable[..., Tensor]:
@@ -43,7 +70,7 @@ def _logsumexp(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     return result
 
 
-sum = reduce("sum", compat.sum, "the sum over `axis`", cast=True)
+sum = reduce("sum", _sum, "the sum over `axis`", cast=True)
 mean = reduce("mean", _mean, "the mean over `axis`, of integers in float32")
 # ops-22
 cumulative_prod = scan(
