@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.checks import check_flag, normalize_axes
-from impl_numpy.dtypes import Array, Axis, Shape, Value, float32
+from impl_numpy.dtypes import Array, Axis, Shape, Value, float32, float64
 from impl_numpy.ops.elementwise import NEAR
 from impl_numpy.ops.families import X, along, reduced_shape, registered, rule, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
@@ -15,6 +15,8 @@ from impl_numpy.recording import unary as record_unary
 from impl_numpy.sums import total
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
+
+MOST = {dtype: np.finfo(dtype).max for dtype in (float32, float64)}
 
 
 def _sigmoid(x: Array) -> Array:
@@ -72,6 +74,34 @@ sigmoid = unary(
     "Return 1 / (1 + exp(-x)), without overflow at either end.",
     source="torch.sigmoid",
 )  # ops-06
+
+
+def _decay(a: Array) -> Any:
+    # Infinite, it would be divided by itself.
+    return np.minimum(np.exp(-a), MOST[a.dtype])
+
+
+def _mixed(a: Array, x: Array, y: Array) -> Any:
+    e = _decay(a)
+    return (x + e * y) / (e + 1)
+
+
+def _mixed_vjp(grad: Value, needs: Parents, a: Value, x: Value, y: Value, out: None) -> Grads:
+    if isinstance(grad, np.ndarray):
+        e = _decay(a)
+        opened = 1 / (e + 1)
+        shut = e * opened
+    else:
+        opened, shut = RULES["sigmoid"](a), RULES["sigmoid"](-a)
+    return (
+        None if needs[0] is None else grad * ((x - y) * (opened * shut)),
+        None if needs[1] is None else grad * opened,
+        None if needs[2] is None else grad * shut,
+    )
+
+
+# sigmoid(a) x + (1 - sigmoid(a)) y, neither gate of which loses its digits (rnn-26).
+rule(Primitive("GRU", _mixed, _mixed_vjp, ((0, 1, 2), (0,), (0,))), "mix")
 
 
 def _softmax_vjp(grad: Value, needs: Parents, x: None, out: Value, axis: int) -> Grads:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from impl_numpy import ops
 from impl_numpy.function import Function
+from impl_numpy.recording import RULES
 from impl_numpy.tensor import Tensor
 
 States: TypeAlias = tuple[Tensor, ...]
@@ -50,10 +51,9 @@ def gru_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) ->
     size = h.shape[1]
     own = linear(h, w_hh, b_hh)
     gates = part[:, : 2 * size] + own[:, : 2 * size]
-    r, z = (ops.sigmoid(gates[:, k : k + size]) for k in (0, size))
+    r = ops.sigmoid(gates[:, :size])
     n = ops.tanh(part[:, 2 * size :] + r * own[:, 2 * size :])
-    # 1 - z would lose the digits of a gate that is wide open (rnn-26).
-    return (ops.sigmoid(-gates[:, size:]) * n + z * h,)
+    return (RULES["mix"](gates[:, size:], h, n),)
 
 
 RNN_STEPS: dict[str, Step] = {"tanh": tanh_step, "relu": relu_step}
