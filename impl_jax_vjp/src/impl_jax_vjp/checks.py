@@ -192,8 +192,8 @@ def check_callable(name: str, argument: str, value: Any) -> None:
 def positive_int(name: str, argument: str, value: Any) -> int:
     """Return a size, or raise an error that names the Module, the argument and the value."""
     size = check_int(name, argument, value, "a positive int")
-    if size <= 0:
-        refuse(name, argument, "a positive int", size)
+    if not 0 < size < 2**40:
+        refuse(name, argument, "a positive int that memory can hold", size)
     return size
 
 

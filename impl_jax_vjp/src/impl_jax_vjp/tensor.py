@@ -17,12 +17,13 @@ import numpy as np
 
 from .checks import (
     Axis,
-    as_number,
     check_broadcast,
     check_callable,
     check_dtype,
     check_flag,
     check_floating,
+    check_integers,
+    check_number,
     refuse,
     refuse_type,
 )
@@ -401,15 +402,13 @@ class Tensor(_Operators, result=True):
         return iter(list(self)[::-1])
 
     def __contains__(self, value: Any) -> bool:
-        if not (is_array(value) or isinstance(as_number(value), int | float)):
-            refuse_type("in", "the value", "a number or an array", value)
-        if is_array(value):
-            check_broadcast("in", self.shape, np.shape(unwrap(value)))
+        if not is_array(value):
+            check_number("in", "the value", value)
+        check_broadcast("in", self.shape, np.shape(unwrap(value)))
         return bool(np.asarray(unwrap(OPS.equal(self, value))).any())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        # Without it NumPy makes an array of objects. # tensor-41
-        values = self.numpy()
+        values = self.numpy()  # tensor-41
         return values if dtype is None else values.astype(dtype)
 
     def __float__(self) -> float:
@@ -422,27 +421,20 @@ class Tensor(_Operators, result=True):
         return int(number)
 
     def __index__(self) -> int:
-        if self._data.dtype.kind != "i":
-            msg = f"index: the Tensor must be of integers, got dtype {self._data.dtype}"
-            raise TypeError(msg)
+        check_integers("index", "the elements", self._data.dtype)
         return int(self._one("index"))
 
     def __format__(self, spec: str) -> str:
         if not isinstance(spec, str):
             refuse_type("format", "spec", "a string", spec)
-        if not spec:
-            return str(self)
+        number = self._one("format") if spec else self
         try:
-            return format(self._one("format"), spec)
-        except ValueError as error:
-            msg = f"format: {error}" if self._data.size == 1 else str(error)
-            raise ValueError(msg) from None
+            return format(number, spec) if spec else str(self)
+        except ValueError:
+            refuse("format", "spec", f"a format of {type(number).__name__}", repr(spec))
 
     def __bool__(self) -> bool:
-        if self._data.size != 1:
-            msg = f"bool: the Tensor must have one element, got shape {self.shape}"
-            raise ValueError(msg)
-        return bool(unwrap(self).item())
+        return bool(self._one("bool"))
 
     def __repr__(self) -> str:
         data = unwrap(self)
@@ -458,33 +450,28 @@ class Tensor(_Operators, result=True):
         return f"tensor({', '.join(p for p in parts if p)})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
-        if self._node is not None:
-            msg = "deepcopy: only leaves can be copied; use detach() first"
-            raise RuntimeError(msg)
-        twin: Tensor = bare(type(self), _copied(self._data), self._requires_grad)
-        twin._grad = None if self._grad is None else wrap(_copied(self._grad._data))
-        memo[id(self)] = twin
+        twin = memo[id(self)] = self._twin("deepcopy", make_array)
         if hasattr(self, "__dict__"):
             twin.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return twin
 
     def __copy__(self) -> "Tensor":
-        if self._node is not None:
-            msg = "copy: only leaves can be copied; use detach() first"
-            raise RuntimeError(msg)
-        twin: Tensor = bare(type(self), self._data, self._requires_grad)
-        twin._grad = None if self._grad is None else wrap(self._grad._data)
+        twin = self._twin("copy", lambda data: data)
         if hasattr(self, "__dict__"):
             twin.__dict__.update(self.__dict__)
+        return twin
+
+    def _twin(self, name: str, copied: Callable[[Any], Any]) -> "Tensor":
+        if self._node is not None:
+            msg = f"{name}: only leaves can be copied; use detach() first"
+            raise RuntimeError(msg)
+        twin: Tensor = bare(type(self), copied(self._data), self._requires_grad)
+        twin._grad = None if self._grad is None else wrap(copied(self._grad._data))
         return twin
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         values = np.asarray(unwrap(self))
         return _unpickle, (type(self), values, self._requires_grad), getattr(self, "__dict__", None)
-
-
-def _copied(data: Any) -> Any:
-    return data if isinstance(data, jax.core.Tracer) else make_array(data)
 
 
 def bare(cls: type[Any], data: Any, requires_grad: bool) -> Any:
