@@ -57,9 +57,8 @@ class _Operators(Traced):
     def mT(self) -> Any:
         """The last two axes exchanged, shape (..., m, n) to (..., n, m)."""
         if len(self._data.shape) < 2:  # tensor-32
-            msg = f"mT: the Tensor must have at least two axes, got shape {self._data.shape}; "
-            msg += "use reshape to add one"
-            raise ValueError(msg)
+            wanted = "of at least two axes, which reshape can add"
+            refuse("mT", "the Tensor", wanted, f"shape {self._data.shape}")
         return OPS.matrix_transpose(self)
 
     def reshape(self, *shape: Any) -> Any:
