@@ -130,6 +130,9 @@ def as_function(cls: type) -> type[Function]:
 
 def once_differentiable(backward: F) -> F:
     """Decorate `backward`, under `@staticmethod`: a second derivative through it raises."""
+    if not callable(backward) or not hasattr(backward, "__dict__"):
+        msg = f"once_differentiable: wants the function backward, got {shown(backward)}"
+        raise TypeError(msg)
     backward.__dict__["once_differentiable"] = True
     return backward
 
