@@ -103,6 +103,9 @@ def _path(operation: str, path: Any) -> str:
     if not isinstance(spelled, str):
         msg = f"{operation}: path must be a str or an os.PathLike of one, got {type_name(path)}"
         raise TypeError(msg)
+    if "\0" in spelled:
+        msg = f"{operation}: path must not hold a zero byte, got {spelled!r}"
+        raise ValueError(msg)
     return spelled
 
 

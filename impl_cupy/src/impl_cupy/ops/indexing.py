@@ -180,7 +180,7 @@ def _check(shape: tuple[int, ...], key: Any, is_checked: bool = False) -> _Selec
         msg = f"getitem: {used} axes indexed, but the shape is {shape}"
         raise IndexError(msg)
     if sum(part is Ellipsis for part in parts) > 1:
-        msg = "getitem: at most one ellipsis (...) may be given"
+        msg = "getitem: an index may hold one ellipsis (...) at most"
         raise IndexError(msg)
     axis = 0
     for index, part in zip(given, parts, strict=True):
