@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import (
     check_array,
+    check_callable,
     check_flag,
     check_grad,
     check_raw,
@@ -276,6 +277,7 @@ class Tensor(Protocols):
         if self._node is None:
             msg = "register_hook: this Tensor does not require grad"
             raise RuntimeError(msg)
+        check_callable("register_hook", "hook", hook)
         return Handle(_watch(self._node).hooks, hook)
 
     def tolist(self) -> Any:
