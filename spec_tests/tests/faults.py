@@ -13,6 +13,7 @@ MODULES = (
     "faults_in_gradients",
     "faults_in_modules",
     "faults_of_rounding",
+    "faults_in_values",
 )
 
 
