@@ -8,7 +8,7 @@ from inspect import getattr_static
 from typing import Any, TypeVar
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_raw
+from impl_cupy.checks import check_callable, check_raw
 from impl_cupy.context import Context
 from impl_cupy.function_node import FunctionNode, own
 from impl_cupy.random import restored_on_error
@@ -134,6 +134,7 @@ def once_differentiable(backward: _F) -> _F:
 
     A second derivative through it raises RuntimeError that names the Function.
     """
+    check_callable("once_differentiable", "backward", backward)
 
     @functools.wraps(backward)
     def marked(*args: Any) -> Any:

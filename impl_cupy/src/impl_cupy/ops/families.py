@@ -51,7 +51,6 @@ Slope: TypeAlias = "Callable[[Any, Any], Any]"
 
 _NOTHING: frozenset[str] = frozenset()
 _REAL = "; integers become float32"
-
 STANDARD = "the page of the same name in the Python array API standard 2025.12"
 
 rows: dict[str, Operation] = {}
@@ -380,7 +379,8 @@ def along(name: str, function: Raw, slope: Slope, summary: str, *, source: str) 
 
     def operation(x: Any, /, axis: int | tuple[int, ...] = -1) -> Tensor:
         value = floating(as_tensor(name, x))
-        axes = checks.normalize_axes(name, axis, value._data.shape)
+        places = checks.as_ints(name, "axis", axis)
+        axes = checks.normalize_axes(name, places, value._data.shape)
         return record(
             name, lambda raw: function(raw, axes), rule, (value,), keep_output=True, config=axes
         )
