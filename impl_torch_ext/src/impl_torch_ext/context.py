@@ -1,8 +1,7 @@
 """The ctx: what the forward of a Function leaves for its backward."""
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import MappingProxyType, ModuleType
 from typing import ClassVar, TypeAlias
 
@@ -63,23 +62,6 @@ class Context:
                 )
                 raise TypeError(msg)
         self._saved = items
-
-    @contextmanager
-    def _in_backward(
-        self, saved: tuple[Tensor | None, ...], needs: tuple[bool, ...]
-    ) -> Iterator[None]:
-        """Let `backward` see these in this thread; see `_running`."""
-        running = self.__dict__.setdefault("_running", {})  # autograd-28
-        thread = threading.get_ident()
-        before = running.get(thread)
-        running[thread] = (saved, needs)
-        try:
-            yield
-        finally:
-            if before is None:
-                del running[thread]
-            else:
-                running[thread] = before
 
     def mark_non_differentiable(self, *outputs: Tensor) -> None:
         """Make these outputs of `forward` not require grad."""

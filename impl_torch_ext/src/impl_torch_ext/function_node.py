@@ -170,8 +170,17 @@ class _Call:
         self._check_attributes()
         kept = tuple(None if place is None else raw(saved[place]) for place in self.places)
         versions = [_version(x) for x in kept]
-        with self.ctx._in_backward(kept, needs):
+        thread = threading.get_ident()
+        running = self.ctx.__dict__.setdefault("_running", {})  # autograd-28
+        before = running.get(thread)
+        running[thread] = (kept, needs)
+        try:
             result = _run(self.function, "backward", self.ctx, [raw(g) for g in grads], {})
+        finally:
+            if before is None:
+                del running[thread]
+            else:
+                running[thread] = before
         _check_unchanged(self.function, "backward", "saved array", kept, versions)
         return result
 
