@@ -122,7 +122,8 @@ def cast(name: str, values: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[An
     if dtype.kind == "i" and values.dtype.kind in "iuf" and values.dtype != dtype:  # tensor-38
         info = np.iinfo(dtype)
         # The upper end is a power of 2, which is exact in every dtype; no NaN is within.
-        wrong = values[~((values >= info.min) & (values < info.max + 1))]
+        wide = values.astype(np.float32) if values.dtype == np.float16 else values
+        wrong = values[~((wide >= info.min) & (wide < info.max + 1))]
         if wrong.size:
             refuse(name, "each number", f"one that {dtype} holds", wrong.flat[0])
     with np.errstate(over="ignore"):

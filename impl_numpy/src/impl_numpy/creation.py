@@ -169,7 +169,9 @@ def from_data(data: Any, dtype: np.dtype[Any] | None, operation: str) -> Array:
         number = as_number(data)  # tensor-37
         data = data if number is None else number
     if is_raw(data):
-        array = check_raw(np.asarray(data), operation)
+        array = np.asarray(data)
+        if dtype is None or array.dtype.kind not in "biuf":
+            array = check_raw(array, operation)
         return _cast(array, dtype or array.dtype, operation)
     if not isinstance(data, (bool, int, float, list, tuple)):
         msg = f"{operation}: wants numbers, lists of numbers or an array, got {type(data).__name__}"

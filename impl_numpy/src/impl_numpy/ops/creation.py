@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import creation
 from impl_numpy.checks import check_dtype, check_flag
-from impl_numpy.dtypes import is_raw
+from impl_numpy.dtypes import DTYPES, is_raw
 from impl_numpy.ops.elementwise import astype
 from impl_numpy.ops.families import create, registered, spread_to
 from impl_numpy.tensor import Tensor, as_tensor, wrap
@@ -70,7 +70,8 @@ def asarray(
 ) -> Tensor:  # ops-16
     copy = None if copy is None else check_flag("asarray", "copy", copy)
     wanted = None if dtype is None else check_dtype(dtype, "asarray")
-    if not isinstance(obj, Tensor) and not is_raw(obj):
+    foreign = wanted is not None and is_raw(obj) and obj.dtype not in DTYPES  # tensor-37
+    if not isinstance(obj, Tensor) and (foreign or not is_raw(obj)):
         if copy is False:
             msg = f"asarray: copy=False, but a {type(obj).__name__} needs a copy"
             raise ValueError(msg)

@@ -26,7 +26,7 @@ KINDS = (
 )
 # Python says this itself, of a call that does not fit the signature, and names the function.
 _ARITY = re.compile(
-    r"\w\(\) (missing|takes|got (an unexpected keyword|multiple values|some positional))"
+    r"\S\(\) (missing|takes|got (an unexpected keyword|multiple values|some positional))"
 )
 
 

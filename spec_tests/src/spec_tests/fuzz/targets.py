@@ -327,17 +327,14 @@ def _initialized(nn: Any, rest: tuple[float, ...]) -> Callable[[], tuple[Any, ..
 
 def _transforms(nn: Any) -> Iterator[Target]:
     def loss(x: Any) -> Any:
-        return nn.ops.sum(x * x)
+        return nn.ops.sum(x * x) if isinstance(x, nn.Tensor) else nn.ones(())
 
     for name in ("grad", "value_and_grad", "jit"):
         transform = getattr(nn, name)
         options = {"grad": ("argnums",), "value_and_grad": ("argnums", "has_aux")}.get(name, ())
         yield Target(name, (name,), _good(transform, loss), options)
-        yield Target(
-            f"{name}(f)",
-            (name, "multiply", "operator", "loss"),
-            _good(transform(loss), nn.ones(2)),
-        )
+        says = (name, "multiply", "operator", "loss")
+        yield Target(f"{name}(f)", says, _good(transform(loss), nn.ones(2)))
     yield Target("vjp", ("vjp",), _good(nn.vjp, loss, nn.ones(2)))
     yield Target("vjp pull", ("vjp", "pull"), _good(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))
 
@@ -346,22 +343,22 @@ def _transforms(nn: Any) -> Iterator[Target]:
         return nn.functional_call, (layer, dict(layer.state_dict()), nn.ones((4, 3))), {}
 
     yield Target("functional_call", ("functional_call", "Linear"), called)
-    yield Target("as_function", ("as_function",), _good(nn.as_function, _Twice))
-    twice = nn.as_function(_Twice)
-    yield Target("Function.apply", ("Twice", "multiply", "forward"), _good(twice.apply, nn.ones(2)))
+    yield Target("as_function", ("as_function",), _good(nn.as_function, _Same))
+    same = nn.as_function(_Same)
+    yield Target("Function.apply", ("Same", "multiply", "forward"), _good(same.apply, nn.ones(2)))
     yield Target("set_grad_enabled", ("set_grad_enabled",), _good(nn.set_grad_enabled, True))
 
 
-class _Twice:
-    """A portable Function."""
+class _Same:
+    """A portable Function, which takes anything."""
 
     @staticmethod
     def forward(ctx: Any, x: Any) -> Any:
-        return x + x
+        return x
 
     @staticmethod
     def backward(ctx: Any, grad_output: Any) -> Any:
-        return grad_output + grad_output
+        return grad_output
 
 
 def _files(nn: Any, folder: Path) -> Iterator[Target]:

@@ -79,6 +79,24 @@ def test_raw_arrays_of_other_dtypes_are_refused(nn: Any, taker: str) -> None:
             call(nn, array)
 
 
+@clause("tensor-37", "tensor-38")
+@pytest.mark.parametrize("name", ["int8", "int16", "uint8", "uint32", "uint64", "float16"])
+def test_arrays_of_other_dtypes_are_converted_when_told(nn: Any, name: str) -> None:
+    array = np.array([[0, 3], [100, 7]], name)
+    for make in (nn.tensor, nn.ops.asarray):
+        for dtype in ("float32", "float64", "int32", "int64"):
+            exactly(nn, make(array, dtype=getattr(nn, dtype)), array.astype(dtype), dtype=dtype)
+        with refuses(TypeError, ("tensor", "asarray"), name):
+            make(array)
+        with refuses(TypeError, ("tensor", "asarray"), "complex64"):
+            make(array.astype("complex64"), dtype=nn.float32)
+    for make in (nn.tensor, nn.ops.asarray):
+        with refuses((ValueError, OverflowError), ("tensor", "asarray")):
+            make(np.array([2**63], np.uint64), dtype=nn.int64)
+        with refuses((ValueError, OverflowError), ("tensor", "asarray")):
+            make(np.array([2**31], np.uint32), dtype=nn.int32)
+
+
 @clause("tensor-37")
 @pytest.mark.parametrize("name", ["float16", "complex64", "int8", "uint8", "str", "object"])
 def test_operands_of_other_dtypes_are_refused(nn: Any, name: str) -> None:
