@@ -293,6 +293,19 @@ def check_number(operation: str, argument: str, value: Any) -> None:
         raise TypeError(msg)
 
 
+def check_one_element(operation: str, raw: Any) -> None:
+    """Refuse a raw array with any other number of elements.
+
+    Raises
+    ------
+    ValueError
+        That names its shape.
+    """
+    if raw.size != 1:
+        msg = f"{operation}: a Tensor with one element is needed, got shape {raw.shape}"
+        raise ValueError(msg)
+
+
 def check_at_least_zero(operation: str, argument: str, value: Any) -> None:
     """Refuse a number below 0.
 

@@ -169,6 +169,10 @@ def arange(
     for argument, value in (("start", start), ("stop", stop), ("step", step)):
         if value is not None or argument != "stop":
             _check_finite("arange", argument, value)
+    numbers: list[Any] = [
+        plain(value) if isinstance(value, np.generic) else value for value in (start, stop, step)
+    ]
+    start, stop, step = numbers
     if step == 0:
         msg = "arange: step must not be 0"
         raise ValueError(msg)

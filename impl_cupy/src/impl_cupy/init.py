@@ -39,7 +39,7 @@ def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0) -> _T:
     Raises
     ------
     ValueError
-        If ``a > b``.
+        If ``a > b``, or they are not finite.
     """
     _check("uniform_", tensor)
     check_number("uniform_", "a", a)
@@ -47,7 +47,14 @@ def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0) -> _T:
     if not a <= b:
         msg = f"uniform_: a must not be above b, got a={a}, b={b}"
         raise ValueError(msg)
-    return _write(tensor, random.uniform(tensor.shape, float(a), float(b)))
+    return _uniform("uniform_", tensor, float(a), float(b))
+
+
+def _uniform(name: str, tensor: _T, low: float, high: float) -> _T:
+    if not math.isfinite(high - low):
+        msg = f"{name}: the interval must be finite, got from {low} to {high}"
+        raise ValueError(msg)
+    return _write(tensor, random.uniform(tensor.shape, low, high))
 
 
 def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
@@ -100,12 +107,12 @@ def xavier_uniform_(tensor: _T, gain: float = 1.0) -> _T:
     Raises
     ------
     ValueError
-        If `tensor` has fewer than two axes.
+        If `tensor` has fewer than two axes, or `gain` is negative.
     """
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
-    check_number("xavier_uniform_", "gain", gain)
+    check_at_least_zero("xavier_uniform_", "gain", gain)
     bound = float(gain) * math.sqrt(6 / (fan_in + fan_out))
-    return uniform_(tensor, -bound, bound)
+    return _uniform("xavier_uniform_", tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
@@ -116,10 +123,10 @@ def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
     Raises
     ------
     ValueError
-        If `tensor` has fewer than two axes.
+        If `tensor` has fewer than two axes, or `gain` is negative.
     """
     fan_in, fan_out = _fans("xavier_normal_", tensor)
-    check_number("xavier_normal_", "gain", gain)
+    check_at_least_zero("xavier_normal_", "gain", gain)
     return normal_(tensor, 0.0, float(gain) * math.sqrt(2 / (fan_in + fan_out)))
 
 
@@ -147,7 +154,7 @@ def kaiming_uniform_(
     fan = _fan("kaiming_uniform_", tensor, mode)
     gain = _gain("kaiming_uniform_", nonlinearity, a)
     bound = gain * math.sqrt(3 / fan)
-    return uniform_(tensor, -bound, bound)
+    return _uniform("kaiming_uniform_", tensor, -bound, bound)
 
 
 def kaiming_normal_(
@@ -180,12 +187,16 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def _gain(name: str, nonlinearity: Any, param: Any) -> float:
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0)}
+    argument = "a" if name.endswith("_") else "param"
     if param is not None:
-        check_number(name, "a" if name.endswith("_") else "param", param)
+        check_number(name, argument, param)
     check_choice(name, "nonlinearity", nonlinearity, (*gains, "leaky_relu"))
     if nonlinearity in gains:
         return gains[nonlinearity]
     slope = 0.01 if param is None else float(param)
+    if slope != slope:
+        msg = f"{name}: {argument} must be a number, got nan"
+        raise ValueError(msg)
     return math.sqrt(2.0 / (1 + slope**2))
 
 

@@ -6,7 +6,8 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,15 @@ def save(module_or_mapping: Any, path: str | os.PathLike[str]) -> None:
         raise IsADirectoryError(errno.EISDIR, "save: this is a directory", os.fspath(path))
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        with _said("save", path), temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         _check_readable(temporary, arrays)
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(temporary, target)
+        with _said("save", path):
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+            os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -81,7 +83,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     ValueError
         That names the path and the reason, if it is damaged or of another kind.
     """
-    content = Path(_path("load", path)).read_bytes()
+    source = _path("load", path)
+    # Not as a Path, for which an empty name is the present directory.
+    with _said("load", path), open(source, "rb") as file:
+        content = file.read()
     try:
         arrays = safetensors.numpy.load(content)
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
@@ -107,6 +112,16 @@ def _path(operation: str, path: Any) -> str:
         msg = f"{operation}: path must not hold a zero byte, got {spelled!r}"
         raise ValueError(msg)
     return spelled
+
+
+@contextmanager
+def _said(operation: str, path: Any) -> Iterator[None]:
+    """Let errors of the file system name the operation, and the path as it was given."""
+    try:
+        yield
+    except OSError as error:
+        said = f"{operation}: {error.strerror or error}"
+        raise OSError(error.errno or errno.EIO, said, os.fspath(path)) from error
 
 
 def _check_name(name: Any) -> None:

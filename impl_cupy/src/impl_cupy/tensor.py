@@ -13,6 +13,7 @@ from impl_cupy.checks import (
     check_callable,
     check_differentiable,
     check_flag,
+    check_one_element,
     check_raw,
     check_text,
     shown,
@@ -265,9 +266,7 @@ class Tensor(Recorded):
         ValueError
             With any other number of elements.
         """
-        if self._data.size != 1:
-            msg = f"item: a Tensor with one element is needed, got shape {self.shape}"
-            raise ValueError(msg)
+        check_one_element("item", self._data)
         self._refuse_cut("item")
         return self._data.item()
 
@@ -345,7 +344,7 @@ class Tensor(Recorded):
     def __contains__(self, value: Any) -> bool:
         kind = value.dtype.kind if isinstance(value, (np.generic, Tensor)) else "f"
         is_number = isinstance(value, (bool, int, float)) or getattr(value, "shape", None) == ()
-        if not is_number or isinstance(value, np.ndarray) or kind not in "biuf":
+        if not is_number or isinstance(value, (np.ndarray, np.dtype)) or kind not in "biuf":
             msg = f"in: only a number can be in a Tensor, got {shown(value)}"
             raise TypeError(msg)
         return bool(cp.any(handles.equal(self, value)._data))
@@ -373,6 +372,8 @@ class Tensor(Recorded):
 
     def __format__(self, spec: str) -> str:
         check_text("format", "spec", spec)
+        if spec:
+            check_one_element("format", self._data)
         return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:

@@ -111,7 +111,8 @@ class ModuleList(_Ordered):
         """Put a Module before position `index`, as a list does."""
         self._check_module(module)
         present = list(self._modules.values())
-        present.insert(self._index(index), module)
+        size = len(present)
+        present.insert(max(-size, min(self._index(index), size)), module)
         self._modules.clear()
         self._modules.update({str(position): child for position, child in enumerate(present)})
 

@@ -125,6 +125,7 @@ class Embedding(Layer):
                 f"num_embeddings = {self.num_embeddings}"
             )
             raise IndexError(msg)
+        self._check_parameters(self.weight.dtype)
         padding = -1 if self.padding_idx is None else self.padding_idx
         return EmbeddingFunction.apply(self.weight, value, padding_idx=padding)
 

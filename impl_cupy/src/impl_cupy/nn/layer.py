@@ -44,6 +44,7 @@ class Layer(Module):
         super().__init__()
         self._dtype = check_floating_dtype(type(self).__name__, dtype)
         self._options = options
+        self._shapes: dict[str, tuple[int, ...]] = {}
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -53,6 +54,7 @@ class Layer(Module):
         """Register a Parameter drawn on the host, or None if it is not `present`."""
         # An option that says whether a parameter is there gives way to it.
         check_sizes(type(self).__name__, shape)
+        self._shapes[name] = shape
         self.__dict__.pop(name, None)
         drawn = Parameter(rounded(draw(shape), self._dtype)) if present else None
         self.register_parameter(name, drawn)
@@ -73,15 +75,33 @@ class Layer(Module):
             wanted = ", ".join(map(str, sizes))
             msg = f"{name}: input must have shape (*, {axes}) = (*, {wanted}), got {value.shape}"
             raise ValueError(msg)
-        self._check_dtype("input", value)
+        self._check_parameters(value.dtype)
         return value
 
-    def _check_dtype(self, argument: str, value: Any) -> None:
-        """Refuse another dtype than the parameters' (nn-03)."""
-        for parameter in self._parameters.values():
-            if parameter is not None:
-                check_same_dtype(type(self).__name__, argument, value.dtype, parameter.dtype)
-                return
+    def _check_parameters(self, dtype: np.dtype[Any]) -> None:
+        """Refuse an input of another dtype than the parameters' (nn-03).
+
+        Parameters may have been replaced, and kernels read as many elements as they should have.
+
+        Raises
+        ------
+        TypeError
+            If a dtype is another one.
+        ValueError
+            If a parameter has another shape than it was made with.
+        """
+        shapes = self._shapes
+        for name, parameter in self._parameters.items():
+            if parameter is None:
+                continue
+            raw = parameter._data
+            if raw.dtype != dtype:
+                check_same_dtype(type(self).__name__, "input", dtype, raw.dtype)
+            if name in shapes and raw.shape != shapes[name]:
+                msg = (
+                    f"{type(self).__name__}: {name} must have shape {shapes[name]}, got {raw.shape}"
+                )
+                raise ValueError(msg)
 
     def extra_repr(self) -> str:
         """Show the options."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_dtype, check_fits, plain, refuse_shapes
+from impl_cupy.checks import check_dtype, check_fits, check_flag, plain, refuse_shapes
 from impl_cupy.dtypes import DTypeLike, bool_, int64
 from impl_cupy.ops.families import binary, unary, written
 from impl_cupy.recording import (
@@ -270,12 +270,20 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
         return record("clip", lambda raw: cp.full_like(raw, math.nan), _nothing, (value,))
     return record(
         "clip",
-        lambda raw: cp.clip(raw, *bounds),
+        lambda raw: _limited(raw, *bounds),
         _clip,
         (value,),
         keep_inputs=True,
         config=bounds,
     )
+
+
+def _limited(raw: Any, low: Any, high: Any) -> Any:
+    if raw.dtype.kind != "b":
+        return cp.clip(raw, low, high)
+    # Booleans have no least and largest number for a bound that is left out.
+    raw = raw if low is None else cp.logical_or(raw, low)
+    return raw if high is None else cp.logical_and(raw, high)
 
 
 def _fitting(value: Any, bounds: list[Any]) -> Any:
@@ -393,6 +401,7 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:
     """
     value = as_tensor("astype", x)
     wanted = check_dtype("astype", dtype)
+    copy = check_flag("astype", "copy", copy)
     if value.dtype == wanted and copy:
         rule = _same if wanted.kind == "f" else None
         return record("astype", lambda raw: raw.copy(), rule, (value,))

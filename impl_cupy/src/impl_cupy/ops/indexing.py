@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import normalize_axis, type_name
+from impl_cupy.checks import normalize_axis, shown, type_name
 from impl_cupy.launch import launch
 from impl_cupy.ops.families import written
 from impl_cupy.recording import as_indices, as_tensor, device_indices, index_at, record
@@ -228,12 +228,12 @@ def _index_list(index: Sequence[Any]) -> RawArray:
     try:
         host = np.array(_plain(index))
     except ValueError:
-        msg = f"getitem: a list used as an index must not be ragged, got {index!r}"
+        msg = f"getitem: a list used as an index must not be ragged, got {shown(index)}"
         raise IndexError(msg) from None
     if host.size == 0:
         host = host.astype("int64")
     if host.dtype.kind not in "biu":
-        msg = f"getitem: a list used as an index must hold integers or bools, got {index!r}"
+        msg = f"getitem: a list used as an index must hold integers or bools, got {shown(index)}"
         raise IndexError(msg)
     return cp.asarray(host) if host.dtype.kind == "b" else device_indices(host)
 

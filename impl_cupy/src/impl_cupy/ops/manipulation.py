@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import as_ints, normalize_axes, normalize_axis, refuse_shapes
+from impl_cupy.checks import as_ints, check_flag, normalize_axes, normalize_axis, refuse_shapes
 from impl_cupy.ops.families import Raw, join, shape
 from impl_cupy.recording import sum_to
 
@@ -41,6 +41,7 @@ def reshape(x: Any, /, shape: Any, *, copy: bool | None = None) -> Raw:
         That names both shapes, if the elements do not fit, or only a copy would do.
     """
     sizes = as_ints("reshape", "shape", shape)
+    copy = None if copy is None else check_flag("reshape", "copy", copy)
     if sizes.count(-1) == 1:
         known = -math.prod(sizes)
         left = x.size // known if known > 0 and x.size % known == 0 else -1

@@ -9,7 +9,7 @@ import math
 from typing import Any, ClassVar
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_choice, check_flag, check_positive_int
+from impl_cupy.checks import check_choice, check_flag, check_positive_int, check_same_dtype
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.nn.layer import Layer, uniform
 from impl_cupy.ops.manipulation import expand_dims, squeeze
@@ -67,7 +67,7 @@ class Recurrent(Layer):
                 f"I = {self.input_size}, got {value.shape}"
             )
             raise ValueError(msg)
-        self._check_dtype("input", value)
+        self._check_parameters(value.dtype)
         return value
 
     def _state(self, argument: str, state: Any, axes: str, wanted: tuple[int, ...]) -> Tensor:
@@ -78,7 +78,8 @@ class Recurrent(Layer):
                 f"got {value.shape}"
             )
             raise ValueError(msg)
-        self._check_dtype(argument, value)
+        wanted = self._parameters["weight_ih" + self.suffix].dtype
+        check_same_dtype(type(self).__name__, argument, value.dtype, wanted)
         return value
 
     def _pair(self, state: Any, names: str) -> tuple[Any, Any]:
