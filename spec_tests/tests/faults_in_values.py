@@ -121,6 +121,20 @@ def a_state_dict_may_hold_lists(nn):
     nn.Module.load_state_dict = load_state_dict
 
 
+@fault("test_module_state", "module-11")
+def a_conversion_leaves_gradients_behind(nn):
+    original = nn.Module.to
+
+    def to(self, dtype):
+        grads = [parameter.grad for parameter in self.parameters()]
+        original(self, dtype)
+        for parameter, grad in zip(self.parameters(), grads, strict=True):
+            parameter.grad = grad if grad is None or grad.dtype == parameter.dtype else None
+        return self
+
+    nn.Module.to = to
+
+
 @fault("test_module_state", "module-19")
 def a_conversion_says_nothing(nn):
     nn.Module.to = quietly(nn.Module.to, TypeError, answer=lambda self, *_: self)

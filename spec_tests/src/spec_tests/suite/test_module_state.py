@@ -194,3 +194,67 @@ def test_conversions_to_what_is_no_dtype(nn: Any, what: str) -> None:
     with refuses(TypeError, "to", shown.get(what, "None")):
         module.to(wrong)
     assert bits(nn, module) == before
+
+
+CONVERSIONS: dict[str, tuple[str, str]] = {
+    "double": ("float32", "float64"),
+    "to float64": ("float32", "float64"),
+    "float": ("float64", "float32"),
+    "to float32": ("float64", "float32"),
+    "double of float64": ("float64", "float64"),
+}
+
+
+def trained(nn: Any, dtype: str) -> tuple[Any, Any]:
+    """Return a Module of whole numbers whose parameters, but for one, have gradients; an input."""
+    module = nn.Sequential(nn.Linear(3, 2, dtype=getattr(nn, dtype)), counted(nn).to(nn.float32))
+    layer = module[0]
+    layer.load_state_dict(
+        {"weight": np.arange(6, dtype=dtype).reshape(2, 3), "bias": np.array([1, -2], dtype)}
+    )
+    x = np.arange(12, dtype=dtype).reshape(4, 3) - 5
+    y = layer(tensor(nn, x))
+    nn.ops.sum(y * y).backward()
+    return module, x
+
+
+@clause("module-11", needs="float64")
+@pytest.mark.parametrize("how", CONVERSIONS)
+def test_a_conversion_takes_gradients_along(nn: Any, how: str) -> None:
+    source, wanted = CONVERSIONS[how]
+    module, x = trained(nn, source)
+    layer = module[0]
+    held = dict(layer.named_parameters())
+    values = {name: np.array(to_numpy(nn, p)).astype(wanted) for name, p in held.items()}
+    grads = {name: np.array(to_numpy(nn, p.grad)).astype(wanted) for name, p in held.items()}
+    if how.startswith("to "):
+        assert module.to(getattr(nn, wanted)) is module
+    else:
+        assert getattr(module, how.split()[0])() is module
+    for name, parameter in layer.named_parameters():
+        assert parameter is held[name], f"{how}: {name} is another object"
+        assert parameter.is_leaf, f"{how}: {name}"
+        assert parameter.grad is not None, f"{how}: the gradient of {name} is gone"
+        exactly(nn, parameter, values[name], call=f"{how}: {name}")
+        exactly(nn, parameter.grad, grads[name], call=f"{how}: the gradient of {name}")
+    assert all(parameter.grad is None for parameter in module[1].parameters())
+    # The next gradients are added to those, and an optimizer takes the sum.
+    y = layer(tensor(nn, x.astype(wanted)))
+    nn.ops.sum(y * y).backward()
+    nn.optim.SGD(layer.parameters(), lr=0.5).step()
+    for name, parameter in layer.named_parameters():
+        exactly(nn, parameter.grad, 2 * grads[name], call=f"{how}: {name} after another pass")
+        exactly(nn, parameter, values[name] - grads[name], call=f"{how}: {name} after a step")
+
+
+@clause("module-19")
+@pytest.mark.parametrize("name", ["int32", "int64", "bool"])
+def test_a_conversion_that_fails_leaves_gradients(nn: Any, name: str) -> None:
+    module, _ = trained(nn, "float32")
+    before = bits(nn, module)
+    grads = {key: np.array(to_numpy(nn, p.grad)) for key, p in module[0].named_parameters()}
+    with refuses(TypeError, "to", name):
+        module.to(getattr(nn, name))
+    assert bits(nn, module) == before
+    for key, parameter in module[0].named_parameters():
+        exactly(nn, parameter.grad, grads[key], call=f"to({name}): the gradient of {key}")
