@@ -1,6 +1,8 @@
 """Arrays that others can write: how long they count as lent, and what that costs."""
 
 import gc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -108,3 +110,19 @@ def test_training_notes_no_change_and_compares_nothing() -> None:
         nn.ops.sum(model(nn.ones(4, 2))).backward()
         optimizer.step()
     assert memory.CLOCK.last == before
+
+
+def test_an_array_that_outlives_the_interpreter_says_nothing() -> None:
+    program = """
+import builtins
+import impl_numpy as nn
+
+p = nn.tensor([1.0, 2.0], requires_grad=True)
+y = p * p
+array = p.data
+builtins.kept = [p, y, array]
+"""
+    child = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert child.stdout == child.stderr == ""

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
-from sys import getrefcount
+from sys import getrefcount, is_finalizing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,7 +101,11 @@ class Lease:
         entry.leases.add(id(self))
         GIVEN.add(id(entry))
 
-    def __del__(self) -> None:
+    # Bound here, since the module may have lost its names when the interpreter ends.
+    def __del__(self, ending: Callable[[], bool] = is_finalizing) -> None:
+        if ending():
+            # Nobody asks any more, and NumPy cannot import what it compares arrays with.
+            return
         entry = self.entry
         with _LENDING:
             entry.leases.discard(id(self))
@@ -168,6 +172,8 @@ def arrays_in(saved: Any) -> Iterator[Array]:
 
 def own(array: Array) -> Array:
     """Return an array to save: a copy of one that others can write."""
+    if not LENT:
+        return array
     base = array.base
     memory = array if base is None else base if type(base) is np.ndarray else owner(array)
     if memory.base is not None:
