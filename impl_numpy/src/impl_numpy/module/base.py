@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from numpy.typing import DTypeLike
 
@@ -19,6 +19,8 @@ from impl_numpy.tensor import Tensor, wrap
 class Module:
     """Base class: assign Parameters and Modules in `__init__`, compute in `forward`."""
 
+    # Whether it computes with parameters of their own shapes alone.
+    _fixed: ClassVar[bool] = False
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]

@@ -24,6 +24,8 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     ------
     KeyError
         If the Module has no parameter or buffer of a name.
+    ValueError
+        If what stands for a layer's parameter has another shape.
     """
     if not isinstance(module, Module):
         msg = f"functional_call: module must be a Module, got {shown(module)}"
@@ -31,12 +33,7 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     if not isinstance(params, Mapping):
         msg = f"functional_call: params must be a mapping, got {shown(params)}"
         raise TypeError(msg)
-    places: dict[str, tuple[dict[str, Any], str]] = {}
-    for path, owner in module._every_module("", None):
-        every: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
-        for entries in every:
-            for name in entries:
-                places[dotted(path, name)] = entries, name
+    places = _places(module)
     unknown = [name for name in params if name not in places]
     if unknown:
         owner_name = type(module).__name__
@@ -47,13 +44,35 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
         name: x if isinstance(x, Tensor) else as_tensor("functional_call", x, name)
         for name, x in params.items()
     }
+    for name, x in replaced.items():
+        _check_shape(*places[name], name, x)
     new = {id(places[name][0][places[name][1]]): x for name, x in replaced.items()}
     new.pop(id(None), None)
-    before = [(entries, name, entries[name]) for entries, name in places.values()]
+    before = [(entries, name, entries[name]) for entries, name, _ in places.values()]
     try:
-        for full, (entries, name) in places.items():
+        for full, (entries, name, _) in places.items():
             entries[name] = replaced.get(full, new.get(id(entries[name]), entries[name]))
         return module(*args, **kwargs)
     finally:
         for entries, name, value in before:
             entries[name] = value
+
+
+def _places(module: Module) -> dict[str, tuple[dict[str, Any], str, Module]]:
+    """Return where each parameter and buffer stands, and whose it is, by dotted name."""
+    places = {}
+    for path, owner in module._every_module("", None):
+        every: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+        for entries in every:
+            for name in entries:
+                places[dotted(path, name)] = entries, name, owner
+    return places
+
+
+def _check_shape(entries: dict[str, Any], name: str, owner: Module, full: str, x: Tensor) -> None:
+    """Raise ValueError for a layer's parameter of another shape; other Modules may know of more."""
+    before = entries[name]
+    if owner._fixed and before is not None and before.shape != x.shape:
+        wanted = f"{type(owner).__name__}'s shape {before.shape}"
+        msg = f"functional_call: {shown(full)} must have the {wanted}, got {x.shape}"
+        raise ValueError(msg)

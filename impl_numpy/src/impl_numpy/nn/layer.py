@@ -24,6 +24,7 @@ class Layer(Module):
     shows the value, ``name=`` shows both.
     """
 
+    _fixed = True
     _sizes: ClassVar[tuple[str, ...]] = ()
     _shown: ClassVar[tuple[str, ...]] = ()
 

@@ -41,7 +41,7 @@ def _part(key: Any, shape: Shape) -> Any:
         except ValueError:
             msg = "getitem: the lists of an index must be of equal lengths, got ragged ones"
             raise IndexError(msg) from None
-        if not key.size:
+        if not key.size and key.dtype.kind in "iubf":
             return key.astype(int64)
     array = key._data if isinstance(key, Tensor) else key
     if not is_raw(array) or array.dtype.kind not in "iub":
@@ -176,7 +176,7 @@ _spread_rows = Primitive("put", _into_rows, _into_rows_vjp)
 
 def pick(x: Tensor, columns: Array) -> Tensor:
     """Return one element of each row of a matrix: none comes twice, so nothing is to be added."""
-    result: Tensor = unary(_picked, x, (columns.copy(), x._data.shape))
+    result: Tensor = unary(_picked, x, (columns, x._data.shape))
     return result
 
 
