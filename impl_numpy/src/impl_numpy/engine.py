@@ -74,32 +74,45 @@ class Pass:
             pending[node] = pending[node] + grad
             self.summed.add(node)
 
+    def show(self, watch: Any, grad: Value) -> Value:
+        """Let hooks and `retain_grad` see a gradient, and return what goes on."""
+        grad = watch(grad)
+        if watch.receive is not None:
+            self.ends.append((watch, grad))
+        return grad
+
     def step(self, node: Node) -> None:
-        """Visit a node: collect its gradient, keep it for the end, or send it on to the parents."""
-        grad = self.pending.pop(node)
+        """Visit a node: collect its gradient, keep it for the end, or send it on to the parents.
+
+        What `pull` and `send` do in most cases stands here, without another call.
+        """
+        pending, kind, parents = self.pending, type(node), node.parents
+        grad = pending.pop(node)
         if type(grad) is Scattered:
             grad = grad.gathered()
-        watch = node.watch
-        if watch is not None:
-            grad = watch(grad)
-            if watch.receive is not None:
-                self.ends.append((watch, grad))
+        if node.watch is not None:
+            grad = self.show(node.watch, grad)
         if self.wanted is not None and node in self.wanted:
             self.arrived[node] = grad
-        elif type(node) is Leaf:
+        elif kind is Leaf:
             self.ends.append((node, grad))
         elif node.saved is None:
-            msg = (
-                f"backward: the graph of {node.name} was freed by an earlier backward; "
-                "pass retain_graph=True to the first one to go through it again"
-            )
-            raise RuntimeError(msg)  # autograd-04
+            raise _freed(node)
         else:
-            parents = node.parents
-            grads = node.pull_recorded(grad) if self.record else node.pull(grad)
+            grads = (
+                node.pull_recorded(grad)
+                if self.record
+                else node.rule.vjp(grad, parents, *node.saved)
+                if kind is Node
+                else node.pull(grad)
+            )
             for parent, part in zip(parents, grads, strict=True):
                 if parent is not None and part is not None:
-                    self.send(parent, part)
+                    if self.wanted is None and parent not in pending:
+                        pending[parent] = part
+                        heappush(self.heap, (parent.age, parent))
+                    else:
+                        self.send(parent, part)
             if not self.retain:
                 node.free()
 
@@ -126,6 +139,13 @@ class Pass:
             with _DELIVERING:
                 for end, grad in self.ends:
                     end.receive(grad)
+
+
+def _freed(node: Node) -> RuntimeError:
+    return RuntimeError(
+        f"backward: the graph of {node.name} was freed by an earlier backward; "
+        "pass retain_graph=True to the first one to go through it again"
+    )  # autograd-04
 
 
 def run(

@@ -33,7 +33,8 @@ class FunctionNode(Node):
         parents: Parents,
         outputs: Array | list[Array],
     ) -> None:
-        saved = tuple([_protected(x) for x in ctx._saved])
+        trusted = function._trusted
+        saved = ctx._saved if trusted else tuple([_protected(x) for x in ctx._saved])
         super().__init__(_CALL, parents, saved)
         if pristine is None:
             ctx._saved = saved
@@ -43,7 +44,7 @@ class FunctionNode(Node):
             ctx._recorded = weakref.ref(self)
         kept = ctx.__dict__
         several = outputs if isinstance(outputs, list) else [outputs]
-        if len(kept) > 3:
+        if len(kept) > 3 and not trusted:
             for name, value in kept.items():
                 if type(value) is np.ndarray and any([value is x for x in several]):
                     kept[name] = readonly(value)
@@ -77,7 +78,8 @@ class FunctionNode(Node):
         ctx = self._unspoilt() if MODE.retaining else self.ctx
         backward = self.function.backward
         if isinstance(grad, _Parts):
-            result = backward(ctx, *self._grads(grad, _incoming, ctx))
+            incoming = _unchanged if self.function._trusted else _incoming
+            result = backward(ctx, *self._grads(grad, incoming, ctx))
         else:
             result = backward(ctx, _incoming(grad))
         if ctx is not self.ctx:
@@ -284,6 +286,10 @@ def copied(value: Any, within: tuple[int, ...] = ()) -> Any:
 
 def _protected(x: Any) -> Any:
     return readonly(x) if isinstance(x, np.ndarray) and x.flags.writeable else x
+
+
+def _unchanged(grad: Value) -> Value:
+    return grad
 
 
 def _incoming(grad: Value) -> Array:

@@ -13,6 +13,7 @@ that its Primitive does not `keep` is None.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -24,7 +25,7 @@ from numpy.typing import DTypeLike
 from impl_numpy.checks import as_number, check_hooked, check_raw
 from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64
 from impl_numpy.memory import GIVEN, LENT, follow, own, readonly
-from impl_numpy.sums import total
+from impl_numpy.sums import SMALL, total
 from impl_numpy.tape import MODE, Node, Parents, Stretched
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -204,6 +205,11 @@ def stretch(x: Value, shape: Shape, dtype: DTypeLike) -> Value:
 
 
 def _spread(x: Array, shape: Shape, dtype: DTypeLike, *_: Any) -> Array:
+    if x.shape != shape and x.ndim <= len(shape) and x.dtype == dtype and math.prod(shape) <= SMALL:
+        # So few are written in a fifth of the time that `np.broadcast_to` takes.
+        filled = np.empty(shape, dtype)
+        filled[...] = x
+        return filled
     x = np.broadcast_to(x, shape)
     if x.dtype == dtype:
         return x
@@ -290,7 +296,8 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
         a = x = _operand(a, y.dtype, rule.name)
     if x is None or y is None:
         return NotImplemented
-    if x.dtype != y.dtype or (rule.floats and x.dtype.kind != "f"):
+    kind = x.dtype
+    if (kind is not y.dtype and kind != y.dtype) or (rule.floats and kind.kind != "f"):
         return record(rule, (a, b), config)
     try:
         out = _QUIET.run(rule.forward, x, y, *config)
@@ -299,8 +306,10 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
     if (left is None and right is None) or not MODE.recording:
         return wrap(out, None)
     keep_x, keep_y, keep_out = rule.kept[(left is not None) + 2 * (right is not None)]
-    if rule.stretches and (x.shape != out.shape or y.shape != out.shape):
-        left, right = _stretched_to(out, left, x), _stretched_to(out, right, y)
+    if rule.stretches:
+        shape = out.shape
+        left = left if left is None or x.shape == shape else _stretched(left, x)
+        right = right if right is None or y.shape == shape else _stretched(right, y)
     if closer or (LENT and (GIVEN or (closer is None and (a._lent or b._lent)))):
         x = _kept(x, a is x) if keep_x else x
         y = _kept(y, b is y) if keep_y else y
@@ -348,11 +357,10 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
         if parent is None:
             continue
         for place in rule.keep[k]:
-            kept[place] = (
-                out
-                if place == OUT
-                else _kept(values[place], not isinstance(operands[place], Traced))
-            )
+            if place == OUT:
+                kept[OUT] = out
+            elif kept[place] is None:
+                kept[place] = _kept(values[place], not isinstance(operands[place], Traced))
         if x.dtype != out.dtype or x.shape != _own_shape(rule, x, out):
             parents[k] = _stretched(parent, x)
     return wrap(out, Node(rule, tuple(parents), (*kept, *config)))
@@ -408,10 +416,6 @@ def _explained(
 
 def _stretched(parent: Node, x: Array) -> Stretched:
     return Stretched(spread, (parent,), (None, None, None, None, x.shape, x.dtype))
-
-
-def _stretched_to(out: Array, parent: Node | None, x: Array) -> Node | None:
-    return parent if parent is None or x.shape == out.shape else _stretched(parent, x)
 
 
 def _own_shape(rule: Primitive, x: Array, out: Array) -> Shape:

@@ -41,19 +41,25 @@ def total(x: Array, axes: Shape, keepdims: bool = False) -> Array:
     numpy.ndarray of the dtype of x, or NumPy's scalar where no axis is left
         Wrong by at most 2 (2 + log2 n) eps sum |x|, n being the number of terms.
     """
-    shape = x.shape
-    terms = shape[axes[0]] if len(axes) == 1 else math.prod([shape[k] for k in axes])
+    shape, ndim, number = x.shape, x.ndim, len(axes)
+    # Along what lies together NumPy adds pairwise itself.
+    if number == ndim and x.flags.c_contiguous:
+        return _add(x, None, None, None, keepdims)
+    if number == 1:
+        terms, axis = shape[axes[0]], axes[0]
+        if terms <= FEW or (axis == ndim - 1 and x.flags.c_contiguous):
+            return _add(x, axis, None, None, keepdims)
+    else:
+        terms = math.prod([shape[k] for k in axes])
     if terms <= FEW or x.dtype.kind != "f" or not x.size:
-        return _add(x, axis=axes, keepdims=keepdims)
-    if x.ndim == 2 and axes == (0,) and x.size <= SMALL and not keepdims:
+        return _add(x, axes, None, None, keepdims)
+    if ndim == 2 and axes == (0,) and x.size <= SMALL and not keepdims:
         return _halved(x)
     if not x.flags.c_contiguous:
         x = _once(x, axes)
         order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
         whole = _contiguous(x.transpose(order), sorted([order.index(k) for k in axes]))
         whole = whole.transpose([order.index(k) for k in range(x.ndim)])
-    elif len(axes) == x.ndim:
-        whole = _add(x.reshape(-1), keepdims=True)
     elif axes == (0,):
         whole = _middle(x.reshape(1, terms, -1))
     else:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.checks import check_flag, normalize_axes
-from impl_numpy.dtypes import Array, Axis, Shape, Value, float32, float64
+from impl_numpy.dtypes import Array, Axis, Shape, Value, float32
 from impl_numpy.ops.elementwise import NEAR
 from impl_numpy.ops.families import X, along, reduced_shape, registered, rule, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
@@ -16,17 +16,17 @@ from impl_numpy.sums import total
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
 
-MOST = {dtype: np.finfo(dtype).max for dtype in (float32, float64)}
-
 
 def _sigmoid(x: Array) -> Array:
-    # exp of what is never positive cannot overflow, and the small tail keeps its digits.
-    tail = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, tail).astype(x.dtype, copy=False) / (1 + tail)
+    # Where the exponential is infinite, the result is less than the smallest normal number.
+    result: Array = 1 / (1 + np.exp(-x))
+    return result
 
 
 def _relu_grad(grad: Value, x: None, out: Value) -> Value:
     # Not "out > 0": a NaN passes the gradient on (ops-27).
+    if type(grad) is np.ndarray:
+        return np.where(out <= 0, grad.dtype.type(0), grad)
     return RULES["where"](grad, np.zeros((), grad.dtype), ~(raw(out) <= 0))
 
 
@@ -76,34 +76,6 @@ sigmoid = unary(
 )  # ops-06
 
 
-def _decay(a: Array) -> Any:
-    # Infinite, it would be divided by itself.
-    return np.minimum(np.exp(-a), MOST[a.dtype])
-
-
-def _mixed(a: Array, x: Array, y: Array) -> Any:
-    e = _decay(a)
-    return (x + e * y) / (e + 1)
-
-
-def _mixed_vjp(grad: Value, needs: Parents, a: Value, x: Value, y: Value, out: None) -> Grads:
-    if isinstance(grad, np.ndarray):
-        e = _decay(a)
-        opened = 1 / (e + 1)
-        shut = e * opened
-    else:
-        opened, shut = RULES["sigmoid"](a), RULES["sigmoid"](-a)
-    return (
-        None if needs[0] is None else grad * ((x - y) * (opened * shut)),
-        None if needs[1] is None else grad * opened,
-        None if needs[2] is None else grad * shut,
-    )
-
-
-# sigmoid(a) x + (1 - sigmoid(a)) y, neither gate of which loses its digits (rnn-26).
-rule(Primitive("GRU", _mixed, _mixed_vjp, ((0, 1, 2), (0,), (0,))), "mix")
-
-
 def _softmax_vjp(grad: Value, needs: Parents, x: None, out: Value, axis: int) -> Grads:
     return _softmax_over_vjp(grad, needs, x, out, (axis,))
 
@@ -141,6 +113,8 @@ def _softmax_over_vjp(grad: Value, needs: Parents, x: None, out: Value, axes: Sh
 
 def _totalled(x: Value, axes: Shape) -> Value:
     """Return the sum over some axes, kept at length 1, of a raw array or a Tensor."""
+    if type(x) is np.ndarray:
+        return total(x, axes, True)
     return RULES["sum"](x, axes, True, reduced_shape(axes, x.shape), x.shape)
 
 

@@ -13,9 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from impl_numpy import ops
+from impl_numpy.dtypes import Array, Value, float32, float64
 from impl_numpy.function import Function
-from impl_numpy.recording import RULES
+from impl_numpy.ops.elementwise import slope_of_tanh
+from impl_numpy.recording import RULES, Grads, Primitive, raw, record
+from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor
 
 States: TypeAlias = tuple[Tensor, ...]
@@ -48,12 +53,78 @@ def gru_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) ->
     r, z = sigmoid(...), n = tanh(W_in x + b_in + r (W_hn h + b_hn)).
     """
     (h,) = states
-    size = h.shape[1]
     own = linear(h, w_hh, b_hh)
-    gates = part[:, : 2 * size] + own[:, : 2 * size]
-    r = ops.sigmoid(gates[:, :size])
-    n = ops.tanh(part[:, 2 * size :] + r * own[:, 2 * size :])
-    return (RULES["mix"](gates[:, size:], h, n),)
+    return (_gru(part, own, h),)
+
+
+def _gru_gates(part: Array, own: Array) -> tuple[Array, Array, Array]:
+    """Return e = exp(-a) of both gates, 1 + e, and the argument of n.
+
+    sigmoid(a) = 1 / (1 + e) and 1 - sigmoid(a) = e / (1 + e) keep their digits (rnn-26).
+    """
+    size = part.shape[1] // 3
+    e = part[:, : 2 * size] + own[:, : 2 * size]
+    # Infinite, it would be divided by itself.
+    np.minimum(np.exp(np.negative(e, out=e), out=e), MOST[e.dtype], out=e)
+    below = e + 1
+    return e, below, part[:, 2 * size :] + own[:, 2 * size :] / below[:, :size]
+
+
+def _gru_forward(part: Array, own: Array, h: Array) -> Array:
+    e, below, a_n = _gru_gates(part, own)
+    size = h.shape[1]
+    after = np.tanh(a_n, out=a_n)
+    after *= e[:, size:]
+    after += h
+    after /= below[:, size:]
+    return after
+
+
+def _gru_vjp(grad: Value, needs: Parents, part: Value, own: Value, h: Value, *_: Any) -> Grads:
+    if not isinstance(grad, np.ndarray):
+        return _gru_vjp_recorded(grad, needs, part, own, h)
+    e, below, a_n = _gru_gates(part, own)
+    size = h.shape[1]
+    opened = np.reciprocal(below, out=below)
+    slopes = np.multiply(e, opened, out=e)
+    z, shut_z, n = opened[:, size:], slopes[:, size:], np.tanh(a_n)
+    d_part = np.empty(part.shape, part.dtype)
+    d_own = np.empty(own.shape, own.dtype)
+    d_n = np.multiply(grad, shut_z, out=d_part[:, 2 * size :])
+    d_n *= slope_of_tanh(a_n, n)
+    slopes *= opened
+    np.multiply(d_n, opened[:, :size], out=d_own[:, 2 * size :])
+    np.multiply(d_n, own[:, 2 * size :], out=d_part[:, :size])
+    np.multiply(grad, h - n, out=d_part[:, size : 2 * size])
+    d_part[:, : 2 * size] *= slopes
+    d_own[:, : 2 * size] = d_part[:, : 2 * size]
+    return d_part, d_own, None if needs[2] is None else grad * z
+
+
+def _gru_vjp_recorded(grad: Value, needs: Parents, part: Value, own: Value, h: Value) -> Grads:
+    """Return the same on Tensors."""
+    sigmoid, size = RULES["sigmoid"], h.shape[1]
+    gates, own_n = part[:, : 2 * size] + own[:, : 2 * size], own[:, 2 * size :]
+    a_r, a_z = gates[:, :size], gates[:, size:]
+    r, z, shut_z = sigmoid(a_r), sigmoid(a_z), sigmoid(-a_z)
+    a_n = part[:, 2 * size :] + r * own_n
+    n = RULES["tanh"](a_n)
+    d_n = grad * (shut_z * RULES["slope of tanh"](a_n, raw(n)))
+    d_r = (d_n * own_n) * (r * sigmoid(-a_r))
+    d_z = grad * ((h - n) * (z * shut_z))
+    d_h = None if needs[2] is None else grad * z
+    return ops.concat([d_r, d_z, d_n], axis=1), ops.concat([d_r, d_z, d_n * r], axis=1), d_h
+
+
+MOST = {dtype: np.finfo(dtype).max for dtype in (float32, float64)}
+# One operation: as its parts it would cost a step most of its time.
+_every = (0, 1, 2)
+_gru_rule = Primitive("GRU", _gru_forward, _gru_vjp, (_every, _every, (0, 1)))
+
+
+def _gru(part: Tensor, own: Tensor, h: Tensor) -> Tensor:
+    result: Tensor = record(_gru_rule, (part, own, h))
+    return result
 
 
 RNN_STEPS: dict[str, Step] = {"tanh": tanh_step, "relu": relu_step}

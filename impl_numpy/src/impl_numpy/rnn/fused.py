@@ -35,6 +35,7 @@ class RNNFunction(Function):
     """Run h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu."""
 
     _title = "RNN"
+    _trusted = True
 
     @staticmethod
     @quiet
@@ -103,6 +104,7 @@ class LSTMFunction(Function):
     """Run i, f, g, o as in `lstm_step`; c' = f c + i g; h' = o tanh(c')."""
 
     _title = "LSTM"
+    _trusted = True
 
     @staticmethod
     @quiet
@@ -199,6 +201,7 @@ class GRUFunction(Function):
     """Run r, z, n as in `gru_step`; h' = (1 - z) n + z h."""
 
     _title = "GRU"
+    _trusted = True
 
     @staticmethod
     @quiet
@@ -301,8 +304,8 @@ def _projected(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) ->
     """Return the input's part of the gates, and the biases: (T, N, G H), a new array."""
     gates = (_flat(x) @ w_ih.T).reshape(*x.shape[:2], len(w_ih))
     if b_ih is not None:
-        gates += b_ih
-    if b_hh is not None:
+        gates += b_ih if b_hh is None else b_ih + b_hh
+    elif b_hh is not None:
         gates += b_hh
     return gates
 
@@ -341,7 +344,7 @@ def _flat(x: Array) -> Array:
 def _sigmoids(e: Array) -> tuple[Array, Array]:
     """Return the sigmoids of arguments a, and 1 - sigmoid, from finite e = exp(-a)."""
     sigmoids = e + 1
-    np.reciprocal(sigmoids, out=sigmoids)
+    np.divide(1, sigmoids, out=sigmoids)
     return sigmoids, e * sigmoids
 
 
