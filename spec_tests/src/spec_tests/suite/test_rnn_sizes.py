@@ -181,12 +181,27 @@ def test_nan_stays_in_its_sequence(nn: Any, dtype: str, name: str, place: str) -
     for key in inputs:
         got, want = slopes[key][:, others], clean[1][key][:, others]
         exactly(nn, got, want, call=f"{call}: gradient to {key} of others")
-    weights = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
-    # A relu passes the gradient that arrived, so that those beside finite numbers are finite.
-    for key in ("weight_hh_l0",) if name == "RNN_relu" else weights:
-        lost = ~np.isnan(slopes[key])
-        assert not lost.any() or name == "RNN_relu", f"{call}: the gradient to {key}"
-        assert not lost.all(), f"{call}: the gradient to {key} lost the NaN"
+    lost_where_it_must(slopes, name, columns=[0] if place == "x" else [], states=True, call=call)
+
+
+def lost_where_it_must(
+    slopes: dict[str, Any], name: str, columns: list[int], states: bool, call: str
+) -> None:
+    """Assert which elements of the gradients are NaN: of the parameters, and with relu of all.
+
+    `columns` are the inputs that were NaN; `states` says whether a state that was multiplied was.
+    """
+    for key, slope in slopes.items():
+        is_parameter = key.startswith(("weight", "bias"))
+        want = np.full(slope.shape, name != "RNN_relu")
+        # A relu passes the gradient that arrived, so only a factor that is NaN makes it NaN.
+        if key.startswith("weight_ih"):
+            want[:, columns] = True
+        elif key.startswith("weight_hh"):
+            want |= states
+        if is_parameter or name == "RNN_relu":
+            assert np.isfinite(slope[~want]).all(), f"{call}: NaN in the gradient to {key}"
+            assert np.isnan(slope[want]).all(), f"{call}: the gradient to {key} lost the NaN"
 
 
 @clause("rnn-27")
@@ -208,6 +223,7 @@ def test_nan_stays_in_its_row_of_a_cell(nn: Any, dtype: str, name: str) -> None:
         assert np.isnan(value[1]).all(), f"{name} cell: {key} lost the NaN"
     for key in inputs:
         exactly(nn, spoilt[key][others], slopes[key][others], call=f"{name} cell: {key} of others")
+    lost_where_it_must(spoilt, name, columns=[2], states=False, call=f"{name} cell")
 
 
 LADDER = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129]
