@@ -15,7 +15,7 @@ from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
-from impl_cupy.random import restored_on_error
+from impl_cupy.random import RestoredOnError
 from impl_cupy.tape import (
     FREED,
     Edge,
@@ -28,6 +28,7 @@ from impl_cupy.tape import (
     clock,
     edge_of,
     handles,
+    is_held,
     lend,
     wrap,
 )
@@ -102,7 +103,7 @@ class Pass:
         return [self.targets.get(edge) for edge in targets]
 
     def _run(self, roots: Sequence[tuple[Edge, Value]], order: list[Place]) -> None:
-        with restored_on_error(), Recording(self.recorded):
+        with RestoredOnError(), Recording(self.recorded):
             for edge, grad in roots:
                 self.send(edge, grad, False)
             for place in reversed(order):
@@ -154,9 +155,15 @@ class Pass:
             node.check(self.recorded)
         results = node.pull_recorded(grads) if self.recorded else node.pull(grads, self.retain)
         needed = self.needed
-        for edge, grad in zip(node.edges or (), results, strict=False):
-            if edge is not None and grad is not None and (needed is None or edge[0] in needed):
-                self.send(edge, grad, node.fresh)
+        for index, edge in enumerate((node.edges or ())[: len(results)]):
+            if edge is None or results[index] is None:
+                continue
+            if needed is not None and edge[0] not in needed:
+                continue
+            is_fresh = node.fresh
+            if type(edge[0]) is Slot and not is_fresh and not self.recorded:
+                is_fresh = _is_new(results, index)
+            self.send(edge, results[index], is_fresh)
 
     def _hook_leaf(self, slot: Slot, grads: list[Value | None]) -> None:
         if slot.hooks:
@@ -193,6 +200,13 @@ class Pass:
             # A gradient may be a view, or somebody's saved array; what a user finds in grad is his.
             own = grad if slot in self.fresh else cp.array(grad, copy=True, order="C")
             slot.grad = wrap(own)
+
+
+def _is_new(results: Sequence[Value], index: int) -> bool:
+    """Tell whether a gradient is an array that nothing else holds, in the order a leaf has it."""
+    if type(results[index]) is Part or is_held(results, index):
+        return False
+    return bool(results[index].flags.c_contiguous)
 
 
 def _behind(roots: Sequence[Place], goals: set[Place] | None = None) -> list[Place]:

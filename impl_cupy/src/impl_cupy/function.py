@@ -11,7 +11,7 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, check_raw
 from impl_cupy.context import Context
 from impl_cupy.function_node import FunctionNode, own
-from impl_cupy.random import restored_on_error
+from impl_cupy.random import RestoredOnError
 from impl_cupy.tape import (
     OnRaw,
     at_edge,
@@ -155,12 +155,15 @@ def _apply(
     if not hasattr(cls, "forward"):
         msg = f"{name}: a Function must define forward"
         raise NotImplementedError(msg)
-    edges = tuple(edge_of(value) if state.recording else None for value in inputs)
+    edges = tuple([edge_of(value) if state.recording else None for value in inputs])
     ctx._name = name
-    ctx.needs_input_grad = tuple(edge is not None for edge in edges)
-    raws, kept_config = _kept(cls, snapshot, inputs, config)
-    given = raws if cls._is_ours else tuple([own(raw) for raw in raws])
-    with restored_on_error(), OnRaw():
+    ctx.needs_input_grad = tuple([edge is not None for edge in edges])
+    if not cls._is_ours and state.recording:
+        _refuse_all_hidden(cls, inputs, config, snapshot or {})
+    is_kept = any(ctx.needs_input_grad)
+    raws, kept_config = _kept(cls, inputs, config, is_kept)
+    given = tuple([own(raw) for raw in raws]) if is_kept and not cls._is_ours else raws
+    with RestoredOnError(), OnRaw():
         if snapshot is None:
             result = cls.forward(ctx, *given, **config)
         else:
@@ -169,7 +172,7 @@ def _apply(
     for output in outputs:
         check_raw(f"{name}.forward", output)
     differentiable = _differentiable(ctx, outputs)
-    if not any(ctx.needs_input_grad) or not any(differentiable):
+    if not is_kept or not any(differentiable):
         ctx._saved = ()
         tensors = tuple(wrap(output) for output in outputs)
     else:
@@ -184,29 +187,39 @@ def _apply(
 
 
 def _kept(
-    cls: type[Function],
-    snapshot: dict[str, Any] | None,
-    inputs: tuple[Any, ...],
-    config: dict[str, Any],
+    cls: type[Function], inputs: tuple[Any, ...], config: dict[str, Any], is_kept: bool
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return what a call's node keeps of its arguments, and give `config` arrays of its own."""
+    """Return what a call's node keeps of its arguments, and give `config` arrays of its own.
+
+    Where there will be no node, it is what the call has for itself.
+    """
     if cls._is_ours:
         if lent:
             return tuple(keep(value) for value in inputs), config
         return tuple(v._data if isinstance(v, Tensor) else v for v in inputs), config
-    if state.recording:
-        for place, value in enumerate(inputs):
-            if not isinstance(value, Tensor):
-                _refuse_hidden(cls, f"argument {place}", value)
-        for word, value in config.items():
-            _refuse_hidden(cls, f"keyword argument {word}", value)
-        for attribute, value in (snapshot or {}).items():
-            _refuse_hidden(cls, f"attribute {attribute}", value)
-    kept_config = own(config) if config else config
+    kept_config = own(config) if config and is_kept else config
     if config:
         config.update(own(config))
-    raws = tuple([keep(v) if isinstance(v, Tensor) else own(v) for v in inputs])
-    return raws, kept_config
+    if is_kept:
+        raws = [keep(v) if isinstance(v, Tensor) else own(v) for v in inputs]
+    else:
+        raws = [own(v._data if isinstance(v, Tensor) else v) for v in inputs]
+    return tuple(raws), kept_config
+
+
+def _refuse_all_hidden(
+    cls: type[Function],
+    inputs: tuple[Any, ...],
+    config: dict[str, Any],
+    attributes: dict[str, Any],
+) -> None:
+    for place, value in enumerate(inputs):
+        if isinstance(value, (list, tuple, dict)):
+            _refuse_hidden(cls, f"argument {place}", value)
+    for word, value in config.items():
+        _refuse_hidden(cls, f"keyword argument {word}", value)
+    for attribute, value in attributes.items():
+        _refuse_hidden(cls, f"attribute {attribute}", value)
 
 
 def _refuse_hidden(cls: type[Function], where: str, value: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,11 @@ from impl_cupy.tape import (
     check_unchanged,
     edge_of,
     handles,
+    is_held,
     wrap,
 )
 from impl_cupy.tensor import Tensor
 
-# What getrefcount says of an array that one container alone holds.
-_ALONE = 2
 # Attributes of a ctx that are not the user's.
 _OURS = frozenset(("_saved", "_name", "_non_differentiable", "_materialize", "needs_input_grad"))
 
@@ -78,7 +76,7 @@ class FunctionNode(Node):
         assert ctx is not None
         if not self.function._is_ours:
             for index in range(len(grads)):
-                if grads[index] is not None and _is_held(grads, index):
+                if grads[index] is not None and is_held(grads, index):
                     grads[index] = own(grads[index])
             ctx = _own_ctx(ctx, retain)
         if ctx._materialize:
@@ -254,11 +252,6 @@ def _owned(value: Any, made: dict[int, Any]) -> Any:
     return copied
 
 
-def _is_held(container: Any, place: Any) -> bool:
-    """Tell whether anything but this container holds an array in it, or its memory."""
-    return container[place].base is not None or getrefcount(container[place]) > _ALONE
-
-
 def _own_ctx(ctx: Context, retain: bool) -> Context:
     """Return a ctx whose arrays `backward` may write to, for the sake of other calls and holders.
 
@@ -267,20 +260,14 @@ def _own_ctx(ctx: Context, retain: bool) -> Context:
     saved, attributes = ctx._saved, vars(ctx)
     if saved is None:
         return ctx
-    made = {
-        name: own(attributes[name])
-        for name in attributes
-        if name not in _OURS
-        and (retain or not isinstance(attributes[name], cp.ndarray) or _is_held(attributes, name))
-    }
-    made["_saved"] = tuple(
-        [
-            saved[place].copy()
-            if saved[place] is not None and (retain or _is_held(saved, place))
-            else saved[place]
-            for place in range(len(saved))
-        ]
-    )
+    made = {}
+    for name in attributes.keys() - _OURS:
+        if retain or not isinstance(attributes[name], cp.ndarray) or is_held(attributes, name):
+            made[name] = own(attributes[name])
+    places = range(len(saved))
+    held = [p for p in places if saved[p] is not None and (retain or is_held(saved, p))]
+    if held:
+        made["_saved"] = tuple([own(saved[p]) if p in held else saved[p] for p in places])
     if retain:
         ctx = copy.copy(ctx)
     vars(ctx).update(made)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -104,13 +102,16 @@ def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> _Host
     return (mean + std * unit[:count]).reshape(shape)
 
 
-@contextmanager
-def restored_on_error() -> Iterator[None]:
-    """Put the generator back where it was if the body raises, and let the exception through."""
-    seed, position = _generator.seed, _generator.position
-    try:
-        yield
-    except BaseException:
-        if (seed, position) != (_generator.seed, _generator.position):
-            _generator.restart(seed, position)
-        raise
+class RestoredOnError:
+    """Context manager that puts the generator back where it was if the body raises; used once."""
+
+    __slots__ = ("_position", "_seed")
+
+    def __enter__(self) -> None:
+        self._seed, self._position = _generator.seed, _generator.position
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is None:
+            return
+        if (self._seed, self._position) != (_generator.seed, _generator.position):
+            _generator.restart(self._seed, self._position)

@@ -155,7 +155,7 @@ lent: dict[int, Any] = {}
 """Weak references to the owners of memory that somebody outside may write, by the owners' id."""
 
 _watched: dict[int, _Watch] = {}
-# What getrefcount says of an array that one Tensor alone holds.
+# What getrefcount says of an array that one Tensor, or one container, alone holds.
 _ALONE = 2
 
 
@@ -244,6 +244,11 @@ def keep(value: Any, containers: int = 0) -> Any:
         del lent[id(raw)]
         return raw
     return raw.copy()
+
+
+def is_held(container: Any, place: Any) -> bool:
+    """Tell whether anything but this container holds an array in it, or its memory."""
+    return container[place].base is not None or getrefcount(container[place]) > _ALONE
 
 
 def arrays_in(value: Any) -> Iterator[RawArray]:

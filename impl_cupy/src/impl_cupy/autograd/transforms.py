@@ -11,7 +11,7 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import as_ints, check_callable, type_name
 from impl_cupy.engine import Pass
 from impl_cupy.function_node import Alias
-from impl_cupy.random import restored_on_error
+from impl_cupy.random import RestoredOnError
 from impl_cupy.recording import as_tensor
 from impl_cupy.tape import Edge, Recording, edge_of, state, wrap
 from impl_cupy.tensor import Tensor
@@ -156,7 +156,7 @@ def vjp(
 def _transforming() -> Iterator[None]:
     state.transformations += 1
     try:
-        with restored_on_error(), Recording(True):
+        with RestoredOnError(), Recording(True):
             yield
     finally:
         state.transformations -= 1

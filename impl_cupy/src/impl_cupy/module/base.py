@@ -15,7 +15,7 @@ from impl_cupy.checks import (
 from impl_cupy.dtypes import DTypeLike, float32, float64
 from impl_cupy.module.state import LoadResult, load_into
 from impl_cupy.parameter import Parameter
-from impl_cupy.random import restored_on_error
+from impl_cupy.random import RestoredOnError
 from impl_cupy.tape import RemovableHandle, wrap
 from impl_cupy.tensor import Tensor
 
@@ -230,7 +230,7 @@ class Module(_Registry):
         self._check_initialized("be called")
         if not self._forward_pre_hooks and not self._forward_hooks:
             return self.forward(*args, **kwargs)
-        with restored_on_error():
+        with RestoredOnError():
             for pre_hook in tuple(self._forward_pre_hooks.values()):
                 changed = pre_hook(self, args)
                 if changed is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from impl_cupy.checks import type_name
 from impl_cupy.module.base import Module
 from impl_cupy.parameter import as_raw
-from impl_cupy.random import restored_on_error
+from impl_cupy.random import RestoredOnError
 from impl_cupy.tape import RawArray, lend, wrap
 from impl_cupy.tensor import Tensor
 
@@ -48,7 +48,7 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
         for name, (entries, key) in places.items():
             other = values.get(name)
             entries[key] = shared.get(id(entries[key]), entries[key]) if other is None else other
-        with restored_on_error():
+        with RestoredOnError():
             return module(*args, **kwargs)
     finally:
         for entries, key, original in originals:
