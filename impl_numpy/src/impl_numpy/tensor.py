@@ -36,6 +36,7 @@ from impl_numpy.recording import (
 from impl_numpy.tape import Handle, Leaf, Node, check_uncut, uncut
 
 _new = object.__new__
+_ndarray = np.ndarray
 
 
 class Tensor(Protocols):
@@ -430,7 +431,7 @@ class Tensor(Protocols):
     def _wrap(data: Any, node: Node | None) -> Tensor:
         """Return a Tensor around a raw array, without checks; NumPy's scalars become arrays."""
         tensor = _new(Tensor)
-        tensor._data = data if type(data) is np.ndarray else np.asarray(data)
+        tensor._data = data if type(data) is _ndarray else np.asarray(data)
         tensor._node = node
         tensor._grad = None
         tensor._lent = False
