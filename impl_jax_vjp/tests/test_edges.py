@@ -206,3 +206,41 @@ def test_a_mask_without_axes_indexes_as_in_numpy(key: Callable[[Any], Any], flag
         np.testing.assert_array_equal(result.detach().numpy(), wanted, strict=True)
     nn.ops.sum(x[flag]).backward()
     assert x.grad.tolist() == [[float(flag)] * 3] * 2
+
+
+@pytest.mark.parametrize("values", [["a"], ["2020-01-01"], [None]])
+def test_an_array_that_jax_lacks_is_refused_by_the_name_of_the_call(values: list[Any]) -> None:
+    array = np.array(values, "datetime64[D]" if values[0] and len(values[0]) > 1 else None)
+    traced = nn.jit(lambda x: x)
+    calls = [lambda: traced(array), lambda: traced({"x": array}), lambda: nn.jit(lambda: array)()]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"^jit.*must be of numbers or booleans, got dtype"):
+            call()
+
+
+def test_what_can_be_read_once_is_no_argument_of_jit() -> None:
+    with pytest.raises(TypeError, match=r"jit.*must be one that can be read again, got generator"):
+        nn.jit(lambda x, factors: x * sum(factors))(nn.ones(2), (i for i in range(3)))
+    value, gradient = nn.value_and_grad(lambda x, factors: x * sum(factors))(
+        nn.tensor(1.0), iter([1, 2])
+    )
+    assert (value.item(), gradient.item()) == (3.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "shape"),
+    [
+        *[(name, (3, 2), (2, 3)) for name in ("RNNCell", "LSTMCell", "GRUCell")],
+        *[(name, (3, 2), (2, 1, 3)) for name in ("RNN", "LSTM", "GRU")],
+        ("Linear", (3, 2), (1, 3)),
+        ("LayerNorm", (3,), (1, 3)),
+    ],
+)
+def test_a_parameter_of_another_shape_is_refused(
+    name: str, sizes: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    layer = getattr(nn, name)(*sizes)
+    for path, parameter in layer.named_parameters():
+        for wrong in ((1,) * parameter.ndim, (1, *parameter.shape), (*parameter.shape, 1)):
+            with pytest.raises(ValueError, match=rf"^{name}: .* must be of shape .* got shape"):
+                nn.functional_call(layer, {path: nn.ones(wrong)}, nn.ones(shape))

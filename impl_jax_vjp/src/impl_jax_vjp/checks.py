@@ -1,5 +1,6 @@
 """Every check of an argument: dtypes, axes, sizes, shapes, indices; and the wording of errors."""
 
+import functools
 import math
 import operator
 import os
@@ -294,6 +295,28 @@ def check_indices(name: str, indices: Any, low: int, high: int, what: str = "") 
     if wrong.size:
         msg = f"{name}: each index must be in {low} <= index < {high}{what}, got {int(wrong[0])}"
         raise IndexError(msg)
+
+
+def check_taken(name: str, argument: str, value: Any) -> None:
+    """Raise `TypeError` that names the dtype of a NumPy array if JAX has none like it."""
+    if isinstance(value, np.ndarray) and not _is_taken(value.dtype):
+        msg = f"{name}: {argument} must be of numbers or booleans, got dtype {value.dtype}"
+        raise TypeError(msg)
+
+
+@functools.lru_cache(maxsize=64)
+def _is_taken(dtype: DType) -> bool:
+    try:
+        jax.eval_shape(lambda array: array, np.zeros((), dtype))
+    except TypeError:
+        return False
+    return True
+
+
+def check_parameter(name: str, argument: str, array: Any, wanted: Shape) -> None:
+    """Raise `ValueError` that names a parameter if another shape was put in its place."""
+    if array.shape != wanted:
+        refuse(name, argument, f"of shape {wanted}", f"shape {array.shape}")
 
 
 def fits(shape: Shape, wanted: Sequence[int | None]) -> bool:

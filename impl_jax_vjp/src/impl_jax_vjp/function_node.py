@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .checks import check_taken
 from .context import Context, Residual, unrecorded
 from .dtypes import make_array, restore_x64, swap_x64
 from .function_vjp import (
@@ -85,6 +86,7 @@ _UNUSUAL = (np.ndarray, *_CONTAINERS)
 def _unusual(name: str, place: int, value: Any) -> Any:
     """Return a raw array of a NumPy array; check that a container hides no Tensor."""
     if isinstance(value, np.ndarray):
+        check_taken(name, f"argument {place}", value)
         return make_array(value)
     if MODE.enabled:
         _refuse_hidden(name, f"argument {place}", value)

@@ -36,15 +36,29 @@ def _split(value: Any, leaves: list[Any]) -> Form:
         return ("dict", type(value), tuple(value), children, factory)
     if isinstance(value, list | tuple):
         return ("sequence", type(value), tuple(_split(child, leaves) for child in value))
-    children_, tree = jax.tree.flatten(value, is_leaf=_is_tensor)
+    children_, tree = jax.tree.flatten(value, is_leaf=_is_leaf)
     if jax.tree_util.treedef_is_leaf(tree):
         # The type too: 1, 1.0 and True are equal.
         return ("static", type(value), value)
     return ("tree", tree, tuple(_split(child, leaves) for child in children_))
 
 
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Traced)
+def _is_leaf(value: Any) -> bool:
+    if isinstance(value, Traced):
+        return True
+    # What can be read once is a leaf to JAX too, with a warning unless it is said here.
+    cls = type(value)
+    once = hasattr(cls, "__iter__") and not hasattr(cls, "__contains__")
+    return once and jax.tree_util.default_registry.flatten_one_level(value) is None
+
+
+def statics(form: Form) -> Iterator[Any]:
+    """Yield what of a structure is neither container nor Tensor nor array."""
+    if form[0] == "static":
+        yield form[2]
+    elif form[0] != "leaf":
+        for child in form[3] if form[0] == "dict" else form[2]:
+            yield from statics(child)
 
 
 def join(form: Form, leaves: Sequence[Any]) -> Any:

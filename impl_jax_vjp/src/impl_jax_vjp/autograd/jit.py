@@ -9,21 +9,21 @@ the tape.
 
 import functools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from .. import random
-from ..checks import check_callable
+from ..checks import check_callable, check_taken, refuse_type
 from ..creation import draw
 from ..dtypes import is_floating, x64, x64_is_on
 from ..pytree import Contents, Watch, modules_of
 from ..recording import Operation, Pullback, record
 from ..tape import MODE, Node, Traced, edge_of, unwrap, wrap
 from ..tensor import bare
-from ..trees import join, split
+from ..trees import join, split, statics
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -71,6 +71,8 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
         except TypeError as error:
             msg = f"{name}: arguments that are no arrays are static and must be hashable: {error}"
             raise TypeError(msg) from None
+        if not known:
+            _check_form(name, leaves, form)
         state = random.get_state()
         try:
             with x64():
@@ -88,6 +90,15 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return functools.update_wrapper(compiled, fn, updated=())
+
+
+def _check_form(name: str, leaves: Sequence[Any], form: Any) -> None:
+    """Check that the arrays of a call can be traced, and the rest be read more than once."""
+    for leaf in leaves:
+        check_taken(name, "each array", leaf)
+    for value in statics(form):
+        if isinstance(value, Iterator):
+            refuse_type(name, "each argument", "one that can be read again", value)
 
 
 # How many states of its Modules a compiled function remembers for one form of call.
@@ -250,6 +261,8 @@ class _Plan:
             with x64(self._outside):
                 result = self._fn(*args, **kwargs)
             leaves, self._out_form = split(result)
+            for leaf in leaves:
+                check_taken(self.operation.name, "each array that is returned", leaf)
             self._out_flags = tuple(
                 t._requires_grad if isinstance(t, Traced) else None for t in leaves
             )

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..checks import check_callable, check_int
+from ..checks import check_callable, check_int, refuse_type
 from ..creation import tensor
 from ..dtypes import cast_array, is_floating, make_array
 from ..engine import Engine
-from ..recording import Operation, record
+from ..recording import Operation, as_operand, record
 from ..tape import MODE, Traced, constant, recording_set, unwrap, wrap
 from ..tensor import Tensor
 from ..trees import join, map_leaves, split
@@ -49,10 +49,10 @@ def _chosen(name: str, argnums: int | Sequence[int], count: int) -> tuple[int, .
     return tuple(num % count for num in nums)
 
 
-def _enter(leaf: Any, create: bool) -> Any:
+def _enter(name: str, leaf: Any, create: bool) -> Any:
     """Return the Tensor that stands for an argument while its function runs."""
     if not isinstance(leaf, Traced):
-        leaf = tensor(leaf) if isinstance(leaf, np.ndarray) else wrap(leaf)
+        leaf = wrap(as_operand(name, leaf))
     if not is_floating(leaf._data.dtype):
         return leaf
     if create and leaf._requires_grad:
@@ -119,12 +119,13 @@ def value_and_grad(
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         create = create_graph or MODE.depth > 0
-        return _differentiated(fn, argnums, has_aux, create, args, kwargs)
+        return _differentiated("value_and_grad", fn, argnums, has_aux, create, args, kwargs)
 
     return functools.update_wrapper(wrapped, fn, updated=())
 
 
 def _differentiated(
+    name: str,
     fn: Callable[..., Any],
     argnums: int | Sequence[int],
     has_aux: bool,
@@ -136,15 +137,15 @@ def _differentiated(
     arguments = list(args)
     forms, inner = [], []
     with _transforming():
-        for num in _chosen("grad", argnums, len(args)):
+        for num in _chosen(name, argnums, len(args)):
             leaves, form = split(_as_array(args[num]))
-            entered = [_enter(leaf, create) for leaf in leaves]
+            entered = [_enter(name, leaf, create) for leaf in leaves]
             arguments[num] = join(form, entered)
             forms.append((form, len(entered)))
             inner += entered
         result = fn(*arguments, **kwargs)
-        value, aux = result if has_aux else (result, None)
-        data = _scalar(value)
+        value, aux = _with_aux(name, result) if has_aux else (result, None)
+        data = _scalar(name, value)
         seed = make_array(np.ones(data.shape, data.dtype))
         grads = _pulled([value], [wrap(seed) if create else seed], inner, create, False)
     gradients = []
@@ -166,13 +167,19 @@ def _leave_aux(create: bool, leaf: Any) -> Any:
     return _leave(create, leaf) if isinstance(leaf, Tensor) else leaf
 
 
-def _scalar(value: Any) -> Any:
+def _with_aux(name: str, result: Any) -> Sequence[Any]:
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        refuse_type(name, "the function's result with has_aux", "a pair (scalar, aux)", result)
+    return result
+
+
+def _scalar(name: str, value: Any) -> Any:
     if not isinstance(value, Traced):
-        msg = f"grad: the function must return a scalar Tensor, got {type(value).__name__}"
+        msg = f"{name}: the function must return a scalar Tensor, got {type(value).__name__}"
         raise TypeError(msg)
     data = unwrap(value)
     if data.size != 1:
-        msg = f"grad: the function must return a scalar, got shape {data.shape}"
+        msg = f"{name}: the function must return a scalar, got shape {data.shape}"
         raise ValueError(msg)
     return data
 
@@ -182,10 +189,10 @@ def grad(
 ) -> Callable[..., Any]:
     """Make a function that returns the gradient of `fn`'s scalar result; see `value_and_grad`."""
     check_callable("grad", "fn", fn)
-    both = value_and_grad(fn, argnums, create_graph=create_graph)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        create = create_graph or MODE.depth > 0
+        return _differentiated("grad", fn, argnums, False, create, args, kwargs)[1]
 
     return functools.update_wrapper(wrapped, fn, updated=())
 
@@ -216,7 +223,7 @@ def vjp(
     create = create_graph or MODE.depth > 0
     with _transforming():
         leaves, form = split(tuple(_as_array(primal) for primal in primals))
-        inner = [_enter(leaf, create) for leaf in leaves]
+        inner = [_enter("vjp", leaf, create) for leaf in leaves]
         output = fn(*join(form, inner))
     outputs, output_form = split(output)
 
@@ -245,7 +252,8 @@ def _seeds(
             msg = f"vjp: the cotangent must have the output's shape {shape}, got {data.shape}"
             raise ValueError(msg)
         if isinstance(out, Traced) and out._requires_grad:
-            data = cast_array(data, out._data.dtype)
+            cotangent = as_operand("vjp: pull", cotangent)
+            data = cast_array(unwrap(cotangent), out._data.dtype)
             tensor = cotangent if isinstance(cotangent, Traced) else wrap(data)
             roots.append(out)
             seeds.append(tensor if create else data)

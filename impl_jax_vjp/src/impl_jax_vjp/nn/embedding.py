@@ -6,14 +6,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from .. import random
-from ..checks import check_int, refuse
+from ..checks import Shape, check_int, check_parameter, refuse
 from ..ops import formulas as F
 from ..recording import Primitive, as_indices
 from ..tensor import Tensor
 from .layer import Layer
 
 
-def _rows(padding: int | None, weight: Any, indices: Any) -> Any:
+def _rows(shape: Shape, padding: int | None, weight: Any, indices: Any) -> Any:
+    check_parameter("Embedding", "weight", weight, shape)
     known = F.places(indices, weight.shape[0], negative=False)
     rows = jnp.take(weight, known, axis=0, mode="fill", fill_value=F.missing(weight.dtype))
     if padding is None:
@@ -79,4 +80,5 @@ class Embedding(Layer):
         """
         bound = self.num_embeddings
         indices = as_indices("Embedding", "input", input, 0, bound, " = num_embeddings")  # nn-05
-        return _embedding((self.weight, indices), self.padding_idx)
+        shape = (bound, self.embedding_dim)
+        return _embedding((self.weight, indices), shape, self.padding_idx)

@@ -6,13 +6,18 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from ..checks import check_flag
+from ..checks import check_flag, check_parameter, refuse
 from ..recording import Primitive
 from ..tensor import Tensor
 from .layer import Layer
 
 
 def _affine(x: Any, weight: Any, *bias: Any) -> Any:
+    if weight.ndim != 2 or weight.shape[1] != x.shape[-1]:
+        wanted = f"of shape (out_features, in_features) = (out_features, {x.shape[-1]})"
+        refuse("Linear", "weight", wanted, f"shape {weight.shape}")
+    for added in bias:
+        check_parameter("Linear", "bias", added, weight.shape[:1])
     y = jnp.matmul(x, weight.T, precision=lax.Precision.HIGHEST)
     return y + bias[0] if bias else y
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..checks import check_flag, check_number, check_sizes, refuse
+from ..checks import check_flag, check_number, check_parameter, check_sizes, refuse
 from ..recording import Primitive
 from ..tensor import Tensor
 from .layer import Layer
@@ -15,6 +15,8 @@ from .layer import Layer
 
 def _normalize(count: int, eps: float, x: Any, *affine: Any) -> Any:
     axes = tuple(range(x.ndim - count, x.ndim))
+    for argument, parameter in zip(("weight", "bias"), affine, strict=False):
+        check_parameter("LayerNorm", argument, parameter, x.shape[x.ndim - count :])
     centred = x - jnp.mean(x, axes, keepdims=True)
     y = centred * lax.rsqrt(jnp.mean(centred * centred, axes, keepdims=True) + eps)
     y = y * affine[0] if affine else y

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ..checks import check_parameter
 from ..ops.formulas import relu, sigmoid, sigmoid_and_rest
 
 Array = Any
@@ -75,6 +76,21 @@ def gru_step(from_x: Array, from_h: Array, h: Array) -> tuple[Array, ...]:
     return shut * tanh(an) + z * h, a, an, hn
 
 
+def check_weights(
+    name: str, x: Array, h: Array, w_ih: Array, w_hh: Array, *bias: Array | None
+) -> None:
+    """Check that what stands in the place of the parameters fits the input and the state."""
+    rows = _GATES[name.removesuffix("Cell")] * h.shape[-1]
+    check_parameter(name, "weight_ih", w_ih, (rows, x.shape[-1]))
+    check_parameter(name, "weight_hh", w_hh, (rows, h.shape[-1]))
+    for argument, added in zip(("bias_ih", "bias_hh"), bias, strict=False):
+        if added is not None:
+            check_parameter(name, argument, added, (rows,))
+
+
+_GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
+
+
 def _biases(bias: Sequence[Array]) -> tuple[Array | None, Array | None]:
     return (bias[0], bias[1]) if bias else (None, None)
 
@@ -83,6 +99,7 @@ def rnn_cell(
     nonlinearity: str, x: Array, h: Array, w_ih: Array, w_hh: Array, *bias: Array
 ) -> Array:
     """Return h' (N, H) of x (N, I), h (N, H), W_ih (H, I), W_hh (H, H), two biases (H,)."""
+    check_weights("RNNCell", x, h, w_ih, w_hh, *bias)
     b_ih, b_hh = _biases(bias)
     return rnn_step(nonlinearity, gates(x, w_ih, b_ih) + gates(h, w_hh, b_hh))
 
@@ -91,6 +108,7 @@ def lstm_cell(
     x: Array, h: Array, c: Array, w_ih: Array, w_hh: Array, *bias: Array
 ) -> tuple[Array, Array]:
     """Return h', c' (N, H) of x (N, I), h, c (N, H), W_ih (4·H, I), W_hh (4·H, H), biases."""
+    check_weights("LSTMCell", x, h, w_ih, w_hh, *bias)
     b_ih, b_hh = _biases(bias)
     h, c, *_ = lstm_step(gates(x, w_ih, b_ih) + gates(h, w_hh, b_hh), c)
     return h, c
@@ -98,6 +116,7 @@ def lstm_cell(
 
 def gru_cell(x: Array, h: Array, w_ih: Array, w_hh: Array, *bias: Array) -> Array:
     """Return h' (N, H) of x (N, I), h (N, H), W_ih (3·H, I), W_hh (3·H, H), biases (3·H,)."""
+    check_weights("GRUCell", x, h, w_ih, w_hh, *bias)
     b_ih, b_hh = _biases(bias)
     return gru_step(gates(x, w_ih, b_ih), gates(h, w_hh, b_hh), h)[0]
 

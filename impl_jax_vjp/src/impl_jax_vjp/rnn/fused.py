@@ -45,6 +45,7 @@ class RNNFunction(Function):
         nonlinearity: str = "tanh",
     ) -> tuple[Array, Array]:
         """Return all states (T, N, H) and the last (N, H); inputs as in the class."""
+        R.check_weights("RNN", x, h0, w_ih, w_hh, b_ih, b_hh)
         bias = None if b_ih is None else b_ih + b_hh
         states, last = R.rnn_forward(nonlinearity, R.gates(x, w_ih, bias), h0, w_hh)
         ctx.nonlinearity = nonlinearity
@@ -83,6 +84,7 @@ class LSTMFunction(Function):
         b_hh: Array | None,
     ) -> tuple[Array, Array, Array]:
         """Return all h (T, N, H), the last h and c (N, H); inputs as in the class."""
+        R.check_weights("LSTM", x, h0, w_ih, w_hh, b_ih, b_hh)
         bias = None if b_ih is None else b_ih + b_hh
         hs, h, c, *kept = R.lstm_forward(R.gates(x, w_ih, bias), h0, c0, w_hh)
         ctx.save_for_backward(x, h0, c0, w_ih, w_hh, hs, *kept)
@@ -119,6 +121,7 @@ class GRUFunction(Function):
         b_hh: Array | None,
     ) -> tuple[Array, Array]:
         """Return all states (T, N, H) and the last (N, H); inputs as in the class."""
+        R.check_weights("GRU", x, h0, w_ih, w_hh, b_ih, b_hh)
         states, last, *kept = R.gru_forward(R.gates(x, w_ih, b_ih), h0, w_hh, b_hh)
         ctx.save_for_backward(x, h0, w_ih, w_hh, states, *kept)
         return states, last
