@@ -3,6 +3,7 @@
 `name` is always the public name that the error begins with.
 """
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -11,7 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.dtypes import DTYPES, float32, float64
+from impl_torch_ext.dtypes import (
+    DTYPES,
+    FROM_NUMPY,
+    bool_,
+    float32,
+    float64,
+    int64,
+    plain_number,
+)
 
 __all__ = [
     "Option",
@@ -20,6 +29,7 @@ __all__ = [
     "check_choice",
     "check_dtype",
     "check_equal_shapes",
+    "check_fits",
     "check_flag",
     "check_floating",
     "check_floating_dtype",
@@ -38,6 +48,7 @@ __all__ = [
     "explain",
     "normalize_axes",
     "normalize_axis",
+    "refuse_dtype",
     "shapes_of",
 ]
 
@@ -47,8 +58,10 @@ Option: TypeAlias = Callable[[str, str, Any], Any]
 
 
 def check_tensor(name: str, x: Any, argument: str = "x") -> Tensor:
-    """Return `x`, or raise a TypeError if it is no Tensor."""
+    """Return `x`, or raise a TypeError if it is no Tensor of one of the five dtypes."""
     if not isinstance(x, Tensor):
+        if isinstance(x, np.ndarray) and x.dtype.newbyteorder("=") not in FROM_NUMPY:
+            refuse_dtype(name, argument, x.dtype)
         came = (
             "a NumPy array; tensor() makes a Tensor of it"
             if isinstance(x, np.ndarray)
@@ -56,7 +69,30 @@ def check_tensor(name: str, x: Any, argument: str = "x") -> Tensor:
         )
         msg = f"{name}: {argument} must be a Tensor, got {came}"
         raise TypeError(msg)
+    if x.dtype not in DTYPES:
+        refuse_dtype(name, argument, x.dtype)
     return x
+
+
+def refuse_dtype(name: str, argument: str, came: Any) -> NoReturn:
+    """Raise a TypeError for an array whose dtype is none of the five."""
+    msg = (  # tensor-37
+        f"{name}: {argument} must be of dtype float32, float64, int32, int64 or bool, got {came}"
+    )
+    raise TypeError(msg)
+
+
+def check_fits(name: str, number: int, dtype: torch.dtype) -> None:
+    """Raise a ValueError if `dtype` does not hold the int; beside one, booleans are int64."""
+    if dtype.is_floating_point:
+        if math.isfinite(_as_float(number)):
+            return
+    else:
+        limits = torch.iinfo(int64 if dtype == bool_ else dtype)
+        if limits.min <= number <= limits.max:
+            return
+    msg = f"{name}: each number must be one that {dtype} holds, got {_digits(number)}"
+    raise ValueError(msg)  # tensor-38
 
 
 def check_floating(name: str, x: Any, argument: str) -> Tensor:
@@ -69,7 +105,7 @@ def check_floating(name: str, x: Any, argument: str) -> Tensor:
 
 def check_dtype(name: str, dtype: Any) -> torch.dtype:
     """Return `dtype`, or raise a TypeError if it is none of the five."""
-    if dtype not in DTYPES:
+    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
         msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {dtype!r}"
         raise TypeError(msg)
     return dtype
@@ -267,10 +303,7 @@ def check_sizes(name: str, option: str, value: Any) -> tuple[int, ...]:
 
 def check_number(name: str, option: str, value: Any) -> float:
     """Return `value` as a Python number, or raise a TypeError; booleans are none."""
-    if isinstance(value, np.integer):  # tensor-39
-        return int(value)
-    if isinstance(value, np.floating):
-        return float(value)
+    value = plain_number(value)  # tensor-39
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{name}: {option} must be a number, got {value!r}"
         raise TypeError(msg)
@@ -342,6 +375,18 @@ def explain(
         msg = f"{name}: shapes must broadcast, got {shapes_of(*operands)}"
         raise ValueError(msg) from None
     raise error
+
+
+def _as_float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+def _digits(number: int) -> str:
+    """Return an int in full, or the number of bits of one that would fill more than a line."""
+    return str(number) if number.bit_length() < 256 else f"an int of {number.bit_length()} bits"
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[Any, ...]) -> bool:

@@ -1,5 +1,6 @@
 """The constructors of Tensors."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,16 +12,28 @@ from impl_torch_ext import random
 from impl_torch_ext.checks import (
     Shape,
     check_dtype,
+    check_fits,
     check_floating_dtype,
     check_number,
     check_shape,
 )
-from impl_torch_ext.dtypes import TO_NUMPY, dtype_of_numbers, float32, int64
+from impl_torch_ext.dtypes import (
+    DTYPES,
+    FROM_NUMPY,
+    TO_NUMPY,
+    dtype_of_numbers,
+    float32,
+    float64,
+    int64,
+    is_integer,
+    plain_number,
+)
 from impl_torch_ext.tensor import from_numpy, with_grad
 
 __all__ = [
     "Variable",
     "arange",
+    "converted",
     "copied",
     "empty",
     "eye",
@@ -87,6 +100,7 @@ def from_array(array: Tensor, requires_grad: bool = False) -> Tensor:
             "tensor() copies other data"
         )
         raise TypeError(msg)
+    check_dtype("from_array", array.dtype)  # tensor-37
     return with_grad("from_array", array.detach(), requires_grad)
 
 
@@ -177,9 +191,7 @@ def full(
     ValueError
         If `fill_value` is an array with axes, a size is negative, or the dtype does not fit.
     """
-    if isinstance(fill_value, np.generic):
-        fill_value = fill_value.item()  # tensor-30
-    value = copied("full", fill_value, dtype)
+    value = copied("full", plain_number(fill_value), dtype)  # tensor-30
     if value.ndim != 0:
         msg = f"full: fill_value must be a number, got an array of shape {tuple(value.shape)}"
         raise ValueError(msg)
@@ -218,9 +230,23 @@ def arange(
         ints = all(isinstance(x, int) for x in (start, stop, step))
         dtype = int64 if ints else float32
     check_dtype("arange", dtype)
-    if (stop - start) / step <= 0:
-        return with_grad("arange", torch.empty(0, dtype=dtype), requires_grad)
-    return with_grad("arange", torch.arange(start, stop, step, dtype=dtype), requires_grad)
+    return with_grad("arange", _counted(start, stop, step, dtype), requires_grad)
+
+
+def _counted(start: float, stop: float, step: float, dtype: torch.dtype) -> Tensor:
+    """Return the numbers of `arange`, or raise a ValueError if `dtype` does not hold them."""
+    exact = not dtype.is_floating_point and all(isinstance(x, int) for x in (start, stop, step))
+    wide = int64 if exact else float64
+    for number in (start, stop, step):  # tensor-38
+        check_fits("arange", _whole("arange", number), wide)
+    if not exact:
+        start, stop, step = float(start), float(stop), float(step)
+    count = -((start - stop) // step) if exact else math.ceil((stop - start) / step)
+    if count <= 0:
+        return torch.empty(0, dtype=dtype)
+    for number in (start, start + (count - 1) * step):
+        check_fits("arange", int(number), dtype)
+    return torch.arange(start, stop, step, dtype=wide if exact else dtype).to(dtype)
 
 
 def eye(
@@ -242,10 +268,14 @@ def copied(name: str, data: Any, dtype: torch.dtype | None) -> Tensor:
     """Return a copy of what `tensor` takes, or raise in the name of `name`."""
     if dtype is not None:
         check_dtype(name, dtype)
+    if isinstance(data, np.ndarray | Tensor) and dtype is not None:
+        data = _real(name, data, dtype)
     if isinstance(data, Tensor):
         check_dtype(name, data.dtype)  # tensor-37
         result = data.detach().clone(memory_format=torch.contiguous_format)
-    elif isinstance(data, np.ndarray | np.generic):  # tensor-30
+    elif isinstance(data, np.ndarray) or (  # tensor-30
+        isinstance(data, np.generic) and data.dtype in FROM_NUMPY
+    ):
         result = from_numpy(name, np.asarray(data))
     else:
         numbers: list[bool | int | float] = []
@@ -253,17 +283,57 @@ def copied(name: str, data: Any, dtype: torch.dtype | None) -> Tensor:
         result_dtype = dtype or dtype_of_numbers(*numbers)
         try:
             flat = np.array(numbers, TO_NUMPY[result_dtype])
-        except OverflowError:
-            msg = f"{name}: data must fit {result_dtype}, got an int that does not"
-            raise ValueError(msg) from None
+        except (OverflowError, ValueError):
+            for number in numbers:
+                if is_integer(result_dtype) or isinstance(number, int):
+                    check_fits(name, _whole(name, number), result_dtype)
+            raise
         result = torch.from_numpy(flat.reshape(shape))
-    return result if dtype is None else result.to(dtype)
+    return result if dtype is None else converted(name, result, dtype)
+
+
+def _real(name: str, data: Any, dtype: torch.dtype) -> Any:
+    """Return an array of narrow or unsigned integers or float16 in one of the five dtypes.
+
+    Raises
+    ------
+    ValueError
+        If `dtype` does not hold an integer.
+    """
+    if isinstance(data, Tensor):
+        if data.dtype in DTYPES or not (data.dtype == torch.float16 or is_integer(data.dtype)):
+            return data
+        data = data.detach().cpu().numpy()
+    if data.dtype.newbyteorder("=") == np.float16:
+        return data.astype(np.float32)
+    if data.dtype.kind not in "iu" or data.dtype.newbyteorder("=") in FROM_NUMPY:
+        return data
+    if is_integer(dtype) and data.size:  # tensor-38
+        for extreme in (data.min(), data.max()):
+            check_fits(name, int(extreme), dtype)
+    return data.astype(TO_NUMPY[dtype])
+
+
+def _whole(name: str, number: float) -> int:
+    """Return a number as an int, or raise a ValueError if it is infinite or NaN."""
+    if isinstance(number, float) and not math.isfinite(number):  # tensor-38
+        msg = f"{name}: each number must be finite, got {number}"
+        raise ValueError(msg)
+    return int(number)
+
+
+def converted(name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return `x` in `dtype`, or raise a ValueError if no integer of that dtype is near."""
+    if is_integer(dtype) and x.numel() and (x.is_floating_point() or x.dtype == int64 != dtype):
+        for extreme in torch.aminmax(x):
+            check_fits(name, _whole(name, extreme.item()), dtype)
+    return x.to(dtype)
 
 
 def _collect(name: str, data: Any, numbers: list[bool | int | float]) -> tuple[int, ...]:
     """Append the numbers in `data` in C order and return its shape."""
-    if isinstance(data, np.bool_ | np.integer | np.floating):
-        data = data.item()
+    if isinstance(data, np.generic):
+        data = plain_number(data)  # tensor-39
     if isinstance(data, bool | int | float):
         numbers.append(data)
         return ()

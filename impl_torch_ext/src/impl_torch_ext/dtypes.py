@@ -1,5 +1,7 @@
 """The five dtypes of the specification, and which of them numbers and NumPy arrays get."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -14,6 +16,7 @@ __all__ = [
     "int32",
     "int64",
     "is_integer",
+    "plain_number",
 ]
 
 float32 = torch.float32
@@ -22,7 +25,8 @@ int32 = torch.int32
 int64 = torch.int64
 bool_ = torch.bool
 
-DTYPES = (float32, float64, int32, int64, bool_)
+# A set, for each operation asks it.
+DTYPES = frozenset({float32, float64, int32, int64, bool_})
 FROM_NUMPY: dict["np.dtype[np.generic]", torch.dtype] = {
     np.dtype(np.float32): float32,
     np.dtype(np.float64): float64,
@@ -38,6 +42,14 @@ def dtype_of_numbers(*numbers: float) -> torch.dtype:
     if not numbers or any(isinstance(number, float) for number in numbers):  # tensor-04
         return float32
     return bool_ if all(isinstance(number, bool) for number in numbers) else int64
+
+
+def plain_number(x: Any) -> Any:
+    """Return a NumPy scalar as the Python number of its value; anything else as it is."""
+    if not isinstance(x, np.generic):
+        return x
+    convert = {"b": bool, "i": int, "u": int, "f": float}.get(x.dtype.kind)  # tensor-39
+    return x if convert is None else convert(x)
 
 
 def is_integer(dtype: torch.dtype) -> bool:

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from impl_torch_ext import ops
+from impl_torch_ext.checks import refuse_dtype
 from impl_torch_ext.context import Context
+from impl_torch_ext.dtypes import DTYPES
 from impl_torch_ext.tensor import raw
 
 if TYPE_CHECKING:
@@ -380,6 +382,8 @@ def _check_output(function: "type[Function]", output: Any) -> Any:
                 f"got {type(item).__name__}"
             )
             raise TypeError(msg)
+        if item.dtype not in DTYPES:
+            refuse_dtype(function.__name__, "each output", item.dtype)
     if isinstance(output, tuple) and len({id(item) for item in items}) < len(items):
         # torch gives each output a place in the graph, which one array cannot have twice.
         return tuple(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import random
-from impl_torch_ext.checks import check_floating, check_tensor
+from impl_torch_ext.checks import check_floating, check_number, check_tensor
 
 __all__ = [
     "calculate_gain",
@@ -34,7 +34,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     TypeError
         If it is not a Tensor of a floating dtype.
     """
-    return _draw("uniform_", tensor, lambda shape: random.uniform(shape, a, b))
+    low, high = check_number("uniform_", "a", a), check_number("uniform_", "b", b)
+    return _draw("uniform_", tensor, lambda shape: random.uniform(shape, low, high))
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
@@ -45,13 +46,16 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     TypeError
         If it is not a Tensor of a floating dtype.
     """
-    return _draw("normal_", tensor, lambda shape: random.normal(shape, mean, std))
+    centre, width = check_number("normal_", "mean", mean), check_number("normal_", "std", std)
+    return _draw("normal_", tensor, lambda shape: random.normal(shape, centre, width))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with `val` and return `tensor`."""
     with torch.no_grad():
-        return check_tensor("constant_", tensor, "tensor").fill_(val)
+        return check_tensor("constant_", tensor, "tensor").fill_(
+            check_number("constant_", "val", val)
+        )
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -70,7 +74,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Source: Glorot and Bengio 2010, equation 16.
     """
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
-    bound = gain * math.sqrt(6.0 / (fan_in + fan_out))
+    bound = check_number("xavier_uniform_", "gain", gain) * math.sqrt(6.0 / (fan_in + fan_out))
     return uniform_(tensor, -bound, bound)
 
 
@@ -80,6 +84,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Source: Glorot and Bengio 2010.
     """
     fan_in, fan_out = _fans("xavier_normal_", tensor)
+    gain = check_number("xavier_normal_", "gain", gain)
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)))
 
 
@@ -128,7 +133,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         For another name.
     """
     if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else param
+        slope = 0.01 if param is None else check_number("calculate_gain", "param", param)
         return math.sqrt(2.0 / (1.0 + slope**2))
     if nonlinearity not in _GAINS:
         msg = (

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impl_torch_ext.checks import check_dtype
 from impl_torch_ext.tensor import Leaf, from_numpy
 
 __all__ = ["Parameter"]
@@ -33,6 +34,7 @@ class Parameter(Leaf, torch.nn.Parameter):
         if not isinstance(data, Tensor):
             msg = f"Parameter: data must be a Tensor or an array, got {type(data).__name__}"
             raise TypeError(msg)
+        check_dtype("Parameter", data.dtype)  # tensor-37
         if requires_grad and not data.is_floating_point():
             msg = f"Parameter: only floating Tensors can require grad, got dtype {data.dtype}"
             raise ValueError(msg)
@@ -42,10 +44,4 @@ class Parameter(Leaf, torch.nn.Parameter):
         return f"Parameter containing:\n{super().__repr__(**options)}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _rebuilt, (self.detach(), self.requires_grad, self.__dict__)
-
-
-def _rebuilt(data: Tensor, requires_grad: bool, attributes: dict[str, Any]) -> Parameter:
-    result = Parameter(data, requires_grad)
-    result.__dict__.update(attributes)  # tensor-42
-    return result
+        return self._reduced()

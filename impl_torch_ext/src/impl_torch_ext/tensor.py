@@ -6,6 +6,7 @@ Operators and methods are torch's own; the README lists where they differ from t
 """
 
 import copy
+import sys
 from types import EllipsisType
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impl_torch_ext.checks import refuse_dtype
 from impl_torch_ext.dtypes import FROM_NUMPY, int64, is_integer
 from impl_torch_ext.native import native
 
@@ -69,7 +71,18 @@ class Leaf(torch.Tensor):
         return format(_plain(self), spec)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return _plain(self).__reduce_ex__(protocol)
+        if sys._getframe(1).f_globals.get("__name__") == "torch.serialization":
+            # By default torch.load takes no class but those of torch.
+            return _plain(self).__reduce_ex__(protocol)
+        return self._reduced()
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+
+    def _reduced(self) -> Any:
+        """Return what pickle makes a leaf of, without `grad`."""
+        plain = _detach(self).as_subclass(torch.Tensor)  # tensor-42
+        return _rebuilt, (type(self), plain, self.requires_grad), self.__dict__
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:  # tensor-42
@@ -95,6 +108,10 @@ Leaf.__name__ = "Tensor"  # What messages call it.
 def leaf(x: Tensor, requires_grad: bool = False) -> Tensor:
     """Return the memory of `x` as a leaf that shares its counter of changes."""
     return torch.Tensor._make_subclass(Leaf, x, requires_grad)
+
+
+def _rebuilt(cls: type[Tensor], values: Tensor, requires_grad: bool) -> Tensor:
+    return torch.Tensor._make_subclass(cls, values, requires_grad)
 
 
 def _part(x: Tensor, index: slice) -> Tensor:
@@ -187,11 +204,7 @@ def from_numpy(name: str, array: "np.ndarray[Any, Any]") -> Tensor:
     """Copy a NumPy array, or raise a TypeError in the name of `name` for a foreign dtype."""
     native_order = array.dtype.newbyteorder("=")
     if native_order not in FROM_NUMPY:
-        msg = (
-            f"{name}: an array must be of dtype float32, float64, int32, int64 or bool, got "
-            f"{array.dtype}"
-        )
-        raise TypeError(msg)
+        refuse_dtype(name, "an array", array.dtype)
     return torch.from_numpy(np.array(array, dtype=native_order, order="C"))
 
 

@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
+from impl_torch_ext.dtypes import bool_
 from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import along, unary
 
 
 def _relu(x: Tensor) -> Tensor:
-    return native.relu.default(x) if x.is_floating_point() else torch.relu(x)
+    if x.is_floating_point():
+        return native.relu.default(x)
+    return x.clone() if x.dtype == bool_ else torch.relu(x)
 
 
 # A sum of so many terms needs no sum by pairs, which the kernels of torch do not make.

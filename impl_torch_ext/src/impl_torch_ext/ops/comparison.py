@@ -5,14 +5,16 @@ import torch
 
 from impl_torch_ext.ops.families import compare, predicate
 
-equal = compare("equal", compat.equal, "whether x1 == x2")
-not_equal = compare("not_equal", compat.not_equal, "whether x1 != x2")
-less = compare("less", compat.less, "whether x1 < x2")
-less_equal = compare("less_equal", compat.less_equal, "whether x1 <= x2")
-greater = compare("greater", compat.greater, "whether x1 > x2")
-greater_equal = compare("greater_equal", compat.greater_equal, "whether x1 >= x2")
-logical_and = compare("logical_and", compat.logical_and, "whether both are true")
-logical_or = compare("logical_or", compat.logical_or, "whether at least one is true")
+equal = compare("equal", compat.equal, "whether x1 == x2", torch.eq)
+not_equal = compare("not_equal", compat.not_equal, "whether x1 != x2", torch.ne)
+less = compare("less", compat.less, "whether x1 < x2", torch.lt)
+less_equal = compare("less_equal", compat.less_equal, "whether x1 <= x2", torch.le)
+greater = compare("greater", compat.greater, "whether x1 > x2", torch.gt)
+greater_equal = compare("greater_equal", compat.greater_equal, "whether x1 >= x2", torch.ge)
+logical_and = compare("logical_and", compat.logical_and, "whether both are true", torch.logical_and)
+logical_or = compare(
+    "logical_or", compat.logical_or, "whether at least one is true", torch.logical_or
+)
 
 logical_not = predicate("logical_not", torch.logical_not, "whether x is false")
 isnan = predicate("isnan", torch.isnan, "whether x is NaN")

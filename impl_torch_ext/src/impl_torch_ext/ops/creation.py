@@ -7,6 +7,7 @@ from torch import Tensor
 
 from impl_torch_ext import creation
 from impl_torch_ext.checks import Shape, check_dtype
+from impl_torch_ext.dtypes import DTYPES
 from impl_torch_ext.ops.families import create, like
 
 zeros_like = like("zeros_like", torch.zeros_like, "zeros")
@@ -66,7 +67,8 @@ def asarray(obj: Any, /, *, dtype: torch.dtype | None = None, copy: bool | None 
         came = f"{obj.dtype}" if isinstance(obj, Tensor) else type(obj).__name__
         msg = f"asarray: copy=False must not need a copy, got {came} for dtype {dtype}"
         raise ValueError(msg)
-    if not isinstance(obj, Tensor):
+    if not isinstance(obj, Tensor) or (dtype is not None and obj.dtype not in DTYPES):
         return creation.copied("asarray", obj, dtype)
-    result = obj if dtype is None else obj.to(dtype)
+    check_dtype("asarray", obj.dtype)  # tensor-37
+    result = obj if dtype is None else creation.converted("asarray", obj, dtype)
     return result.clone() if copy and shares else result

@@ -9,15 +9,19 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_dtype, check_tensor, explain
-from impl_torch_ext.dtypes import bool_, dtype_of_numbers
+from impl_torch_ext.creation import copied
+from impl_torch_ext.dtypes import DTYPES, bool_, dtype_of_numbers, int64
 from impl_torch_ext.native import native
-from impl_torch_ext.ops.families import Operand, binary, operands, select, unary
+from impl_torch_ext.ops.families import Operand, binary, operands, select, unary, with_number
 
 _NUMBERS = (float, int, type(None))
 
 
 def _subtract(x1: Operand, x2: Operand) -> Tensor:
     """Return x1 - x2, one of which may be of dtype bool, which torch refuses."""
+    if _is_boolean(x1) and _is_boolean(x2):  # tensor-40
+        msg = "subtract: at least one operand must be of numbers, got two of dtype bool"
+        raise TypeError(msg)
     if isinstance(x1, Tensor) and x1.dtype == bool_:
         x1 = x1.to(_dtype_beside(x2))
     elif isinstance(x2, Tensor) and x2.dtype == bool_:
@@ -25,11 +29,22 @@ def _subtract(x1: Operand, x2: Operand) -> Tensor:
     return compat.subtract(x1, x2)
 
 
+def _subtract_alike(x1: Tensor, x2: Tensor) -> Tensor:
+    try:
+        return torch.subtract(x1, x2)
+    except RuntimeError:
+        return _subtract(x1, x2)  # tensor-40
+
+
 def _power(x1: Operand, x2: Operand) -> Tensor:
     """Return x1 ** x2 with derivatives of any order.
 
     Those of torch with respect to the exponent are NaN at base 0, and 0 where the exponent is 0.
     """
+    if _is_boolean(x1) or _is_boolean(x2):  # tensor-40
+        x1, x2 = (
+            x.to(int64) if isinstance(x, Tensor) and x.dtype == bool_ else x for x in (x1, x2)
+        )
     if not (isinstance(x2, Tensor) and x2.requires_grad and torch.is_grad_enabled()):
         return compat.pow(x1, x2)
     if isinstance(x1, int | float):
@@ -40,7 +55,13 @@ def _power(x1: Operand, x2: Operand) -> Tensor:
 
 
 def _absolute(x: Tensor) -> Tensor:
+    if x.dtype == bool_:  # tensor-40
+        return x.clone()
     return native.absolute.default(x) if x.requires_grad else torch.abs(x)
+
+
+def _negative(x: Tensor) -> Tensor:
+    return torch.negative(_of_numbers("negative", x))
 
 
 def _extremum(largest: bool) -> Callable[[Operand, Operand], Tensor]:
@@ -63,30 +84,38 @@ def _extremum(largest: bool) -> Callable[[Operand, Operand], Tensor]:
 
 
 def _sign(x: Tensor) -> Tensor:
-    if x.dtype == bool_:  # tensor-40
-        msg = f"sign: x must be of numbers, got dtype {x.dtype}"
-        raise TypeError(msg)
-    sign = torch.sign(x)
+    sign = torch.sign(_of_numbers("sign", x))
     # ops-27; torch gives 0 for NaN.
     return torch.where(torch.isnan(x), math.nan, sign) if x.is_floating_point() else sign
 
 
+def _of_numbers(name: str, x: Tensor) -> Tensor:
+    if x.dtype == bool_:  # tensor-40
+        msg = f"{name}: x must be of numbers, got dtype {x.dtype}"
+        raise TypeError(msg)
+    return x
+
+
+def _is_boolean(x: Operand) -> bool:
+    return x.dtype == bool_ if isinstance(x, Tensor) else type(x) is bool
+
+
 abs = unary("abs", _absolute, "the absolute value, of gradient 0 at 0")  # ops-07
-negative = unary("negative", torch.negative, "-x")
-exp = unary("exp", torch.exp, "e ** x", real=True)
-log = unary("log", torch.log, "the natural logarithm", real=True)
+negative = unary("negative", _negative, "-x")
+exp = unary("exp", Tensor.exp, "e ** x", real=True)
+log = unary("log", Tensor.log, "the natural logarithm", real=True)
 # ops-09
-sqrt = unary("sqrt", torch.sqrt, "the square root, of infinite gradient at 0", real=True)
-square = unary("square", torch.square, "x * x")
-tanh = unary("tanh", torch.tanh, "the hyperbolic tangent", real=True)
-sin = unary("sin", torch.sin, "the sine", real=True)
-cos = unary("cos", torch.cos, "the cosine", real=True)
+sqrt = unary("sqrt", Tensor.sqrt, "the square root, of infinite gradient at 0", real=True)
+square = unary("square", Tensor.square, "x * x")
+tanh = unary("tanh", Tensor.tanh, "the hyperbolic tangent", real=True)
+sin = unary("sin", Tensor.sin, "the sine", real=True)
+cos = unary("cos", Tensor.cos, "the cosine", real=True)
 sign = unary("sign", _sign, "-1, 0 or 1")
 
-add = binary("add", compat.add, "x1 + x2")
-subtract = binary("subtract", _subtract, "x1 - x2")
-multiply = binary("multiply", compat.multiply, "x1 * x2")
-divide = binary("divide", compat.divide, "x1 / x2")
+add = binary("add", compat.add, "x1 + x2", torch.add)
+subtract = binary("subtract", _subtract, "x1 - x2", _subtract_alike)
+multiply = binary("multiply", compat.multiply, "x1 * x2", torch.multiply)
+divide = binary("divide", compat.divide, "x1 / x2", torch.divide)
 pow = binary("pow", _power, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
 # ops-08
 maximum = binary(
@@ -104,12 +133,22 @@ minimum = binary(
 )
 def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """Return `x`, or the bound that it lies beyond."""
-    check_tensor("clip", x)
+    if getattr(x, "dtype", None) not in DTYPES:
+        check_tensor("clip", x)
     if min is None and max is None:
         return x.clone()
     if type(min) in _NUMBERS and type(max) in _NUMBERS:
-        return _clamped(x, min, max)  # ops-08
-    low, high = (b if b is None else operands("clip", b, alone=True)[0] for b in (min, max))
+        try:
+            return _clamped(x, min, max)  # ops-08
+        except (RuntimeError, OverflowError):
+            pass  # An int that does not fit, which is looked into below.
+    low, high = (
+        b if b is None else with_number("clip", x, *operands("clip", b, alone=True))[1]
+        for b in (min, max)
+    )
+    if x.dtype == bool_ and all(b is None or _is_boolean(b) for b in (low, high)):  # tensor-40
+        bounds = (b if b is None else torch.as_tensor(b, dtype=int64) for b in (low, high))
+        return torch.clamp(x.to(int64), *bounds).to(bool_)
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         x = _promoted(x, *(b for b in (low, high) if isinstance(b, Tensor)))[0]
         low, high = (b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (low, high))
@@ -126,13 +165,19 @@ def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -
 )
 def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
     """Return `x1` where `condition` is true, else `x2`."""
-    if not (isinstance(x1, Tensor) and isinstance(x2, Tensor) and isinstance(condition, Tensor)):
-        condition, x1, x2 = operands("where", condition, x1, x2)
-    if check_tensor("where", condition, "condition").dtype != bool_:
-        msg = f"where: condition must be of dtype bool, got {condition.dtype}"
-        raise TypeError(msg)
+    alike = (
+        isinstance(x1, Tensor)
+        and isinstance(x2, Tensor)
+        and isinstance(condition, Tensor)
+        and condition.dtype is bool_
+        and (dtype := x1.dtype) is x2.dtype
+        and dtype in DTYPES
+    )
+    if not alike:
+        condition, x1, x2 = _choices(condition, x1, x2)
     try:
-        return compat.where(condition, x1, x2)  # ops-10
+        choose = torch.where if alike else compat.where
+        return choose(condition, x1, x2)  # ops-10
     except RuntimeError as error:
         explain("where", error, condition, x1, x2)
 
@@ -148,8 +193,19 @@ def astype(x: Tensor, dtype: torch.dtype, /, *, copy: bool = True) -> Tensor:
     return check_tensor("astype", x).to(check_dtype("astype", dtype), copy=copy)  # ops-11
 
 
+def _choices(condition: Any, x1: Any, x2: Any) -> tuple[Tensor, Any, Any]:
+    """Return the operands of `where`, one of which is a Tensor beside the condition, or raise."""
+    condition, x1, x2 = operands("where", condition, x1, x2, alone=True)
+    if check_tensor("where", condition, "condition").dtype != bool_:
+        msg = f"where: condition must be of dtype bool, got {condition.dtype}"
+        raise TypeError(msg)
+    if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):  # tensor-39
+        x1, x2 = copied("where", [x1, x2], None)
+    return condition, *with_number("where", x1, x2)
+
+
 def _clamped(x: Tensor, low: Operand | None, high: Operand | None) -> Tensor:
-    result = torch.clamp(x, low, high)
+    result = Tensor.clamp(x, low, high)
     # ops-27; torch gives a NaN no gradient.
     return torch.where(torch.isnan(x), x, result) if result.requires_grad else result
 

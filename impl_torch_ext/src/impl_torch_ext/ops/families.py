@@ -6,6 +6,7 @@ particular in its documentation. Families whose members differ in their argument
 function that is the row, whose own docstring is the summary.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from impl_torch_ext.checks import (
     check_dtype,
+    check_fits,
     check_tensor,
     explain,
     normalize_axes,
     normalize_axis,
 )
-from impl_torch_ext.dtypes import float32, int64
+from impl_torch_ext.dtypes import DTYPES, float32, int64, plain_number
 from impl_torch_ext.tensor import from_numpy
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "select",
     "shape",
     "unary",
+    "with_number",
 ]
 
 Axis: TypeAlias = int | tuple[int, ...] | None
@@ -49,7 +52,9 @@ Operand: TypeAlias = Tensor | float
 Op: TypeAlias = Callable[..., Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPERANDS = (Tensor, bool, int, float)
+_NUMBERS = frozenset({bool, int, float})
+# Every integer dtype holds the ints from -_SMALL to below _SMALL.
+_SMALL = 2**31
 
 registry: dict[str, Op] = {}
 """The functions of `ops` by their names."""
@@ -69,7 +74,9 @@ def unary(
     """Add `fn` of one Tensor, element by element; `real` takes integers as float32."""
 
     def op(x: Tensor, /) -> Tensor:
-        return fn(check_tensor(name, x))
+        if getattr(x, "dtype", None) not in DTYPES:
+            check_tensor(name, x)
+        return fn(x)
 
     takes = "any shape; integers are taken as float32" if real else "any shape"  # ops-14
     return _row(
@@ -92,16 +99,30 @@ def binary(
     name: str,
     fn: Op,
     result: str,
+    alike: Op | None = None,
     source: str = "array API",
     returns: str = "Tensor, the shape that both broadcast to",
+    compares: bool = False,
 ) -> Op:
-    """Add `fn` of two operands that broadcast, element by element."""
+    """Add `fn` of two operands that broadcast, element by element.
+
+    `alike` takes its place for two Tensors of one dtype, `fn` itself if left out.
+    """
+    of_one_dtype = fn if alike is None else alike
 
     def op(x1: Operand, x2: Operand, /) -> Tensor:
-        if not (isinstance(x1, Tensor) and isinstance(x2, Tensor)):
-            x1, x2 = operands(name, x1, x2)
+        run = fn
+        if not isinstance(x1, Tensor) or x1.dtype not in DTYPES:
+            x1, x2 = _converted(name, x1, x2, compares)
+        elif isinstance(x2, Tensor):
+            if x1.dtype is x2.dtype:
+                run = of_one_dtype
+            elif x2.dtype not in DTYPES:
+                check_tensor(name, x2)
+        elif not (type(x2) is float or (type(x2) is int and -_SMALL <= x2 < _SMALL)):
+            x1, x2 = _converted(name, x1, x2, compares)
         try:
-            return fn(x1, x2)
+            return run(x1, x2)
         except (RuntimeError, TypeError, AttributeError) as error:
             explain(name, error, x1, x2)
 
@@ -116,10 +137,10 @@ def binary(
     )
 
 
-def compare(name: str, fn: Op, result: str, source: str = "array API") -> Op:
+def compare(name: str, fn: Op, result: str, alike: Op) -> Op:
     """Add `fn` of two operands that broadcast, which gives booleans."""
     returns = "Tensor of dtype bool, the shape that both broadcast to"
-    return binary(name, fn, result, source, returns)
+    return binary(name, fn, result, alike, returns=returns, compares=True)
 
 
 def reduce(
@@ -137,14 +158,14 @@ def reduce(
     run = _reduction(name, fn, single)
 
     def op(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return run(x, axis, {"keepdims": keepdims})
+        return run(x, axis, {"keepdims": bool(keepdims)})
 
     def casting(
         x: Tensor, /, *, axis: Axis = None, dtype: torch.dtype | None = None, keepdims: bool = False
     ) -> Tensor:
         if dtype is not None:  # ops-15; torch's own cast to integers cannot be recorded.
             x = check_tensor(name, x).to(check_dtype(name, dtype))
-        return run(x, axis, {"dtype": dtype, "keepdims": keepdims})
+        return run(x, axis, {"dtype": dtype, "keepdims": bool(keepdims)})
 
     several = "" if single else ", tuple of ints"
     parameters = {"x": "Tensor, any shape", "axis": f"int{several}, or None for all axes"}
@@ -164,7 +185,8 @@ def reduce(
 
 def _reduction(name: str, fn: Op, single: bool) -> Callable[..., Tensor]:
     def run(x: Tensor, axis: Axis, options: dict[str, Any]) -> Tensor:
-        check_tensor(name, x)
+        if getattr(x, "dtype", None) not in DTYPES:
+            check_tensor(name, x)
         if single and axis is not None:
             axis = normalize_axis(name, axis, x)  # type: ignore[arg-type]
         elif axis is not None:
@@ -233,7 +255,7 @@ def along(name: str, fn: Op, result: str, source: str, reduces: bool = False) ->
     def reducing(x: Tensor, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
         reals = array_of_reals(name, x)
         axes = range(x.ndim) if axis is None else normalize_axes(name, axis, x)  # ops-19
-        return fn(reals, tuple(axes), keepdim=keepdims)
+        return fn(reals, tuple(axes), keepdim=bool(keepdims))
 
     parameters = {"x": "Tensor, any shape; integers are taken as float32", "axis": "int"}
     if reduces:
@@ -323,12 +345,44 @@ def operands(name: str, *values: Any, alone: bool = False) -> list[Any]:
     alone : bool
         Whether numbers may stand alone.
     """
-    converted = [x if isinstance(x, _OPERANDS) else _operand(name, x) for x in values]
+    converted = [
+        x
+        if type(x) in _NUMBERS or (isinstance(x, Tensor) and x.dtype in DTYPES)
+        else _operand(name, x)
+        for x in values
+    ]
     if not alone and not any(isinstance(x, Tensor) for x in values):
         came = " and ".join(type(x).__name__ for x in values)
         msg = f"{name}: at least one operand must be a Tensor, got {came}"
         raise TypeError(msg)
     return converted
+
+
+def with_number(name: str, x1: Operand, x2: Operand, compares: bool = False) -> tuple[Any, Any]:
+    """Return two operands, a number among them as the dtype of the Tensor beside it holds it.
+
+    Raises
+    ------
+    ValueError
+        If that is an int which the dtype does not hold, unless the operands are compared.
+    """
+    if type(x2) is int and not -_SMALL <= x2 < _SMALL and isinstance(x1, Tensor):
+        return _beside(name, x1, x2, compares)
+    if type(x1) is int and not -_SMALL <= x1 < _SMALL and isinstance(x2, Tensor):
+        x2, x1 = _beside(name, x2, x1, compares)
+    return x1, x2
+
+
+def _beside(name: str, x: Tensor, number: int, compares: bool) -> tuple[Tensor, float]:
+    if x.is_floating_point():
+        check_fits(name, number, x.dtype)
+        return x, float(number)
+    if compares and not -(2**63) <= number < 2**63:
+        return x, math.inf if number > 0 else -math.inf
+    if compares:
+        return x.to(int64), number
+    check_fits(name, number, x.dtype)
+    return x, number
 
 
 def arrays_of(name: str, arrays: Any) -> list[Tensor]:
@@ -339,16 +393,25 @@ def arrays_of(name: str, arrays: Any) -> list[Tensor]:
     if not arrays:
         msg = f"{name}: arrays must not be empty, got {arrays!r}"
         raise ValueError(msg)
-    if all(isinstance(x, Tensor) for x in arrays):
+    if all(isinstance(x, Tensor) and x.dtype in DTYPES for x in arrays):
         return list(arrays)
     return [check_tensor(name, x, "each of arrays") for x in operands(name, *arrays)]
 
 
+def _converted(name: str, x1: Any, x2: Any, compares: bool) -> tuple[Any, Any]:
+    """Return what two operands of any kind are to torch; see `operands` and `with_number`."""
+    first, second = operands(name, x1, x2)
+    return with_number(name, first, second, compares)
+
+
 def _operand(name: str, x: Any) -> Any:
-    if isinstance(x, np.generic):  # tensor-15
-        return x.item()
+    if isinstance(x, Tensor):
+        return check_tensor(name, x, "each operand")
     if isinstance(x, np.ndarray):  # tensor-33
         return from_numpy(name, x)
+    number = plain_number(x)  # tensor-15
+    if isinstance(number, bool | int | float):
+        return number
     msg = f"{name}: operands must be Tensors or numbers, got {type(x).__name__}"
     raise TypeError(msg)  # ops-21
 

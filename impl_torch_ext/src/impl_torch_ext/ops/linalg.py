@@ -1,9 +1,11 @@
 """Products and transposes of matrices."""
 
 import array_api_compat.torch as compat
+import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_tensor, explain, shapes_of
+from impl_torch_ext.dtypes import bool_, float32
 from impl_torch_ext.ops.families import linalg, operands
 
 
@@ -23,7 +25,11 @@ def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
         msg = f"matmul: the inner sizes must be equal, got shapes {shapes_of(x1, x2)}"
         raise ValueError(msg)
     try:
-        return compat.matmul(x1, x2)
+        if (dtype := x1.dtype) is not x2.dtype:
+            return compat.matmul(x1, x2)
+        if dtype is bool_:  # tensor-40
+            return torch.matmul(x1.to(float32), x2.to(float32)) > 0
+        return torch.matmul(x1, x2)
     except RuntimeError as error:
         explain("matmul", error, x1, x2, shapes=(x1.shape[:-2], x2.shape[:-2]))
 
