@@ -347,12 +347,10 @@ def test_nan_and_infinities_where_integers_are_wanted(nn: Any, number: str) -> N
             call()
 
 
-def whole(nn: Any) -> dict[str, tuple[Any, Any]]:
-    """Return calls with NumPy's scalars for numbers, and the same calls with Python's."""
+def places(nn: Any) -> dict[str, tuple[Any, Any]]:
+    """Return calls with NumPy's scalars for axes and sizes, and the same calls with Python's."""
     x = nn.tensor(np.arange(6, dtype=np.float32).reshape(1, 2, 3))
-    i, c = nn.tensor([1, 2, 3]), nn.tensor([True, False, True])
     ops, two, one = nn.ops, np.int64(2), np.uint8(1)
-    half, lots = np.float64(0.5), np.float32(2.5)
     return {
         "sum": (ops.sum(x, axis=two), ops.sum(x, axis=2)),
         "sum of two": (ops.sum(x, axis=(one, two)), ops.sum(x, axis=(1, 2))),
@@ -384,6 +382,16 @@ def whole(nn: Any) -> dict[str, tuple[Any, Any]]:
         "zeros": (nn.zeros((two, one)), nn.zeros((2, 1))),
         "ones": (nn.ones(two), nn.ones(2)),
         "eye": (nn.eye(two, np.int32(3)), nn.eye(2, 3)),
+    }
+
+
+def values(nn: Any) -> dict[str, tuple[Any, Any]]:
+    """Return calls with NumPy's scalars for values, and the same calls with Python's."""
+    x = nn.tensor(np.arange(6, dtype=np.float32).reshape(1, 2, 3))
+    i, c = nn.tensor([1, 2, 3]), nn.tensor([True, False, True])
+    ops, two, one = nn.ops, np.int64(2), np.uint8(1)
+    half, lots = np.float64(0.5), np.float32(2.5)
+    return {
         "full": (nn.full(two, lots), nn.full(2, 2.5)),
         "full of integers": (ops.full((two,), np.int16(3)), ops.full((2,), 3)),
         "arange": (nn.arange(np.int32(5)), nn.arange(5)),
@@ -412,7 +420,7 @@ def whole(nn: Any) -> dict[str, tuple[Any, Any]]:
 
 @clause("tensor-39", "tensor-15")
 def test_numpy_scalars_are_numbers(nn: Any) -> None:
-    for name, (got, want) in whole(nn).items():
+    for name, (got, want) in {**places(nn), **values(nn)}.items():
         value = to_numpy(nn, want)
         exactly(nn, got, value, dtype=value.dtype.name, call=name)
 
