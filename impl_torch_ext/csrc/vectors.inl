@@ -19,7 +19,7 @@ struct Simd<float> {
     static constexpr float rounder = 12582912.0f;
     static constexpr float ln2_high = 0.693359375f;
     static constexpr float ln2_low = -2.12194440e-4f;
-    static constexpr float exp_bound = 87.0f;
+    static constexpr float exp_bound = 88.0f;
     static constexpr float tanh_bound = 10.0f;
     static constexpr int degree = 7;
 };

@@ -45,9 +45,10 @@ def gru(projection: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None
     input_r, input_z, input_n = projection.chunk(3, -1)
     hidden_r, hidden_z, hidden_n = affine(h, weight_hh, bias_hh).chunk(3, -1)
     r = torch.sigmoid(input_r + hidden_r)
-    z = torch.sigmoid(input_z + hidden_z)
+    sum_z = input_z + hidden_z
     n = torch.tanh(input_n + r * hidden_n)
-    return ((1 - z) * n + z * h,)
+    # rnn-26: 1 - z, with all its digits.
+    return (torch.sigmoid(-sum_z) * n + torch.sigmoid(sum_z) * h,)
 
 
 def sequence(step: Step, *inputs: Any, **config: Any) -> tuple[Tensor, ...]:
