@@ -5,6 +5,7 @@
 
 import math
 import operator
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -24,7 +25,6 @@ from impl_torch_ext.dtypes import (
 
 __all__ = [
     "Option",
-    "check_any",
     "check_at_least_zero",
     "check_choice",
     "check_dtype",
@@ -33,6 +33,7 @@ __all__ = [
     "check_flag",
     "check_floating",
     "check_floating_dtype",
+    "check_function",
     "check_input",
     "check_int",
     "check_number",
@@ -50,11 +51,16 @@ __all__ = [
     "normalize_axis",
     "refuse_dtype",
     "shapes_of",
+    "shown",
 ]
 
 Shape: TypeAlias = int | Iterable[int]
 Option: TypeAlias = Callable[[str, str, Any], Any]
 """A check of a constructor's option: gets the class's name, the option's and its value."""
+
+
+# A size that torch cannot count.
+_COUNT = 2**63
 
 
 def check_tensor(name: str, x: Any, argument: str = "x") -> Tensor:
@@ -123,15 +129,18 @@ def check_floating_dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
 
 def check_shape(name: str, shape: Shape, free: bool = False) -> tuple[int, ...]:
     """Return `shape` as a tuple of ints, or raise; with `free` one of them may be -1."""
-    sizes = shape if isinstance(shape, Iterable) else (shape,)
     try:
+        sizes = tuple(shape) if isinstance(shape, Iterable) else (shape,)
         counts = tuple(check_int(name, "each size", size) for size in sizes)
     except TypeError:  # tensor-31
-        msg = f"{name}: shape must be an int or a tuple of ints, got {shape!r}"
+        msg = f"{name}: shape must be an int or a tuple of ints, got {shown(shape)}"
         raise TypeError(msg) from None
     if any(count < -free for count in counts) or counts.count(-1) > 1:  # ops-20
         wanted = "at most one size of -1 and none below" if free else "no negative sizes"
         msg = f"{name}: shape must have {wanted}, got {counts}"
+        raise ValueError(msg)
+    if any(count >= _COUNT for count in counts):
+        msg = f"{name}: each size must be below 2**63, got {shown(counts)}"
         raise ValueError(msg)
     return counts
 
@@ -260,14 +269,23 @@ def check_pair(name: str, argument: str, pair: Any, shape: str) -> tuple[Any, An
     return pair[0], pair[1]
 
 
-def check_any(_name: str, _option: str, value: Any) -> Any:
-    """Return `value`."""
+def check_function(name: str, argument: str, value: Any) -> Callable[..., Any]:
+    """Return `value`, or raise a TypeError if it cannot be called."""
+    if not callable(value):
+        msg = f"{name}: {argument} must be a function, got {type(value).__name__}"
+        raise TypeError(msg)
     return value
 
 
-def check_flag(_name: str, _option: str, value: Any) -> bool:
-    """Return whether `value` is true."""
-    return bool(value)
+def check_flag(name: str, option: str, value: Any) -> bool:
+    """Return whether `value` is true, or raise a TypeError if that is no question for it."""
+    if value is True or value is False:
+        return value
+    try:
+        return bool(value)
+    except Exception:
+        msg = f"{name}: {option} must be true or false, got {shown(value)}"
+        raise TypeError(msg) from None
 
 
 def check_int(name: str, option: str, value: Any) -> int:
@@ -277,7 +295,7 @@ def check_int(name: str, option: str, value: Any) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        msg = f"{name}: {option} must be an int, got {value!r}"
+        msg = f"{name}: {option} must be an int, got {shown(value)}"
         raise TypeError(msg)
     return number
 
@@ -288,15 +306,20 @@ def check_size(name: str, option: str, value: Any) -> int:
     if number < 1:  # errors-05
         msg = f"{name}: {option} must be a positive int, got {number}"
         raise ValueError(msg)
+    if number >= _COUNT:
+        msg = f"{name}: {option} must be below 2**63, got {shown(number)}"
+        raise ValueError(msg)
     return number
 
 
 def check_sizes(name: str, option: str, value: Any) -> tuple[int, ...]:
     """Return one positive int or several as a tuple, or raise."""
-    sizes = value if isinstance(value, Iterable) else (value,)
+    # A NumPy array without axes says that it is iterable.
+    several = isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
+    sizes = value if several else (value,)
     checked = tuple(check_size(name, option, size) for size in sizes)
     if not checked:  # nn-11
-        msg = f"{name}: {option} must not be empty, got {value!r}"
+        msg = f"{name}: {option} must not be empty, got {shown(value)}"
         raise ValueError(msg)
     return checked
 
@@ -305,7 +328,7 @@ def check_number(name: str, option: str, value: Any) -> float:
     """Return `value` as a Python number, or raise a TypeError; booleans are none."""
     value = plain_number(value)  # tensor-39
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{name}: {option} must be a number, got {value!r}"
+        msg = f"{name}: {option} must be a number, got {shown(value)}"
         raise TypeError(msg)
     return value
 
@@ -333,12 +356,17 @@ def check_choice(*choices: str) -> Option:
     text = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
 
     def check(name: str, option: str, value: Any) -> str:
-        if value not in choices:
-            msg = f"{name}: {option} must be {text}, got {value!r}"
+        if not isinstance(value, str) or value not in choices:
+            msg = f"{name}: {option} must be {text}, got {shown(value)}"
             raise ValueError(msg)
         return value
 
     return check
+
+
+def shown(value: Any) -> str:
+    """Return what came on one line, in so few characters that it can stand in a message."""
+    return " ".join(reprlib.repr(value).split())
 
 
 def shapes_of(*operands: Any) -> str:
@@ -356,7 +384,7 @@ def explain(
     name : str
         The function that torch refused to compute.
     error : Exception
-        Raised again where nothing better is known.
+        Raised again, in the name of `name`, where nothing better is known.
     *operands
         Tensors and numbers that should broadcast.
     shapes : sequence of tuple of int
@@ -374,7 +402,14 @@ def explain(
     except RuntimeError:
         msg = f"{name}: shapes must broadcast, got {shapes_of(*operands)}"
         raise ValueError(msg) from None
-    raise error
+    reason = " ".join(str(error).split())
+    if isinstance(error, OverflowError) or reason.startswith("Overflow"):
+        msg = f"{name}: each number must fit the dtype of the result, got one that does not"
+        raise ValueError(msg) from error
+    if reason.startswith(name):
+        raise error
+    msg = f"{name}: {reason}"
+    raise (TypeError if isinstance(error, TypeError) else RuntimeError)(msg) from error
 
 
 def _as_float(number: int) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 from impl_torch_ext import function_node
+from impl_torch_ext.checks import check_function
 from impl_torch_ext.context import Context
 
 __all__ = ["Function", "as_function", "once_differentiable"]
@@ -114,6 +115,9 @@ def as_function(cls: type) -> type[Function]:
     TypeError
         If one of the two is missing.
     """
+    if not isinstance(cls, type):
+        msg = f"as_function: cls must be a class, got {type(cls).__name__}"
+        raise TypeError(msg)
     for name in ("forward", "backward"):
         if not callable(getattr(cls, name, None)):  # function-19
             msg = f"as_function: {cls.__name__} must have a static method {name}, got none"
@@ -127,5 +131,6 @@ def once_differentiable(backward: _Callable) -> _Callable:
 
     Stands under `@staticmethod`.
     """
-    backward.__dict__["once_differentiable"] = True
+    check_function("once_differentiable", "what is decorated", backward)
+    backward.once_differentiable = True  # type: ignore[attr-defined]
     return backward

@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0)}
+_check_nonlinearity = check_choice(*_GAINS, "leaky_relu")
+_check_mode = check_choice("fan_in", "fan_out")
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
@@ -60,12 +62,12 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
 
 def zeros_(tensor: Tensor) -> Tensor:
     """Fill with 0 and return `tensor`."""
-    return constant_(tensor, 0.0)
+    return _constant("zeros_", tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
     """Fill with 1 and return `tensor`."""
-    return constant_(tensor, 1.0)
+    return _constant("ones_", tensor, 1.0)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
@@ -102,10 +104,9 @@ def kaiming_uniform_(
     nonlinearity : str
         As for `calculate_gain`.
     """
-    bound = calculate_gain(nonlinearity, a) * math.sqrt(
-        3.0 / _fan("kaiming_uniform_", tensor, mode)
-    )
-    return uniform_(tensor, -bound, bound)
+    name = "kaiming_uniform_"
+    bound = _gain(name, nonlinearity, "a", a) * math.sqrt(3.0 / _fan(name, tensor, mode))
+    return _uniform(name, tensor, -bound, bound)
 
 
 def kaiming_normal_(
@@ -115,11 +116,9 @@ def kaiming_normal_(
 
     The arguments are those of `kaiming_uniform_`.
     """
-    return normal_(
-        tensor,
-        0.0,
-        calculate_gain(nonlinearity, a) / math.sqrt(_fan("kaiming_normal_", tensor, mode)),
-    )
+    name = "kaiming_normal_"
+    std = _gain(name, nonlinearity, "a", a) / math.sqrt(_fan(name, tensor, mode))
+    return _normal(name, tensor, 0.0, std)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -161,9 +160,7 @@ def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
 
 
 def _fan(name: str, tensor: Tensor, mode: str) -> int:
-    if mode not in ("fan_in", "fan_out"):
-        msg = f"{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}"
-        raise ValueError(msg)
+    _check_mode(name, "mode", mode)
     return _fans(name, tensor)[mode == "fan_out"]
 
 

@@ -3,7 +3,8 @@
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def save(
         raise IsADirectoryError(msg)
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
-        with part.open("xb") as file:
+        with _named("save"), part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -92,7 +93,8 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         If it is damaged or of another kind.
     """
     path = _checked_path("load", path)
-    content = Path(path).read_bytes()
+    with _named("load"):
+        content = Path(path).read_bytes()
     try:
         arrays = safetensors.torch.load(content)
     except (SafetensorError, KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -109,12 +111,26 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     return {key: leaf(array) for key, array in arrays.items()}
 
 
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put `name` in front of the system's reason where a file cannot be read or written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise type(error)(error.errno, f"{name}: {error.strerror}", error.filename) from error
+
+
 def _checked_path(name: str, path: Any) -> str:
     """Return a path as a str, or raise a TypeError."""
     spelled = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(spelled, str):  # serialization-09
         msg = f"{name}: path must be a str or an os.PathLike, got {type(path).__name__}"
         raise TypeError(msg)
+    if "\0" in spelled or not _utf8(spelled):
+        msg = f"{name}: path must be the name of a file, got {spelled!r}"
+        raise ValueError(msg)
     return spelled
 
 

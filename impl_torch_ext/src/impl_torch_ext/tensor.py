@@ -170,7 +170,7 @@ def _array(name: str, index: Any) -> "np.ndarray[Any, Any]":
     try:
         array = np.array(index)
     except (ValueError, OverflowError) as error:
-        msg = f"{name}: an index must be an array of integers or booleans, got {index!r}"
+        msg = f"{name}: an index must be an array of integers or booleans, got {shown(index)}"
         raise IndexError(msg) from error
     return array.astype(np.int64) if array.size == 0 and array.dtype != np.bool_ else array
 
@@ -215,10 +215,11 @@ def raw(x: Any) -> Any:
 
 def with_grad(name: str, x: Tensor, requires_grad: bool) -> Tensor:
     """Return `x` as a leaf that requires grad if asked to; raise a ValueError if it cannot."""
+    requires_grad = check_flag(name, "requires_grad", requires_grad)
     if requires_grad and not x.is_floating_point():  # tensor-13
         msg = f"{name}: only floating Tensors can require grad, got dtype {x.dtype}"
         raise ValueError(msg)
-    return leaf(x, bool(requires_grad))
+    return leaf(x, requires_grad)
 
 
 def _plain(x: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from impl_torch_ext.checks import check_flag
+
 __all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
 is_grad_enabled = torch.is_grad_enabled
@@ -64,7 +66,7 @@ class set_grad_enabled(_Mode, torch.set_grad_enabled):
     """
 
     def __init__(self, mode: bool) -> None:
-        self._mode = self.mode = bool(mode)
+        self._mode = self.mode = check_flag("set_grad_enabled", "mode", mode)
         self._before = {}
         # What the first block of this thread, or a decoration, restores.
         self._first: list[bool] = [torch.is_grad_enabled()]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from impl_torch_ext.checks import check_flag, check_function, check_int, shown
 from impl_torch_ext.trees import detach, tree_flatten, tree_map, tree_unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -34,7 +35,7 @@ def grad(
         Takes what `fn` takes and returns a gradient of the argument's structure (a tuple of them
         for a tuple), zeros where `fn` does not use an input.
     """
-    both = value_and_grad(fn, argnums, create_graph=create_graph)
+    both = _with_gradient("grad", fn, argnums, create_graph=create_graph)
 
     @functools.wraps(fn)
     def gradient(*args: Any, **kwargs: Any) -> Any:
@@ -63,15 +64,28 @@ def value_and_grad(
     callable
         Returns `(value, gradient)`, or `((value, aux), gradient)`.
     """
+    return _with_gradient("value_and_grad", fn, argnums, has_aux, create_graph)
+
+
+def _with_gradient(
+    caller: str,
+    fn: Callable[..., Any],
+    argnums: int | tuple[int, ...],
+    has_aux: bool = False,
+    create_graph: bool = False,
+) -> Callable[..., Any]:
+    check_function(caller, "fn", fn)
     name = getattr(fn, "__name__", type(fn).__name__)
+    several = isinstance(argnums, tuple | list)
+    numbers: Any = argnums if several else (argnums,)
+    places = [check_int(caller, "argnums", i) for i in numbers]
+    has_aux = check_flag(caller, "has_aux", has_aux)
+    create_graph = check_flag(caller, "create_graph", create_graph)
 
     @functools.wraps(fn)
     def both(*args: Any, **kwargs: Any) -> Any:
         with _transformation(create_graph) as recorded:
-            positions = [
-                _argument(name, args, i)
-                for i in ((argnums,) if isinstance(argnums, int) else argnums)
-            ]
+            positions = [_argument(name, args, i) for i in places]
             tracked = [_track(args[i], recorded) for i in positions]
             # Before the call, which may add to the dicts that it gets.
             leaves, structure = tree_flatten(tracked)
@@ -79,16 +93,14 @@ def value_and_grad(
             for i, replacement in zip(positions, tracked, strict=True):
                 arguments[i] = replacement
             result = fn(*arguments, **kwargs)
-            value, aux = result if has_aux else (result, None)
+            value, aux = _pair(caller, name, result) if has_aux else (result, None)
             _check_scalar(name, value)
             gradient = tree_unflatten(
                 _pull([value], [None], leaves, recorded, retain=recorded), structure
             )
         if not recorded:
             value, aux = detach(value), detach(aux)
-        return ((value, aux) if has_aux else value), (
-            gradient[0] if isinstance(argnums, int) else tuple(gradient)
-        )
+        return ((value, aux) if has_aux else value), (tuple(gradient) if several else gradient[0])
 
     return both
 
@@ -114,7 +126,8 @@ def vjp(
         Takes a cotangent of the structure of `output` and returns a tuple with one gradient per
         primal. It can be called several times.
     """
-    with _transformation(create_graph) as recorded:
+    check_function("vjp", "fn", fn)
+    with _transformation(check_flag("vjp", "create_graph", create_graph)) as recorded:
         tracked = [_track(primal, recorded) for primal in primals]
         leaves, primal_structure = tree_flatten(tracked)
         output = fn(*tracked)
@@ -124,16 +137,12 @@ def vjp(
         seeds, seed_structure = tree_flatten(cotangent)
         if seed_structure != structure:
             msg = (
-                f"vjp: the cotangent must have the structure of the output, {structure}, got "
-                f"{seed_structure}"
+                f"vjp: the cotangent must have the structure of the output, {shown(structure)}, "
+                f"got {shown(seed_structure)}"
             )
             raise ValueError(msg)
         for y, seed in zip(outputs, seeds, strict=True):
-            if isinstance(y, Tensor) and isinstance(seed, Tensor) and y.shape != seed.shape:
-                msg = (
-                    f"vjp: the cotangent must have shape {tuple(y.shape)}, got {tuple(seed.shape)}"
-                )
-                raise ValueError(msg)
+            _check_cotangent(y, seed)
         with torch.enable_grad():
             gradients = _pull(outputs, seeds, leaves, recorded, retain=True)
         return tuple(tree_unflatten(gradients, primal_structure))
@@ -215,6 +224,27 @@ def _pull(
         else g
         for x in leaves
     ]
+
+
+def _pair(caller: str, name: str, result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        msg = f"{caller}: with has_aux {name} must return (value, aux), got {shown(result)}"
+        raise TypeError(msg)
+    return result[0], result[1]
+
+
+def _check_cotangent(y: Any, seed: Any) -> None:
+    if not isinstance(y, Tensor):
+        return
+    if seed is not None and not isinstance(seed, Tensor):
+        msg = f"vjp: the cotangent must hold Tensors, got {type(seed).__name__}"
+        raise TypeError(msg)
+    if seed is None and y.requires_grad and y.numel() != 1:
+        msg = f"vjp: the cotangent must have shape {tuple(y.shape)}, got None"
+        raise ValueError(msg)
+    if seed is not None and y.shape != seed.shape:
+        msg = f"vjp: the cotangent must have shape {tuple(y.shape)}, got {tuple(seed.shape)}"
+        raise ValueError(msg)
 
 
 def _check_scalar(name: str, value: Any) -> None:

@@ -1,12 +1,12 @@
 """Module: an owner of Parameters, buffers and other Modules."""
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_floating_dtype
+from impl_torch_ext.checks import check_floating_dtype, check_function, shown
 from impl_torch_ext.module.state import LoadResult, checked_state
 
 __all__ = ["Module"]
@@ -31,16 +31,22 @@ class Module(torch.nn.Module):
             If `param` is neither a Parameter nor None.
         """
         self._check_name("register_parameter", name, "_parameters")
+        if param is not None and not isinstance(param, torch.nn.Parameter):
+            self._refuse("register_parameter", "param must be a Parameter or None", param)
         super().register_parameter(name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a buffer, in `state_dict` if persistent; errors as in `register_parameter`."""
         self._check_name("register_buffer", name, "_buffers")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            self._refuse("register_buffer", "tensor must be a Tensor or None", tensor)
         super().register_buffer(name, tensor, persistent)
 
     def add_module(self, name: str, module: torch.nn.Module | None) -> None:
         """Add a child; errors as in `register_parameter`."""
         self._check_name("add_module", name, "_modules")
+        if module is not None and not isinstance(module, torch.nn.Module):
+            self._refuse("add_module", "module must be a Module or None", module)
         super().add_module(name, module)
 
     def load_state_dict(
@@ -89,19 +95,61 @@ class Module(torch.nn.Module):
             dtype = value.dtype if isinstance(value, Tensor) else value
             if isinstance(dtype, torch.dtype):
                 check_floating_dtype("to", dtype)  # module-19
-        came = ", ".join(map(repr, [*args, *kwargs.values()]))
+        came = ", ".join(map(shown, [*args, *kwargs.values()]))
         msg = f"to: dtype must be float32 or float64, got {came}"
         # torch takes None for nothing to do, and a number for a device.
-        if (not kwargs and all(a is None for a in args)) or (args and isinstance(args[0], float)):
+        if (not kwargs and all(a is None for a in args)) or (
+            args and isinstance(args[0], float | complex)
+        ):
             raise TypeError(msg)
         try:
             return super().to(*args, **kwargs)
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(msg) from error
 
+    def apply(self, fn: Callable[[torch.nn.Module], Any]) -> Self:
+        """Call `fn` on each module below this one and on itself, and return it."""
+        return super().apply(check_function(f"{type(self).__name__}.apply", "fn", fn))
+
+    def get_submodule(self, target: str) -> torch.nn.Module:
+        """Return the module of a dotted name; raise an AttributeError if there is none."""
+        if not isinstance(target, str):
+            self._refuse("get_submodule", "target must be a str", target)
+        try:
+            return super().get_submodule(target)
+        except AttributeError as error:
+            msg = f"{type(self).__name__}.get_submodule: there is no Module {target!r}: {error}"
+            raise AttributeError(msg) from None
+
+    def get_parameter(self, target: str) -> torch.nn.Parameter:
+        """Return the Parameter of a dotted name; raise an AttributeError if there is none."""
+        if not isinstance(target, str):
+            self._refuse("get_parameter", "target must be a str", target)
+        try:
+            return super().get_parameter(target)
+        except AttributeError as error:
+            msg = f"{type(self).__name__}.get_parameter: there is no Parameter {target!r}: {error}"
+            raise AttributeError(msg) from None
+
+    def register_forward_hook(self, hook: Callable[..., Any], **options: Any) -> Any:
+        """Call `hook(module, args, output)` after each call, as in torch."""
+        check_function(f"{type(self).__name__}.register_forward_hook", "hook", hook)
+        return super().register_forward_hook(hook, **options)
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any], **options: Any) -> Any:
+        """Call `hook(module, args)` before each call, as in torch."""
+        check_function(f"{type(self).__name__}.register_forward_pre_hook", "hook", hook)
+        return super().register_forward_pre_hook(hook, **options)
+
+    def _refuse(self, method: str, wanted: str, came: Any) -> NoReturn:
+        msg = f"{type(self).__name__}.{method}: {wanted}, got {type(came).__name__}"
+        raise TypeError(msg)
+
     def _check_name(self, method: str, name: str, table: str) -> None:
-        if table not in self.__dict__ or not isinstance(name, str):
-            return  # torch says what is wrong with these.
+        if not isinstance(name, str):
+            self._refuse(method, "a name must be a str", name)
+        if table not in self.__dict__:
+            return  # torch says what is wrong.
         fault = (
             "must not be empty"
             if not name

@@ -35,6 +35,7 @@ def functional_call(
     TypeError
         If a value is no Tensor.
     """
+    _check_types(module, params)
     owned = {
         f"{path}.{name}" if path else name: (table, name)
         for path, owner in module.named_modules(remove_duplicate=False)
@@ -57,6 +58,15 @@ def functional_call(
         for table, content in before:
             table.clear()
             table.update(content)
+
+
+def _check_types(module: Any, params: Any) -> None:
+    if not isinstance(module, torch.nn.Module):
+        msg = f"functional_call: module must be a Module, got {type(module).__name__}"
+        raise TypeError(msg)
+    if not isinstance(params, Mapping):
+        msg = f"functional_call: params must be a mapping, got {type(params).__name__}"
+        raise TypeError(msg)
 
 
 def _check_params(module: str, owned: Mapping[str, _Place], params: Mapping[str, Tensor]) -> None:

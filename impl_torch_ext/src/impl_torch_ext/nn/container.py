@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from impl_torch_ext.checks import check_int, shown
 from impl_torch_ext.module import Module
 
 __all__ = ["ModuleList", "Sequential"]
@@ -23,7 +24,14 @@ class Sequential(Module, torch.nn.Sequential):
     def __init__(self, *modules: Any) -> None:
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             modules = (OrderedDict(modules[0]),)
+        entries = modules[0].values() if modules and isinstance(modules[0], Mapping) else modules
+        for item in entries:
+            _check_module("Sequential", item)
         super().__init__(*modules)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the Module at `index`, or those of a slice in a container of the same kind."""
+        return super().__getitem__(_checked_index("Sequential", index))
 
 
 class ModuleList(Module, torch.nn.ModuleList):
@@ -34,6 +42,28 @@ class ModuleList(Module, torch.nn.ModuleList):
     modules : iterable of Module
     """
 
+    def __init__(self, modules: Iterable[torch.nn.Module] | None = None) -> None:
+        super().__init__()
+        if modules is not None:
+            self.extend(modules)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return the Module at `index`, or those of a slice in a container of the same kind."""
+        return super().__getitem__(_checked_index("ModuleList", index))
+
+    def append(self, module: torch.nn.Module) -> "ModuleList":
+        """Append `module` and return the list itself; raise a TypeError if it is none."""
+        _check_module("ModuleList.append", module)
+        return super().append(module)
+
+    def insert(self, index: int, module: torch.nn.Module) -> None:
+        """Put `module` before the one at `index`; raise a TypeError if one of them is none."""
+        _check_module("ModuleList.insert", module)
+        place = check_int("ModuleList.insert", "index", index)
+        # As a list has it; torch's own loses a Module where the index is negative.
+        place = place + len(self) if place < 0 else place
+        super().insert(min(max(place, 0), len(self)), module)
+
     def extend(self, modules: Iterable[torch.nn.Module]) -> "ModuleList":
         """Append each of `modules` and return the list itself.
 
@@ -42,9 +72,21 @@ class ModuleList(Module, torch.nn.ModuleList):
         TypeError
             If one is no Module; nothing has been appended then.
         """
-        items = list(modules)
+        try:
+            items = list(modules)
+        except TypeError:
+            msg = f"ModuleList: modules must be an iterable of Modules, got {shown(modules)}"
+            raise TypeError(msg) from None
         for item in items:
-            if not isinstance(item, torch.nn.Module):
-                msg = f"ModuleList.extend: items must be Modules, got {type(item).__name__}"
-                raise TypeError(msg)
+            _check_module("ModuleList.extend", item)
         return super().extend(items)
+
+
+def _check_module(name: str, item: Any) -> None:
+    if not isinstance(item, torch.nn.Module):
+        msg = f"{name}: items must be Modules, got {type(item).__name__}"
+        raise TypeError(msg)
+
+
+def _checked_index(name: str, index: Any) -> Any:
+    return index if isinstance(index, slice) else check_int(name, "an index", index)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import random
-from impl_torch_ext.checks import check_probability
+from impl_torch_ext.checks import check_probability, check_tensor
 from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["Dropout"]
@@ -31,6 +31,7 @@ class Dropout(Layer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Drop elements of `input`, any shape; training draws a number for each, in C order."""
+        check_tensor("Dropout", input, "input")
         if not self.training:
             return input
         # init-04

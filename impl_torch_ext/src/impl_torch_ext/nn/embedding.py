@@ -1,12 +1,12 @@
 """The lookup of rows in a table."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from impl_torch_ext import init
-from impl_torch_ext.checks import check_any, check_range, check_size
+from impl_torch_ext.checks import check_int, check_range, check_size
 from impl_torch_ext.context import Context
 from impl_torch_ext.function import Function
 from impl_torch_ext.nn.layer import Layer, Options
@@ -42,6 +42,10 @@ class EmbeddingFunction(Function):
         return grad, None
 
 
+def _place(name: str, option: str, value: Any) -> int | None:
+    return None if value is None else check_int(name, option, value)
+
+
 class Embedding(Layer):
     """A table of vectors, looked up by index.
 
@@ -62,7 +66,7 @@ class Embedding(Layer):
     _options: ClassVar[Options] = {
         "num_embeddings": check_size,
         "embedding_dim": check_size,
-        "padding_idx": check_any,
+        "padding_idx": _place,
     }
     num_embeddings: int
     embedding_dim: int
@@ -78,7 +82,7 @@ class Embedding(Layer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, padding_idx)
-        rows = self.num_embeddings
+        rows, padding_idx = self.num_embeddings, self.padding_idx
         if padding_idx is not None:
             if not -rows <= padding_idx < rows:
                 msg = (

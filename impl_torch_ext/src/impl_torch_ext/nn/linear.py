@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import init
-from impl_torch_ext.checks import check_flag, check_size
+from impl_torch_ext.checks import check_flag, check_size, explain
 from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["Linear"]
@@ -54,11 +54,14 @@ class Linear(Layer):
         bound = 1.0 / math.sqrt(self.in_features)  # nn-02
         shape = (self.out_features, self.in_features)
         fill = partial(init.uniform_, a=-bound, b=bound)
-        self._draw(fill, dtype, weight=shape, bias=shape[:1] if bias else None)
+        self._draw(fill, dtype, weight=shape, bias=shape[:1] if self.bias else None)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the map of `input`, shape (*, in_features), of shape (*, out_features)."""
         weight, bias = self.weight, self.bias
         self._check("input", input, (..., self.in_features), "(*, in_features)", weight)
-        y = torch.matmul(input, weight.mT)
-        return y if bias is None else y + bias
+        try:
+            y = torch.matmul(input, weight.mT)
+            return y if bias is None else y + bias
+        except RuntimeError as error:  # Parameters that functional_call put there.
+            explain("Linear", error, input, weight.mT, shapes=((), ()))

@@ -61,9 +61,10 @@ class LayerNorm(Layer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(normalized_shape, eps, elementwise_affine, bias)
-        shape = self.normalized_shape if elementwise_affine else None
-        self._draw(init.ones_, dtype, weight=shape)
-        self._draw(init.zeros_, dtype, bias=shape if bias else None)
+        shape = self.normalized_shape if self.elementwise_affine else None
+        shapes = {"weight": shape, "bias": shape if self.bias else None}
+        self._draw(init.ones_, dtype, weight=shapes["weight"])
+        self._draw(init.zeros_, dtype, bias=shapes["bias"])
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize `input`, shape (*, normalized_shape)."""

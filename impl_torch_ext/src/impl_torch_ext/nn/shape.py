@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from impl_torch_ext import ops
-from impl_torch_ext.checks import check_int
+from impl_torch_ext.checks import check_int, check_tensor
 from impl_torch_ext.nn.layer import Layer, Options
 
 __all__ = ["Flatten", "Identity"]
@@ -24,6 +24,7 @@ class Flatten(Layer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Flatten `input`, which must have those axes."""
+        check_tensor("Flatten", input, "input")
         shape, ndim = tuple(input.shape), input.ndim
         start, end = (axis + ndim if axis < 0 else axis for axis in (self.start_dim, self.end_dim))
         if not 0 <= start <= end < ndim:

@@ -62,6 +62,8 @@ def asarray(obj: Any, /, *, dtype: torch.dtype | None = None, copy: bool | None 
     """Return `obj` as a Tensor."""
     if dtype is not None:
         check_dtype("asarray", dtype)
+    if copy is not None:
+        copy = check_flag("asarray", "copy", copy)
     shares = isinstance(obj, Tensor) and dtype in (None, obj.dtype)
     if copy is False and not shares:  # ops-16
         came = f"{obj.dtype}" if isinstance(obj, Tensor) else type(obj).__name__

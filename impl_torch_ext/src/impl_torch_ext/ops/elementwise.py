@@ -153,8 +153,8 @@ def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -
         x = _promoted(x, *(b for b in (low, high) if isinstance(b, Tensor)))[0]
         low, high = (b if b is None else torch.as_tensor(b, dtype=x.dtype) for b in (low, high))
     try:
-        return _clamped(x, low, high)
-    except RuntimeError as error:
+        return _clamped(x, low, high)  # ops-08
+    except (RuntimeError, TypeError, OverflowError) as error:
         explain("clip", error, x, *(b for b in (low, high) if b is not None))
 
 
@@ -190,7 +190,13 @@ def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
 )
 def astype(x: Tensor, dtype: torch.dtype, /, *, copy: bool = True) -> Tensor:
     """Return `x` in another dtype."""
-    return check_tensor("astype", x).to(check_dtype("astype", dtype), copy=copy)  # ops-11
+    check_tensor("astype", x)
+    # ops-11
+    return x.to(check_dtype("astype", dtype), copy=check_flag("astype", "copy", copy))
+
+
+def _bounds(*bounds: Any) -> Any:
+    return (b if b is None else operands("clip", b, alone=True)[0] for b in bounds)
 
 
 def _choices(condition: Any, x1: Any, x2: Any) -> tuple[Tensor, Any, Any]:

@@ -223,8 +223,9 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
         ones = (1, *x.shape[:place], *x.shape[place + 1 :])
         first = torch.full(ones, initial, dtype=terms.dtype).movedim(0, place)
         length = x.shape[place] + 1
+        whole = check_flag(name, "include_initial", include_initial)
         return fn(torch.cat([first, terms], place), place).narrow(
-            place, *((0, length) if include_initial else (1, length - 1))
+            place, *((0, length) if whole else (1, length - 1))
         )
 
     return _row(

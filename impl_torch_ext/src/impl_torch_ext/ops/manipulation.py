@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import (
+    check_flag,
     check_permutation,
     check_same_rest,
     check_shape,
@@ -33,6 +34,8 @@ def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -
         check_tensor("reshape", x)
     if not isinstance(shape, tuple):
         shape = check_shape("reshape", shape, free=True)
+    if copy is not None:
+        copy = check_flag("reshape", "copy", copy)
     try:
         if copy is False:
             return x.view(shape)  # ops-17

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_at_least_zero, check_flag, check_number
+from impl_torch_ext.checks import check_at_least_zero, check_flag, check_number, shown
 from impl_torch_ext.optim.optimizer import Optimizer
 
 __all__ = ["SGD", "Adam"]
@@ -127,11 +127,11 @@ class Adam(Optimizer):
         options["eps"] = check_at_least_zero(name, "eps", group["eps"])
         betas = group["betas"]
         if not isinstance(betas, tuple | list) or len(betas) != 2:
-            msg = f"{name}: betas must be two numbers in [0, 1), got {betas!r}"
+            msg = f"{name}: betas must be two numbers in [0, 1), got {shown(betas)}"
             raise ValueError(msg)
         options["betas"] = tuple(check_number(name, "each of betas", beta) for beta in betas)
         if not all(0 <= beta < 1 for beta in options["betas"]):
-            msg = f"{name}: betas must be two numbers in [0, 1), got {betas!r}"
+            msg = f"{name}: betas must be two numbers in [0, 1), got {shown(betas)}"
             raise ValueError(msg)
         return options
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_at_least_zero
+from impl_torch_ext.checks import check_at_least_zero, shown
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import bool_
 
@@ -193,7 +193,7 @@ class Optimizer:
             raise ValueError(msg)
         on = [key for key, value in group.items() if key not in mine and value not in (None, False)]
         if on:  # optim-10
-            msg = f"{name}: the option {on[0]} must be off, got {group[on[0]]!r}"
+            msg = f"{name}: the option {on[0]} must be off, got {shown(group[on[0]])}"
             raise ValueError(msg)
         known = {key: value for key, value in group.items() if key in mine and key != "params"}
         return {**known, **self._checked(name, group)}
@@ -222,7 +222,11 @@ def _listed(name: str, params: Any) -> list[Any]:
     if isinstance(params, Tensor | str | Mapping) or not isinstance(params, Iterable):
         msg = f"{name}: params must be an iterable of Tensors or dicts, got {type(params).__name__}"
         raise TypeError(msg)
-    items = list(params)
+    try:
+        items = list(params)
+    except TypeError:  # A NumPy array without axes says that it is iterable.
+        msg = f"{name}: params must be an iterable of Tensors or dicts, got {shown(params)}"
+        raise TypeError(msg) from None
     if not items:
         msg = f"{name}: params must not be empty, got []"
         raise ValueError(msg)
@@ -243,7 +247,7 @@ def _parts(name: str, state_dict: Any) -> tuple[Mapping[Any, Any], list[Mapping[
         msg = f"{name}: state must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
     if not isinstance(groups, list | tuple) or not all(isinstance(g, Mapping) for g in groups):
-        msg = f"{name}: param_groups must be a list of dicts, got {groups!r}"
+        msg = f"{name}: param_groups must be a list of dicts, got {shown(groups)}"
         raise TypeError(msg)
     for group in groups:
         if not isinstance(group.get("params"), list | tuple):
