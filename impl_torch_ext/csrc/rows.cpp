@@ -1,6 +1,6 @@
 // x[t] or x[t : t + n] for one t after another. The gradient of torch's own is an array of the size
-// of x for every t, so that a loop over a sequence costs the square of its length; here the rows share a node
-// which makes one such array of all their gradients.
+// of x for every t, so that a loop over a sequence costs the square of its length; here the rows
+// share a node which makes one such array of all their gradients.
 #include "rows.h"
 
 #include <ATen/ops/cat.h>
@@ -16,8 +16,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <type_traits>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -76,10 +76,7 @@ OpenNodes& open_nodes() {
 // through the node while rows are still being taken.
 struct RowsBackward : Node {
     RowsBackward(const Tensor& x, const Tensor& row, const Key& key, std::size_t capacity)
-        : key(key),
-          shape(x.sizes().vec()),
-          options(x.options()),
-          capacity(capacity) {
+        : key(key), shape(x.sizes().vec()), options(x.options()), capacity(capacity) {
         set_next_edges(torch::autograd::collect_next_edges(x));
         for (std::size_t slot = 0; slot < capacity; ++slot) add_input_metadata(row);
     }
@@ -94,8 +91,9 @@ struct RowsBackward : Node {
 
     // Whether it may take one more row of `x`, whose history or shape may be another one by now.
     bool takes(const Tensor& x) const {
-        return places.size() < capacity && next_edge(0) == torch::autograd::impl::gradient_edge(x) &&
-               x.sizes() == shape && x.dtype() == options.dtype();
+        return places.size() < capacity &&
+               next_edge(0) == torch::autograd::impl::gradient_edge(x) && x.sizes() == shape &&
+               x.dtype() == options.dtype();
     }
 
     variable_list apply(variable_list&& grads) override {
@@ -121,8 +119,7 @@ struct RowsBackward : Node {
         OpenNodes& nodes = open_nodes();
         const std::lock_guard<std::mutex> lock(nodes.mutex);
         const auto found = nodes.by_key.find(key);
-        if (found != nodes.by_key.end() && found->second.address == this)
-            nodes.by_key.erase(found);
+        if (found != nodes.by_key.end() && found->second.address == this) nodes.by_key.erase(found);
     }
 
     const Key key;

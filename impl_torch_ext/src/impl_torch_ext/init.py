@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import random
-from impl_torch_ext.checks import check_floating, check_number, check_tensor
+from impl_torch_ext.checks import check_choice, check_floating, check_number, check_tensor, shown
 
 __all__ = [
     "calculate_gain",
@@ -36,8 +36,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     TypeError
         If it is not a Tensor of a floating dtype.
     """
-    low, high = check_number("uniform_", "a", a), check_number("uniform_", "b", b)
-    return _draw("uniform_", tensor, lambda shape: random.uniform(shape, low, high))
+    return _uniform("uniform_", tensor, a, b)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
@@ -48,16 +47,12 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     TypeError
         If it is not a Tensor of a floating dtype.
     """
-    centre, width = check_number("normal_", "mean", mean), check_number("normal_", "std", std)
-    return _draw("normal_", tensor, lambda shape: random.normal(shape, centre, width))
+    return _normal("normal_", tensor, mean, std)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with `val` and return `tensor`."""
-    with torch.no_grad():
-        return check_tensor("constant_", tensor, "tensor").fill_(
-            check_number("constant_", "val", val)
-        )
+    return _constant("constant_", tensor, val)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -77,7 +72,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
     bound = check_number("xavier_uniform_", "gain", gain) * math.sqrt(6.0 / (fan_in + fan_out))
-    return uniform_(tensor, -bound, bound)
+    return _uniform("xavier_uniform_", tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
@@ -86,8 +81,8 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Source: Glorot and Bengio 2010.
     """
     fan_in, fan_out = _fans("xavier_normal_", tensor)
-    gain = check_number("xavier_normal_", "gain", gain)
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / (fan_in + fan_out)))
+    std = check_number("xavier_normal_", "gain", gain) * math.sqrt(2.0 / (fan_in + fan_out))
+    return _normal("xavier_normal_", tensor, 0.0, std)
 
 
 def kaiming_uniform_(
@@ -131,16 +126,37 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     ValueError
         For another name.
     """
-    if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else check_number("calculate_gain", "param", param)
-        return math.sqrt(2.0 / (1.0 + slope**2))
-    if nonlinearity not in _GAINS:
-        msg = (
-            f"calculate_gain: nonlinearity must be one of {[*_GAINS, 'leaky_relu']}, got "
-            f"{nonlinearity!r}"
-        )
-        raise ValueError(msg)
-    return _GAINS[nonlinearity]
+    return _gain("calculate_gain", nonlinearity, "param", param)
+
+
+def _gain(name: str, nonlinearity: str, option: str, slope: float | None) -> float:
+    _check_nonlinearity(name, "nonlinearity", nonlinearity)
+    if nonlinearity != "leaky_relu":
+        return _GAINS[nonlinearity]
+    slope = 0.01 if slope is None else check_number(name, option, slope)
+    return math.sqrt(2.0) / math.hypot(1.0, slope)
+
+
+def _constant(name: str, tensor: Tensor, val: float) -> Tensor:
+    check_tensor(name, tensor, "tensor")
+    if not isinstance(val, Tensor):
+        check_number(name, "val", val)
+    try:
+        with torch.no_grad():
+            return tensor.fill_(val)
+    except (RuntimeError, OverflowError):
+        msg = f"{name}: val must be a number that {tensor.dtype} holds, got {shown(val)}"
+        raise ValueError(msg) from None
+
+
+def _uniform(name: str, tensor: Tensor, low: float, high: float) -> Tensor:
+    low, high = check_number(name, "a", low), check_number(name, "b", high)
+    return _draw(name, tensor, lambda shape: random.uniform(shape, low, high))
+
+
+def _normal(name: str, tensor: Tensor, mean: float, std: float) -> Tensor:
+    mean, std = check_number(name, "mean", mean), check_number(name, "std", std)
+    return _draw(name, tensor, lambda shape: random.normal(shape, mean, std))
 
 
 def _draw(name: str, tensor: Tensor, draw: Callable[[tuple[int, ...]], np.ndarray]) -> Tensor:

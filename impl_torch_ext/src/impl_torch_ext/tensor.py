@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import refuse_dtype
+from impl_torch_ext.checks import check_flag, refuse_dtype, shown
 from impl_torch_ext.dtypes import FROM_NUMPY, int64, is_integer
 from impl_torch_ext.native import native
 

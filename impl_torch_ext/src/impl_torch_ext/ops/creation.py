@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext import creation
-from impl_torch_ext.checks import Shape, check_dtype
+from impl_torch_ext.checks import Shape, check_dtype, check_flag
 from impl_torch_ext.dtypes import DTYPES
 from impl_torch_ext.ops.families import create, like
 

@@ -8,7 +8,7 @@ import array_api_compat.torch as compat
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_dtype, check_tensor, explain
+from impl_torch_ext.checks import check_dtype, check_flag, check_tensor, explain
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import DTYPES, bool_, dtype_of_numbers, int64
 from impl_torch_ext.native import native

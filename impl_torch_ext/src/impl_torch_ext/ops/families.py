@@ -17,6 +17,7 @@ from torch import Tensor
 from impl_torch_ext.checks import (
     check_dtype,
     check_fits,
+    check_flag,
     check_tensor,
     explain,
     normalize_axes,
