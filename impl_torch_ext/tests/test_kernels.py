@@ -60,16 +60,8 @@ def _seed() -> None:
     nn.manual_seed(0)
 
 
-def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
-    """Every operator with arguments for it, with and without what is optional."""
-    steps, batch, input_size, hidden_size = 3, 2, 4, 5
-    state = (batch, hidden_size)
-    x, h, c = (
-        draw(steps, batch, input_size, dtype=dtype),
-        draw(*state, dtype=dtype),
-        draw(*state, dtype=dtype),
-    )
-    g, g_h = draw(steps, *state, dtype=dtype), draw(*state, dtype=dtype)
+def choices(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
+    """The operators that choose, with arguments for them."""
     listed: list[tuple[Any, tuple[Any, ...]]] = [
         (native.relu.default, (draw(3, 4, dtype=dtype).requires_grad_(),)),
         (native.relu.default, (draw(4, 3, dtype=dtype).mT,)),
@@ -86,6 +78,20 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         (native.extreme.default, (matrix, [1], False, True)),
         (native.extreme.default, (matrix, [], True, False)),
     ]
+    return listed
+
+
+def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Every operator with arguments for it, with and without what is optional."""
+    steps, batch, input_size, hidden_size = 3, 2, 4, 5
+    state = (batch, hidden_size)
+    x, h, c = (
+        draw(steps, batch, input_size, dtype=dtype),
+        draw(*state, dtype=dtype),
+        draw(*state, dtype=dtype),
+    )
+    g, g_h = draw(steps, *state, dtype=dtype), draw(*state, dtype=dtype)
+    listed = choices(dtype)
     rnn, lstm, gru = (parameters(cell, input_size, hidden_size, dtype) for cell in GATES)
     for relu in (False, True):
         output, _ = native.rnn_forward(x, h, *rnn, relu)

@@ -112,7 +112,8 @@ def check_floating(name: str, x: Any, argument: str) -> Tensor:
 def check_dtype(name: str, dtype: Any) -> torch.dtype:
     """Return `dtype`, or raise a TypeError if it is none of the five."""
     if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
-        msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {dtype!r}"
+        came = shown(dtype)
+        msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {came}"
         raise TypeError(msg)
     return dtype
 

@@ -77,7 +77,10 @@ def unary(
     def op(x: Tensor, /) -> Tensor:
         if getattr(x, "dtype", None) not in DTYPES:
             check_tensor(name, x)
-        return fn(x)
+        try:
+            return fn(x)
+        except RuntimeError as error:
+            explain(name, error, x)
 
     takes = "any shape; integers are taken as float32" if real else "any shape"  # ops-14
     return _row(
