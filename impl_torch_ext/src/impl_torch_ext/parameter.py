@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_dtype
+from impl_torch_ext.checks import check_dtype, check_flag
 from impl_torch_ext.tensor import Leaf, from_numpy
 
 __all__ = ["Parameter"]
@@ -35,6 +35,7 @@ class Parameter(Leaf, torch.nn.Parameter):
             msg = f"Parameter: data must be a Tensor or an array, got {type(data).__name__}"
             raise TypeError(msg)
         check_dtype("Parameter", data.dtype)  # tensor-37
+        requires_grad = check_flag("Parameter", "requires_grad", requires_grad)
         if requires_grad and not data.is_floating_point():
             msg = f"Parameter: only floating Tensors can require grad, got dtype {data.dtype}"
             raise ValueError(msg)

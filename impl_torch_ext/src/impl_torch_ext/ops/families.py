@@ -127,7 +127,7 @@ def binary(
             x1, x2 = _converted(name, x1, x2, compares)
         try:
             return run(x1, x2)
-        except (RuntimeError, TypeError, AttributeError) as error:
+        except (RuntimeError, TypeError, AttributeError, ValueError, OverflowError) as error:
             explain(name, error, x1, x2)
 
     return _row(
@@ -162,14 +162,14 @@ def reduce(
     run = _reduction(name, fn, single)
 
     def op(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return run(x, axis, {"keepdims": bool(keepdims)})
+        return run(x, axis, {"keepdims": check_flag(name, "keepdims", keepdims)})
 
     def casting(
         x: Tensor, /, *, axis: Axis = None, dtype: torch.dtype | None = None, keepdims: bool = False
     ) -> Tensor:
         if dtype is not None:  # ops-15; torch's own cast to integers cannot be recorded.
             x = check_tensor(name, x).to(check_dtype(name, dtype))
-        return run(x, axis, {"dtype": dtype, "keepdims": bool(keepdims)})
+        return run(x, axis, {"dtype": dtype, "keepdims": check_flag(name, "keepdims", keepdims)})
 
     several = "" if single else ", tuple of ints"
     parameters = {"x": "Tensor, any shape", "axis": f"int{several}, or None for all axes"}
@@ -260,7 +260,7 @@ def along(name: str, fn: Op, result: str, source: str, reduces: bool = False) ->
     def reducing(x: Tensor, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
         reals = array_of_reals(name, x)
         axes = range(x.ndim) if axis is None else normalize_axes(name, axis, x)  # ops-19
-        return fn(reals, tuple(axes), keepdim=bool(keepdims))
+        return fn(reals, tuple(axes), keepdim=check_flag(name, "keepdims", keepdims))
 
     parameters = {"x": "Tensor, any shape; integers are taken as float32", "axis": "int"}
     if reduces:
