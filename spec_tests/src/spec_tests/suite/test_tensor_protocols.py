@@ -223,8 +223,6 @@ class Named:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Named) and other.value == self.value
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def kinds(nn: Any, dtype: str) -> dict[str, Any]:
     """Return leaves of every kind, each with another gradient, or none."""
