@@ -122,14 +122,14 @@ class GRUFunction(Function):
     ) -> tuple[Array, Array]:
         """Return all states (T, N, H) and the last (N, H); inputs as in the class."""
         R.check_weights("GRU", x, h0, w_ih, w_hh, b_ih, b_hh)
-        states, last, *kept = R.gru_forward(R.gates(x, w_ih, b_ih), h0, w_hh, b_hh)
-        ctx.save_for_backward(x, h0, w_ih, w_hh, states, *kept)
+        states, last, kept = R.gru_forward(R.gates(x, w_ih, b_ih), h0, w_hh, b_hh)
+        ctx.save_for_backward(x, h0, w_ih, w_hh, states, kept)
         return states, last
 
     @staticmethod
     def backward(ctx: Any, d_states: Array, d_last: Array) -> tuple[Array | None, ...]:
         """Return a gradient or None per input, of d_states (T, N, H), d_last (N, H)."""
-        x, h0, w_ih, w_hh, states, *kept = ctx.saved_tensors
+        x, h0, w_ih, w_hh, states, kept = ctx.saved_tensors
         da, recurrent, dh = R.gru_backward(kept, h0, w_hh, states, d_states, d_last)
         dx, dw_ih, db_ih = _input_gradients(ctx, (0, 2, 4), da, x, w_ih)
         before = R.previous(h0, states)
