@@ -58,7 +58,7 @@ def repeated_indices_do_not_accumulate(nn):
         out[key] = x
         return out
 
-    indexing._placed.forward = put
+    indexing._put = indexing._placed.forward = put
 
 
 @fault("test_tensor_indexing", "tensor-26")
@@ -229,14 +229,14 @@ def gradients_are_overwritten(nn):
     # `impl_numpy.tensor` is the function of that name, so the module is asked for by its path.
     module = importlib.import_module("impl_numpy.tensor")
 
-    def receiver(leaf):
+    def receiver(leaf, cast=None):
         def receive(grad):
             known = isinstance(grad, nn.Tensor)
             leaf.grad = grad if known else module.wrap(np.array(grad), None)
 
         return receive
 
-    module._receiver = receiver
+    module.receiver = receiver
 
 
 @fault("test_autograd", "autograd-04")
