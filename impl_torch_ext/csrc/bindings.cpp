@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "gather.h"
 #include "kernels.h"
 #include "rnn_operators.h"
 #include "rows.h"
@@ -88,6 +89,8 @@ TORCH_LIBRARY(impl_torch_ext, m) {
     m.def("absolute(Tensor x) -> Tensor");
     m.def("extremum(Tensor x1, Tensor x2, bool largest) -> Tensor");
     m.def("extreme(Tensor x, int[] axes, bool keepdim, bool largest) -> Tensor");
+    m.def("gather(Tensor x, Tensor index, int axis) -> Tensor");
+    m.def("gather_backward(Tensor grad_output, Tensor index, int axis, int size) -> Tensor");
     m.def("rows(Tensor(a) x, int start, int? count) -> Tensor(a)");
     m.def("share_version(Tensor self, Tensor other) -> ()", share_version);
     m.def(
@@ -130,6 +133,7 @@ TORCH_LIBRARY(impl_torch_ext, m) {
 TORCH_LIBRARY_IMPL(impl_torch_ext, CPU, m) {
     m.impl("relu", relu);
     m.impl("relu_backward", relu_gradient);
+    m.impl("gather_backward", gather_backward);
     m.impl("rnn_step", rnn_step);
     m.impl("rnn_step_backward", rnn_step_backward);
     m.impl("rnn_forward", rnn_forward);
@@ -144,6 +148,7 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, CompositeExplicitAutograd, m) {
     m.impl("absolute", absolute);
     m.impl("extremum", extremum);
     m.impl("extreme", extreme);
+    m.impl("gather", gather);
     m.impl("rows", rows);
 }
 
@@ -151,6 +156,8 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, Autograd, m) {
     m.impl("absolute", absolute_recorded);
     m.impl("extremum", extremum_recorded);
     m.impl("extreme", extreme_recorded);
+    m.impl("gather", gather_recorded);
+    m.impl("gather_backward", gather_backward_recorded);
     m.impl("rows", rows_recorded);
     m.impl("relu", relu_recorded);
     m.impl("relu_backward", relu_gradient_recorded);

@@ -21,6 +21,8 @@
 #include <utility>
 #include <vector>
 
+#include "gather.h"
+
 namespace impl_torch_ext {
 
 namespace {
@@ -108,11 +110,10 @@ struct RowsBackward : Node {
                     indices.push_back(places[slot] + i);
             }
         }
-        const Tensor zeros = at::zeros(shape, options);
-        if (rows.empty()) return {zeros};
+        if (rows.empty()) return {at::zeros(shape, options)};
         const Tensor index =
             at::from_blob(indices.data(), {static_cast<std::int64_t>(indices.size())}, at::kLong);
-        return {zeros.index_add(0, index.clone(), at::cat(rows))};
+        return {gather_backward_recorded(at::cat(rows), index.clone(), 0, shape[0])};
     }
 
     void forget() {

@@ -78,6 +78,11 @@ def choices(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         (native.extreme.default, (matrix, [1], False, True)),
         (native.extreme.default, (matrix, [], True, False)),
     ]
+    index = torch.tensor([[0, 2], [-1, 0]])
+    listed += [
+        (native.gather.default, (matrix, index, 1)),
+        (native.gather_backward.default, (other, index.reshape(-1), 0, 3)),
+    ]
     return listed
 
 

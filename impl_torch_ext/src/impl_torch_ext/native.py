@@ -64,6 +64,17 @@ def _(x: Tensor, axes: Sequence[int], keepdim: bool, _largest: bool) -> Tensor:
     return torch.amax(x, tuple(axes), keepdim)
 
 
+@torch.library.register_fake("impl_torch_ext::gather")
+def _(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    return x.new_empty((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
+
+
+@torch.library.register_fake("impl_torch_ext::gather_backward")
+def _(grad_output: Tensor, index: Tensor, axis: int, size: int) -> Tensor:
+    shape = grad_output.shape
+    return grad_output.new_empty((*shape[:axis], size, *shape[axis + index.ndim :]))
+
+
 @torch.library.register_fake("impl_torch_ext::rnn_step")
 def _(x: Tensor, h: Tensor, *_others: Any) -> Tensor:
     return x.new_empty(h.shape)

@@ -6,6 +6,7 @@ Operators and methods are torch's own; the README lists where they differ from t
 """
 
 import copy
+import math
 import sys
 from types import EllipsisType
 from typing import Any
@@ -18,11 +19,24 @@ from impl_torch_ext.checks import check_flag, refuse_dtype, shown
 from impl_torch_ext.dtypes import FROM_NUMPY, int64, is_integer
 from impl_torch_ext.native import native
 
-__all__ = ["Leaf", "Tensor", "as_index", "from_numpy", "index_array", "leaf", "raw", "with_grad"]
+__all__ = [
+    "Leaf",
+    "Tensor",
+    "as_index",
+    "chosen_along",
+    "from_numpy",
+    "index_array",
+    "leaf",
+    "raw",
+    "with_grad",
+]
 
 # What torch takes as an index as the specification does.
 _PLAIN = frozenset({int, slice, type(None), EllipsisType})
 _TORCH = frozenset({torch.uint8, torch.int8, torch.int16, torch.uint16, torch.uint32, torch.uint64})
+
+# The error of so many additions one after the other is none larger than by pairs.
+_FEW = 16
 
 _detach = torch.Tensor.detach
 _get = torch.Tensor.__getitem__
@@ -59,7 +73,8 @@ class Leaf(torch.Tensor):
             return native.rows.default(self, index, None) if self.ndim else _get(self, index)
         if type(index) is slice and self.ndim and self.requires_grad:
             return _part(self, index)
-        return _get(self, as_index("indexing", index))
+        index = as_index("indexing", index)
+        return _repeated(self, index) if self.requires_grad else _get(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         _set(self, as_index("indexing", index), value)
@@ -124,6 +139,34 @@ def _part(x: Tensor, index: slice) -> Tensor:
     if step != 1 or not 0 < 4 * (stop - start) <= size:
         return _get(x, index)
     return native.rows.default(x, start, stop - start)  # autograd-32
+
+
+def chosen_along(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Return the elements at integers along an axis; gradients of repeated ones add up by pairs.
+
+    Raises
+    ------
+    IndexError
+        If an index is out of range.
+    """
+    if x.requires_grad and index.numel() > _FEW:
+        return native.gather.default(x, index, axis)  # ops-25
+    return _get(x, (slice(None),) * axis + (index,))
+
+
+def _repeated(x: Tensor, index: Any) -> Tensor:
+    """Return x[index], where integers in arrays may choose an element many times."""
+    if isinstance(index, Tensor):
+        if index.numel() <= _FEW or index.dtype is torch.bool or not x.ndim:
+            return _get(x, index)
+        return native.gather.default(x, index, 0)
+    if type(index) is not tuple:
+        return _get(x, index)
+    arrays = [i for i in index if isinstance(i, Tensor) and i.dtype is not torch.bool]
+    if math.prod(i.numel() for i in arrays) <= _FEW:
+        return _get(x, index)
+    places = torch.arange(x.numel()).view(x.shape)[index]
+    return native.gather.default(x.reshape(-1), places, 0)  # ops-25
 
 
 def as_index(name: str, index: Any) -> Any:

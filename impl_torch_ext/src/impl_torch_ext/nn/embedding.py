@@ -9,6 +9,7 @@ from impl_torch_ext import init
 from impl_torch_ext.checks import check_int, check_range, check_size
 from impl_torch_ext.context import Context
 from impl_torch_ext.function import Function
+from impl_torch_ext.native import native
 from impl_torch_ext.nn.layer import Layer, Options
 from impl_torch_ext.tensor import index_array
 
@@ -33,8 +34,7 @@ class EmbeddingFunction(Function):
         weight, indices = ctx.saved_tensors
         assert weight is not None
         assert indices is not None
-        grad = torch.zeros_like(weight, memory_format=torch.contiguous_format, requires_grad=False)
-        grad = grad.index_add(0, indices.reshape(-1), grad_output.reshape(-1, weight.shape[1]))
+        grad: Tensor = native.gather_backward.default(grad_output, indices, 0, weight.shape[0])
         if ctx.padding_idx is not None:  # type: ignore[attr-defined]
             keep = torch.ones(weight.shape[0], 1, dtype=weight.dtype)
             keep[ctx.padding_idx] = 0  # type: ignore[attr-defined]

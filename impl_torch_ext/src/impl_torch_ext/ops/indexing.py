@@ -4,7 +4,7 @@ from torch import Tensor
 
 from impl_torch_ext.checks import check_tensor, normalize_axis
 from impl_torch_ext.ops.families import gather
-from impl_torch_ext.tensor import index_array
+from impl_torch_ext.tensor import chosen_along, index_array
 
 
 @gather(
@@ -22,7 +22,7 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
     place = normalize_axis("take", axis, check_tensor("take", x))
     chosen = index_array("take", "indices", indices, x.shape[place])
     try:
-        return x[(slice(None),) * place + (chosen,)]  # tensor-24
+        return chosen_along(x, chosen, place)  # tensor-24
     except IndexError:
         size, shape = x.shape[place], tuple(x.shape)
         worst = chosen[(chosen < -size) | (chosen >= size)]
