@@ -87,6 +87,7 @@ TORCH_LIBRARY(impl_torch_ext, m) {
     m.def("relu(Tensor x) -> Tensor");
     m.def("relu_backward(Tensor grad_output, Tensor output) -> Tensor");
     m.def("absolute(Tensor x) -> Tensor");
+    m.def("clamp(Tensor x, float? low, float? high) -> Tensor");
     m.def("extremum(Tensor x1, Tensor x2, bool largest) -> Tensor");
     m.def("extreme(Tensor x, int[] axes, bool keepdim, bool largest) -> Tensor");
     m.def("gather(Tensor x, Tensor index, int axis) -> Tensor");
@@ -146,6 +147,7 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, CPU, m) {
 
 TORCH_LIBRARY_IMPL(impl_torch_ext, CompositeExplicitAutograd, m) {
     m.impl("absolute", absolute);
+    m.impl("clamp", clamp);
     m.impl("extremum", extremum);
     m.impl("extreme", extreme);
     m.impl("gather", gather);
@@ -154,6 +156,7 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, CompositeExplicitAutograd, m) {
 
 TORCH_LIBRARY_IMPL(impl_torch_ext, Autograd, m) {
     m.impl("absolute", absolute_recorded);
+    m.impl("clamp", clamp_recorded);
     m.impl("extremum", extremum_recorded);
     m.impl("extreme", extreme_recorded);
     m.impl("gather", gather_recorded);

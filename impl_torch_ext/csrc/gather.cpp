@@ -6,12 +6,13 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <bit>
 #include <optional>
 #include <vector>
+
+#include "node.h"
 
 namespace impl_torch_ext {
 
@@ -90,9 +91,6 @@ void add_by_place(const T* grad, const Order& order, std::int64_t outer, std::in
     });
 }
 
-using torch::autograd::AutogradContext;
-using torch::autograd::tensor_list;
-
 Tensor call_backward(const Tensor& grad, const Tensor& index, std::int64_t axis,
                      std::int64_t size) {
     static const auto op =
@@ -102,39 +100,35 @@ Tensor call_backward(const Tensor& grad, const Tensor& index, std::int64_t axis,
     return op.call(grad, index, axis, size);
 }
 
-struct Gather : torch::autograd::Function<Gather> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& index,
-                          std::int64_t axis) {
-        const at::AutoDispatchBelowADInplaceOrView guard;
-        Tensor result = gather(x, index, axis);
-        ctx->save_for_backward({index});
-        ctx->saved_data["axis"] = axis;
-        ctx->saved_data["size"] = x.size(axis);
-        return result;
+struct GatherBackward : Node {
+    std::string name() const override { return "GatherBackward"; }
+    void release_variables() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        index.reset_data();
     }
-
-    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-        const Tensor index = ctx->get_saved_variables()[0];
-        return {call_backward(grads[0], index, ctx->saved_data["axis"].toInt(),
-                              ctx->saved_data["size"].toInt()),
-                Tensor(), Tensor()};
+    variable_list apply(variable_list&& grads) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (!grads[0].defined()) return {Tensor()};
+        return {gather_backward_recorded(grads[0], index.unpack(), axis, size)};
     }
+    SavedVariable index;
+    std::int64_t axis, size;
 };
 
-struct GatherBackward : torch::autograd::Function<GatherBackward> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& grad, const Tensor& index,
-                          std::int64_t axis, std::int64_t size) {
-        const at::AutoDispatchBelowADInplaceOrView guard;
-        ctx->save_for_backward({index});
-        ctx->saved_data["axis"] = axis;
-        return call_backward(grad, index, axis, size);
+// The gradient of gather_backward, which is linear.
+struct GatherAgain : Node {
+    std::string name() const override { return "GatherBackwardBackward"; }
+    void release_variables() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        index.reset_data();
     }
-
-    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-        const Tensor index = ctx->get_saved_variables()[0];
-        return {gather_recorded(grads[0], index, ctx->saved_data["axis"].toInt()), Tensor(),
-                Tensor(), Tensor()};
+    variable_list apply(variable_list&& grads) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (!grads[0].defined()) return {Tensor()};
+        return {gather_recorded(grads[0], index.unpack(), axis)};
     }
+    SavedVariable index;
+    std::int64_t axis;
 };
 
 }  // namespace
@@ -147,7 +141,16 @@ Tensor gather(const Tensor& x, const Tensor& index, std::int64_t axis) {
 }
 
 Tensor gather_recorded(const Tensor& x, const Tensor& index, std::int64_t axis) {
-    return Gather::apply(x, index, axis);
+    const Tensor result = below_autograd([&] { return gather(x, index, axis); });
+    if (is_recorded(x)) {
+        auto node = make_node<GatherBackward>();
+        auto& own = static_cast<GatherBackward&>(*node);
+        own.index = SavedVariable(index, /*is_output=*/false);
+        own.axis = axis;
+        own.size = x.size(axis);
+        record(result, node, x);
+    }
+    return result;
 }
 
 Tensor gather_backward(const Tensor& grad, const Tensor& index, std::int64_t axis,
@@ -171,7 +174,15 @@ Tensor gather_backward(const Tensor& grad, const Tensor& index, std::int64_t axi
 
 Tensor gather_backward_recorded(const Tensor& grad, const Tensor& index, std::int64_t axis,
                                 std::int64_t size) {
-    return GatherBackward::apply(grad, index, axis, size);
+    const Tensor result = below_autograd([&] { return call_backward(grad, index, axis, size); });
+    if (is_recorded(grad)) {
+        auto node = make_node<GatherAgain>();
+        auto& own = static_cast<GatherAgain&>(*node);
+        own.index = SavedVariable(index, /*is_output=*/false);
+        own.axis = axis;
+        record(result, node, grad);
+    }
+    return result;
 }
 
 }  // namespace impl_torch_ext

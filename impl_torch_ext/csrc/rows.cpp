@@ -9,30 +9,21 @@
 #include <ATen/ops/select.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
-#include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "gather.h"
+#include "node.h"
 
 namespace impl_torch_ext {
 
 namespace {
-
-using torch::autograd::Edge;
-using torch::autograd::Node;
-using torch::autograd::variable_list;
-
-// How torch holds nodes: by std::shared_ptr up to 2.12, by its own pointer since.
-using NodePtr = decltype(Edge::function);
 
 template <typename T>
 std::weak_ptr<T> weak(const std::shared_ptr<T>& pointer) {
@@ -42,15 +33,6 @@ std::weak_ptr<T> weak(const std::shared_ptr<T>& pointer) {
 template <typename T>
 c10::weak_intrusive_ptr<T> weak(const c10::intrusive_ptr<T>& pointer) {
     return c10::weak_intrusive_ptr<T>(pointer);
-}
-
-template <typename T, typename... Arguments>
-NodePtr make_node(const Arguments&... arguments) {
-    if constexpr (std::is_same_v<NodePtr, std::shared_ptr<Node>>) {
-        return std::make_shared<T>(arguments...);
-    } else {
-        return c10::make_intrusive<T>(arguments...);
-    }
 }
 
 // The node that takes the next row of an array. A node keeps its array alive, so that an address

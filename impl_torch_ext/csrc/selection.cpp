@@ -1,113 +1,259 @@
 #include "selection.h"
 
-#include <ATen/ExpandUtils.h>
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/amax.h>
 #include <ATen/ops/amin.h>
+#include <ATen/ops/clamp.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/isnan.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
 #include <ATen/ops/where.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <limits>
 #include <vector>
 
+#include "node.h"
+#include "selection_loops.h"
+
 namespace impl_torch_ext {
 
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::tensor_list;
+constexpr double INFINITE = std::numeric_limits<double>::infinity();
 
-struct Absolute : torch::autograd::Function<Absolute> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& x) {
-        const at::AutoDispatchBelowADInplaceOrView guard;
-        ctx->save_for_backward({x});
-        return at::abs(x);
-    }
+// So many elements are worth a thread.
+constexpr std::int64_t GRAIN = 1 << 15;
 
-    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-        const Tensor x = ctx->get_saved_variables()[0], &g = grads[0];
+// Whether one loop can go over all of these; else, and where the gradient is recorded in its turn,
+// it is composed of torch's operations.
+template <typename... Others>
+bool loops(const Tensor& grad, const Others&... others) {
+    const auto plain = [&](const Tensor& x) {
+        return x.is_cpu() && x.layout() == at::kStrided && x.is_contiguous() && !x.is_neg() &&
+               !x._is_zerotensor() && !x.unsafeGetTensorImpl()->is_python_dispatch() &&
+               x.scalar_type() == grad.scalar_type();
+    };
+    return at::isFloatingType(grad.scalar_type()) && !is_recorded(grad, others...) && plain(grad) &&
+           (plain(others) && ...) &&
+           (grad.scalar_type() == at::kFloat || grad.scalar_type() == at::kDouble);
+}
+
+Tensor absolute_gradient(const Tensor& grad, const Tensor& x) {
+    if (!loops(grad, x)) {
         const Tensor rest = at::where(x.eq(0), 0.0, std::numeric_limits<double>::quiet_NaN());
-        return {at::where(x.gt(0), g, at::where(x.lt(0), g.neg(), rest.to(g.scalar_type())))};
+        const Tensor below = at::where(x.lt(0), grad.neg(), rest.to(grad.scalar_type()));
+        return at::where(x.gt(0), grad, below);
     }
+    Tensor result = at::empty_like(x);
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "absolute", [&] {
+        const auto *g = grad.const_data_ptr<scalar_t>(), *values = x.const_data_ptr<scalar_t>();
+        auto* to = result.data_ptr<scalar_t>();
+        at::parallel_for(0, x.numel(), GRAIN, [&](std::int64_t begin, std::int64_t end) {
+            absolute_loop(g + begin, values + begin, to + begin, end - begin);
+        });
+    });
+    return result;
+}
+
+Tensor clamp_gradient(const Tensor& grad, const Tensor& x, double low, double high) {
+    if (!loops(grad, x)) {
+        const Tensor inside = x.ge(low).logical_and(x.le(high));
+        return at::where(inside.logical_or(at::isnan(x)), grad, 0.0);
+    }
+    Tensor result = at::empty_like(x);
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "clamp", [&] {
+        const auto *g = grad.const_data_ptr<scalar_t>(), *values = x.const_data_ptr<scalar_t>();
+        auto* to = result.data_ptr<scalar_t>();
+        at::parallel_for(0, x.numel(), GRAIN, [&](std::int64_t begin, std::int64_t end) {
+            clamp_loop(g + begin, values + begin, static_cast<scalar_t>(low),
+                       static_cast<scalar_t>(high), to + begin, end - begin);
+        });
+    });
+    return result;
+}
+
+// The gradient that goes to `mine`.
+Tensor extremum_gradient(const Tensor& grad, const Tensor& mine, const Tensor& other,
+                         bool largest) {
+    if (mine.sizes() != other.sizes() || !loops(grad, mine, other)) {
+        const Tensor none = at::isnan(mine), others_none = at::isnan(other);
+        const Tensor same = mine.eq(other).logical_or(none.logical_and(others_none));
+        const Tensor ahead = largest ? mine.gt(other) : mine.lt(other);
+        const Tensor first = ahead.logical_or(none.logical_and(others_none.logical_not()));
+        const Tensor all = at::where(first, grad, at::where(same, grad.mul(0.5), 0.0));
+        return at::sum_to(all, mine.sizes()).to(mine.scalar_type());
+    }
+    Tensor result = at::empty_like(mine);
+    AT_DISPATCH_FLOATING_TYPES(mine.scalar_type(), "extremum", [&] {
+        const auto *g = grad.const_data_ptr<scalar_t>(), *a = mine.const_data_ptr<scalar_t>(),
+                   *b = other.const_data_ptr<scalar_t>();
+        auto* to = result.data_ptr<scalar_t>();
+        at::parallel_for(0, mine.numel(), GRAIN, [&](std::int64_t begin, std::int64_t end) {
+            extremum_loop(g + begin, a + begin, b + begin, largest, to + begin, end - begin);
+        });
+    });
+    return result;
+}
+
+// `places` are all the axes that were reduced, in order; grad and y have none of them, or all.
+Tensor composed_extreme_gradient(Tensor grad, const Tensor& x, Tensor y,
+                                 const std::vector<std::int64_t>& places, bool keepdim) {
+    if (!keepdim) {
+        for (const std::int64_t place : places) {
+            y = y.unsqueeze(place);
+            grad = grad.unsqueeze(place);
+        }
+    }
+    const Tensor chosen = x.eq(y).logical_or(at::isnan(x).logical_and(at::isnan(y)));
+    const Tensor count = chosen.sum(places, /*keepdim=*/true);
+    return at::where(chosen, grad.div(count), 0.0);
+}
+
+Tensor extreme_gradient(const Tensor& grad, const Tensor& x, const Tensor& y,
+                        const std::vector<std::int64_t>& places, bool keepdim) {
+    const bool together = places.empty() || places.back() - places.front() + 1 ==
+                                                static_cast<std::int64_t>(places.size());
+    if (!together || places.empty() || !loops(grad, x, y))
+        return composed_extreme_gradient(grad, x, y, places, keepdim);
+    std::int64_t outer = 1, n = 1, inner = 1;
+    for (std::int64_t i = 0; i < x.dim(); ++i)
+        (i < places.front() ? outer : i > places.back() ? inner : n) *= x.size(i);
+    Tensor result = at::empty_like(x);
+    const std::int64_t grain =
+        std::max<std::int64_t>(1, GRAIN / std::max<std::int64_t>(1, n * inner));
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "extreme", [&] {
+        const auto *g = grad.const_data_ptr<scalar_t>(), *values = x.const_data_ptr<scalar_t>(),
+                   *top = y.const_data_ptr<scalar_t>();
+        auto* to = result.data_ptr<scalar_t>();
+        at::parallel_for(0, outer, grain, [&](std::int64_t begin, std::int64_t end) {
+            std::vector<std::int64_t> numbers(inner);
+            std::vector<scalar_t> shares(inner);
+            for (std::int64_t i = begin; i < end; ++i)
+                extreme_loop(g + i * inner, values + i * n * inner, top + i * inner,
+                             to + i * n * inner, n, inner, numbers.data(), shares.data());
+        });
+    });
+    return result;
+}
+
+struct AbsoluteBackward : Node {
+    std::string name() const override { return "AbsoluteBackward"; }
+    void release_variables() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        x.reset_data();
+    }
+    variable_list apply(variable_list&& grads) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (!grads[0].defined()) return {Tensor()};
+        return {absolute_gradient(grads[0], x.unpack())};
+    }
+    SavedVariable x;
 };
 
-struct Extremum : torch::autograd::Function<Extremum> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& x1, const Tensor& x2, bool largest) {
-        const at::AutoDispatchBelowADInplaceOrView guard;
-        ctx->save_for_backward({x1, x2});
-        ctx->saved_data["largest"] = largest;
-        return extremum(x1, x2, largest);
+struct ClampBackward : Node {
+    std::string name() const override { return "ClampBackward"; }
+    void release_variables() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        x.reset_data();
     }
+    variable_list apply(variable_list&& grads) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (!grads[0].defined()) return {Tensor()};
+        return {clamp_gradient(grads[0], x.unpack(), low, high)};
+    }
+    SavedVariable x;
+    double low, high;
+};
 
-    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-        const auto saved = ctx->get_saved_variables();
-        const Tensor &a = saved[0], &b = saved[1], &g = grads[0];
-        const Tensor no_a = at::isnan(a), no_b = at::isnan(b);
-        const Tensor same = a.eq(b).logical_or(no_a.logical_and(no_b));
-        const Tensor ahead = ctx->saved_data["largest"].toBool() ? a.gt(b) : a.lt(b);
-        const Tensor first = ahead.logical_or(no_a.logical_and(no_b.logical_not()));
-        const Tensor half = at::where(same, g.mul(0.5), 0.0);
-        tensor_list result(3);
-        if (ctx->needs_input_grad(0))
-            result[0] = at::sum_to(at::where(first, g, half), a.sizes()).to(a.scalar_type());
-        if (ctx->needs_input_grad(1)) {
-            const Tensor other = at::where(first.logical_or(same), half, g);
-            result[1] = at::sum_to(other, b.sizes()).to(b.scalar_type());
-        }
+struct ExtremumBackward : Node {
+    std::string name() const override { return "ExtremumBackward"; }
+    void release_variables() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        x1.reset_data();
+        x2.reset_data();
+    }
+    variable_list apply(variable_list&& grads) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        variable_list result(2);
+        if (!grads[0].defined()) return result;
+        const Tensor a = x1.unpack(), b = x2.unpack();
+        if (task_should_compute_output(0)) result[0] = extremum_gradient(grads[0], a, b, largest);
+        if (task_should_compute_output(1)) result[1] = extremum_gradient(grads[0], b, a, largest);
         return result;
     }
+    SavedVariable x1, x2;
+    bool largest;
 };
 
-struct Extreme : torch::autograd::Function<Extreme> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& x, at::IntArrayRef axes, bool keepdim,
-                          bool largest) {
-        const at::AutoDispatchBelowADInplaceOrView guard;
-        const Tensor y = extreme(x, axes, keepdim, largest);
-        std::vector<std::int64_t> places = axes.vec();
-        if (places.empty())
-            for (std::int64_t axis = 0; axis < x.dim(); ++axis) places.push_back(axis);
-        for (auto& place : places) place = at::maybe_wrap_dim(place, x.dim());
-        std::sort(places.begin(), places.end());
-        ctx->save_for_backward({x, y});
-        ctx->saved_data["places"] = places;
-        ctx->saved_data["keepdim"] = keepdim;
-        return y;
+struct ExtremeBackward : Node {
+    std::string name() const override { return "ExtremeBackward"; }
+    void release_variables() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        x.reset_data();
+        y.reset_data();
     }
-
-    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-        const auto saved = ctx->get_saved_variables();
-        const Tensor& x = saved[0];
-        const auto places = ctx->saved_data["places"].toIntVector();
-        Tensor y = saved[1], g = grads[0];
-        if (!ctx->saved_data["keepdim"].toBool()) {
-            for (const std::int64_t place : places) {
-                y = y.unsqueeze(place);
-                g = g.unsqueeze(place);
-            }
-        }
-        const Tensor chosen = x.eq(y).logical_or(at::isnan(x).logical_and(at::isnan(y)));
-        const Tensor count = chosen.sum(places, /*keepdim=*/true);
-        return {at::where(chosen, g.div(count), 0.0), Tensor(), Tensor(), Tensor()};
+    variable_list apply(variable_list&& grads) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (!grads[0].defined()) return {Tensor()};
+        return {extreme_gradient(grads[0], x.unpack(), y.unpack(), places, keepdim)};
     }
+    SavedVariable x, y;
+    std::vector<std::int64_t> places;
+    bool keepdim;
 };
 
 }  // namespace
 
 Tensor absolute(const Tensor& x) { return at::abs(x); }
 
-Tensor absolute_recorded(const Tensor& x) { return Absolute::apply(x); }
+Tensor absolute_recorded(const Tensor& x) {
+    const Tensor result = below_autograd([&] { return at::abs(x); });
+    if (is_recorded(x)) {
+        auto node = make_node<AbsoluteBackward>();
+        static_cast<AbsoluteBackward&>(*node).x = SavedVariable(x, /*is_output=*/false);
+        record(result, node, x);
+    }
+    return result;
+}
+
+Tensor clamp(const Tensor& x, std::optional<double> low, std::optional<double> high) {
+    return at::clamp(x, low ? std::optional<at::Scalar>(*low) : std::nullopt,
+                     high ? std::optional<at::Scalar>(*high) : std::nullopt);
+}
+
+Tensor clamp_recorded(const Tensor& x, std::optional<double> low, std::optional<double> high) {
+    const Tensor result = below_autograd([&] { return clamp(x, low, high); });
+    if (is_recorded(x)) {
+        auto node = make_node<ClampBackward>();
+        auto& own = static_cast<ClampBackward&>(*node);
+        own.x = SavedVariable(x, /*is_output=*/false);
+        own.low = low.value_or(-INFINITE);
+        own.high = high.value_or(INFINITE);
+        record(result, node, x);
+    }
+    return result;
+}
 
 Tensor extremum(const Tensor& x1, const Tensor& x2, bool largest) {
     return largest ? at::maximum(x1, x2) : at::minimum(x1, x2);
 }
 
 Tensor extremum_recorded(const Tensor& x1, const Tensor& x2, bool largest) {
-    return Extremum::apply(x1, x2, largest);
+    const Tensor result = below_autograd([&] { return extremum(x1, x2, largest); });
+    if (is_recorded(x1, x2)) {
+        auto node = make_node<ExtremumBackward>();
+        auto& own = static_cast<ExtremumBackward&>(*node);
+        own.x1 = SavedVariable(x1, /*is_output=*/false);
+        own.x2 = SavedVariable(x2, /*is_output=*/false);
+        own.largest = largest;
+        record(result, node, x1, x2);
+    }
+    return result;
 }
 
 Tensor extreme(const Tensor& x, at::IntArrayRef axes, bool keepdim, bool largest) {
@@ -115,7 +261,22 @@ Tensor extreme(const Tensor& x, at::IntArrayRef axes, bool keepdim, bool largest
 }
 
 Tensor extreme_recorded(const Tensor& x, at::IntArrayRef axes, bool keepdim, bool largest) {
-    return Extreme::apply(x, axes, keepdim, largest);
+    const Tensor result = below_autograd([&] { return extreme(x, axes, keepdim, largest); });
+    if (is_recorded(x)) {
+        auto node = make_node<ExtremeBackward>();
+        auto& own = static_cast<ExtremeBackward&>(*node);
+        own.places = axes.vec();
+        if (axes.empty())
+            for (std::int64_t axis = 0; axis < x.dim(); ++axis) own.places.push_back(axis);
+        for (auto& place : own.places) place = at::maybe_wrap_dim(place, x.dim());
+        std::sort(own.places.begin(), own.places.end());
+        own.keepdim = keepdim;
+        own.x = SavedVariable(x, /*is_output=*/false);
+        // Without its history, which would hold the node, and with its counter of changes.
+        own.y = SavedVariable(result.tensor_data(), /*is_output=*/false);
+        record(result, node, x);
+    }
+    return result;
 }
 
 }  // namespace impl_torch_ext

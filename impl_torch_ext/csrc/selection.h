@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 namespace impl_torch_ext {
 
 using at::Tensor;
@@ -11,6 +13,10 @@ using at::Tensor;
 // |x|; the gradient is 0 at 0 and NaN at NaN.
 Tensor absolute(const Tensor& x);
 Tensor absolute_recorded(const Tensor& x);
+
+// x, or the bound that it lies beyond; the gradient passes at NaN and where low <= x <= high.
+Tensor clamp(const Tensor& x, std::optional<double> low, std::optional<double> high);
+Tensor clamp_recorded(const Tensor& x, std::optional<double> low, std::optional<double> high);
 
 // The larger or smaller of two, which broadcast; equal ones share the gradient, and so do two NaN.
 Tensor extremum(const Tensor& x1, const Tensor& x2, bool largest);

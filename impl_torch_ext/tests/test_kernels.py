@@ -73,6 +73,8 @@ def choices(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
     matrix, other = draw(3, 4, dtype=dtype).requires_grad_(), draw(4, dtype=dtype).requires_grad_()
     listed += [
         (native.absolute.default, (matrix,)),
+        (native.clamp.default, (matrix, -0.5, None)),
+        (native.clamp.default, (matrix, -0.5, 0.5)),
         (native.extremum.default, (matrix, other, True)),
         (native.extremum.default, (other, matrix, False)),
         (native.extreme.default, (matrix, [1], False, True)),

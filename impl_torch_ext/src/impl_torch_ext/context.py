@@ -1,7 +1,7 @@
 """The ctx: what the forward of a Function leaves for its backward."""
 
-import threading
 from collections.abc import Mapping
+from threading import get_ident
 from types import MappingProxyType, ModuleType
 from typing import ClassVar, TypeAlias
 
@@ -37,13 +37,13 @@ class Context:
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:
         """One bool per positional input, true where its gradient is wanted."""
-        running = self._running.get(threading.get_ident())
+        running = self._running.get(get_ident())
         return running[1] if running else self._needs_input_grad
 
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
         """What `save_for_backward` got, in the same order."""
-        running = self._running.get(threading.get_ident())
+        running = self._running.get(get_ident())
         return running[0] if running else self._saved
 
     def save_for_backward(self, *items: Tensor | None) -> None:

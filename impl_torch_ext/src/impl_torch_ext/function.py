@@ -67,9 +67,10 @@ class Function(Context):
         -------
         Tensor or tuple of Tensor
         """
-        ctx = Context() if cls._static else cls()
-        if isinstance(ctx, Function):
-            ctx._used = True
+        if cls._static:
+            return function_node.apply(cls, Context(), inputs, config)
+        ctx = cls()
+        ctx._used = True
         return function_node.apply(cls, ctx, inputs, config)
 
     def __call__(self, *inputs: Any, **config: Any) -> Any:

@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -26,20 +27,12 @@ def apply(
     function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
 ) -> Any:
     """Apply `function` to `inputs`, with a node if a gradient is wanted."""
-    if not _state.replaying:
-        return _apply(function, ctx, inputs, config)
-    # This Function detaches its inputs in its own right.
-    with torch._C.DisableTorchFunction():
-        return _apply(function, ctx, inputs, config)
-
-
-def _apply(
-    function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
-) -> Any:
-    if torch.is_grad_enabled():
-        _refuse_hidden(function, ctx, inputs, config)
-        if any(isinstance(x, Tensor) and x.requires_grad for x in inputs):
-            return function._node.apply(_Call(function, ctx, config), *inputs)
+    if _state.replaying and torch._C._is_torch_function_enabled():
+        # This Function detaches its inputs in its own right.
+        with torch._C.DisableTorchFunction():
+            return apply(function, ctx, inputs, config)
+    if torch.is_grad_enabled() and _wants_gradient(function, ctx, inputs, config):
+        return function._node.apply(_Call(function, ctx, config), *inputs)
     ctx._needs_input_grad = (False,) * len(inputs)
     arrays = [raw(x) for x in inputs]
     with torch.no_grad():
@@ -59,16 +52,18 @@ class Node(torch.autograd.Function):
         ctx = call.ctx
         ctx._needs_input_grad = node.needs_input_grad[1:]
         arrays = [raw(x) for x in inputs]
-        output = _check_output(
-            call.function, _run(call.function, "forward", ctx, arrays, call.config)
-        )
+        output = _run(call.function, "forward", ctx, arrays, call.config)
+        if type(output) is not Tensor or output.dtype not in DTYPES:
+            output = _check_output(call.function, output)
         node.save_for_backward(*call.keep(inputs, arrays))
         constants = ctx._non_differentiable
         if call.attributes:
             output, constants = _apart(output, constants)
-        node.mark_non_differentiable(*constants)
-        node.set_materialize_grads(ctx._materialize_grads)
-        ctx._non_differentiable = ()
+        if constants:
+            node.mark_non_differentiable(*constants)
+            ctx._non_differentiable = ()
+        if ctx._materialize_grads is not True:
+            node.set_materialize_grads(ctx._materialize_grads)
         node.call = call
         return output
 
@@ -100,6 +95,7 @@ class Node(torch.autograd.Function):
 
 
 _TENSOR = object()
+_SEVERAL = (tuple, list)
 # Values that hold no Tensor.
 _SCALARS = frozenset({type(None), bool, int, float, str, torch.dtype})
 
@@ -113,9 +109,16 @@ class _Call:
         "ctx",
         "function",
         "inputs",
+        "only_tensors",
         "places",
         "pristine",
     )
+    inputs: list[Any]
+    only_tensors: bool
+    # Of each array that the ctx had saved: where it is among what torch keeps.
+    places: list[int | None]
+    # The Tensors in attributes of the ctx, with how often each had been changed.
+    attributes: list[tuple[str, Tensor, int]]
 
     def __init__(self, function: "type[Function]", ctx: Context, config: dict[str, Any]) -> None:
         self.function = function
@@ -123,9 +126,6 @@ class _Call:
         self.config = config
         # The instance as it was before forward, which a second run of forward starts from.
         self.pristine = None if function._static else copy.copy(ctx)
-        self.inputs: tuple[Any, ...] = ()
-        self.places: tuple[int | None, ...] = ()
-        self.attributes: list[tuple[str, Tensor, int]] = []
 
     def keep(self, inputs: tuple[Any, ...], arrays: list[Any]) -> list[Tensor]:
         """Return what torch has to keep, and remember where in it the ctx's saved arrays are.
@@ -134,8 +134,18 @@ class _Call:
         what was saved beside them goes to torch too, which watches for changes in place and lets
         it go with the graph.
         """
-        kept = [x for x in inputs if isinstance(x, Tensor)]
-        input_places = {id(a): i for i, a in enumerate(a for a in arrays if isinstance(a, Tensor))}
+        kept: list[Tensor] = []
+        marks: list[Any] = []
+        input_places: dict[int, int] = {}
+        for x, array in zip(inputs, arrays, strict=True):
+            if isinstance(x, Tensor):
+                input_places[id(array)] = len(kept)
+                kept.append(x)
+                marks.append(_TENSOR)
+            else:
+                marks.append(x)
+        self.inputs = marks
+        self.only_tensors = len(kept) == len(marks)
         places: list[int | None] = []
         for item in self.ctx._saved:
             if item is None:
@@ -146,14 +156,11 @@ class _Call:
                 places.append(len(kept))
                 kept.append(item)
         self.ctx._saved = ()
-        self.attributes = [
-            (place, x, _version(x))
-            for name, value in vars(self.ctx).items()
-            if type(value) not in _SCALARS and name not in _OWN
-            for place, x in _tensors(name, value)
-        ]
-        self.inputs = tuple(_TENSOR if isinstance(x, Tensor) else x for x in inputs)
-        self.places = tuple(places)
+        self.attributes = []
+        for name, value in vars(self.ctx).items():
+            if type(value) not in _SCALARS and name not in _OWN:
+                self.attributes += [(place, x, _version(x)) for place, x in _tensors(name, value)]
+        self.places = places
         return kept
 
     def fresh_ctx(self) -> Context:
@@ -162,6 +169,8 @@ class _Call:
 
     def inputs_with(self, tensors: Sequence[Tensor]) -> list[Any]:
         """Return the positional inputs, with `tensors` in the places of the Tensors."""
+        if self.only_tensors:
+            return [*tensors[: len(self.inputs)]]
         left = iter(tensors)
         return [next(left) if item is _TENSOR else item for item in self.inputs]
 
@@ -169,21 +178,25 @@ class _Call:
         self, needs: tuple[bool, ...], saved: Sequence[Tensor], grads: Sequence[Tensor | None]
     ) -> Any:
         """Run backward on raw arrays, with the ctx that forward left."""
-        self._check_attributes()
-        kept = tuple(None if place is None else raw(saved[place]) for place in self.places)
-        versions = [_version(x) for x in kept]
-        thread = threading.get_ident()
+        if self.attributes:
+            self._check_attributes()
+        kept = tuple([None if place is None else raw(saved[place]) for place in self.places])
+        given = [raw(g) for g in grads]
+        before = _versions((*given, *kept))
+        thread = get_ident()
         running = self.ctx.__dict__.setdefault("_running", {})  # autograd-28
-        before = running.get(thread)
+        outer = running.get(thread)
         running[thread] = (kept, needs)
         try:
-            result = _run(self.function, "backward", self.ctx, [raw(g) for g in grads], {})
+            result = _method(self.function, "backward")(self.ctx, *given)
         finally:
-            if before is None:
+            if outer is None:
                 del running[thread]
             else:
-                running[thread] = before
-        _check_unchanged(self.function, "backward", "saved array", kept, versions)
+                running[thread] = outer
+        if _versions((*given, *kept)) != before:
+            _refuse_change(self.function, "backward", "gradient", given, before)
+            _refuse_change(self.function, "backward", "saved array", kept, before[len(given) :])
         return result
 
     def _check_attributes(self) -> None:
@@ -235,26 +248,39 @@ def _run(
     arguments: Sequence[Any],
     config: dict[str, Any],
 ) -> Any:
+    before = _versions(arguments)
+    method = getattr(function, name, None) or _method(function, name)
+    result = method(ctx, *arguments, **config)
+    if _versions(arguments) != before:
+        what = "input" if name == "forward" else "gradient"
+        _refuse_change(function, name, what, arguments, before)
+    return result
+
+
+def _method(function: "type[Function]", name: str) -> Any:
     method = getattr(function, name, None)
     if method is None:  # function-30
         msg = f"{function.__name__}: must have a method {name}, got none"
         raise NotImplementedError(msg)
-    versions = [_version(x) for x in arguments]
-    result = method(ctx, *arguments, **config)
-    what = "input" if name == "forward" else "gradient"
-    _check_unchanged(function, name, what, arguments, versions)
-    return result
+    return method
+
+
+def _versions(items: Sequence[Any]) -> list[int]:
+    """Return how often each Tensor was changed in place, 0 for others."""
+    try:
+        return [x._version if isinstance(x, Tensor) else 0 for x in items]
+    except RuntimeError:  # Of what was made in torch.inference_mode() no changes are counted.
+        return [_version(x) for x in items]
 
 
 def _version(x: Any) -> int:
-    """Return how often a Tensor was changed in place, 0 for others."""
     return x._version if isinstance(x, Tensor) and not x.is_inference() else 0
 
 
-def _check_unchanged(
-    function: "type[Function]", name: str, what: str, arrays: Sequence[Any], versions: list[int]
+def _refuse_change(
+    function: "type[Function]", name: str, what: str, arrays: Sequence[Any], before: list[int]
 ) -> None:
-    for i, (x, version) in enumerate(zip(arrays, versions, strict=True)):
+    for i, (x, version) in enumerate(zip(arrays, before, strict=False)):
         if _version(x) != version:  # function-27
             msg = (
                 f"{function.__name__}: {name} must not change what it is given, got {what} {i} of "
@@ -276,6 +302,24 @@ def _tensors(place: str, value: Any, above: tuple[Any, ...] = ()) -> Iterator[tu
         for key, item in items:
             if type(item) not in _SCALARS:
                 yield from _tensors(f"{place}[{key!r}]", item, (*above, value))
+
+
+def _wants_gradient(
+    function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
+) -> bool:
+    """Return whether an input requires grad; see `_refuse_hidden`."""
+    wanted, plain = False, function._static
+    for x in inputs:
+        if isinstance(x, Tensor):
+            wanted = wanted or x.requires_grad
+        elif type(x) not in _SCALARS:
+            plain = False
+    for value in config.values():
+        if type(value) not in _SCALARS:
+            plain = False
+    if not plain:
+        _refuse_hidden(function, ctx, inputs, config)
+    return wanted
 
 
 def _refuse_hidden(
@@ -435,19 +479,24 @@ def _check_gradients(
     function: "type[Function]", inputs: list[Any], needs: tuple[bool, ...], results: Any
 ) -> list[Tensor | None]:
     """Return one gradient per input, None where none is wanted; raise if one does not fit."""
-    grads = list(results) if isinstance(results, tuple | list) else [results]
-    missing = inputs[len(grads) :]
-    if len(grads) > len(inputs) or any(x is not None for x in missing):  # function-11
-        msg = (
-            f"{function.__name__}: backward must return {len(inputs)} gradients, one per "
-            f"positional input, got {len(grads)}"
-        )
-        raise ValueError(msg)
-    grads += [None] * len(missing)
-    for i, (x, need, grad) in enumerate(zip(inputs, needs, grads, strict=True)):
-        if not need or grad is None:  # function-10
+    grads = [*results] if isinstance(results, _SEVERAL) else [results]
+    if len(grads) != len(inputs):
+        missing = inputs[len(grads) :]
+        if len(grads) > len(inputs) or any(x is not None for x in missing):  # function-11
+            msg = (
+                f"{function.__name__}: backward must return {len(inputs)} gradients, one per "
+                f"positional input, got {len(grads)}"
+            )
+            raise ValueError(msg)
+        grads += [None] * len(missing)
+    for i, grad in enumerate(grads):
+        if grad is None:
+            continue
+        if not needs[i]:  # function-10
             grads[i] = None
-        elif not isinstance(grad, Tensor) or grad.shape != x.shape or grad.dtype != x.dtype:
+            continue
+        x = inputs[i]
+        if not isinstance(grad, Tensor) or grad.dtype is not x.dtype or grad.shape != x.shape:
             _refuse_gradient(function.__name__, i, x, grad)
     return grads
 

@@ -54,6 +54,11 @@ def _(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
+@torch.library.register_fake("impl_torch_ext::clamp")
+def _(x: Tensor, _low: float | None, _high: float | None) -> Tensor:
+    return torch.empty_like(x)
+
+
 @torch.library.register_fake("impl_torch_ext::extremum")
 def _(x1: Tensor, x2: Tensor, _largest: bool) -> Tensor:
     return torch.maximum(x1, x2)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import array_api_compat.torch as compat
 import torch
@@ -15,6 +15,7 @@ from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import Operand, binary, operands, select, unary, with_number
 
 _NUMBERS = (float, int, type(None))
+_Binary: TypeAlias = Callable[[Any, Any], Tensor]
 
 
 def _subtract(x1: Operand, x2: Operand) -> Tensor:
@@ -64,9 +65,15 @@ def _negative(x: Tensor) -> Tensor:
     return torch.negative(_of_numbers("negative", x))
 
 
-def _extremum(largest: bool) -> Callable[[Operand, Operand], Tensor]:
-    """Make `maximum` or `minimum`, whose gradient torch has for no NaN."""
+def _extremum(largest: bool) -> tuple[_Binary, _Binary]:
+    """Make `maximum` or `minimum`, whose gradient torch has for no NaN; and for equal dtypes."""
     plain = compat.maximum if largest else compat.minimum
+    alike = torch.maximum if largest else torch.minimum
+
+    def extremum_alike(x1: Tensor, x2: Tensor) -> Tensor:
+        if x1.requires_grad or x2.requires_grad:
+            return native.extremum.default(x1, x2, largest)
+        return alike(x1, x2)
 
     def extremum(x1: Operand, x2: Operand) -> Tensor:
         result = plain(x1, x2)
@@ -80,7 +87,7 @@ def _extremum(largest: bool) -> Callable[[Operand, Operand], Tensor]:
         )
         return native.extremum.default(a, b, largest)
 
-    return extremum
+    return extremum, extremum_alike
 
 
 def _sign(x: Tensor) -> Tensor:
@@ -117,12 +124,14 @@ subtract = binary("subtract", _subtract, "x1 - x2", _subtract_alike)
 multiply = binary("multiply", compat.multiply, "x1 * x2", torch.multiply)
 divide = binary("divide", compat.divide, "x1 / x2", torch.divide)
 pow = binary("pow", _power, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
+_larger, _larger_alike = _extremum(largest=True)
+_smaller, _smaller_alike = _extremum(largest=False)
 # ops-08
 maximum = binary(
-    "maximum", _extremum(largest=True), "the larger operand; equal ones share the gradient"
+    "maximum", _larger, "the larger operand; equal ones share the gradient", _larger_alike
 )
 minimum = binary(
-    "minimum", _extremum(largest=False), "the smaller operand; equal ones share the gradient"
+    "minimum", _smaller, "the smaller operand; equal ones share the gradient", _smaller_alike
 )
 
 
@@ -211,6 +220,9 @@ def _choices(condition: Any, x1: Any, x2: Any) -> tuple[Tensor, Any, Any]:
 
 
 def _clamped(x: Tensor, low: Operand | None, high: Operand | None) -> Tensor:
+    if x.requires_grad and not isinstance(low, Tensor) and not isinstance(high, Tensor):
+        low, high = (bound if bound is None else float(bound) for bound in (low, high))
+        return native.clamp.default(x, low, high)
     result = Tensor.clamp(x, low, high)
     # ops-27; torch gives a NaN no gradient.
     return torch.where(torch.isnan(x), x, result) if result.requires_grad else result
