@@ -38,9 +38,22 @@ bool loops(const Tensor& grad, const Others&... others) {
                !x._is_zerotensor() && !x.unsafeGetTensorImpl()->is_python_dispatch() &&
                x.scalar_type() == grad.scalar_type();
     };
-    return at::isFloatingType(grad.scalar_type()) && !is_recorded(grad, others...) && plain(grad) &&
-           (plain(others) && ...) &&
-           (grad.scalar_type() == at::kFloat || grad.scalar_type() == at::kDouble);
+    const bool known = grad.scalar_type() == at::kFloat || grad.scalar_type() == at::kDouble;
+    return known && !is_recorded(grad, others...) && plain(grad) && (plain(others) && ...);
+}
+
+// Runs `loop(result, first, count)` for parts of a result like x.
+template <typename Loop>
+Tensor in_one_pass(const Tensor& x, const Loop& loop) {
+    Tensor result = at::empty_like(x);
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "in_one_pass", [&] {
+        auto* to = result.data_ptr<scalar_t>();
+        const auto part = [&](std::int64_t begin, std::int64_t end) {
+            loop(to, begin, end - begin);
+        };
+        at::parallel_for(0, x.numel(), GRAIN, part);
+    });
+    return result;
 }
 
 Tensor absolute_gradient(const Tensor& grad, const Tensor& x) {
@@ -49,15 +62,9 @@ Tensor absolute_gradient(const Tensor& grad, const Tensor& x) {
         const Tensor below = at::where(x.lt(0), grad.neg(), rest.to(grad.scalar_type()));
         return at::where(x.gt(0), grad, below);
     }
-    Tensor result = at::empty_like(x);
-    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "absolute", [&] {
-        const auto *g = grad.const_data_ptr<scalar_t>(), *values = x.const_data_ptr<scalar_t>();
-        auto* to = result.data_ptr<scalar_t>();
-        at::parallel_for(0, x.numel(), GRAIN, [&](std::int64_t begin, std::int64_t end) {
-            absolute_loop(g + begin, values + begin, to + begin, end - begin);
-        });
+    return in_one_pass(x, [&]<typename T>(T* result, std::int64_t i, std::int64_t count) {
+        absolute_loop(grad.const_data_ptr<T>() + i, x.const_data_ptr<T>() + i, result + i, count);
     });
-    return result;
 }
 
 Tensor clamp_gradient(const Tensor& grad, const Tensor& x, double low, double high) {
@@ -65,16 +72,10 @@ Tensor clamp_gradient(const Tensor& grad, const Tensor& x, double low, double hi
         const Tensor inside = x.ge(low).logical_and(x.le(high));
         return at::where(inside.logical_or(at::isnan(x)), grad, 0.0);
     }
-    Tensor result = at::empty_like(x);
-    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "clamp", [&] {
-        const auto *g = grad.const_data_ptr<scalar_t>(), *values = x.const_data_ptr<scalar_t>();
-        auto* to = result.data_ptr<scalar_t>();
-        at::parallel_for(0, x.numel(), GRAIN, [&](std::int64_t begin, std::int64_t end) {
-            clamp_loop(g + begin, values + begin, static_cast<scalar_t>(low),
-                       static_cast<scalar_t>(high), to + begin, end - begin);
-        });
+    return in_one_pass(x, [&]<typename T>(T* result, std::int64_t i, std::int64_t count) {
+        clamp_loop(grad.const_data_ptr<T>() + i, x.const_data_ptr<T>() + i, static_cast<T>(low),
+                   static_cast<T>(high), result + i, count);
     });
-    return result;
 }
 
 // The gradient that goes to `mine`.
@@ -88,16 +89,10 @@ Tensor extremum_gradient(const Tensor& grad, const Tensor& mine, const Tensor& o
         const Tensor all = at::where(first, grad, at::where(same, grad.mul(0.5), 0.0));
         return at::sum_to(all, mine.sizes()).to(mine.scalar_type());
     }
-    Tensor result = at::empty_like(mine);
-    AT_DISPATCH_FLOATING_TYPES(mine.scalar_type(), "extremum", [&] {
-        const auto *g = grad.const_data_ptr<scalar_t>(), *a = mine.const_data_ptr<scalar_t>(),
-                   *b = other.const_data_ptr<scalar_t>();
-        auto* to = result.data_ptr<scalar_t>();
-        at::parallel_for(0, mine.numel(), GRAIN, [&](std::int64_t begin, std::int64_t end) {
-            extremum_loop(g + begin, a + begin, b + begin, largest, to + begin, end - begin);
-        });
+    return in_one_pass(mine, [&]<typename T>(T* result, std::int64_t i, std::int64_t count) {
+        extremum_loop(grad.const_data_ptr<T>() + i, mine.const_data_ptr<T>() + i,
+                      other.const_data_ptr<T>() + i, largest, result + i, count);
     });
-    return result;
 }
 
 // `places` are all the axes that were reduced, in order; grad and y have none of them, or all.
@@ -114,11 +109,27 @@ Tensor composed_extreme_gradient(Tensor grad, const Tensor& x, Tensor y,
     return at::where(chosen, grad.div(count), 0.0);
 }
 
+// x (outer, n, inner) and its extremes (outer, inner).
+template <typename T>
+struct Extremes {
+    const T *grad, *x, *extreme;
+    T* result;
+    std::int64_t n, inner;
+
+    void operator()(std::int64_t begin, std::int64_t end) const {
+        std::vector<std::int64_t> numbers(inner);
+        std::vector<T> shares(inner);
+        for (std::int64_t i = begin; i < end; ++i)
+            extreme_loop(grad + i * inner, x + i * n * inner, extreme + i * inner,
+                         result + i * n * inner, n, inner, numbers.data(), shares.data());
+    }
+};
+
 Tensor extreme_gradient(const Tensor& grad, const Tensor& x, const Tensor& y,
                         const std::vector<std::int64_t>& places, bool keepdim) {
-    const bool together = places.empty() || places.back() - places.front() + 1 ==
-                                                static_cast<std::int64_t>(places.size());
-    if (!together || places.empty() || !loops(grad, x, y))
+    const auto reduced = static_cast<std::int64_t>(places.size());
+    const bool together = reduced > 0 && places.back() - places.front() + 1 == reduced;
+    if (!together || !loops(grad, x, y))
         return composed_extreme_gradient(grad, x, y, places, keepdim);
     std::int64_t outer = 1, n = 1, inner = 1;
     for (std::int64_t i = 0; i < x.dim(); ++i)
@@ -127,16 +138,13 @@ Tensor extreme_gradient(const Tensor& grad, const Tensor& x, const Tensor& y,
     const std::int64_t grain =
         std::max<std::int64_t>(1, GRAIN / std::max<std::int64_t>(1, n * inner));
     AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "extreme", [&] {
-        const auto *g = grad.const_data_ptr<scalar_t>(), *values = x.const_data_ptr<scalar_t>(),
-                   *top = y.const_data_ptr<scalar_t>();
-        auto* to = result.data_ptr<scalar_t>();
-        at::parallel_for(0, outer, grain, [&](std::int64_t begin, std::int64_t end) {
-            std::vector<std::int64_t> numbers(inner);
-            std::vector<scalar_t> shares(inner);
-            for (std::int64_t i = begin; i < end; ++i)
-                extreme_loop(g + i * inner, values + i * n * inner, top + i * inner,
-                             to + i * n * inner, n, inner, numbers.data(), shares.data());
-        });
+        const Extremes<scalar_t> part{grad.const_data_ptr<scalar_t>(),
+                                      x.const_data_ptr<scalar_t>(),
+                                      y.const_data_ptr<scalar_t>(),
+                                      result.data_ptr<scalar_t>(),
+                                      n,
+                                      inner};
+        at::parallel_for(0, outer, grain, part);
     });
     return result;
 }

@@ -34,6 +34,7 @@ __all__ = [
     "check_floating",
     "check_floating_dtype",
     "check_function",
+    "check_gradients",
     "check_input",
     "check_int",
     "check_number",
@@ -58,6 +59,8 @@ Shape: TypeAlias = int | Iterable[int]
 Option: TypeAlias = Callable[[str, str, Any], Any]
 """A check of a constructor's option: gets the class's name, the option's and its value."""
 
+
+_SEVERAL = (tuple, list)
 
 # A size that torch cannot count.
 _COUNT = 2**63
@@ -276,6 +279,52 @@ def check_function(name: str, argument: str, value: Any) -> Callable[..., Any]:
         msg = f"{name}: {argument} must be a function, got {type(value).__name__}"
         raise TypeError(msg)
     return value
+
+
+def check_gradients(
+    name: str, inputs: list[Any], needs: tuple[bool, ...], results: Any
+) -> list[Tensor | None]:
+    """Return one gradient per input, None where none is wanted; raise if one does not fit."""
+    grads = [*results] if isinstance(results, _SEVERAL) else [results]
+    if len(grads) != len(inputs):
+        missing = inputs[len(grads) :]
+        if len(grads) > len(inputs) or any(x is not None for x in missing):  # function-11
+            msg = (
+                f"{name}: backward must return {len(inputs)} gradients, one per "
+                f"positional input, got {len(grads)}"
+            )
+            raise ValueError(msg)
+        grads += [None] * len(missing)
+    for i, grad in enumerate(grads):
+        if grad is None:
+            continue
+        if not needs[i]:  # function-10
+            grads[i] = None
+            continue
+        x = inputs[i]
+        if not isinstance(grad, Tensor) or grad.dtype is not x.dtype or grad.shape != x.shape:
+            _refuse_gradient(name, i, x, grad)
+    return grads
+
+
+def _refuse_gradient(name: str, i: int, x: Tensor, grad: Any) -> NoReturn:
+    if not isinstance(grad, Tensor):
+        msg = (
+            f"{name}: backward must return a raw array of dtype {x.dtype} or None for input {i}, "
+            f"got {type(grad).__name__}"
+        )
+        raise TypeError(msg)
+    if grad.shape != x.shape:  # function-12
+        msg = (
+            f"{name}: backward must return a gradient of shape {tuple(x.shape)} for input {i}, "
+            f"got {tuple(grad.shape)}"
+        )
+        raise ValueError(msg)
+    msg = (  # function-13
+        f"{name}: backward must return a gradient of dtype {x.dtype} for input {i}, got "
+        f"{grad.dtype}"
+    )
+    raise TypeError(msg)
 
 
 def check_flag(name: str, option: str, value: Any) -> bool:

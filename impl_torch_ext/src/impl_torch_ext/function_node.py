@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from impl_torch_ext import ops
-from impl_torch_ext.checks import refuse_dtype
+from impl_torch_ext.checks import check_gradients, refuse_dtype
 from impl_torch_ext.context import Context
 from impl_torch_ext.dtypes import DTYPES
 from impl_torch_ext.tensor import raw
@@ -80,7 +80,7 @@ class Node(torch.autograd.Function):
         elif getattr(getattr(function, "backward", None), "once_differentiable", False):
             with torch.no_grad():
                 results = call.first_derivative(needs, saved, grads)
-            results = _check_gradients(function, inputs, needs, results)
+            results = check_gradients(function.__name__, inputs, needs, results)
             results = _refuse_second_derivative(function, results, saved, grads)
         elif hasattr(function, "composite"):  # function-20
             results = _through_composite(call, inputs, needs, grads)
@@ -91,11 +91,10 @@ class Node(torch.autograd.Function):
             with _replay(function.__name__):
                 _run(function, "forward", ctx, inputs, call.config)
                 results = _run(function, "backward", ctx, grads, {})
-        return (None, *_check_gradients(function, inputs, needs, results))
+        return (None, *check_gradients(function.__name__, inputs, needs, results))
 
 
 _TENSOR = object()
-_SEVERAL = (tuple, list)
 # Values that hold no Tensor.
 _SCALARS = frozenset({type(None), bool, int, float, str, torch.dtype})
 
@@ -473,49 +472,3 @@ def _refuse_second_derivative(
     sources = [x for x in (*saved, *grads) if x is not None and x.requires_grad]
     refused = iter(_Refused.apply(function.__name__, len(present), *present, *sources))
     return [None if g is None else next(refused) for g in results]
-
-
-def _check_gradients(
-    function: "type[Function]", inputs: list[Any], needs: tuple[bool, ...], results: Any
-) -> list[Tensor | None]:
-    """Return one gradient per input, None where none is wanted; raise if one does not fit."""
-    grads = [*results] if isinstance(results, _SEVERAL) else [results]
-    if len(grads) != len(inputs):
-        missing = inputs[len(grads) :]
-        if len(grads) > len(inputs) or any(x is not None for x in missing):  # function-11
-            msg = (
-                f"{function.__name__}: backward must return {len(inputs)} gradients, one per "
-                f"positional input, got {len(grads)}"
-            )
-            raise ValueError(msg)
-        grads += [None] * len(missing)
-    for i, grad in enumerate(grads):
-        if grad is None:
-            continue
-        if not needs[i]:  # function-10
-            grads[i] = None
-            continue
-        x = inputs[i]
-        if not isinstance(grad, Tensor) or grad.dtype is not x.dtype or grad.shape != x.shape:
-            _refuse_gradient(function.__name__, i, x, grad)
-    return grads
-
-
-def _refuse_gradient(name: str, i: int, x: Tensor, grad: Any) -> NoReturn:
-    if not isinstance(grad, Tensor):
-        msg = (
-            f"{name}: backward must return a raw array of dtype {x.dtype} or None for input {i}, "
-            f"got {type(grad).__name__}"
-        )
-        raise TypeError(msg)
-    if grad.shape != x.shape:  # function-12
-        msg = (
-            f"{name}: backward must return a gradient of shape {tuple(x.shape)} for input {i}, "
-            f"got {tuple(grad.shape)}"
-        )
-        raise ValueError(msg)
-    msg = (  # function-13
-        f"{name}: backward must return a gradient of dtype {x.dtype} for input {i}, got "
-        f"{grad.dtype}"
-    )
-    raise TypeError(msg)
