@@ -48,9 +48,7 @@ Tensor in_one_pass(const Tensor& x, const Loop& loop) {
     Tensor result = at::empty_like(x);
     AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "in_one_pass", [&] {
         auto* to = result.data_ptr<scalar_t>();
-        const auto part = [&](std::int64_t begin, std::int64_t end) {
-            loop(to, begin, end - begin);
-        };
+        const auto part = [&](std::int64_t i, std::int64_t end) { loop(to, i, end - i); };
         at::parallel_for(0, x.numel(), GRAIN, part);
     });
     return result;
