@@ -282,7 +282,7 @@ def check_function(name: str, argument: str, value: Any) -> Callable[..., Any]:
 
 
 def check_gradients(
-    name: str, inputs: list[Any], needs: tuple[bool, ...], results: Any
+    name: str, inputs: Sequence[Any], needs: tuple[bool, ...], results: Any
 ) -> list[Tensor | None]:
     """Return one gradient per input, None where none is wanted; raise if one does not fit."""
     grads = [*results] if isinstance(results, _SEVERAL) else [results]
@@ -479,4 +479,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[Any, ...]) -> bool:
         return shape[-len(wanted) + 1 :] == wanted[1:]
     if len(shape) != len(wanted):
         return False
-    return all(want is None or want == size for want, size in zip(wanted, shape, strict=True))
+    for want, size in zip(wanted, shape, strict=True):
+        if want is not None and want != size:
+            return False
+    return True

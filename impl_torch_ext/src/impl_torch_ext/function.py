@@ -40,6 +40,8 @@ class Function(Context):
 
     _used = False
     _static: ClassVar[bool] = True
+    # Whether forward and backward are ours and known to change nothing that they are given.
+    _pure: ClassVar[bool] = False
     _node: ClassVar[type[function_node.Node]]
 
     forward: ClassVar[Callable[..., Any]]

@@ -166,10 +166,10 @@ class _Call:
         """Return a ctx as it was before forward."""
         return Context() if self.pristine is None else copy.copy(self.pristine)
 
-    def inputs_with(self, tensors: Sequence[Tensor]) -> list[Any]:
+    def inputs_with(self, tensors: Sequence[Tensor]) -> Sequence[Any]:
         """Return the positional inputs, with `tensors` in the places of the Tensors."""
         if self.only_tensors:
-            return [*tensors[: len(self.inputs)]]
+            return tensors[: len(self.inputs)]
         left = iter(tensors)
         return [next(left) if item is _TENSOR else item for item in self.inputs]
 
@@ -181,7 +181,8 @@ class _Call:
             self._check_attributes()
         kept = tuple([None if place is None else raw(saved[place]) for place in self.places])
         given = [raw(g) for g in grads]
-        before = _versions((*given, *kept))
+        watched = () if self.function._pure else (*given, *kept)
+        before = _versions(watched)
         thread = get_ident()
         running = self.ctx.__dict__.setdefault("_running", {})  # autograd-28
         outer = running.get(thread)
@@ -193,7 +194,7 @@ class _Call:
                 del running[thread]
             else:
                 running[thread] = outer
-        if _versions((*given, *kept)) != before:
+        if _versions(watched) != before:
             _refuse_change(self.function, "backward", "gradient", given, before)
             _refuse_change(self.function, "backward", "saved array", kept, before[len(given) :])
         return result
@@ -247,8 +248,10 @@ def _run(
     arguments: Sequence[Any],
     config: dict[str, Any],
 ) -> Any:
-    before = _versions(arguments)
     method = getattr(function, name, None) or _method(function, name)
+    if function._pure:
+        return method(ctx, *arguments, **config)
+    before = _versions(arguments)
     result = method(ctx, *arguments, **config)
     if _versions(arguments) != before:
         what = "input" if name == "forward" else "gradient"
@@ -437,7 +440,7 @@ def _check_output(function: "type[Function]", output: Any) -> Any:
 
 
 def _through_composite(
-    call: _Call, inputs: list[Any], needs: tuple[bool, ...], grads: Sequence[Tensor | None]
+    call: _Call, inputs: Sequence[Any], needs: tuple[bool, ...], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     # Aliases: one input may have been computed from another, and each gradient is with respect to
     # its own place alone.

@@ -35,6 +35,8 @@ __all__ = [
 _PLAIN = frozenset({int, slice, type(None), EllipsisType})
 _TORCH = frozenset({torch.uint8, torch.int8, torch.int16, torch.uint16, torch.uint32, torch.uint64})
 
+_INT64 = np.dtype(np.int64)
+
 # The error of so many additions one after the other is none larger than by pairs.
 _FEW = 16
 
@@ -71,7 +73,13 @@ class Leaf(torch.Tensor):
         """Return the elements at `index`, of which a copy is kept."""
         if type(index) is int:
             return native.rows.default(self, index, None) if self.ndim else _get(self, index)
-        if type(index) is slice and self.ndim and self.requires_grad:
+        if type(index) is tuple:
+            for item in index:
+                if type(item) not in _PLAIN:
+                    break
+            else:
+                return _get(self, index)
+        elif type(index) is slice and self.ndim and self.requires_grad:
             return _part(self, index)
         index = as_index("indexing", index)
         return _repeated(self, index) if self.requires_grad else _get(self, index)
@@ -183,6 +191,8 @@ def as_index(name: str, index: Any) -> Any:
 
 
 def _item(name: str, index: Any) -> Any:
+    if type(index) is np.ndarray and index.dtype is _INT64:
+        return torch.from_numpy(index.copy())
     if type(index) in _PLAIN or isinstance(index, bool):
         return index
     if isinstance(index, Tensor):
@@ -223,6 +233,8 @@ def index_array(name: str, argument: str, value: Any, size: int) -> Tensor:
 
     `size` is the length that they index.
     """
+    if isinstance(value, Tensor) and value.dtype is int64:
+        return value
     if isinstance(value, np.ndarray | np.integer) and value.dtype.kind in "iu":
         wide = torch.from_numpy(np.array(value).astype(np.int64))
         return _in_range(name, wide, value.dtype, size) if value.dtype == np.uint64 else wide

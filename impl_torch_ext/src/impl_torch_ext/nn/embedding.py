@@ -19,6 +19,8 @@ __all__ = ["Embedding", "EmbeddingFunction"]
 class EmbeddingFunction(Function):
     """Rows of `weight` at integer indices; row `padding_idx` gets no gradient."""
 
+    _pure = True
+
     @staticmethod
     def forward(
         ctx: Context, weight: Tensor, indices: Tensor, *, padding_idx: int | None

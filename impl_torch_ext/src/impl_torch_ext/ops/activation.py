@@ -19,14 +19,14 @@ _SHORT = 512
 
 
 def _softmax(x: Tensor, axis: int) -> Tensor:
-    if x.ndim == 0 or x.shape[axis] <= _SHORT:
+    if x.shape[axis] <= _SHORT:
         return torch.softmax(x, axis)
     exponentials = torch.exp(_below_zero(x, axis))  # ops-25
     return exponentials / exponentials.sum(axis, keepdim=True)
 
 
 def _log_softmax(x: Tensor, axis: int) -> Tensor:
-    if x.ndim == 0 or x.shape[axis] <= _SHORT:
+    if x.shape[axis] <= _SHORT:
         return torch.log_softmax(x, axis)
     shifted = _below_zero(x, axis)  # ops-25
     return shifted - torch.exp(shifted).sum(axis, keepdim=True).log()

@@ -15,6 +15,8 @@ from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import Operand, binary, operands, select, unary, with_number
 
 _NUMBERS = (float, int, type(None))
+_absolute_recorded = native.absolute.default
+_extremum_recorded = native.extremum.default
 _Binary: TypeAlias = Callable[[Any, Any], Tensor]
 
 
@@ -56,9 +58,9 @@ def _power(x1: Operand, x2: Operand) -> Tensor:
 
 
 def _absolute(x: Tensor) -> Tensor:
-    if x.dtype == bool_:  # tensor-40
-        return x.clone()
-    return native.absolute.default(x) if x.requires_grad else torch.abs(x)
+    if x.requires_grad:
+        return _absolute_recorded(x)
+    return x.clone() if x.dtype == bool_ else torch.abs(x)  # tensor-40
 
 
 def _negative(x: Tensor) -> Tensor:
@@ -72,7 +74,7 @@ def _extremum(largest: bool) -> tuple[_Binary, _Binary]:
 
     def extremum_alike(x1: Tensor, x2: Tensor) -> Tensor:
         if x1.requires_grad or x2.requires_grad:
-            return native.extremum.default(x1, x2, largest)
+            return _extremum_recorded(x1, x2, largest)
         return alike(x1, x2)
 
     def extremum(x1: Operand, x2: Operand) -> Tensor:
@@ -85,7 +87,7 @@ def _extremum(largest: bool) -> tuple[_Binary, _Binary]:
             else result.new_tensor(x, requires_grad=False)
             for x in (x1, x2)
         )
-        return native.extremum.default(a, b, largest)
+        return _extremum_recorded(a, b, largest)
 
     return extremum, extremum_alike
 

@@ -23,7 +23,7 @@ from impl_torch_ext.checks import (
     normalize_axes,
     normalize_axis,
 )
-from impl_torch_ext.dtypes import DTYPES, float32, int64, plain_number
+from impl_torch_ext.dtypes import DTYPES, float32, float64, int64, plain_number
 from impl_torch_ext.tensor import from_numpy
 
 __all__ = [
@@ -54,6 +54,7 @@ Op: TypeAlias = Callable[..., Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NUMBERS = frozenset({bool, int, float})
+_REALS = frozenset({float32, float64})
 # Every integer dtype holds the ints from -_SMALL to below _SMALL.
 _SMALL = 2**31
 
@@ -255,7 +256,9 @@ def along(name: str, fn: Op, result: str, source: str, reduces: bool = False) ->
     """Add `fn` along an axis of real numbers; with `reduces` the axes are dropped or kept."""
 
     def op(x: Tensor, /, axis: int = -1) -> Tensor:
-        return fn(array_of_reals(name, x), normalize_axis(name, axis, x))
+        if getattr(x, "dtype", None) not in _REALS:
+            x = array_of_reals(name, x)
+        return fn(x, normalize_axis(name, axis, x))
 
     def reducing(x: Tensor, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
         reals = array_of_reals(name, x)

@@ -35,8 +35,11 @@ def _sum(x: Tensor, axis: Any, **options: Any) -> Tensor:
     )
 
 
-def _mean(x: Tensor, axis: Any, **options: Any) -> Tensor:
+def _mean(x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     reals = array_of_reals("mean", x)
+    if type(axis) is int:
+        return torch.mean(reals, axis, keepdim=keepdims)
+    options = {"keepdims": keepdims}
     return (
         _by_axis(compat.mean, reals, axis, options)
         if _several(x, axis)

@@ -47,8 +47,9 @@ class Optimizer:
             for group in self.param_groups:
                 options = self._plain(group)
                 for p in group["params"]:
-                    if p.grad is not None and p.requires_grad:  # optim-11
-                        self._update(p, p.grad.detach(), options, self.state.setdefault(p, {}))
+                    grad = p.grad
+                    if grad is not None and p.requires_grad:  # optim-11
+                        self._update(p, grad.detach(), options, self.state.setdefault(p, {}))
 
     def zero_grad(self) -> None:
         """Make every `grad` None."""
@@ -153,8 +154,9 @@ class Optimizer:
         """Return `group` with plain numbers, which it may have lost since it was checked."""
         for option in self._defaults:
             value = group[option]
-            numbers = value if type(value) is tuple else (value,)
-            if any(type(number) not in _NUMBERS for number in numbers):  # optim-12
+            if type(value) in _NUMBERS:
+                continue
+            if type(value) is not tuple or any(type(x) not in _NUMBERS for x in value):  # optim-12
                 return {**group, **self._checked(type(self).__name__, group)}
         return group
 

@@ -22,6 +22,7 @@ class _Sequence(Function):
     and bias_hh (G H,) or None. Outputs: output (T, N, H) and the last states (N, H).
     """
 
+    _pure = True
     _step: ClassVar[equations.Step]
 
     @classmethod
@@ -103,6 +104,8 @@ class GRUFunction(_Sequence):
 
 class RNNCellFunction(Function):
     """One step of `RNNFunction`: x (N, I), h (N, H), parameters as there; returns h' (N, H)."""
+
+    _pure = True
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any, relu: bool) -> Tensor:
