@@ -95,7 +95,9 @@ class Leaf(torch.Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         if sys._getframe(1).f_globals.get("__name__") == "torch.serialization":
-            # By default torch.load takes no class but those of torch.
+            # A pickler does not say who asks. By default torch.load takes no class but torch's,
+            # or those that a program adds for all its files (add_safe_globals), and a program
+            # without this package has none of ours: parameters would be lost to it.
             return _plain(self).__reduce_ex__(protocol)
         return self._reduced()
 

@@ -258,7 +258,13 @@ def along(name: str, fn: Op, result: str, source: str, reduces: bool = False) ->
     def op(x: Tensor, /, axis: int = -1) -> Tensor:
         if getattr(x, "dtype", None) not in _REALS:
             x = array_of_reals(name, x)
-        return fn(x, normalize_axis(name, axis, x))
+        if type(axis) is not int:
+            axis = normalize_axis(name, axis, x)
+        try:
+            return fn(x, axis)
+        except IndexError:
+            normalize_axis(name, axis, x)
+            raise
 
     def reducing(x: Tensor, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor:
         reals = array_of_reals(name, x)
