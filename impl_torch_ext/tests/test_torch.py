@@ -177,9 +177,9 @@ class Looked(nn.Module):
         return self.layer(self.table(i))[0]
 
 
-# The compiler of torch tries a node and warns, before it leaves the Function to the interpreter.
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:Dynamo does not know how to trace:UserWarning")
+# The compiler of torch looks into nodes and results and warns of what it sees there, before it
+# leaves a Function to the interpreter.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["one graph", "RNN", "LSTM", "GRU"])
 def test_modules_can_be_compiled(name: str) -> None:
     whole = name == "one graph"
