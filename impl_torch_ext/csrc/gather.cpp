@@ -4,11 +4,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/index.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -24,30 +25,53 @@ constexpr std::int64_t FEW = 16;
 // So many additions are worth a thread.
 constexpr std::int64_t GRAIN = 1 << 15;
 
-// The places of the slices that go to one destination after those of the one before it.
-struct Order {
-    std::vector<std::int64_t> starts;  // One more than there are destinations.
-    std::vector<std::int64_t> places;
+// Slices that go to one destination after those that go to the one before it.
+struct Runs {
+    std::vector<std::int64_t> destinations;  // Those that any slice goes to.
+    std::vector<std::int64_t> starts;        // One more: where in `places` each run starts.
+    std::vector<std::int64_t> places;        // The slices, in their order within a run.
 };
 
-Order order_of(const std::int64_t* index, std::int64_t count, std::int64_t size) {
-    Order order{std::vector<std::int64_t>(size + 1), std::vector<std::int64_t>(count)};
+std::vector<std::int64_t> counted_from_the_front(const std::int64_t* index, std::int64_t count,
+                                                 std::int64_t size) {
+    std::vector<std::int64_t> result(index, index + count);
+    for (auto& place : result) {
+        TORCH_CHECK_INDEX(-size <= place && place < size, "gather_backward: indices must be in [",
+                          -size, ", ", size, "), got ", place);
+        if (place < 0) place += size;
+    }
+    return result;
+}
+
+// Returns the numbers of the elements of `index`, sorted by their values; equal ones in order.
+std::vector<std::int64_t> sorted(const std::vector<std::int64_t>& index, std::int64_t size) {
+    const auto count = static_cast<std::int64_t>(index.size());
+    std::vector<std::int64_t> places(count);
+    if (count < size / 8) {  // Where few are chosen, room for all would be most of the work.
+        std::iota(places.begin(), places.end(), 0);
+        const auto before = [&](std::int64_t i, std::int64_t j) { return index[i] < index[j]; };
+        std::stable_sort(places.begin(), places.end(), before);
+        return places;
+    }
     std::vector<std::int64_t> next(size + 1);
+    for (const std::int64_t place : index) ++next[place + 1];
+    std::partial_sum(next.begin(), next.end(), next.begin());
+    for (std::int64_t k = 0; k < count; ++k) places[next[index[k]]++] = k;
+    return places;
+}
+
+Runs runs_of(const std::int64_t* given, std::int64_t count, std::int64_t size) {
+    const auto index = counted_from_the_front(given, count, size);
+    Runs runs;
+    runs.places = sorted(index, size);
     for (std::int64_t k = 0; k < count; ++k) {
-        TORCH_CHECK_INDEX(-size <= index[k] && index[k] < size,
-                          "gather_backward: indices must be in [", -size, ", ", size, "), got ",
-                          index[k]);
-        ++next[index[k] < 0 ? index[k] + size : index[k]];
+        const std::int64_t destination = index[runs.places[k]];
+        if (k > 0 && destination == runs.destinations.back()) continue;
+        runs.destinations.push_back(destination);
+        runs.starts.push_back(k);
     }
-    std::int64_t total = 0;
-    for (std::int64_t i = 0; i <= size; ++i) {
-        order.starts[i] = total;
-        total += next[i];
-        next[i] = order.starts[i];
-    }
-    for (std::int64_t k = 0; k < count; ++k)
-        order.places[next[index[k] < 0 ? index[k] + size : index[k]]++] = k;
-    return order;
+    runs.starts.push_back(count);
+    return runs;
 }
 
 // Adds `count` slices of `grad` up by pairs; `room` has as many slices as halving takes steps.
@@ -68,28 +92,27 @@ void add_slices(const T* grad, const std::int64_t* places, std::int64_t count, s
     }
 }
 
-// grad (outer, count, inner) to result (outer, size, inner). Each slice of the result is one
-// thread's, so that its value does not depend on their number.
+// grad (outer, count, inner) to result (outer, size, inner), which is 0. Each slice of the result
+// is one thread's, so that its value does not depend on their number.
 template <typename T>
-void add_by_place(const T* grad, const Order& order, std::int64_t outer, std::int64_t size,
-                  std::int64_t inner, T* result) {
-    const auto count = static_cast<std::int64_t>(order.places.size());
-    const std::int64_t each = std::max<std::int64_t>(1, count / std::max<std::int64_t>(1, size));
-    const std::int64_t grain = std::max<std::int64_t>(1, GRAIN / (each * inner));
-    at::parallel_for(0, outer * size, grain, [&](std::int64_t begin, std::int64_t end) {
+struct Sums {
+    const T* grad;
+    const Runs& runs;
+    std::int64_t size, inner;
+    T* result;
+
+    void operator()(std::int64_t begin, std::int64_t end) const {
+        const auto count = static_cast<std::int64_t>(runs.places.size());
+        const auto number = static_cast<std::int64_t>(runs.destinations.size());
         std::vector<T> room(inner * std::bit_width(static_cast<std::uint64_t>(count)));
-        for (std::int64_t slice = begin; slice < end; ++slice) {
-            const std::int64_t start = order.starts[slice % size];
-            const std::int64_t some = order.starts[slice % size + 1] - start;
-            T* sum = result + slice * inner;
-            if (some == 0)
-                std::fill_n(sum, inner, T(0));
-            else
-                add_slices(grad + slice / size * count * inner, order.places.data() + start, some,
-                           inner, sum, room.data());
+        for (std::int64_t i = begin; i < end; ++i) {
+            const std::int64_t row = i / number, run = i % number, start = runs.starts[run];
+            add_slices(grad + row * count * inner, runs.places.data() + start,
+                       runs.starts[run + 1] - start, inner,
+                       result + (row * size + runs.destinations[run]) * inner, room.data());
         }
-    });
-}
+    }
+};
 
 Tensor call_backward(const Tensor& grad, const Tensor& index, std::int64_t axis,
                      std::int64_t size) {
@@ -141,6 +164,7 @@ Tensor gather(const Tensor& x, const Tensor& index, std::int64_t axis) {
 }
 
 Tensor gather_recorded(const Tensor& x, const Tensor& index, std::int64_t axis) {
+    refuse_tangents("gather", x);
     const Tensor result = below_autograd([&] { return gather(x, index, axis); });
     if (is_recorded(x)) {
         auto node = make_node<GatherBackward>();
@@ -162,18 +186,22 @@ Tensor gather_backward(const Tensor& grad, const Tensor& index, std::int64_t axi
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(shape.size()); ++i)
         (i < axis ? outer : inner) *= shape[i];
     shape.insert(shape.begin() + axis, size);
-    Tensor result = at::empty(shape, given.options());
-    if (result.numel() == 0) return result;
-    const Order order = order_of(wide.const_data_ptr<std::int64_t>(), wide.numel(), size);
+    Tensor result = at::zeros(shape, given.options());
+    if (given.numel() == 0) return result;
+    const Runs runs = runs_of(wide.const_data_ptr<std::int64_t>(), wide.numel(), size);
+    const auto number = static_cast<std::int64_t>(runs.destinations.size());
+    const std::int64_t grain = std::max<std::int64_t>(1, GRAIN * number / wide.numel() / inner);
     AT_DISPATCH_FLOATING_TYPES(given.scalar_type(), "gather_backward", [&] {
-        add_by_place(given.const_data_ptr<scalar_t>(), order, outer, size, inner,
-                     result.data_ptr<scalar_t>());
+        const Sums<scalar_t> sums{given.const_data_ptr<scalar_t>(), runs, size, inner,
+                                  result.data_ptr<scalar_t>()};
+        at::parallel_for(0, outer * number, grain, sums);
     });
     return result;
 }
 
 Tensor gather_backward_recorded(const Tensor& grad, const Tensor& index, std::int64_t axis,
                                 std::int64_t size) {
+    refuse_tangents("gather_backward", grad);
     const Tensor result = below_autograd([&] { return call_backward(grad, index, axis, size); });
     if (is_recorded(grad)) {
         auto node = make_node<GatherAgain>();

@@ -47,6 +47,14 @@ Tensor below_autograd(const F& compute) {
     return compute();
 }
 
+// Raises where forward-mode derivatives would get lost.
+template <typename... Inputs>
+void refuse_tangents(const char* name, const Inputs&... inputs) {
+    TORCH_CHECK_NOT_IMPLEMENTED((!torch::autograd::isFwGradDefined(inputs) && ...), name,
+                                ": forward-mode derivatives must not be asked for, got a Tensor "
+                                "with a tangent");
+}
+
 // Whether an operation on these is recorded; a gradient may be in its turn.
 template <typename... Inputs>
 bool is_recorded(const Inputs&... inputs) {

@@ -218,6 +218,7 @@ struct ExtremeBackward : Node {
 Tensor absolute(const Tensor& x) { return at::abs(x); }
 
 Tensor absolute_recorded(const Tensor& x) {
+    refuse_tangents("absolute", x);
     const Tensor result = below_autograd([&] { return at::abs(x); });
     if (is_recorded(x)) {
         auto node = make_node<AbsoluteBackward>();
@@ -233,6 +234,7 @@ Tensor clamp(const Tensor& x, std::optional<double> low, std::optional<double> h
 }
 
 Tensor clamp_recorded(const Tensor& x, std::optional<double> low, std::optional<double> high) {
+    refuse_tangents("clamp", x);
     const Tensor result = below_autograd([&] { return clamp(x, low, high); });
     if (is_recorded(x)) {
         auto node = make_node<ClampBackward>();
@@ -250,6 +252,7 @@ Tensor extremum(const Tensor& x1, const Tensor& x2, bool largest) {
 }
 
 Tensor extremum_recorded(const Tensor& x1, const Tensor& x2, bool largest) {
+    refuse_tangents("extremum", x1, x2);
     const Tensor result = below_autograd([&] { return extremum(x1, x2, largest); });
     if (is_recorded(x1, x2)) {
         auto node = make_node<ExtremumBackward>();
@@ -267,6 +270,7 @@ Tensor extreme(const Tensor& x, at::IntArrayRef axes, bool keepdim, bool largest
 }
 
 Tensor extreme_recorded(const Tensor& x, at::IntArrayRef axes, bool keepdim, bool largest) {
+    refuse_tangents("extreme", x);
     const Tensor result = below_autograd([&] { return extreme(x, axes, keepdim, largest); });
     if (is_recorded(x)) {
         auto node = make_node<ExtremeBackward>();

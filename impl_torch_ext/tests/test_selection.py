@@ -105,3 +105,22 @@ def test_a_change_of_the_result_of_max_is_noticed() -> None:
         y += 1
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+# What torch imports for forward-mode derivatives warns of itself.
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize("name", [*CALLS, "gather", "rows"])
+def test_a_forward_derivative_is_right_or_refused(name: str) -> None:
+    forward = torch.autograd.forward_ad
+    values = torch.arange(12.0).reshape(3, 4) - 5
+    x = values.clone().requires_grad_()
+    with forward.dual_level():
+        dual = forward.make_dual(x, torch.ones(3, 4))
+        if name == "rows":
+            tangent = forward.unpack_dual(native.rows(dual, 1, None)).tangent
+            assert torch.equal(tangent, torch.ones(4))
+            return
+        index = torch.zeros(20, dtype=torch.int64)
+        call = CALLS.get(name, lambda a, _: native.gather(a, index, 0))
+        with pytest.raises(NotImplementedError, match="forward-mode"):
+            call(dual, values)
