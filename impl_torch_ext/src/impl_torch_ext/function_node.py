@@ -136,9 +136,9 @@ class _Call:
         kept: list[Tensor] = []
         marks: list[Any] = []
         input_places: dict[int, int] = {}
-        for x, array in zip(inputs, arrays, strict=True):
+        for i, x in enumerate(inputs):
             if isinstance(x, Tensor):
-                input_places[id(array)] = len(kept)
+                input_places[id(arrays[i])] = len(kept)
                 kept.append(x)
                 marks.append(_TENSOR)
             else:
