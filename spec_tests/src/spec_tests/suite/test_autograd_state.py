@@ -119,17 +119,23 @@ USES: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.parametrize("earlier", [0, 2])
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("make", ["from_array", "Variable", "Parameter"])
 @clause("autograd-24")
-def test_the_raw_array_that_a_leaf_was_made_of(nn: Any, make: str, use: str) -> None:
+def test_the_raw_array_that_a_leaf_was_made_of(nn: Any, make: str, use: str, earlier: int) -> None:
+    """It is held, and written, after so many earlier backward passes."""
     if not can_write(nn):
         return
-    for part in ("whole", "view"):
+    for part in ("whole", "view", "of a Tensor"):
         slopes = []
         for change in (False, True):
             base = raw(nn, normal((2, 3), "float32"))
-            x = taken(nn, make, base if part == "whole" else base[:, :])
+            if part != "of a Tensor":
+                # An array that no Tensor has seen.
+                base = base + 0
+            x = taken(nn, make, base[:, :] if part == "view" else base)
+            walk(nn, x, use, earlier)
             y = nn.ops.sum(USES[use](nn, x))
             if change:
                 base[...] = raw(nn, NEW)
@@ -141,6 +147,37 @@ def test_the_raw_array_that_a_leaf_was_made_of(nn: Any, make: str, use: str) -> 
             if not change:
                 slopes.append(to_numpy(nn, backward()))
         gives_old_or_refuses(nn, backward, slopes[0], Refusal(anything(), ((2, 3), (3,))), use)
+
+
+@pytest.mark.parametrize("way", ["a write into what data gave", "a write into what detach gave"])
+@pytest.mark.parametrize("use", USES)
+@clause("autograd-24")
+def test_a_raw_array_that_is_held_over_several_passes(nn: Any, use: str, way: str) -> None:
+    if not can_write(nn):
+        return
+    slopes = []
+    for change in (None, WRITES[way]):
+        x = tensor(nn, normal((2, 3), "float32"))
+        made = change and change(nn, x)
+        walk(nn, x, use, 3)
+        y = nn.ops.sum(USES[use](nn, x))
+        if made:
+            made(NEW)
+
+        def backward(x: Any = x, y: Any = y) -> Any:
+            y.backward()
+            return x.grad
+
+        if not made:
+            slopes.append(to_numpy(nn, backward()))
+    gives_old_or_refuses(nn, backward, slopes[0], Refusal(anything(), ((2, 3), (3,))), use)
+
+
+def walk(nn: Any, x: Any, use: str, passes: int) -> None:
+    """Run so many passes forward and backward, and clear the gradient."""
+    for _ in range(passes):
+        nn.ops.sum(USES[use](nn, x)).backward()
+        x.grad = None
 
 
 @pytest.mark.parametrize("use", USES)
