@@ -33,7 +33,8 @@ CPLUSPLUS = (
     "impl_cupy/src/impl_cupy/kernels/*.cu",
     f"{EMULATION}/src/cupy_emulation/*.h",
 )
-SOURCES = [f"impl_{name}/src" for name in BACKENDS] + [f"{EMULATION}/src", "spec_tests/src"]
+SOURCES = [f"impl_{name}/src" for name in BACKENDS]
+SOURCES += [f"{EMULATION}/src", "spec_tests/src", "benchmarks"]
 
 
 @nox.session
@@ -66,6 +67,8 @@ def meta(session: nox.Session) -> None:
     forget_builds()
     session.install("./impl_numpy", "./spec_tests[compare]")
     session.run("python", "-m", "pytest", "spec_tests/tests", *session.posargs)
+    if not session.posargs:
+        session.run("python", "-m", "pytest", "benchmarks/tests")
 
 
 @nox.session
@@ -118,6 +121,46 @@ def benchmark(session: nox.Session) -> None:
     for program in ("rnn_step", "eager"):
         command = ("python", f"benchmarks/{program}.py", *chosen)
         session.run(*command, env={"OPENBLAS_CORETYPE": None})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time the four and their peers in turns, each in its environment; write report/bench.html."""
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.options import options
+    from benchmarks.peers.table import needed
+
+    chosen = options(session.posargs)
+    forget_builds()
+    session.install("./spec_tests[compare]")
+    arguments = []
+    for name in needed([*chosen.impl, *chosen.peer]):
+        reason = ""
+        if name in BACKENDS:
+            python = backend_python(session, name)
+            install_backend(session, name, python)
+        else:
+            python, reason = install_peer(session, name)
+        if name == "cupy":
+            emulate_without_a_gpu(session, python)
+        found = ("--missing", reason) if reason else ("--environment", python)
+        arguments += [found[0], f"{name}={found[1]}"]
+    session.run("python", "-m", "benchmarks", *arguments, "--out", str(REPORT), *session.posargs)
+
+
+def install_peer(session: nox.Session, name: str) -> tuple[Path, str]:
+    """Make the environment of a benchmark's peer; return its interpreter, and what went wrong."""
+    from benchmarks.peers.table import ENVIRONMENTS
+
+    python = backend_python(session, f"bench-{name}")
+    installs = next(row.installs for row in ENVIRONMENTS if row.name == name)
+    for packages in installs:
+        try:
+            session.run(str(python), "-m", "pip", "install", "--quiet", *packages, external=True)
+        except nox.command.CommandFailed as error:
+            # A peer that cannot be had is reported, and the run goes on without it.
+            return python, f"could not be installed: pip install {' '.join(packages)}: {error}"
+    return python, ""
 
 
 def conformance(session: nox.Session, name: str) -> None:

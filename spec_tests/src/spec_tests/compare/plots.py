@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,7 +12,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-__all__ = ["STYLES", "deviation_figure", "loss_figure"]
+__all__ = ["SETTINGS", "STYLES", "data_uri", "deviation_figure", "loss_figure", "sparse", "svg"]
 
 # Okabe and Ito's colours, which people who confuse colours can tell apart, each with a line style
 # and a marker of its own, so that the figures can also be read without colour.
@@ -91,8 +92,8 @@ def loss_figure(
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(_sparse)
-        return _svg(figure, axes)
+            axes.yaxis.set_minor_formatter(sparse)
+        return svg(figure, axes)
 
 
 def deviation_figure(
@@ -144,7 +145,7 @@ def deviation_figure(
                 )
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(lowest / 3, SMALLEST))
-        return _svg(figure, axes)
+        return svg(figure, axes)
 
 
 def _axes(ylabel: str) -> tuple[Figure, Any]:
@@ -172,16 +173,22 @@ def _binned(
     return edges[1:], np.array(reduced)
 
 
-def _sparse(value: float, _position: int) -> str:
+def sparse(value: float, _position: int) -> str:
     """Label 2 and 5 of each decade, so that an axis of less than a decade has labels."""
     leading = value / 10 ** np.floor(np.log10(value))
     return f"{value:g}" if round(leading, 3) in (2, 5) else ""
 
 
-def _svg(figure: Figure, axes: Any) -> str:
+def svg(figure: Figure, axes: Any) -> str:
+    """Return a figure as SVG text, the legend above it; the same text in every run."""
     figure.legend(
         *axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=10
     )
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()
+
+
+def data_uri(picture: str) -> str:
+    """Return SVG text as an address that holds it, for a page that is one file."""
+    return "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()

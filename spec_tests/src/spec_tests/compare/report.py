@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import re
@@ -17,7 +16,7 @@ import markupsafe
 
 from spec_tests.compare.agreement import FACTOR, FLOOR
 from spec_tests.compare.findings import Agreement, Details, Reference, Report, Training
-from spec_tests.compare.plots import STYLES, deviation_figure, loss_figure
+from spec_tests.compare.plots import STYLES, data_uri, deviation_figure, loss_figure
 from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT, scientific
 from spec_tests.compare.workloads import SEED, Workload
 
@@ -102,9 +101,10 @@ def _page(report: Report, workloads: Sequence[Workload]) -> str:
         ulp=_ulp,
         breakable=_breakable,
     )
-    source = resources.files("spec_tests.compare").joinpath("page.html.j2")
-    template = environment.from_string(source.read_text(encoding="utf-8"))
+    folder = resources.files("spec_tests.compare")
+    template = environment.from_string(folder.joinpath("page.html.j2").read_text(encoding="utf-8"))
     return template.render(
+        style=markupsafe.Markup(folder.joinpath("page.css").read_text(encoding="utf-8")),
         report=report,
         summary=summary(report),
         sections=[_section(report, workload) for workload in workloads],
@@ -173,7 +173,7 @@ def _images(report: Report, workload: Workload) -> list[Image]:
     per_character = workload.dataset == "pydoc"
     ylabel = "loss, nats per character" if per_character else "training loss, nats"
     losses = Image(
-        _data_uri(loss_figure(single, known, ylabel, not per_character)),
+        data_uri(loss_figure(single, known, ylabel, not per_character)),
         _loss_words(key, single),
         "Training loss, mean over about 1/55 of the run. Curves that agree lie "
         "on each other; each carries its markers at steps of its own.",
@@ -182,7 +182,7 @@ def _images(report: Report, workload: Workload) -> list[Image]:
         return [losses]
     double = {name: report.details[key][name].float64_losses for name in single}
     distances = Image(
-        _data_uri(deviation_figure(single, double, reference.losses, reference.allowance)),
+        data_uri(deviation_figure(single, double, reference.losses, reference.allowance)),
         _deviation_words(report.agreement[key], key),
         "Distance to the reference, the largest in each 1/55 of the run: "
         "float32 above (thick), float64 below (thin). The grey area is what float32 "
@@ -208,10 +208,6 @@ def _deviation_words(agreement: Agreement, key: str) -> str:
         f"Distance of each loss of {key} to the reference by step, on a logarithmic scale, with "
         f"the allowance for float32 rounding: {', '.join(parts)}."
     )
-
-
-def _data_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def _breakable(name: str) -> markupsafe.Markup:

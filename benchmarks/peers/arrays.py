@@ -1,0 +1,36 @@
+"""The numbers that every contestant gets, from one seed, and what several makers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.rows import EXPRESSIONS, Row
+
+__all__ = ["arrays", "expression", "integers", "sequence"]
+
+
+def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Return normal float32 arrays, the same in every call and every environment."""
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+
+
+def integers(high: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Return int64 numbers from 0 up to ``high``, the same in every call and environment."""
+    return np.random.default_rng(0).integers(0, high, shape)
+
+
+def sequence(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    """Return an input (T, N, I) and a gradient of the output (T, N, H)."""
+    steps, batch, inputs, hidden = row.shape
+    x, cotangent = arrays((steps, batch, inputs), (steps, batch, hidden))
+    return x, cotangent
+
+
+def expression(row: Row) -> Callable[[Any, Any, Any], Any]:
+    """Return an eager row's operation as a function of ``ops`` and two arrays."""
+    function: Callable[[Any, Any, Any], Any] = eval(f"lambda ops, x, y: {EXPRESSIONS[row.name]}")
+    return function

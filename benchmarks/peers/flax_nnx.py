@@ -1,0 +1,59 @@
+"""``flax.nnx.RNN`` under ``jax.jit``, with the cells that flax recommends, and optax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from benchmarks.peers.arrays import arrays, sequence
+from benchmarks.peers.job import Job, Makers
+from benchmarks.peers.under_jit import compiled, sequence_makers
+from benchmarks.rows import Row
+
+__all__ = ["makers"]
+
+CELLS = {"RNN": nnx.SimpleCell, "LSTM": nnx.OptimizedLSTMCell, "GRU": nnx.GRUCell}
+
+
+def makers(_: str) -> Makers:
+    """Return the makers."""
+    return {**sequence_makers(_layer), "cell": _cell, "optimizer": _optimizer}
+
+
+def _layer(row: Row) -> tuple[Any, Any]:
+    cell = CELLS[row.name](*row.shape[2:], rngs=nnx.Rngs(0))
+    graph, parameters, rest = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
+    return lambda parameters, x: nnx.merge(graph, parameters, rest)(x), parameters
+
+
+def _cell(row: Row) -> Job:
+    """Unroll the loop by tracing it, which is how JAX compiles a loop in Python."""
+    x, cotangent = (jnp.asarray(array) for array in sequence(row))
+    cell = CELLS[row.name](*row.shape[2:], rngs=nnx.Rngs(0))
+    graph, parameters, rest = nnx.split(cell, nnx.Param, ...)
+
+    def last(parameters: Any) -> Any:
+        cell = nnx.merge(graph, parameters, rest)
+        carry = cell.initialize_carry(x[0].shape, nnx.Rngs(0))
+        for x_t in x:
+            carry, h = cell(carry, x_t)
+        return jnp.sum(h * cotangent[-1])
+
+    return compiled(jax.grad(last), parameters)
+
+
+def _optimizer(row: Row) -> Job:
+    count, side = row.shape
+    values = [jnp.asarray(array) for array in arrays(*[(side, side)] * 2 * count)]
+    transform = {"SGD": optax.sgd, "Adam": optax.adam}[row.name](1e-3, **row.options)
+    state = transform.init(values[:count])
+
+    def step(parameters: Any, gradients: Any, state: Any) -> Any:
+        updates, state = transform.update(gradients, state, parameters)
+        return optax.apply_updates(parameters, updates), state
+
+    return compiled(step, values[:count], values[count:], state)

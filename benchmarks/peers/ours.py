@@ -1,0 +1,249 @@
+"""The implementations, through nothing but the names of the specification; eagerly or by `jit`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.arrays import arrays, expression, integers, sequence
+from benchmarks.peers.job import Job, Makers, Unsupported
+from benchmarks.rows import Row
+
+__all__ = ["makers"]
+
+
+def makers(argument: str) -> Makers:
+    """Return the makers of an implementation.
+
+    Parameters
+    ----------
+    argument : str
+        The module's name; behind a blank, ``jit``: then what a user would compile is compiled.
+    """
+    name, _, mode = argument.partition(" ")
+    nn = importlib.import_module(name)
+    if mode == "jit":
+        compiled = {"train": _train_jit, "inference": _inference_jit, "second": _second_jit}
+        return {kind: partial(maker, nn) for kind, maker in compiled.items()}
+    eager = {
+        "train": _train,
+        "inference": _inference,
+        "cell": _cell,
+        "second": _second,
+        "eager": _eager,
+        "layer": _layer,
+        "loss": _loss,
+        "optimizer": _optimizer,
+        "epoch": _epoch,
+        "launches": _launches,
+    }
+    return {kind: partial(maker, nn) for kind, maker in eager.items()}
+
+
+def _read(tensor: Any) -> float:
+    """Return a number of a result, which waits for backends that work in the background."""
+    return float(tensor.reshape(-1)[0])
+
+
+def _layer_of(nn: Any, row: Row) -> tuple[Any, Any, Any]:
+    """Return a sequence layer, its input and a gradient of its output."""
+    x, cotangent = sequence(row)
+    layer = getattr(nn, row.name)(*row.shape[2:])
+    return layer, nn.tensor(x, requires_grad=True), nn.tensor(cotangent)
+
+
+def _train(nn: Any, row: Row) -> Job:
+    layer, x, cotangent = _layer_of(nn, row)
+
+    def step() -> None:
+        layer.zero_grad()
+        x.grad = None
+        layer(x)[0].backward(cotangent)
+
+    return Job(step, lambda: [_read(parameter.grad) for parameter in layer.parameters()])
+
+
+def _train_jit(nn: Any, row: Row) -> Job:
+    layer, x, cotangent = _layer_of(nn, row)
+
+    @nn.jit
+    def gradients(parameters: Any, x: Any, cotangent: Any) -> Any:
+        _, pull = nn.vjp(lambda p, x: nn.functional_call(layer, p, x)[0], parameters, x)
+        return pull(cotangent)
+
+    return _called(gradients, dict(layer.named_parameters()), x, cotangent)
+
+
+def _called(function: Callable[..., Any], *arguments: Any) -> Job:
+    """Return a job that calls a function whose result begins with a dict of Tensors."""
+    last: list[Any] = []
+
+    def call() -> None:
+        last[:] = [function(*arguments)]
+
+    def wait() -> object:
+        first = last[0][0] if isinstance(last[0], tuple) else last[0]
+        return [
+            _read(tensor) for tensor in (first.values() if isinstance(first, dict) else [first])
+        ]
+
+    return Job(call, wait)
+
+
+def _inference(nn: Any, row: Row) -> Job:
+    layer, x, _ = _layer_of(nn, row)
+    layer.eval()
+
+    def forward() -> Any:
+        with nn.no_grad():
+            return layer(x.detach())[0]
+
+    return _called(forward)
+
+
+def _inference_jit(nn: Any, row: Row) -> Job:
+    layer, x, _ = _layer_of(nn, row)
+    layer.eval()
+    forward = nn.jit(lambda p, x: nn.functional_call(layer, p, x)[0].detach())
+    return _called(forward, dict(layer.named_parameters()), x.detach())
+
+
+def _cell(nn: Any, row: Row) -> Job:
+    x, cotangent = sequence(row)
+    cell = getattr(nn, f"{row.name}Cell")(*row.shape[2:])
+    inputs = [nn.tensor(step) for step in x]
+    last = nn.tensor(cotangent[-1])
+
+    def step() -> None:
+        cell.zero_grad()
+        state: Any = None
+        for x_t in inputs:
+            state = cell(x_t, state)
+        h = state[0] if isinstance(state, tuple) else state
+        h.backward(last)
+
+    return Job(step, lambda: [_read(parameter.grad) for parameter in cell.parameters()])
+
+
+def _penalty(nn: Any, row: Row) -> tuple[Any, dict[str, Any]]:
+    """Return the gradient of the squared gradient to the input, and the parameters to give it."""
+    layer, x, cotangent = _layer_of(nn, row)
+
+    def squared(parameters: Any) -> Any:
+        def output(x: Any) -> Any:
+            return nn.ops.sum(nn.functional_call(layer, parameters, x)[0] * cotangent)
+
+        slope = nn.grad(output)(x)
+        return nn.ops.sum(slope * slope)
+
+    return nn.grad(squared), dict(layer.named_parameters())
+
+
+def _second(nn: Any, row: Row) -> Job:
+    gradient, parameters = _penalty(nn, row)
+    return _called(gradient, parameters)
+
+
+def _second_jit(nn: Any, row: Row) -> Job:
+    gradient, parameters = _penalty(nn, row)
+    return _called(nn.jit(gradient), parameters)
+
+
+def _eager(nn: Any, row: Row) -> Job:
+    function = expression(row)
+    x, y = (nn.tensor(array, requires_grad=True) for array in arrays(row.shape, row.shape))
+    cotangent = nn.ops.ones_like(function(nn.ops, x, y).detach())
+
+    def call() -> None:
+        x.grad = y.grad = None
+        function(nn.ops, x, y).backward(cotangent)
+
+    return Job(call, lambda: _read(x.grad))
+
+
+def _layer(nn: Any, row: Row) -> Job:
+    layer = getattr(nn, row.name)(*row.arguments)
+    if row.name == "Embedding":
+        x = nn.tensor(integers(row.arguments[0], row.shape))
+    else:
+        x = nn.tensor(arrays(row.shape)[0], requires_grad=True)
+    cotangent = nn.ops.ones_like(layer(x).detach())
+    last: list[Any] = []
+
+    def call() -> None:
+        layer.zero_grad()
+        x.grad = None
+        last[:] = [layer(x)]
+        last[0].backward(cotangent)
+
+    return Job(call, lambda: [_read(p.grad) for p in layer.parameters()] or _read(x.grad))
+
+
+def _loss(nn: Any, row: Row) -> Job:
+    batch, classes = row.shape
+    loss = getattr(nn, row.name)()
+    first, second = arrays(row.shape, row.shape)
+    x = nn.tensor(first, requires_grad=True)
+    labels = row.name == "CrossEntropyLoss"
+    target = nn.tensor(integers(classes, (batch,)) if labels else second)
+
+    def call() -> None:
+        x.grad = None
+        loss(x, target).backward()
+
+    return Job(call, lambda: _read(x.grad))
+
+
+def _optimizer(nn: Any, row: Row) -> Job:
+    count, side = row.shape
+    values = arrays(*[(side, side)] * 2 * count)
+    parameters = [nn.Parameter(nn.tensor(value)) for value in values[:count]]
+    for parameter, gradient in zip(parameters, values[count:], strict=True):
+        parameter.grad = nn.tensor(gradient)
+    optimizer = getattr(nn.optim, row.name)(parameters, lr=1e-3, **row.options)
+    return Job(optimizer.step, lambda: [_read(parameter.detach()) for parameter in parameters])
+
+
+def _epoch(nn: Any, row: Row) -> Job:
+    """As the comparison trains: see `spec_tests.compare.worker`."""
+    from spec_tests.compare.network import make_network
+    from spec_tests.compare.workloads import Batches, Workload
+
+    workload = Workload(**row.options["workload"])
+    batches = Batches(Path(row.options["data"]), workload.dataset)
+    model = make_network(nn, workload, nn.float32)
+    optimizer = nn.optim.Adam(model.parameters(), lr=workload.lr)
+
+    def epoch() -> None:
+        for number in range(workload.epoch):
+            inputs, targets = batches.training(number)
+            inputs = inputs.astype("float32") if inputs.dtype.kind == "f" else inputs
+            optimizer.zero_grad()
+            loss = nn.loss.cross_entropy(model(nn.tensor(inputs)), nn.tensor(targets))
+            loss.backward()
+            optimizer.step()
+            loss.item()
+
+    return Job(epoch)
+
+
+def _launches(nn: Any, row: Row) -> Job:
+    """Count what a step launches; only the emulation of CuPy counts."""
+    device = nn.spec_device() if hasattr(nn, "spec_device") else {"emulated": False}
+    if not device["emulated"]:
+        msg = "launches are counted by the emulation of CuPy alone"
+        raise Unsupported(msg)
+    emulation = importlib.import_module("cupy_emulation")
+    layer, x, cotangent = _layer_of(nn, row)
+
+    def step() -> float:
+        layer.zero_grad()
+        x.grad = None
+        emulation.reset_launches()
+        layer(x)[0].backward(cotangent)
+        return float(emulation.launches())
+
+    return Job(step)

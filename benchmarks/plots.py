@@ -1,0 +1,108 @@
+"""The report's figures, as SVG text, in the colours and lines of the comparison's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from benchmarks.arithmetic import Spread
+from spec_tests.compare.plots import SETTINGS, STYLES, sparse, svg
+
+__all__ = ["growth_figure", "ratio_figure"]
+
+WIDEST, NARROWEST, EACH = 14.0, 4.4, 0.42
+HEIGHT = 3.9
+
+
+def ratio_figure(rows: Sequence[str], series: Mapping[str, Sequence[Spread | None]]) -> str:
+    """Draw ratios, with their quartiles, over the rows that they belong to.
+
+    Parameters
+    ----------
+    rows : sequence of str
+        Labels.
+    series : mapping
+        By name, a ratio for each row, or None where there is none.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    with rc_context(SETTINGS):
+        width = min(WIDEST, max(NARROWEST, 1.2 + EACH * len(rows)))
+        figure, axes = _axes(width)
+        axes.axhline(1, color="#555555", linewidth=1)
+        for number, (name, ratios) in enumerate(series.items()):
+            shift = (number + 0.5) / len(series) - 0.5
+            places = [i + 0.7 * shift for i, ratio in enumerate(ratios) if ratio]
+            present = [ratio for ratio in ratios if ratio]
+            colour, _, marker = STYLES[number % len(STYLES)]
+            axes.errorbar(
+                places,
+                [ratio.median for ratio in present],
+                yerr=[
+                    [ratio.median - ratio.low for ratio in present],
+                    [ratio.high - ratio.median for ratio in present],
+                ],
+                fmt=marker,
+                color=colour,
+                markersize=5,
+                elinewidth=1.2,
+                label=name,
+            )
+        axes.set_xticks(range(len(rows)), rows, rotation=60, ha="right", fontsize=9)
+        _logarithmic(axes.yaxis, axes.set_yscale)
+        axes.set_ylabel("the peer's time over ours")
+        return svg(figure, axes)
+
+
+def growth_figure(
+    xlabel: str, ylabel: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+) -> str:
+    """Draw times or bytes over a size, both logarithmic, and a line that grows as the size does.
+
+    Parameters
+    ----------
+    xlabel, ylabel : str
+    series : mapping
+        By name, sizes and values.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    with rc_context(SETTINGS):
+        figure, axes = _axes(NARROWEST)
+        for number, (name, (sizes, values)) in enumerate(series.items()):
+            colour, dashes, marker = STYLES[number % len(STYLES)]
+            line = {"color": colour, "linestyle": dashes, "marker": marker}
+            axes.plot(sizes, values, markersize=5, linewidth=1.6, label=name, **line)
+        sizes, values = next(iter(series.values()))
+        linear = [values[-1] * size / sizes[-1] for size in sizes]
+        axes.plot(sizes, linear, color="#999999", linewidth=1, linestyle=":", label="linear")
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.minorticks_off()
+        _logarithmic(axes.yaxis, axes.set_yscale)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        return svg(figure, axes)
+
+
+def _axes(width: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, HEIGHT), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(axis="y", color="#E4E4E4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _logarithmic(axis: Any, scale: Any) -> None:
+    scale("log")
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(sparse)

@@ -1,0 +1,315 @@
+"""What is measured: kinds of work, and the rows of each. A new layer or option joins as a row.
+
+T steps, N batch, I input size, H hidden size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from typing import Any
+
+__all__ = ["EXPRESSIONS", "KINDS", "ROWS", "SGEMM", "Kind", "Row", "shrunk"]
+
+GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of work.
+
+    Attributes
+    ----------
+    title, words : str
+        For the page: a heading, and what is done and measured.
+    maker : str
+        The maker of a peer that prepares the work.
+    measure : str
+        ``"time"``: seconds of a call, by processes that live on and take turns. ``"import"``,
+        ``"first"`` (from nothing to the end of the first call), ``"peak"`` (bytes): once in each of
+        several fresh processes. ``"count"``: the number that a call returns.
+    unit : str
+    scale : float
+        From seconds or bytes to the unit.
+    axes : tuple of str
+        What the numbers of a row's shape are.
+    peers : tuple of str
+        Who is measured beside the implementations; empty: everyone who can.
+    """
+
+    title: str
+    words: str
+    maker: str
+    measure: str = "time"
+    unit: str = "ms"
+    scale: float = 1e3
+    axes: tuple[str, ...] = ("T", "N", "I", "H")
+    peers: tuple[str, ...] = ()
+
+    @property
+    def fresh(self) -> bool:
+        """Whether each sample takes a process of its own."""
+        return self.measure in ("import", "first", "peak")
+
+
+KINDS: dict[str, Kind] = {
+    "train": Kind(
+        "Sequence layers, training",
+        "One layer over a sequence, forward, and backward to the input and all weights.",
+        "train",
+    ),
+    "inference": Kind(
+        "Sequence layers, inference",
+        "The same layers, forward alone, nothing recorded.",
+        "inference",
+    ),
+    "cell": Kind(
+        "Cells in a loop",
+        "A cell called T times by Python, forward, and backward to all weights.",
+        "cell",
+    ),
+    "second": Kind(
+        "Second derivative",
+        "The gradient, to all weights, of the squared gradient to the input.",
+        "second",
+    ),
+    "eager": Kind(
+        "One operation on the tape",
+        "One operation on square matrices, forward and backward to both.",
+        "eager",
+        unit="us",
+        scale=1e6,
+        axes=("side", "side"),
+    ),
+    "layer": Kind(
+        "Other layers",
+        "Forward, and backward to the input, where it is floating, and all weights.",
+        "layer",
+        unit="us",
+        scale=1e6,
+        axes=(),
+        peers=("torch.nn", "torch.compile"),
+    ),
+    "loss": Kind(
+        "Losses",
+        "Forward, and backward to the input.",
+        "loss",
+        unit="us",
+        scale=1e6,
+        axes=("N", "classes"),
+        peers=("torch.nn", "torch.compile"),
+    ),
+    "optimizer": Kind(
+        "Optimizers",
+        "One step on square matrices whose gradients are given.",
+        "optimizer",
+        unit="us",
+        scale=1e6,
+        axes=("matrices", "side"),
+        peers=("torch.nn", "torch.compile", "flax.nnx"),
+    ),
+    "epoch": Kind(
+        "An epoch of training",
+        "One epoch of each workload of the comparison, with its data, loss and Adam.",
+        "epoch",
+        axes=(),
+        peers=("torch.nn", "torch.compile"),
+    ),
+    "growth": Kind(
+        "Growth",
+        "A training step as in the first section, one size growing.",
+        "train",
+        peers=("torch.nn",),
+    ),
+    "import": Kind(
+        "Import",
+        "From a started interpreter to the imported library.",
+        "",
+        measure="import",
+        axes=(),
+    ),
+    "first": Kind(
+        "Building and compiling",
+        "From the imported library to the end of the first training step: the layer is built and, "
+        "where there is a compiler, compiled, without a cache of earlier runs.",
+        "train",
+        measure="first",
+    ),
+    "memory": Kind(
+        "Peak memory",
+        "What the process's resident memory grows by at its peak in two training steps.",
+        "train",
+        measure="peak",
+        unit="MiB",
+        scale=2.0**-20,
+        peers=("torch.nn", "flax.nnx"),
+    ),
+    "launches": Kind(
+        "Launches on the GPU",
+        "Kernels and products launched by a training step, counted.",
+        "launches",
+        measure="count",
+        unit="launches",
+        scale=1.0,
+        peers=("torch.nn",),
+    ),
+}
+
+# As an expression, so that a method, an operator and a function of `ops` are timed as written.
+EXPRESSIONS = {
+    "add": "x + y",
+    "multiply": "x * y",
+    "divide": "x / (y * y + 1)",
+    "tanh": "ops.tanh(x)",
+    "exp": "ops.exp(x)",
+    "maximum": "ops.maximum(x, y)",
+    "matmul": "x @ y",
+    "sum": "ops.sum(x)",
+    "getitem": "x[1:, ::2]",
+    "softmax": "ops.softmax(x, -1)",
+    "five in a chain": "ops.tanh(x * y + x) * 0.5 + y",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to measure.
+
+    Attributes
+    ----------
+    kind : str
+        A key of `KINDS`.
+    name : str
+        A cell, operation, layer, loss, optimizer or workload.
+    shape : tuple of int
+        The sizes named by the kind's ``axes``, or the input's shape.
+    arguments : tuple of int
+        A layer's constructor's.
+    options : mapping
+        An optimizer's keywords; a workload's fields.
+    quick : bool
+        Whether ``--quick`` measures it too.
+    along : str
+        In the kind growth, the axis that grows.
+    """
+
+    kind: str
+    name: str
+    shape: tuple[int, ...] = ()
+    arguments: tuple[int, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    quick: bool = False
+    along: str = ""
+
+    @property
+    def label(self) -> str:
+        """What stands before the numbers: the name, and options that tell it from others."""
+        return " ".join([self.name, *(f"{key}={value}" for key, value in self._small_options())])
+
+    @property
+    def key(self) -> str:
+        """The row's name in results: the same in each run."""
+        words = [self.kind, self.label, ",".join(map(str, self.shape)), self.along]
+        return " ".join(filter(None, words))
+
+    @property
+    def sizes(self) -> str:
+        """The shape for people, as in ``8, 32, 8, 32``."""
+        return ", ".join(map(str, self.shape))
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the products of a sequence layer; 0 for other work."""
+        if self.kind == "sgemm":
+            return 2.0 * math.prod(self.shape)
+        gates = GATES.get(self.name)
+        if gates is None or self.kind not in ("train", "inference", "growth"):
+            return 0.0
+        steps, batch, inputs, hidden = self.shape
+        # One product forward and two backward, each a multiplication and an addition.
+        products = 1 if self.kind == "inference" else 3
+        return 2.0 * products * steps * batch * gates * hidden * (inputs + hidden)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields, as a message holds them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Row:
+        """Return the row that `as_dict` gave, after a passage through JSON."""
+        lists = {key: tuple(fields[key]) for key in ("shape", "arguments")}
+        return cls(**{**fields, **lists})
+
+    def _small_options(self) -> Iterator[tuple[str, Any]]:
+        return (item for item in self.options.items() if not isinstance(item[1], dict | str))
+
+
+# The product that says how fast this machine multiplies; efficiency is measured by it.
+SGEMM = Row("sgemm", "sgemm", (1024, 1024, 1024))
+
+
+def shrunk(row: Row) -> Row:
+    """Return tiny work of the same kind, which loads what loads late."""
+    return Row(row.kind, row.name, tuple(min(size, 2) for size in row.shape), row.arguments)
+
+
+CELLS = tuple(GATES)
+SHAPES = (
+    (8, 32, 8, 32),
+    (28, 64, 28, 128),
+    (100, 32, 128, 256),
+    (100, 64, 512, 512),
+    (200, 1, 64, 64),
+)
+SIDES = (2, 64, 512)
+STILL = {"T": 64, "N": 16, "I": 64, "H": 64}
+GROWING = {"T": (64, 256, 1024, 4096), "N": (1, 4, 16, 64, 256), "H": (16, 64, 256, 512)}
+# Names in `spec_tests.compare.workloads`; the program fills in the fields and the data's place.
+WORKLOADS = ("digits_rnn", "digits_lstm", "digits_gru", "pydoc_gru")
+
+
+def _recurrent(kind: str, shapes: Sequence[tuple[int, ...]]) -> Iterator[Row]:
+    """Each cell at each shape; the first shape is the quick one."""
+    for cell, shape in product(CELLS, shapes):
+        yield Row(kind, cell, shape, quick=shape == shapes[0])
+
+
+def _growing() -> Iterator[Row]:
+    """Each cell, one axis growing while the others keep still."""
+    for cell, (axis, sizes) in product(CELLS, GROWING.items()):
+        for size in sizes:
+            shape = tuple({**STILL, axis: size}.values())
+            quick = cell == "GRU" and axis == "T" and size <= sizes[1]
+            yield Row("growth", cell, shape, quick=quick, along=axis)
+
+
+ROWS: tuple[Row, ...] = (
+    *_recurrent("train", SHAPES),
+    *_recurrent("inference", SHAPES),
+    *_recurrent("cell", ((8, 32, 8, 32), (28, 64, 28, 128))),
+    *_recurrent("second", ((8, 32, 8, 32), (28, 64, 28, 128))),
+    *(
+        Row("eager", name, (side, side), quick=side == 2 and name in ("add", "tanh", "matmul"))
+        for name, side in product(EXPRESSIONS, SIDES)
+    ),
+    Row("layer", "Linear", (64, 256), (256, 256), quick=True),
+    Row("layer", "LayerNorm", (64, 512), (512,)),
+    Row("layer", "Embedding", (64, 32), (1000, 64)),
+    Row("layer", "ReLU", (64, 512)),
+    Row("layer", "Softmax", (64, 512), (1,)),
+    Row("loss", "MSELoss", (64, 10)),
+    Row("loss", "L1Loss", (64, 10)),
+    Row("loss", "CrossEntropyLoss", (64, 10), quick=True),
+    Row("loss", "CrossEntropyLoss", (512, 1000)),
+    Row("optimizer", "SGD", (8, 128)),
+    Row("optimizer", "SGD", (8, 128), options={"momentum": 0.9}),
+    Row("optimizer", "Adam", (8, 128), quick=True),
+    *(Row("epoch", name, quick=name == "digits_gru") for name in WORKLOADS),
+    *_growing(),
+    Row("import", "import", quick=True),
+    *_recurrent("first", ((28, 64, 28, 128), (280, 64, 28, 128))),
+    *_recurrent("memory", tuple((steps, 8, 32, 64) for steps in (250, 1000, 4000))),
+    *_recurrent("launches", ((10, 4, 8, 16), (100, 4, 8, 16))),
+)

@@ -1,0 +1,67 @@
+"""What a person sees in the terminal: each row as it is measured, and what to know in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.kept import WORSE
+from benchmarks.peers.table import OURS
+from benchmarks.results import Entry, Measurement, Results
+from benchmarks.rows import KINDS
+
+__all__ = ["print_measurement", "print_summary", "said"]
+
+
+def said(measurement: Measurement) -> list[str]:
+    """Return a measurement's lines: who takes how long, and the peers' times over that."""
+    lines = [f"{measurement.row.key}"]
+    for entry in measurement.entries:
+        if entry.contestant not in OURS:
+            continue
+        ratios = [
+            f"{ratio.peer} {ratio.value.median:.2f} ({ratio.value.low:.2f}–{ratio.value.high:.2f})"
+            for ratio in measurement.ratios
+            if (ratio.ours, ratio.threads) == (entry.contestant, entry.threads)
+        ]
+        lines.append(f"  {_number(measurement, entry)}  {', '.join(ratios)}".rstrip())
+    # Peers stand alone where nothing of ours was measured.
+    if len(lines) == 1:
+        lines += [f"  {_number(measurement, entry)}" for entry in measurement.entries]
+    # Whole kinds that a peer lacks are on the page; here they would stand in every row.
+    failed = [f for f in measurement.failures if not f.reason.startswith("has no ")]
+    reasons = {failure.contestant: failure.reason for failure in failed}
+    return lines + [f"  {name} cannot: {reason}" for name, reason in reasons.items()]
+
+
+def _number(measurement: Measurement, entry: Entry) -> str:
+    kind = KINDS[measurement.row.kind]
+    text = (
+        f"{entry.contestant:15} {entry.threads} {entry.value.median * kind.scale:10.4g} {kind.unit}"
+    )
+    if entry.efficiency is not None:
+        text += f"  efficiency {entry.efficiency.median:.2f}"
+    if kind.measure == "time":
+        text += f"  CPU/wall {entry.cpu:.2f}"
+    return text
+
+
+def print_measurement(measurement: Measurement) -> None:
+    """Print a measurement's lines."""
+    print("\n".join(said(measurement)), flush=True)
+
+
+def print_summary(results: Results, places: Sequence[Path]) -> None:
+    """Print who was missing, what is worse than what was kept, and where the report is."""
+    print()
+    for name, reason in results.missing.items():
+        print(f"not measured: {name}: {reason}")
+    if results.kept:
+        print(f"Compared with the result kept from {results.kept}:")
+        for line in results.worse:
+            print(f"  worse: {line}")
+        print(f"  {len(results.worse)} worse by {WORSE:.0%} or more, {len(results.better)} better")
+    else:
+        print("No result is kept for this processor; --keep keeps this one.")
+    for place in places:
+        print(place)
