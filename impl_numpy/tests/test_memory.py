@@ -4,6 +4,7 @@ import gc
 import weakref
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 import impl_numpy as nn
@@ -142,3 +143,76 @@ def test_a_second_derivative_leaves_no_cycle() -> None:
     assert nodes() > before
     x.grad = None
     assert nodes() == before
+
+
+def test_a_gradient_that_nobody_else_holds_is_not_copied() -> None:
+    made = []
+
+    def forward(ctx, x):
+        return x * 1
+
+    def backward(ctx, grad):
+        result = grad * 2
+        made.append(result.__array_interface__["data"])
+        return result
+
+    function = type("F", (nn.Function,), {"forward": staticmethod(forward)})
+    function.backward = staticmethod(backward)
+    x = nn.ones(300, requires_grad=True)
+    function.apply(x).backward(nn.ones(300))
+    assert x.grad._data.__array_interface__["data"] == made[0]
+
+
+HELD = {
+    "by two leaves": lambda x, y, kept: x + y,
+    "by the caller": lambda x, y, kept: x + 0,
+    "as a view": lambda x, y, kept: x.T + nn.zeros(3, 3),
+    "by a Function": lambda x, y, kept: Kept.apply(x),
+    "by a hook": lambda x, y, kept: hooked(x, kept),
+    "by retain_grad": lambda x, y, kept: retained(x, kept),
+}
+
+
+class Kept(nn.Function):
+    """Keeps the gradient that it returns."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1
+
+    @staticmethod
+    def backward(ctx, grad):
+        kept_outside.append(grad * 2)
+        return kept_outside[-1]
+
+
+kept_outside: list = []
+
+
+def hooked(x, kept):
+    x.register_hook(lambda grad: kept.append(grad))
+    return x * 2
+
+
+def retained(x, kept):
+    y = x * 2
+    z = y.reshape(3, 3)
+    y.retain_grad()
+    kept.append(y)
+    return z
+
+
+@pytest.mark.parametrize("holder", HELD)
+def test_a_gradient_that_others_hold_is_copied(holder: str) -> None:
+    x, y = nn.ones(3, 3, requires_grad=True), nn.ones(3, 3, requires_grad=True)
+    seed, kept = nn.ones(3, 3), []
+    kept_outside.clear()
+    HELD[holder](x, y, kept).backward(seed)
+    others = [seed, y.grad, *kept, *[t.grad for t in kept if t.grad is not None]]
+    arrays = [t._data for t in others if t is not None] + kept_outside
+    assert not any(np.shares_memory(x.grad._data, array) for array in arrays)
+    assert x.grad._data.flags.c_contiguous
+    before = [array.copy() for array in arrays]
+    x.grad.data[...] = 7
+    for array, values in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, values)
