@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -91,26 +92,42 @@ def _put_vjp(grad: Value, needs: Parents, x: None, out: None, key: Any, shape: S
 
 def _put(x: Array, key: Any, shape: Shape) -> Array:
     out = np.zeros(shape, x.dtype)
-    if _repeats(key):
+    if _may_repeat(key) and _repeats(key, shape, x.size):
         _put_into(out, x, key)
     else:
         out[key] = x
     return out
 
 
-def _repeats(key: Any) -> bool:
+def _may_repeat(key: Any) -> bool:
     """Tell whether an index may name an element twice."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return any([isinstance(k, np.ndarray) and k.dtype != bool_ for k in parts])
+    if type(key) is not tuple:
+        return type(key) is np.ndarray and key.dtype != bool_
+    return any([type(k) is np.ndarray and k.dtype != bool_ for k in key])
+
+
+def _repeats(key: Any, shape: Shape, size: int) -> bool:
+    """Tell whether an index of `size` elements names one twice, or is not of integers alone."""
+    if not _of_integers(key):
+        return True
+    axes = len(key) if type(key) is tuple else 1
+    named = np.zeros(shape[:axes], bool_)
+    named[key] = True
+    return np.count_nonzero(named) * math.prod(shape[axes:]) != size
+
+
+def _of_integers(key: Any) -> bool:
+    parts = key if type(key) is tuple else (key,)
+    return all([type(k) is int or (type(k) is np.ndarray and k.dtype == int64) for k in parts])
 
 
 def _put_into(out: Array, x: Array, key: Any) -> None:
     """Add to what lies at an index, once for each time that it names an element."""
-    if not _repeats(key):
+    if not _may_repeat(key):
         out[key] += x
         return
-    parts = key if isinstance(key, tuple) else (key,)
-    if not all(isinstance(k, (np.ndarray, int)) and np.asarray(k).dtype == int64 for k in parts):
+    parts = key if type(key) is tuple else (key,)
+    if not _of_integers(key):
         if 8 * x.size < out.size:
             np.add.at(out, key, x)
             return
@@ -126,13 +143,18 @@ def _put_into(out: Array, x: Array, key: Any) -> None:
 
 
 def _add_rows(out: Array, rows: Array, x: Array) -> None:
+    if len(rows) <= FEW:
+        np.add.at(out, rows, x)
+        return
     # Sorted, the repeats of a row lie together, and one reduction adds them all: many times faster
     # than np.add.at.
     order = np.argsort(rows, kind="stable")
     rows, x = rows[order], x[order]
     while True:
-        starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
-        counts = np.diff(starts, append=len(rows))
+        new = np.ones(len(rows), bool_)
+        np.not_equal(rows[1:], rows[:-1], out=new[1:])
+        starts = np.flatnonzero(new)
+        counts = np.append(starts[1:], len(rows)) - starts
         blocks = starts
         if counts.max() > FEW:
             # Blocks of a run of repeats first, and their sums in turn (ops-25).
@@ -145,6 +167,7 @@ def _add_rows(out: Array, rows: Array, x: Array) -> None:
 
 
 _chosen = rule(Primitive("getitem", lambda x, key, shape: x[key], _getitem_vjp))
+_taken = Primitive("take", lambda x, key, shape: x[key], _getitem_vjp)
 _placed = Primitive("put", _put, _put_vjp)
 
 
@@ -209,6 +232,9 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
         msg = f"take: axis may be left out for one axis alone, got shape {x.shape}"
         raise ValueError(msg)
     place = 0 if axis is None else normalize_axis("take", axis, x.shape)
-    length = x.shape[place]
-    chosen = check_indices("take", "indices", indices, -length, length)
-    return x[(*(slice(None),) * place, chosen)] if place else x[chosen]
+    length = f"length {x.shape[place]}"
+    # NumPy checks the range, and unary names the operation in what it says (ops-29).
+    chosen = check_indices("take", "indices", indices, length=length)
+    key = (*(slice(None),) * place, chosen) if place else chosen
+    result: Tensor = unary(_taken, x, (key, x._data.shape))
+    return result
