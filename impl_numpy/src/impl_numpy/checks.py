@@ -271,7 +271,7 @@ def check_sizes(shape: int | Shape, operation: str, least: int = 0) -> Shape:
     except (TypeError, ValueError):
         msg = f"{operation}: the shape must be an int or a tuple of ints, got {shown(shape)}"
         raise TypeError(msg) from None
-    if math.prod([n for n in checked if n]) > LARGEST:
+    if math.prod(checked if 0 not in checked else [n for n in checked if n]) > LARGEST:
         msg = f"{operation}: no memory holds the shape {shown(checked)}"
         raise ValueError(msg)
     lowest = min(checked, default=0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from impl_numpy.checks import check_flag, normalize_axes
 from impl_numpy.dtypes import Array, Axis, Shape, Value, float32
-from impl_numpy.ops.elementwise import NEAR
+from impl_numpy.ops.elementwise import NEAR, masked
 from impl_numpy.ops.families import X, along, reduced_shape, registered, rule, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
 from impl_numpy.recording import unary as record_unary
@@ -25,9 +25,7 @@ def _sigmoid(x: Array) -> Array:
 
 def _relu_grad(grad: Value, x: None, out: Value) -> Value:
     # Not "out > 0": a NaN passes the gradient on (ops-27).
-    if type(grad) is np.ndarray:
-        return np.where(out <= 0, grad.dtype.type(0), grad)
-    return RULES["where"](grad, np.zeros((), grad.dtype), ~(raw(out) <= 0))
+    return masked(grad, ~(raw(out) <= 0))
 
 
 def _slope_of_sigmoid(x: Array, y: Array) -> Any:

@@ -163,7 +163,9 @@ def unary(
 
     @registered(name, summary, _OPERAND.format(result="the shape of x"), source)
     def apply(x: Any, /) -> Tensor:
-        return record_unary(primitive, as_tensor(name, x, passing=True))
+        # Not one call more than needed: of these operations programs make the most.
+        given = x if isinstance(x, Tensor) else as_tensor(name, x, passing=True)
+        return record_unary(primitive, given)
 
     return apply
 
@@ -256,9 +258,15 @@ def reduce(
 
     def run(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
         shape = x._data.shape
-        axes = normalize_axes(name, axis, shape)
-        config = (axes, check_flag(name, "keepdims", keepdims), reduced_shape(axes, shape), shape)
-        result: Tensor = record_unary(primitive, x, config)
+        if axis is None:
+            axes: Shape = tuple(range(len(shape)))
+            kept: Shape = (1,) * len(shape)
+        else:
+            axes = normalize_axes(name, axis, shape)
+            kept = reduced_shape(axes, shape)
+        if type(keepdims) is not bool:
+            keepdims = check_flag(name, "keepdims", keepdims)
+        result: Tensor = record_unary(primitive, x, (axes, keepdims, kept, shape))
         return result
 
     if dtypes:
@@ -267,7 +275,11 @@ def reduce(
         def apply_to(
             x: Any, /, *, axis: Axis = None, dtype: DTypeLike | None = None, keepdims: bool = False
         ) -> Tensor:
-            return run(cast_first(name, as_tensor(name, x, passing=True), dtype), axis, keepdims)
+            if not isinstance(x, Tensor):
+                x = as_tensor(name, x, passing=True)
+            if dtype is not None or x._data.dtype.kind != "f":
+                x = cast_first(name, x, dtype)
+            return run(x, axis, keepdims)
 
         return apply_to
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.dtypes import Array, Shape, Value, int64
+from impl_numpy.ops.elementwise import masked
 from impl_numpy.ops.families import X, reduce, scan
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw, stretch
 from impl_numpy.sums import total
@@ -39,12 +40,16 @@ def _terms(axes: Shape, shape: Shape) -> float:
 
 def _extremum_vjp(grad: Value, needs: Parents, x: Value, out: Value, *config: Any) -> Grads:
     axes, _, kept, _ = config
-    values, extremum = raw(x), raw(out).reshape(kept)
-    # A NaN is larger, and smaller, than any number (ops-27).
-    chosen = (values == extremum) | (np.isnan(values) & np.isnan(extremum))
-    count = np.add.reduce(chosen, axis=axes, dtype=int64, keepdims=True).astype(grad.dtype)
-    share = grad.reshape(kept) / count
-    return (RULES["where"](share, np.zeros((), grad.dtype), chosen),)  # ops-26
+    values, extremum, share = raw(x), raw(out).reshape(kept), grad.reshape(kept)
+    chosen = values == extremum
+    undefined = np.isnan(extremum)
+    if np.count_nonzero(undefined):
+        # A NaN is larger, and smaller, than any number (ops-27).
+        chosen |= undefined & np.isnan(values)
+    if np.count_nonzero(chosen) != extremum.size:
+        count = np.add.reduce(chosen, axis=axes, dtype=int64, keepdims=True)
+        share = share / count.astype(grad.dtype)
+    return (masked(share, chosen),)
 
 
 def _no_element(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape) -> str | None:

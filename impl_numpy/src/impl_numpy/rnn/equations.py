@@ -18,7 +18,7 @@ import numpy as np
 from impl_numpy import ops
 from impl_numpy.dtypes import Array, Value, float32, float64
 from impl_numpy.function import Function
-from impl_numpy.ops.elementwise import slope_of_tanh
+from impl_numpy.ops.elementwise import slope_of_tanh, tanh_of_gate
 from impl_numpy.recording import RULES, Grads, Primitive, raw, record
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor
@@ -29,7 +29,7 @@ Step: TypeAlias = Callable[[Tensor, States, Tensor, Tensor | None], States]
 
 def tanh_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
     """Return h' = tanh(part + W_hh h + b_hh)."""
-    return (ops.tanh(part + linear(states[0], w_hh, b_hh)),)
+    return (tanh_of_gate(part + linear(states[0], w_hh, b_hh)),)
 
 
 def relu_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
@@ -43,8 +43,8 @@ def lstm_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -
     size = h.shape[1]
     gates = part + linear(h, w_hh, b_hh)
     i, f, g, o = (gates[:, k * size : (k + 1) * size] for k in range(4))
-    c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-    return ops.sigmoid(o) * ops.tanh(c), c
+    c = ops.sigmoid(f) * c + ops.sigmoid(i) * tanh_of_gate(g)
+    return ops.sigmoid(o) * tanh_of_gate(c), c
 
 
 def gru_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
