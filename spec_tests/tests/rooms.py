@@ -30,6 +30,7 @@ ONLY = {
     "protocols": "impl_numpy",
     "pytree": "impl_jax_vjp",
     "function_vjp": "impl_jax_vjp",
+    "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
 }
 LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
@@ -37,8 +38,8 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
     "ops": (
-        "formulas families elementwise comparison reduction linalg manipulation indexing sorting "
-        "creation activation"
+        "lookups formulas families elementwise comparison reduction linalg manipulation indexing "
+        "sorting creation activation"
     ).split(),
     "autograd": "modes transforms jit".split(),
     "module": "state base functional".split(),

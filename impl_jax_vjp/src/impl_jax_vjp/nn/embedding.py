@@ -8,15 +8,17 @@ from jax import lax
 from .. import random
 from ..checks import Shape, check_int, check_parameter, refuse
 from ..ops import formulas as F
+from ..ops import lookups
+from ..ops.indexing import are_met_often
 from ..recording import Primitive, as_indices
 from ..tensor import Tensor
 from .layer import Layer
 
 
-def _rows(shape: Shape, padding: int | None, weight: Any, indices: Any) -> Any:
+def _rows(shape: Shape, padding: int | None, often: bool | None, weight: Any, indices: Any) -> Any:
     check_parameter("Embedding", "weight", weight, shape)
-    known = F.places(indices, weight.shape[0], negative=False)
-    rows = jnp.take(weight, known, axis=0, mode="fill", fill_value=F.missing(weight.dtype))
+    known = lookups.places(indices, weight.shape[0], negative=False)
+    rows = lookups.take(0, often, weight, known)
     if padding is None:
         return rows
     return jnp.where((indices == padding)[..., None], lax.stop_gradient(rows), rows)
@@ -81,4 +83,6 @@ class Embedding(Layer):
         bound = self.num_embeddings
         indices = as_indices("Embedding", "input", input, 0, bound, " = num_embeddings")  # nn-05
         shape = (bound, self.embedding_dim)
-        return _embedding((self.weight, indices), shape, self.padding_idx)
+        weight = self.weight
+        often = are_met_often(weight, [indices], [bound])
+        return _embedding((weight, indices), shape, self.padding_idx, often)

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from ..dtypes import is_floating
+from .lookups import counter
 
 Array = Any
 Axes = tuple[int, ...] | None
@@ -285,18 +286,10 @@ def argmax(axis: int | None, keepdims: bool, x: Array) -> Array:
     if flat.dtype.itemsize > 4:
         # Searched as booleans: code that a user compiles without x64 has no wider argmax.
         flat = (flat == jnp.max(flat, axis=at, keepdims=True)) | (flat != flat)
-    place = lax.argmax(flat, at, _counter(flat.shape[at])).astype(jnp.int64)
+    place = lax.argmax(flat, at, counter(flat.shape[at])).astype(jnp.int64)
     if not keepdims:
         return place
     return jnp.reshape(place, (1,) * x.ndim) if axis is None else jnp.expand_dims(place, axis)
-
-
-def _counter(size: int) -> Any:
-    """Return the dtype in which places along an axis are counted.
-
-    Mostly int32: code that a user compiles without JAX's x64 mode has nothing wider inside.
-    """
-    return jnp.int32 if size < 2**31 else jnp.int64
 
 
 def softmax(axis: int, x: Array) -> Array:
@@ -357,41 +350,6 @@ def matmul(dtype: Any, x: Array, y: Array) -> Array:
     return jnp.matmul(x.astype(dtype), y.astype(dtype), precision=lax.Precision.HIGHEST)
 
 
-def take(axis: int, x: Array, indices: Array) -> Array:
-    """Return the elements of x at `indices`, whose shape takes the place of `axis`.
-
-    An index out of range, met only where values are not known, finds what `missing` says.
-    """
-    known = places(indices, x.shape[axis])
-    return jnp.take(x, known, axis=axis, mode="fill", fill_value=missing(x.dtype))
-
-
-def missing(dtype: Any) -> Any:
-    """Return what a lookup out of range gives: NaN, or the smallest integer."""  # ops-29
-    if is_floating(dtype):
-        return np.nan
-    return False if dtype.kind == "b" else np.iinfo(dtype).min
-
-
-def places(indices: Array, size: int, negative: bool = True) -> Array:
-    """Return indices counted from 0 along an axis, and `size` for those out of range.
-
-    Parameters
-    ----------
-    negative : bool
-        Whether negative indices count from the end; if not, they are out of range.
-    """
-    counted = indices
-    if jnp.issubdtype(indices.dtype, jnp.signedinteger):
-        # Wide enough for the sum, whatever the dtype of the indices.
-        counted = indices.astype(jnp.promote_types(indices.dtype, _counter(size)))
-        counted = jnp.where(counted < 0, counted + size if negative else size, counted)
-        counted = jnp.where(counted < 0, size, counted)
-    elif size > np.iinfo(indices.dtype).max:
-        return indices.astype(_counter(size))
-    return jnp.minimum(counted, np.asarray(size, counted.dtype)).astype(_counter(size))
-
-
 def window(
     sizes: tuple[int, ...],
     strides: tuple[int, ...],
@@ -422,19 +380,6 @@ def window_into(
     part = jnp.reshape(grad, box[steps].shape)
     box = box.at[steps].add(lax.rev(part, backwards) if backwards else part)
     return lax.dynamic_update_slice(array, box, places)
-
-
-def gather(template: tuple[Any, ...], x: Array, *indices: Array) -> Array:
-    """Select by integer arrays; `template` says what each key is, and an array's place."""
-    key: list[Any] = []
-    axis = 0
-    for word, value in template:
-        if word == "array":
-            key.append(places(indices[value], x.shape[axis]))
-        else:
-            key.append(slice(*value) if word == "slice" else None)
-        axis += word != "new"
-    return x.at[tuple(key)].get(mode="fill", fill_value=missing(x.dtype))
 
 
 def nothing(mask: tuple[bool, ...]) -> tuple[bool, ...]:

@@ -1,5 +1,6 @@
 """Elements chosen by index: what a key selects from a Tensor, and `take`."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +12,15 @@ import numpy as np
 from ..checks import normalize_axis
 from ..dtypes import x64
 from ..recording import Primitive, as_indices, as_operand, shape_of, widened
-from ..tape import Traced, unwrap
+from ..tape import MODE, Traced, unwrap
 from ..tensor import OPS
 from . import formulas as F
+from . import lookups
 from .families import listed
 
-_take = Primitive(F.take, "take", F.all_but_first)
+_take = Primitive(lookups.take, "take", F.all_but_first)
 _window = Primitive(F.window, "index", F.all_but_first, F.window_into)  # autograd-32
-_gather = Primitive(F.gather, "index", F.all_but_first)
+_gather = Primitive(lookups.gather, "index", F.all_but_first)
 
 
 @listed(
@@ -38,7 +40,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
         raise ValueError(msg)
     place = normalize_axis("take", 0 if axis is None else axis, shape)
     indices = as_indices("take", "indices", indices, -shape[place], shape[place])
-    return _take((x, indices), place)
+    return _take((x, indices), place, are_met_often(x, [indices], [shape[place]]))
 
 
 def getitem(x: Traced, key: Any) -> Any:
@@ -102,7 +104,8 @@ def _listed(key: Any) -> Any:
     except ValueError:
         msg = "index: lists must be of equal lengths at each depth, got ragged ones"
         raise IndexError(msg) from None
-    return array if array.size else array.astype(np.int64)
+    # NumPy takes a list of nothing for floats; an array that a list holds has a dtype of its own.
+    return array if array.size or jax.tree.leaves(raw) else array.astype(np.int64)
 
 
 def _raw(key: Any) -> Any:
@@ -177,6 +180,8 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
     shape = unwrap(x).shape
     template: list[tuple[str, Any]] = []
     arrays: list[Any] = []
+    sizes: list[int] = []
+    masked = False
     axis = 0
     for key in _expand(keys, shape):
         if key is None:
@@ -198,6 +203,7 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
                 # It selects all or nothing along an axis of its own.
                 shape = (*shape[:axis], 1, *shape[axis:])
                 x = OPS.reshape(x, shape)
+            masked = True
             selected = list(np.nonzero(np.atleast_1d(key)))
         else:
             selected = [np.asarray(key) if isinstance(key, int) else key]
@@ -205,6 +211,7 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
             _check_range(index, axis, shape)
             template.append(("array", len(arrays)))
             arrays.append(widened(index))
+            sizes.append(shape[axis])
             axis += 1
     shapes = [array.shape for array in arrays]
     try:
@@ -212,7 +219,35 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
     except ValueError:
         msg = f"index: index arrays of shapes {' and '.join(map(str, shapes))} do not broadcast"
         raise IndexError(msg) from None
-    return _gather((x, *arrays), tuple(template))
+    # What a mask selects is selected once.
+    often = False if masked else are_met_often(x, arrays, sizes)
+    return _gather((x, *arrays), tuple(template), often)
+
+
+def are_met_often(x: Any, indices: Sequence[Any], sizes: Sequence[int]) -> bool | None:
+    """Tell whether a gradient of x may have to add many of one index; None if it is not known.
+
+    Parameters
+    ----------
+    x : Tensor or raw array
+    indices : sequence of integer array
+        Along some axes of x; they broadcast and are within range, where they are known.
+    sizes : sequence of int
+        The lengths of these axes.
+    """
+    arrays = [unwrap(index) for index in indices]
+    count = math.prod(np.broadcast_shapes(*[array.shape for array in arrays]))
+    followed = isinstance(x, Traced) and x._requires_grad and MODE.enabled
+    if count <= lookups.FEW or not (followed or isinstance(unwrap(x), jax.core.Tracer)):
+        return False
+    if any([isinstance(array, jax.core.Tracer) for array in arrays]):
+        return None
+    known = np.broadcast_arrays(*arrays) if len(arrays) > 1 else [np.asarray(arrays[0])]
+    flat = np.ravel_multi_index(tuple(known), tuple(sizes), mode="wrap").reshape(-1)
+    if math.prod(sizes) <= 4 * count:
+        return bool(np.bincount(flat).max() > lookups.FEW)
+    flat.sort()
+    return bool((flat[lookups.FEW :] == flat[: -lookups.FEW]).any())
 
 
 def _check_range(index: Any, axis: int, shape: tuple[int, ...]) -> None:

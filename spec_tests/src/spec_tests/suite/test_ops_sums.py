@@ -153,6 +153,33 @@ def test_the_gradient_of_a_number_beside_many(nn: Any, dtype: str) -> None:
     check(nn, b.grad.reshape((1,)), numbers, 1025 * 1023, "gradient to a Tensor of no axes")
 
 
+# How the second of three rows of x is chosen many times, by an array of ones.
+CHOSEN: dict[str, Callable[..., Any]] = {
+    "x[i]": lambda nn, x, ones: x[nn.tensor(ones)],
+    "x[i, j]": lambda nn, x, ones: x[nn.tensor(ones)[:, None], nn.tensor([[0, 1, 2]])],
+    "x[i, 0:3]": lambda nn, x, ones: x[nn.tensor(ones), 0:3],
+    "take": lambda nn, x, ones: nn.ops.take(x, nn.tensor(ones), axis=0),
+    "take of a result": lambda nn, x, ones: nn.ops.take(x * 1.0, nn.tensor(ones), axis=0),
+    "take along the last": lambda nn, x, ones: nn.ops.take(x.T, nn.tensor(ones), axis=1).T,
+    "Embedding": lambda nn, x, ones: nn.functional_call(
+        nn.Embedding(3, 3), {"weight": x}, nn.tensor(ones)
+    ),
+}
+
+
+@clause("ops-25")
+@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("count", [17, 1023, LONG // 4])
+def test_gradients_of_indices_that_repeat(nn: Any, dtype: str, name: str, count: int) -> None:
+    numbers = tenths(3, dtype)
+    x = tensor(nn, np.ones((3, 3), dtype))
+    y = CHOSEN[name](nn, x, np.ones(count, "int64"))
+    y.backward(nn.tensor(repeated(numbers, count)))
+    check(nn, x.grad[1], numbers, count, f"{name}: gradient of {count} equal indices")
+    others = nn.ops.stack([x.grad[0], x.grad[2]])
+    within(nn, others, np.zeros((2, 3)), 0.0, call=f"{name}: gradient of other rows", dtype=dtype)
+
+
 @clause("ops-25")
 @pytest.mark.parametrize("shape", [(2_000_000,), (1025, 1023)])
 def test_the_gradient_of_a_bias(nn: Any, shape: tuple[int, ...]) -> None:
