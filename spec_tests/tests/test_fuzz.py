@@ -22,9 +22,11 @@ def test_calls_that_do_not_fit_say_so(name, tmp_path, pytestconfig):
     if spec is None or spec.origin is None:
         pytest.skip(f"{name} is not installed here")
     option = pytestconfig.getoption
-    numbers = ["--calls", str(option("--fuzz-calls")), "--seed", str(option("--fuzz-seed"))]
+    calls = str(option("--fuzz-calls"))
+    numbers = ["--calls", calls, "--seed", str(option("--fuzz-seed"))]
+    program = "import sys; from spec_tests.cli import main; sys.exit(main())"
     made = subprocess.run(
-        [sys.executable, "-m", "spec_tests.cli", "fuzz", "--impl", name, *numbers],
+        [sys.executable, "-c", program, "fuzz", "--impl", name, *numbers],
         capture_output=True,
         text=True,
         check=False,
@@ -33,6 +35,7 @@ def test_calls_that_do_not_fit_say_so(name, tmp_path, pytestconfig):
         cwd=tmp_path,
     )
     assert made.returncode == 0, made.stdout + made.stderr
+    assert f"{name}: {calls} calls" in made.stdout
 
 
 def raising(error):

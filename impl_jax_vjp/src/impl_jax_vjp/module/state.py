@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..checks import cast
+from ..checks import cast, check_flag
 from ..dtypes import DTYPES, DType, bool_, is_floating, make_array
 from ..tape import unwrap
 
@@ -35,6 +35,7 @@ def load_into(
     if not isinstance(state, Mapping):
         msg = f"load_state_dict: state_dict must be a mapping, got {type(state).__name__}"
         raise TypeError(msg)
+    strict = check_flag("load_state_dict", "strict", strict)
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     faults = []

@@ -98,6 +98,7 @@ class ModuleList(_Listed):
     def insert(self, index: int, module: Module) -> None:
         """Put a Module before the place `index`."""
         held = list(self)
-        held.insert(check_int("ModuleList", "index", index), _checked("ModuleList", module))
+        place = min(check_int("ModuleList", "index", index), len(held))
+        held.insert(max(place, -len(held)), _checked("ModuleList", module))
         self._modules.clear()
         self._modules.update({str(i): m for i, m in enumerate(held)})

@@ -22,7 +22,9 @@ from ..checks import (
     check_nonempty,
     normalize_axes,
     normalize_axis,
+    refuse,
     refuse_type,
+    shown,
     within,
 )
 from ..dtypes import DType, accumulated, bool_, float64, floating, int64, promote
@@ -307,8 +309,7 @@ def scan(name: str, formula: Formula, doc: str) -> Function:
         x = as_operand(name, x)
         shape = shape_of(x)
         if not shape or (axis is None and len(shape) != 1):  # ops-22
-            msg = f"{name}: axis must be given where x has not one axis, got {axis} for {shape}"
-            raise ValueError(msg)
+            refuse(name, "axis", "given where x has not one axis", f"{shown(axis)} for {shape}")
         place = normalize_axis(name, 0 if axis is None else axis, shape)
         wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)
         return primitive((x,), place, check_flag(name, "include_initial", include_initial), wanted)

@@ -146,7 +146,8 @@ class Adam(Optimizer):
         }
 
     def _betas(self, betas: Any) -> tuple[float, float]:
-        listed = isinstance(betas, Sequence | np.ndarray) and not isinstance(betas, str)
+        listed = isinstance(betas, Sequence) and not isinstance(betas, str)
+        listed = listed or (isinstance(betas, np.ndarray) and betas.ndim == 1)
         numbers = [check_number("Adam", "each of betas", beta) for beta in betas] if listed else []
         if len(numbers) != 2 or not all([0 <= beta < 1 for beta in numbers]):
             self._refuse("betas", shown(betas), "two numbers in [0, 1)")
