@@ -63,12 +63,13 @@ def sigmoid(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def packed_sigmoid(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return what a kernel keeps of a gate."""
-    return np.copysign(np.exp(-np.abs(x)), x)
+    return np.copysign(sigmoid(-np.abs(x)), x)
 
 
 def packed_tanh(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return what a kernel keeps of a candidate."""
-    return np.where(np.abs(x) <= 1, np.tanh(x), np.copysign(np.exp(2 * np.abs(x)), x))
+    far = np.copysign(0.5 + 0.5 * np.exp(2 * np.abs(x)), x)
+    return np.where(np.abs(x) <= 1, np.tanh(x), far)
 
 
 def rounded(rng: np.random.Generator, dtype: str, *shape: int) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from impl_cupy.backend import cp
 
 _THREADS = 256
+_BLOCK = (_THREADS,)
 # Kernels stride over what the grid does not cover, so a cap costs nothing but a loop.
 _MOST_BLOCKS = 65535
 _SUFFIX = {"float32": "float", "float64": "double"}
@@ -46,9 +48,40 @@ def launch(stem: str, name: str, dtype: np.dtype[Any], count: int, *args: Any) -
     """
     if count == 0:
         return
-    blocks = min((count + _THREADS - 1) // _THREADS, _MOST_BLOCKS)
     function = _function(stem, f"{name}_{_SUFFIX[dtype.name]}")
-    function((blocks,), (_THREADS,), tuple(_argument(value, dtype) for value in (*args, count)))
+    function(_grid(count), _BLOCK, tuple([_argument(value, dtype) for value in (*args, count)]))
+
+
+def each_step(
+    stem: str,
+    name: str,
+    dtype: np.dtype[Any],
+    count: int,
+    before: tuple[Any, ...],
+    after: tuple[Any, ...],
+) -> Callable[[int], None]:
+    """Return a function of t that runs a kernel, whose other arguments are made ready once.
+
+    Parameters
+    ----------
+    stem, name, dtype, count
+        As for `launch`; `count` is not 0.
+    before, after : tuple
+        The kernel's arguments on either side of t, as for `launch`.
+    """
+    function = _function(stem, f"{name}_{_SUFFIX[dtype.name]}")
+    grid = _grid(count)
+    head = tuple([_argument(value, dtype) for value in before])
+    tail = tuple([_argument(value, dtype) for value in (*after, count)])
+
+    def step(t: int) -> None:
+        function(grid, _BLOCK, (*head, np.int64(t), *tail))
+
+    return step
+
+
+def _grid(count: int) -> tuple[int]:
+    return (min((count + _THREADS - 1) // _THREADS, _MOST_BLOCKS),)
 
 
 def _argument(value: Any, dtype: np.dtype[Any]) -> Any:

@@ -15,6 +15,11 @@ __device__ inline double exponential(double x) { return exp(x); }
 __device__ inline float with_sign(float x, float sign) { return copysignf(x, sign); }
 __device__ inline double with_sign(double x, double sign) { return copysign(x, sign); }
 
+// a / b, neither negative; 32 bits are divided several times as fast as 64.
+__device__ inline long long quotient(long long a, long long b) {
+    return (a | b) >> 32 ? a / b : (unsigned int)a / (unsigned int)b;
+}
+
 // A gate far open or shut, and what it lacks to 1, have digits that a value near 1 has lost. So
 // what is kept of a gate is packed: a number that its value, its complement and its slope follow
 // from, with no difference of numbers that are nearly the same.
@@ -22,44 +27,54 @@ template <typename Real>
 struct Gate {
     Real value;       // sigmoid(x)
     Real complement;  // 1 - sigmoid(x)
+    Real packed;      // the smaller of the two, with the sign of x
 };
 
-// exp(-|x|) with the sign of x.
 template <typename Real>
-__device__ inline Real pack_sigmoid(Real x) {
-    return with_sign(exponential(x < Real(0) ? x : -x), x);
+__device__ inline Gate<Real> unpack_sigmoid(Real packed, Real x) {
+    Real is_above = Real(0.5) + with_sign(Real(0.5), x);
+    return Gate<Real>{is_above - packed, (Real(1) - is_above) + packed, packed};
 }
 
 template <typename Real>
 __device__ inline Gate<Real> unpack_sigmoid(Real packed) {
-    bool is_below = with_sign(Real(1), packed) < Real(0);
-    Real small = is_below ? -packed : packed;
-    Real large = Real(1) / (Real(1) + small);
-    small *= large;
-    return is_below ? Gate<Real>{small, large} : Gate<Real>{large, small};
+    return unpack_sigmoid(packed, packed);
 }
 
+template <typename Real>
+__device__ inline Gate<Real> sigmoid(Real x) {
+    Real power = exponential(with_sign(x, Real(-1)));
+    return unpack_sigmoid(with_sign(power / (Real(1) + power), x), x);
+}
+
+// Beyond |x| = 1 tanh(x) loses digits to 1, and what |tanh(x)| lacks to 1 is formed by itself.
 template <typename Real>
 struct Bounded {
-    Real value;  // tanh(x)
-    Real slope;  // 1 - tanh(x)^2
+    Real value;   // tanh(x)
+    Real slope;   // 1 - tanh(x)^2
+    Real packed;  // tanh(x), and beyond |x| = 1 its sign / (1 - |tanh(x)|), which is more than 1
 };
-
-// tanh(x) up to |x| = 1, and beyond, where it loses digits to 1, exp(2 |x|) with the sign of x.
-template <typename Real>
-__device__ inline Real pack_tanh(Real x) {
-    Real size = x < Real(0) ? -x : x;
-    return size <= Real(1) ? hyperbolic_tangent(x) : with_sign(exponential(size + size), x);
-}
 
 template <typename Real>
 __device__ inline Bounded<Real> unpack_tanh(Real packed) {
-    Real size = packed < Real(0) ? -packed : packed;
-    if (size <= Real(1)) return Bounded<Real>{packed, Real(1) - packed * packed};
-    Real small = Real(1) / size;
-    Real half = Real(1) / (Real(1) + small);
-    return Bounded<Real>{with_sign((Real(1) - small) * half, packed),
-                         Real(4) * small * half * half};
+    Real size = with_sign(packed, Real(1));
+    if (size > Real(1)) {
+        Real lacking = Real(1) / size;
+        return Bounded<Real>{with_sign(Real(1) - lacking, packed), lacking * (Real(2) - lacking),
+                             packed};
+    }
+    return Bounded<Real>{packed, Real(1) - packed * packed, packed};
+}
+
+template <typename Real>
+__device__ inline Bounded<Real> bounded(Real x) {
+    Real size = with_sign(x, Real(1));
+    if (size > Real(1)) {
+        Real inverse = Real(0.5) + Real(0.5) * exponential(size + size);
+        return unpack_tanh(with_sign(inverse, x));
+    }
+    Real value = hyperbolic_tangent(x);
+    return Bounded<Real>{value, Real(1) - value * value, value};
 }
 
 // RNN: h' = tanh or relu of (W_ih x + b_ih + W_hh h + b_hh)
@@ -75,7 +90,10 @@ __device__ void rnn_forward(const Real* from_x, const Real* from_h, const Real* 
                             long long H, long long count) {
     FOR_EACH_INDEX(i, count) {
         Real sum = from_x[t * count + i] + from_h[i];
-        if (has_bias) sum += bias_ih[i % H] + bias_hh[i % H];
+        if (has_bias) {
+            long long j = i - quotient(i, H) * H;
+            sum += bias_ih[j] + bias_hh[j];
+        }
         // Written so that a NaN stays one.
         h[(t + 1) * count + i] =
             is_relu ? (sum < Real(0) ? Real(0) : sum) : hyperbolic_tangent(sum);
@@ -112,7 +130,7 @@ __device__ void lstm_forward(Real* gates, const Real* from_h, const Real* bias_i
                              const Real* bias_hh, Real* c, Real* h, int has_bias, long long t,
                              long long H, long long count) {
     FOR_EACH_INDEX(unit, count) {
-        long long n = unit / H, j = unit % H;
+        long long n = quotient(unit, H), j = unit - n * H;
         Real* row = gates + t * 4 * count + n * 4 * H + j;
         const Real* recurrent = from_h + n * 4 * H + j;
         Real sums[4];
@@ -120,15 +138,15 @@ __device__ void lstm_forward(Real* gates, const Real* from_h, const Real* bias_i
             sums[k] = row[k * H] + recurrent[k * H];
             if (has_bias) sums[k] += bias_ih[k * H + j] + bias_hh[k * H + j];
         }
-        for (int k = 0; k < 4; ++k) {
-            sums[k] = k == 2 ? pack_tanh(sums[k]) : pack_sigmoid(sums[k]);
-            row[k * H] = sums[k];
-        }
-        Real i = unpack_sigmoid(sums[0]).value, f = unpack_sigmoid(sums[1]).value;
-        Real g = unpack_tanh(sums[2]).value, o = unpack_sigmoid(sums[3]).value;
-        Real next = f * c[t * count + unit] + i * g;
+        Gate<Real> i = sigmoid(sums[0]), f = sigmoid(sums[1]), o = sigmoid(sums[3]);
+        Bounded<Real> g = bounded(sums[2]);
+        Real next = f.value * c[t * count + unit] + i.value * g.value;
         c[(t + 1) * count + unit] = next;
-        h[(t + 1) * count + unit] = o * unpack_tanh(pack_tanh(next)).value;
+        h[(t + 1) * count + unit] = o.value * hyperbolic_tangent(next);
+        row[0] = i.packed;
+        row[H] = f.packed;
+        row[2 * H] = g.packed;
+        row[3 * H] = o.packed;
     }
 }
 
@@ -143,14 +161,14 @@ __device__ void lstm_backward(const Real* gates, const Real* c, const Real* grad
                               const Real* grad_h, Real* grad_c, Real* grad_sums,
                               int has_grad_output, long long t, long long H, long long count) {
     FOR_EACH_INDEX(unit, count) {
-        long long offset = t * 4 * count + unit / H * 4 * H + unit % H;
+        long long offset = t * 4 * count + unit + quotient(unit, H) * 3 * H;
         const Real* row = gates + offset;
         Gate<Real> i = unpack_sigmoid(row[0]), f = unpack_sigmoid(row[H]);
         Bounded<Real> g = unpack_tanh(row[2 * H]);
         Gate<Real> o = unpack_sigmoid(row[3 * H]);
         Real grad = grad_h[unit];
         if (has_grad_output) grad += grad_output[t * count + unit];
-        Bounded<Real> y = unpack_tanh(pack_tanh(c[(t + 1) * count + unit]));
+        Bounded<Real> y = bounded(c[(t + 1) * count + unit]);
         Real grad_cell = grad_c[unit] + grad * o.value * y.slope;
         Real* sums = grad_sums + offset;
         sums[0] = grad_cell * g.value * (i.value * i.complement);
@@ -174,7 +192,7 @@ __device__ void gru_forward(Real* gates, const Real* from_h, const Real* bias_ih
                             const Real* bias_hh, Real* candidate, Real* h, int has_bias,
                             long long t, long long H, long long count) {
     FOR_EACH_INDEX(unit, count) {
-        long long sample = unit / H, j = unit % H;
+        long long sample = quotient(unit, H), j = unit - sample * H;
         Real* row = gates + t * 3 * count + sample * 3 * H + j;
         const Real* recurrent = from_h + sample * 3 * H + j;
         Real sum_r = row[0] + recurrent[0];
@@ -187,12 +205,12 @@ __device__ void gru_forward(Real* gates, const Real* from_h, const Real* bias_ih
             input_n += bias_ih[2 * H + j];
             hidden_n += bias_hh[2 * H + j];
         }
-        row[0] = pack_sigmoid(sum_r);
-        row[H] = pack_sigmoid(sum_z);
-        Gate<Real> z = unpack_sigmoid(row[H]);
-        row[2 * H] = pack_tanh(input_n + unpack_sigmoid(row[0]).value * hidden_n);
-        h[(t + 1) * count + unit] =
-            z.complement * unpack_tanh(row[2 * H]).value + z.value * h[t * count + unit];
+        Gate<Real> r = sigmoid(sum_r), z = sigmoid(sum_z);
+        Bounded<Real> n = bounded(input_n + r.value * hidden_n);
+        h[(t + 1) * count + unit] = z.complement * n.value + z.value * h[t * count + unit];
+        row[0] = r.packed;
+        row[H] = z.packed;
+        row[2 * H] = n.packed;
         candidate[t * count + unit] = hidden_n;
     }
 }
@@ -211,7 +229,7 @@ __device__ void gru_backward(const Real* gates, const Real* candidate, const Rea
                              Real* grad_x, Real* grad_r, int has_grad_output, long long t,
                              long long H, long long count) {
     FOR_EACH_INDEX(unit, count) {
-        long long offset = t * 3 * count + unit / H * 3 * H + unit % H;
+        long long offset = t * 3 * count + unit + quotient(unit, H) * 2 * H;
         const Real* row = gates + offset;
         Gate<Real> r = unpack_sigmoid(row[0]), z = unpack_sigmoid(row[H]);
         Bounded<Real> n = unpack_tanh(row[2 * H]);

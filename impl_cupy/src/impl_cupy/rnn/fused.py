@@ -11,7 +11,7 @@ from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.function import Function
-from impl_cupy.launch import launch
+from impl_cupy.launch import each_step
 from impl_cupy.recording import total
 from impl_cupy.rnn import equations
 from impl_cupy.tape import RawArray
@@ -221,9 +221,10 @@ def _run(
     from_h = cp.empty((h.shape[1], weight_hh.shape[0]), dtype=h.dtype)
     turned = cp.ascontiguousarray(weight_hh).T
     arrays = (projected, from_h, *biases, *states, *flags)
+    step = each_step("rnn", kernel, h.dtype, from_h.shape[0] * size, arrays, (size,))
     for t in _steps(h):
         cp.dot(h[t], turned, out=from_h)
-        launch("rnn", kernel, h.dtype, from_h.shape[0] * size, *arrays, t, size)
+        step(t)
 
 
 def _run_back(
@@ -242,8 +243,9 @@ def _run_back(
     shape (N, H), becomes the gradient of the state before.
     """
     weight = cp.ascontiguousarray(weight_hh)
+    step = each_step("rnn", kernel, h.dtype, grad_h.size, arrays, sizes)
     for t in reversed(_steps(h)):
-        launch("rnn", kernel, h.dtype, grad_h.size, *arrays, t, *sizes)
+        step(t)
         if t > 0 or wants_h0:
             cp.dot(grad_sums[t], weight, out=grad_h)
 
