@@ -6,15 +6,17 @@ says what the argument must be and what came.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.dtypes import DTYPES, Array, Axis, Shape, float32, int64, is_raw
+from impl_numpy.dtypes import DTYPES, Array, Axis, Shape, float32, int64, is_raw, native
 
 SHOWN = 80
 LARGEST = 1 << 59
@@ -69,15 +71,20 @@ def check_items(operation: str, name: str, value: Any, wanted: str) -> list[Any]
         raise TypeError(msg) from None
 
 
-def check_raw(array: Any, operation: str) -> Array:
-    """Return a raw array of one of the five dtypes, or raise TypeError."""
+def check_raw(array: Any, operation: str, shares: bool = False) -> Array:
+    """Return a raw array of one of the five dtypes, or raise TypeError.
+
+    One of the other byte order is copied, or refused where its memory is to be shared (tensor-37).
+    """
     if not isinstance(array, np.ndarray):
         got = type(array).__name__
         msg = f"{operation}: wants a numpy.ndarray, got {got}; tensor() takes other data"
         raise TypeError(msg)
     if array.dtype not in DTYPES:
-        msg = f"{operation}: the dtype must be {FIVE}, got {array.dtype}; cast with astype"
-        raise TypeError(msg)
+        array = array if shares else native(array)
+        if array.dtype not in DTYPES:
+            msg = f"{operation}: the dtype must be {FIVE}, got {array.dtype}; cast with astype"
+            raise TypeError(msg)
     return np.asarray(array)
 
 
@@ -371,10 +378,14 @@ def check_no_gradient(function: str, where: str, value: Any) -> None:
                     "lost; pass it by itself, as a positional argument"
                 )
                 raise TypeError(msg)
-        elif isinstance(value, (dict, list, tuple, set, frozenset)) and id(value) not in seen:
+        elif isinstance(value, (Mapping, list, tuple, Set, deque)) and id(value) not in seen:
             seen.add(id(value))
-            items = value.items() if isinstance(value, dict) else enumerate(value)
+            items = value.items() if isinstance(value, Mapping) else enumerate(value)
             waiting += [(f"{where}[{shown(key)}]", item) for key, item in items]
+        elif hasattr(type(value), "__dataclass_fields__") and id(value) not in seen:
+            seen.add(id(value))
+            names = [field.name for field in dataclasses.fields(value)]
+            waiting += [(f"{where}.{name}", getattr(value, name, None)) for name in names]
 
 
 def check_hooked(result: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -> None:

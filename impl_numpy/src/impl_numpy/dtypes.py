@@ -24,3 +24,8 @@ DTYPES = frozenset((float32, float64, int32, int64, bool_))
 def is_raw(value: object) -> bool:
     """Tell whether NumPy made this array or scalar."""
     return isinstance(value, (np.ndarray, np.generic))
+
+
+def native(array: Array) -> Array:
+    """Return an array in the machine's byte order: itself, or a copy (tensor-37)."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

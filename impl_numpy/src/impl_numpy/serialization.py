@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.checks import shown
-from impl_numpy.dtypes import DTYPES, Array, is_raw
+from impl_numpy.dtypes import DTYPES, Array, native
 from impl_numpy.module import Module
 from impl_numpy.tensor import Tensor, wrap
 
@@ -156,8 +156,10 @@ def _arrays(source: Any) -> dict[str, Array]:
     arrays = {}
     for key, value in source.items():
         array = value._data if isinstance(value, Tensor) else value
-        if not isinstance(key, str) or not is_raw(array) or array.dtype not in DTYPES:
-            got = type(value).__name__ + (f" of dtype {array.dtype}" if is_raw(array) else "")
+        raw = isinstance(array, np.ndarray)
+        array = native(array) if raw else array
+        if not isinstance(key, str) or not raw or array.dtype not in DTYPES:
+            got = type(value).__name__ + (f" of dtype {array.dtype}" if raw else "")
             name = f"{type(key).__name__} {shown(key)}"
             msg = f"save: wants strings as keys and arrays as values, got {got} under the {name}"
             raise TypeError(msg)

@@ -66,7 +66,7 @@ class Tensor(Protocols):
     _leaf: Leaf
 
     def __init__(self, array: Array, requires_grad: bool = False) -> None:
-        self._data = check_raw(uncut(array, "from_array"), "from_array")
+        self._data = check_raw(uncut(array, "from_array"), "from_array", shares=True)
         self._node = None
         self._grad = None
         self._lent = False

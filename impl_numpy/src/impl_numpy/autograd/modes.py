@@ -8,7 +8,7 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import get_ident
 from typing import Any, TypeVar
 
-from impl_numpy.checks import check_flag
+from impl_numpy.checks import check_flag, shown
 from impl_numpy.tape import MODE
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,10 +44,14 @@ class _Switch:
         Raises
         ------
         TypeError
-            If it is a coroutine function or an asynchronous generator: a mode belongs to a thread,
-            and tasks share one.
+            If it is a class or cannot be called; if it is a coroutine function or an asynchronous
+            generator: a mode belongs to a thread, and tasks share one.
         """
         flag = self._flag
+        if isinstance(function, type) or not callable(function):
+            got = getattr(function, "__name__", shown(function))
+            msg = f"{type(self).__name__}: decorates functions, got {got}"
+            raise TypeError(msg)
         kinds = (function, getattr(function, "__call__", None))  # noqa: B004 - one with a method
         if any(iscoroutinefunction(f) or isasyncgenfunction(f) for f in kinds):
             operation, name = type(self).__name__, getattr(function, "__qualname__", repr(function))
@@ -87,13 +91,26 @@ def _running(mode: bool | str, steps: Generator[Any, Any, Any]) -> Generator[Any
             step, given = steps.throw, error
 
 
-class no_grad(_Switch):
+class _Fixed(_Switch):
+    """A mode with one value, which decorates without parentheses too (autograd-08)."""
+
+    def __new__(cls, *function: Any) -> Any:
+        made = super().__new__(cls)
+        if not function:
+            return made
+        if len(function) > 1:
+            msg = f"{cls.__name__}: takes one function to decorate, got {len(function)} arguments"
+            raise TypeError(msg)
+        return made(function[0])
+
+
+class no_grad(_Fixed):
     """Record nothing: a context manager and a decorator."""
 
     _flag = False
 
 
-class enable_grad(_Switch):
+class enable_grad(_Fixed):
     """Record again, inside `no_grad`: a context manager and a decorator."""
 
     _flag = True

@@ -36,7 +36,7 @@ def _part(key: Any, shape: Shape) -> Any:
         return key
     if isinstance(key, np.bool):
         return bool(key)
-    if isinstance(key, (list, tuple)):
+    if isinstance(key, (list, tuple, range)):
         try:
             key = np.asarray(_lists(key))
         except ValueError:

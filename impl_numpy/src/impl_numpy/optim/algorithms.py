@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import shown
+from impl_numpy.checks import check_flag, shown
 from impl_numpy.dtypes import Array
 from impl_numpy.optim.optimizer import Group, Optimizer
 
@@ -57,7 +57,7 @@ class SGD(Optimizer):
         plain = super()._plain(group)
         momentum = plain["momentum"]
         dampening = plain["dampening"] = self._number("dampening", group["dampening"])
-        nesterov = plain["nesterov"] = bool(self._number("nesterov", group["nesterov"]))
+        nesterov = plain["nesterov"] = check_flag("SGD", "nesterov", group["nesterov"])
         if nesterov and (momentum <= 0 or dampening != 0):
             msg = (
                 "SGD: nesterov wants momentum above 0 and dampening 0, "

@@ -104,8 +104,7 @@ class Optimizer:
             msg = f"{name}: params must hold each Parameter once, got one twice"
             raise ValueError(msg)
         added = {**self.defaults, **group, "params": members}
-        self._plain(added)
-        self.param_groups.append(added)
+        self.param_groups.append({**added, **self._plain(added)})
 
     def _check_member(self, p: Any) -> None:
         if not isinstance(p, Tensor):
@@ -123,7 +122,7 @@ class Optimizer:
         if type(value) is float or type(value) is int:
             return value
         number = as_number(value)
-        if number is None:
+        if number is None or type(number) is bool:
             msg = f"{type(self).__name__}: {name} must be a number, got {shown(value)}"
             raise TypeError(msg)
         return number
@@ -187,7 +186,8 @@ class Optimizer:
         params = self._params()
         counts = iter(range(len(params)))
         groups = [
-            {**group, "params": [next(counts) for _ in group["params"]]}
+            {key: _kept(value) for key, value in group.items() if key != "params"}
+            | {"params": [next(counts) for _ in group["params"]]}
             for group in self.param_groups
         ]
         states = {k: self._state_of(p) for k, p in enumerate(params)}
@@ -264,9 +264,8 @@ class Optimizer:
                 msg = f"{name}: {type(self).__name__} has no {option}, got {shown(value)}"
                 raise ValueError(msg)
         known = {key: value for key, value in other.items() if key in own and key != "params"}
-        self._plain({**own, **known})
-        # A file of torch's, or of JSON, has a list where a pair was.
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
+        plain = self._plain({**own, **known})
+        return {key: plain.get(key, value) for key, value in known.items()}
 
     def _checked_states(
         self, name: str, state: Mapping[Any, Any], places: Mapping[int, Tensor]
@@ -308,6 +307,13 @@ class Optimizer:
             msg = f"{entry} must be a count, got {count}"
             raise ValueError(msg)
         return int(count)
+
+
+def _kept(value: Any) -> Any:
+    """Return an option for a state: NumPy's scalars, set later, as Python's numbers (optim-12)."""
+    if isinstance(value, (tuple, list)):
+        return tuple([_kept(item) for item in value])
+    return value if (number := as_number(value)) is None else number
 
 
 def _position(name: str, key: Any) -> int:
