@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, is_supported
+from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, is_supported, native
 
 _NAMES = ", ".join(dtype.name for dtype in dtypes)
 
@@ -110,8 +110,10 @@ def check_fits(operation: str, number: Any, dtype: np.dtype[Any]) -> None:
         raise OverflowError(msg)
 
 
-def check_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
-    """Turn what a user gave as ``dtype=`` into one of the five dtypes; None is float32.
+def check_dtype(operation: str, dtype: DTypeLike, *, needed: bool = False) -> np.dtype[Any]:
+    """Turn what a user gave as ``dtype=`` into one of the five dtypes.
+
+    None is float32, unless a dtype is `needed`.
 
     Raises
     ------
@@ -119,7 +121,7 @@ def check_dtype(operation: str, dtype: DTypeLike) -> np.dtype[Any]:
         If it is none of them.
     """
     try:
-        checked = float32 if dtype is None else np.dtype(dtype)
+        checked = np.dtype(dtype) if dtype is not None else None if needed else float32
     except Exception:
         checked = None
     if checked is None or not is_supported(checked):
@@ -183,6 +185,7 @@ def to_device(operation: str, host: np.ndarray[Any, np.dtype[Any]]) -> Any:
     TypeError
         If it has a dtype that no Tensor has.
     """
+    host = native(host)
     if not is_supported(host.dtype):
         msg = f"{operation}: dtype must be one of {_NAMES}, got {host.dtype.name}; cast it first"
         raise TypeError(msg)

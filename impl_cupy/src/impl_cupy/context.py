@@ -46,12 +46,14 @@ class Context:
         for position, item in enumerate(items):
             if item is None or isinstance(item, cp.ndarray):
                 continue
-            if not (on_tensors and isinstance(item, Tensor)):
+            if not isinstance(item, Tensor):
                 msg = (
                     f"{self._name}: save_for_backward takes raw arrays and None, got "
                     f"{type_name(item)} at position {position}; set an attribute instead"
                 )
                 raise TypeError(msg)
+        if not on_tensors:
+            items = tuple([item._data if isinstance(item, Tensor) else item for item in items])
         self._saved = items
 
     @property

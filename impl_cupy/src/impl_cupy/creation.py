@@ -23,7 +23,7 @@ from impl_cupy.checks import (
     shown,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, int64, is_supported
+from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, float64, int64, is_supported, native
 from impl_cupy.tape import RawArray, lend, refuse_cut, state, wrap
 from impl_cupy.tensor import Tensor
 
@@ -128,7 +128,8 @@ def full(
         raise TypeError(msg)
     wanted = number_dtype(number) if dtype is None else check_dtype("full", dtype)
     check_fits("full", number, wanted)
-    return _leaf("full", cp.full(sizes, number, dtype=wanted), requires_grad)
+    value = _cast(np.asarray(number), wanted)[()]
+    return _leaf("full", cp.full(sizes, value, dtype=wanted), requires_grad)
 
 
 def empty(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
@@ -181,11 +182,13 @@ def arange(
     integral = all(isinstance(number, (int, np.integer)) for number in (start, stop, step))
     wanted = check_dtype("arange", dtype) if dtype is not None else (int64 if integral else float32)
     try:
-        raw = cp.arange(start, stop, step, dtype=wanted)
+        # Rounded once, to `wanted` (tensor-06).
+        raw = cp.arange(start, stop, step, dtype=int64 if integral else float64)
     except (ValueError, OverflowError, MemoryError) as error:
         msg = f"arange: no array from {start} to {stop} by {step}: {error}"
         raise ValueError(msg) from None
-    return _leaf("arange", raw, requires_grad)
+    _check_held("arange", raw, wanted)
+    return _leaf("arange", raw.astype(wanted, copy=False), requires_grad)
 
 
 def eye(
@@ -239,7 +242,13 @@ def _check_finite(operation: str, argument: str, value: Any) -> None:
 
 def rounded(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> RawArray:
     """Round host numbers to `dtype` and copy them to the device."""
-    return cp.asarray(host.astype(dtype))
+    return cp.asarray(_cast(host, dtype))
+
+
+def _cast(host: np.ndarray[Any, np.dtype[Any]], dtype: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
+    """Convert on the host; what float32 does not hold is infinite there (tensor-04)."""
+    with np.errstate(over="ignore"):
+        return host.astype(dtype)
 
 
 def _source(operation: str, data: Any, wanted: DTypeLike) -> Any:
@@ -253,7 +262,7 @@ def _source(operation: str, data: Any, wanted: DTypeLike) -> Any:
         if wanted is None:
             check_raw(operation, data)
     elif isinstance(data, (np.ndarray, np.generic)):
-        data = np.asarray(data)
+        data = native(np.asarray(data))
         if data.dtype.kind not in "fiub" or (wanted is None and not is_supported(data.dtype)):
             names = ", ".join(dtype.name for dtype in dtypes)
             msg = f"{operation}: dtype must be one of {names}, got {data.dtype.name}; cast it first"
@@ -261,7 +270,7 @@ def _source(operation: str, data: Any, wanted: DTypeLike) -> Any:
     else:
         return _from_numbers(operation, data, wanted)
     _check_held(operation, data, wanted)
-    return data
+    return _cast(data, wanted) if wanted is not None and isinstance(data, np.ndarray) else data
 
 
 def _from_numbers(operation: str, data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
@@ -271,7 +280,8 @@ def _from_numbers(operation: str, data: Any, wanted: DTypeLike) -> np.ndarray[An
     leaves = [plain(leaf) if isinstance(leaf, np.generic) else leaf for leaf in _leaves(data)]
     for leaf in leaves:
         if not isinstance(leaf, (bool, int, float)):
-            msg = f"{operation}: lists must hold numbers, got {type_name(leaf)} in {shown(data)}"
+            stack = "; ops.stack takes a list of arrays" if hasattr(leaf, "shape") else ""
+            msg = f"{operation}: lists must hold numbers, got {type_name(leaf)} in one{stack}"
             raise TypeError(msg)
     if not any(isinstance(leaf, float) for leaf in leaves) and (
         wanted is None or wanted.kind != "f"
@@ -287,7 +297,7 @@ def _from_numbers(operation: str, data: Any, wanted: DTypeLike) -> np.ndarray[An
         wanted = {"i": int64, "u": int64, "b": bool_}.get(host.dtype.kind, float32)
     if host.dtype.kind != "O":
         _check_held(operation, host, wanted)
-    return host.astype(wanted)
+    return _cast(host, wanted)
 
 
 def _check_held(operation: str, array: Any, wanted: DTypeLike) -> None:

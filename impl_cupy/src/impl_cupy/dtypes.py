@@ -28,3 +28,8 @@ def promote(first: np.dtype[Any], second: np.dtype[Any]) -> np.dtype[Any]:
 def is_supported(dtype: np.dtype[Any]) -> bool:
     """Tell whether a Tensor can have this dtype."""
     return dtype in _RANK
+
+
+def native(host: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Return a NumPy array in the machine's byte order: itself, or a copy (tensor-37)."""
+    return host if host.dtype.isnative else host.astype(host.dtype.newbyteorder("="))

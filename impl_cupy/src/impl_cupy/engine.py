@@ -181,6 +181,9 @@ class Pass:
 
     def hook(self, slot: Slot, grad: Value) -> Value:
         """Show a gradient to the hooks of a slot; return what they leave in its place."""
+        if slot.hooks and not self.recorded:
+            # A hook may write into what it is shown, which others may hold too (autograd-26).
+            grad = grad.copy()
         for hook in tuple(slot.hooks.values()):
             shown = grad if self.recorded else wrap(grad)
             answer = hook(shown)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence, Set
 from inspect import getattr_static
 from typing import Any, TypeVar
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_callable, check_raw
+from impl_cupy.checks import check_callable, check_raw, shown
 from impl_cupy.context import Context
 from impl_cupy.function_node import FunctionNode, own
 from impl_cupy.random import RestoredOnError
@@ -169,6 +171,8 @@ def _apply(
         else:
             result = ctx.forward(*given, **config)  # type: ignore[attr-defined]
     outputs = result if isinstance(result, tuple) else (result,)
+    if any(isinstance(output, Tensor) for output in outputs):
+        outputs = tuple([o._data if isinstance(o, Tensor) else o for o in outputs])
     for output in outputs:
         check_raw(f"{name}.forward", output)
     differentiable = _differentiable(ctx, outputs)
@@ -214,7 +218,8 @@ def _refuse_all_hidden(
     attributes: dict[str, Any],
 ) -> None:
     for place, value in enumerate(inputs):
-        if isinstance(value, (list, tuple, dict)):
+        # A Tensor that stands by itself is an input.
+        if not isinstance(value, (Tensor, cp.ndarray, int, float, str)):
             _refuse_hidden(cls, f"argument {place}", value)
     for word, value in config.items():
         _refuse_hidden(cls, f"keyword argument {word}", value)
@@ -239,10 +244,16 @@ def _refuse_hidden(cls: type[Function], where: str, value: Any) -> None:
                 "be lost; pass it by itself, as a positional argument"
             )
             raise TypeError(msg)
-        if isinstance(part, (list, tuple, dict)) and id(part) not in seen:
+        if id(part) in seen:
+            continue
+        if isinstance(part, (Mapping, list, tuple, Set, deque)):
             seen.add(id(part))
-            items = part.items() if isinstance(part, dict) else enumerate(part)
-            waiting.extend((f"{path}[{key!r}]", item) for key, item in items)
+            items = part.items() if isinstance(part, Mapping) else enumerate(part)
+            waiting.extend((f"{path}[{shown(key)}]", item) for key, item in items)
+        elif hasattr(type(part), "__dataclass_fields__"):
+            seen.add(id(part))
+            names = [field.name for field in dataclasses.fields(part)]
+            waiting.extend((f"{path}.{name}", getattr(part, name, None)) for name in names)
 
 
 def _differentiable(ctx: Context, outputs: Sequence[Any]) -> list[bool]:

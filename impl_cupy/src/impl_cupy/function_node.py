@@ -197,6 +197,8 @@ class FunctionNode(Node):
                 continue
             if cls is Tensor and isinstance(grad, cp.ndarray):
                 grad = wrap(grad)
+            elif cls is not Tensor and isinstance(grad, Tensor):
+                grad = grad._data
             self._check_gradient(name, position, grad, cls)
             grads[position] = grad
         return grads

@@ -17,7 +17,7 @@ import safetensors.numpy
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
-from impl_cupy.dtypes import is_supported
+from impl_cupy.dtypes import is_supported, native
 from impl_cupy.module import Module
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
@@ -46,6 +46,9 @@ def save(module_or_mapping: Any, path: str | os.PathLike[str]) -> None:
         That names the path, if it cannot be written.
     """
     target = Path(os.path.realpath(_path("save", path)))
+    if target.is_symlink():
+        # What is still a link leads in a circle.
+        raise OSError(errno.ELOOP, "save: links lead in a circle", os.fspath(path))
     arrays = _host_arrays(module_or_mapping)
     content = safetensors.numpy.save(arrays)
     if target.is_dir():
@@ -167,6 +170,8 @@ def _host(name: str, value: Any) -> np.ndarray[Any, np.dtype[Any]]:
     if not isinstance(raw, (cp.ndarray, np.ndarray)):
         msg = f"save: {name} must be a Tensor or an array, got {type_name(value)}"
         raise TypeError(msg)
+    if isinstance(raw, np.ndarray):
+        raw = native(raw)
     if not is_supported(raw.dtype):
         msg = f"save: {name} has dtype {raw.dtype.name}, which no Tensor has"
         raise TypeError(msg)

@@ -359,7 +359,7 @@ class Tensor(Recorded):
         return bool(self.item())
 
     def __index__(self) -> int:
-        if self._data.dtype.kind == "f":
+        if self._data.dtype.kind != "i":
             msg = f"a Tensor of dtype {self.dtype.name} is no index; integers are needed"
             raise TypeError(msg)
         return int(self.item())
@@ -454,15 +454,6 @@ class Tensor(Recorded):
 
     def __abs__(self) -> Tensor:
         return handles.abs(self)
-
-    def __and__(self, other: Any) -> Tensor:
-        return handles.logical_and(self, other)
-
-    def __or__(self, other: Any) -> Tensor:
-        return handles.logical_or(self, other)
-
-    def __invert__(self) -> Tensor:
-        return handles.logical_not(self)
 
     def __lt__(self, other: Any) -> Tensor:
         return handles.less(self, other)

@@ -43,10 +43,13 @@ class _Switch:
         Raises
         ------
         TypeError
-            For a coroutine function or an asynchronous generator: tasks share a thread, and with it
-            the mode (autograd-29).
+            For a class; for a coroutine function or an asynchronous generator: tasks share a
+            thread, and with it the mode (autograd-29).
         """
         check_callable(type(self).__name__, "what it decorates", function)
+        if isinstance(function, type):
+            msg = f"{type(self).__name__}: decorates functions, got the class {function.__name__}"
+            raise TypeError(msg)
         if iscoroutinefunction(function) or isasyncgenfunction(function):
             msg = (
                 f"{type(self).__name__}: {function.__name__} is asynchronous, and tasks share one "
@@ -125,22 +128,39 @@ class set_grad_enabled(_Switch):
             state.recording, self._outer = self._outer, None
 
 
-class no_grad(_Switch):
-    """Record nothing: ``with no_grad(): ...`` or ``@no_grad()``."""
+class _Constant(_Switch):
+    """A switch that is always the same, and decorates without parentheses also (autograd-08)."""
 
     __slots__ = ()
+    _value: bool
+
+    def __new__(cls, *function: Any) -> Any:
+        switch = super().__new__(cls)
+        if len(function) > 1:
+            msg = f"{cls.__name__}: takes one function to decorate, got {len(function)} arguments"
+            raise TypeError(msg)
+        if function:
+            # What is returned is no switch, so that __init__ is not called for it.
+            cls.__init__(switch)
+            return switch(*function)
+        return switch
 
     def __init__(self) -> None:
-        super().__init__(False)
+        super().__init__(self._value)
 
 
-class enable_grad(_Switch):
-    """Record again inside `no_grad`: ``with enable_grad(): ...`` or ``@enable_grad()``."""
+class no_grad(_Constant):
+    """Record nothing: ``with no_grad(): ...`` or ``@no_grad``."""
 
     __slots__ = ()
+    _value = False
 
-    def __init__(self) -> None:
-        super().__init__(True)
+
+class enable_grad(_Constant):
+    """Record again inside `no_grad`: ``with enable_grad(): ...`` or ``@enable_grad``."""
+
+    __slots__ = ()
+    _value = True
 
 
 def is_grad_enabled() -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
-from impl_cupy.dtypes import dtypes, is_supported
+from impl_cupy.dtypes import dtypes, is_supported, native
 from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
@@ -55,6 +55,8 @@ def _array_of(value: Any, target: Tensor) -> tuple[str, Any]:
     array = value._data if isinstance(value, Tensor) else value
     if not isinstance(array, (cp.ndarray, np.ndarray)):
         return f"must be a Tensor or an array, got {type_name(value)}", None
+    if isinstance(array, np.ndarray):
+        array = native(array)
     if not is_supported(array.dtype):
         names = ", ".join(dtype.name for dtype in dtypes)
         return f"must have one of the dtypes {names}, got {array.dtype.name}", None

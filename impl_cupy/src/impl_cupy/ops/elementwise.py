@@ -400,7 +400,7 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:
         If `x` is no array, or `dtype` is none that a Tensor can have.
     """
     value = as_tensor("astype", x)
-    wanted = check_dtype("astype", dtype)
+    wanted = check_dtype("astype", dtype, needed=True)
     copy = check_flag("astype", "copy", copy)
     if value.dtype == wanted and copy:
         rule = _same if wanted.kind == "f" else None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import as_list, check_at_least_zero, check_number, type_name
+from impl_cupy.checks import as_list, check_at_least_zero, check_number, plain, type_name
 from impl_cupy.tape import RawArray, note_change, wrap
 from impl_cupy.tensor import Tensor
 
@@ -90,9 +90,10 @@ class Optimizer:
                 msg = f"{name}: params must hold each Parameter once, got one twice"
                 raise ValueError(msg)
             seen.add(id(param))
-        made = {**self.defaults, **param_group, "params": params}
+        made = {**self.defaults, **param_group}
         self._check_options(made)
-        self.param_groups.append(made)
+        options = {name: _plain(value) for name, value in made.items() if name != "params"}
+        self.param_groups.append({**options, "params": params})
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
         raise NotImplementedError
@@ -310,9 +311,9 @@ def _exported(name: str, value: Any) -> Tensor:
 def _plain(value: Any) -> Any:
     """Return an option as Python's own numbers."""
     if isinstance(value, np.generic):
-        return value.item()
+        return plain(value)
     if isinstance(value, (tuple, list)):
-        return type(value)(_plain(part) for part in value)
+        return tuple([_plain(part) for part in value])
     return copy.copy(value)
 
 
