@@ -17,6 +17,7 @@ from impl_torch_ext.dtypes import (
     DTYPES,
     FROM_NUMPY,
     bool_,
+    dtype_of,
     float32,
     float64,
     int64,
@@ -113,22 +114,22 @@ def check_floating(name: str, x: Any, argument: str) -> Tensor:
 
 
 def check_dtype(name: str, dtype: Any) -> torch.dtype:
-    """Return `dtype`, or raise a TypeError if it is none of the five."""
-    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
+    """Return one of the five dtypes from what NumPy reads as one, or raise a TypeError."""
+    checked = dtype if isinstance(dtype, torch.dtype) else dtype_of(dtype)
+    if checked not in DTYPES:
         came = shown(dtype)
         msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {came}"
         raise TypeError(msg)
-    return dtype
+    return checked
 
 
-def check_floating_dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
+def check_floating_dtype(name: str, dtype: Any) -> torch.dtype:
     """Return `dtype`, float32 for None, or raise if it is not floating."""
-    if dtype is None:
-        return float32
-    if check_dtype(name, dtype) not in (float32, float64):  # nn-09
-        msg = f"{name}: dtype must be float32 or float64, got {dtype}"
+    checked = float32 if dtype is None else check_dtype(name, dtype)
+    if checked not in (float32, float64):  # nn-09
+        msg = f"{name}: dtype must be float32 or float64, got {shown(dtype)}"
         raise TypeError(msg)
-    return dtype
+    return checked
 
 
 def check_shape(name: str, shape: Shape, free: bool = False) -> tuple[int, ...]:

@@ -229,8 +229,8 @@ def arange(
     if dtype is None:
         ints = all(isinstance(x, int) for x in (start, stop, step))
         dtype = int64 if ints else float32
-    check_dtype("arange", dtype)
-    return with_grad("arange", _counted(start, stop, step, dtype), requires_grad)
+    values = _counted(start, stop, step, check_dtype("arange", dtype))
+    return with_grad("arange", values, requires_grad)
 
 
 def _counted(start: float, stop: float, step: float, dtype: torch.dtype) -> Tensor:
@@ -246,7 +246,7 @@ def _counted(start: float, stop: float, step: float, dtype: torch.dtype) -> Tens
         return torch.empty(0, dtype=dtype)
     for number in (start, start + (count - 1) * step):
         check_fits("arange", int(number), dtype)
-    return torch.arange(start, stop, step, dtype=wide if exact else dtype).to(dtype)
+    return torch.arange(start, stop, step, dtype=wide).to(dtype)  # Rounded once: tensor-06.
 
 
 def eye(
@@ -267,7 +267,7 @@ def eye(
 def copied(name: str, data: Any, dtype: torch.dtype | None) -> Tensor:
     """Return a copy of what `tensor` takes, or raise in the name of `name`."""
     if dtype is not None:
-        check_dtype(name, dtype)
+        dtype = check_dtype(name, dtype)
     if isinstance(data, np.ndarray | Tensor) and dtype is not None:
         data = _real(name, data, dtype)
     if isinstance(data, Tensor):
@@ -282,7 +282,8 @@ def copied(name: str, data: Any, dtype: torch.dtype | None) -> Tensor:
         shape = _collect(name, data, numbers)
         result_dtype = dtype or dtype_of_numbers(*numbers)
         try:
-            flat = np.array(numbers, TO_NUMPY[result_dtype])
+            with np.errstate(over="ignore"):  # tensor-04
+                flat = np.array(numbers, TO_NUMPY[result_dtype])
         except (OverflowError, ValueError):
             for number in numbers:
                 if is_integer(result_dtype) or isinstance(number, int):
@@ -338,8 +339,10 @@ def _collect(name: str, data: Any, numbers: list[bool | int | float]) -> tuple[i
         numbers.append(data)
         return ()
     if not isinstance(data, list | tuple):
+        inside = " in a list; ops.stack takes a list of arrays" if hasattr(data, "shape") else ""
         msg = (
-            f"{name}: data must be numbers, lists of numbers or an array, got {type(data).__name__}"
+            f"{name}: data must be numbers, lists of numbers or an array, "
+            f"got {type(data).__name__}{inside}"
         )
         raise TypeError(msg)
     shapes = [_collect(name, item, numbers) for item in data]

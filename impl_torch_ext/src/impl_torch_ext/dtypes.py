@@ -10,6 +10,7 @@ __all__ = [
     "FROM_NUMPY",
     "TO_NUMPY",
     "bool_",
+    "dtype_of",
     "dtype_of_numbers",
     "float32",
     "float64",
@@ -35,6 +36,16 @@ FROM_NUMPY: dict["np.dtype[np.generic]", torch.dtype] = {
     np.dtype(np.bool_): bool_,
 }
 TO_NUMPY = {torchs: numpys for numpys, torchs in FROM_NUMPY.items()}
+
+
+def dtype_of(spelling: Any) -> torch.dtype | None:
+    """Return which of the five dtypes NumPy reads in a name, class or dtype; None for no other."""
+    if not isinstance(spelling, str | type | np.dtype):  # NumPy takes None for float64.
+        return None
+    try:
+        return FROM_NUMPY.get(np.dtype(spelling))  # tensor-37
+    except (TypeError, ValueError, SyntaxError):
+        return None
 
 
 def dtype_of_numbers(*numbers: float) -> torch.dtype:

@@ -1,8 +1,10 @@
 """One application of a Function, and its node in torch's graph."""
 
 import copy
+import dataclasses
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,7 +14,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from impl_torch_ext import ops
-from impl_torch_ext.checks import check_gradients, refuse_dtype
+from impl_torch_ext.checks import check_gradients, refuse_dtype, shown
 from impl_torch_ext.context import Context
 from impl_torch_ext.dtypes import DTYPES
 from impl_torch_ext.tensor import raw
@@ -296,14 +298,21 @@ _OWN = frozenset(name for name in vars(Context) if name.startswith("_")) | {"_us
 
 
 def _tensors(place: str, value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Tensor]]:
-    """Yield the Tensors in nested dicts, lists and tuples, each with its place."""
+    """Yield the Tensors in nested containers and dataclasses, each with its place."""
+    parts: list[tuple[str, Any]] = []
     if isinstance(value, Tensor):
         yield place, value
-    elif isinstance(value, Mapping | list | tuple) and not any(value is x for x in above):
+    elif any(value is x for x in above):
+        return
+    elif isinstance(value, Mapping | list | tuple | Set | deque):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            if type(item) not in _SCALARS:
-                yield from _tensors(f"{place}[{key!r}]", item, (*above, value))
+        parts = [(f"[{shown(key)}]", item) for key, item in items]
+    elif hasattr(type(value), "__dataclass_fields__"):
+        names = [field.name for field in dataclasses.fields(value)]
+        parts = [(f".{name}", getattr(value, name, None)) for name in names]
+    for where, item in parts:
+        if type(item) not in _SCALARS:
+            yield from _tensors(place + where, item, (*above, value))
 
 
 def _wants_gradient(

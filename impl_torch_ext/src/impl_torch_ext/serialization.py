@@ -1,5 +1,6 @@
 """State dicts as safetensors files."""
 
+import errno
 import os
 import secrets
 import stat
@@ -57,6 +58,9 @@ def save(
     content = safetensors.torch.save(arrays)
     # serialization-08
     target = Path(os.path.realpath(_checked_path("save", path)))
+    if target.is_symlink():  # One that is left leads in a circle.
+        msg = f"save: path must lead to a file, got a circle of links at {target}"
+        raise OSError(errno.ELOOP, msg)
     if target.is_dir():
         msg = f"save: path must be a file, got the directory {target}"
         raise IsADirectoryError(msg)

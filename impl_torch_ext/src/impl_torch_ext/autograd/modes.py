@@ -46,13 +46,19 @@ class _Mode:
 
 
 class no_grad(_Mode, torch.no_grad):
-    """Context manager and decorator that records nothing inside, and afterwards as before."""
+    """Context manager and decorator that records nothing inside, and afterwards as before.
+
+    It decorates with parentheses and without.
+    """
 
     _mode = False
 
 
 class enable_grad(_Mode, torch.enable_grad):
-    """Context manager and decorator that records inside, and afterwards as before."""
+    """Context manager and decorator that records inside, and afterwards as before.
+
+    It decorates with parentheses and without.
+    """
 
     _mode = True
 
@@ -94,6 +100,7 @@ def _check_function(name: str, function: Any) -> None:
             "belongs to a thread, and tasks share one; use a with statement that holds no await"
         )
         raise TypeError(msg)
-    if not callable(function):
-        msg = f"{name}: what is decorated must be a function, got {type(function).__name__}"
+    if not callable(function) or isinstance(function, type):
+        came = function.__name__ if isinstance(function, type) else type(function).__name__
+        msg = f"{name}: what is decorated must be a function, got {came}"
         raise TypeError(msg)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_floating_dtype, check_function, shown
+from impl_torch_ext.dtypes import dtype_of
 from impl_torch_ext.module.state import LoadResult, checked_state
 
 __all__ = ["Module"]
@@ -91,11 +92,14 @@ class Module(torch.nn.Module):
         TypeError
             If the dtype is none of the floating ones; nothing has been changed then.
         """
+        came = ", ".join(map(shown, [*args, *kwargs.values()]))
+        # torch reads a name as a device's, and knows no dtype of NumPy's.
+        args = tuple([dtype_of(value) or value for value in args])
+        kwargs = {name: dtype_of(value) or value for name, value in kwargs.items()}
         for value in (*args[:2], kwargs.get("dtype")):
             dtype = value.dtype if isinstance(value, Tensor) else value
             if isinstance(dtype, torch.dtype):
                 check_floating_dtype("to", dtype)  # module-19
-        came = ", ".join(map(shown, [*args, *kwargs.values()]))
         msg = f"to: dtype must be float32 or float64, got {came}"
         # torch takes None for nothing to do, and a number for a device.
         if (not kwargs and all(a is None for a in args)) or (

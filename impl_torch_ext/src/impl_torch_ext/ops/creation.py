@@ -61,7 +61,7 @@ def arange(
 def asarray(obj: Any, /, *, dtype: torch.dtype | None = None, copy: bool | None = None) -> Tensor:
     """Return `obj` as a Tensor."""
     if dtype is not None:
-        check_dtype("asarray", dtype)
+        dtype = check_dtype("asarray", dtype)
     if copy is not None:
         copy = check_flag("asarray", "copy", copy)
     shares = isinstance(obj, Tensor) and dtype in (None, obj.dtype)

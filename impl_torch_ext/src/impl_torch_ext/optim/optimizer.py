@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impl_torch_ext.checks import check_at_least_zero, shown
 from impl_torch_ext.creation import copied
-from impl_torch_ext.dtypes import bool_
+from impl_torch_ext.dtypes import bool_, plain_number
 
 __all__ = ["Optimizer"]
 
@@ -42,11 +42,17 @@ class Optimizer:
         """Change every parameter that has a gradient, in place; nothing is recorded.
 
         One that is frozen, or has no gradient, keeps what it has.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an option that was changed is no number or out of range; nothing has changed then.
         """
         with torch.no_grad():
-            for group in self.param_groups:
-                options = self._plain(group)
-                for p in group["params"]:
+            # All are checked before one parameter changes.
+            groups = [{**g, **self._checked(type(self).__name__, g)} for g in self.param_groups]
+            for options in groups:
+                for p in options["params"]:
                     grad = p.grad
                     if grad is not None and p.requires_grad:  # optim-11
                         self._update(p, grad.detach(), options, self.state.setdefault(p, {}))
@@ -90,7 +96,8 @@ class Optimizer:
                 if p in self.state
             },
             "param_groups": [
-                {**group, "params": [numbers[id(p)] for p in group["params"]]}
+                {key: _plain(value) for key, value in group.items() if key != "params"}
+                | {"params": [numbers[id(p)] for p in group["params"]]}
                 for group in self.param_groups
             ],
         }
@@ -150,16 +157,6 @@ class Optimizer:
             for option in ("lr", "weight_decay")
         }
 
-    def _plain(self, group: dict[str, Any]) -> dict[str, Any]:
-        """Return `group` with plain numbers, which it may have lost since it was checked."""
-        for option in self._defaults:
-            value = group[option]
-            if type(value) in _NUMBERS:
-                continue
-            if type(value) is not tuple or any(type(x) not in _NUMBERS for x in value):  # optim-12
-                return {**group, **self._checked(type(self).__name__, group)}
-        return group
-
     def _params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
@@ -217,9 +214,6 @@ class Optimizer:
         }
 
 
-_NUMBERS = frozenset({int, float, bool})
-
-
 def _listed(name: str, params: Any) -> list[Any]:
     if isinstance(params, Tensor | str | Mapping) or not isinstance(params, Iterable):
         msg = f"{name}: params must be an iterable of Tensors or dicts, got {type(params).__name__}"
@@ -256,6 +250,13 @@ def _parts(name: str, state_dict: Any) -> tuple[Mapping[Any, Any], list[Mapping[
             msg = f"{name}: a group must have the positions of its parameters as params, got none"
             raise ValueError(msg)
     return state, list(groups)
+
+
+def _plain(option: Any) -> Any:
+    """Return an option with NumPy's scalars, set later, as Python's numbers (optim-12)."""
+    if isinstance(option, tuple | list):
+        return tuple(map(_plain, option))
+    return plain_number(option)
 
 
 def _written(value: Any) -> Tensor:
