@@ -42,13 +42,14 @@ def check_floating(name: str, dtype: DType) -> None:
         refuse(name, "the dtype of what requires grad", "float32 or float64", dtype)
 
 
-def as_dtype(name: str, dtype: Any) -> DType:
-    """Return the dtype asked for, float32 for None; raise `TypeError` if no Tensor has it."""
-    if dtype is None:
-        return float32
+def as_dtype(name: str, dtype: Any, default: DType | None = float32) -> DType:
+    """Return the dtype asked for, `default` for None; raise `TypeError` if no Tensor has it."""
+    if dtype is None and default is not None:
+        return default
     try:
         # An array would stand for its dtype, and this letter for strings, both with a warning.
-        if isinstance(dtype, jax.Array | np.ndarray | np.generic) or (
+        # NumPy takes None for float64.
+        if isinstance(dtype, jax.Array | np.ndarray | np.generic | None) or (
             isinstance(dtype, str) and dtype.endswith("a")
         ):
             raise TypeError

@@ -60,13 +60,14 @@ class Context:
         return jnp
 
     def save_for_backward(self, *items: Array | None) -> None:
-        """Keep raw arrays, or None, for `saved_tensors`.
+        """Keep raw arrays, those of Tensors, or None, for `saved_tensors`.
 
         Raises
         ------
         TypeError
-            If an item is neither.
+            If an item is none of these.
         """
+        items = tuple([raw(item) for item in items])
         for place, item in enumerate(items):
             if item is not None and not isinstance(item, jax.Array):
                 msg = (

@@ -29,7 +29,17 @@ from .checks import (
     refuse,
     refuse_type,
 )
-from .dtypes import DTYPES, cast_array, float32, float64, int64, is_floating, make_array, x64
+from .dtypes import (
+    DTYPES,
+    cast_array,
+    float32,
+    float64,
+    int64,
+    is_floating,
+    make_array,
+    native,
+    x64,
+)
 from .recording import is_array
 from .tape import MODE, Traced, unwrap, wrap
 from .tensor import Tensor
@@ -114,13 +124,13 @@ def _host_array(name: str, data: Any, wanted: np.dtype[Any] | None) -> np.ndarra
     if isinstance(data, np.generic) and data.dtype not in DTYPES:
         data = as_number(data)
     if isinstance(data, np.ndarray | np.generic):
-        array = np.asarray(data)  # tensor-30
+        array = native(np.asarray(data))  # tensor-30
         if wanted is None or array.dtype.kind not in "biuf":
             check_dtype(name, array.dtype)
         return array if wanted is None else cast(name, array, wanted)
     if not isinstance(data, bool | int | float | list | tuple):
         refuse_type(name, "data", "numbers, lists of them or an array", data)
-    plain = _without_tensors(name, data)
+    plain = _numbers(name, data)
     try:
         array = np.array(plain)
     except ValueError:
@@ -134,9 +144,7 @@ def _host_array(name: str, data: Any, wanted: np.dtype[Any] | None) -> np.ndarra
         msg = f"{name}: elements must be numbers or booleans, got {element}"
         raise TypeError(msg)
     if wanted is None and array.dtype.kind != "b":
-        wanted = int64
-        if array.dtype.kind == "f":
-            wanted = float64 if _holds_double(data) else float32
+        wanted = float32 if array.dtype.kind == "f" else int64
     return array if wanted is None else cast(name, array, wanted)
 
 
@@ -158,21 +166,17 @@ def _with_large_ints(
     return numbers.astype(np.int64)
 
 
-def _without_tensors(name: str, data: Any) -> Any:
+def _numbers(name: str, data: Any) -> Any:
+    """Return nested lists with Python's numbers in the place of NumPy's scalars."""
     if isinstance(data, list | tuple):
-        return [_without_tensors(name, item) for item in data]
-    if isinstance(data, Traced | jax.Array | np.ndarray):
-        array = np.asarray(unwrap(data))
-        check_dtype(name, array.dtype)
-        return array
-    # NumPy's scalars have a width of their own, and count as the Python numbers they are.
+        return [_numbers(name, item) for item in data]
+    if is_array(data):  # tensor-03
+        msg = (
+            f"{name}: lists must hold numbers, got {type(data).__name__} in one; "
+            "ops.stack takes a list of arrays"
+        )
+        raise TypeError(msg)
     return as_number(data)
-
-
-def _holds_double(data: Any) -> bool:
-    if isinstance(data, list | tuple):
-        return any(_holds_double(item) for item in data)
-    return not isinstance(data, np.generic) and getattr(data, "dtype", None) == np.float64
 
 
 def from_array(array: Any, requires_grad: bool = False) -> Tensor:

@@ -72,6 +72,13 @@ def in_x64(function: _F) -> _F:
     return cast(_F, wrapped)
 
 
+def native(array: Any) -> Any:
+    """Return an array in the machine's byte order: itself, or a copy of one of NumPy's."""
+    if isinstance(array, np.ndarray) and not array.dtype.isnative:  # tensor-37
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
 @in_x64
 def make_array(values: Any, dtype: DType | None = None) -> Any:
     """Return a jax.Array with a copy of the values, in their own dtype by default."""

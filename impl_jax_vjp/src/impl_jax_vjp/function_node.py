@@ -12,8 +12,9 @@ is recorded itself. Where `once_differentiable` forbids a second derivative, a `
 recorded, which raises.
 """
 
+import dataclasses
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import jax
@@ -60,7 +61,7 @@ def apply(
                 targets.append(value._node or value)
                 slots.append(value._slot)
             value = value._data if capture is None else capture.resolve(value)
-        elif isinstance(value, _UNUSUAL):
+        elif not isinstance(value, _PLAIN):
             value = _unusual(cls.__name__, len(raws), value)
         raws.append(value)
         flags.append(needed)
@@ -79,8 +80,9 @@ def apply(
     return tuple(made) if many else made[0]
 
 
-_CONTAINERS = (list, tuple, dict, set, frozenset, deque)
-_UNUSUAL = (np.ndarray, *_CONTAINERS)
+_CONTAINERS = (list, tuple, Mapping, Set, deque)
+# What needs no look inside; sorted by how quickly it is told.
+_PLAIN = (bool, int, float, str, bytes, type(None), jax.Array)
 
 
 def _unusual(name: str, place: int, value: Any) -> Any:
@@ -114,8 +116,13 @@ def _refuse_hidden(name: str, place: str, value: Any) -> None:
                     "lost; pass it by itself, as a positional argument"
                 )
                 raise TypeError(msg)
-        elif isinstance(item, _CONTAINERS):
-            below = item.values() if isinstance(item, dict) else item
+        elif isinstance(item, _CONTAINERS) or hasattr(type(item), "__dataclass_fields__"):
+            if isinstance(item, Mapping):
+                below = list(item.values())
+            elif isinstance(item, _CONTAINERS):
+                below = list(item)
+            else:
+                below = [getattr(item, field.name, None) for field in dataclasses.fields(item)]
             fresh = [child for child in below if id(child) not in seen]
             seen.update(map(id, fresh))
             stack += fresh

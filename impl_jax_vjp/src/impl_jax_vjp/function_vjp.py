@@ -23,12 +23,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from .checks import check_dtype
 from .context import Context, Residual, pack, raw, unpack, unrecorded
-from .dtypes import in_x64, is_floating, make_array
+from .dtypes import in_x64, is_floating
 from .recording import pull_back
 from .tape import MODE, wrap
 
@@ -313,14 +312,11 @@ def method(cls: type[Any], name: str) -> Callable[..., Any]:
 
 
 def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
-    """Return raw arrays of what `forward` returned, and whether that was a tuple or a list."""
-    many = isinstance(returned, tuple | list)
+    """Return raw arrays of what `forward` returned, and whether that was a tuple."""
+    many = isinstance(returned, tuple)
     outputs = []
     for place, item in enumerate(returned if many else (returned,)):
         out = raw(item)
-        if isinstance(out, np.ndarray | np.generic):
-            check_dtype(f"{name}: forward", out.dtype)
-            out = make_array(out)
         if not isinstance(out, jax.Array):
             msg = (
                 f"{name}: forward must return a raw array or a tuple of them, "
@@ -383,8 +379,6 @@ def check_gradients(
 
 def _check_gradient(name: str, place: int, returned: Any, array: Array) -> Array:
     grad = raw(returned)
-    if isinstance(grad, np.ndarray | np.generic):
-        grad = make_array(grad)
     if not isinstance(grad, jax.Array):
         msg = (
             f"{name}: backward must return a raw array or None for input {place}, "

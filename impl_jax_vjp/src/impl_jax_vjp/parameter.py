@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from .checks import check_dtype, check_flag, check_floating, refuse_type
-from .dtypes import make_array
+from .dtypes import make_array, native
 from .tape import Traced, unwrap
 from .tensor import Tensor, bare
 
@@ -38,6 +38,7 @@ class Parameter(Tensor):
         elif isinstance(data, jax.Array):
             raw = data
         elif isinstance(data, np.ndarray):
+            data = native(data)
             check_dtype("Parameter", data.dtype)
             raw = make_array(data)
         else:

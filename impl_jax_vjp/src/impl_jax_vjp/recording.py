@@ -30,6 +30,7 @@ from .dtypes import (
     DType,
     is_floating,
     make_array,
+    native,
     promote,
     promote_number,
     restore_x64,
@@ -54,6 +55,7 @@ def as_operand(name: str, value: Any) -> Any:
         check_dtype(name, value.dtype)
         return value
     if isinstance(value, np.ndarray):
+        value = native(value)
         check_dtype(name, value.dtype)
         return make_array(value)  # tensor-33, autograd-25
     msg = f"{name}: each operand must be a Tensor or a raw array, got {type(value).__name__}"

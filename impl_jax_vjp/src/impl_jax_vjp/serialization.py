@@ -17,6 +17,7 @@ from safetensors.numpy import save as serialize
 
 from .checks import check_dtype, check_path, refuse, refuse_type
 from .creation import tensor
+from .dtypes import native
 from .module import Module
 from .tape import Traced, unwrap
 from .tensor import Tensor
@@ -105,7 +106,7 @@ def _arrays(obj: Any) -> dict[str, Any]:
             refuse("save", "each name", "one that a safetensors file can hold", repr(key))
         if not isinstance(value, Traced | jax.Array | np.ndarray):
             refuse_type("save", repr(key), "a Tensor or an array", value)
-        array = np.asarray(unwrap(value))
+        array = native(np.asarray(unwrap(value)))
         check_dtype(f"save: {key!r}", array.dtype)
         # ascontiguousarray alone would give a 0-d array an axis.
         arrays[key] = np.ascontiguousarray(array).reshape(array.shape)

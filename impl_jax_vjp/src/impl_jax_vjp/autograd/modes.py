@@ -40,8 +40,15 @@ class _Switch:
         Raises
         ------
         TypeError
-            If `fn` is a coroutine function or an asynchronous generator function.
+            If `fn` is a class, cannot be called, or is a coroutine function or an asynchronous
+            generator function.
         """
+        if isinstance(fn, type) or not callable(fn):
+            msg = (
+                f"{type(self).__name__}: what is decorated must be a function, got "
+                f"{fn.__name__ if isinstance(fn, type) else type(fn).__name__}"
+            )
+            raise TypeError(msg)
         if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):  # autograd-29
             msg = (
                 f"{type(self).__name__}: the function must not be asynchronous, got "
@@ -93,13 +100,28 @@ def _decorated_generator(fn: Callable[..., Any], flag: bool) -> Callable[..., An
     return wrapped
 
 
-class no_grad(_Switch):
+class _Named(_Switch):
+    """A switch whose name says which way; it decorates without parentheses too."""  # autograd-08
+
+    def __new__(cls, *fn: Any) -> Any:
+        switch = super().__new__(cls)
+        if not fn:
+            return switch
+        if len(fn) > 1:
+            msg = f"{cls.__name__}: there must be one function to decorate, got {len(fn)} arguments"
+            raise TypeError(msg)
+        # A decorated function is no switch, so that nothing else calls __init__.
+        _Switch.__init__(switch)
+        return switch(*fn)
+
+
+class no_grad(_Named):
     """Record nothing, for a ``with`` block or a decorated function."""
 
     _flag = False
 
 
-class enable_grad(_Switch):
+class enable_grad(_Named):
     """Record again, inside `no_grad`."""
 
     _flag = True

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ..checks import cast, check_flag
-from ..dtypes import DTYPES, DType, bool_, is_floating, make_array
+from ..dtypes import DTYPES, DType, bool_, is_floating, make_array, native
 from ..tape import unwrap
 
 
@@ -43,7 +43,7 @@ def load_into(
         faults.append(f"missing keys {', '.join(map(repr, missing))}")
     if strict and unexpected:
         faults.append(f"unexpected keys {', '.join(map(repr, unexpected))}")
-    entries = {key: unwrap(state[key]) for key in own if key in state}
+    entries = {key: native(unwrap(state[key])) for key in own if key in state}
     misshapen = [
         f"{key!r} with shape {value.shape} in place of {own[key].shape}"
         for key, value in entries.items()

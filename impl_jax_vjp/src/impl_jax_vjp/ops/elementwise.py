@@ -131,7 +131,7 @@ _astype = Primitive(lambda dtype, x: x.astype(dtype), "astype", F.nothing)
 def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
     """Return `x` in another dtype; between floating dtypes the gradient comes back in `x`'s."""
     x = as_operand("astype", x)
-    wanted = as_dtype("astype", dtype)
+    wanted = as_dtype("astype", dtype, None)
     copy = check_flag("astype", "copy", copy)
     if not copy and isinstance(x, Traced) and dtype_of(x) == wanted:
         return x

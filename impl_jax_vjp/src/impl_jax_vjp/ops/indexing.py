@@ -70,7 +70,7 @@ def _plain(key: Any) -> Any:
         return key
     if isinstance(key, Traced):
         key = unwrap(key)
-    if isinstance(key, list | tuple):
+    if isinstance(key, list | tuple | range):
         key = _listed(key)
     if isinstance(key, bool):
         key = np.asarray(key)
@@ -109,7 +109,8 @@ def _listed(key: Any) -> Any:
 
 
 def _raw(key: Any) -> Any:
-    return [_raw(item) for item in key] if isinstance(key, list | tuple) else unwrap(key)
+    sequence = isinstance(key, list | tuple | range)
+    return [_raw(item) for item in key] if sequence else unwrap(key)
 
 
 def _expand(keys: Sequence[Any], shape: tuple[int, ...]) -> list[Any]:

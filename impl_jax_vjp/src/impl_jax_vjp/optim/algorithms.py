@@ -5,14 +5,13 @@ numbers are its inputs, so changing them compiles nothing.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ..checks import check_number, shown
+from ..checks import shown
 from ..tape import constant
 from .optimizer import Optimizer, State
 
@@ -146,9 +145,8 @@ class Adam(Optimizer):
         }
 
     def _betas(self, betas: Any) -> tuple[float, float]:
-        listed = isinstance(betas, Sequence) and not isinstance(betas, str)
-        listed = listed or (isinstance(betas, np.ndarray) and betas.ndim == 1)
-        numbers = [check_number("Adam", "each of betas", beta) for beta in betas] if listed else []
+        listed = isinstance(betas, tuple | list)
+        numbers = [self._plain("each of betas", beta) for beta in betas] if listed else []
         if len(numbers) != 2 or not all([0 <= beta < 1 for beta in numbers]):
             self._refuse("betas", shown(betas), "two numbers in [0, 1)")
         return numbers[0], numbers[1]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import as_number, check_number, refuse, refuse_type
+from ..checks import as_number, check_number, refuse, refuse_type, shown
 from ..dtypes import in_x64, make_array
 from ..tape import Traced, unwrap, wrap
 from ..tensor import Tensor
@@ -96,10 +96,18 @@ class Optimizer:
 
     def _number(self, group: Mapping[str, Any], argument: str, least: float | None = 0) -> float:
         """Return an option that is a number, not below `least`."""
-        number = check_number(type(self).__name__, argument, group[argument])
+        number = self._plain(argument, group[argument])
         if least is not None and not number >= least:
             self._refuse(argument, number, f"at least {least}")
         return number
+
+    def _plain(self, argument: str, value: Any) -> int | float:
+        """Return a number as Python's; an array or a boolean is none."""  # optim-12
+        number = as_number(value)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            msg = f"{type(self).__name__}: {argument} must be a number, got {shown(value)}"
+            raise TypeError(msg)
+        return check_number(type(self).__name__, argument, number)
 
     def _flag(self, group: Mapping[str, Any], argument: str) -> bool:
         flag = as_number(group[argument])
