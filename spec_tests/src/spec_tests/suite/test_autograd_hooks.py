@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import exactly, raw, refuses, tensor
+from spec_tests.support.assertions import exactly, raw, refuses, tensor, to_numpy
 from spec_tests.support.changes import own_class
 from spec_tests.support.inputs import normal
 
@@ -73,6 +74,29 @@ def test_a_raw_array_is_no_tensor(nn: Any) -> None:
         with refuses((TypeError, ValueError, RuntimeError), "hook"):
             loss.backward()
         assert x.grad is None
+
+
+@pytest.mark.parametrize("place", ["x", "y", "z"])
+@clause("autograd-26")
+def test_a_hook_that_writes(nn: Any, place: str) -> None:
+    """It changes the gradient of its own Tensor, or is kept from it, and no other one."""
+
+    def overwrite(grad: Any) -> None:
+        with suppress(TypeError, ValueError, RuntimeError):
+            grad.data[...] = 7
+
+    x, sibling = tensor(nn, normal(3, "float32")), tensor(nn, normal(3, "float32"))
+    seed = nn.tensor(np.full(3, 2.0, "float32"))
+    y = x * 1
+    z = y * 2 + sibling * 2
+    {"x": x, "y": y, "z": z}[place].register_hook(overwrite)
+    z.backward(seed)
+    written = 14.0 if place == "z" else 7.0
+    assert to_numpy(nn, x.grad).tolist() in ([4.0] * 3, [written] * 3)
+    alone = [[4.0] * 3] if place != "z" else [to_numpy(nn, x.grad).tolist()]
+    assert to_numpy(nn, sibling.grad).tolist() in alone, "the gradient of a sibling changed"
+    if not own_class(nn):
+        exactly(nn, seed, np.full(3, 2.0, "float32"), call="what backward was given")
 
 
 @clause("autograd-26")
@@ -359,6 +383,34 @@ def test_a_method_that_is_a_generator(nn: Any) -> None:
     assert nn.is_grad_enabled()
 
 
+@clause("autograd-08", "autograd-29")
+def test_a_decorator_without_parentheses(nn: Any) -> None:
+    class Reader:
+        @nn.no_grad
+        def read(self, count: int, *, step: int = 1) -> tuple[int, bool]:
+            """Counts."""
+            return count * step, nn.is_grad_enabled()
+
+        @nn.no_grad
+        def walk(self) -> Generator[bool, None, None]:
+            yield nn.is_grad_enabled()
+
+    @nn.enable_grad
+    def recorded(x: Any) -> Any:
+        return x * 2
+
+    assert Reader().read(4, step=2) == (8, False)
+    assert Reader.read.__doc__ == "Counts."
+    assert list(Reader().walk()) == [False]
+    assert nn.is_grad_enabled()
+    with nn.no_grad():
+        assert recorded(tensor(nn, normal(3, "float32"))).requires_grad
+        assert not nn.is_grad_enabled()
+    for wrong in (3, "reader"):
+        with refuses(TypeError, ("no_grad", "function")):
+            nn.no_grad(wrong)
+
+
 @clause("autograd-29")
 def test_coroutines_are_refused(nn: Any) -> None:
     async def waiting() -> bool:
@@ -379,3 +431,14 @@ def test_coroutines_are_refused(nn: Any) -> None:
                 nn.set_grad_enabled(False)(function)
         finally:
             nn.set_grad_enabled(True)
+
+
+@clause("autograd-29")
+def test_classes_are_refused(nn: Any) -> None:
+    class Reader:
+        pass
+
+    for decorate in (nn.no_grad(), nn.enable_grad(), nn.no_grad, nn.enable_grad):
+        with refuses(TypeError, "Reader"):
+            decorate(Reader)
+        assert nn.is_grad_enabled()

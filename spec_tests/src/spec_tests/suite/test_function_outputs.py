@@ -5,6 +5,7 @@ import weakref
 from typing import Any
 
 import numpy as np
+import pytest
 
 from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor
@@ -89,6 +90,63 @@ def test_several_outputs(nn: Any, dtype: str) -> None:
     assert len(seen) == 1
     exactly(nn, seen[0][0], np.full(3, 4.0))
     exactly(nn, seen[0][1], np.full((), 5.0))
+
+
+@clause("function-01", "function-07")
+def test_tensors_that_are_returned_and_saved(nn: Any, dtype: str) -> None:
+    """They count as their raw arrays."""
+
+    class Tripled(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            kept = nn.from_array(x * 1)
+            ctx.save_for_backward(kept, None)
+            return kept * 3, x
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Any, other: Any) -> Any:
+            kept, nothing = ctx.saved_tensors
+            assert nothing is None
+            ctx.kept = kept
+            return nn.from_array(grad_output * 3 + other)
+
+    x = tensor(nn, normal(3, dtype))
+    first, second = Tripled.apply(x)
+    exactly(nn, first.detach(), 3 * normal(3, dtype))
+    exactly(nn, second.detach(), normal(3, dtype))
+    assert first.requires_grad
+    assert second.requires_grad
+    nn.ops.sum(first + second * 2).backward()
+    exactly(nn, x.grad, np.full(3, 5.0))
+
+
+@clause("function-01")
+@pytest.mark.parametrize("place", ["forward", "backward"])
+@pytest.mark.parametrize("what", ["nested lists", "a dict", "a number", "text", "a NumPy array"])
+def test_what_is_no_array_is_not_returned(nn: Any, what: str, place: str) -> None:
+    ones = np.ones(3, "float32")
+    value: Any = {
+        "nested lists": [[1.0] * 3],
+        "a dict": {"x": raw(nn, ones)},
+        "a number": 1.0,
+        "text": "x",
+        # Where NumPy's arrays are the raw ones, a list of them is none.
+        "a NumPy array": [[ones]] if isinstance(raw(nn, ones), np.ndarray) else ones,
+    }[what]
+
+    class Odd(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return value if place == "forward" else x * 2
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Any) -> Any:
+            return value
+
+    x = tensor(nn, normal(3, "float32"))
+    with refuses((TypeError, ValueError), "Odd"):
+        nn.ops.sum(Odd.apply(x)).backward()
+    assert x.grad is None
 
 
 @clause("function-14")

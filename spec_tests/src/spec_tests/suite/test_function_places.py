@@ -1,6 +1,9 @@
 """Chapter function: Tensors in other places than positional ones, and methods that are missing."""
 
-from collections import OrderedDict, deque, namedtuple
+from collections import ChainMap, OrderedDict, UserDict, deque, namedtuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,10 +16,20 @@ from spec_tests.support.inputs import normal
 Pair = namedtuple("Pair", ["first", "second"])
 
 
+@dataclass(eq=False)
+class Record:
+    """An argument with fields."""
+
+    first: Any
+    second: Any = None
+
+
 def first_tensor(nn: Any, value: Any) -> Any:
     """Return the number that scales, wherever it stands in what `forward` got."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         value = list(value.values())
+    if isinstance(value, Record):
+        value = [value.first, value.second]
     if isinstance(value, list | tuple | deque | set | frozenset):
         found = [first_tensor(nn, item) for item in value]
         return next((item for item in found if item is not None), None)
@@ -59,6 +72,14 @@ POSITIONS: dict[str, Any] = {
     "ordered dict": lambda t: OrderedDict(a=1, b=t),
     "named tuple": lambda t: Pair(t, 1),
     "tuple deep inside": lambda t: [[[[[[(t,)]]]]]],
+    "set": lambda t: {t},
+    "frozen set in a list": lambda t: [frozenset([t])],
+    "deque": lambda t: deque([1, t]),
+    "chain of dicts": lambda t: ChainMap({"a": 1}, {"b": t}),
+    "dict of the user": lambda t: UserDict(a=t),
+    "view of a dict": lambda t: MappingProxyType({"a": [t]}),
+    "dataclass": lambda t: Record(1, t),
+    "dataclass in a dict": lambda t: {"a": Record([t])},
 }
 
 
@@ -153,7 +174,7 @@ def on_instance(nn: Any, hide: Any) -> Any:
     return Stored
 
 
-@pytest.mark.parametrize("name", ["itself", "list", "tuple", "dict", "dict in a tuple"])
+@pytest.mark.parametrize("name", ["itself", *(name for name in POSITIONS if "named" not in name)])
 @clause("function-29")
 def test_tensors_on_the_instance(nn: Any, name: str) -> None:
     hide = POSITIONS.get(name, lambda t: [t][0])

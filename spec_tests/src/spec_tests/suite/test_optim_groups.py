@@ -256,12 +256,13 @@ NO_NUMBERS: dict[str, Any] = {
     "a list": [0.1],
     "an object": object(),
     "NumPy's nan": np.float32("nan"),
+    "a boolean": True,
+    "NumPy's boolean": np.bool_(1),
+    "an array": np.array([0.1, 0.1]),
+    "an array of no axes": np.array(0.1),
+    "below its bound": -0.5,
 }
-
-
-@clause("optim-12")
-@pytest.mark.parametrize("what", NO_NUMBERS)
-@pytest.mark.parametrize(
+OPTION_OF = pytest.mark.parametrize(
     ("algorithm", "option"),
     [
         ("SGD", "lr"),
@@ -272,11 +273,64 @@ NO_NUMBERS: dict[str, Any] = {
         ("Adam", "weight_decay"),
     ],
 )
+
+
+@clause("optim-12")
+@pytest.mark.parametrize("what", NO_NUMBERS)
+@OPTION_OF
 def test_options_that_are_no_numbers(nn: Any, algorithm: str, option: str, what: str) -> None:
     wrong = NO_NUMBERS[what]
     shown = (str(wrong), repr(wrong), type(wrong).__name__)
     with refuses((TypeError, ValueError), algorithm, option, shown):
         getattr(nn.optim, algorithm)([nn.Parameter(nn.ones((2,)))], **{option: wrong})
+
+
+@clause("optim-12")
+@pytest.mark.parametrize("what", NO_NUMBERS)
+@OPTION_OF
+def test_options_that_are_no_numbers_later(nn: Any, algorithm: str, option: str, what: str) -> None:
+    wrong = NO_NUMBERS[what]
+    shown = (str(wrong), repr(wrong), type(wrong).__name__)
+    parameters = [nn.Parameter(nn.ones((2,))) for _ in range(2)]
+    optimizer = getattr(nn.optim, algorithm)(parameters[:1], lr=0.5)
+    optimizer.add_param_group({"params": parameters[1:]})
+    for count in range(2):
+        # Before there is a state, and with one; the second group's option stops the first's step.
+        for parameter in parameters:
+            nn.ops.sum(parameter * parameter).backward()
+        group = optimizer.param_groups[1]
+        states = len(optimizer.state_dict()["state"])
+        right, group[option] = group[option], wrong
+        values = [np.array(to_numpy(nn, parameter)) for parameter in parameters]
+        with refuses((TypeError, ValueError), algorithm, option, shown):
+            optimizer.step()
+        for parameter, value in zip(parameters, values, strict=True):
+            exactly(nn, parameter, value, call=f"a parameter after {count} steps and a refusal")
+        group[option] = right
+        assert len(optimizer.state_dict()["state"]) == states
+        optimizer.step()
+        for parameter, value in zip(parameters, values, strict=True):
+            assert np.all(to_numpy(nn, parameter) < value), f"{option} as it was makes a step"
+
+
+@clause("optim-12")
+@pytest.mark.parametrize("kind", SCALARS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_are_kept_as_plain_numbers(nn: Any, name: str, kind: str) -> None:
+    given = as_scalars(OPTIONS[name], SCALARS[kind])
+    optimizer = getattr(nn.optim, name.partition("_")[0])([nn.Parameter(nn.ones((2,)))], **given)
+    optimizer.add_param_group({"params": [nn.Parameter(nn.ones((2,)))], **given})
+    groups = [dict(group) for group in optimizer.param_groups]
+    groups += optimizer.state_dict()["param_groups"]
+    # What is set later is a plain number in the state at least.
+    optimizer.param_groups[0].update(given)
+    groups.append(optimizer.state_dict()["param_groups"][0])
+    for group in groups:
+        for option in given:
+            value = group[option]
+            assert isinstance(value, tuple) == (option == "betas"), f"{option} is {value!r}"
+            for number in value if isinstance(value, tuple) else (value,):
+                assert type(number) in {bool, int, float}, f"{option} is {value!r}"
 
 
 @clause("optim-12")

@@ -196,6 +196,19 @@ def test_links_stay_links(nn: Any, tmp_path: Path, kind: str) -> None:
 
 
 @clause("serialization-08")
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_links_in_a_circle(nn: Any, tmp_path: Path, length: int) -> None:
+    links = [tmp_path / f"link{place}" for place in range(length)]
+    for place, link in enumerate(links):
+        link.symlink_to(links[(place + 1) % length])
+    for call in (lambda: nn.save({"x": nn.ones((2,))}, links[0]), lambda: nn.load(links[0])):
+        with pytest.raises(OSError, match="link"):
+            call()
+        assert sorted(os.listdir(tmp_path)) == [link.name for link in links], "a file was left"
+        assert all(link.is_symlink() for link in links), "a link was replaced"
+
+
+@clause("serialization-08")
 def test_a_link_whose_save_fails(nn: Any, tmp_path: Path) -> None:
     target, link = tmp_path / "weights.safetensors", tmp_path / "model.safetensors"
     before = saved(nn, target).read_bytes()

@@ -38,6 +38,11 @@ SPELLINGS: dict[str, tuple[Any, Any]] = {
         (slice(None), [True, False, True]),
         (slice(None), np.array([True, False, True])),
     ),
+    "[range(3)]": (range(3), np.arange(3)),
+    "[range(3, 0, -2), 1:]": (
+        (range(3, 0, -2), slice(1, None)),
+        (np.array([3, 1]), slice(1, None)),
+    ),
     "[[False] * 4]": ([False] * 4, np.array([False] * 4)),
 }
 NESTED: dict[str, tuple[Any, Any]] = {
