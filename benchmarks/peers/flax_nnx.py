@@ -27,7 +27,14 @@ def makers(_: str) -> Makers:
 def _layer(row: Row) -> tuple[Any, Any]:
     cell = CELLS[row.name](*row.shape[2:], rngs=nnx.Rngs(0))
     graph, parameters, rest = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
-    return lambda parameters, x: nnx.merge(graph, parameters, rest)(x), parameters
+
+    def apply(parameters: Any, x: Any) -> Any:
+        layer = nnx.merge(graph, parameters, rest, copy=True)
+        # The state in the layer's own generator cannot change in a trace; the first carry is zeros.
+        carry = layer.cell.initialize_carry(x[0].shape, nnx.Rngs(0))
+        return layer(x, initial_carry=carry)
+
+    return apply, parameters
 
 
 def _cell(row: Row) -> Job:
@@ -37,7 +44,7 @@ def _cell(row: Row) -> Job:
     graph, parameters, rest = nnx.split(cell, nnx.Param, ...)
 
     def last(parameters: Any) -> Any:
-        cell = nnx.merge(graph, parameters, rest)
+        cell = nnx.merge(graph, parameters, rest, copy=True)
         carry = cell.initialize_carry(x[0].shape, nnx.Rngs(0))
         for x_t in x:
             carry, h = cell(carry, x_t)

@@ -53,7 +53,7 @@ def _layer(row: Row) -> tuple[Any, Any, Any]:
 
 def _train(row: Row) -> Job:
     layer, given, cotangent = _layer(row)
-    return Job(lambda: make_vjp(layer, given)[0](cotangent))
+    return Job(lambda: make_vjp(layer)(given)[0](cotangent))
 
 
 def _inference(row: Row) -> Job:
@@ -69,7 +69,7 @@ def _cell(row: Row) -> Job:
         return unrolled(OPS, row.name, steps, state, weights)[-1]
 
     weights = parameters(row)
-    return Job(lambda: make_vjp(last, weights)[0](cotangent[-1]))
+    return Job(lambda: make_vjp(last)(weights)[0](cotangent[-1]))
 
 
 def _second(row: Row) -> Job:
@@ -88,6 +88,6 @@ def _eager(row: Row) -> Job:
     cotangent = np.ones_like(function(OPS, *given))
 
     def call() -> object:
-        return make_vjp(lambda pair: function(OPS, *pair), given)[0](cotangent)
+        return make_vjp(lambda pair: function(OPS, *pair))(given)[0](cotangent)
 
     return Job(call)
