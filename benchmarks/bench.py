@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.arithmetic import spread
 from benchmarks.peers.table import CONTESTANTS, ENVIRONMENTS, Contestant
-from benchmarks.players import EMULATED, CountPlayer, FreshPlayer, TimedPlayer
+from benchmarks.players import UNTIMED, CountPlayer, FreshPlayer, TimedPlayer
 from benchmarks.processes import Refused, Worker, WorkerEnded, environment_of
 from benchmarks.results import Blas, Fact, Failure, Measurement, Results
 from benchmarks.rows import KINDS, SGEMM, Row
@@ -144,7 +144,8 @@ class Bench:
             for name, reason in record.failures.items()
             if name[0] not in self.missing
         ]
-        return measured(row, record, failures, self.best, self.plan.ours)
+        emulated = [name for name, fact in self.facts.items() if fact.emulated]
+        return measured(row, record, failures, self.best, self.plan.ours, emulated)
 
     def worker(self, name: str, threads: int) -> Worker:
         """Return a contestant's worker, which is started if there is none.
@@ -193,10 +194,11 @@ class Bench:
     def _asked(self, row: Row) -> list[str]:
         """Return who is asked for a row."""
         kind = KINDS[row.kind]
+        ours = [name for name in self.plan.ours if not kind.ours or name in kind.ours]
         peers = [name for name in self.plan.peers if not kind.peers or name in kind.peers]
         # Part of importing an implementation is importing what it stands on.
         base = self._blas() if kind.measure == "import" else []
-        return [*self.plan.ours, *peers, *base]
+        return [*ours, *peers, *base]
 
     def _player(self, name: Name, row: Row) -> Player:
         kind = KINDS[row.kind]
@@ -206,7 +208,7 @@ class Bench:
         if kind.measure == "count":
             return CountPlayer(name, worker, row, kind.maker)
         if self.facts[name[0]].emulated:
-            raise Refused(EMULATED)
+            raise Refused(UNTIMED)
         return TimedPlayer(name, worker, row, kind.maker, self.plan.patience)
 
     def _blas(self) -> list[str]:

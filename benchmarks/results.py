@@ -27,6 +27,8 @@ class Entry:
     rounds : int
     efficiency : Spread or None
         t_min / t, where the row's products are known.
+    emulated : bool
+        Whether no GPU code ran where it should.
     """
 
     contestant: str
@@ -35,6 +37,7 @@ class Entry:
     cpu: float
     rounds: int
     efficiency: Spread | None = None
+    emulated: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import product
 from typing import Any
 
-__all__ = ["EXPRESSIONS", "KINDS", "ROWS", "SGEMM", "Kind", "Row", "shrunk"]
+__all__ = ["EXPRESSIONS", "GATES", "KINDS", "NOBODY", "ROWS", "SGEMM", "Kind", "Row", "shrunk"]
 
+NOBODY = ("nobody",)
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 
 
@@ -36,7 +37,9 @@ class Kind:
     axes : tuple of str
         What the numbers of a row's shape are.
     peers : tuple of str
-        Who is measured beside the implementations; empty: everyone who can.
+        Who is measured beside the implementations; empty: everyone who can. `NOBODY` is nobody.
+    ours : tuple of str
+        The implementations that are asked; empty: all.
     """
 
     title: str
@@ -47,6 +50,7 @@ class Kind:
     scale: float = 1e3
     axes: tuple[str, ...] = ("T", "N", "I", "H")
     peers: tuple[str, ...] = ()
+    ours: tuple[str, ...] = ()
 
     @property
     def fresh(self) -> bool:
@@ -153,7 +157,8 @@ KINDS: dict[str, Kind] = {
         measure="count",
         unit="launches",
         scale=1.0,
-        peers=("torch.nn",),
+        peers=NOBODY,
+        ours=("impl_cupy",),
     ),
 }
 

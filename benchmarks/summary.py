@@ -19,6 +19,7 @@ def measured(
     failures: list[Failure],
     best: Mapping[int, str],
     ours: Collection[str],
+    emulated: Collection[str] = (),
 ) -> Measurement:
     """Make a measurement of samples.
 
@@ -32,6 +33,8 @@ def measured(
         The best BLAS by number of threads.
     ours : collection of str
         The implementations; all other players are their peers.
+    emulated : collection of str
+        Who runs on an emulation.
     """
     # A BLAS that plays to gauge the machine is no contestant of the row.
     gauges = {(name, threads) for threads, name in best.items()} if row.flops else set()
@@ -47,6 +50,7 @@ def measured(
             cpu=statistics.median(sample.cpu for sample in record.samples[name]),
             rounds=len(values),
             efficiency=_efficiency(row, record, (best.get(name[1], ""), name[1]), values),
+            emulated=name[0] in emulated,
         )
         for name, values in played.items()
     ]

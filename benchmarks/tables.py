@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from benchmarks.arithmetic import Spread, geometric_mean, times_linear
 from benchmarks.peers.table import OURS
+from benchmarks.players import EMULATED
 from benchmarks.plots import growth_figure, ratio_figure
-from benchmarks.results import Measurement, Results
+from benchmarks.results import Entry, Measurement, Results
 from benchmarks.rows import KINDS
 from spec_tests.compare.plots import data_uri
 
@@ -151,7 +152,9 @@ def _ours(results: Results, found: Sequence[Measurement], ours: str) -> Table:
     head = ["", ", ".join(kind.axes), "threads", kind.unit]
     head += ["efficiency"] * gauged + ["CPU / wall"] * (kind.measure == "time")
     head += ["fewest / most threads"] * several + list(peers)
-    return Table(ours, head, rows)
+    entries = (entry for m in found for entry in m.entries if entry.contestant == ours)
+    mark = f" ({EMULATED})" if any(entry.emulated for entry in entries) else ""
+    return Table(f"{ours}{mark}", head, rows)
 
 
 def _everyone(found: Sequence[Measurement], threads: int) -> Table:
@@ -162,7 +165,7 @@ def _everyone(found: Sequence[Measurement], threads: int) -> Table:
     for measurement in found:
         entries = [measurement.entry(name, threads) for name in names]
         if any(entries):
-            numbers = [_value(entry.value, kind.scale) if entry else Cell("–") for entry in entries]
+            numbers = [_number(entry, kind.scale) for entry in entries]
             rows.append([Cell(f"{measurement.row.label} {measurement.row.sizes}"), *numbers])
     return Table(f"{kind.unit}, {threads} threads: median and quartiles", ["", *names], rows)
 
@@ -242,6 +245,13 @@ def _ratio_images(results: Results, found: Sequence[Measurement]) -> Iterator[Im
 def _value(value: Spread, scale: float) -> Cell:
     low, high = (f"{edge * scale:.3g}" for edge in (value.low, value.high))
     return Cell(f"{value.median * scale:.4g}", f"{low}–{high}" if low != high else "")
+
+
+def _number(entry: Entry | None, scale: float) -> Cell:
+    if entry is None:
+        return Cell("–")
+    found = _value(entry.value, scale)
+    return Cell(found.text, EMULATED) if entry.emulated else found
 
 
 def _two(value: Spread | None) -> Cell:

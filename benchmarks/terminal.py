@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.kept import WORSE
 from benchmarks.peers.table import OURS
+from benchmarks.players import EMULATED
 from benchmarks.results import Entry, Measurement, Results
 from benchmarks.rows import KINDS
 
@@ -28,8 +29,9 @@ def said(measurement: Measurement) -> list[str]:
     # Peers stand alone where nothing of ours was measured.
     if len(lines) == 1:
         lines += [f"  {_number(measurement, entry)}" for entry in measurement.entries]
-    # Whole kinds that a peer lacks are on the page; here they would stand in every row.
-    failed = [f for f in measurement.failures if not f.reason.startswith("has no ")]
+    # Whole kinds that someone lacks are on the page; here they would stand in every row.
+    silent = ("has no ", EMULATED)
+    failed = [f for f in measurement.failures if not f.reason.startswith(silent)]
     reasons = {failure.contestant: failure.reason for failure in failed}
     return lines + [f"  {name} cannot: {reason}" for name, reason in reasons.items()]
 
@@ -41,6 +43,8 @@ def _number(measurement: Measurement, entry: Entry) -> str:
     )
     if entry.efficiency is not None:
         text += f"  efficiency {entry.efficiency.median:.2f}"
+    if entry.emulated:
+        text += f"  ({EMULATED})"
     if kind.measure == "time":
         text += f"  CPU/wall {entry.cpu:.2f}"
     return text
@@ -54,6 +58,9 @@ def print_measurement(measurement: Measurement) -> None:
 def print_summary(results: Results, places: Sequence[Path]) -> None:
     """Print who was missing, what is worse than what was kept, and where the report is."""
     print()
+    for name, fact in results.facts.items():
+        if fact.emulated:
+            print(f"{name}: {EMULATED}; nothing of it is timed")
     for name, reason in results.missing.items():
         print(f"not measured: {name}: {reason}")
     if results.kept:

@@ -107,6 +107,14 @@ def test_the_page_says_what_was_found(results):
         assert expected in words, expected
 
 
+def test_results_of_an_emulation_say_so_wherever_they_stand(results):
+    row = next(row for row in ROWS if row.kind == "launches")
+    entry = Entry("impl_cupy", 1, Spread(49.0, 49.0, 49.0), 0.0, 1, emulated=True)
+    results.measurements = [Measurement(row, [entry], [])]
+    words = " ".join(read(page(results)).words)
+    assert words.count("CPU emulation, no GPU code ran") == words.count("49") == 2
+
+
 def test_the_page_of_a_run_that_found_nothing(results):
     results.measurements, results.blas, results.facts = [], [], {}
     assert "How it was measured" in " ".join(read(page(results)).words)

@@ -15,7 +15,7 @@ from benchmarks.peers import ours
 from benchmarks.peers.arrays import sequence
 from benchmarks.peers.equations import parameters, unrolled
 from benchmarks.peers.table import CONTESTANTS, ENVIRONMENTS, OURS, needed
-from benchmarks.rows import EXPRESSIONS, GATES, KINDS, ROWS, SGEMM, Row, shrunk
+from benchmarks.rows import EXPRESSIONS, GATES, KINDS, NOBODY, ROWS, SGEMM, Row, shrunk
 
 ROOT = Path(__file__).parents[2]
 BACKENDS = {"numpy", "cupy", "torch_ext", "jax_vjp"}
@@ -47,7 +47,8 @@ def test_a_row_is_whole(row):
 def test_a_kind_is_compared_with_peers_that_there_are():
     names = {who.name for who in PEERS}
     for kind in KINDS.values():
-        assert set(kind.peers) <= names
+        assert kind.peers == NOBODY or set(kind.peers) <= names
+        assert set(kind.ours) <= set(OURS)
 
 
 def test_the_implementations_can_do_every_kind():

@@ -5,9 +5,10 @@ from conftest import toy
 
 from benchmarks.bench import Bench
 from benchmarks.machine import machine
-from benchmarks.players import EMULATED
+from benchmarks.players import UNTIMED
 from benchmarks.results import Results
 from benchmarks.rows import Row
+from benchmarks.terminal import said
 
 ROW = Row("train", "working", (2, 2, 2, 2))
 
@@ -65,7 +66,7 @@ def test_one_that_takes_too_long(bench_of):
 
 
 def test_counts_take_one_round(bench_of):
-    found = bench_of(toy("mine", role="ours"), threads=(1, 2)).measure(
+    found = bench_of(toy("impl_cupy", role="ours"), toy("other"), threads=(1, 2)).measure(
         Row("launches", "RNN", (10, 1, 1, 1))
     )
     assert [(e.value.median, e.rounds, e.threads) for e in found.entries] == [(21.0, 1, 1)]
@@ -85,14 +86,16 @@ def test_fresh_processes(kind, bench_of):
 def test_times_of_an_emulation_are_refused(bench_of, tmp_path):
     text = "def spec_device():\n    return {'device': 'paper', 'emulated': True}\n"
     (tmp_path / "emulated.py").write_text(text)
-    bench = bench_of(toy("mine", role="ours", library="emulated"))
+    bench = bench_of(toy("impl_cupy", role="ours", library="emulated"))
     bench.inherited["PYTHONPATH"] += f":{tmp_path}"
     for kind in ("train", "import", "memory"):
         found = bench.measure(Row(kind, "working", (2,) * 4))
         assert found.entries == []
-        assert found.failure("mine", 1) == EMULATED
+        assert found.failure("impl_cupy", 1) == UNTIMED
     counted = bench.measure(Row("launches", "RNN", (1, 1, 1, 1)))
-    assert counted.entry("mine", 1).value.median == 3
+    entry = counted.entry("impl_cupy", 1)
+    assert (entry.value.median, entry.emulated) == (3, True)
+    assert any("CPU emulation, no GPU code ran" in line for line in said(counted))
 
 
 def test_efficiency_is_gauged_in_the_same_rounds(bench_of, monkeypatch):
