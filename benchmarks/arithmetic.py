@@ -7,7 +7,15 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Spread", "efficiency", "geometric_mean", "ratio", "spread", "times_linear"]
+__all__ = [
+    "Spread",
+    "efficiency",
+    "geometric_mean",
+    "in_digits",
+    "ratio",
+    "spread",
+    "times_linear",
+]
 
 
 @dataclass(frozen=True)
@@ -69,3 +77,8 @@ def geometric_mean(values: Sequence[float]) -> float:
 def times_linear(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     """Return by how much the last time is above what linear growth from the first would give."""
     return (seconds[-1] / seconds[0]) / (sizes[-1] / sizes[0])
+
+
+def in_digits(value: float) -> str:
+    """Return a number with four digits, or all those before the point, and no exponent."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.arithmetic import Spread, geometric_mean, times_linear
+from benchmarks.arithmetic import Spread, geometric_mean, in_digits, times_linear
 from benchmarks.peers.table import OURS
 from benchmarks.players import EMULATED
 from benchmarks.plots import growth_figure, ratio_figure
@@ -243,8 +243,8 @@ def _ratio_images(results: Results, found: Sequence[Measurement]) -> Iterator[Im
 
 
 def _value(value: Spread, scale: float) -> Cell:
-    low, high = (f"{edge * scale:.3g}" for edge in (value.low, value.high))
-    return Cell(f"{value.median * scale:.4g}", f"{low}–{high}" if low != high else "")
+    low, high = (in_digits(edge * scale) for edge in (value.low, value.high))
+    return Cell(in_digits(value.median * scale), f"{low}–{high}" if low != high else "")
 
 
 def _number(entry: Entry | None, scale: float) -> Cell:
