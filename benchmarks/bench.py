@@ -212,7 +212,12 @@ class Bench:
         return TimedPlayer(name, worker, row, kind.maker, self.plan.patience)
 
     def _blas(self) -> list[str]:
-        return [name for name, who in self.table.items() if who.role == "blas"]
+        """Return the BLAS libraries of the environments that there are."""
+        return [
+            name
+            for name, who in self.table.items()
+            if who.role == "blas" and set(who.environments) & set(self.plan.environments)
+        ]
 
     def _multiplying(self, threads: int, names: Sequence[str]) -> list[TimedPlayer]:
         """Return players that multiply matrices, those of the names that can be had."""

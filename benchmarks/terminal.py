@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.arithmetic import in_digits
 from benchmarks.kept import WORSE
 from benchmarks.peers.table import OURS
 from benchmarks.players import EMULATED
@@ -38,9 +39,8 @@ def said(measurement: Measurement) -> list[str]:
 
 def _number(measurement: Measurement, entry: Entry) -> str:
     kind = KINDS[measurement.row.kind]
-    text = (
-        f"{entry.contestant:15} {entry.threads} {entry.value.median * kind.scale:10.4g} {kind.unit}"
-    )
+    number = in_digits(entry.value.median * kind.scale)
+    text = f"{entry.contestant:16} {entry.threads} {number:>9} {kind.unit}"
     if entry.efficiency is not None:
         text += f"  efficiency {entry.efficiency.median:.2f}"
     if entry.emulated:

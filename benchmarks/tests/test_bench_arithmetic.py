@@ -6,6 +6,7 @@ from benchmarks.arithmetic import (
     Spread,
     efficiency,
     geometric_mean,
+    in_digits,
     ratio,
     spread,
     times_linear,
@@ -41,6 +42,14 @@ def test_efficiency_is_one_at_the_rate_of_the_gauge():
 def test_geometric_mean_of_a_ratio_and_its_inverse_is_one():
     assert geometric_mean([4.0, 0.25]) == pytest.approx(1.0)
     assert geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(36440.2, "36440"), (1000, "1000"), (999.96, "1000"), (0.01234567, "0.01235")],
+)
+def test_numbers_have_no_exponent(value, text):
+    assert in_digits(value) == text
 
 
 def test_growth():
