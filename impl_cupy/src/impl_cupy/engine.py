@@ -16,6 +16,7 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
 from impl_cupy.random import RestoredOnError
+from impl_cupy.recording import cast
 from impl_cupy.tape import (
     FREED,
     Edge,
@@ -47,7 +48,7 @@ def backward(root: Recorded, grad: Any, retain_graph: bool, create_graph: bool) 
     RuntimeError
         If `root` has no history, its graph was freed, or `grad` is missing or misshapen.
     TypeError
-        If `grad` is no Tensor or of another dtype.
+        If `grad` is no Tensor.
     """
     edge = edge_of(root)
     if edge is None:
@@ -271,10 +272,4 @@ def _check_seed(root: Any, grad: Any) -> Any:
     if raw.shape != root.shape:
         msg = f"backward: the gradient must have the Tensor's shape {root.shape}, got {raw.shape}"
         raise RuntimeError(msg)
-    if raw.dtype != root.dtype:
-        msg = (
-            f"backward: the gradient must have the Tensor's dtype {root.dtype.name}, "
-            f"got {raw.dtype.name}"
-        )
-        raise TypeError(msg)
-    return seed
+    return cast(seed, root.dtype)

@@ -146,7 +146,7 @@ class Tensor(Recorded):
         Raises
         ------
         TypeError
-            If `value` is neither a Tensor nor None.
+            If `value` is neither a Tensor nor None, or of another dtype.
         ValueError
             If it has another shape.
         """
@@ -159,6 +159,9 @@ class Tensor(Recorded):
             if value.shape != self.shape:
                 msg = f"Tensor.grad: must have shape {self.shape}, got {value.shape}"
                 raise ValueError(msg)
+            if value.dtype != self.dtype:
+                msg = f"Tensor.grad: must have dtype {self.dtype}, got {value.dtype}"
+                raise TypeError(msg)
         self._slot().grad = value
 
     def _slot(self) -> Slot:

@@ -7,6 +7,7 @@ import copy
 import functools
 import types
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -127,35 +128,94 @@ def is_module(value: Any) -> bool:
 
 
 class Contents:
-    """What a Module holds, kept to find and undo changes that would leave a trace's values there.
+    """What a Module holds, kept to find and undo what a function changes while it is traced.
 
-    Plain attributes that hold no Tensor and no array are left to the function.
+    What is traced runs once, and what is compiled has no effect on a Module.
     """
 
     def __init__(self, module: Any) -> None:
-        self._state = vars(module)
-        self._attributes = dict(self._state)
-        self._tables = [(self._state[table], dict(self._state[table])) for table in _TABLES]
+        state = vars(module)
+        plain = {name: value for name, value in state.items() if name not in _TABLES}
+        self._state, self._plain = state, plain
+        self._held = [(name, state[name], dict(state[name])) for name in _TABLES]
+        for name, value in plain.items():
+            self._held += [(name, *held) for held in _containers(value)]
 
     def restore(self) -> str:
-        """Put back what was changed; return the name of one such, or nothing."""
+        """Put back what was changed; return the name of one such attribute, or nothing."""
         changed = ""
-        for table, before in self._tables:
-            names = [*before, *(name for name in table if name not in before)]
-            for name in names:
-                if table.get(name) is not before.get(name) or (name in table) != (name in before):
-                    changed = changed or name
-            if changed:
-                table.clear()
-                table.update(before)
-        for name, value in list(self._state.items()):
-            if value is not self._attributes.get(name) and isinstance(value, Traced | jax.Array):
-                changed = changed or name
-                if name in self._attributes:
-                    self._state[name] = self._attributes[name]
-                else:
-                    del self._state[name]
+        now = {name: value for name, value in self._state.items() if name not in _TABLES}
+        for name in _differences(self._plain, now):
+            changed = changed or name
+            self._state.pop(name, None)
+            if name in self._plain:
+                self._state[name] = self._plain[name]
+        for name, container, before in self._held:
+            different = _differences(before, container)
+            if different:
+                # In a table the name is that of a Tensor or Module.
+                changed = changed or (str(different[0]) if name in _TABLES else name)
+                _refill(container, before)
         return changed
+
+
+def _containers(value: Any) -> list[tuple[Any, Any]]:
+    """Return what can change in place and is reached from a value, each beside a copy."""
+    found: list[tuple[Any, Any]] = []
+    stack = [value]
+    seen: set[int] = set()
+    while stack and len(seen) < _MOST:
+        value = stack.pop()
+        if id(value) in seen or isinstance(value, (*_PLAIN, Traced, jax.Array)) or is_module(value):
+            continue
+        seen.add(id(value))
+        if isinstance(value, tuple):
+            stack += value
+        elif isinstance(value, np.ndarray):
+            found.append((value, value.copy()))
+        elif isinstance(value, dict):
+            found.append((value, dict(value)))
+            stack += value.values()
+        elif isinstance(value, list | set | deque):
+            found.append((value, set(value) if isinstance(value, set) else list(value)))
+            stack += value
+        elif hasattr(value, "__dict__"):
+            stack.append(vars(value))
+    return found
+
+
+def _differences(before: Any, now: Any) -> list[Any]:
+    """Return the keys, or places, at which two containers of a type differ."""
+    if isinstance(now, np.ndarray):
+        return [] if _same_array(before, now) else [0]
+    if isinstance(now, set):
+        return [0] if before != now else []
+    if isinstance(now, dict):
+        both = [*before, *(key for key in now if key not in before)]
+        return [key for key in both if not _same_entry(before, now, key)]
+    same = len(before) == len(now) and all(map(_same_item, before, now))
+    return [] if same else [0]
+
+
+def _same_entry(before: dict[Any, Any], now: dict[Any, Any], key: Any) -> bool:
+    return key in before and key in now and _same_item(before[key], now[key])
+
+
+def _same_item(before: Any, now: Any) -> bool:
+    return before is now or (
+        type(before) is type(now) and isinstance(before, _VALUES) and bool(before == now)
+    )
+
+
+def _refill(container: Any, contents: Any) -> None:
+    if isinstance(container, np.ndarray):
+        container[...] = contents
+        return
+    container.clear()
+    if isinstance(container, dict | set):
+        container.update(contents)
+    else:
+        container.extend(contents)
 
 
 class Watch:

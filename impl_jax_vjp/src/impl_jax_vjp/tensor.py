@@ -30,7 +30,7 @@ from .checks import (
 from .dtypes import cast_array, is_floating, make_array
 from .engine import Engine, Handle
 from .recording import as_operand, is_array
-from .tape import Traced, constant, unwrap, wrap
+from .tape import MODE, Traced, constant, unwrap, wrap
 
 # Filled by `ops` with its functions, which stand above this room and are reached from here.
 OPS: Any = SimpleNamespace()
@@ -196,6 +196,8 @@ class Tensor(_Operators, result=True):
         if self._requires_grad and not is_floating(data.dtype):
             msg = f"data: dtype must be float32 or float64 where grad is required, got {data.dtype}"
             raise TypeError(msg)
+        if MODE.capture is not None:
+            MODE.capture.resolve(self)
         self._data = data
 
     @property
@@ -240,6 +242,11 @@ class Tensor(_Operators, result=True):
             if value.shape != self.shape:
                 msg = f"grad: the value must have shape {self.shape}, got {value.shape}"
                 raise ValueError(msg)
+            if value.dtype != self.dtype:
+                msg = f"grad: the value must have dtype {self.dtype}, got {value.dtype}"
+                raise TypeError(msg)
+        if MODE.capture is not None:
+            MODE.capture.resolve(self)
         self._grad = value
 
     @property

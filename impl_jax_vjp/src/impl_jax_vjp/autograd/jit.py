@@ -51,7 +51,7 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     TypeError
         When called, if a static argument cannot be hashed.
     RuntimeError
-        When called, if `fn` changes `data` or `grad` of a Tensor that it did not make.
+        When called, if `fn` changes `data` or `grad` of a Tensor that it did not make, or a Module.
     """
     # For each form of call a plan for each state of the Modules, the newest last.
     check_callable("jit", "fn", fn)
@@ -139,7 +139,7 @@ class _Capture:
         if changed:
             module, attribute = changed[0]
             msg = (
-                f"{name}: the function must not change Modules, it assigned {attribute!r} of "
+                f"{name}: the function must not change Modules, it changed {attribute!r} of "
                 f"{type(module).__name__}; return new values instead"
             )
             raise RuntimeError(msg)

@@ -12,6 +12,7 @@ from spec_tests import clause
 from spec_tests.check import check_gradients
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor
 from spec_tests.support.cases import FUNCTIONS, OPERATORS
+from spec_tests.support.changes import own_class
 from spec_tests.support.inputs import in_double, normal
 
 
@@ -79,6 +80,15 @@ def test_a_non_scalar_needs_a_gradient(nn: Any, dtype: str) -> None:
     agrees(nn, x.grad, 2 * in_double(a) * in_double(g), "gradient")
 
 
+@clause("autograd-02")
+@pytest.mark.parametrize("other", ["float32", "float64", "int32", "int64", "bool"])
+def test_a_gradient_of_another_dtype(nn: Any, dtype: str, other: str) -> None:
+    x = tensor(nn, normal((2, 3), dtype))
+    g = np.array([[1, 0, 1], [0, 0, 1]], other)
+    (x * 2).backward(nn.tensor(g))
+    exactly(nn, x.grad, 2.0 * g, call=f"a gradient of {other}")
+
+
 @clause("autograd-03")
 def test_gradients_accumulate(nn: Any, dtype: str) -> None:
     a = normal(3, dtype)
@@ -142,6 +152,24 @@ def test_only_leaves_keep_gradients(nn: Any, dtype: str) -> None:
     assert y.grad is None
     exactly(nn, z.grad, np.full(3, 3.0))
     agrees(nn, x.grad, 24 * in_double(a), "gradient")
+
+
+@clause("autograd-06")
+def test_what_can_be_assigned_to_grad(nn: Any, dtype: str) -> None:
+    x = tensor(nn, normal(3, dtype))
+    other = {"float32": "float64", "float64": "float32"}[dtype]
+    wrong: list[Any] = [1.0, "x", [1.0, 2.0, 3.0], np.ones(3, dtype)]
+    wrong += [nn.tensor(np.ones(n, dtype)) for n in (1, 4)]
+    wrong += [nn.tensor(np.ones(3, kind)) for kind in (other, "int64", "bool")]
+    for before in (None, nn.tensor(normal(3, dtype, seed=1))):
+        x.grad = before
+        for value in wrong:
+            with pytest.raises((TypeError, ValueError, RuntimeError)) as caught:
+                x.grad = value
+            assert own_class(nn) or not isinstance(caught.value, RuntimeError)
+        assert x.grad is before
+    nn.ops.sum(x * 2).backward()
+    exactly(nn, x.grad, normal(3, dtype, seed=1) + 2)
 
 
 @clause("autograd-07")

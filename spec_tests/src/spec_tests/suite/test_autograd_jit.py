@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -275,8 +276,27 @@ def test_dropout_draws_anew(nn: Any) -> None:
     assert set(to_numpy(nn, compiled(x)).tolist()) == {0.0, 2.0}
 
 
-@clause("autograd-30")
-def test_a_buffer_that_the_function_changes(nn: Any) -> None:
+def count_in_an_object(model: Any) -> None:
+    model.held.count = model.held.count + 1
+
+
+# What a call changes on the Module, in a plain attribute, and how it counts the calls.
+COUNTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "calls": (lambda m: setattr(m, "calls", m.calls + 1), lambda m: m.calls),
+    "count": (lambda m: setattr(m, "count", m.count + 1), lambda m: m.count),
+    "seen": (lambda m: m.seen.append(None), lambda m: len(m.seen)),
+    "table": (lambda m: m.table.__setitem__("n", m.table["n"] + 1), lambda m: m.table["n"]),
+    "deep": (lambda m: m.deep["x"][0].append(1), lambda m: len(m.deep["x"][0])),
+    "names": (lambda m: m.names.add(len(m.names)), lambda m: len(m.names)),
+    "array": (lambda m: m.array.__iadd__(1), lambda m: float(m.array[0])),
+    "held": (count_in_an_object, lambda m: m.held.count),
+    "added": (lambda m: setattr(m, "added", getattr(m, "added", 0) + 1), lambda m: m.added),
+}
+
+
+def counting(nn: Any, what: str) -> Any:
+    change, count = COUNTS[what]
+
     class Counting(nn.Module):
         calls: Any
 
@@ -284,26 +304,69 @@ def test_a_buffer_that_the_function_changes(nn: Any) -> None:
             super().__init__()
             self.register_buffer("calls", nn.tensor(0.0))
             self.count = 0
+            self.seen: list[Any] = []
+            self.table = {"n": 0}
+            self.deep: dict[str, Any] = {"x": ([],)}
+            self.names: set[int] = set()
+            self.array = np.zeros(2)
+            self.held = SimpleNamespace(count=0)
 
         def forward(self, x: Any) -> Any:
-            self.calls = self.calls + 1
-            return x * self.calls
+            change(self)
+            return x * count(self)
 
-    plain, model = Counting(), Counting()
+    return Counting()
+
+
+@pytest.mark.parametrize("what", COUNTS)
+@clause("autograd-30")
+def test_what_the_function_changes_on_a_module(nn: Any, what: str) -> None:
+    plain, model = counting(nn, what), counting(nn, what)
     compiled = nn.jit(lambda x: model(x))
     x = nn.tensor(array(3))
     for time in range(4):
         try:
             got = compiled(x)
         except (RuntimeError, TypeError) as error:
-            assert_refused(nn, str(error), model)
+            assert_refused(nn, str(error), what, model)
             return
-        agrees(nn, got, to_numpy(nn, plain(x)), "elementwise", call=f"call {time}")
-    exactly(nn, model.calls, np.array(4, "float32"))
+        agrees(nn, got, to_numpy(nn, plain(x)), "elementwise", call=f"{what}, call {time}")
 
 
-def assert_refused(nn: Any, message: str, model: Any) -> None:
+def assert_refused(nn: Any, message: str, what: str, model: Any) -> None:
     """The message says what was changed, and the Module is as it was."""
     assert "Counting" in message, f"got {message!r} but should name Counting"
-    assert "calls" in message, f"got {message!r} but should name calls"
+    assert what in message, f"got {message!r} but should name {what}"
     exactly(nn, model.calls, np.array(0, "float32"))
+    assert not hasattr(model, "added")
+    numbers = [model.count, len(model.seen), model.table["n"], len(model.deep["x"][0])]
+    numbers += [len(model.names), float(model.array.sum()), model.held.count]
+    assert numbers == [0] * 7
+
+
+@clause("autograd-20")
+@pytest.mark.parametrize("what", ["data", "grad"])
+def test_a_tensor_that_the_function_changes(nn: Any, what: str) -> None:
+    kept = tensor(nn, normal((3,), "float32"))
+
+    def function(x: Any) -> Any:
+        if what == "data":
+            kept.data = (x * 2).data
+        else:
+            kept.grad = x.detach() * 2
+        return x * 3
+
+    x = nn.tensor(array(3))
+    try:
+        got = nn.jit(function)(x)
+    except (RuntimeError, TypeError) as error:
+        message = str(error)
+    else:
+        message = ""
+    if message:
+        assert what in message
+        exactly(nn, kept.detach(), normal((3,), "float32"), call="the Tensor after a refusal")
+        assert kept.grad is None
+        return
+    agrees(nn, got, 3 * array(3), "elementwise", call="the result")
+    agrees(nn, (kept if what == "data" else kept.grad).detach(), 2 * array(3), "elementwise")
