@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,46 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     if not isinstance(params, Mapping):
         msg = f"functional_call: params must be a mapping of names, got {type_name(params)}"
         raise TypeError(msg)
+    with _Turn(module):
+        return _call(module, params, args, kwargs)
+
+
+class _Turn:
+    """A turn with a Module and its parts, whose entries one thread at a time exchanges.
+
+    A thread may have several turns, for calls inside calls (autograd-28).
+    """
+
+    _changed = threading.Condition()
+    _taken: dict[int, list[int]] = {}  # noqa: RUF012 - of all turns: a part's thread, each time
+
+    def __init__(self, module: Module) -> None:
+        self._parts = {id(part) for _, part in module._walk("")}
+        self._thread = threading.get_ident()
+
+    def _is_free(self) -> bool:
+        return all(
+            owner == self._thread for part in self._parts for owner in self._taken.get(part, ())
+        )
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._changed.wait_for(self._is_free)
+            for part in self._parts:
+                self._taken.setdefault(part, []).append(self._thread)
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            for part in self._parts:
+                self._taken[part].pop()
+                if not self._taken[part]:
+                    del self._taken[part]
+            self._changed.notify_all()
+
+
+def _call(
+    module: Module, params: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     places = _places(module)
     unknown = [name for name in params if name not in places]
     if unknown:

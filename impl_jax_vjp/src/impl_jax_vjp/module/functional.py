@@ -1,6 +1,8 @@
 """A Module called with other parameters than its own."""
 
-from collections.abc import Mapping
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..checks import refuse_type
@@ -36,6 +38,41 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     for name, value in params.items():
         if not isinstance(value, Traced):
             as_operand(f"functional_call: {name!r}", value)
+    with _turn(module):
+        return _exchanged(module, params, args, kwargs)
+
+
+_WAITING = threading.Condition()
+# The Modules that are called with other parameters, by thread, the innermost call last.
+_CALLED: dict[int, list[frozenset[int]]] = {}
+
+
+@contextlib.contextmanager
+def _turn(module: Module) -> Iterator[None]:
+    """Wait until no other thread exchanges parameters of a Module, or of one below it."""
+    thread = threading.get_ident()  # autograd-28
+    own = frozenset(id(owner) for _, owner in module._paths())
+
+    def free() -> bool:
+        others = [ids for t, stack in _CALLED.items() if t != thread for ids in stack]
+        return own.isdisjoint(frozenset().union(*others))
+
+    with _WAITING:
+        _WAITING.wait_for(free)
+        _CALLED.setdefault(thread, []).append(own)
+    try:
+        yield
+    finally:
+        with _WAITING:
+            _CALLED[thread].pop()
+            if not _CALLED[thread]:
+                del _CALLED[thread]
+            _WAITING.notify_all()
+
+
+def _exchanged(
+    module: Module, params: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     places = {
         prefix + name: (table, name)
         for prefix, owner in module._paths()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Condition, get_ident
 from typing import Any
 
 from impl_numpy.checks import shown
@@ -33,6 +35,13 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     if not isinstance(params, Mapping):
         msg = f"functional_call: params must be a mapping, got {shown(params)}"
         raise TypeError(msg)
+    with _alone_with(module):
+        return _called(module, params, args, kwargs)
+
+
+def _called(
+    module: Module, params: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     places = _places(module)
     unknown = [name for name in params if name not in places]
     if unknown:
@@ -56,6 +65,27 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     finally:
         for entries, name, value in before:
             entries[name] = value
+
+
+# Which Modules each thread that is inside a call has; others wait for them (autograd-28).
+_BUSY: list[tuple[int, set[int]]] = []
+_FREED = Condition()
+
+
+@contextmanager
+def _alone_with(module: Module) -> Iterator[None]:
+    """Keep other threads from exchanging the parameters of a Module, and of those below it."""
+    thread = get_ident()
+    entry = thread, {id(owner) for _, owner in module._every_module("", None)}
+    with _FREED:
+        _FREED.wait_for(lambda: all(t == thread or not entry[1] & ids for t, ids in _BUSY))
+        _BUSY.append(entry)
+    try:
+        yield
+    finally:
+        with _FREED:
+            _BUSY.remove(entry)
+            _FREED.notify_all()
 
 
 def _places(module: Module) -> dict[str, tuple[dict[str, Any], str, Module]]:

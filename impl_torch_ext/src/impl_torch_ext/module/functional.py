@@ -1,6 +1,9 @@
 """The call of a Module with other values in the place of its own."""
 
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -36,6 +39,43 @@ def functional_call(
         If a value is no Tensor.
     """
     _check_types(module, params)
+    with _held(module):
+        return _call_with(module, params, args, kwargs)
+
+
+# By thread, how often it holds each module; whoever finds one held by another waits: autograd-28.
+_holders: dict[int, Counter[int]] = {}
+_released = threading.Condition()
+
+
+@contextmanager
+def _held(module: torch.nn.Module) -> Iterator[None]:
+    """Hold a module and its children, so that no other thread changes their tables."""
+    me = threading.get_ident()
+    wanted = Counter({id(owner): 1 for owner in module.modules()})
+    with _released:
+        _released.wait_for(
+            lambda: not any(wanted & held for who, held in _holders.items() if who != me)
+        )
+        _holders.setdefault(me, Counter()).update(wanted)
+    try:
+        yield
+    finally:
+        with _released:
+            left = _holders[me] - wanted
+            if left:
+                _holders[me] = left
+            else:
+                del _holders[me]
+            _released.notify_all()
+
+
+def _call_with(
+    module: torch.nn.Module,
+    params: Mapping[str, Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
     owned = {
         f"{path}.{name}" if path else name: (table, name)
         for path, owner in module.named_modules(remove_duplicate=False)

@@ -118,6 +118,42 @@ def test_one_module_in_several_threads(nn: Any) -> None:
     exactly(nn, module.bias.grad, np.full(2, 4.0 * THREADS * TIMES, "float32"))
 
 
+@clause("autograd-28", "autograd-19")
+def test_functional_call_in_several_threads(nn: Any) -> None:
+    inner = nn.Linear(3, 2)
+
+    class Twice(nn.Module):
+        """Calls a part of itself with other parameters, as a call inside a call."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Any) -> Any:
+            twice = {"weight": self.inner.weight * 2, "bias": self.inner.bias * 2}
+            return nn.functional_call(self.inner, twice, x) - self.inner(x)
+
+    module = Twice()
+    before = {name: np.array(to_numpy(nn, p)) for name, p in module.named_parameters()}
+    x = nn.tensor(np.ones((4, 3), "float32"))
+
+    def work(number: int) -> None:
+        own = nn.tensor(np.full((2, 3), number, "float32"), requires_grad=True)
+        bias = nn.tensor(np.zeros(2, "float32"))
+        for k in range(TIMES):
+            if k % 2:
+                y = nn.functional_call(module, {"inner.weight": own, "inner.bias": bias}, x)
+            else:
+                y = nn.functional_call(inner, {"weight": own, "bias": bias}, x)
+            exactly(nn, y.detach(), np.full((4, 2), 3.0 * number, "float32"))
+            nn.ops.sum(y).backward()
+        exactly(nn, own.grad, np.full((2, 3), 4.0 * TIMES, "float32"))
+
+    together(work, THREADS)
+    for name, parameter in module.named_parameters():
+        exactly(nn, parameter.detach(), before[name], call=f"{name} afterwards")
+
+
 @pytest.mark.parametrize("name", SQUARES)
 @clause("autograd-28")
 def test_a_kept_graph_runs_backward_in_several_threads(nn: Any, name: str) -> None:
