@@ -48,11 +48,8 @@ def main() -> None:
         print(f"{'operation':10} {'shape':>10} {'ours us':>9} {'torch us':>9} ratio")
         for operation in arguments.op or OPERATIONS:
             for side in SIDES:
-                ours, torchs = in_turns(
-                    our_calls(nn, operation, side),
-                    torch_calls(operation, side),
-                    arguments.seconds,
-                )
+                calls = (our_calls(nn, operation, side), torch_calls(operation, side))
+                ours, torchs = in_turns(arguments.seconds, *calls)
                 shape, scale = f"{side}, {side}", 1e3 / CALLS
                 row = f"{operation:10} {shape:>10} {ours * scale:9.1f} {torchs * scale:9.1f}"
                 print(f"{row} {torchs / ours:5.2f}", flush=True)

@@ -1,7 +1,6 @@
 #include "gather.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/index.h>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "node.h"
+#include "threads.h"
 
 namespace impl_torch_ext {
 
@@ -194,7 +194,7 @@ Tensor gather_backward(const Tensor& grad, const Tensor& index, std::int64_t axi
     AT_DISPATCH_FLOATING_TYPES(given.scalar_type(), "gather_backward", [&] {
         const Sums<scalar_t> sums{given.const_data_ptr<scalar_t>(), runs, size, inner,
                                   result.data_ptr<scalar_t>()};
-        at::parallel_for(0, outer * number, grain, sums);
+        share(outer * number, grain, sums);
     });
     return result;
 }

@@ -6,24 +6,24 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <stdexcept>
+#include <string>
 
 namespace impl_torch_ext {
 
 namespace {
 
-Target widest() {
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+Target choose() {
+    const std::vector<Target> known = known_targets();
     const char* wish = std::getenv("IMPL_TORCH_EXT_TARGET");
-    const bool portable = wish != nullptr && std::strcmp(wish, "portable") == 0;
-    const bool narrow = wish != nullptr && std::strcmp(wish, "avx2") == 0;
-    __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-    if (avx2 && avx512 && !narrow && !portable) return Target::avx512;
-    if (avx2 && !portable) return Target::avx2;
-#endif
-    return Target::portable;
+    if (wish == nullptr || *wish == '\0') return known.front();
+    std::string names;
+    for (const Target target : known) {
+        if (std::strcmp(wish, target_name(target)) == 0) return target;
+        names += std::string(names.empty() ? "" : ", ") + target_name(target);
+    }
+    throw std::invalid_argument("impl_torch_ext: IMPL_TORCH_EXT_TARGET must be one of " + names +
+                                " on this machine, got '" + wish + "'");
 }
 
 struct Free {
@@ -37,9 +37,38 @@ struct Buffer {
 
 }  // namespace
 
+std::vector<Target> known_targets() {
+    std::vector<Target> known;
+#if IMPL_X86_TARGETS
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    if (avx2 && avx512) known.push_back(Target::avx512);
+    if (avx2) known.push_back(Target::avx2);
+#elif IMPL_NEON_TARGET
+    known.push_back(Target::neon);
+#endif
+    known.push_back(Target::portable);
+    return known;
+}
+
 Target target() {
-    static const Target chosen = widest();
+    static const Target chosen = choose();
     return chosen;
+}
+
+const char* target_name(Target target) {
+    switch (target) {
+        case Target::avx512:
+            return "avx512";
+        case Target::avx2:
+            return "avx2";
+        case Target::neon:
+            return "neon";
+        default:
+            return "portable";
+    }
 }
 
 int vector_bytes() {

@@ -4,21 +4,39 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
+
+// The instruction sets that a build knows beside what every machine of its kind has.
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+#define IMPL_X86_TARGETS 1
+#else
+#define IMPL_X86_TARGETS 0
+#endif
+#if defined(__aarch64__)
+#define IMPL_NEON_TARGET 1
+#else
+#define IMPL_NEON_TARGET 0
+#endif
 
 namespace impl_torch_ext {
 
-enum class Target { portable, avx2, avx512 };
+enum class Target { portable, neon, avx2, avx512 };
 
-// The widest instruction set that this machine has and this build knows;
-// IMPL_TORCH_EXT_TARGET=portable or avx2 in the environment asks for less.
+// The widest instruction set that this machine has and this build knows, or the one that
+// IMPL_TORCH_EXT_TARGET in the environment asks for. Throws std::invalid_argument, naming those
+// that there are, if that is none of them.
 Target target();
+const char* target_name(Target target);
+
+// All that this machine has and this build knows, the widest first.
+std::vector<Target> known_targets();
 
 // Bytes in a vector of that set.
 int vector_bytes();
 
 // Memory that the calling thread keeps from call to call: fresh pages cost more than what is
 // computed on them. A slot is good until the same thread asks for it again.
-enum class Slot { panels, input_panels, bias, gates, grad_h, grad_c, left, right, count };
+enum class Slot { panels, input_panels, bias, gates, grad_h, grad_c, input, state, count };
 void* workspace_bytes(Slot slot, std::size_t bytes);
 
 template <typename T>
@@ -44,20 +62,39 @@ template <typename T>
 const T* plain_panels(const T* weight, std::int64_t rows, std::int64_t columns, std::int64_t rotate,
                       Slot slot);
 
-// sum (+)= left^T right: the gradient of a weight matrix. Rows [first, last) of the sum are
-// computed, so that threads can share a call without meeting.
+// A right factor of sums of outer products, and where the sum is; without columns there is none.
+template <typename T>
+struct Factor {
+    const T* head;  // (head_rows, columns): the first rows
+    std::int64_t head_rows;
+    const T* rest;  // the rows after them
+    std::int64_t columns;
+    T* sum;  // (rows of a weight, columns)
+};
+
+// Neighbouring columns of the left factor, and the first row that they have in the sum of either
+// factor, or -1 where they have none.
+struct Segment {
+    std::int64_t first, rows, input_row, state_row;
+};
+
+// sum (+)= left^T right for two right factors, and the sum of the rows of the left one: the
+// gradients of both weights and of the bias.
 template <typename T>
 struct Outer {
-    std::int64_t depth;    // rows of both factors
-    std::int64_t columns;  // of the right factor and of the sum
+    std::int64_t depth;  // rows of the factors
     const T* left;
     std::int64_t left_stride;
-    const T* right;
-    std::int64_t right_stride;
-    T* sum;
+    Factor<T> input, state;
+    T* bias;  // (columns of the left factor,) or null
+    Segment segments[3];
+    int segment_count;
     bool add;
 };
 
+// The sums are computed in tiles; threads that take different ones never meet.
+template <typename T>
+std::int64_t outer_tiles(const Outer<T>& call);
 template <typename T>
 void outer(const Outer<T>& call, std::int64_t first, std::int64_t last);
 

@@ -64,8 +64,8 @@ inline std::int64_t chunk_steps(const Sizes& sizes) {
 template <typename Cell, typename Call>
 void for_rows(const Call& call, void (*kernel)(const Call&, std::int64_t, std::int64_t)) {
     const std::int64_t products = Cell::gates * call.hidden * (call.hidden + call.input);
-    share(call.batch, products * call.steps,
-          [&](std::int64_t first, std::int64_t last) { kernel(call, first, last); });
+    share_rows(call.batch, products * call.steps,
+               [&](std::int64_t first, std::int64_t last) { kernel(call, first, last); });
 }
 
 template <typename T>

@@ -2,10 +2,7 @@
 // T steps, N batch, I input size, H hidden size, G gates.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -13,6 +10,7 @@
 
 #include "checks.h"
 #include "rnn.h"
+#include "threads.h"
 
 namespace impl_torch_ext {
 
@@ -23,10 +21,10 @@ struct Sizes {
 // Shares [0, rows) among threads, each of which gets at least so much work (in multiplications a
 // row) that waking it pays.
 template <typename Work>
-void share(std::int64_t rows, std::int64_t multiplications, const Work& work) {
+void share_rows(std::int64_t rows, std::int64_t multiplications, const Work& work) {
     constexpr std::int64_t worthwhile = 400000;
     const std::int64_t least = worthwhile / std::max<std::int64_t>(1, multiplications);
-    at::parallel_for(0, rows, std::max<std::int64_t>(8, least), work);
+    share(rows, std::max<std::int64_t>(1, least), work);
 }
 
 // Step `step` of an array (T, N, ...); null where there is no array.
@@ -67,77 +65,68 @@ Gradients make_gradients(const Wanted& wanted, const Sizes& sizes, const Tensor&
             make_sum(wanted.bias, {Cell::columns * H})};
 }
 
+// The columns of a cell by the rows of the weights whose gradients they make.
+template <typename Cell>
+int segments_of(std::int64_t hidden, Segment* segments) {
+    int count = 0;
+    for (int column = 0; column < Cell::columns; ++column) {
+        const int input = column < Cell::gates ? (column + Cell::input_first) % Cell::gates : -1;
+        const bool fed = Cell::state_first <= column && column < Cell::state_first + Cell::gates;
+        const int state = fed ? column - Cell::state_first : -1;
+        const auto row = [&](int gate) { return gate < 0 ? -1 : gate * hidden; };
+        const auto follows = [&](std::int64_t first, int gate) {
+            return gate < 0 ? first < 0 : first >= 0 && first + segments->rows == gate * hidden;
+        };
+        if (count > 0 && follows(segments->input_row, input) &&
+            follows(segments->state_row, state)) {
+            segments->rows += hidden;
+            continue;
+        }
+        if (count++ > 0) ++segments;
+        *segments = {column * hidden, hidden, row(input), row(state)};
+    }
+    return count;
+}
+
 // The sums over steps and samples: the gradients of the weights and biases, to which a chunk of
 // steps adds what its grad_gates contribute.
 template <typename Cell, typename T>
 class StepSums {
   public:
-    StepSums(const Gradients& grads, const Wanted& wanted, const Sizes& sizes)
-        : grads_(grads), wanted_(wanted), sizes_(sizes) {}
+    StepSums(const Gradients& grads, const Wanted& wanted, const Sizes& sizes) : sizes_(sizes) {
+        const auto factor = [](bool asked, const Tensor& sum) {
+            return asked ? Factor<T>{nullptr, 0, nullptr, sum.size(1), sum.data_ptr<T>()}
+                         : Factor<T>{};
+        };
+        call_.left_stride = Cell::columns * sizes.H;
+        call_.input = factor(wanted.weight_ih, grads.weight_ih);
+        call_.state = factor(wanted.weight_hh, grads.weight_hh);
+        call_.bias = wanted.bias ? grads.bias.template data_ptr<T>() : nullptr;
+        call_.segment_count = segments_of<Cell>(sizes.H, call_.segments);
+    }
 
     // Takes in the chunk that begins at step `start`.
     void add(const T* grad_gates, std::int64_t start, std::int64_t steps, const Tensor& x,
              const Tensor& h0, const Tensor& output) {
-        const std::int64_t depth = steps * sizes_.N;
-        if (wanted_.weight_ih) add_weight_ih(grad_gates, step_of<T>(x, start), depth);
-        if (wanted_.weight_hh) {
-            const T* left = grad_gates + Cell::state_first * sizes_.H;
-            if (start > 0) {
-                add_weight_hh(left, step_of<T>(output, start - 1), depth, !first_);
-            } else {
-                add_weight_hh(left, h0.const_data_ptr<T>(), sizes_.N, !first_);
-                if (steps > 1) {
-                    const T* from_second = left + sizes_.N * stride();
-                    add_weight_hh(from_second, step_of<T>(output, 0), depth - sizes_.N, true);
-                }
-            }
-        }
-        if (wanted_.bias) add_bias(grad_gates, depth, x);
-        first_ = false;
+        const std::int64_t columns = call_.input.columns + call_.state.columns;
+        if (columns == 0 && call_.bias == nullptr) return;
+        call_.depth = steps * sizes_.N;
+        call_.left = grad_gates;
+        call_.input.rest = step_of<T>(x, start);
+        // What the state fed in the first step is h0, else the output of the step before.
+        call_.state.head = h0.const_data_ptr<T>();
+        call_.state.head_rows = start == 0 ? sizes_.N : 0;
+        call_.state.rest = step_of<T>(output, std::max<std::int64_t>(0, start - 1));
+        const std::int64_t tiles = outer_tiles(call_);
+        const std::int64_t sums = call_.left_stride * (columns + 1);
+        share_rows(tiles, sums * call_.depth / tiles,
+                   [&](std::int64_t first, std::int64_t last) { outer(call_, first, last); });
+        call_.add = true;
     }
 
   private:
-    std::int64_t stride() const { return Cell::columns * sizes_.H; }
-
-    // Columns begin with gate input_first, rows of the weight with gate 0.
-    void add_weight_ih(const T* grad_gates, const T* x, std::int64_t depth) {
-        const std::int64_t I = sizes_.I, rows = Cell::gates * sizes_.H;
-        const std::int64_t rotate = Cell::input_first * sizes_.H;
-        T* sum = grads_.weight_ih.template data_ptr<T>();
-        add_outer(sum + rotate * I, rows - rotate, I, grad_gates, x, depth, !first_);
-        if constexpr (Cell::input_first > 0) {
-            add_outer(sum, rotate, I, grad_gates + (rows - rotate), x, depth, !first_);
-        }
-    }
-
-    void add_weight_hh(const T* left, const T* h_prev, std::int64_t depth, bool add) {
-        T* sum = grads_.weight_hh.template data_ptr<T>();
-        add_outer(sum, Cell::gates * sizes_.H, sizes_.H, left, h_prev, depth, add);
-    }
-
-    void add_bias(const T* grad_gates, std::int64_t depth, const Tensor& like) {
-        // torch sums in blocks; a running sum over all steps would lose digits.
-        const Tensor rows =
-            at::from_blob(const_cast<T*>(grad_gates), {depth, stride()}, like.options());
-        if (first_) {
-            at::sum_out(grads_.bias, rows, 0);
-        } else {
-            grads_.bias.add_(rows.sum(0));
-        }
-    }
-
-    // sum (+)= left^T right, the sum a contiguous matrix.
-    void add_outer(T* sum, std::int64_t rows, std::int64_t columns, const T* left, const T* right,
-                   std::int64_t depth, bool add) {
-        const Outer<T> call{depth, columns, left, stride(), right, columns, sum, add};
-        share(rows, depth * columns,
-              [&](std::int64_t first, std::int64_t last) { outer(call, first, last); });
-    }
-
-    Gradients grads_;
-    Wanted wanted_;
+    Outer<T> call_{};
     Sizes sizes_;
-    bool first_ = true;
 };
 
 }  // namespace impl_torch_ext

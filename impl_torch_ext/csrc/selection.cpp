@@ -1,7 +1,6 @@
 #include "selection.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <ATen/WrapDimUtils.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/amax.h>
@@ -19,6 +18,7 @@
 
 #include "node.h"
 #include "selection_loops.h"
+#include "threads.h"
 
 namespace impl_torch_ext {
 
@@ -49,7 +49,7 @@ Tensor in_one_pass(const Tensor& x, const Loop& loop) {
     AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "in_one_pass", [&] {
         auto* to = result.data_ptr<scalar_t>();
         const auto part = [&](std::int64_t i, std::int64_t end) { loop(to, i, end - i); };
-        at::parallel_for(0, x.numel(), GRAIN, part);
+        share(x.numel(), GRAIN, part);
     });
     return result;
 }
@@ -142,7 +142,7 @@ Tensor extreme_gradient(const Tensor& grad, const Tensor& x, const Tensor& y,
                                       result.data_ptr<scalar_t>(),
                                       n,
                                       inner};
-        at::parallel_for(0, outer, grain, part);
+        share(outer, grain, part);
     });
     return result;
 }

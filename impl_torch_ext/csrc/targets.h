@@ -3,19 +3,13 @@
 //
 // A source file that wants this defines IMPL_KERNELS as the name of its kernel file and includes
 // this header. The kernels are then in the namespaces `portable`, and on x86 with GCC also `avx2`
-// and `avx512`. Only code in those namespaces is compiled for more than the machine that every
-// wheel must run on.
+// and `avx512`, on 64-bit ARM `neon`. Only code in those namespaces is compiled for more than the
+// machine that every wheel must run on.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels.h"
-
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-#define IMPL_X86_TARGETS 1
-#else
-#define IMPL_X86_TARGETS 0
-#endif
 
 #define IMPL_INLINE static inline __attribute__((always_inline))
 #define IMPL_INLINE_MEMBER inline __attribute__((always_inline))
@@ -62,6 +56,26 @@ namespace impl_torch_ext::avx512 {
             return ::impl_torch_ext::avx512::KERNEL(__VA_ARGS__);   \
         case ::impl_torch_ext::Target::avx2:                        \
             return ::impl_torch_ext::avx2::KERNEL(__VA_ARGS__);     \
+        default:                                                    \
+            return ::impl_torch_ext::portable::KERNEL(__VA_ARGS__); \
+    }
+
+#elif IMPL_NEON_TARGET
+
+// Every such machine has it: only the number of registers is another.
+#define IMPL_VECTOR_BYTES 16
+#define IMPL_ACCUMULATORS 24
+namespace impl_torch_ext::neon {
+#include "vectors.inl"
+#include IMPL_KERNELS
+}  // namespace impl_torch_ext::neon
+#undef IMPL_VECTOR_BYTES
+#undef IMPL_ACCUMULATORS
+
+#define IMPL_DISPATCH(KERNEL, ...)                                  \
+    switch (::impl_torch_ext::target()) {                           \
+        case ::impl_torch_ext::Target::neon:                        \
+            return ::impl_torch_ext::neon::KERNEL(__VA_ARGS__);     \
         default:                                                    \
             return ::impl_torch_ext::portable::KERNEL(__VA_ARGS__); \
     }

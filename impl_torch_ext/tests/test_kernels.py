@@ -15,7 +15,7 @@ from tolerances import agree
 from torch import Tensor
 
 import impl_torch_ext as nn
-from impl_torch_ext.native import load_native, native
+from impl_torch_ext.native import build_info, load_native, native
 from impl_torch_ext.rnn import (
     GRUFunction,
     LSTMFunction,
@@ -23,6 +23,7 @@ from impl_torch_ext.rnn import (
     RNNFunction,
 )
 
+TARGETS = ["avx512", "avx2", "neon", "portable"]
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 # One vector and less, several tiles, sizes that are no multiple of any width, one sample, one step.
 SIZES = [
@@ -143,8 +144,9 @@ def test_every_operator_is_checked() -> None:
         for name in torch._C._dispatch_get_all_op_names()
         if name.startswith("impl_torch_ext::")
     }
-    # These two are about leaves of a graph, which a trace has none of.
-    assert checked == there - {"impl_torch_ext::rows", "impl_torch_ext::share_version"}
+    # Two are about leaves of a graph, which a trace has none of, the others about the library.
+    others = {"rows", "share_version", "target", "targets", "has_openmp", "record_teams"}
+    assert checked == there - {f"impl_torch_ext::{name}" for name in others}
 
 
 FUSED = {
@@ -242,18 +244,39 @@ def test_wrong_arguments_of_operators_raise() -> None:
         native.gru_forward(x, h, weights[0].float(), *weights[1:], True)
 
 
-@pytest.mark.parametrize("target", ["portable", "avx2"])
-def test_other_instruction_sets(target: str) -> None:
-    """Kernels for older machines; in a process of their own, as the choice is made once."""
-    tests = "test_fused_equals_composed or test_saturated or test_a_nan or test_step"
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_instruction_set(target: str) -> None:
+    """In a process of their own, as the choice is made once."""
+    if target not in native.targets():
+        pytest.skip(f"this machine has {native.targets()} alone")
+    tests = "test_fused_equals_composed or test_saturated or test_a_nan or test_step or bit_for_bit"
+    files = [__file__, str(Path(__file__).with_name("test_threads.py"))]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", tests, __file__],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", tests, *files],
         env={**os.environ, "IMPL_TORCH_EXT_TARGET": target},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_targets_are_those_of_the_tests() -> None:
+    assert set(native.targets()) <= set(TARGETS)
+    assert build_info()["target"] in native.targets()
+
+
+def test_an_unknown_instruction_set_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import impl_torch_ext"],
+        env={**os.environ, "IMPL_TORCH_EXT_TARGET": "sse9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "IMPL_TORCH_EXT_TARGET must be one of" in done.stderr
+    assert "portable on this machine, got 'sse9'" in done.stderr
 
 
 def test_a_missing_library_says_how_to_build_it(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["load_native", "native"]
+__all__ = ["build_info", "load_native", "native"]
 
 
 def load_native(folder: Path) -> Any:
@@ -21,6 +21,8 @@ def load_native(folder: Path) -> Any:
     ------
     ImportError
         If it is not there, or was built for another torch.
+    ValueError
+        If IMPL_TORCH_EXT_TARGET in the environment names no instruction set of this machine.
     """
     build = "pip install --no-build-isolation ./impl_torch_ext"
     libraries = sorted(folder.glob("_C*.so"))
@@ -33,10 +35,24 @@ def load_native(folder: Path) -> Any:
         reason = " ".join(str(error).split())
         msg = f"impl_torch_ext: cannot load {libraries[0]}, build it again with {build}: {reason}"
         raise ImportError(msg) from error
+    torch.ops.impl_torch_ext.target()
     return torch.ops.impl_torch_ext
 
 
 native = load_native(Path(__file__).parent)
+
+
+def build_info() -> dict[str, bool | str]:
+    """Return what the compiled library runs with.
+
+    Returns
+    -------
+    dict
+        `openmp`: whether it has threads (`torch.get_num_threads()` of them), or was built for one;
+        `target`: the instruction set of its kernels, `"avx512"`, `"avx2"`, `"neon"` or
+        `"portable"`.
+    """
+    return {"openmp": native.has_openmp(), "target": native.target()}
 
 
 @torch.library.register_fake("impl_torch_ext::relu")
