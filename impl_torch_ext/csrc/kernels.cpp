@@ -1,4 +1,4 @@
-// The choice of instruction set, and the memory that a thread keeps.
+// The choice of instruction set, the memory that a thread keeps, and where threads wait.
 #include "kernels.h"
 
 #include <array>
@@ -8,6 +8,10 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
 
 namespace impl_torch_ext {
 
@@ -34,6 +38,15 @@ struct Buffer {
     std::unique_ptr<void, Free> memory;
     std::size_t bytes = 0;
 };
+
+// Tells the processor that this is a wait.
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
 
 }  // namespace
 
@@ -92,6 +105,22 @@ void* workspace_bytes(Slot slot, std::size_t bytes) {
         buffer.bytes = bytes;
     }
     return buffer.memory.get();
+}
+
+void Barrier::wait(int count) {
+    constexpr int patience = 4096;
+    const int round = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == count - 1) {
+        arrived_.store(0, std::memory_order_relaxed);
+        round_.store(round + 1, std::memory_order_release);
+        round_.notify_all();
+        return;
+    }
+    for (int i = 0; i < patience; ++i) {
+        if (round_.load(std::memory_order_acquire) != round) return;
+        pause();
+    }
+    round_.wait(round, std::memory_order_acquire);
 }
 
 }  // namespace impl_torch_ext

@@ -2,6 +2,7 @@
 // thread, weights in the order that the products want, and the kernels of no layer in particular.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -44,23 +45,56 @@ T* workspace(Slot slot, std::int64_t count) {
     return static_cast<T*>(workspace_bytes(slot, static_cast<std::size_t>(count) * sizeof(T)));
 }
 
-// The panels in which the kernels want a weight matrix: blocks of neighbouring columns of the right
-// factor, row by row, as wide as the sums that a tile keeps in registers. The slot's memory holds
-// them.
-//
-// recurrent_panels: h W^T for a weight (G H, H). With G > 1 a panel is one vector of units, its G
-// gates side by side; with G = 1 two vectors of units.
-template <typename T>
-const T* recurrent_panels(const T* weight, std::int64_t gates, std::int64_t hidden, Slot slot);
+// A part of [0, size), the share `index` of `count` that are nearly equal.
+struct Range {
+    std::int64_t first, last;
+};
+inline Range part_of(std::int64_t size, std::int64_t index, std::int64_t count) {
+    return {size * index / count, size * (index + 1) / count};
+}
 
-// transposed_panels: z W^T for a weight (rows, columns), panels of two vectors. plain_panels: z W.
-// Both take the rows of the weight in cyclic order from row `rotate` on.
+// Where threads wait for each other: awake for a while, as what they wait for is short, then
+// asleep.
+class Barrier {
+  public:
+    void wait(int count);
+
+  private:
+    std::atomic<int> arrived_{0};
+    std::atomic<int> round_{0};
+};
+
+// The panels in which the kernels want a weight matrix: blocks of neighbouring columns of the right
+// factor, row by row, as wide as the sums that a tile keeps in registers. Threads that pack
+// different panels never meet.
 template <typename T>
-const T* transposed_panels(const T* weight, std::int64_t rows, std::int64_t columns,
-                           std::int64_t rotate, Slot slot);
+struct Panels {
+    const T* weight;
+    bool transposed;      // for z W^T, else for z W
+    std::int64_t gates;   // stacked weights, whose columns stand side by side in a panel
+    std::int64_t units;   // columns of the right factor, of each gate
+    std::int64_t depth;   // rows of the right factor
+    std::int64_t rotate;  // rows of the weight are taken in cyclic order from this one on
+    std::int64_t width;   // units in a panel
+    std::int64_t count;   // panels
+    T* memory;            // of the slot that was asked for
+};
+
+// recurrent_panels: h W^T for a weight (G H, H). With G > 1 a panel is one vector of units, its G
+// gates side by side; with G = 1 two vectors of units. transposed_panels: z W^T for a weight (rows,
+// columns), panels of two vectors. plain_panels: z W, likewise.
 template <typename T>
-const T* plain_panels(const T* weight, std::int64_t rows, std::int64_t columns, std::int64_t rotate,
-                      Slot slot);
+Panels<T> recurrent_panels(const T* weight, std::int64_t gates, std::int64_t hidden, Slot slot);
+template <typename T>
+Panels<T> transposed_panels(const T* weight, std::int64_t rows, std::int64_t columns,
+                            std::int64_t rotate, Slot slot);
+template <typename T>
+Panels<T> plain_panels(const T* weight, std::int64_t rows, std::int64_t columns,
+                       std::int64_t rotate, Slot slot);
+
+// Fills the panels [first, last).
+template <typename T>
+void pack(const Panels<T>& panels, std::int64_t first, std::int64_t last);
 
 // A right factor of sums of outer products, and where the sum is; without columns there is none.
 template <typename T>

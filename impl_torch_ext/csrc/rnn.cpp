@@ -7,17 +7,17 @@
 namespace impl_torch_ext {
 
 template <typename Cell, typename T>
-void sequence_forward(const SequenceForward<T>& call, std::int64_t first, std::int64_t last) {
-    IMPL_DISPATCH(forward_steps<Cell>, call, first, last)
+void sequence_forward(const SequenceForward<T>& call, const Part& part) {
+    IMPL_DISPATCH(forward_steps<Cell>, call, part)
 }
 
 template <typename Cell, typename T>
-void sequence_backward(const SequenceBackward<T>& call, std::int64_t first,
-                       std::int64_t last){IMPL_DISPATCH(backward_steps<Cell>, call, first, last)}
+void sequence_backward(const SequenceBackward<T>& call,
+                       const Part& part){IMPL_DISPATCH(backward_steps<Cell>, call, part)}
 
-#define IMPL_INSTANTIATE_FOR(Cell, T)                                                            \
-    template void sequence_forward<Cell>(const SequenceForward<T>&, std::int64_t, std::int64_t); \
-    template void sequence_backward<Cell>(const SequenceBackward<T>&, std::int64_t, std::int64_t);
+#define IMPL_INSTANTIATE_FOR(Cell, T)                                             \
+    template void sequence_forward<Cell>(const SequenceForward<T>&, const Part&); \
+    template void sequence_backward<Cell>(const SequenceBackward<T>&, const Part&);
 #define IMPL_INSTANTIATE(Cell)        \
     IMPL_INSTANTIATE_FOR(Cell, float) \
     IMPL_INSTANTIATE_FOR(Cell, double)

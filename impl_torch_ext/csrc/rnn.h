@@ -1,8 +1,8 @@
 // The recurrent layers over a run of steps, without a word of torch: one driver for all cells.
 //
 // T steps, N batch, I input size, H hidden size, G gates of a cell. Arrays are contiguous and
-// row-major, and no two arrays of one call overlap unless that is said. Each function works on the
-// rows [first, last) of the batch, so that threads can share a call without meeting.
+// row-major, and no two arrays of one call overlap unless that is said. Each function does a part
+// of the work, so that threads can share a call.
 //
 // The product with weight_hh never leaves the registers before the gates have been applied to it.
 #pragma once
@@ -81,9 +81,22 @@ struct SequenceBackward {
     T* grad_x;              // (steps, N, I) or null
 };
 
+// What one thread does of a call: the samples [first, last), which it shares with no other thread
+// or with `parts` that have different hidden units and wait for each other after each step.
+struct Part {
+    std::int64_t first, last;
+    int index, parts;
+    Barrier* barrier;  // null where parts is 1
+
+    Range of(std::int64_t panels) const { return part_of(panels, index, parts); }
+    void wait() const {
+        if (parts > 1) barrier->wait(parts);
+    }
+};
+
 template <typename Cell, typename T>
-void sequence_forward(const SequenceForward<T>& call, std::int64_t first, std::int64_t last);
+void sequence_forward(const SequenceForward<T>& call, const Part& part);
 template <typename Cell, typename T>
-void sequence_backward(const SequenceBackward<T>& call, std::int64_t first, std::int64_t last);
+void sequence_backward(const SequenceBackward<T>& call, const Part& part);
 
 }  // namespace impl_torch_ext

@@ -94,17 +94,21 @@ struct ForwardFinish {
 
 // One product for the input of all steps, then the steps from the first to the last.
 template <typename Cell, typename T>
-static void forward_steps(const SequenceForward<T>& call, std::int64_t first, std::int64_t last) {
+static void forward_steps(const SequenceForward<T>& call, const Part& part) {
     using Finish = ForwardFinish<Cell, T>;
     const std::int64_t H = call.hidden;
     product<T, 2>(call.x, call.input, call.input_panels, call.input,
-                  panels_of<T>(Cell::gates * H, 2), Rows{first, last, call.steps, call.batch},
+                  part.of(panels_of<T>(Cell::gates * H, 2)),
+                  Rows{part.first, part.last, call.steps, call.batch},
                   Store<T>{call.gates, Cell::gates * H, Cell::columns * H, false});
+    part.wait();
+    const Range units = part.of(panels_of<T>(H, Finish::unit_vectors));
     Step<T> step{call.h_prev, call.c_prev, call.gates, call.output, call.cells};
     for (std::int64_t t = 0; t < call.steps; ++t) {
-        product<T, Finish::panel_vectors>(step.h_prev, H, call.panels, H,
-                                          panels_of<T>(H, Finish::unit_vectors),
-                                          Rows{first, last, 1, call.batch}, Finish{call, step});
+        product<T, Finish::panel_vectors>(step.h_prev, H, call.panels, H, units,
+                                          Rows{part.first, part.last, 1, call.batch},
+                                          Finish{call, step});
+        part.wait();
         step.h_prev = step.output;
         step.output += call.batch * H;
         step.gates += call.batch * Cell::columns * H;
@@ -203,10 +207,9 @@ struct BackwardFinish {
 
 // The gates of the last step, whose gradient of h is given and no product of a later step.
 template <typename Cell, typename T>
-static void backward_last_step(const SequenceBackward<T>& call, std::int64_t first,
-                               std::int64_t last) {
-    for (std::int64_t row = first; row < last; ++row) {
-        for (std::int64_t unit = 0; unit < call.hidden; unit += Simd<T>::lanes) {
+static void backward_last_step(const SequenceBackward<T>& call, Range rows, Range units) {
+    for (std::int64_t row = rows.first; row < rows.last; ++row) {
+        for (std::int64_t unit = units.first; unit < units.last; unit += Simd<T>::lanes) {
             const int count = lanes_left<T>(unit, call.hidden);
             const T* grad_h = call.grad_h + row * call.hidden + unit;
             const std::int64_t t = call.steps - 1;
@@ -222,17 +225,24 @@ static void backward_last_step(const SequenceBackward<T>& call, std::int64_t fir
 
 // The steps from the last to the first, then one product for the gradient of the input of all.
 template <typename Cell, typename T>
-static void backward_steps(const SequenceBackward<T>& call, std::int64_t first, std::int64_t last) {
+static void backward_steps(const SequenceBackward<T>& call, const Part& part) {
     const std::int64_t H = call.hidden, depth = Cell::gates * H, stride = Cell::columns * H;
-    backward_last_step<Cell>(call, first, last);
+    const std::int64_t width = 2 * Simd<T>::lanes;
+    const Range panels = part.of(panels_of<T>(H, 2));
+    const std::int64_t stop = panels.last * width < H ? panels.last * width : H;
+    backward_last_step<Cell>(call, {part.first, part.last}, {panels.first * width, stop});
+    part.wait();
     for (std::int64_t t = call.steps - 1; t >= 0; --t) {
         const T* grad_gates = call.grad_gates + t * call.batch * stride + Cell::state_first * H;
-        product<T, 2>(grad_gates, stride, call.panels, depth, panels_of<T>(H, 2),
-                      Rows{first, last, 1, call.batch}, BackwardFinish<Cell, T>{call, t - 1});
+        product<T, 2>(grad_gates, stride, call.panels, depth, panels,
+                      Rows{part.first, part.last, 1, call.batch},
+                      BackwardFinish<Cell, T>{call, t - 1});
+        part.wait();
     }
     if (call.grad_x == nullptr) return;
-    product<T, 2>(call.grad_gates, stride, call.input_panels, depth, panels_of<T>(call.input, 2),
-                  Rows{first, last, call.steps, call.batch},
+    product<T, 2>(call.grad_gates, stride, call.input_panels, depth,
+                  part.of(panels_of<T>(call.input, 2)),
+                  Rows{part.first, part.last, call.steps, call.batch},
                   Store<T>{call.grad_x, call.input, call.input, false});
 }
 

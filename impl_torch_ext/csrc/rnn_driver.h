@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "checks.h"
 #include "rnn.h"
@@ -59,13 +60,55 @@ inline std::int64_t chunk_steps(const Sizes& sizes) {
     return std::clamp<std::int64_t>(elements / step, 1, std::max<std::int64_t>(1, sizes.T));
 }
 
-// The batch is split over threads once a chunk; a row's steps all run on one thread, so that
-// nothing is waited for.
+// How many threads share the samples, and how many the hidden units of the same samples.
+struct Split {
+    std::int64_t samples, units;
+};
+
+// Threads that have different samples wait for nothing before the end of a chunk, but few samples
+// use a weight badly: `step` multiplications for each sample and step, `all` for each in a chunk.
+inline Split split_of(std::int64_t samples, std::int64_t units, std::int64_t step,
+                      std::int64_t all) {
+    // A tile's worth of samples; and so many multiplications take long beside a wait.
+    constexpr std::int64_t enough = 8, long_step = 100000;
+    const std::int64_t threads = samples * all / WORTHWHILE;
+    if (threads < 2) return {1, 1};
+    const std::int64_t there = std::min<std::int64_t>(threads, threads_available());
+    const std::int64_t full = std::clamp<std::int64_t>(samples / enough, 1, there);
+    const std::int64_t most = std::min(units, samples / full * step / long_step);
+    const std::int64_t shared = std::min(there / full, most);
+    if (shared > 1) return {full, shared};
+    return {std::min(there, samples), 1};
+}
+
+// Shares a chunk among threads.
 template <typename Cell, typename Call>
-void for_rows(const Call& call, void (*kernel)(const Call&, std::int64_t, std::int64_t)) {
-    const std::int64_t products = Cell::gates * call.hidden * (call.hidden + call.input);
-    share_rows(call.batch, products * call.steps,
-               [&](std::int64_t first, std::int64_t last) { kernel(call, first, last); });
+void for_parts(const Call& call, void (*kernel)(const Call&, const Part&)) {
+    const std::int64_t step = Cell::gates * call.hidden * call.hidden;
+    const std::int64_t all = call.steps * (step + Cell::gates * call.hidden * call.input);
+    const std::int64_t units = call.hidden / 32;
+    const Split split = split_of(call.batch, units, step, all);
+    std::vector<Barrier> barriers(split.units > 1 ? split.samples : 0);
+    const std::int64_t threads = split.samples * split.units;
+    run_team(threads, [&](const Member& member) {
+        // Where there are fewer threads than asked for, none may wait for one that is not there.
+        const bool all_there = member.count == threads;
+        const std::int64_t parts = all_there ? split.units : 1;
+        const std::int64_t row = member.index / parts;
+        const auto [first, last] = part_of(call.batch, row, member.count / parts);
+        kernel(call, {first, last, static_cast<int>(member.index % parts), static_cast<int>(parts),
+                      parts > 1 ? &barriers[row] : nullptr});
+    });
+}
+
+// Packs a weight, on several threads if it is large.
+template <typename T>
+const T* packed(const Panels<T>& panels) {
+    // An element that is moved is worth some multiplications.
+    constexpr std::int64_t price = 16;
+    share_rows(panels.count, price * panels.width * panels.gates * panels.depth,
+               [&](std::int64_t first, std::int64_t last) { pack(panels, first, last); });
+    return panels.memory;
 }
 
 template <typename T>
@@ -120,7 +163,7 @@ void forward_chunks(SequenceForward<T> call, const Inputs& inputs, const Outputs
             call.cells =
                 keep ? outputs.cells.data_ptr<T>() + start * state : outputs.c_n.data_ptr<T>();
         }
-        for_rows<Cell>(call, sequence_forward<Cell, T>);
+        for_parts<Cell>(call, sequence_forward<Cell, T>);
         call.h_prev = call.output + (call.steps - 1) * state;
         if constexpr (Cell::has_c) call.c_prev = call.cells + (call.steps - 1) * call.cells_stride;
     }
@@ -139,10 +182,11 @@ void forward_sequence(const Inputs& inputs, const OptionalTensor& bias_ih,
     call.batch = sizes.N;
     call.input = I;
     call.hidden = H;
-    call.panels =
-        recurrent_panels(inputs.weight_hh.const_data_ptr<T>(), Cell::gates, H, Slot::panels);
-    call.input_panels = transposed_panels(inputs.weight_ih.const_data_ptr<T>(), Cell::gates * H, I,
-                                          Cell::input_first * H, Slot::input_panels);
+    call.panels = packed(
+        recurrent_panels(inputs.weight_hh.const_data_ptr<T>(), Cell::gates, H, Slot::panels));
+    call.input_panels =
+        packed(transposed_panels(inputs.weight_ih.const_data_ptr<T>(), Cell::gates * H, I,
+                                 Cell::input_first * H, Slot::input_panels));
     call.bias = column_biases<Cell, T>(bias_ih, bias_hh, sizes, inputs.x);
     call.h_prev = inputs.h0.const_data_ptr<T>();
     // Without cells to keep, c is replaced step by step where c_n will be read.
@@ -219,7 +263,7 @@ void backward_chunks(SequenceBackward<T> call, const Inputs& inputs, const Outpu
         }
         call.grad_output = step_of<T>(grad_output, start);
         call.grad_x = wanted.x ? grads.x.data_ptr<T>() + start * N * I : nullptr;
-        for_rows<Cell>(call, sequence_backward<Cell, T>);
+        for_parts<Cell>(call, sequence_backward<Cell, T>);
         sums.add(call.grad_gates, start, call.steps, inputs.x, inputs.h0, outputs.output);
     }
 }
@@ -245,10 +289,11 @@ void backward_sequence(const Inputs& inputs, const Outputs& outputs,
     if constexpr (Cell::has_c) call.grad_c = start_from("grad_c_n", grad_outputs.c_n, Slot::grad_c);
     if (outputs.output.numel() > 0) {
         const T* weight_ih = inputs.weight_ih.const_data_ptr<T>();
-        call.panels = plain_panels(inputs.weight_hh.const_data_ptr<T>(), rows, H, 0, Slot::panels);
+        call.panels =
+            packed(plain_panels(inputs.weight_hh.const_data_ptr<T>(), rows, H, 0, Slot::panels));
         if (wanted.x) {
             call.input_panels =
-                plain_panels(weight_ih, rows, I, Cell::input_first * H, Slot::input_panels);
+                packed(plain_panels(weight_ih, rows, I, Cell::input_first * H, Slot::input_panels));
         }
         backward_chunks<Cell>(call, inputs, outputs, grad_output, grads, wanted, sizes);
     }

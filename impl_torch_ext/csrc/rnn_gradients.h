@@ -18,12 +18,14 @@ struct Sizes {
     std::int64_t T, N, I, H;
 };
 
+// So many multiplications are worth a thread.
+constexpr std::int64_t WORTHWHILE = 400000;
+
 // Shares [0, rows) among threads, each of which gets at least so much work (in multiplications a
 // row) that waking it pays.
 template <typename Work>
 void share_rows(std::int64_t rows, std::int64_t multiplications, const Work& work) {
-    constexpr std::int64_t worthwhile = 400000;
-    const std::int64_t least = worthwhile / std::max<std::int64_t>(1, multiplications);
+    const std::int64_t least = WORTHWHILE / std::max<std::int64_t>(1, multiplications);
     share(rows, std::max<std::int64_t>(1, least), work);
 }
 

@@ -9,10 +9,6 @@
 #include <pthread.h>
 #endif
 
-#if defined(__x86_64__) || defined(__i386__)
-#include <immintrin.h>
-#endif
-
 namespace impl_torch_ext {
 
 namespace {
@@ -22,15 +18,6 @@ std::atomic<bool> forked{false};
 #if defined(__unix__) || defined(__APPLE__)
 const int watched = pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #endif
-
-// Tells the processor that this is a wait.
-inline void pause() {
-#if defined(__x86_64__) || defined(__i386__)
-    _mm_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
 
 struct Recorder {
     bool on = false;
@@ -55,22 +42,6 @@ int threads_available() {
         return 1;
     }
     return at::get_num_threads();
-}
-
-void Barrier::wait(int count) {
-    constexpr int patience = 4096;
-    const int round = round_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == count - 1) {
-        arrived_.store(0, std::memory_order_relaxed);
-        round_.store(round + 1, std::memory_order_release);
-        round_.notify_all();
-        return;
-    }
-    for (int i = 0; i < patience; ++i) {
-        if (round_.load(std::memory_order_acquire) != round) return;
-        pause();
-    }
-    round_.wait(round, std::memory_order_acquire);
 }
 
 TeamRecord record_teams(bool on) {

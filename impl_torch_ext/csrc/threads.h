@@ -10,6 +10,8 @@
 #include <exception>
 #include <vector>
 
+#include "kernels.h"
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -22,17 +24,6 @@ bool has_openmp();
 // The threads that may share work now: torch.get_num_threads(), but one inside a parallel region
 // and in the child of a fork, where those of the parent are gone and OpenMP would wait for them.
 int threads_available();
-
-// Where threads wait for each other: awake for a while, as what they wait for is short, then
-// asleep.
-class Barrier {
-  public:
-    void wait(int count);
-
-  private:
-    std::atomic<int> arrived_{0};
-    std::atomic<int> round_{0};
-};
 
 // One of `count` threads that do a piece of work together.
 struct Member {
@@ -88,19 +79,6 @@ void run_team(std::int64_t wanted, const Work& work) {
     if (names != nullptr) names[0] = internal::name_of_thread();
     work(Member{0, 1});
     if (names != nullptr) internal::keep_team(names, there);
-}
-
-struct Range {
-    std::int64_t first, last;
-};
-
-// The part of [0, size) that belongs to a member, in whole blocks: nearly equal, and the same
-// blocks whatever the number of members.
-inline Range part_of(std::int64_t size, std::int64_t index, std::int64_t count,
-                     std::int64_t block = 1) {
-    const std::int64_t blocks = (size + block - 1) / block;
-    return {std::min(size, blocks * index / count * block),
-            std::min(size, blocks * (index + 1) / count * block)};
 }
 
 // Calls work(first, last) for parts of [0, size) of at least `grain` on several threads.

@@ -187,12 +187,12 @@ struct Rows {
     std::int64_t first, last, steps, batch;
 };
 
-// Multiplies those rows of `a` with every panel and hands each tile of sums to `finish(panel, row,
-// rows, sums)`. A panel is used for all rows before the next one is touched, so that it stays in
-// the nearest cache that holds it.
+// Multiplies those rows of `a` with the panels that are asked for and hands each tile of sums to
+// `finish(panel, row, rows, sums)`. A panel is used for all rows before the next one is touched, so
+// that it stays in the nearest cache that holds it.
 template <typename T, int vectors, typename Finish>
 IMPL_INLINE void product(const T* a, std::int64_t stride, const T* panels, std::int64_t depth,
-                         std::int64_t panel_count, Rows rows, const Finish& finish) {
+                         Range wanted, Rows rows, const Finish& finish) {
     constexpr int most = rows_of_tile(vectors);
     constexpr int lanes = Simd<T>::lanes;
     alignas(64) T sums[most * vectors * lanes];
@@ -201,7 +201,7 @@ IMPL_INLINE void product(const T* a, std::int64_t stride, const T* panels, std::
     const std::int64_t height = rows.last - rows.first;
     // Tiles of nearly equal height: a tile of one row would cost almost as much as one of four.
     const std::int64_t tiles = (height + most - 1) / most;
-    for (std::int64_t p = 0; p < panel_count; ++p) {
+    for (std::int64_t p = wanted.first; p < wanted.last; ++p) {
         const T* panel = panels + p * depth * vectors * lanes;
         for (std::int64_t step = 0; step < rows.steps; ++step) {
             std::int64_t row = step * rows.batch + rows.first;

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,12 +177,13 @@ def test_set_num_threads_is_heard_over_omp_num_threads() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_the_child_of_a_fork_goes_on_with_one_thread() -> None:
     program = """
-import os
+import os, signal
 torch.set_num_threads(2)
 wanted, threads = work()
 assert threads == 2
 child = os.fork()
 if child == 0:
+    signal.alarm(60)  # It must not wait for ever, whatever happens to its parent.
     got, threads = work()
     os._exit(0 if threads == 1 and torch.equal(got, wanted) else 1)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), work()[1])
@@ -192,31 +194,26 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), work()[1])
 @threads_needed
 def test_threads_of_the_user_have_teams_of_their_own() -> None:
     torch.set_num_threads(2)
-    sizes = (20, 32, 40, 64)
-    wanted = {cell: step(cell, sizes, torch.float64) for cell in LAYERS}
-    start, lock, wrong = threading.Barrier(len(LAYERS)), threading.Lock(), []
-    layers = {cell: kind(40, 64, dtype=torch.float64) for cell, kind in LAYERS.items()}
+    nn.manual_seed(0)
+    layers = [kind(40, 64, dtype=torch.float64) for kind in LAYERS.values()]
     x = nn.randn((20, 32, 40), dtype=torch.float64)
-    outputs = {cell: layer(x)[0].detach() for cell, layer in layers.items()}
+    wanted = [layer(x)[0].detach() for layer in layers]
+    start = threading.Barrier(len(layers))
 
-    def work(cell: str) -> None:
+    def work(i: int) -> set[int]:
         start.wait()
+        threads: set[int] = set()
         for _ in range(20):
-            used = teams(
-                lambda: outputs_agree.append(torch.equal(layers[cell](x)[0], outputs[cell]))
-            )
-            with lock:
-                wrong.extend(threads for threads in used.values() if len(set(threads)) != 2)
+            used = teams(lambda: results[i].append(torch.equal(layers[i](x)[0], wanted[i])))
+            threads.update(thread for team in used.values() for thread in team)
+        return threads
 
-    outputs_agree: list[bool] = []
-    workers = [threading.Thread(target=work, args=(cell,)) for cell in wanted]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert len(outputs_agree) == 20 * len(LAYERS)
-    assert all(outputs_agree)
-    assert not wrong
+    results: list[list[bool]] = [[] for _ in layers]
+    with ThreadPoolExecutor(len(layers)) as callers:
+        threads = list(callers.map(work, range(len(layers))))
+    assert results == [[True] * 20] * len(layers)
+    assert [len(own) for own in threads] == [2] * len(layers)
+    assert len(set().union(*threads)) == 2 * len(layers)
 
 
 @threads_needed
