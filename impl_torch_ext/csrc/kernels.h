@@ -37,7 +37,7 @@ int vector_bytes();
 
 // Memory that the calling thread keeps from call to call: fresh pages cost more than what is
 // computed on them. A slot is good until the same thread asks for it again.
-enum class Slot { panels, input_panels, bias, gates, grad_h, grad_c, input, state, count };
+enum class Slot { panels, input_panels, bias, gates, grad_h, grad_c, input, state, levels, count };
 void* workspace_bytes(Slot slot, std::size_t bytes);
 
 template <typename T>
@@ -112,18 +112,22 @@ struct Segment {
     std::int64_t first, rows, input_row, state_row;
 };
 
+// So many rows of both factors fit the nearest caches, and sums of so many products are then added
+// up: shorter sums lose less.
+constexpr std::int64_t OUTER_BLOCK = 128;
+
 // sum (+)= left^T right for two right factors, and the sum of the rows of the left one: the
-// gradients of both weights and of the bias.
+// gradients of both weights and of the bias. The rows are taken in blocks.
 template <typename T>
 struct Outer {
     std::int64_t depth;  // rows of the factors
     const T* left;
     std::int64_t left_stride;
     Factor<T> input, state;
-    T* bias;  // (columns of the left factor,) or null
+    T* bias;              // (levels, columns of the left factor) or null: add_up makes one of them
+    std::int64_t blocks;  // that were added before; with 0 the sums are not read
     Segment segments[3];
     int segment_count;
-    bool add;
 };
 
 // The sums are computed in tiles; threads that take different ones never meet.
@@ -131,6 +135,10 @@ template <typename T>
 std::int64_t outer_tiles(const Outer<T>& call);
 template <typename T>
 void outer(const Outer<T>& call, std::int64_t first, std::int64_t last);
+
+// The sum of the levels of `bias` after so many blocks.
+template <typename T>
+void add_up(const T* levels, std::int64_t columns, std::int64_t blocks, T* sum);
 
 // relu and its gradient from its output; a NaN passes through both.
 template <typename T>

@@ -1,10 +1,6 @@
 // The sums over all steps and samples from which the gradients of the weights and biases of a layer
 // are made; compiled once per instruction set (targets.h).
 
-// So many rows of both factors fit the nearest caches, and sums of so many products are then added
-// up: shorter sums lose less.
-constexpr std::int64_t rows_of_block = 128;
-
 template <typename T>
 static std::int64_t tiles_of_segment(const Segment& segment) {
     constexpr int most = rows_of_tile(2);
@@ -99,43 +95,65 @@ static void outer_tile(const T* strip, const Factor<T>& factor, const T* panels,
     }
 }
 
+// Adds the sums of block `number` to those of the blocks before it by pairs: level l holds the sum
+// of 2^l blocks, where bit l of the number of blocks is set.
+template <typename T>
+static void add_bias(const Outer<T>& call, std::int64_t number, std::int64_t column, int rows,
+                     T* sums) {
+    T* level = call.bias + column;
+    for (; number % 2 == 1; number /= 2, level += call.left_stride)
+        for (int m = 0; m < rows; ++m) sums[m] = level[m] + sums[m];
+    for (int m = 0; m < rows; ++m) level[m] = sums[m];
+}
+
+// A block of rows, with the right factors packed.
+template <typename T>
+struct OuterBlock {
+    std::int64_t number, depth;
+    const T* left;
+    const T *input, *state;
+    bool add;
+};
+
+// Tile `i` of a segment.
+template <typename T>
+static void add_tile(const Outer<T>& call, const OuterBlock<T>& block, const Segment& segment,
+                     std::int64_t i) {
+    constexpr int most = rows_of_tile(2);
+    alignas(64) T strip[OUTER_BLOCK * most];
+    T sums[most];
+    const std::int64_t row = i * most, column = segment.first + row, left = segment.rows - row;
+    const int rows = left < most ? static_cast<int>(left) : most;
+    pack_left(block.left + column, call.left_stride, block.depth, rows, strip, sums);
+    if (segment.input_row >= 0)
+        outer_tile(strip, call.input, block.input, block.depth, segment.input_row + row, rows,
+                   block.add);
+    if (segment.state_row >= 0)
+        outer_tile(strip, call.state, block.state, block.depth, segment.state_row + row, rows,
+                   block.add);
+    if (call.bias != nullptr) add_bias(call, block.number, column, rows, sums);
+}
+
 // The tiles [first, last), counted through all segments.
 template <typename T>
 static void outer_tiles(const Outer<T>& call, std::int64_t first, std::int64_t last) {
-    constexpr int most = rows_of_tile(2), lanes = Simd<T>::lanes;
-    const std::int64_t width = 2 * lanes * rows_of_block;
+    const std::int64_t width = 2 * Simd<T>::lanes * OUTER_BLOCK;
     T* input = workspace<T>(Slot::input, width * panels_of<T>(call.input.columns, 2));
     T* state = workspace<T>(Slot::state, width * panels_of<T>(call.state.columns, 2));
-    alignas(64) T strip[rows_of_block * most];
-    T sums[most];
-    for (std::int64_t start = 0; start < call.depth; start += rows_of_block) {
-        const std::int64_t stop =
-            start + rows_of_block < call.depth ? start + rows_of_block : call.depth;
-        const bool add = call.add || start > 0;
-        pack_right(call.input, start, stop, input);
-        pack_right(call.state, start, stop, state);
+    std::int64_t number = call.blocks;
+    for (std::int64_t start = 0; start < call.depth; start += OUTER_BLOCK, ++number) {
+        const std::int64_t left = call.depth - start;
+        const std::int64_t depth = left < OUTER_BLOCK ? left : OUTER_BLOCK;
+        pack_right(call.input, start, start + depth, input);
+        pack_right(call.state, start, start + depth, state);
+        const OuterBlock<T> block{number, depth, call.left + start * call.left_stride,
+                                  input,  state, number > 0};
         std::int64_t before = 0;
         for (int s = 0; s < call.segment_count; ++s) {
-            const Segment& segment = call.segments[s];
-            const std::int64_t tiles = tiles_of_segment<T>(segment);
+            const std::int64_t tiles = tiles_of_segment<T>(call.segments[s]);
             const std::int64_t from = first > before ? first - before : 0;
             const std::int64_t to = last - before < tiles ? last - before : tiles;
-            for (std::int64_t i = from; i < to; ++i) {
-                const std::int64_t row = i * most, column = segment.first + row;
-                const int rows =
-                    segment.rows - row < most ? static_cast<int>(segment.rows - row) : most;
-                pack_left(call.left + start * call.left_stride + column, call.left_stride,
-                          stop - start, rows, strip, sums);
-                if (segment.input_row >= 0)
-                    outer_tile(strip, call.input, input, stop - start, segment.input_row + row,
-                               rows, add);
-                if (segment.state_row >= 0)
-                    outer_tile(strip, call.state, state, stop - start, segment.state_row + row,
-                               rows, add);
-                if (call.bias == nullptr) continue;
-                for (int m = 0; m < rows; ++m)
-                    call.bias[column + m] = add ? call.bias[column + m] + sums[m] : sums[m];
-            }
+            for (std::int64_t i = from; i < to; ++i) add_tile(call, block, call.segments[s], i);
             before += tiles;
         }
     }

@@ -246,7 +246,7 @@ void backward_chunks(SequenceBackward<T> call, const Inputs& inputs, const Outpu
                      const Tensor& grad_output, const Gradients& grads, const Wanted& wanted,
                      const Sizes& sizes) {
     const std::int64_t chunk = chunk_steps(sizes), N = sizes.N, I = sizes.I;
-    StepSums<Cell, T> sums(grads, wanted, sizes);
+    StepSums<Cell, T> sums(grads, wanted, sizes, chunk);
     call.grad_gates = workspace<T>(Slot::gates, chunk * N * Cell::columns * sizes.H);
     const auto before = [](std::int64_t start, const Tensor& initial, const Tensor& states) {
         return start == 0 ? initial.const_data_ptr<T>() : step_of<T>(states, start - 1);
@@ -266,6 +266,7 @@ void backward_chunks(SequenceBackward<T> call, const Inputs& inputs, const Outpu
         for_parts<Cell>(call, sequence_backward<Cell, T>);
         sums.add(call.grad_gates, start, call.steps, inputs.x, inputs.h0, outputs.output);
     }
+    sums.finish();
 }
 
 template <typename Cell, typename T>

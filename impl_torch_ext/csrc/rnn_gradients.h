@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "checks.h"
@@ -95,7 +96,9 @@ int segments_of(std::int64_t hidden, Segment* segments) {
 template <typename Cell, typename T>
 class StepSums {
   public:
-    StepSums(const Gradients& grads, const Wanted& wanted, const Sizes& sizes) : sizes_(sizes) {
+    // `chunk` is the most steps that are added at once.
+    StepSums(const Gradients& grads, const Wanted& wanted, const Sizes& sizes, std::int64_t chunk)
+        : sizes_(sizes), bias_(grads.bias) {
         const auto factor = [](bool asked, const Tensor& sum) {
             return asked ? Factor<T>{nullptr, 0, nullptr, sum.size(1), sum.data_ptr<T>()}
                          : Factor<T>{};
@@ -103,7 +106,10 @@ class StepSums {
         call_.left_stride = Cell::columns * sizes.H;
         call_.input = factor(wanted.weight_ih, grads.weight_ih);
         call_.state = factor(wanted.weight_hh, grads.weight_hh);
-        call_.bias = wanted.bias ? grads.bias.template data_ptr<T>() : nullptr;
+        const std::int64_t chunks = (sizes.T + chunk - 1) / chunk;
+        const std::int64_t blocks = chunks * blocks_of(chunk * sizes.N);
+        const auto levels = std::bit_width(static_cast<std::uint64_t>(blocks));
+        if (wanted.bias) call_.bias = workspace<T>(Slot::levels, levels * call_.left_stride);
         call_.segment_count = segments_of<Cell>(sizes.H, call_.segments);
     }
 
@@ -123,12 +129,23 @@ class StepSums {
         const std::int64_t sums = call_.left_stride * (columns + 1);
         share_rows(tiles, sums * call_.depth / tiles,
                    [&](std::int64_t first, std::int64_t last) { outer(call_, first, last); });
-        call_.add = true;
+        call_.blocks += blocks_of(call_.depth);
+    }
+
+    // Call after the last chunk.
+    void finish() {
+        if (call_.bias == nullptr) return;
+        add_up(call_.bias, call_.left_stride, call_.blocks, bias_.template data_ptr<T>());
     }
 
   private:
+    static std::int64_t blocks_of(std::int64_t rows) {
+        return (rows + OUTER_BLOCK - 1) / OUTER_BLOCK;
+    }
+
     Outer<T> call_{};
     Sizes sizes_;
+    Tensor bias_;
 };
 
 }  // namespace impl_torch_ext
