@@ -2,22 +2,15 @@
 // on this side.
 #include <ATen/Dispatch.h>
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
-
-#include <algorithm>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
 #include "gather.h"
 #include "kernels.h"
 #include "rnn_operators.h"
 #include "rows.h"
 #include "selection.h"
-#include "threads.h"
 
 namespace impl_torch_ext {
 
@@ -88,35 +81,9 @@ Tensor relu_gradient_recorded(const Tensor& grad, const Tensor& y) {
     return ReluBackward::apply(grad, y);
 }
 
-std::string chosen_target() {
-    try {
-        return target_name(target());
-    } catch (const std::invalid_argument& error) {
-        TORCH_CHECK_VALUE(false, error.what());
-    }
-}
-
-std::vector<std::string> targets() {
-    std::vector<std::string> names;
-    for (const Target known : known_targets()) names.emplace_back(target_name(known));
-    return names;
-}
-
-Tensor teams(bool on) {
-    const TeamRecord record = record_teams(on);
-    const Tensor result = at::empty({static_cast<std::int64_t>(record.size()), 3}, at::kLong);
-    if (!record.empty())
-        std::copy_n(record[0].data(), 3 * record.size(), result.data_ptr<std::int64_t>());
-    return result;
-}
-
 }  // namespace
 
 TORCH_LIBRARY(impl_torch_ext, m) {
-    m.def("target() -> str", chosen_target);
-    m.def("targets() -> str[]", targets);
-    m.def("has_openmp() -> bool", has_openmp);
-    m.def("record_teams(bool on) -> Tensor", teams);
     m.def("relu(Tensor x) -> Tensor");
     m.def("relu_backward(Tensor grad_output, Tensor output) -> Tensor");
     m.def("absolute(Tensor x) -> Tensor");
