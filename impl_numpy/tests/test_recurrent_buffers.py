@@ -60,6 +60,23 @@ def test_fused_agrees_with_its_composite(kind, dtype, bias, chunk, monkeypatch) 
 
 @KINDS
 @DTYPES
+@pytest.mark.parametrize("batch", [1, N])
+def test_the_states_alone_have_gradients_too(kind, dtype, batch) -> None:
+    given = inputs(kind, dtype)
+    given[0] = nn.tensor(given[0].data[:, :batch], requires_grad=True)
+    for k in range(1, 1 + FUNCTIONS[kind][2]):
+        given[k] = nn.tensor(given[k].data[:batch], requires_grad=True)
+    config = {"nonlinearity": "tanh"} if kind == "RNN" else {}
+    plain = FUNCTIONS[kind][0].composite(*given, **config)
+    whole = apply(kind, given)
+    for k in (slice(1, None), slice(None), slice(0, 1)):
+        assert_close(gradients(whole[k], given), gradients(plain[k], given), dtype)
+        plain = FUNCTIONS[kind][0].composite(*given, **config)
+        whole = apply(kind, given)
+
+
+@KINDS
+@DTYPES
 def test_two_forwards_before_one_backward(kind, dtype) -> None:
     first, second = inputs(kind, dtype, 1), inputs(kind, dtype, 2)
     alone = gradients(apply(kind, first), first)

@@ -16,9 +16,9 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # From the ground up: a room may import itself and the rooms before it. Those of some
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
-    "backend dtypes random capabilities checks launch native sums memory tape engine recording "
-    "protocols tensor creation ops xp pytree context function_vjp function_node function trees "
-    "autograd parameter module init nn rnn loss optim serialization"
+    "backend dtypes random capabilities checks launch native sums buffers memory tape engine "
+    "recording protocols tensor creation ops xp pytree context function_vjp function_node "
+    "function trees autograd parameter module init nn rnn loss optim serialization"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
@@ -26,6 +26,7 @@ ONLY = {
     "xp": "impl_cupy",
     "native": "impl_torch_ext",
     "sums": "impl_numpy",
+    "buffers": "impl_numpy",
     "memory": "impl_numpy",
     "protocols": "impl_numpy",
     "pytree": "impl_jax_vjp",

@@ -9,17 +9,27 @@ weights. Backward: the local derivatives of many steps are computed at once, out
 runs back; what is left in it is one product and a few multiplications. Weight gradients are one
 product over all steps.
 
+Of a short step the calls are the cost, so the loops go over lists of views that were made before,
+give `out` by position, add numbers as arrays (a Python number costs more than the sum), and take a
+batch of one without its axis.
+
+Ownership: what a forward saves and returns lies in memory of its own (`buffers`), which is used
+again only after the graph and the caller have let go of it; so does what a backward works in. Of
+the arguments nothing is written. Of one call, h before and after a step are neighbours in one
+array, and so are c (and the g beside it) in another: the output is a view of the first.
+
 Each Function has a `composite`, the same equations step by step on Tensors, for second derivatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from impl_numpy.dtypes import Array, Shape
+from impl_numpy.buffers import empty
+from impl_numpy.dtypes import Array, Shape, float32, float64
 from impl_numpy.function import Function
 from impl_numpy.ops.elementwise import slope_of_tanh
 from impl_numpy.recording import quiet
@@ -28,7 +38,8 @@ from impl_numpy.sums import total
 from impl_numpy.tensor import Tensor
 
 # So many elements of one gate are worked on at once in backward: they should stay in the cache.
-CHUNK = 1 << 16
+CHUNK = 1 << 13
+_add, _multiply, _divide, _tanh, _exp = np.add, np.multiply, np.divide, np.tanh, np.exp
 
 
 class RNNFunction(Function):
@@ -52,36 +63,41 @@ class RNNFunction(Function):
     ) -> tuple[Array, Array]:
         """Take x (T, N, I), h0 (N, H), w_ih (H, I), w_hh (H, H) to output (T, N, H), h_n (N, H)."""
         ctx.set_materialize_grads(False)
-        steps = _projected(x, w_ih, b_ih, b_hh)
+        arguments = _projected(x, w_ih, b_ih, b_hh)
         hs = _states(h0, len(x))
-        recurrent = w_hh.T
-        for t, part in enumerate(steps):
-            part += np.matmul(hs[t], recurrent, out=hs[t + 1])
+        recurrent, product = np.ascontiguousarray(w_hh.T), _product(h0)
+        zero = _NUMBERS[x.dtype][0]
+        views = _views(hs)
+        for h, a, after in zip(views[:-1], _views(arguments), views[1:], strict=True):
+            _add(a, product(h, recurrent, after), a)
             if nonlinearity == "tanh":
-                np.tanh(part, out=hs[t + 1])
+                _tanh(a, after)
             else:
-                np.maximum(part, 0, out=hs[t + 1])
+                np.maximum(a, zero, out=after)
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(x, w_ih, w_hh, hs, steps if nonlinearity == "tanh" else None)
+            ctx.save_for_backward(x, w_ih, w_hh, hs, arguments if nonlinearity == "tanh" else None)
         return hs[1:], hs[-1].copy()
 
     @staticmethod
     def backward(ctx: Any, d_output: Array | None, d_last: Array | None) -> tuple[Any, ...]:
         """Return the gradients of x, h0 and the weights."""
         x, w_ih, w_hh, hs, arguments = ctx.saved_tensors
-        d_gates = np.zeros_like(hs[1:]) if arguments is None else np.empty_like(hs[1:])
-        dh = _start(d_last, hs[0])
-        for start, stop in _chunks(hs[1:].shape):
+        d_gates = empty(hs[1:].shape, x.dtype)
+        if arguments is None:
+            d_gates[...] = 0
+        dh, product = _start(d_last, hs[0]), _product(hs[0])
+        incoming = _incoming(d_output, hs[1:])
+        work = _alone(dh)
+        for start, stop in _chunks(d_gates.shape):
             h = hs[start + 1 : stop + 1]
             local = ~(h <= 0) if arguments is None else slope_of_tanh(arguments[start:stop], h)
-            for t in reversed(range(start, stop)):
-                if d_output is not None:
-                    dh += d_output[t]
+            for d_out, part, d_gate in _backwards(incoming[start:stop], local, d_gates[start:stop]):
+                _add(work, d_out, work)
                 if arguments is None:
-                    np.copyto(d_gates[t], dh, where=local[t - start])  # ops-26
+                    np.copyto(d_gate, work, where=part)  # ops-26
                 else:
-                    np.multiply(dh, local[t - start], out=d_gates[t])
-                np.matmul(d_gates[t], w_hh, out=dh)
+                    _multiply(work, part, d_gate)
+                product(d_gate, w_hh, work)
         needs = ctx.needs_input_grad
         flat = _flat(d_gates)
         d_bias = total(flat, (0,)) if any(needs[4:]) else None
@@ -123,70 +139,78 @@ class LSTMFunction(Function):
         size = h0.shape[1]
         biases = [None if b is None else _lstm_rows(b, negate=True) for b in (b_ih, b_hh)]
         gates = _projected(x, _lstm_rows(w_ih, negate=True), *biases)
-        recurrent = _lstm_rows(w_hh, negate=True).T
-        hs, cs = _states(h0, len(x)), _states(c0, len(x))
-        gs = np.empty_like(hs[1:])
-        part = np.empty((len(h0), 4 * size), h0.dtype)
-        scratch = np.empty(h0.shape, h0.dtype)
-        below = np.empty((len(h0), 3 * size), h0.dtype)
-        below_o, below_i, below_f = (below[:, k : k + size] for k in range(0, 3 * size, size))
-        for t, (a, e, a_g, g) in enumerate(
-            zip(gates, gates[:, :, : 3 * size], gates[:, :, 3 * size :], gs, strict=True)
+        recurrent = np.ascontiguousarray(_lstm_rows(w_hh, negate=True).T)
+        product, one = _product(h0), _NUMBERS[x.dtype][1]
+        hs = _states(h0, len(x))
+        # c before a step, and g beside it: what f and i are multiplied by.
+        cgs = empty((len(x) + 1, len(h0), 2 * size), x.dtype)
+        cgs[0, :, :size] = c0
+        part, below, terms = (_alone(empty((len(h0), k * size), x.dtype)) for k in (4, 3, 2))
+        (below_fi, below_o), (of_f, of_i) = _split(below, 2 * size), _split(terms, size)
+        scratch = np.empty_like(of_f)
+        h_views, cg_views = _views(hs), _views(cgs)
+        c_views, g_views = _views(cgs[:, :, :size]), _views(cgs[:, :, size:])
+        for h, a, e, a_g, cg, g, c_after, h_after in zip(
+            h_views[:-1],
+            _views(gates),
+            _views(gates[:, :, : 3 * size]),
+            _views(gates[:, :, 3 * size :]),
+            cg_views[:-1],
+            g_views[:-1],
+            c_views[1:],
+            h_views[1:],
+            strict=True,
         ):
-            np.matmul(hs[t], recurrent, out=part)
-            a += part
-            np.add(np.exp(e, out=e), 1, out=below)
-            np.tanh(a_g, out=g)
-            c = np.divide(cs[t], below_f, out=cs[t + 1])
-            c += np.divide(g, below_i, out=scratch)
-            np.divide(np.tanh(c, out=scratch), below_o, out=hs[t + 1])
+            _add(a, product(h, recurrent, part), a)
+            _add(_exp(e, e), one, below)
+            _tanh(a_g, g)
+            _divide(cg, below_fi, terms)
+            _add(of_f, of_i, c_after)
+            _divide(_tanh(c_after, scratch), below_o, h_after)
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(x, w_ih, w_hh, hs, cs, gates, gs)
-        return hs[1:], hs[-1].copy(), cs[-1].copy()
+            ctx.save_for_backward(x, w_ih, w_hh, hs, cgs, gates)
+        return hs[1:], hs[-1].copy(), cgs[-1, :, :size].copy()
 
     @staticmethod
     def backward(
         ctx: Any, d_output: Array | None, d_h: Array | None, d_c: Array | None
     ) -> tuple[Any, ...]:
         """Return the gradients of x, h0, c0 and the weights."""
-        x, w_ih, w_hh, hs, cs, gates, gs = ctx.saved_tensors
-        steps, batch, size = hs[1:].shape
-        rows = np.empty_like(gates)
-        d_gates = rows.reshape(steps, batch, 4, size)
-        recurrent = _lstm_rows(w_hh)
-        dh, dc, scratch = _start(d_h, hs[0]), _start(d_c, cs[0]), np.empty_like(hs[0])
-        for start, stop in _chunks(hs[1:].shape):
-            e = np.minimum(gates[start:stop, :, : 3 * size], np.finfo(x.dtype).max)
-            sigmoids, slopes = _sigmoids(e)
-            slopes *= sigmoids
-            o, i, f = _parts(sigmoids, size)
-            d_o, d_i, d_f = _parts(slopes, size)
-            after, g = cs[start + 1 : stop + 1], gs[start:stop]
-            tanh_c = np.tanh(after)
-            through = o * slope_of_tanh(after, tanh_c)
-            local = np.empty((stop - start, batch, 4, size), x.dtype)
-            np.multiply(tanh_c, d_o, out=local[:, :, 0])
-            np.multiply(g, d_i, out=local[:, :, 1])
-            np.multiply(cs[start:stop], d_f, out=local[:, :, 2])
-            np.multiply(i, slope_of_tanh(gates[start:stop, :, 3 * size :], g), out=local[:, :, 3])
-            for t in reversed(range(start, stop)):
-                k = t - start
-                if d_output is not None:
-                    dh += d_output[t]
-                dc += np.multiply(dh, through[k], out=scratch)
-                np.multiply(dh, local[k, :, 0], out=d_gates[t, :, 0])
-                np.multiply(dc[:, None], local[k, :, 1:], out=d_gates[t, :, 1:])
-                dc *= f[k]
-                np.matmul(rows[t], recurrent, out=dh)
+        x, w_ih, w_hh, hs, cgs, gates = ctx.saved_tensors
+        size = hs.shape[2]
+        rows = empty(gates.shape, x.dtype)
+        recurrent, product = _lstm_rows(w_hh), _product(hs[0])
+        dh, dc = _start(d_h, hs[0]), _start(d_c, hs[0])
+        incoming = _incoming(d_output, hs[1:])
+        d_h_work, d_c_work, scratch = _alone(dh), _alone(dc), _alone(np.empty_like(dh))
+        chunks = list(_chunks(hs[1:].shape))
+        longest = max([stop - start for start, stop in chunks], default=0)
+        work = [
+            empty((n, longest, *gates.shape[1:2], k * size), x.dtype) for n, k in ((2, 3), (5, 1))
+        ]
+        for start, stop in chunks:
+            local = _lstm_local(gates[start:stop], cgs[start : stop + 1], *work)
+            part = rows[start:stop]
+            for d_out, row, r_f, r_i, r_o, r_g, l_o, through, l_f, l_i, l_g, f in _backwards(
+                incoming[start:stop], part, *_parts(part, size), *local
+            ):
+                _add(d_h_work, d_out, d_h_work)
+                _multiply(d_h_work, l_o, r_o)
+                _add(d_c_work, _multiply(d_h_work, through, scratch), d_c_work)
+                _multiply(d_c_work, l_f, r_f)
+                _multiply(d_c_work, l_i, r_i)
+                _multiply(d_c_work, l_g, r_g)
+                _multiply(d_c_work, f, d_c_work)
+                product(row, recurrent, d_h_work)
         needs = ctx.needs_input_grad
         flat = _flat(rows)
-        d_bias = _lstm_rows_back(total(flat, (0,))) if any(needs[5:]) else None
+        d_bias = _lstm_rows(total(flat, (0,))) if any(needs[5:]) else None
         return (
             (flat @ _lstm_rows(w_ih)).reshape(x.shape) if needs[0] else None,
             dh,
             dc,
-            _lstm_rows_back(flat.T @ _flat(x)) if needs[3] else None,
-            _lstm_rows_back(flat.T @ _flat(hs[:-1])) if needs[4] else None,
+            _lstm_rows(flat.T @ _flat(x)) if needs[3] else None,
+            _lstm_rows(flat.T @ _flat(hs[:-1])) if needs[4] else None,
             d_bias,
             d_bias,
         )
@@ -220,34 +244,38 @@ class GRUFunction(Function):
         sign = np.repeat(np.array([-1, -1, 1], x.dtype), size)
         in_bias = None if b_ih is None else b_ih * sign
         gates = _projected(x, w_ih * sign[:, None], in_bias, None)
-        n_bias: Any = 0
+        n_bias, one = _NUMBERS[x.dtype]
         if b_hh is not None:
             # The reset gate multiplies the last third of this bias, so it cannot join the input's.
             gates[:, :, : 2 * size] -= b_hh[: 2 * size]
             n_bias = b_hh[2 * size :]
-        recurrent = (w_hh * sign[:, None]).T
+        recurrent, product = np.ascontiguousarray((w_hh * sign[:, None]).T), _product(h0)
         hs = _states(h0, len(x))
-        inner, ns = np.empty_like(hs[1:]), np.empty_like(hs[1:])
-        part = np.empty((len(h0), 3 * size), h0.dtype)
-        scratch = np.empty(h0.shape, h0.dtype)
-        part_rz, part_n = part[:, : 2 * size], part[:, 2 * size :]
-        below = np.empty((len(h0), 2 * size), h0.dtype)
-        below_r, below_z = below[:, :size], below[:, size:]
-        _, e_z, a_n = _parts(gates, size)
-        most = np.finfo(x.dtype).max
-        for t, (e, of_z, a, hn, n) in enumerate(
-            zip(gates[:, :, : 2 * size], e_z, a_n, inner, ns, strict=True)
+        inner, ns = empty(hs[1:].shape, x.dtype), empty(hs[1:].shape, x.dtype)
+        part, below = (_alone(empty((len(h0), k * size), x.dtype)) for k in (3, 2))
+        (part_rz, part_n), (below_r, below_z) = _split(part, 2 * size), _split(below, size)
+        scratch = np.empty_like(below_r)
+        most = _MOST[x.dtype]
+        views = _views(hs)
+        for h, e, of_z, a, hn, n, after in zip(
+            views[:-1],
+            _views(gates[:, :, : 2 * size]),
+            *[_views(gate) for gate in _parts(gates, size)[1:]],
+            _views(inner),
+            _views(ns),
+            views[1:],
+            strict=True,
         ):
-            np.matmul(hs[t], recurrent, out=part)
-            e += part_rz
+            product(h, recurrent, part)
+            _add(e, part_rz, e)
             # Infinite, it would be divided by itself.
-            np.minimum(np.exp(e, out=e), most, out=e)
-            np.add(e, 1, out=below)
-            np.add(part_n, n_bias, out=hn)
-            a += np.divide(hn, below_r, out=scratch)
-            h = np.multiply(of_z, np.tanh(a, out=n), out=hs[t + 1])
-            h += hs[t]
-            h /= below_z
+            np.minimum(_exp(e, e), most, out=e)
+            _add(e, one, below)
+            _add(part_n, n_bias, hn)
+            _add(a, _divide(hn, below_r, scratch), a)
+            _multiply(of_z, _tanh(a, n), after)
+            _add(after, h, after)
+            _divide(after, below_z, after)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(x, w_ih, w_hh, hs, gates, inner, ns)
         return hs[1:], hs[-1].copy()
@@ -258,29 +286,27 @@ class GRUFunction(Function):
         x, w_ih, w_hh, hs, gates, inner, ns = ctx.saved_tensors
         steps, batch, size = hs[1:].shape
         # In the order n, r, z, inner: the gates as x meets them come first, as h meets them last.
-        d_gates = np.empty((steps, batch, 4, size), x.dtype)
-        rows = d_gates.reshape(steps, batch, 4 * size)
-        dh, kept = _start(d_last, hs[0]), np.empty_like(hs[0])
-        for start, stop in _chunks(hs[1:].shape):
-            sigmoids, rest = _sigmoids(gates[start:stop, :, : 2 * size])
-            r, z = _parts(sigmoids, size)
-            n, slope = (
-                ns[start:stop],
-                slope_of_tanh(gates[start:stop, :, 2 * size :], ns[start:stop]),
-            )
-            local = np.empty((stop - start, batch, 4, size), x.dtype)
-            d_n = np.multiply(rest[:, :, size:], slope, out=local[:, :, 0])
-            np.multiply(d_n, r, out=local[:, :, 3])
-            rest *= sigmoids
-            np.multiply(d_n * inner[start:stop], rest[:, :, :size], out=local[:, :, 1])
-            np.multiply(hs[start:stop] - n, rest[:, :, size:], out=local[:, :, 2])
-            for t in reversed(range(start, stop)):
-                if d_output is not None:
-                    dh += d_output[t]
-                np.multiply(dh[:, None], local[t - start], out=d_gates[t])
-                np.multiply(dh, z[t - start], out=kept)
-                np.matmul(rows[t, :, size:], w_hh, out=dh)
-                dh += kept
+        rows = empty((steps, batch, 4 * size), x.dtype)
+        dh, kept = _start(d_last, hs[0]), _alone(np.empty_like(hs[0]))
+        d_h_work, product = _alone(dh), _product(hs[0])
+        incoming = _incoming(d_output, hs[1:])
+        chunks = list(_chunks(hs[1:].shape))
+        longest = max([stop - start for start, stop in chunks], default=0)
+        work = [empty((n, longest, batch, k * size), x.dtype) for n, k in ((2, 2), (4, 1))]
+        for start, stop in chunks:
+            saved = [kept_of[start:stop] for kept_of in (gates, hs, inner, ns)]
+            local = _gru_local(*saved, *work)
+            part = rows[start:stop]
+            for d_out, row_h, r_n, r_r, r_z, r_hn, l_n, l_r, l_z, l_hn, z in _backwards(
+                incoming[start:stop], part[:, :, size:], *_parts(part, size), *local
+            ):
+                _add(d_h_work, d_out, d_h_work)
+                _multiply(d_h_work, l_n, r_n)
+                _multiply(d_h_work, l_r, r_r)
+                _multiply(d_h_work, l_z, r_z)
+                _multiply(d_h_work, l_hn, r_hn)
+                _multiply(d_h_work, z, kept)
+                _add(product(row_h, w_hh, d_h_work), kept, d_h_work)
         needs = ctx.needs_input_grad
         flat = _flat(rows)
         of_x, of_h = flat[:, : 3 * size], flat[:, size:]
@@ -302,7 +328,8 @@ class GRUFunction(Function):
 
 def _projected(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) -> Array:
     """Return the input's part of the gates, and the biases: (T, N, G H), a new array."""
-    gates = (_flat(x) @ w_ih.T).reshape(*x.shape[:2], len(w_ih))
+    gates = empty((*x.shape[:2], len(w_ih)), x.dtype)
+    np.matmul(_flat(x), w_ih.T, out=_flat(gates))
     if b_ih is not None:
         gates += b_ih if b_hh is None else b_ih + b_hh
     elif b_hh is not None:
@@ -312,7 +339,7 @@ def _projected(x: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) ->
 
 def _states(first: Array, steps: int) -> Array:
     """Return room for the states before and after each step: (T + 1, N, H)."""
-    states = np.empty((steps + 1, *first.shape), first.dtype)
+    states = empty((steps + 1, *first.shape), first.dtype)
     states[0] = first
     return states
 
@@ -341,27 +368,102 @@ def _flat(x: Array) -> Array:
     return x.reshape(x.shape[0] * x.shape[1], x.shape[2])
 
 
-def _sigmoids(e: Array) -> tuple[Array, Array]:
-    """Return the sigmoids of arguments a, and 1 - sigmoid, from finite e = exp(-a)."""
-    sigmoids = e + 1
-    np.divide(1, sigmoids, out=sigmoids)
-    return sigmoids, e * sigmoids
+def _alone(x: Array) -> Array:
+    """Return what a step works in: (N, ...), or of a batch of one the only row."""
+    return x[0] if len(x) == 1 else x
+
+
+def _views(x: Array) -> list[Array]:
+    """Return what `_alone` would of each step of (T, N, ...)."""
+    return list(x[:, 0] if x.shape[1] == 1 else x)
+
+
+def _split(x: Array, size: int) -> tuple[Array, Array]:
+    return x[..., :size], x[..., size:]
+
+
+def _product(h: Array) -> Callable[..., Array]:
+    """Return what multiplies a state by a matrix: for a vector `np.dot` has less to look at."""
+    return np.dot if len(h) == 1 else np.matmul
+
+
+def _incoming(d_output: Array | None, like: Array) -> Array:
+    """Return zeros where no gradient of the outputs came: one for each step."""
+    return np.zeros((len(like), 1, 1), like.dtype) if d_output is None else d_output
+
+
+def _backwards(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Yield what several sequences have of each step, from the last to the first."""
+    return zip(*[reversed(_views(x)) for x in arrays], strict=True)
+
+
+def _lstm_local(gates: Array, cgs: Array, wide: Array, narrow: Array) -> tuple[Array, ...]:
+    """Return the local derivatives of some steps, computed in the last two arguments.
+
+    Those of o by h; of c by h; of f, i and g by c; and f, the derivative of c by the c before.
+    """
+    size, steps = gates.shape[2] // 4, len(gates)
+    e, sigmoids = wide[:, :steps]
+    np.minimum(gates[:, :, : 3 * size], _MOST[e.dtype], out=e)
+    one = _NUMBERS[e.dtype][1]
+    _divide(one, _add(e, one, sigmoids), sigmoids)
+    _multiply(_multiply(e, sigmoids, e), sigmoids, e)
+    (f, i, o), (d_f, d_i, d_o) = _parts(sigmoids, size), _parts(e, size)
+    l_o, through, l_f, l_i, l_g = narrow[:, :steps]
+    (c, g), after = _split(cgs[:-1], size), cgs[1:, :, :size]
+    _times_slope(o, after, _tanh(after, l_o), through)
+    _multiply(l_o, d_o, l_o)
+    _multiply(c, d_f, l_f)
+    _multiply(g, d_i, l_i)
+    _times_slope(i, gates[:, :, 3 * size :], g, l_g)
+    return l_o, through, l_f, l_i, l_g, f
+
+
+def _gru_local(
+    gates: Array, hs: Array, inner: Array, n: Array, wide: Array, narrow: Array
+) -> tuple[Array, ...]:
+    """Return the local derivatives of some steps, computed in the last two arguments.
+
+    Those of n, r, z and of the state's part of n by h; and z, that of h by the h before.
+    """
+    size, steps = gates.shape[2] // 3, len(gates)
+    sigmoids, rest = wide[:, :steps]
+    e, one = gates[:, :, : 2 * size], _NUMBERS[wide.dtype][1]
+    _divide(one, _add(e, one, sigmoids), sigmoids)
+    _multiply(e, sigmoids, rest)
+    (r, z), (l_n, l_r, l_z, l_hn) = _parts(sigmoids, size), narrow[:, :steps]
+    _times_slope(rest[:, :, size:], gates[:, :, 2 * size :], n, l_n)
+    _multiply(l_n, r, l_hn)
+    d_r, d_z = _parts(_multiply(rest, sigmoids, rest), size)
+    _multiply(_multiply(l_n, inner, l_r), d_r, l_r)
+    _multiply(np.subtract(hs, n, l_z), d_z, l_z)
+    return l_n, l_r, l_z, l_hn, z
+
+
+def _times_slope(factor: Array, x: Array, y: Array, out: Array) -> None:
+    """Write a factor times the slope of tanh at x, where y = tanh(x)."""
+    if out.dtype == float32:
+        # As in `slope_of_tanh`, with one operation less.
+        np.cosh(x, out)
+        _divide(factor, np.square(out, out), out)
+    else:
+        _multiply(factor, slope_of_tanh(x, y), out)
+
+
+# 0 and 1 as arrays, and the largest finite number.
+_NUMBERS = {dtype: (np.zeros((), dtype), np.ones((), dtype)) for dtype in (float32, float64)}
+_MOST = {dtype: np.array(np.finfo(dtype).max) for dtype in (float32, float64)}
 
 
 def _lstm_rows(w: Array, negate: bool = False) -> Array:
-    """Return rows i, f, g, o as o, i, f, g: the sigmoids side by side, and what c' is made from.
+    """Return rows i, f, g, o as f, i, o, g: the sigmoids side by side, those of c' first; or back.
 
     With `negate` those of the sigmoids change their sign.
     """
-    size = len(w) // 4
-    rows = _rolled(w, 3 * size)
+    gates = w.reshape(4, -1)[[1, 0, 3, 2]]
     if negate:
-        np.negative(rows[: 3 * size], out=rows[: 3 * size])
-    return rows
-
-
-def _lstm_rows_back(w: Array) -> Array:
-    return _rolled(w, len(w) // 4)
+        np.negative(gates[:3], gates[:3])
+    return gates.reshape(w.shape)
 
 
 def _rolled(w: Array, first: int) -> Array:
