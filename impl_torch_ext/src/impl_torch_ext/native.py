@@ -31,11 +31,11 @@ def load_native(folder: Path) -> Any:
         raise ImportError(msg)
     try:
         torch.ops.load_library(libraries[0])
-    except OSError as error:
+        torch.ops.impl_torch_ext.target()
+    except (OSError, AttributeError) as error:
         reason = " ".join(str(error).split())
         msg = f"impl_torch_ext: cannot load {libraries[0]}, build it again with {build}: {reason}"
         raise ImportError(msg) from error
-    torch.ops.impl_torch_ext.target()
     return torch.ops.impl_torch_ext
 
 
