@@ -42,17 +42,25 @@ def uniform_(tensor: _T, a: float = 0.0, b: float = 1.0) -> _T:
         If ``a > b``, or they are not finite.
     """
     _check("uniform_", tensor)
-    check_number("uniform_", "a", a)
-    check_number("uniform_", "b", b)
+    _check_finite("uniform_", a=a, b=b)
     if not a <= b:
         msg = f"uniform_: a must not be above b, got a={a}, b={b}"
         raise ValueError(msg)
     return _uniform("uniform_", tensor, float(a), float(b))
 
 
+def _check_finite(name: str, **values: Any) -> None:
+    """Refuse what is no number, infinite or NaN (init-05)."""
+    for argument, value in values.items():
+        check_number(name, argument, value)
+        if not math.isfinite(value):
+            msg = f"{name}: {argument} must be finite, got {value}"
+            raise ValueError(msg)
+
+
 def _uniform(name: str, tensor: _T, low: float, high: float) -> _T:
     if not math.isfinite(high - low):
-        msg = f"{name}: the interval must be finite, got from {low} to {high}"
+        msg = f"{name}: a and b must have a finite distance, got from {low} to {high}"
         raise ValueError(msg)
     return _write(tensor, random.uniform(tensor.shape, low, high))
 
@@ -63,10 +71,10 @@ def normal_(tensor: _T, mean: float = 0.0, std: float = 1.0) -> _T:
     Raises
     ------
     ValueError
-        If `std` is negative.
+        If `std` is negative, or one is not finite.
     """
     _check("normal_", tensor)
-    check_number("normal_", "mean", mean)
+    _check_finite("normal_", mean=mean, std=std)
     check_at_least_zero("normal_", "std", std)
     return _write(tensor, random.normal(tensor.shape, float(mean), float(std)))
 
@@ -110,6 +118,7 @@ def xavier_uniform_(tensor: _T, gain: float = 1.0) -> _T:
         If `tensor` has fewer than two axes, or `gain` is negative.
     """
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
+    _check_finite("xavier_uniform_", gain=gain)
     check_at_least_zero("xavier_uniform_", "gain", gain)
     bound = float(gain) * math.sqrt(6 / (fan_in + fan_out))
     return _uniform("xavier_uniform_", tensor, -bound, bound)
@@ -126,6 +135,7 @@ def xavier_normal_(tensor: _T, gain: float = 1.0) -> _T:
         If `tensor` has fewer than two axes, or `gain` is negative.
     """
     fan_in, fan_out = _fans("xavier_normal_", tensor)
+    _check_finite("xavier_normal_", gain=gain)
     check_at_least_zero("xavier_normal_", "gain", gain)
     return normal_(tensor, 0.0, float(gain) * math.sqrt(2 / (fan_in + fan_out)))
 

@@ -7,7 +7,6 @@ raw arrays and, when the way back is recorded, on Tensors: that is all that high
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -19,13 +18,13 @@ from impl_cupy.checks import (
     check_dtype,
     check_fits,
     check_raw,
-    normalize_axes,
     plain,
     refuse_shapes,
     to_device,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike, bool_, float32, float64, int32, int64, promote
+from impl_cupy.dtypes import DTypeLike, bool_, float32, int32, int64, promote
+from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
     Node,
@@ -49,66 +48,11 @@ Rule: TypeAlias = "Callable[[Any, Any], Sequence[Any]]"
 Operand: TypeAlias = "Recorded | bool | int | float"
 
 
-# CuPy adds up in the order of its threads, at least sixteen to a result: as good as by pairs while
-# there are this many terms.
-_FEW_TERMS = 64
-# How many float64 terms are added up at a time.
-_GROUP = 32
-
-
-def total(raw: RawArray, axis: Any = None, keepdims: bool = False, *, mean: bool = False) -> Any:
-    """Add up a raw array over `axis`, with an error like that of adding by pairs (ops-25).
-
-    Parameters
-    ----------
-    raw : cupy.ndarray
-    axis : int, tuple of int or None
-        As for `cupy.sum`.
-    keepdims : bool
-        Whether the axes stay, with length 1.
-    mean : bool
-        Whether to divide by the number of terms.
-    """
-    function = cp.mean if mean else cp.sum
-    if raw.size <= _FEW_TERMS or raw.dtype.kind != "f":
-        return function(raw, axis=axis, keepdims=keepdims)
-    axes = normalize_axes("sum", axis, raw.shape)
-    count = math.prod(raw.shape[place] for place in axes)
-    if count <= _FEW_TERMS:
-        return function(raw, axis=axes, keepdims=keepdims)
-    kept = kept_shape(raw.shape, axes)
-    rest = tuple(size for place, size in enumerate(raw.shape) if place not in axes)
-    sizes = kept if keepdims else rest
-    if raw.dtype == float32:
-        # One kernel that reads and writes float32, and adds in float64.
-        out = cp.empty(sizes, dtype=float32)
-        return function(raw, axis=axes, dtype=float64, out=out, keepdims=keepdims)
-    if len(axes) == raw.ndim and raw.flags.c_contiguous:
-        raw, axes = raw.reshape(-1), (0,)
-    for place in axes:
-        while raw.shape[place] > _FEW_TERMS:
-            raw = _grouped(raw, place)
-        raw = cp.sum(raw, axis=place, keepdims=True)
-    raw = raw.reshape(sizes)
-    return raw / count if mean else raw
-
-
-def _grouped(raw: RawArray, axis: int) -> RawArray:
-    """Add up the elements along an axis in groups."""
-    shape = raw.shape
-    groups = shape[axis] // _GROUP
-    sizes = (*shape[:axis], groups, _GROUP, *shape[axis + 1 :])
-    sums = cp.sum(cut(raw, axis, 0, groups * _GROUP).reshape(sizes), axis=axis + 1)
-    if groups * _GROUP == shape[axis]:
-        return sums
-    left = cp.sum(cut(raw, axis, groups * _GROUP), axis=axis, keepdims=True)
-    return cp.concatenate([sums, left], axis=axis)
-
-
 class _OnRaw:
-    """What a rule's ``node.xp`` is for raw arrays: CuPy, but for sums."""
+    """What a rule's ``node.xp`` is for raw arrays: CuPy, but for sums and products."""
 
     sum = staticmethod(total)
+    matmul = staticmethod(product)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(cp, name)
@@ -471,13 +415,3 @@ def sum_to(xp: Any, grad: Any, shape: tuple[int, ...]) -> Any:
     if axes:
         grad = xp.sum(grad, axis=axes, keepdims=True)
     return xp.reshape(grad, shape)
-
-
-def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape with the length 1 at `axes`."""
-    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
-
-
-def cut(array: Any, axis: int, start: int, stop: int | None = None) -> Any:
-    """Return the part of an array, raw or a Tensor, from `start` to `stop` along an axis."""
-    return array[(slice(None),) * axis + (slice(start, stop),)]

@@ -119,6 +119,15 @@ def check_number(name: str, argument: str, value: Any) -> int | float:
     return number
 
 
+def finite(name: str, argument: str, value: Any, least: float = -math.inf) -> int | float:
+    """Return a Python number; raise `ValueError` if it is infinite, NaN or below `least`."""
+    number = check_number(name, argument, value)
+    if not math.isfinite(number) or number < least:  # init-05
+        wanted = "a finite number" if least == -math.inf else f"a finite number of at least {least}"
+        refuse(name, argument, wanted, number)
+    return number
+
+
 def cast(name: str, values: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
     """Return numbers in a dtype; raise `ValueError` that names one that an integer dtype lacks."""
     if dtype.kind == "i" and values.dtype.kind in "iuf" and values.dtype != dtype:  # tensor-38

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import random
-from .checks import as_scalar, cast, check_choice, check_number, refuse, refuse_type
+from .checks import as_scalar, cast, check_choice, check_number, finite, refuse, refuse_type
 from .dtypes import int64, is_floating, make_array
 from .tensor import Tensor
 
@@ -66,7 +66,9 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
         If it is not a Tensor of a floating dtype.
     """
     shape = _floating("uniform_", tensor)
-    low, high = check_number("uniform_", "a", a), check_number("uniform_", "b", b)
+    low, high = finite("uniform_", "a", a), finite("uniform_", "b", b)
+    if not 0 <= high - low < math.inf:
+        refuse("uniform_", "a and b", "a <= b at a finite distance", f"{low} and {high}")
     return _assign("uniform_", tensor, uniform_values(shape, low, high))
 
 
@@ -79,7 +81,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
         If it is not a Tensor of a floating dtype.
     """
     shape = _floating("normal_", tensor)
-    centre, width = check_number("normal_", "mean", mean), check_number("normal_", "std", std)
+    centre, width = finite("normal_", "mean", mean), finite("normal_", "std", std, least=0)
     return _assign("normal_", tensor, centre + width * random.normal(shape))
 
 
@@ -120,7 +122,7 @@ def _root(factor: float, fan: int) -> float:
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill uniformly within ``gain * sqrt(6 / (fan_in + fan_out))`` (Glorot 2010, eq. 16)."""
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
-    gain = check_number("xavier_uniform_", "gain", gain)
+    gain = finite("xavier_uniform_", "gain", gain, least=0)
     bound = gain * _root(6.0, fan_in + fan_out)
     return uniform_(tensor, -bound, bound)
 
@@ -128,7 +130,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill normally with deviation ``gain * sqrt(2 / (fan_in + fan_out))``."""
     fan_in, fan_out = _fans("xavier_normal_", tensor)
-    gain = check_number("xavier_normal_", "gain", gain)
+    gain = finite("xavier_normal_", "gain", gain, least=0)
     return normal_(tensor, 0.0, gain * _root(2.0, fan_in + fan_out))
 
 

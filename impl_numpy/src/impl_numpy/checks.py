@@ -225,6 +225,16 @@ def check_not_negative(owner: str, name: str, value: Any) -> None:
         raise ValueError(msg)
 
 
+def check_finite(owner: str, **values: Any) -> list[bool | int | float]:
+    """Return numbers as Python's; raise ValueError for an infinity or NaN, TypeError for none."""
+    numbers = [check_number(owner, name, value) for name, value in values.items()]
+    for name, number in zip(values, numbers, strict=True):
+        if not math.isfinite(number):
+            msg = f"{owner}: {name} must be finite, got {number}"
+            raise ValueError(msg)
+    return numbers
+
+
 def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError for a word that is none of the choices."""
     if not isinstance(value, str) or value not in choices:

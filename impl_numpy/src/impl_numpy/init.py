@@ -6,7 +6,13 @@ import math
 from typing import Any, TypeVar
 
 from impl_numpy import random
-from impl_numpy.checks import check_choice, check_fits, check_number
+from impl_numpy.checks import (
+    check_choice,
+    check_finite,
+    check_fits,
+    check_not_negative,
+    check_number,
+)
 from impl_numpy.parameter import overwrite
 from impl_numpy.tensor import Tensor
 
@@ -27,18 +33,33 @@ T = TypeVar("T", bound=Tensor)
 
 
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
-    """Fill with uniform numbers in [a, b), drawn in float64 and rounded to the dtype."""
+    """Fill with uniform numbers in [a, b), drawn in float64 and rounded to the dtype.
+
+    Raises
+    ------
+    ValueError
+        If a or b is not finite, or a is above b.
+    """
     _check("uniform_", tensor)
-    a, b = (check_number("uniform_", name, x) for name, x in (("a", a), ("b", b)))
+    a, b = check_finite("uniform_", a=a, b=b)
+    if not 0 <= b - a < math.inf:
+        msg = f"uniform_: a must not be above b, nor too far below it, got a = {a}, b = {b}"
+        raise ValueError(msg)
     overwrite(tensor, a + (b - a) * random.uniform(tensor.shape))
     return tensor
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0) -> T:
-    """Fill with normal numbers, drawn in float64 and rounded to the dtype."""
+    """Fill with normal numbers, drawn in float64 and rounded to the dtype.
+
+    Raises
+    ------
+    ValueError
+        If mean or std is not finite, or std is negative.
+    """
     _check("normal_", tensor)
-    mean = check_number("normal_", "mean", mean)
-    std = check_number("normal_", "std", std)
+    mean, std = check_finite("normal_", mean=mean, std=std)
+    check_not_negative("normal_", "std", std)
     overwrite(tensor, mean + std * random.normal(tensor.shape))
     return tensor
 
@@ -64,14 +85,18 @@ def xavier_uniform_(tensor: T, gain: float = 1.0) -> T:
     Glorot and Bengio 2010, equation 16.
     """
     fans = sum(_fans("xavier_uniform_", tensor))
-    bound = check_number("xavier_uniform_", "gain", gain) * math.sqrt(6.0 / (fans or 1))
+    (gain,) = check_finite("xavier_uniform_", gain=gain)
+    check_not_negative("xavier_uniform_", "gain", gain)
+    bound = gain * math.sqrt(6.0 / (fans or 1))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: T, gain: float = 1.0) -> T:
     """Fill normally with deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
     fans = sum(_fans("xavier_normal_", tensor))
-    std = check_number("xavier_normal_", "gain", gain) * math.sqrt(2.0 / (fans or 1))
+    (gain,) = check_finite("xavier_normal_", gain=gain)
+    check_not_negative("xavier_normal_", "gain", gain)
+    std = gain * math.sqrt(2.0 / (fans or 1))
     return normal_(tensor, 0.0, std)
 
 

@@ -42,6 +42,8 @@ def dtype_of(spelling: Any) -> torch.dtype | None:
     """Return which of the five dtypes NumPy reads in a name, class or dtype; None for no other."""
     if not isinstance(spelling, str | type | np.dtype):  # NumPy takes None for float64.
         return None
+    if isinstance(spelling, str) and "a" in spelling[:2]:  # NumPy warns of this name for bytes.
+        return None
     try:
         return FROM_NUMPY.get(np.dtype(spelling))  # tensor-37
     except (TypeError, ValueError, SyntaxError):

@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from impl_torch_ext import random
-from impl_torch_ext.checks import check_choice, check_floating, check_number, check_tensor, shown
+from impl_torch_ext.checks import (
+    check_at_least_zero,
+    check_choice,
+    check_floating,
+    check_number,
+    check_tensor,
+    shown,
+)
 
 __all__ = [
     "calculate_gain",
@@ -71,7 +79,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Source: Glorot and Bengio 2010, equation 16.
     """
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
-    bound = check_number("xavier_uniform_", "gain", gain) * math.sqrt(6.0 / (fan_in + fan_out))
+    bound = _scale("xavier_uniform_", gain) * math.sqrt(6.0 / (fan_in + fan_out))
     return _uniform("xavier_uniform_", tensor, -bound, bound)
 
 
@@ -81,7 +89,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Source: Glorot and Bengio 2010.
     """
     fan_in, fan_out = _fans("xavier_normal_", tensor)
-    std = check_number("xavier_normal_", "gain", gain) * math.sqrt(2.0 / (fan_in + fan_out))
+    std = _scale("xavier_normal_", gain) * math.sqrt(2.0 / (fan_in + fan_out))
     return _normal("xavier_normal_", tensor, 0.0, std)
 
 
@@ -150,13 +158,29 @@ def _constant(name: str, tensor: Tensor, val: float) -> Tensor:
 
 
 def _uniform(name: str, tensor: Tensor, low: float, high: float) -> Tensor:
-    low, high = check_number(name, "a", low), check_number(name, "b", high)
+    low, high = _finite(name, "a", low), _finite(name, "b", high)
+    if not 0 <= high - low < math.inf:
+        msg = f"{name}: a must be at most b, at a finite distance, got a={low}, b={high}"
+        raise ValueError(msg)
     return _draw(name, tensor, lambda shape: random.uniform(shape, low, high))
 
 
 def _normal(name: str, tensor: Tensor, mean: float, std: float) -> Tensor:
-    mean, std = check_number(name, "mean", mean), check_number(name, "std", std)
+    mean = _finite(name, "mean", mean)
+    std = check_at_least_zero(name, "std", _finite(name, "std", std))
     return _draw(name, tensor, lambda shape: random.normal(shape, mean, std))
+
+
+def _finite(name: str, argument: str, value: Any) -> float:
+    number = check_number(name, argument, value)
+    if not math.isfinite(number):  # init-05
+        msg = f"{name}: {argument} must be finite, got {number}"
+        raise ValueError(msg)
+    return number
+
+
+def _scale(name: str, gain: Any) -> float:
+    return check_at_least_zero(name, "gain", _finite(name, "gain", gain))
 
 
 def _draw(name: str, tensor: Tensor, draw: Callable[[tuple[int, ...]], np.ndarray]) -> Tensor:

@@ -9,7 +9,8 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, normalize_axes
 from impl_cupy.launch import launch
 from impl_cupy.ops.families import along, unary, written
-from impl_cupy.recording import as_tensor, floating, kept_shape, record, total
+from impl_cupy.recording import as_tensor, floating, record
+from impl_cupy.sums import kept_shape, total
 from impl_cupy.tape import RawArray, handles
 from impl_cupy.tensor import Axis, Tensor
 

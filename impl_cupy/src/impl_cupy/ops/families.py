@@ -34,14 +34,13 @@ from impl_cupy.recording import (
     as_tensor,
     as_tensors,
     compute,
-    cut,
     floating,
     is_wanted,
-    kept_shape,
     record,
     sum_to,
     summable,
 )
+from impl_cupy.sums import cut, kept_shape
 from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, lent, wrap
 from impl_cupy.tensor import Axis, Tensor
 

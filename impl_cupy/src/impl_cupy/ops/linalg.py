@@ -8,6 +8,7 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import refuse_shapes
 from impl_cupy.ops.families import shape, written
 from impl_cupy.recording import as_operands, as_tensor, record, sum_to
+from impl_cupy.sums import product
 from impl_cupy.tensor import Tensor
 
 
@@ -38,19 +39,19 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
     is_row, is_column = a.ndim == 1, b.ndim == 1
     left = a.reshape(1, a.shape[0]) if is_row else a
     right = b.reshape(b.shape[0], 1) if is_column else b
-    product = record(
+    result = record(
         "matmul",
-        cp.matmul,
+        product,
         _matmul,
         (left, right),
         keep_inputs=True,
         config=(left.shape, right.shape),
     )
     if not (is_row or is_column):
-        return product
-    rows = () if is_row else product.shape[-2:-1]
-    columns = () if is_column else product.shape[-1:]
-    return product.reshape((*product.shape[:-2], *rows, *columns))
+        return result
+    rows = () if is_row else result.shape[-2:-1]
+    columns = () if is_column else result.shape[-1:]
+    return result.reshape((*result.shape[:-2], *rows, *columns))
 
 
 def _matmul(node: Any, grad: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.ops.families import reduce, scan
-from impl_cupy.recording import cut, total
+from impl_cupy.sums import cut, total
 
 
 def _mean(node: Any, grad: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, check_not_empty, normalize_axis
 from impl_cupy.ops.families import written
-from impl_cupy.recording import as_tensor, kept_shape, record
+from impl_cupy.recording import as_tensor, record
+from impl_cupy.sums import kept_shape
 from impl_cupy.tensor import Tensor
 
 

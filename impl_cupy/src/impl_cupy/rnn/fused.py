@@ -12,8 +12,8 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.function import Function
 from impl_cupy.launch import each_step
-from impl_cupy.recording import total
 from impl_cupy.rnn import equations
+from impl_cupy.sums import total
 from impl_cupy.tape import RawArray
 
 MaybeArray = RawArray | None

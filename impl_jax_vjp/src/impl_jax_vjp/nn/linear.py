@@ -3,10 +3,8 @@
 import math
 from typing import Any
 
-import jax.numpy as jnp
-from jax import lax
-
 from ..checks import check_flag, check_parameter, refuse
+from ..ops.formulas import product
 from ..recording import Primitive
 from ..tensor import Tensor
 from .layer import Layer
@@ -18,7 +16,7 @@ def _affine(x: Any, weight: Any, *bias: Any) -> Any:
         refuse("Linear", "weight", wanted, f"shape {weight.shape}")
     for added in bias:
         check_parameter("Linear", "bias", added, weight.shape[:1])
-    y = jnp.matmul(x, weight.T, precision=lax.Precision.HIGHEST)
+    y = product(x, weight.T)
     return y + bias[0] if bias else y
 
 

@@ -346,8 +346,48 @@ def _logsumexp_jvp(
 
 def matmul(dtype: Any, x: Array, y: Array) -> Array:
     """Return the product (..., M, N) of x (..., M, K) and y (..., K, N), or of vectors."""
-    # Without "highest" an accelerator would round the factors to fewer bits.
-    return jnp.matmul(x.astype(dtype), y.astype(dtype), precision=lax.Precision.HIGHEST)
+    return product(x.astype(dtype), y.astype(dtype))
+
+
+# Where few elements result XLA may add a long inner sum one term after the other. It is cut into
+# blocks then, in a product or in its gradients. # ops-25
+_LONG = 1 << 13
+_BLOCK = 1 << 11
+_FEW = 64
+
+
+def product(x: Array, y: Array) -> Array:
+    """Return the product of two arrays of one dtype; see `matmul`."""
+    if max(x.size, y.size) <= _LONG or y.ndim > 2 or not is_floating(x.dtype):
+        # Without "highest" an accelerator would round the factors to fewer bits.
+        return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
+    if y.ndim == 1:
+        return product(x, y[:, None])[..., 0]
+    rows = x.reshape(-1, x.shape[-1])
+    made = _blocked(rows, y)
+    return made.reshape(*x.shape[:-1], y.shape[1])
+
+
+def _blocked(x: Array, y: Array) -> Array:
+    (m, k), n = x.shape, y.shape[1]
+    multiply = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    if k > _LONG and m * n <= _FEW:
+        whole = k - k % _BLOCK
+        left = x[:, :whole].reshape(m, -1, _BLOCK).swapaxes(0, 1)
+        right = y[:whole].reshape(-1, _BLOCK, n)
+        # XLA would make one product of a stack that is added up.
+        parts = lax.optimization_barrier(multiply(left, right))
+        return total(parts, (0,)) + multiply(x[:, whole:], y[whole:])
+    if m > _LONG and k * n <= _FEW:
+        # The gradient of y is a long inner sum: one factor for each block.
+        whole = m - m % _BLOCK
+        head = x[:whole].reshape(-1, _BLOCK, k)
+        factors = lax.optimization_barrier(jnp.broadcast_to(y, (len(head), k, n)))
+        made = multiply(head, factors).reshape(whole, n)
+        return jnp.concatenate([made, multiply(x[whole:], y)])
+    if n > _LONG and m * k <= _FEW:
+        return _blocked(y.T, x.T).T
+    return multiply(x, y)
 
 
 def window(

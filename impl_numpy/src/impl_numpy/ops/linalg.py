@@ -7,21 +7,46 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.dtypes import Shape, Value
+from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.ops.families import registered, rule
 from impl_numpy.recording import RULES, Grads, Primitive, binary, record, unary
+from impl_numpy.sums import total
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
 
 
 def _matmul_vjp(grad: Value, needs: Parents, a: Value, b: Value, out: None) -> Grads:
     return (
-        None if needs[0] is None else grad @ b.mT,
-        None if needs[1] is None else a.mT @ grad,
+        None if needs[0] is None else _times(grad, b.mT),
+        None if needs[1] is None else _times(a.mT, grad),
     )
 
 
-_product = rule(Primitive("matmul", np.matmul, _matmul_vjp, ((1,), (0,)), stacks=True))
+def _times(a: Value, b: Value) -> Value:
+    return _matmul(a, b) if type(a) is type(b) is np.ndarray else a @ b
+
+
+# An inner sum of so many terms is added up by blocks where few elements result: a BLAS adds one
+# after the other there (ops-25).
+_LONG = 1 << 13
+_BLOCK = 1 << 11
+_FEW = 64
+
+
+def _matmul(a: Array, b: Array) -> Array:
+    inner = a.shape[-1]
+    if inner <= _LONG or a.shape[-2] * b.shape[-1] > _FEW or a.dtype.kind != "f":
+        return np.matmul(a, b)
+    whole = inner - inner % _BLOCK
+    left = a[..., :whole].reshape(*a.shape[:-1], -1, _BLOCK).swapaxes(-2, -3)
+    right = b[..., :whole, :].reshape(*b.shape[:-2], -1, _BLOCK, b.shape[-1])
+    parts = np.matmul(left, right)
+    rest = np.matmul(a[..., whole:], b[..., whole:, :])
+    added: Array = total(parts, (parts.ndim - 3,)) + rest
+    return added
+
+
+_product = rule(Primitive("matmul", _matmul, _matmul_vjp, ((1,), (0,)), stacks=True))
 
 _MATMUL = """Parameters
 ----------

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, Self
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_floating_dtype, check_function, shown
+from impl_torch_ext.checks import check_flag, check_floating_dtype, check_function, shown
 from impl_torch_ext.dtypes import dtype_of
 from impl_torch_ext.module.state import LoadResult, checked_state
 
@@ -41,7 +41,8 @@ class Module(torch.nn.Module):
         self._check_name("register_buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             self._refuse("register_buffer", "tensor must be a Tensor or None", tensor)
-        super().register_buffer(name, tensor, persistent)
+        kept = check_flag("register_buffer", "persistent", persistent)
+        super().register_buffer(name, tensor, kept)
 
     def add_module(self, name: str, module: torch.nn.Module | None) -> None:
         """Add a child; errors as in `register_parameter`."""

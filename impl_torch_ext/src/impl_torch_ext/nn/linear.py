@@ -10,6 +10,7 @@ from torch import Tensor
 from impl_torch_ext import init
 from impl_torch_ext.checks import check_flag, check_size, explain
 from impl_torch_ext.nn.layer import Layer, Options
+from impl_torch_ext.ops.linalg import product
 
 __all__ = ["Linear"]
 
@@ -61,7 +62,7 @@ class Linear(Layer):
         weight, bias = self.weight, self.bias
         self._check("input", input, (..., self.in_features), "(*, in_features)", weight)
         try:
-            y = torch.matmul(input, weight.mT)
+            y = product(input, weight.mT)
             return y if bias is None else y + bias
         except RuntimeError as error:  # Parameters that functional_call put there.
-            explain("Linear", error, input, weight.mT, shapes=((), ()))
+            explain("Linear", error, input, weight, shapes=((), ()))

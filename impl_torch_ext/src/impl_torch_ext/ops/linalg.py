@@ -29,9 +29,50 @@ def matmul(x1: Tensor, x2: Tensor, /) -> Tensor:
             return compat.matmul(x1, x2)
         if dtype is bool_:  # tensor-40
             return torch.matmul(x1.to(float32), x2.to(float32)) > 0
-        return torch.matmul(x1, x2)
+        return product(x1, x2)
     except RuntimeError as error:
         explain("matmul", error, x1, x2, shapes=(x1.shape[:-2], x2.shape[:-2]))
+
+
+# torch adds a long inner sum one term after the other where few elements result: here it adds
+# blocks up, in the product itself or in its gradients (ops-25).
+_LONG = 1 << 13
+_BLOCK = 1 << 11
+_FEW = 64
+
+
+def product(x1: Tensor, x2: Tensor) -> Tensor:
+    """Return ``torch.matmul(x1, x2)``, with inner sums that do not lose digits by their length."""
+    sizes = (x1.numel(), x2.numel())
+    if max(sizes) <= _LONG or x1.ndim == 0 or x2.ndim > 2 or not x1.is_floating_point():
+        return torch.matmul(x1, x2)
+    if x1.ndim == 1:
+        return product(x1.unsqueeze(0), x2).squeeze(0)
+    if x2.ndim == 1:
+        return product(x1, x2.unsqueeze(1)).squeeze(-1)
+    if x1.ndim > 2:
+        rows = product(x1.reshape(-1, x1.shape[-1]), x2)
+        return rows.reshape(*x1.shape[:-1], x2.shape[-1])
+    (rows, inner), columns = x1.shape, x2.shape[1]
+    if inner > _LONG and rows * columns <= _FEW:
+        left, left_rest = _blocks(x1, 1)
+        right, right_rest = _blocks(x2, 0)
+        return torch.matmul(left.transpose(0, 1), right).sum(0) + left_rest @ right_rest
+    if rows > _LONG and inner * columns <= _FEW and x2.requires_grad:
+        # One factor for each block: the gradients of all are added up.
+        blocks, rest = _blocks(x1, 0)
+        head = torch.matmul(blocks, x2.expand(len(blocks), inner, columns))
+        return torch.cat([head.flatten(0, 1), rest @ x2])
+    if columns > _LONG and rows * inner <= _FEW and x1.requires_grad:
+        return product(x2.mT, x1.mT).mT
+    return torch.matmul(x1, x2)
+
+
+def _blocks(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Return an axis cut into (number, _BLOCK), and what is left over."""
+    whole = x.shape[axis] - x.shape[axis] % _BLOCK
+    head = x.narrow(axis, 0, whole).unflatten(axis, (-1, _BLOCK))
+    return head, x.narrow(axis, whole, x.shape[axis] - whole)
 
 
 @linalg(

@@ -203,3 +203,32 @@ def test_vectors_of_layers(nn: Any, dtype: str) -> None:
         layer = make(*sizes, dtype=getattr(nn, dtype))
         for key, want in known[name][dtype].items():
             exactly(nn, getattr(layer, key), want, call=f"{name}.{key}")
+
+
+# Arguments of what draws that are none it can draw with.
+UNFIT: list[tuple[str, dict[str, Any], str]] = [
+    *[("uniform_", {name: x}, name) for name in "ab" for x in (math.inf, -math.inf, math.nan)],
+    ("uniform_", {"a": 1.0, "b": 0.5}, "a"),
+    ("uniform_", {"a": -1e308, "b": 1e308}, "a"),
+    *[("normal_", {n: x}, n) for n in ("mean", "std") for x in (math.inf, -math.inf, math.nan)],
+    ("normal_", {"std": -1.0}, "std"),
+    *[
+        (f"xavier_{kind}_", {"gain": x}, "gain")
+        for kind in ("uniform", "normal")
+        for x in (-1.0, math.inf, math.nan)
+    ],
+]
+
+
+@clause("init-05")
+@pytest.mark.parametrize("number", range(len(UNFIT)))
+def test_what_nothing_is_drawn_with(nn: Any, number: int) -> None:
+    name, options, said = UNFIT[number]
+    x = nn.ones((2, 3))
+    nn.manual_seed(5)
+    with refuses(ValueError, name, said):
+        getattr(nn.init, name)(x, **options)
+    exactly(nn, x, np.ones((2, 3)), dtype="float32", call=f"{name} after its refusal")
+    drawn = to_numpy(nn, nn.rand(3))
+    nn.manual_seed(5)
+    exactly(nn, nn.rand(3), drawn, dtype="float32", call="the next number")

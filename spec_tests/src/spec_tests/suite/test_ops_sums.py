@@ -302,3 +302,47 @@ def test_cross_entropy_of_many(nn: Any, dtype: str, reduction: str) -> None:
     got = nn.loss.cross_entropy(nn.tensor(wide), nn.tensor([0]), reduction=reduction)
     room = bound(LONG, dtype) + 2 * TERM * eps(dtype) + 4 * eps(dtype) * total
     within(nn, got, np.array(total), room, call="cross_entropy over classes")
+
+
+def slope(nn: Any, call: Callable[[Any], Any], shape: tuple[int, int], cotangent: Any) -> Any:
+    """Return the gradient of ``call(w)`` with respect to w, of zeros."""
+    w = nn.zeros(shape, dtype=cotangent.dtype, requires_grad=True)
+    call(w).backward(cotangent)
+    return w.grad
+
+
+# A product (M, K) @ (K, N) with a long inner sum, and how it comes about.
+PRODUCTS: dict[str, Callable[..., Any]] = {
+    "matmul": lambda nn, a, b: nn.ops.matmul(a, b),
+    "matmul of transposes": lambda nn, a, b: nn.ops.matmul(b.T, a.T).T,
+    "gradient of the second": lambda nn, a, b: slope(
+        nn, lambda w: nn.ops.matmul(a.T, w), (a.shape[0], b.shape[1]), b
+    ),
+    "gradient of the first": lambda nn, a, b: slope(
+        nn, lambda w: nn.ops.matmul(w, b.T), (a.shape[0], b.shape[1]), a
+    ),
+}
+
+
+@clause("ops-25")
+@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 8), (8, 1), (2, 2), (8, 8)])
+def test_long_inner_products(nn: Any, dtype: str, name: str, m: int, n: int) -> None:
+    numbers = tenths(m, dtype)
+    a, b = repeated(numbers, 2 * LONG, 1), np.ones((2 * LONG, n), dtype)
+    got = PRODUCTS[name](nn, nn.tensor(a), nn.tensor(b))
+    want = np.broadcast_to(times(2 * LONG, numbers)[:, None], (m, n))
+    allowed = 512 * eps(dtype) * np.abs(want)
+    within(nn, got, want, allowed, call=f"{name}, {(m, 2 * LONG, n)}", dtype=dtype)
+
+
+@clause("ops-25")
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 1), (1, 3), (8, 8)])
+def test_gradients_of_weights_of_many_rows(nn: Any, dtype: str, rows: int, columns: int) -> None:
+    numbers = tenths(columns, dtype)
+    layer = nn.Linear(columns, rows, dtype=getattr(nn, dtype))
+    x = nn.tensor(repeated(numbers, 1024 * 1023).reshape(1024, 1023, columns))
+    nn.ops.sum(layer(x)).backward()
+    want = np.broadcast_to(times(1024 * 1023, numbers), (rows, columns))
+    allowed = 512 * eps(dtype) * np.abs(want)
+    within(nn, layer.weight.grad, want, allowed, call="gradient of the weight", dtype=dtype)

@@ -1,0 +1,104 @@
+"""Sums and products whose error grows at most like that of adding by pairs (ops-25)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from impl_cupy.backend import cp
+from impl_cupy.checks import normalize_axes
+from impl_cupy.dtypes import float32, float64
+
+RawArray = Any
+
+# CuPy adds up in the order of its threads, at least sixteen to a result: as good as by pairs while
+# there are this many terms.
+_FEW_TERMS = 64
+# How many float64 terms are added up at a time.
+_GROUP = 32
+
+
+# An inner sum longer than this is cut into blocks where few elements result: how a library adds
+# there is not known (ops-25).
+_LONG_INNER = 1 << 13
+_INNER_BLOCK = 1 << 11
+_FEW_RESULTS = 64
+
+
+def product(left: RawArray, right: RawArray) -> Any:
+    """Multiply matrices as `cupy.matmul` does, a long inner sum in blocks that are added up.
+
+    Parameters
+    ----------
+    left : cupy.ndarray, shape (*, M, K)
+    right : cupy.ndarray, shape (*, K, N)
+    """
+    count = left.shape[-1]
+    few = left.ndim > 1 < right.ndim and left.shape[-2] * right.shape[-1] <= _FEW_RESULTS
+    if count <= _LONG_INNER or not few or left.dtype.kind != "f":
+        return cp.matmul(left, right)
+    whole = count - count % _INNER_BLOCK
+    rows = left[..., :whole].reshape(*left.shape[:-1], -1, _INNER_BLOCK).swapaxes(-2, -3)
+    columns = right[..., :whole, :].reshape(*right.shape[:-2], -1, _INNER_BLOCK, right.shape[-1])
+    blocks = cp.matmul(rows, columns)
+    rest = cp.matmul(left[..., whole:], right[..., whole:, :])
+    return total(blocks, blocks.ndim - 3) + rest
+
+
+def total(raw: RawArray, axis: Any = None, keepdims: bool = False, *, mean: bool = False) -> Any:
+    """Add up a raw array over `axis`, with an error like that of adding by pairs (ops-25).
+
+    Parameters
+    ----------
+    raw : cupy.ndarray
+    axis : int, tuple of int or None
+        As for `cupy.sum`.
+    keepdims : bool
+        Whether the axes stay, with length 1.
+    mean : bool
+        Whether to divide by the number of terms.
+    """
+    function = cp.mean if mean else cp.sum
+    if raw.size <= _FEW_TERMS or raw.dtype.kind != "f":
+        return function(raw, axis=axis, keepdims=keepdims)
+    axes = normalize_axes("sum", axis, raw.shape)
+    count = math.prod(raw.shape[place] for place in axes)
+    if count <= _FEW_TERMS:
+        return function(raw, axis=axes, keepdims=keepdims)
+    kept = kept_shape(raw.shape, axes)
+    rest = tuple(size for place, size in enumerate(raw.shape) if place not in axes)
+    sizes = kept if keepdims else rest
+    if raw.dtype == float32:
+        # One kernel that reads and writes float32, and adds in float64.
+        out = cp.empty(sizes, dtype=float32)
+        return function(raw, axis=axes, dtype=float64, out=out, keepdims=keepdims)
+    if len(axes) == raw.ndim and raw.flags.c_contiguous:
+        raw, axes = raw.reshape(-1), (0,)
+    for place in axes:
+        while raw.shape[place] > _FEW_TERMS:
+            raw = _grouped(raw, place)
+        raw = cp.sum(raw, axis=place, keepdims=True)
+    raw = raw.reshape(sizes)
+    return raw / count if mean else raw
+
+
+def _grouped(raw: RawArray, axis: int) -> RawArray:
+    """Add up the elements along an axis in groups."""
+    shape = raw.shape
+    groups = shape[axis] // _GROUP
+    sizes = (*shape[:axis], groups, _GROUP, *shape[axis + 1 :])
+    sums = cp.sum(cut(raw, axis, 0, groups * _GROUP).reshape(sizes), axis=axis + 1)
+    if groups * _GROUP == shape[axis]:
+        return sums
+    left = cp.sum(cut(raw, axis, groups * _GROUP), axis=axis, keepdims=True)
+    return cp.concatenate([sums, left], axis=axis)
+
+
+def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape with the length 1 at `axes`."""
+    return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+
+
+def cut(array: Any, axis: int, start: int, stop: int | None = None) -> Any:
+    """Return the part of an array, raw or a Tensor, from `start` to `stop` along an axis."""
+    return array[(slice(None),) * axis + (slice(start, stop),)]
