@@ -244,6 +244,9 @@ def _counted(start: float, stop: float, step: float, dtype: torch.dtype) -> Tens
     count = -((start - stop) // step) if exact else math.ceil((stop - start) / step)
     if count <= 0:
         return torch.empty(0, dtype=dtype)
+    if count >= 2**59:
+        msg = f"arange: no memory holds {count} numbers, from {start} to {stop} by {step}"
+        raise ValueError(msg)
     for number in (start, start + (count - 1) * step):
         check_fits("arange", int(number), dtype)
     return torch.arange(start, stop, step, dtype=wide).to(dtype)  # Rounded once: tensor-06.

@@ -76,6 +76,8 @@ class Module(torch.nn.Module):
         TypeError
             If `state_dict` is no mapping.
         """
+        strict = check_flag("load_state_dict", "strict", strict)
+        assign = check_flag("load_state_dict", "assign", assign)
         own = self.state_dict()
         state = checked_state(type(self).__name__, own, state_dict, strict)
         # Keys that are no str get here with strict=False alone; torch would trip over them.
