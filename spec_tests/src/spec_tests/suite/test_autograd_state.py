@@ -136,6 +136,8 @@ def test_the_raw_array_that_a_leaf_was_made_of(nn: Any, make: str, use: str, ear
                 base = base + 0
             x = taken(nn, make, base[:, :] if part == "view" else base)
             walk(nn, x, use, earlier)
+            # What data gave is dropped again, and the array is held all the same.
+            assert tuple(x.data.shape) == (2, 3)
             y = nn.ops.sum(USES[use](nn, x))
             if change:
                 base[...] = raw(nn, NEW)
