@@ -6,15 +6,20 @@ it knows of `WANTED` is compiled, and that is at least two of them.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import impl_cupy
 from cupy_emulation.compiler import expanded
 from cupy_emulation.sourcetext import kernel_names
+from impl_cupy import launch
 
 cupy = pytest.importorskip("cupy", reason="NVRTC is reached through an installed CuPy")
+carray = pytest.importorskip("cupy._core._carray")
+kernel = pytest.importorskip("cupy._core._kernel")
 nvrtc = cupy.cuda.nvrtc
 try:
     VERSION = nvrtc.getVersion()
@@ -22,7 +27,21 @@ except RuntimeError as error:
     pytest.skip(f"no libnvrtc (nvidia-cuda-nvrtc-cu12 has it): {error}", allow_module_level=True)
 
 WANTED = (70, 80, 90, 100)
-KERNELS = sorted((Path(impl_cupy.__file__).parent / "kernels").glob("*.cu"))
+# Where CuPy finds what the kernels that it writes itself include.
+INCLUDE = Path(cupy.__file__).parent / "_core" / "include"
+HEADERS = [
+    f"-I{folder}"
+    for folder in (
+        INCLUDE,
+        *(INCLUDE / "cupy" / "_cccl" / part for part in ("libcudacxx", "cub", "thrust")),
+    )
+]
+FOLDER = Path(impl_cupy.__file__).parent / "kernels"
+POINTWISE = FOLDER / "pointwise.cu"
+KERNELS = sorted(set(FOLDER.glob("*.cu")) - {POINTWISE})
+FUNCTIONS = re.findall(
+    launch._TEMPLATE.format(name=r"(\w+)"), POINTWISE.read_text(encoding="utf-8")
+)
 
 
 def architectures() -> list[int]:
@@ -32,17 +51,33 @@ def architectures() -> list[int]:
     return [wanted for wanted in WANTED if wanted in known] + newest
 
 
-def compiled(code: str, architecture: int) -> bytes:
+def compiled(code: str, architecture: int, *options: str) -> bytes:
     """Return the cubin of a source; the compiler's log is the error's text."""
     program = nvrtc.createProgram(code, "kernel.cu", [], [])
+    target = f"--gpu-architecture=sm_{architecture}"
     try:
-        nvrtc.compileProgram(
-            program, (f"--gpu-architecture=sm_{architecture}", "--std=c++17", "-ftz=true")
-        )
+        nvrtc.compileProgram(program, (target, "--std=c++17", "-ftz=true", *options))
     except nvrtc.NVRTCError as error:
         msg = nvrtc.getProgramLog(program)
         raise AssertionError(msg) from error
     return bytes(nvrtc.getCUBIN(program))
+
+
+def generated(name: str, word: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return what CuPy makes of a pointwise function on contiguous arrays: all that NVRTC gets.
+
+    `word` is the dtype of what the function takes of its template's type.
+    """
+    monkeypatch.setattr(launch, "cp", cupy)
+    made = launch.pointwise.__wrapped__(name)
+    given = [np.dtype(p.dtype or word) for p in (*made.in_params, *made.out_params)]
+    types = made._decide_params_type(tuple(given[: made.nin]), ())[2]
+    arrays = [kernel._ArgInfo(1, cupy.ndarray, dtype, 1, True, True) for dtype in given]
+    indexer = kernel._ArgInfo(2, carray.Indexer, None, 1, True, True)
+    code = kernel._get_elementwise_kernel_code(
+        (*arrays, indexer), types, made.params, made.operation, made.name, made.preamble
+    )
+    return f"#include <cupy/carray.cuh>\n{code}"
 
 
 def names_in(cubin: bytes) -> set[str]:
@@ -63,6 +98,22 @@ def test_a_kernel_file_compiles(path: Path, architecture: int) -> None:
     names = kernel_names(expanded(code))
     assert names, f"{path.name} has no kernel"
     assert names_in(compiled(code, architecture)) == {f".text.{name}" for name in names}
+
+
+def test_every_pointwise_function_has_been_found() -> None:
+    text = POINTWISE.read_text(encoding="utf-8")
+    assert len(FUNCTIONS) == text.count(">\n__device__ inline ") > 10
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function[2])
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_a_pointwise_function_compiles(
+    function: tuple[str, ...], architecture: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter, _, name, _ = function
+    for word in ("int32", "int64") if letter == "Index" else ("float32", "float64"):
+        code = generated(name, word, monkeypatch)
+        assert names_in(compiled(code, architecture, *HEADERS)) == {f".text.pointwise_{name}"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ T, N, I, H: steps, batch, input size, hidden size.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ import cupy_emulation
 import impl_cupy as nn
 from cupy_emulation.compiler import expanded
 from cupy_emulation.sourcetext import kernel_names
+from impl_cupy import launch
 from impl_cupy.backend import EMULATED, cp
 
 pytestmark = pytest.mark.skipif(not EMULATED, reason="counts launches of the emulation")
 
-KERNELS = sorted((Path(nn.__file__).parent / "kernels").glob("*.cu"))
+FOLDER = Path(nn.__file__).parent / "kernels"
+KERNELS = sorted(FOLDER.glob("*.cu"))
 # One element, fewer than a warp, one more than a block of 256 or 512 threads, no multiple of 32.
 SIZES = [(1, 1, 1, 1), (3, 5, 7, 11), (2, 3, 1, 171), (2, 1, 4, 257), (4, 2, 3, 33)]
 LAYERS: dict[str, Callable[..., Any]] = {
@@ -169,6 +172,30 @@ def test_the_order_of_threads_does_not_matter(kind: str, monkeypatch: pytest.Mon
     assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
 
 
+CHOOSING: dict[str, Callable[[Any, Any], Any]] = {
+    "abs": lambda x, y: abs(x) * y,
+    "divide": lambda x, y: x / (y * y + 1),
+    "maximum": lambda x, y: nn.ops.maximum(x, y),
+    "minimum of a number": lambda x, y: nn.ops.minimum(x, 0.25) + y,
+    "max": lambda x, y: nn.ops.max(x, axis=0) * y,
+    "min": lambda x, y: nn.ops.min(x) * y,
+    "clip": lambda x, y: nn.ops.clip(x, -0.5, None) + nn.ops.clip(y, None, 0.25),
+    "where": lambda x, y: nn.ops.where(y > 0, x, y),
+}
+
+
+PAIRS = [((3, 7), (3, 7)), ((2, 257), (257,)), ((5, 1), (1, 4))]
+
+
+@pytest.mark.parametrize("shapes", PAIRS, ids=str)
+@pytest.mark.parametrize("name", CHOOSING)
+def test_functions_that_choose(name: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    rng = np.random.default_rng(9)
+    x, y = (nn.tensor(draw(rng, *shape), requires_grad=True) for shape in shapes)
+    weights = cp.asarray(draw(rng, *CHOOSING[name](x, y).shape))
+    check_gradient(lambda: nn.ops.sum(CHOOSING[name](x, y) * weights), [x, y], rng)
+
+
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax", "log_softmax", "logsumexp")
 
 
@@ -241,10 +268,10 @@ def test_gradients_of_lookups(width: int, dtype: str) -> None:
 
 def test_every_kernel_has_run() -> None:
     """Must stay the last test of the file."""
-    all_of_them = {
-        name
-        for path in KERNELS
-        for name in kernel_names(expanded(path.read_text(encoding="utf-8")))
-    }
+    texts = [path.read_text(encoding="utf-8") for path in KERNELS]
+    all_of_them = {name for text in texts for name in kernel_names(expanded(text))}
+    functions = re.compile(launch._TEMPLATE.format(name=r"(\w+)"))
+    pointwise = (FOLDER / "pointwise.cu").read_text(encoding="utf-8")
+    all_of_them |= {f"pointwise_{found[2]}" for found in functions.findall(pointwise)}
     assert len(all_of_them) > 10
     assert all_of_them - seen == set()

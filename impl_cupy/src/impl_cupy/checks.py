@@ -352,6 +352,8 @@ def normalize_axes(operation: str, axis: Any, shape: tuple[int, ...]) -> tuple[i
     ndim = len(shape)
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     axes = as_ints(operation, "axis", axis)
     if any(not -ndim <= place < ndim for place in axes):
         msg = f"{operation}: axis {axis} is out of range for shape {shape}"

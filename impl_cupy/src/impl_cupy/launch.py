@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from impl_cupy.backend import cp
 
+Slope: TypeAlias = "Callable[[Any, Any], Any]"
+"""From a node and the result's gradient to an operand's."""
+
+# A function of ``pointwise.cu``: its template's type, what it returns, what it takes.
+_TEMPLATE = r"template <typename (\w+)>\n__device__ inline ([\w ]+) {name}\(([^)]*)\)"
 _THREADS = 256
 _BLOCK = (_THREADS,)
 # Kernels stride over what the grid does not cover, so a cap costs nothing but a loop.
@@ -19,14 +25,62 @@ _SUFFIX = {"float32": "float", "float64": "double"}
 
 
 @cache
+def _source(stem: str) -> str:
+    return (files("impl_cupy") / "kernels" / f"{stem}.cu").read_text(encoding="utf-8")
+
+
+@cache
 def _module(stem: str) -> Any:
-    source = (files("impl_cupy") / "kernels" / f"{stem}.cu").read_text(encoding="utf-8")
-    return cp.RawModule(code=source)
+    return cp.RawModule(code=_source(stem))
 
 
 @cache
 def _function(stem: str, name: str) -> Any:
     return _module(stem).get_function(name)
+
+
+@cache
+def pointwise(name: str) -> Any:
+    """Return a function of ``kernels/pointwise.cu`` as an operation on arrays that broadcast.
+
+    Parameters
+    ----------
+    name : str
+        The function. What it takes of its template's type has one dtype in a call.
+
+    Returns
+    -------
+    cupy.ElementwiseKernel
+        Takes arrays of any layout, or numbers in the place of some, and is one launch; with an
+        array more it writes there.
+    """
+    source = _source("pointwise")
+    found = re.search(_TEMPLATE.format(name=name), source)
+    assert found is not None, name
+    letter, result, parameters = found.groups()
+    types = {letter: "T", "bool": "bool", "long long": "int64"}
+    given = [parameter.rsplit(" ", 1) for parameter in parameters.split(", ")]
+    takes = ", ".join(f"{types[kind]} {word}" for kind, word in given)
+    call = f"made = {name}({', '.join(word for _, word in given)})"
+    # The function itself has the name, so the kernel needs another.
+    kernel = f"pointwise_{name}"
+    return cp.ElementwiseKernel(takes, f"{types[result]} made", call, kernel, preamble=source)
+
+
+def fused(name: str, saved: str, on_tensors: Slope) -> Slope:
+    """Make a slope that is one kernel on raw arrays, ``kernels/pointwise.cu``'s `name`.
+
+    The kernel gets what `saved` names of the node, then the gradient. On Tensors, where the way
+    back is recorded, the slope is `on_tensors`.
+    """
+    words = saved.split()
+
+    def slope(node: Any, grad: Any) -> Any:
+        if isinstance(grad, cp.ndarray):
+            return pointwise(name)(*[getattr(node, word) for word in words], grad)
+        return on_tensors(node, grad)
+
+    return slope
 
 
 def launch(stem: str, name: str, dtype: np.dtype[Any], count: int, *args: Any) -> None:

@@ -16,7 +16,7 @@ from impl_cupy.ops.elementwise import square
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.ops.reduction import mean, sum
-from impl_cupy.recording import as_indices, as_tensor, index_at
+from impl_cupy.recording import as_indices, as_tensor, find_outside
 from impl_cupy.tape import RawArray
 from impl_cupy.tensor import Tensor
 
@@ -135,9 +135,8 @@ def _check_logits(logits: Tensor, classes: Tensor, axis: int) -> None:
 
 
 def _check_classes(target: Any, classes: RawArray, count: int) -> None:
-    outside = cp.logical_or(classes < 0, classes >= count)
-    if bool(cp.any(outside)):
-        worst = index_at(target, classes, outside)
+    worst = find_outside(target, classes, 0, count)
+    if worst is not None:
         msg = f"cross_entropy: target {worst} is outside 0 <= t < C = {count}"
         raise ValueError(msg)
 

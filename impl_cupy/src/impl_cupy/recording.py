@@ -24,6 +24,7 @@ from impl_cupy.checks import (
     type_name,
 )
 from impl_cupy.dtypes import DTypeLike, bool_, float32, int32, int64, promote
+from impl_cupy.launch import pointwise
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
@@ -286,10 +287,20 @@ def device_indices(array: Any) -> RawArray:
     return cp.array(array, dtype=dtype, copy=True)
 
 
-def index_at(given: Any, indices: RawArray, mask: RawArray) -> int:
-    """Return the first index where a mask holds, as it was given: what int64 holds may be less."""
+def find_outside(given: Any, indices: RawArray, low: int, high: int) -> int | None:
+    """Return the first of some indices that is none of low, ..., high - 1, as it was given.
+
+    CuPy lets them wrap around; here they are errors, as in NumPy. NumPy's are looked at where they
+    are; to look at those on the device takes two launches, and waits for them.
+    """
     if isinstance(given, (np.ndarray, np.integer)):
-        return int(np.asarray(given)[cp.asnumpy(mask)].reshape(-1)[0])
+        host = np.asarray(given)
+        outside = (host < low) | (host >= high)
+        return int(host[outside].reshape(-1)[0]) if outside.any() else None
+    mask = pointwise("is_outside")(indices, low, high)
+    if not bool(cp.any(mask)):
+        return None
+    # What int64 holds may be less than what was given.
     return int((given if isinstance(given, cp.ndarray) else indices)[mask].reshape(-1)[0])
 
 

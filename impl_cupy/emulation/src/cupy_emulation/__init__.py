@@ -25,9 +25,9 @@ What it is stricter about than a GPU: ``empty`` is full of NaN (integers: all bi
 into the result of ``broadcast_to`` raises ValueError, and the wrong number of kernel arguments
 raises TypeError.
 
-What it leaves out: more than one device or stream, random numbers, FFT, ``ElementwiseKernel``,
-``ReductionKernel``, ``fuse``, DLPack and ``__cuda_array_interface__`` (they would hand out host
-memory as a device's).
+What it leaves out: more than one device or stream, random numbers, FFT, ``ReductionKernel``,
+``raw`` parameters of ``ElementwiseKernel``, ``fuse``, DLPack and ``__cuda_array_interface__`` (they
+would hand out host memory as a device's).
 
 For tests: `launches` counts operations a GPU would have launched, in all or by kind,
 `kernel_launches` those of each kernel, and `reset_launches` starts anew. The command

@@ -21,6 +21,7 @@ from .sourcetext import has_barriers, kernel_names, with_dynamic_shared_memory
 _HEADERS = ("prelude.h", "prelude_math.h", "prelude_fibers.h")
 _FLAGS = ("-shared", "-fPIC", "-w", "-fno-strict-aliasing", "-ffp-contract=off")
 _SANITIZED = ("-fsanitize=address,alignment", "-fno-sanitize-recover=all", "-g", "-O1")
+_VECTORIZED = ("-O3", "-fno-trapping-math", "-fno-math-errno")
 _IGNORED = (
     "-use_fast_math",
     "-fmad",
@@ -87,12 +88,52 @@ def load(code: str, options: tuple[str, ...], extra_names: tuple[str, ...]) -> L
     text = _translation_unit(code, names)
     if has_barriers(code):
         flags = [*flags, "-DEMULATION_FIBERS"]
+    return Library(_compiled(text, flags), names)
+
+
+@functools.cache
+def load_loop(preamble: str, parameters: str, operation: str, options: tuple[str, ...]) -> Any:
+    """Compile an operation on single elements as a loop, or find it compiled, and load it.
+
+    Parameters
+    ----------
+    preamble : str
+        CUDA C++ that comes before the loop.
+    parameters : str
+        Those of the loop's function; ``_size`` is the number of elements.
+    operation : str
+        What is done with element ``i``; no two elements depend on one another.
+    options : tuple of str
+        NVRTC's, as for `load`.
+
+    Returns
+    -------
+    ctypes function
+
+    Raises
+    ------
+    CompileException, RuntimeError
+        As for `load`.
+    """
+    text = (
+        f'#include "prelude.h"\n{preamble}\n'
+        f'extern "C" void emulation_loop({parameters}) {{\n'
+        "#pragma GCC ivdep\n"
+        f"for (long long i = 0; i < _size; ++i) {{\n{operation}\n}}\n}}\n"
+    )
+    flags = _compiler_flags(options)
+    flags = flags if sanitizing() else [*flags, *_VECTORIZED]
+    return ctypes.CDLL(str(_compiled(text, flags))).emulation_loop
+
+
+def _compiled(text: str, flags: list[str]) -> Path:
+    """Compile a source, unless it was compiled before, and return where the result is."""
     prelude = [resources.files(__package__).joinpath(name).read_text() for name in _HEADERS]
     digest = hashlib.sha256("\0".join([text, *prelude, *flags, _version()]).encode()).hexdigest()
     path = cache_directory() / f"{digest}.so"
     if not path.exists():
         _compile(text, flags, path)
-    return Library(path, names)
+    return path
 
 
 def expanded(code: str, flags: Sequence[str] = ()) -> str:

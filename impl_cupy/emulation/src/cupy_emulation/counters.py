@@ -48,8 +48,14 @@ def record_kernel(name: str) -> None:
     _kernels[name] = _kernels.get(name, 0) + 1
 
 
+def record_elementwise(name: str) -> None:
+    """Count one launch of the ``ElementwiseKernel`` ``name``."""
+    _counts["ufunc"] += 1
+    _kernels[name] = _kernels.get(name, 0) + 1
+
+
 def kernel_launches() -> dict[str, int]:
-    """Return by name how often each ``RawModule`` kernel ran since the last `reset_launches`."""
+    """Return by name how often each kernel of a source ran since the last `reset_launches`."""
     return dict(_kernels)
 
 
@@ -59,9 +65,9 @@ def launches(kind: str | None = None) -> int:
     Parameters
     ----------
     kind : str, optional
-        ``"raw"`` (kernels of a ``RawModule``), ``"ufunc"``, ``"reduction"``, ``"gemm"`` (matrix
-        products), ``"copy"`` (also to and from the host) or ``"other"`` (indexing, sorting). All
-        of them together when left out.
+        ``"raw"`` (kernels of a ``RawModule``), ``"ufunc"`` (each element by itself),
+        ``"reduction"``, ``"gemm"`` (matrix products), ``"copy"`` (also to and from the host) or
+        ``"other"`` (indexing, sorting). All of them together when left out.
 
     Raises
     ------

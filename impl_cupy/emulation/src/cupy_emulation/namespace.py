@@ -85,6 +85,7 @@ from .elementwise import (
     size,
     where,
 )
+from .elementwise_kernel import ElementwiseKernel
 from .indexing import (
     argwhere,
     compress,

@@ -13,7 +13,7 @@ from impl_cupy.function import Function
 from impl_cupy.nn.layer import Layer, normal
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.indexing import getitem, scatter_rows
-from impl_cupy.recording import as_indices, index_at
+from impl_cupy.recording import as_indices, find_outside
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -118,11 +118,11 @@ class Embedding(Layer):
             msg = f"Embedding: input must be integers, got dtype {value.dtype.name}"
             raise TypeError(msg)
         raw = value._data
-        outside = cp.logical_or(raw < 0, raw >= self.num_embeddings)
-        if bool(cp.any(outside)):  # nn-05
+        worst = find_outside(input, raw, 0, self.num_embeddings)
+        if worst is not None:  # nn-05
             msg = (
-                f"Embedding: index {index_at(input, raw, outside)} is outside 0 <= i < "
-                f"num_embeddings = {self.num_embeddings}"
+                f"Embedding: index {worst} is outside 0 <= i < num_embeddings = "
+                f"{self.num_embeddings}"
             )
             raise IndexError(msg)
         self._check_parameters(self.weight.dtype)

@@ -7,44 +7,17 @@ from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, normalize_axes
-from impl_cupy.launch import launch
+from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.families import along, unary, written
 from impl_cupy.recording import as_tensor, floating, record
 from impl_cupy.sums import kept_shape, total
 from impl_cupy.tape import RawArray, handles
 from impl_cupy.tensor import Axis, Tensor
 
-
-def _pointwise(kernel: str, *arrays: RawArray) -> RawArray:
-    """Run a kernel of ``activation.cu`` on arrays of one shape and dtype."""
-    first = arrays[0]
-    out = cp.empty(first.shape, dtype=first.dtype)
-    launch(
-        "activation",
-        kernel,
-        first.dtype,
-        first.size,
-        *(cp.ascontiguousarray(array) for array in arrays),
-        out,
-    )
-    return out
-
-
-def _pointwise_slope(kernel: str, saved: str, on_tensors: Any) -> Any:
-    """Make the derivative of a pointwise function: a kernel on raw arrays, else `on_tensors`."""
-
-    def slope(node: Any, grad: Any) -> Any:
-        if isinstance(grad, Tensor):
-            return on_tensors(node, grad)
-        return _pointwise(kernel, grad, getattr(node, saved))
-
-    return slope
-
-
 relu = unary(
     "relu",
     lambda raw: cp.maximum(raw, 0),
-    _pointwise_slope(
+    fused(
         "relu_backward",
         "x",
         lambda node, grad: node.xp.where(node.x <= 0, node.xp.zeros_like(grad), grad),  # ops-07
@@ -56,18 +29,16 @@ relu = unary(
 tanh = unary(
     "tanh",
     cp.tanh,
-    _pointwise_slope(
-        "tanh_backward", "output", lambda node, grad: grad * (1 - node.output * node.output)
-    ),
+    fused("tanh_backward", "output", lambda node, grad: grad * (1 - node.output * node.output)),
     "Return the hyperbolic tangent.",
     uses="output",
     real=True,
 )
 sigmoid = unary(
     "sigmoid",
-    lambda raw: _pointwise("sigmoid_forward", raw),  # ops-06
+    lambda raw: pointwise("sigmoid")(raw),  # ops-06
     # Of x, not of the result: near 1 it has no digits left of what is missing to 1.
-    _pointwise_slope(
+    fused(
         "sigmoid_backward",
         "x",
         lambda node, grad: grad * (handles.sigmoid(node.x) * handles.sigmoid(-node.x)),
@@ -89,6 +60,9 @@ def _softmax(raw: RawArray, axes: tuple[int, ...]) -> RawArray:
 
 def _softmax_slope(node: Any, grad: Any) -> Any:
     weighted = grad * node.output
+    if isinstance(grad, cp.ndarray):
+        sums = total(weighted, axis=node.config, keepdims=True)
+        return pointwise("softmax_backward")(node.output, sums, grad)
     return weighted - node.output * node.xp.sum(weighted, axis=node.config, keepdims=True)
 
 
@@ -112,6 +86,9 @@ def log_softmax_raw(raw: RawArray, axes: tuple[int, ...]) -> RawArray:
 
 def _log_softmax_slope(node: Any, grad: Any) -> Any:
     xp = node.xp
+    if isinstance(grad, cp.ndarray):
+        sums = total(grad, axis=node.config, keepdims=True)
+        return pointwise("log_softmax_backward")(node.output, sums, grad)
     return grad - xp.exp(node.output) * xp.sum(grad, axis=node.config, keepdims=True)
 
 

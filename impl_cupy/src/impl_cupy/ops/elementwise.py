@@ -10,6 +10,7 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_dtype, check_fits, check_flag, plain, refuse_shapes
 from impl_cupy.dtypes import DTypeLike, bool_, int64
+from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.families import binary, unary, written
 from impl_cupy.recording import (
     as_operand,
@@ -27,8 +28,12 @@ abs = unary(
     "abs",
     cp.abs,
     # ops-07, ops-26
-    lambda node, grad: node.xp.where(
-        node.x == 0, node.xp.zeros_like(grad), grad * node.xp.sign(node.x)
+    fused(
+        "abs_backward",
+        "x",
+        lambda node, grad: node.xp.where(
+            node.x == 0, node.xp.zeros_like(grad), grad * node.xp.sign(node.x)
+        ),
     ),
     "Return the absolute value; its gradient at 0 is 0.",
     uses="x",
@@ -129,7 +134,11 @@ divide = binary(
     cp.divide,
     (
         lambda node, grad: grad / node.other,
-        lambda node, grad: -(grad / node.other) * (node.x / node.other),
+        fused(
+            "divisor_backward",
+            "x other",
+            lambda node, grad: -(grad / node.other) * (node.x / node.other),
+        ),
     ),
     "Return ``x1 / x2``.",
     uses=("other", "x other"),
@@ -150,8 +159,16 @@ def _to_chosen(node: Any, grad: Any, operand: Any, rival: Any) -> Any:
 
 
 _TO_CHOSEN = (
-    lambda node, grad: _to_chosen(node, grad, node.x, node.other),
-    lambda node, grad: _to_chosen(node, grad, node.other, node.x),
+    fused(
+        "choice_backward",
+        "x other output",
+        lambda node, grad: _to_chosen(node, grad, node.x, node.other),
+    ),
+    fused(
+        "choice_backward",
+        "other x output",
+        lambda node, grad: _to_chosen(node, grad, node.other, node.x),
+    ),
 )
 
 maximum = binary(
@@ -312,6 +329,9 @@ def _is_nan(bound: Any) -> Any:
 def _clip(node: Any, grad: Any) -> tuple[Any]:
     # Not where the element is inside: NaN is neither inside nor outside, and passes (ops-27).
     low, high = node.config
+    if isinstance(grad, cp.ndarray):
+        bounds = (-math.inf if low is None else low, math.inf if high is None else high)
+        return (pointwise("clip_backward")(node.x, *bounds, grad),)
     outside = None if low is None else node.x < low  # ops-08
     if high is not None:
         above = node.x > high
@@ -370,13 +390,19 @@ def _where(node: Any, grad: Any) -> tuple[None, Any, Any]:
     xp = node.xp
     _, to_first, to_second = node.edges
     mask, first, second = node.config
-    # ops-10: a product with the mask would let NaN through.
-    nothing = xp.zeros_like(grad)
     return (
         None,
-        sum_to(xp, xp.where(mask, grad, nothing), first) if to_first else None,
-        sum_to(xp, xp.where(mask, nothing, grad), second) if to_second else None,
+        sum_to(xp, _where_equal(mask, True, grad, xp), first) if to_first else None,
+        sum_to(xp, _where_equal(mask, False, grad, xp), second) if to_second else None,
     )
+
+
+def _where_equal(mask: Any, wanted: bool, grad: Any, xp: Any) -> Any:
+    """Pass a gradient on where the mask is as wanted; ops-10: a product would let NaN through."""
+    if isinstance(grad, cp.ndarray):
+        return pointwise("where_backward")(mask, wanted, grad)
+    nothing = xp.zeros_like(grad)
+    return xp.where(mask, grad, nothing) if wanted else xp.where(mask, nothing, grad)
 
 
 @written()

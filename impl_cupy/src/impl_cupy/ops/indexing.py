@@ -11,9 +11,9 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import normalize_axis, shown, type_name
-from impl_cupy.launch import launch
+from impl_cupy.launch import launch, pointwise
 from impl_cupy.ops.families import written
-from impl_cupy.recording import as_indices, as_tensor, device_indices, index_at, record
+from impl_cupy.recording import as_indices, as_tensor, device_indices, find_outside, record
 from impl_cupy.tape import Part, RawArray, handles, keep
 from impl_cupy.tensor import Tensor
 
@@ -74,9 +74,9 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
         msg = f"take: indices must be integers, got dtype {positions.dtype.name}"
         raise IndexError(msg)
     key = (slice(None),) * place + (positions,)
-    outside = _outside(positions._data, value.shape[place])
-    if bool(cp.any(outside)):
-        worst = index_at(indices, positions._data, outside)
+    size = value.shape[place]
+    worst = find_outside(indices, positions._data, -size, size)
+    if worst is not None:
         msg = f"take: index {worst} is out of range for axis {place} of shape {value.shape}"
         raise IndexError(msg)
     return _select(value, _check(value.shape, key, is_checked=True))
@@ -121,7 +121,7 @@ def _put(node: Any, grad: Any) -> tuple[Any, ...]:
 def _put_back(values: Sequence[RawArray], selections: Sequence[_Selection]) -> RawArray:
     """Do the adjoint of selecting: zeros but for what was selected, added up."""
     shape = selections[0].shape
-    out = cp.zeros(shape, dtype=values[0].dtype)
+    out = None
     by_row: list[Any] = []
     by_element: list[Any] = []
     for value, selection in zip(values, selections, strict=True):
@@ -129,27 +129,30 @@ def _put_back(values: Sequence[RawArray], selections: Sequence[_Selection]) -> R
             first = selection.key[0]
             is_rows = len(selection.key) == 1 and first.dtype.kind == "i"
             (by_row if is_rows else by_element).append((value, selection.key))
-        elif len(values) == 1:
+            continue
+        if out is None:
+            out = cp.zeros(shape, dtype=value.dtype)
+        if len(values) == 1:
             out[selection.key] = value
         else:
             place = out[selection.key]
             place += value
     if by_row:
-        out = _added(out, _rows(by_row, shape), len(values) == len(by_row))
+        out = _added(out, _rows(by_row, shape))
     if by_element:
-        out = _added(out, _elements(by_element, shape), len(values) == len(by_element))
+        out = _added(out, _elements(by_element, shape))
     return out
 
 
-def _added(out: RawArray, more: RawArray, is_all: bool) -> RawArray:
-    return more if is_all else out + more
+def _added(out: RawArray | None, more: RawArray) -> RawArray:
+    return more if out is None else out + more
 
 
 def _rows(parts: Sequence[tuple[RawArray, tuple[Any, ...]]], shape: tuple[int, ...]) -> RawArray:
     """Add up values at whole rows, which index arrays name."""
     width = math.prod(shape[1:])
-    firsts = [key[0].astype("int64", copy=False) for _, key in parts]
-    rows = [cp.where(first < 0, first + shape[0], first).reshape(-1) for first in firsts]
+    from_zero = pointwise("counted_from_zero")
+    rows = [from_zero(key[0], shape[0]).reshape(-1) for _, key in parts]
     values = [
         value.reshape(places.size, width) for (value, _), places in zip(parts, rows, strict=True)
     ]
@@ -173,7 +176,10 @@ def _joined(arrays: list[RawArray]) -> RawArray:
 
 
 def _check(shape: tuple[int, ...], key: Any, is_checked: bool = False) -> _Selection:
-    given = key if isinstance(key, tuple) else (key,)
+    given = [
+        _index_list(index) if isinstance(index, (list, tuple, range)) else index
+        for index in (key if isinstance(key, tuple) else (key,))
+    ]
     parts = [_part(index) for index in given]
     used = sum(_axes_used(part) for part in parts)
     if used > len(shape):
@@ -194,7 +200,7 @@ def _check(shape: tuple[int, ...], key: Any, is_checked: bool = False) -> _Selec
 
 
 def _part(index: Any) -> Any:
-    if isinstance(index, (Tensor, cp.ndarray, np.ndarray, list, tuple, range)):
+    if isinstance(index, (Tensor, cp.ndarray, np.ndarray)):
         return _index_array(index)
     if index is None or index is Ellipsis or isinstance(index, slice):
         return index
@@ -212,8 +218,6 @@ def _part(index: Any) -> Any:
 
 def _index_array(index: Any) -> RawArray:
     """Make an index array that belongs to the call (autograd-25)."""
-    if isinstance(index, (list, tuple, range)):
-        return _index_list(index)
     kind = index.dtype.kind
     if kind not in "biu":
         msg = f"getitem: index arrays must be integers or bool, got dtype {index.dtype.name}"
@@ -223,8 +227,8 @@ def _index_array(index: Any) -> RawArray:
     return cp.array(index, copy=True) if kind == "b" else device_indices(index)
 
 
-def _index_list(index: Sequence[Any]) -> RawArray:
-    """Make an index array of nested lists and tuples (tensor-35)."""
+def _index_list(index: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Make an array of nested lists and tuples (tensor-35)."""
     try:
         host = np.array(_plain(index))
     except ValueError:
@@ -235,7 +239,7 @@ def _index_list(index: Sequence[Any]) -> RawArray:
     if host.dtype.kind not in "biu":
         msg = f"getitem: a list used as an index must hold integers or bools, got {shown(index)}"
         raise IndexError(msg)
-    return cp.asarray(host) if host.dtype.kind == "b" else device_indices(host)
+    return host
 
 
 def _plain(index: Any) -> Any:
@@ -253,14 +257,6 @@ def _axes_used(part: Any) -> int:
     return part.ndim if isinstance(part, cp.ndarray) and part.dtype.kind == "b" else 1
 
 
-def _outside(indices: RawArray, size: int) -> RawArray:
-    """Tell which indices are out of range.
-
-    CuPy lets them wrap around; here they are errors, as in NumPy.
-    """
-    return cp.logical_or(indices < -size, indices >= size)
-
-
 def _check_part(given: Any, part: Any, axis: int, shape: tuple[int, ...]) -> None:
     if isinstance(part, cp.ndarray) and part.dtype.kind == "b":
         if part.shape != shape[axis : axis + part.ndim]:
@@ -270,9 +266,8 @@ def _check_part(given: Any, part: Any, axis: int, shape: tuple[int, ...]) -> Non
             )
             raise IndexError(msg)
     elif isinstance(part, cp.ndarray):
-        outside = _outside(part, shape[axis])
-        if bool(cp.any(outside)):
-            worst = index_at(given, part, outside)
+        worst = find_outside(given, part, -shape[axis], shape[axis])
+        if worst is not None:
             msg = f"getitem: index {worst} is out of range for axis {axis} of shape {shape}"
             raise IndexError(msg)
     elif isinstance(part, int) and not -shape[axis] <= part < shape[axis]:

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from impl_cupy.backend import cp
+from impl_cupy.launch import pointwise
 from impl_cupy.ops.families import reduce, scan
 from impl_cupy.sums import cut, total
 
@@ -21,6 +22,13 @@ def _share(node: Any, grad: Any) -> Any:
     """Share the gradient equally among the elements that tie (tensor-26)."""
     _, kept, axes = node.config
     xp = node.xp
+    if isinstance(grad, cp.ndarray):
+        result = node.output.reshape(kept)
+        count = pointwise("one_if_chosen")(node.x, result)
+        if axes:
+            # Ones, whose sums are whole numbers and exact.
+            count = cp.sum(count, axis=axes, keepdims=True)
+        return pointwise("share_backward")(node.x, result, count, grad)
     # Where NaN are among the elements, these are the ones that are chosen (ops-27).
     chosen = xp.logical_or(node.x == xp.reshape(node.output, kept), node.x != node.x)
     count = xp.astype(chosen, grad.dtype)
