@@ -50,6 +50,7 @@ template <typename T>
 struct SequenceForward {
     std::int64_t steps, batch, input, hidden;
     bool relu;                  // of the plain cell: relu in place of tanh
+    bool keep;                  // whether backward will read the gates
     const T* x;                 // (steps, N, I)
     const T* input_panels;      // of weight_ih, transposed, from gate input_first on
     const T* panels;            // of weight_hh, recurrent

@@ -44,8 +44,10 @@ struct ForwardUnits {
     IMPL_INLINE_MEMBER Vector<T> c_prev() const {
         return load<T, full>(step.c_prev + in_state, count);
     }
+    // What backward reads. Call after everything else: across a branch the compiler fuses no
+    // product with a sum.
     IMPL_INLINE_MEMBER void keep(int column, Vector<T> gate) const {
-        store<T, full>(step.gates + in_gates + column * hidden, gate, count);
+        if (call.keep) store<T, full>(step.gates + in_gates + column * hidden, gate, count);
     }
     IMPL_INLINE_MEMBER void set_h(Vector<T> h) const {
         store<T, full>(step.output + in_state, h, count);

@@ -72,9 +72,10 @@ inline Tensor in_large_pages(const Tensor& array) {
 }
 
 // Steps that are worked on together, so that the gates of a chunk stay in cache between the
-// products and the kernels.
-inline std::int64_t chunk_steps(const Sizes& sizes) {
-    constexpr std::int64_t elements = 1 << 20;
+// products and the kernels; fewer where the gates are not kept, as then nothing is added up after
+// each chunk.
+inline std::int64_t chunk_steps(const Sizes& sizes, bool keep) {
+    const std::int64_t elements = keep ? 1 << 20 : 1 << 18;
     const std::int64_t step = std::max<std::int64_t>(1, sizes.N * 4 * sizes.H);
     return std::clamp<std::int64_t>(elements / step, 1, std::max<std::int64_t>(1, sizes.T));
 }
@@ -169,7 +170,7 @@ const T* column_biases(const OptionalTensor& bias_ih, const OptionalTensor& bias
 template <typename Cell, typename T>
 void forward_chunks(SequenceForward<T> call, const Inputs& inputs, const Outputs& outputs,
                     const Sizes& sizes, bool keep) {
-    const std::int64_t chunk = chunk_steps(sizes);
+    const std::int64_t chunk = chunk_steps(sizes, keep);
     const std::int64_t state = sizes.N * sizes.H, columns = Cell::columns * state;
     for (std::int64_t start = 0; start < sizes.T; start += chunk) {
         call.steps = std::min(chunk, sizes.T - start);
@@ -202,6 +203,7 @@ void forward_sequence(const Inputs& inputs, const OptionalTensor& bias_ih,
     const std::int64_t I = sizes.I, H = sizes.H;
     SequenceForward<T> call{};
     call.relu = relu;
+    call.keep = keep;
     call.batch = sizes.N;
     call.input = I;
     call.hidden = H;
@@ -271,7 +273,7 @@ template <typename Cell, typename T>
 void backward_chunks(SequenceBackward<T> call, const Inputs& inputs, const Outputs& outputs,
                      const Tensor& grad_output, const Gradients& grads, const Wanted& wanted,
                      const Sizes& sizes) {
-    const std::int64_t chunk = chunk_steps(sizes), N = sizes.N, I = sizes.I;
+    const std::int64_t chunk = chunk_steps(sizes, true), N = sizes.N, I = sizes.I;
     StepSums<Cell, T> sums(grads, wanted, sizes, chunk);
     call.grad_gates = workspace<T>(Slot::gates, chunk * N * Cell::columns * sizes.H);
     const auto before = [](std::int64_t start, const Tensor& initial, const Tensor& states) {

@@ -30,11 +30,11 @@ struct Equations<GruCell> {
         const Vector<T> hn = at.state(2) + at.bias(3);
         const Vector<T> n = hyperbolic_tangent<T>(at.input(0) + at.bias(0) + r * hn);
         const Vector<T> h = at.h_prev();
+        at.set_h(shut * n + z * h);
         at.keep(0, n);
         at.keep(1, r);
         at.keep(2, kept);
         at.keep(3, hn);
-        at.set_h(shut * n + z * h);
     }
 
     template <typename T, bool full>

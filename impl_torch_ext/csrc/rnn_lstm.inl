@@ -14,12 +14,12 @@ struct Equations<LstmCell> {
         const Vector<T> g = hyperbolic_tangent<T>(at.state(2) + at.input(2) + at.bias(2));
         const Vector<T> o = sigmoid<T>(at.state(3) + at.input(3) + at.bias(3));
         const Vector<T> c = f * at.c_prev() + i * g;
+        at.set_c(c);
+        at.set_h(o * hyperbolic_tangent<T>(c));
         at.keep(0, i);
         at.keep(1, f);
         at.keep(2, g);
         at.keep(3, o);
-        at.set_c(c);
-        at.set_h(o * hyperbolic_tangent<T>(c));
     }
 
     template <typename T, bool full>
