@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save as serialize
+from tolerances import agree
 
 import impl_jax_vjp as nn
 
@@ -244,3 +245,29 @@ def test_a_parameter_of_another_shape_is_refused(
         for wrong in ((1,) * parameter.ndim, (1, *parameter.shape), (*parameter.shape, 1)):
             with pytest.raises(ValueError, match=rf"^{name}: .* must be of shape .* got shape"):
                 nn.functional_call(layer, {path: nn.ones(wrong)}, nn.ones(shape))
+
+
+def test_a_recorded_gradient_of_parts_is_put_together_once() -> None:
+    x = nn.tensor(np.arange(1.0, 51.0), requires_grad=True)
+    sum((part**4 for part in x), nn.tensor(0.0, dtype=nn.float64)).backward(create_graph=True)
+    # Were each part an array of 50, the work would grow with the square.
+    assert len(x.grad._node.targets) == 50
+
+    def total(x: Any) -> Any:
+        return sum((part**4 for part in x[:3]), x[0] * 0) + (x * x * x).sum()
+
+    derivative: Callable[..., Any] = total
+    array = np.arange(1.0, 6.0)
+    first = np.array([1, 1, 1, 0, 0])
+    expected = [
+        4 * array**3 * first + 3 * array**2,
+        12 * array**2 * first + 6 * array,
+        24 * array * first + 6,
+        24.0 * first,
+    ]
+    for wanted in expected:
+        gradient = nn.grad(derivative)
+        agree(gradient(nn.tensor(array)).numpy(), wanted, "gradient")
+
+        def derivative(x: Any, gradient: Any = gradient) -> Any:
+            return gradient(x).sum()

@@ -36,10 +36,6 @@ _hook_ids = itertools.count()
 _delivery = threading.Lock()
 
 
-def _whole(grad: Any) -> Any:
-    return grad.whole(_add_arrays) if type(grad) is Scattered else grad
-
-
 class _Sum:
     """The rule of two gradients added in a recorded pass: each gets the sum's gradient."""
 
@@ -64,6 +60,34 @@ def _add_recorded(x: Traced, y: Traced) -> Any:
         return wrap(total)
     targets, slots = [edge[0] for edge in edges], [edge[1] for edge in edges]
     return wrap(total, Node(_Sum(len(edges)), None, targets, slots, 1))
+
+
+class _Parts:
+    """The rule of parts put together in a recorded pass: each gets what it is of the gradient."""
+
+    name = "index"
+
+    def __init__(self, parts: Sequence[tuple[Any, Any]]) -> None:
+        self._parts = parts
+
+    def pull(self, _saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return the gradients of the differentiated parts."""
+        return [rule.select(saved, grads[0]) for rule, saved in self._parts]
+
+    def derive(self, _node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+        """Return the gradients of the differentiated parts as Tensors."""
+        return [rule.select_recorded(saved, grads[0]) for rule, saved in self._parts]
+
+
+def _together_recorded(scattered: Scattered) -> Any:
+    """Return parts that are Tensors as one Tensor."""
+    followed = [part for part in scattered.parts if part[2]._requires_grad]
+    total = scattered.together()
+    if not followed:
+        return wrap(total)
+    rule = _Parts([(rule, saved) for rule, saved, _ in followed])
+    targets = [grad._node or grad for *_, grad in followed]
+    return wrap(total, Node(rule, None, targets, [grad._slot for *_, grad in followed], 1))
 
 
 class Handle:
@@ -148,14 +172,14 @@ class Engine:
             node = heapq.heappop(self._heap)[1]
             arrived = self._waiting.pop(node)
             if self._scattered:
-                arrived = [_whole(grad) for grad in arrived]
+                arrived = [self._whole(grad) for grad in arrived]
             if node.hooks or node.retained or self._wanted:
                 self._attend(node, arrived)
             if self._needed is None or node in self._needed:
                 self.step(node, arrived)
         for key, (leaf, grad) in self._leaves.items():
             if leaf._hooks or self._scattered:
-                self._leaves[key] = (leaf, self.hook(leaf._hooks, _whole(grad)))
+                self._leaves[key] = (leaf, self.hook(leaf._hooks, self._whole(grad)))
 
     def send(self, target: Any, slot: int, grad: Any) -> None:
         """Add a gradient to what waits for a node's slot, or for a leaf."""
@@ -174,11 +198,20 @@ class Engine:
             self._leaves[id(target)] = (target, total)
 
     def _add(self, x: Any, y: Any) -> Any:
-        if self._create:
-            return _add_recorded(x, y)
         if type(x) is Scattered:
             return x.add(y)
-        return y.add(x) if type(y) is Scattered else _add_arrays(x, y)
+        if type(y) is Scattered:
+            return y.add(x)
+        return _add_recorded(x, y) if self._create else _add_arrays(x, y)
+
+    def _whole(self, grad: Any) -> Any:
+        """Return any gradient as one array, or one Tensor in a recorded pass."""
+        if type(grad) is not Scattered:
+            return grad
+        total = _together_recorded(grad) if self._create else grad.together()
+        for other in grad.others:
+            total = _add_recorded(other, total) if self._create else _add_arrays(other, total)
+        return total
 
     def _attend(self, node: Node, grads: list[Any]) -> None:
         """Run the hooks of a node's outputs, and note the gradients that somebody wants."""

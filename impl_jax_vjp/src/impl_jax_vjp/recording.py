@@ -229,9 +229,12 @@ class Primitive:
 
 
 class Pullback:
-    """The rule of an Operation for one choice of differentiated inputs."""
+    """The rule of an Operation for one choice of differentiated inputs.
 
-    __slots__ = ("_derived", "_kept", "mask", "name", "operation", "pull", "whole")
+    The gradient of what an Operation with `into` selects from is `Scattered`.
+    """
+
+    __slots__ = ("_derived", "_kept", "into", "mask", "name", "operation", "pull", "whole")
 
     def __init__(self, operation: Operation, mask: Mask, kept: Mask, avals: Any) -> None:
         self.operation = operation
@@ -252,15 +255,24 @@ class Pullback:
 
         compiled = jax.jit(pull, inline=True) if operation.compiled else pull
         self.whole = compiled
+        self.into = operation.into
         self.pull = compiled if operation.into is None else self._scattered
 
-    def _scattered(self, saved: Any, grads: Any) -> Sequence[Any]:
-        """Return the gradient as a part of an array that is put together later."""
-        whole = self.whole
-        return [Scattered(lambda: whole(saved, grads)[0], self.operation.into, saved, grads)]
+    def _scattered(self, saved: Any, grads: Sequence[Any]) -> Sequence[Any]:
+        return [Scattered(self, saved, grads[0])]
+
+    def select(self, saved: Sequence[Array], array: Array) -> Array:
+        """Return what an Operation with `into` selects from another array."""
+        return self.operation.run(array, *saved)
+
+    def select_recorded(self, saved: Sequence[Array], tensor: Traced) -> Any:
+        """Return the same of a Tensor, as a Tensor."""
+        return record(self.operation, (tensor, *saved))
 
     def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
         """Return the gradients as Tensors, made by an operation that is recorded itself."""
+        if self.into is not None:
+            return self._scattered(node.saved, grads)
         present = tuple(grad is not None for grad in grads)
         derived = self._derived.get(present)
         if derived is None:

@@ -178,33 +178,34 @@ class Scattered:
 
     Attributes
     ----------
-    into : callable
-        Adds a part to an array, which it may use up, ``into(array, saved, grads)``.
+    parts : list of tuple
+        A rule, what its node saved, and the gradient of what was selected. The rule makes the first
+        array, ``whole(saved, grads)``, and adds a part to one, ``into(array, saved, grads)``.
+    others : list
+        Gradients of the whole array.
     """
 
-    __slots__ = ("_first", "_parts", "_rest")
+    __slots__ = ("others", "parts")
 
-    def __init__(self, first: Callable[[], Array], into: Any, saved: Any, grads: Any) -> None:
-        self._first = first
-        self._parts = [(into, saved, grads)]
-        self._rest: list[Array] = []
+    def __init__(self, rule: Any, saved: Any, grad: Any) -> None:
+        self.parts = [(rule, saved, grad)]
+        self.others: list[Any] = []
 
     def add(self, other: Any) -> "Scattered":
         """Take in another gradient of the same array."""
         if type(other) is Scattered:
-            self._parts += other._parts
-            self._rest += other._rest
+            self.parts += other.parts
+            self.others += other.others
         else:
-            self._rest.append(other)
+            self.others.append(other)
         return self
 
-    def whole(self, plus: Callable[[Array, Array], Array]) -> Array:
-        """Return the gradient as an array; `plus` adds two."""
-        total = self._first()
-        for into, saved, grads in self._parts[1:]:
-            total = into(total, saved, grads)
-        for other in self._rest:
-            total = plus(other, total)
+    def together(self) -> Array:
+        """Return the parts as one array."""
+        total = None
+        for rule, saved, grad in self.parts:
+            grads = [grad._data if isinstance(grad, Traced) else grad]
+            total = rule.whole(saved, grads)[0] if total is None else rule.into(total, saved, grads)
         return total
 
 

@@ -58,16 +58,16 @@ def getitem(x: Traced, key: Any) -> Any:
         If there are too many indices, one is out of range or no index, or index arrays do not
         broadcast.
     """
-    keys = key if isinstance(key, tuple) else (key,)
-    basic = [_plain(k) for k in keys]
-    if any(isinstance(k, np.ndarray | jax.Array) for k in basic):
-        return _advanced(x, basic)
-    return _basic(x, basic)
+    given = key if isinstance(key, tuple) else (key,)
+    keys = [k if type(k) in _BASIC else _plain(k) for k in given]
+    return _basic(x, keys) if all([type(k) in _BASIC for k in keys]) else _advanced(x, keys)
+
+
+_BASIC = frozenset([int, slice, type(None), type(Ellipsis)])
 
 
 def _plain(key: Any) -> Any:
-    if key is None or key is Ellipsis or isinstance(key, slice):
-        return key
+    """Return any key but those of `_BASIC` as one of them, or as an index array or mask."""
     if isinstance(key, Traced):
         key = unwrap(key)
     if isinstance(key, list | tuple | range):
@@ -87,7 +87,7 @@ def _plain(key: Any) -> Any:
             return np.asarray(key)
         return int(key) if key.ndim == 0 and not traced else key
     try:
-        return operator.index(key)
+        return int(operator.index(key))
     except TypeError:
         msg = f"index: each must be an int, slice, None, ... or array, got {type(key).__name__}"
         raise IndexError(msg) from None
@@ -214,12 +214,8 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
             arrays.append(widened(index))
             sizes.append(shape[axis])
             axis += 1
-    shapes = [array.shape for array in arrays]
-    try:
-        np.broadcast_shapes(*shapes)
-    except ValueError:
-        msg = f"index: index arrays of shapes {' and '.join(map(str, shapes))} do not broadcast"
-        raise IndexError(msg) from None
+    if len(arrays) > 1:
+        _check_index_shapes([array.shape for array in arrays])
     # What a mask selects is selected once.
     often = False if masked else are_met_often(x, arrays, sizes)
     return _gather((x, *arrays), tuple(template), often)
@@ -237,27 +233,49 @@ def are_met_often(x: Any, indices: Sequence[Any], sizes: Sequence[int]) -> bool 
         The lengths of these axes.
     """
     arrays = [unwrap(index) for index in indices]
-    count = math.prod(np.broadcast_shapes(*[array.shape for array in arrays]))
+    if len(arrays) > 1 and all([array.size <= lookups.FEW for array in arrays]):
+        count = math.prod(np.broadcast_shapes(*[array.shape for array in arrays]))
+    else:
+        count = max([array.size for array in arrays])
+    if count <= lookups.FEW:
+        return False
     followed = isinstance(x, Traced) and x._requires_grad and MODE.enabled
-    if count <= lookups.FEW or not (followed or isinstance(unwrap(x), jax.core.Tracer)):
+    if not followed and not isinstance(unwrap(x), jax.core.Tracer):
         return False
     if any([isinstance(array, jax.core.Tracer) for array in arrays]):
         return None
-    known = np.broadcast_arrays(*arrays) if len(arrays) > 1 else [np.asarray(arrays[0])]
-    flat = np.ravel_multi_index(tuple(known), tuple(sizes), mode="wrap").reshape(-1)
-    if math.prod(sizes) <= 4 * count:
+    return _some_stand_often([np.asarray(array) for array in arrays], sizes)
+
+
+def _some_stand_often(known: Sequence[Any], sizes: Sequence[int]) -> bool:
+    if len(known) == 1:
+        flat = known[0].reshape(-1) % sizes[0]
+    else:
+        broadcast = tuple(np.broadcast_arrays(*known))
+        flat = np.ravel_multi_index(broadcast, tuple(sizes), mode="wrap").reshape(-1)
+    if math.prod(sizes) <= 4 * len(flat):
         return bool(np.bincount(flat).max() > lookups.FEW)
     flat.sort()
     return bool((flat[lookups.FEW :] == flat[: -lookups.FEW]).any())
+
+
+def _check_index_shapes(shapes: Sequence[tuple[int, ...]]) -> None:
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        msg = f"index: index arrays of shapes {' and '.join(map(str, shapes))} do not broadcast"
+        raise IndexError(msg) from None
 
 
 def _check_range(index: Any, axis: int, shape: tuple[int, ...]) -> None:
     if isinstance(index, jax.core.Tracer) or index.size == 0:
         return
     values = np.asarray(index)
-    low, high = int(values.min()), int(values.max())
-    _at(low, axis, shape)
-    _at(high, axis, shape)
+    # Without their sign negative ones are the greatest: one search where none is negative.
+    if values.dtype == np.int64 and values.view(np.uint64).max() < shape[axis]:
+        return
+    _at(int(values.min()), axis, shape)
+    _at(int(values.max()), axis, shape)
 
 
 OPS.getitem = getitem
