@@ -53,6 +53,11 @@ def architectures() -> list[int]:
 
 def compiled(code: str, architecture: int, *options: str) -> bytes:
     """Return the cubin of a source; the compiler's log is the error's text."""
+    return compiled_with_log(code, architecture, *options)[0]
+
+
+def compiled_with_log(code: str, architecture: int, *options: str) -> tuple[bytes, str]:
+    """Return the cubin of a source, and what the compiler had to say."""
     program = nvrtc.createProgram(code, "kernel.cu", [], [])
     target = f"--gpu-architecture=sm_{architecture}"
     try:
@@ -60,7 +65,7 @@ def compiled(code: str, architecture: int, *options: str) -> bytes:
     except nvrtc.NVRTCError as error:
         msg = nvrtc.getProgramLog(program)
         raise AssertionError(msg) from error
-    return bytes(nvrtc.getCUBIN(program))
+    return bytes(nvrtc.getCUBIN(program)), nvrtc.getProgramLog(program)
 
 
 def generated(name: str, word: str, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -98,6 +103,33 @@ def test_a_kernel_file_compiles(path: Path, architecture: int) -> None:
     names = kernel_names(expanded(code))
     assert names, f"{path.name} has no kernel"
     assert names_in(compiled(code, architecture)) == {f".text.{name}" for name in names}
+
+
+def spills(log: str) -> dict[str, int]:
+    """Return by kernel how many bytes of registers and stack ptxas put into memory."""
+    found = re.findall(r"properties for (\w+)\n.*?(\d+) bytes stack.*?(\d+) .*?(\d+) ", log)
+    return {name: sum(map(int, counts)) for name, *counts in found}
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.name)
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_no_kernel_spills_registers(path: Path, architecture: int) -> None:
+    code = path.read_text(encoding="utf-8")
+    _, log = compiled_with_log(code, architecture, "--ptxas-options=-v")
+    assert spills(log) == dict.fromkeys(kernel_names(expanded(code)), 0)
+
+
+def test_a_spill_is_found() -> None:
+    code = """
+    extern "C" __global__ void crowded(const float *x, float *y, int n) {
+        float held[64];
+        for (int i = 0; i < 64; ++i) held[i] = x[i * n + threadIdx.x];
+        for (int i = 0; i < n; ++i) held[i % 64] += held[(i * 7) % 64];
+        for (int i = 0; i < 64; ++i) y[i * n + threadIdx.x] = held[i];
+    }
+    """
+    _, log = compiled_with_log(code, 90, "--ptxas-options=-v")
+    assert spills(log)["crowded"] > 0
 
 
 def test_every_pointwise_function_has_been_found() -> None:

@@ -172,9 +172,10 @@ def test_the_order_of_threads_does_not_matter(kind: str, monkeypatch: pytest.Mon
     assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
 
 
-CHOOSING: dict[str, Callable[[Any, Any], Any]] = {
+POINTWISE: dict[str, Callable[[Any, Any], Any]] = {
     "abs": lambda x, y: abs(x) * y,
     "divide": lambda x, y: x / (y * y + 1),
+    "roots and squares": lambda x, y: nn.ops.sqrt(nn.ops.square(x) + 1) * y,
     "maximum": lambda x, y: nn.ops.maximum(x, y),
     "minimum of a number": lambda x, y: nn.ops.minimum(x, 0.25) + y,
     "max": lambda x, y: nn.ops.max(x, axis=0) * y,
@@ -188,12 +189,14 @@ PAIRS = [((3, 7), (3, 7)), ((2, 257), (257,)), ((5, 1), (1, 4))]
 
 
 @pytest.mark.parametrize("shapes", PAIRS, ids=str)
-@pytest.mark.parametrize("name", CHOOSING)
-def test_functions_that_choose(name: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+@pytest.mark.parametrize("name", POINTWISE)
+def test_gradients_of_one_kernel(
+    name: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]
+) -> None:
     rng = np.random.default_rng(9)
     x, y = (nn.tensor(draw(rng, *shape), requires_grad=True) for shape in shapes)
-    weights = cp.asarray(draw(rng, *CHOOSING[name](x, y).shape))
-    check_gradient(lambda: nn.ops.sum(CHOOSING[name](x, y) * weights), [x, y], rng)
+    weights = cp.asarray(draw(rng, *POINTWISE[name](x, y).shape))
+    check_gradient(lambda: nn.ops.sum(POINTWISE[name](x, y) * weights), [x, y], rng)
 
 
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax", "log_softmax", "logsumexp")

@@ -352,8 +352,9 @@ def normalize_axes(operation: str, axis: Any, shape: tuple[int, ...]) -> tuple[i
     ndim = len(shape)
     if axis is None:
         return tuple(range(ndim))
-    if type(axis) is int and -ndim <= axis < ndim:
-        return (axis % ndim,)
+    only = axis[0] if type(axis) is tuple and len(axis) == 1 else axis
+    if type(only) is int and -ndim <= only < ndim:
+        return (only % ndim,)
     axes = as_ints(operation, "axis", axis)
     if any(not -ndim <= place < ndim for place in axes):
         msg = f"{operation}: axis {axis} is out of range for shape {shape}"

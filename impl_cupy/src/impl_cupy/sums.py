@@ -14,6 +14,9 @@ RawArray = Any
 # CuPy adds up in the order of its threads, at least sixteen to a result: as good as by pairs while
 # there are this many terms.
 _FEW_TERMS = 64
+# All 512 threads of a block add up to one result where only one is wanted, and what lies one behind
+# the other: 32 terms each, then by pairs.
+_FEW_TOGETHER = 1 << 14
 # How many float64 terms are added up at a time.
 _GROUP = 32
 
@@ -62,8 +65,10 @@ def total(raw: RawArray, axis: Any = None, keepdims: bool = False, *, mean: bool
     if raw.size <= _FEW_TERMS or raw.dtype.kind != "f":
         return function(raw, axis=axis, keepdims=keepdims)
     axes = normalize_axes("sum", axis, raw.shape)
-    count = math.prod(raw.shape[place] for place in axes)
-    if count <= _FEW_TERMS:
+    is_one = len(axes) == raw.ndim
+    count = raw.size if is_one else math.prod([raw.shape[place] for place in axes])
+    few = _FEW_TOGETHER if is_one and raw.flags.c_contiguous else _FEW_TERMS
+    if count <= few:
         return function(raw, axis=axes, keepdims=keepdims)
     kept = kept_shape(raw.shape, axes)
     rest = tuple(size for place, size in enumerate(raw.shape) if place not in axes)

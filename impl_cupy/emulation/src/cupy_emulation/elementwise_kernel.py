@@ -124,7 +124,10 @@ class ElementwiseKernel:
             )
             raise TypeError(msg)
         shape = _common_shape(args)
-        key = tuple([x._array.dtype if isinstance(x, Storage) else type(x) for x in args])
+        # An operand with one element alone is the same for all.
+        alone = tuple([isinstance(x, Storage) and x._array.size == 1 for x in args])
+        types = [x._array.dtype if isinstance(x, Storage) else type(x) for x in args]
+        key = (*types, *alone)
         found = self._compiled.get(key)
         if found is None:
             found = self._compiled[key] = self._compile(args)
@@ -167,7 +170,8 @@ class ElementwiseKernel:
             heads.append(f"{'const ' * is_input}{word} *_raw_{name}")
             # An input is read once and always, or g++ would not see that it may be.
             what = f"const {word} {name}" if is_input else f"{word} &{name}"
-            reads.append(f"{what} = _raw_{name}[i];")
+            place = "0" if is_input and args[position]._array.size == 1 else "i"
+            reads.append(f"{what} = _raw_{name}[{place}];")
             kinds.append(ctypes.c_void_p)
         types = "".join(f"typedef {_C_NAMES[t.char]} {k};\n" for k, t in sorted(letters.items()))
         run = load_loop(
@@ -236,7 +240,7 @@ def _laid_out(x: Any, shape: tuple[int, ...]) -> Any:
     if not isinstance(x, Storage):
         return x
     array = x._array
-    if array.shape == shape and array.flags.c_contiguous:
+    if (array.shape == shape or array.size == 1) and array.flags.c_contiguous:
         return array
     return np.array(np.broadcast_to(array, shape), order="C")
 

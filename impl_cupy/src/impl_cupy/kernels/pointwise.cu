@@ -75,6 +75,17 @@ __device__ inline Real where_backward(bool condition, bool wanted, Real grad) {
     return condition == wanted ? grad : Real(0);
 }
 
+// y is the root.
+template <typename Real>
+__device__ inline Real sqrt_backward(Real y, Real grad) {
+    return grad * Real(0.5) / y;
+}
+
+template <typename Real>
+__device__ inline Real square_backward(Real x, Real grad) {
+    return grad * (x * Real(2));
+}
+
 // To the divisor.
 template <typename Real>
 __device__ inline Real divisor_backward(Real x, Real other, Real grad) {

@@ -86,7 +86,7 @@ log = unary(
 sqrt = unary(
     "sqrt",
     cp.sqrt,
-    lambda node, grad: grad * 0.5 / node.output,  # ops-09
+    fused("sqrt_backward", "output", lambda node, grad: grad * 0.5 / node.output),  # ops-09
     "Return the square root; its gradient at 0 is infinite.",
     uses="output",
     real=True,
@@ -94,7 +94,7 @@ sqrt = unary(
 square = unary(
     "square",
     lambda raw: cp.square(_counted(raw)),
-    lambda node, grad: grad * (node.x * 2),
+    fused("square_backward", "x", lambda node, grad: grad * (node.x * 2)),
     "Return ``x * x``.",
     uses="x",
 )
