@@ -131,6 +131,13 @@ def test_a_kernel_that_cannot_be(arguments: Any, error: type[Exception], text: s
         cp.ElementwiseKernel(*arguments)
 
 
+def test_a_numpy_array_is_refused_by_a_kernel_that_knows_its_dtype() -> None:
+    kernel = axpy()
+    kernel(1, floats(2), floats(2))
+    with pytest.raises(TypeError, match="Unsupported type"):
+        kernel(1, floats(2), np.zeros(2, "float32"))
+
+
 def test_a_mistake_in_the_operation_is_the_compilers() -> None:
     with pytest.raises(cp.cuda.compiler.CompileException, match="nothing"):
         cp.ElementwiseKernel("T x", "T y", "y = nothing(x)")(floats(2))

@@ -17,6 +17,7 @@ _FEW_TERMS = 64
 # All 512 threads of a block add up to one result where only one is wanted, and what lies one behind
 # the other: 32 terms each, then by pairs.
 _FEW_TOGETHER = 1 << 14
+_AXES = tuple(range(64))
 # How many float64 terms are added up at a time.
 _GROUP = 32
 
@@ -64,11 +65,12 @@ def total(raw: RawArray, axis: Any = None, keepdims: bool = False, *, mean: bool
     function = cp.mean if mean else cp.sum
     if raw.size <= _FEW_TERMS or raw.dtype.kind != "f":
         return function(raw, axis=axis, keepdims=keepdims)
+    is_one = axis is None or axis == _AXES[: raw.ndim]
+    if is_one and raw.size <= _FEW_TOGETHER and raw.flags.c_contiguous:
+        return function(raw, keepdims=keepdims)
     axes = normalize_axes("sum", axis, raw.shape)
-    is_one = len(axes) == raw.ndim
-    count = raw.size if is_one else math.prod([raw.shape[place] for place in axes])
-    few = _FEW_TOGETHER if is_one and raw.flags.c_contiguous else _FEW_TERMS
-    if count <= few:
+    count = math.prod([raw.shape[place] for place in axes])
+    if count <= _FEW_TERMS:
         return function(raw, axis=axes, keepdims=keepdims)
     kept = kept_shape(raw.shape, axes)
     rest = tuple(size for place, size in enumerate(raw.shape) if place not in axes)

@@ -123,33 +123,35 @@ class ElementwiseKernel:
                 f"{self.nargs} (with outputs), but given {len(args)}."
             )
             raise TypeError(msg)
-        shape = _common_shape(args)
+        arrays = [x._array if isinstance(x, Storage) else _number(x) for x in args]
+        shape = _common_shape(arrays)
         # An operand with one element alone is the same for all.
-        alone = tuple([isinstance(x, Storage) and x._array.size == 1 for x in args])
-        types = [x._array.dtype if isinstance(x, Storage) else type(x) for x in args]
-        key = (*types, *alone)
+        key = tuple([(x.dtype, x.size == 1) if type(x) is np.ndarray else type(x) for x in arrays])
         found = self._compiled.get(key)
         if found is None:
             found = self._compiled[key] = self._compile(args)
         run, out_types = found
-        outs = list(args[self.nin :])
-        for out in outs:
-            if out._array.shape != shape:
+        outs = args[self.nin :]
+        for array in arrays[self.nin :]:
+            if array.shape != shape:
                 msg = "Out shape is mismatched"
                 raise ValueError(msg)
-        outs = outs or [new(np.empty(shape, dtype)) for dtype in out_types]
-        size = outs[0]._array.size
-        if size:
-            self._run(run, size, [_laid_out(x, shape) for x in args[: self.nin]], outs)
+        if not outs:
+            made = [np.empty(shape, dtype) for dtype in out_types]
+            arrays += made
+            outs = tuple([new(array) for array in made])
+        if arrays[-1].size:
+            self._run(run, shape, arrays)
         if self.no_return:
             return None
-        return outs[0] if self.nout == 1 and not self.return_tuple else tuple(outs)
+        return outs[0] if self.nout == 1 and not self.return_tuple else outs
 
-    def _run(self, run: Callable[..., None], size: int, given: list[Any], outs: list[Any]) -> None:
+    def _run(self, run: Callable[..., None], shape: tuple[int, ...], arrays: list[Any]) -> None:
         record_elementwise(self.name)
-        written = [out._array for out in outs]
+        given = [_laid_out(x, shape) for x in arrays[: self.nin]]
+        written = arrays[self.nin :]
         whole = [w if w.flags.c_contiguous else np.empty(w.shape, w.dtype) for w in written]
-        run(size, *[_place(x) for x in given], *[_place(x) for x in whole])
+        run(whole[0].size, *[_place(x) for x in (*given, *whole)])
         for target, made in zip(written, whole, strict=True):
             if made is not target:
                 np.copyto(target, made)
@@ -193,9 +195,6 @@ class ElementwiseKernel:
                 if parameter in self._outs:
                     msg = "Output arguments must be cupy.ndarray"
                     raise TypeError(msg)
-                if not isinstance(argument, (bool, int, float, np.generic)):
-                    msg = f"Unsupported type {type(argument)}"
-                    raise TypeError(msg)
                 continue
             dtype = argument._array.dtype
             wanted = parameter.dtype or letters.setdefault(parameter.letter, dtype)
@@ -223,31 +222,36 @@ def _parsed(text: str) -> tuple[_Parameter, ...]:
     return tuple(parameters)
 
 
-def _common_shape(args: tuple[Any, ...]) -> tuple[int, ...]:
-    shapes = [x._array.shape for x in args if isinstance(x, Storage)]
+def _number(x: Any) -> Any:
+    if not isinstance(x, (bool, int, float, np.generic)):
+        msg = f"Unsupported type {type(x)}"
+        raise TypeError(msg)
+    return x
+
+
+def _common_shape(arrays: list[Any]) -> tuple[int, ...]:
+    shapes = [x.shape for x in arrays if type(x) is np.ndarray]
     if not shapes:
         msg = "Loop size is undecided."
         raise ValueError(msg)
-    first = shapes[0]
-    for shape in shapes:
-        if shape != first:
-            return tuple(np.broadcast_shapes(*shapes))
-    return first
+    first: tuple[int, ...] = shapes[0]
+    if all(shape == first for shape in shapes):
+        return first
+    return tuple(np.broadcast_shapes(*shapes))
 
 
 def _laid_out(x: Any, shape: tuple[int, ...]) -> Any:
     """Return an operand's elements one behind the other, or the number that it is."""
-    if not isinstance(x, Storage):
+    if type(x) is not np.ndarray:
         return x
-    array = x._array
-    if (array.shape == shape or array.size == 1) and array.flags.c_contiguous:
-        return array
-    return np.array(np.broadcast_to(array, shape), order="C")
+    if (x.shape == shape or x.size == 1) and x.flags.c_contiguous:
+        return x
+    return np.array(np.broadcast_to(x, shape), order="C")
 
 
 def _place(x: Any) -> Any:
     """Return where an array's elements begin, as ctypes takes it, or a number as it is."""
-    if not isinstance(x, np.ndarray):
+    if type(x) is not np.ndarray:
         return x
     # Quicker than ``x.ctypes.data``, but for arrays that may be written alone.
     return ctypes.byref(ctypes.c_char.from_buffer(x)) if x.flags.writeable else x.ctypes.data
