@@ -35,7 +35,8 @@ def test_forward(name: str, steps: int, batch_first: bool) -> None:
     call(name, steps, batch_first)
     assert kernel_launches().get(f"{name}_forward_float", 0) == launches("raw") == steps
     assert launches("gemm") == steps + 1
-    assert launches() <= 2 * steps + 10
+    # Copies of the first states into their place, and of the last ones out of it.
+    assert launches() <= 2 * steps + 7
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -48,7 +49,7 @@ def test_backward(name: str, steps: int, batch_first: bool) -> None:
     output.backward(seed)
     assert kernel_launches().get(f"{name}_backward_float", 0) == launches("raw") == steps
     assert launches("gemm") == steps + 3
-    assert launches() <= 2 * steps + 15
+    assert launches() <= 2 * steps + 8
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -16,7 +16,6 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
 from impl_cupy.random import RestoredOnError
-from impl_cupy.recording import cast
 from impl_cupy.tape import (
     FREED,
     Edge,
@@ -272,4 +271,4 @@ def _check_seed(root: Any, grad: Any) -> Any:
     if raw.shape != root.shape:
         msg = f"backward: the gradient must have the Tensor's shape {root.shape}, got {raw.shape}"
         raise RuntimeError(msg)
-    return cast(seed, root.dtype)
+    return seed if raw.dtype == root.dtype else handles.astype(seed, root.dtype)
