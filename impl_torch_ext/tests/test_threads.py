@@ -97,6 +97,17 @@ def test_a_step_is_shared_by_threads(cell: str) -> None:
 
 
 @threads_needed
+@pytest.mark.parametrize("cell", LAYERS)
+def test_hidden_units_of_one_sample_are_shared_by_threads(cell: str) -> None:
+    torch.set_num_threads(2)
+    layer, x = LAYERS[cell](16, 512), nn.randn((4, 1, 16))
+    with nn.no_grad():
+        used = teams(lambda: layer(x))
+    # The last team is that of the steps; before it the weights are packed.
+    assert len(set(used[max(used)])) == 2
+
+
+@threads_needed
 def test_gradients_of_choices_are_shared_by_threads() -> None:
     torch.set_num_threads(2)
     shared = sum(len(set(threads)) == 2 for threads in teams(choices).values())
