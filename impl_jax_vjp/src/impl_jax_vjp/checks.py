@@ -77,11 +77,13 @@ def check_integers(name: str, argument: str, dtype: DType) -> None:
         raise TypeError(msg)
 
 
-def check_same_dtype(name: str, argument: str, dtype: DType, wanted: DType) -> None:
+def check_same_dtype(
+    name: str, argument: str, dtype: DType, wanted: DType, whose: str = "parameters'"
+) -> None:
     """Raise `TypeError` that names both dtypes if an input's is not that of the parameters."""
     if dtype != wanted:
         msg = (
-            f"{name}: {argument} must be of the parameters' dtype {wanted}, got {dtype}; "
+            f"{name}: {argument} must be of the {whose} dtype {wanted}, got {dtype}; "
             "convert one of them"
         )
         raise TypeError(msg)

@@ -24,13 +24,14 @@ from .checks import (
     check_floating,
     check_integers,
     check_number,
+    check_same_dtype,
     refuse,
     refuse_type,
 )
 from .dtypes import cast_array, is_floating, make_array
 from .engine import Engine, Handle
 from .recording import as_operand, is_array
-from .tape import MODE, Traced, constant, unwrap, wrap
+from .tape import Traced, constant, unwrap, wrap
 
 # Filled by `ops` with its functions, which stand above this room and are reached from here.
 OPS: Any = SimpleNamespace()
@@ -48,9 +49,8 @@ class _Operators(Traced):
     def T(self) -> Any:
         """The matrix transposed, shape (m, n) to (n, m)."""
         if len(self._data.shape) != 2:  # tensor-32
-            msg = f"T: the Tensor must have two axes, got shape {self._data.shape}; "
-            msg += "use mT, or ops.permute_dims to order all axes"
-            raise ValueError(msg)
+            other = "use mT, or ops.permute_dims to order all axes"
+            refuse("T", "the Tensor", "of two axes", f"shape {self._data.shape}; {other}")
         return OPS.matrix_transpose(self)
 
     @property
@@ -191,13 +191,11 @@ class Tensor(_Operators, result=True):
 
     @data.setter
     def data(self, value: Any) -> None:
-        data = value._data if isinstance(value, Traced) else as_operand("data", value)
+        data = unwrap(as_operand("data", value))
         check_dtype("data", data.dtype)
-        if self._requires_grad and not is_floating(data.dtype):
-            msg = f"data: dtype must be float32 or float64 where grad is required, got {data.dtype}"
-            raise TypeError(msg)
-        if MODE.capture is not None:
-            MODE.capture.resolve(self)
+        if self._requires_grad:
+            check_floating("data", data.dtype)
+        unwrap(self)  # A trace remembers what it was.
         self._data = data
 
     @property
@@ -240,13 +238,9 @@ class Tensor(_Operators, result=True):
             if not isinstance(value, Tensor):
                 refuse_type("grad", "the value", "a Tensor or None", value)
             if value.shape != self.shape:
-                msg = f"grad: the value must have shape {self.shape}, got {value.shape}"
-                raise ValueError(msg)
-            if value.dtype != self.dtype:
-                msg = f"grad: the value must have dtype {self.dtype}, got {value.dtype}"
-                raise TypeError(msg)
-        if MODE.capture is not None:
-            MODE.capture.resolve(self)
+                refuse("grad", "the value", f"of shape {self.shape}", f"shape {value.shape}")
+            check_same_dtype("grad", "the value", value.dtype, self.dtype, "Tensor's")
+        unwrap(self)  # A trace remembers what it was.
         self._grad = value
 
     @property
@@ -371,8 +365,7 @@ class Tensor(_Operators, result=True):
     def _one(self, name: str) -> Any:
         data = unwrap(self)
         if data.size != 1:
-            msg = f"{name}: the Tensor must have one element, got shape {data.shape}"
-            raise ValueError(msg)
+            refuse(name, "the Tensor", "of one element", f"shape {data.shape}")
         if isinstance(data, jax.core.Tracer) and is_floating(data.dtype):
             # JAX's own `item` takes the number out of a derivative without a word. # function-28
             data = np.asarray(data)

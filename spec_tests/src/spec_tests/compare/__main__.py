@@ -224,9 +224,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--timeout",
         type=float,
-        default=900.0,
+        default=3600.0,
         metavar="SECONDS",
-        help="end a process that takes longer (default: 900)",
+        help="end a process that takes longer (default: 3600)",
     )
     command_line = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(command_line)
