@@ -16,7 +16,7 @@ import numpy as np
 from impl_numpy.dtypes import Array, Shape
 
 # Smaller arrays are in good hands with malloc; larger ones come in large pages, which fault seldom.
-LEAST, MOST = 1 << 14, 1 << 24
+LEAST, MOST = 5 << 13, 1 << 24
 # So many bytes, and so many arrays, are kept at most while nobody uses them.
 KEPT, COUNT = 1 << 26, 48
 
