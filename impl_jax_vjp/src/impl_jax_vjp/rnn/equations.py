@@ -69,8 +69,9 @@ def gru_step(from_x: Array, from_h: Array, h: Array) -> tuple[Array, Array]:
     """Return h', and in one array r, z and n before activation and the recurrent part of n."""
     size = 2 * h.shape[-1]
     a = from_x[..., :size] + from_h[..., :size]
+    ar, az = split_gates(a, 2)
     # 1 - z would lose the digits of a gate that is nearly open. # rnn-26
-    r, z, shut = split_gates(sigmoid(jnp.concatenate([a, -a[..., size // 2 :]], axis=-1)), 3)
+    r, (z, shut) = sigmoid(ar), sigmoid_and_rest(az)
     hn = from_h[..., size:]
     an = from_x[..., size:] + r * hn
     # In one: a loop writes one array faster than three.
