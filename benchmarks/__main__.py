@@ -14,12 +14,12 @@ from pathlib import Path
 
 from benchmarks import kept
 from benchmarks.bench import Bench, Plan
-from benchmarks.machine import machine
+from benchmarks.machine import machine, settings
 from benchmarks.options import options, rows_of
 from benchmarks.report import write_report
 from benchmarks.results import Results
 from benchmarks.rows import Row
-from benchmarks.terminal import print_measurement, print_summary
+from benchmarks.terminal import print_head, print_measurement, print_summary
 
 __all__ = ["main", "with_data"]
 
@@ -54,10 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=shlex.join(["python", "-m", "benchmarks", *shown(given)]),
         threads=chosen.threads,
+        settings=settings(os.environ),
     )
+    print_head(results)
     with Bench(plan, os.environ) as bench:
         bench.run(with_data(rows_of(chosen), folder / "data"), results, print_measurement)
-    earlier = kept.load(results.machine.slug)
+    earlier = kept.load(results.slug)
     if earlier:
         results.kept = f"{earlier['created']} on {earlier['processor']}"
         results.worse, results.better = kept.compare(kept.figures(results), earlier["figures"])

@@ -20,8 +20,6 @@ from benchmarks.turns import Name, Player, in_turns
 
 __all__ = ["Bench", "Plan"]
 
-FRESH_ROUNDS = 3
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -137,7 +135,7 @@ class Bench:
         if kind.measure == "time":
             record = in_turns([*self._gauges(row), *players], self.plan.seconds)
         else:
-            record = in_turns(players, 0.0, FRESH_ROUNDS if kind.fresh else 1)
+            record = in_turns(players, 0.0, kind.rounds if kind.fresh else 1)
         self._drop()
         failures += [
             Failure(*name, reason)

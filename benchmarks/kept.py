@@ -69,7 +69,7 @@ def load(slug: str, folder: Path = FOLDER) -> dict[str, Any]:
 
 def keep(results: Results, folder: Path = FOLDER) -> Path:
     """Keep a run's figures in the place of those with the same keys; return the file."""
-    earlier = load(results.machine.slug, folder)
+    earlier = load(results.slug, folder)
     content = {
         "created": results.created,
         "processor": results.machine.processor,
@@ -81,6 +81,6 @@ def keep(results: Results, folder: Path = FOLDER) -> Path:
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{results.machine.slug}.json"
+    path = folder / f"{results.slug}.json"
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path

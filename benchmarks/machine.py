@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Machine", "machine", "thread_environment"]
+__all__ = ["Machine", "machine", "settings", "thread_environment"]
 
 CPUINFO = Path("/proc/cpuinfo")
 # From the widest on; as Linux calls them, and as people do.
@@ -20,6 +21,7 @@ INSTRUCTION_SETS = {
     "asimd": "NEON",
     "neon": "NEON",
 }
+KERNELS = ("IMPL_", "OMP_", "GOMP_", "KMP_", "MKL_", "ONEDNN_", "ATEN_", "XLA_")
 COUNTS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -79,6 +81,11 @@ def machine(text: str | None = None) -> Machine:
     flags = set((facts.get("flags") or facts.get("Features") or "").split())
     known = [title for flag, title in INSTRUCTION_SETS.items() if flag in flags]
     return Machine(name, known[0] if known else "unknown", os.cpu_count() or 1, platform.platform())
+
+
+def settings(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables that change which kernels run, or how threads wait."""
+    return {name: value for name, value in sorted(variables.items()) if name.startswith(KERNELS)}
 
 
 def thread_environment(threads: int) -> dict[str, str]:

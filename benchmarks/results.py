@@ -128,6 +128,8 @@ class Results:
     Attributes
     ----------
     machine : Machine
+    settings : dict of str
+        Environment variables that change which kernels run.
     created : str
         UTC.
     command : str
@@ -149,6 +151,7 @@ class Results:
     created: str
     command: str
     threads: list[int]
+    settings: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Fact] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     blas: list[Blas] = field(default_factory=list)
@@ -157,6 +160,12 @@ class Results:
     better: list[str] = field(default_factory=list)
     kept: str = ""
     minutes: float = 0.0
+
+    @property
+    def slug(self) -> str:
+        """The processor as a file's name, and the instruction set that was forced, if one was."""
+        forced = self.settings.get("IMPL_TORCH_EXT_TARGET")
+        return f"{self.machine.slug}-{forced}" if forced else self.machine.slug
 
     def of_kind(self, kind: str) -> list[Measurement]:
         """Return the measurements of one kind."""

@@ -40,6 +40,8 @@ class Kind:
         Who is measured beside the implementations; empty: everyone who can. `NOBODY` is nobody.
     ours : tuple of str
         The implementations that are asked; empty: all.
+    rounds : int
+        How many fresh processes there are for each sample.
     """
 
     title: str
@@ -51,6 +53,7 @@ class Kind:
     axes: tuple[str, ...] = ("T", "N", "I", "H")
     peers: tuple[str, ...] = ()
     ours: tuple[str, ...] = ()
+    rounds: int = 3
 
     @property
     def fresh(self) -> bool:
@@ -140,6 +143,18 @@ KINDS: dict[str, Kind] = {
         "where there is a compiler, compiled, without a cache of earlier runs.",
         "train",
         measure="first",
+    ),
+    "build": Kind(
+        "Building the extension",
+        "From the sources in C++ to the compiled module, in an empty folder.",
+        "build",
+        measure="first",
+        unit="s",
+        scale=1.0,
+        axes=(),
+        peers=NOBODY,
+        ours=("impl_torch_ext",),
+        rounds=1,
     ),
     "memory": Kind(
         "Peak memory",
@@ -315,6 +330,7 @@ ROWS: tuple[Row, ...] = (
     *_growing(),
     Row("import", "import", quick=True),
     *_recurrent("first", ((28, 64, 28, 128), (280, 64, 28, 128))),
+    Row("build", "impl_torch_ext"),
     *_recurrent("memory", tuple((steps, 8, 32, 64) for steps in (250, 1000, 4000))),
     *_recurrent("launches", ((10, 4, 8, 16), (100, 4, 8, 16))),
 )

@@ -12,7 +12,7 @@ from benchmarks.players import EMULATED
 from benchmarks.results import Entry, Measurement, Results
 from benchmarks.rows import KINDS
 
-__all__ = ["print_measurement", "print_summary", "said"]
+__all__ = ["print_head", "print_measurement", "print_summary", "said"]
 
 
 def said(measurement: Measurement) -> list[str]:
@@ -50,6 +50,17 @@ def _number(measurement: Measurement, entry: Entry) -> str:
     return text
 
 
+def print_head(results: Results) -> None:
+    """Print what the run is on."""
+    machine = results.machine
+    threads = " and ".join(map(str, results.threads))
+    print(f"{machine.processor}, {machine.instruction_set}, {machine.cores} cores")
+    print(f"{threads} threads, float32; ratios: the peer's time over ours, median (quartiles)")
+    for name, value in results.settings.items():
+        print(f"{name}={value}")
+    print(flush=True)
+
+
 def print_measurement(measurement: Measurement) -> None:
     """Print a measurement's lines."""
     print("\n".join(said(measurement)), flush=True)
@@ -59,6 +70,8 @@ def print_summary(results: Results, places: Sequence[Path]) -> None:
     """Print who was missing, what is worse than what was kept, and where the report is."""
     print()
     for name, fact in results.facts.items():
+        versions = (f"{package} {version}" for package, version in fact.versions.items())
+        print(f"{name}: {', '.join(versions)}")
         if fact.emulated:
             print(f"{name}: {EMULATED}; nothing of it is timed")
     for name, reason in results.missing.items():

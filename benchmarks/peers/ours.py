@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +17,8 @@ from benchmarks.peers.job import Job, Makers, Unsupported
 from benchmarks.rows import Row
 
 __all__ = ["makers"]
+
+ROOT = Path(__file__).parents[2]
 
 
 def makers(argument: str) -> Makers:
@@ -39,6 +45,7 @@ def makers(argument: str) -> Makers:
         "optimizer": _optimizer,
         "epoch": _epoch,
         "launches": _launches,
+        "build": _build,
     }
     return {kind: partial(maker, nn) for kind, maker in eager.items()}
 
@@ -247,3 +254,20 @@ def _launches(nn: Any, row: Row) -> Job:
         return float(emulation.launches())
 
     return Job(step)
+
+
+def _build(nn: Any, row: Row) -> Job:
+    """Build an implementation's extension anew, from a copy of its sources."""
+    source = ROOT / row.name
+    if row.name != nn.__name__ or not (source / "setup.py").exists():
+        msg = f"{nn.__name__} has nothing to build"
+        raise Unsupported(msg)
+
+    def build() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / nn.__name__
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("build", "*.so"))
+            command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
+            subprocess.run(command, cwd=copy, check=True, stdout=sys.stderr)
+
+    return Job(build)

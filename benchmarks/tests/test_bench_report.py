@@ -7,12 +7,12 @@ import pytest
 
 from benchmarks import kept
 from benchmarks.arithmetic import Spread
-from benchmarks.machine import machine, thread_environment
+from benchmarks.machine import machine, settings, thread_environment
 from benchmarks.report import page, write_report
 from benchmarks.results import Blas, Entry, Fact, Failure, Measurement, Ratio, Results
 from benchmarks.rows import KINDS, ROWS
 from benchmarks.tables import means
-from benchmarks.terminal import print_summary, said
+from benchmarks.terminal import print_head, print_summary, said
 
 CPUINFO = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -185,11 +185,14 @@ def test_the_worst_comes_first():
 
 
 def test_what_is_kept_is_found_again(results, tmp_path):
-    assert kept.load(results.machine.slug, tmp_path) == {}
+    assert kept.load(results.slug, tmp_path) == {}
     path = kept.keep(results, tmp_path)
     assert path.name == "amd-epyc-family-26-model-2.json"
-    known = kept.load(results.machine.slug, tmp_path)
+    known = kept.load(results.slug, tmp_path)
     assert kept.compare(kept.figures(results), known["figures"]) == ([], [])
+    results.settings = {"IMPL_TORCH_EXT_TARGET": "avx2"}
+    assert kept.load(results.slug, tmp_path) == {}
+    assert results.slug == "amd-epyc-family-26-model-2-avx2"
     results.measurements = [measured(row, 1.2) for row in ROWS]
     worse, better = kept.compare(kept.figures(results), known["figures"])
     assert len(worse) == len(ROWS) * 2
@@ -209,14 +212,27 @@ def test_more_memory_and_more_launches_are_worse(results):
 
 def test_keeping_a_part_leaves_the_rest(results, tmp_path):
     kept.keep(results, tmp_path)
-    before = kept.load(results.machine.slug, tmp_path)["figures"]
+    before = kept.load(results.slug, tmp_path)["figures"]
     results.measurements = [measured(ROWS[0], 9.0)]
     kept.keep(results, tmp_path)
-    after = kept.load(results.machine.slug, tmp_path)["figures"]
+    after = kept.load(results.slug, tmp_path)["figures"]
     assert before.keys() == after.keys()
     changed = [key for key in after if after[key] != before[key]]
     assert len(changed) == 2
     assert all(ROWS[0].key in key for key in changed)
+
+
+def test_the_head_says_what_it_runs_on(results, capsys):
+    results.settings = {"IMPL_TORCH_EXT_TARGET": "avx2"}
+    print_head(results)
+    head = capsys.readouterr().out
+    for expected in (
+        "family 26 model 2",
+        "AVX-512",
+        "1 and 2 threads",
+        "IMPL_TORCH_EXT_TARGET=avx2",
+    ):
+        assert expected in head
 
 
 def test_the_summary_prints_what_is_worse(results, capsys, tmp_path):
@@ -242,6 +258,16 @@ def test_a_processor_that_linux_does_not_describe():
     assert found.processor
     assert found.instruction_set == "unknown"
     assert machine("Features\t: fp asimd").instruction_set == "NEON"
+
+
+def test_settings_are_those_that_choose_kernels():
+    given = {
+        "OMP_WAIT_POLICY": "passive",
+        "IMPL_TORCH_EXT_TARGET": "avx2",
+        "HOME": "/",
+        "LANG": "C",
+    }
+    assert settings(given) == {"IMPL_TORCH_EXT_TARGET": "avx2", "OMP_WAIT_POLICY": "passive"}
 
 
 def test_threads():
