@@ -109,21 +109,6 @@ def compare(session: nox.Session) -> None:
 
 
 @nox.session
-def benchmark(session: nox.Session) -> None:
-    """Time training steps and eager operations against torch, in turns; print the ratios."""
-    session.install(TORCH, *BUILD_TOOLS)
-    session.install("--no-build-isolation", "./impl_torch_ext")
-    session.install("./impl_numpy", "./impl_jax_vjp")
-    names = ("impl_numpy", "impl_torch_ext", "impl_jax_vjp")
-    # What is given here has to be an option of both programs.
-    chosen = session.posargs or [word for name in names for word in ("--impl", name)]
-    # A core type set by hand may be slower than the one that OpenBLAS would choose.
-    for program in ("rnn_step", "eager"):
-        command = ("python", f"benchmarks/{program}.py", *chosen)
-        session.run(*command, env={"OPENBLAS_CORETYPE": None})
-
-
-@nox.session
 def bench(session: nox.Session) -> None:
     """Time the four and their peers in turns, each in its environment; write report/bench.html."""
     sys.path.insert(0, str(ROOT))
