@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,11 @@ def test_links_in_a_circle(nn: Any, tmp_path: Path, length: int) -> None:
     links = [tmp_path / f"link{place}" for place in range(length)]
     for place, link in enumerate(links):
         link.symlink_to(links[(place + 1) % length])
-    for call in (lambda: nn.save({"x": nn.ones((2,))}, links[0]), lambda: nn.load(links[0])):
+    calls: list[Callable[[], Any]] = [
+        lambda: nn.save({"x": nn.ones((2,))}, links[0]),
+        lambda: nn.load(links[0]),
+    ]
+    for call in calls:
         with pytest.raises(OSError, match="link"):
             call()
         assert sorted(os.listdir(tmp_path)) == [link.name for link in links], "a file was left"

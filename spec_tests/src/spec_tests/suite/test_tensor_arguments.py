@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -138,18 +139,20 @@ def test_dtypes_in_every_spelling(nn: Any, name: str) -> None:
 @clause("tensor-37")
 @pytest.mark.parametrize("wrong", [">f4", np.dtype(">i8"), "float16", np.complex64, "S3", "x"])
 def test_spellings_of_no_dtype(nn: Any, wrong: Any) -> None:
-    for word, call in (
-        ("tensor", lambda: nn.tensor([1.0], dtype=wrong)),
-        ("zeros", lambda: nn.zeros((2,), dtype=wrong)),
-        ("astype", lambda: nn.ops.astype(nn.ones((2,)), wrong)),
-        ("to", lambda: nn.Linear(2, 1).to(wrong)),
-    ):
+    calls: dict[str, Callable[[], Any]] = {
+        "tensor": lambda: nn.tensor([1.0], dtype=wrong),
+        "zeros": lambda: nn.zeros((2,), dtype=wrong),
+        "astype": lambda: nn.ops.astype(nn.ones((2,)), wrong),
+        "to": lambda: nn.Linear(2, 1).to(wrong),
+    }
+    for word, call in calls.items():
         with refuses(TypeError, word, "float32"):
             call()
-    for word, call in (
-        ("astype", lambda: nn.ops.astype(nn.ones((2,)), None)),
-        ("to", lambda: nn.Linear(2, 1).to(None)),
-    ):
+    calls = {
+        "astype": lambda: nn.ops.astype(nn.ones((2,)), None),
+        "to": lambda: nn.Linear(2, 1).to(None),
+    }
+    for word, call in calls.items():
         with refuses(TypeError, word, "None"):
             call()
 
