@@ -74,7 +74,8 @@ KINDS: dict[str, Kind] = {
     ),
     "cell": Kind(
         "Cells in a loop",
-        "A cell called T times by Python, forward, and backward to all weights.",
+        "A cell called T times by Python, forward, and backward to all weights; under jit, as in "
+        "flax, the whole loop is compiled.",
         "cell",
     ),
     "second": Kind(

@@ -32,7 +32,12 @@ def makers(argument: str) -> Makers:
     name, _, mode = argument.partition(" ")
     nn = importlib.import_module(name)
     if mode == "jit":
-        compiled = {"train": _train_jit, "inference": _inference_jit, "second": _second_jit}
+        compiled = {
+            "train": _train_jit,
+            "inference": _inference_jit,
+            "cell": _cell_jit,
+            "second": _second_jit,
+        }
         return {kind: partial(maker, nn) for kind, maker in compiled.items()}
     eager = {
         "train": _train,
@@ -133,6 +138,24 @@ def _cell(nn: Any, row: Row) -> Job:
         h.backward(last)
 
     return Job(step, lambda: [_read(parameter.grad) for parameter in cell.parameters()])
+
+
+def _cell_jit(nn: Any, row: Row) -> Job:
+    x, cotangent = sequence(row)
+    cell = getattr(nn, f"{row.name}Cell")(*row.shape[2:])
+
+    @nn.jit
+    def gradients(parameters: Any, x: Any, last: Any) -> Any:
+        def final(parameters: Any) -> Any:
+            state: Any = None
+            for x_t in x:
+                state = nn.functional_call(cell, parameters, x_t, state)
+            return state[0] if isinstance(state, tuple) else state
+
+        return nn.vjp(final, parameters)[1](last)
+
+    inputs, last = [nn.tensor(step) for step in x], nn.tensor(cotangent[-1])
+    return _called(gradients, dict(cell.named_parameters()), inputs, last)
 
 
 def _penalty(nn: Any, row: Row) -> tuple[Any, dict[str, Any]]:
