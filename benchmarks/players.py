@@ -16,6 +16,11 @@ UNTIMED = f"{EMULATED}: its times and memory mean nothing"
 # A turn is many calls where one is too short for the clock and for the caches of others to matter.
 TURN_SECONDS = 0.02
 MOST_CALLS = 5000
+# What comes first in a turn and does not count: caches fill, and threads that slept are spread over
+# the cores, which begin on one of them and are moved by the system only some time later.
+LEAD_ALONE, LEAD_TOGETHER = 0.01, 0.1
+# Calls that take longer than this, in seconds, hardly notice.
+LONG = 0.2
 
 
 class TimedPlayer:
@@ -45,11 +50,13 @@ class TimedPlayer:
             msg = f"left out, as one call takes {seconds:.1f} s"
             raise Refused(msg)
         seconds = self._seconds(1 if seconds > TURN_SECONDS / 10 else 10)
+        lead = LEAD_ALONE if name[1] == 1 else LEAD_TOGETHER
+        self.lead = lead if seconds < LONG else 0.0
         self.calls = max(1, min(MOST_CALLS, round(TURN_SECONDS / seconds)))
 
     def turn(self) -> Sample:
         """Return the seconds of one call, the mean over the turn."""
-        answer = self.worker.ask("run", calls=self.calls)
+        answer = self.worker.ask("run", calls=self.calls, lead=self.lead)
         return Sample(answer["wall"] / self.calls, answer["cpu"] / answer["wall"])
 
     def _seconds(self, calls: int) -> float:

@@ -65,6 +65,15 @@ def test_what_a_library_prints_does_no_harm(worker):
     assert one.errors.read_text().count("a library says something") == 3
 
 
+def test_what_leads_in_does_not_count_as_a_call(worker):
+    one = worker()
+    make(one, "printing")
+    one.ask("run", calls=2)
+    assert one.errors.read_text().count("says something") == 3
+    one.ask("run", calls=2, lead=0.01)
+    assert one.errors.read_text().count("says something") > 5
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -5,7 +5,7 @@ from conftest import toy
 
 from benchmarks.bench import Bench
 from benchmarks.machine import machine
-from benchmarks.players import UNTIMED
+from benchmarks.players import UNTIMED, TimedPlayer
 from benchmarks.results import Results
 from benchmarks.rows import Row
 from benchmarks.terminal import said
@@ -63,6 +63,23 @@ def test_one_that_takes_too_long(bench_of):
     found = bench_of(toy("mine", role="ours"), patience=-1.0).measure(ROW)
     assert found.entries == []
     assert found.failure("mine", 1).startswith("left out, as one call takes")
+
+
+def test_threads_that_work_together_have_a_longer_lead():
+    class Quick:
+        asked = ()
+
+        def ask(self, do, **request):
+            self.asked = (*self.asked, request)
+            return {"wall": 1e-3 * request.get("calls", 1), "cpu": 0.0}
+
+    leads = []
+    for threads in (1, 2):
+        player = TimedPlayer(("mine", threads), Quick(), ROW, "train", 1.0)
+        player.turn()
+        assert player.calls == 20
+        leads.append(player.worker.asked[-1]["lead"])
+    assert 0 < leads[0] < leads[1]
 
 
 def test_counts_take_one_round(bench_of):
