@@ -307,7 +307,7 @@ def test_many_applications_leave_no_garbage(nn: Any) -> None:
     assert found < 100, f"the collector found {found} objects after 100 steps"
 
 
-STEPS, WIDTH, LIMIT = 8000, 2000, 20
+STEPS, WIDTH, LIMIT = 8000, 8000, 20
 LEAF = """
 x = nn.tensor(np.ones((STEPS, WIDTH), "float32"), requires_grad=True)
 """
