@@ -46,7 +46,8 @@ def _matmul(a: Array, b: Array) -> Array:
     return added
 
 
-_product = rule(Primitive("matmul", _matmul, _matmul_vjp, ((1,), (0,)), stacks=True))
+_product = Primitive("matmul", np.matmul, _matmul_vjp, ((1,), (0,)), stacks=True)
+_long_product = rule(Primitive("matmul", _matmul, _matmul_vjp, ((1,), (0,)), stacks=True))
 
 _MATMUL = """Parameters
 ----------
@@ -73,8 +74,9 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
     if not before or not after or before[-1] != after[-2:][0]:
         msg = f"matmul: the inner sizes of shapes {before} and {after} must be equal"
         raise ValueError(msg)  # ops-12
+    product = _product if before[-1] <= _LONG else _long_product
     if len(before) == len(after) == 2:
-        result: Tensor = binary(_product, left, right)
+        result: Tensor = binary(product, left, right)
         return result
     if len(before) == 1:
         whole = matmul(_reshaped(left, (1, -1)), right)
@@ -84,8 +86,8 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
     if len(after) == 2:
         # One product instead of a stack, and the gradient of `right` without a stack to sum.
         flat = _reshaped(left, (math.prod(before[:-1]), before[-1]))
-        return _reshaped(binary(_product, flat, right), (*before[:-1], after[-1]))
-    result = record(_product, (left, right))
+        return _reshaped(binary(product, flat, right), (*before[:-1], after[-1]))
+    result = record(product, (left, right))
     return result
 
 
