@@ -17,8 +17,8 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
     "backend dtypes random capabilities checks launch native sums buffers memory tape engine "
-    "recording protocols tensor creation ops xp pytree context function_vjp function_node "
-    "function trees autograd parameter module init nn rnn loss optim serialization"
+    "recording protocols tensor creation ops xp pytree context followed function_vjp "
+    "function_node function trees autograd parameter module init nn rnn loss optim serialization"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
@@ -30,6 +30,7 @@ ONLY = {
     "memory": "impl_numpy",
     "protocols": "impl_numpy",
     "pytree": "impl_jax_vjp",
+    "followed": "impl_jax_vjp",
     "function_vjp": "impl_jax_vjp",
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",

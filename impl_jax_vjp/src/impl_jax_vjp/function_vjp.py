@@ -28,6 +28,7 @@ from jax.custom_derivatives import SymbolicZero
 from .checks import check_dtype
 from .context import Context, Residual, pack, raw, unpack, unrecorded
 from .dtypes import in_x64, is_floating
+from .followed import following
 from .recording import pull_back
 from .tape import MODE, wrap
 
@@ -99,12 +100,16 @@ class PureCall:
     @in_x64
     def forward(self, arrays: Sequence[Array], mask: Mask) -> tuple[tuple[Array, ...], Residual]:
         """Run `forward` on a ctx of its own; return outputs and ctx, and set `many`."""
-        ctx = self._context()
-        ctx._mask = mask
-        inputs, config = self._arguments(arrays)
-        outputs, self.many = run_forward(self.cls, ctx, inputs, config)
-        flags = differentiable(ctx, outputs)
-        return outputs, pack(self.name, ctx, self.before, outputs, flags)
+
+        def run(arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Residual]:
+            ctx = self._context()
+            ctx._mask = mask
+            inputs, config = self._arguments(arrays)
+            outputs, self.many = run_forward(self.cls, ctx, inputs, config)
+            flags = differentiable(ctx, outputs)
+            return outputs, pack(self.name, ctx, self.before, outputs, flags)
+
+        return following(run, arrays, cut_message(self.name))
 
     def gradients(
         self, residual: Residual, arrays: Sequence[Array], grads: Sequence[Array | None]
@@ -122,10 +127,14 @@ class PureCall:
     @in_x64
     def _backward(self, residual: Residual, arrays: Any, grads: Any) -> tuple[Array | None, ...]:
         layout = residual.layout
-        ctx = unpack(residual, self._context())
-        filled = fill(grads, layout.outputs, layout.differentiable, layout.materialize)
-        returned = unrecorded(method(self.cls, "backward"), ctx, *filled)
-        checked = self.check(returned, layout.mask, arrays)
+
+        def run(known: tuple[Residual, Any]) -> list[Array | None]:
+            ctx = unpack(known[0], self._context())
+            filled = fill(known[1], layout.outputs, layout.differentiable, layout.materialize)
+            returned = unrecorded(method(self.cls, "backward"), ctx, *filled)
+            return self.check(returned, layout.mask, arrays)
+
+        checked = following(run, (residual, grads), cut_message(self.name))
         positional = [g for g, is_array in zip(checked, self.is_array, strict=True) if is_array]
         return (*positional, *[None] * (len(arrays) - self.count))
 

@@ -314,7 +314,14 @@ CUTS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "float": lambda nn, ctx, x: float(ctx.xp.sum(x)),
     "no_grad": lambda nn, ctx, x: under_no_grad(nn, x),
     "Parameter": lambda nn, ctx, x: nn.Parameter(x).detach(),
+    "item of what arrives": lambda nn, ctx, x: ctx.xp.sum(x).item(),
+    "tolist of what arrives": lambda nn, ctx, x: raw(nn, np.asarray(x.tolist(), "float32")),
+    "np.asarray": lambda nn, ctx, x: raw(nn, array_of(nn, x)),
+    "a condition": lambda nn, ctx, x: x * 1 if bool(ctx.xp.sum(x)) else -x,
+    "a place": lambda nn, ctx, x: x * (1 + 0 * int(ctx.xp.argmax(x))),
 }
+# Those that give a number, where the others give an array.
+NUMBERS = ("item", "float", "item of what arrives")
 
 
 def of_tensor(nn: Any, x: Any) -> Any:
@@ -324,6 +331,10 @@ def of_tensor(nn: Any, x: Any) -> Any:
 
 def numpy_of(nn: Any, x: Any) -> Any:
     return x.numpy() if isinstance(x, nn.Tensor) else to_numpy(nn, x)
+
+
+def array_of(nn: Any, x: Any) -> Any:
+    return np.asarray(x) if isinstance(x, nn.Tensor) else to_numpy(nn, x)
 
 
 def under_no_grad(nn: Any, x: Any) -> Any:
@@ -340,7 +351,7 @@ def raw_again(nn: Any, value: Any, like: Any) -> Any:
 
 def cutting(nn: Any, cut: str, place: str) -> Any:
     """Return ``x^3``, or ``x^2 sum(x)`` of a number, that cuts in forward or in backward."""
-    number = cut in ("item", "float")
+    number = cut in NUMBERS
 
     def through(ctx: Any, x: Any) -> Any:
         return raw_again(nn, CUTS[cut](nn, ctx, x), x)
@@ -367,7 +378,7 @@ def cutting(nn: Any, cut: str, place: str) -> Any:
 
 def second_derivative(cut: str, wide: np.ndarray) -> np.ndarray:
     """Return the gradient of the sum of the first derivative's elements."""
-    if cut not in ("item", "float"):
+    if cut not in NUMBERS:
         return 6 * wide
     # d/dx_k sum_i (2 x_i S + Q), with S the sum and Q the sum of squares.
     size = wide.size
@@ -382,7 +393,7 @@ def test_a_function_cannot_cut_its_graph(nn: Any, cut: str, place: str) -> None:
     wide = in_double(array)
     function = cutting(nn, cut, place)
     first = 3 * wide**2
-    if cut in ("item", "float"):
+    if cut in NUMBERS:
         first = 2 * wide * wide.sum() + (wide**2).sum()
     x = tensor(nn, array)
     nn.ops.sum(function.apply(x)).backward()
@@ -423,6 +434,32 @@ def test_a_cut_by_backward_with_create_graph(nn: Any, cut: str, place: str) -> N
     want = second_derivative(cut, in_double(array))
     got = to_numpy(nn, x.grad) - before
     agrees(nn, got, want, "gradient", call=f"{cut} in {place}", dtype="float32")
+
+
+@pytest.mark.parametrize("place", ["forward", "backward"])
+@clause("function-28")
+def test_a_whole_number_is_read_out_of_no_graph(nn: Any, place: str) -> None:
+    """`int` jumps where its argument is whole, so no second derivative of it is right here."""
+
+    class Cutting(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            ctx.number = int(ctx.xp.sum(x)) if place == "forward" else None
+            return x * x
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            number = ctx.number if place == "forward" else int(ctx.xp.sum(x))
+            return grad_output * x * number
+
+    x = tensor(nn, VALUES)
+    nn.ops.sum(Cutting.apply(x)).backward()
+    exactly(nn, x.grad, 7 * VALUES)
+    with pytest.raises(RuntimeError) as caught:
+        nn.grad(lambda x: nn.ops.sum(slope_of(nn, Cutting, x)))(tensor(nn, VALUES))
+    assert_says_what_to_do(str(caught.value))
 
 
 @clause("function-28")
