@@ -25,8 +25,6 @@ Array = Any
 class Followed(jax.core.Tracer):
     """A value of another trace, which is not told but in a condition."""
 
-    __slots__ = ("value",)
-
     def __init__(self, trace: "_Following", value: Any) -> None:
         # Not by the base's own, whose arguments differ between JAX's versions.
         self._trace = trace
