@@ -7,6 +7,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/narrow.h>
 #include <ATen/ops/select.h>
+#include <ATen/ops/slice_backward.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 
@@ -93,6 +94,10 @@ struct RowsBackward : Node {
             }
         }
         if (rows.empty()) return {at::zeros(shape, options)};
+        if (rows.size() == 1) {
+            const std::int64_t end = indices.back() + 1, size = shape[0];
+            return {at::slice_backward(rows[0], shape, 0, indices[0], std::min(end, size), 1)};
+        }
         const Tensor index =
             at::from_blob(indices.data(), {static_cast<std::int64_t>(indices.size())}, at::kLong);
         return {gather_backward_recorded(at::cat(rows), index.clone(), 0, shape[0])};

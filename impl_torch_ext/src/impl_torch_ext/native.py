@@ -5,17 +5,18 @@ business of the Functions in `rnn.fused`.
 """
 
 from collections.abc import Sequence
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["build_info", "load_native", "native"]
+__all__ = ["build_info", "calls", "load_native", "native"]
 
 
-def load_native(folder: Path) -> Any:
-    """Load the compiled library from `folder` and return its operators.
+def load_native(folder: Path) -> tuple[Any, Any]:
+    """Load the compiled library from `folder` and return its operators and its Python module.
 
     Raises
     ------
@@ -32,14 +33,18 @@ def load_native(folder: Path) -> Any:
     try:
         torch.ops.load_library(libraries[0])
         torch.ops.impl_torch_ext.target()
-    except (OSError, AttributeError) as error:
+        loader = ExtensionFileLoader("impl_torch_ext._C", str(libraries[0]))
+        module = loader.create_module(ModuleSpec(loader.name, loader, origin=loader.path))
+        loader.exec_module(module)
+    except (OSError, AttributeError, ImportError) as error:
         reason = " ".join(str(error).split())
         msg = f"impl_torch_ext: cannot load {libraries[0]}, build it again with {build}: {reason}"
         raise ImportError(msg) from error
-    return torch.ops.impl_torch_ext
+    return torch.ops.impl_torch_ext, module
 
 
-native = load_native(Path(__file__).parent)
+native, calls = load_native(Path(__file__).parent)
+"""The operators; and functions that compute the usual case of `ops`, or return NotImplemented."""
 
 
 def build_info() -> dict[str, bool | str]:

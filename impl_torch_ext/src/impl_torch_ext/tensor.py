@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext.checks import check_flag, refuse_dtype, shown
 from impl_torch_ext.dtypes import FROM_NUMPY, int64, is_integer
-from impl_torch_ext.native import native
+from impl_torch_ext.native import calls, native
 
 __all__ = [
     "Leaf",
@@ -71,6 +72,10 @@ class Leaf(torch.Tensor):
 
     def __getitem__(self, index: Any) -> Tensor:
         """Return the elements at `index`, of which a copy is kept."""
+        if (type(index) is int or type(index) is slice) and not is_compiling():
+            result = calls.part(self, index)
+            if result is not NotImplemented:
+                return result
         if type(index) is int:
             return native.rows.default(self, index, None) if self.ndim else _get(self, index)
         if type(index) is tuple:
@@ -128,6 +133,7 @@ class Leaf(torch.Tensor):
 
 
 Leaf.__name__ = "Tensor"  # What messages call it.
+calls.ask_by_characters(Leaf)
 
 
 def leaf(x: Tensor, requires_grad: bool = False) -> Tensor:

@@ -44,11 +44,16 @@ relu = unary("relu", _relu, "max(x, 0), of gradient 0 at 0", "torch.nn.functiona
 sigmoid = unary("sigmoid", torch.sigmoid, "1 / (1 + exp(-x))", "torch.sigmoid", real=True)
 # ops-05
 softmax = along(
-    "softmax", _softmax, "exp(x) / sum(exp(x)) along `axis`", "torch.nn.functional.softmax"
+    "softmax",
+    _softmax,
+    "exp(x) / sum(exp(x)) along `axis`",
+    "torch.nn.functional.softmax",
+    short=_SHORT,
 )
 log_softmax = along(
     "log_softmax",
     _log_softmax,
     "x - log(sum(exp(x))) along `axis`",
     "torch.nn.functional.log_softmax",
+    short=_SHORT,
 )

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext.checks import (
     check_dtype,
@@ -24,6 +25,7 @@ from impl_torch_ext.checks import (
     normalize_axis,
 )
 from impl_torch_ext.dtypes import DTYPES, float32, float64, int64, plain_number
+from impl_torch_ext.native import calls
 from impl_torch_ext.tensor import from_numpy
 
 __all__ = [
@@ -74,12 +76,13 @@ def unary(
     returns: str = "Tensor, the shape of `x`",
 ) -> Op:
     """Add `fn` of one Tensor, element by element; `real` takes integers as float32."""
+    quick = getattr(calls, name, _unusual)
 
     def op(x: Tensor, /) -> Tensor:
-        if getattr(x, "dtype", None) not in DTYPES:
-            check_tensor(name, x)
         try:
-            return fn(x)
+            if not is_compiling() and (result := quick(x)) is not NotImplemented:
+                return result
+            return fn(check_tensor(name, x))
         except RuntimeError as error:
             explain(name, error, x)
 
@@ -113,9 +116,14 @@ def binary(
 
     `alike` takes its place for two Tensors of one dtype, `fn` itself if left out.
     """
-    of_one_dtype = fn if alike is None else alike
+    of_one_dtype, quick = fn if alike is None else alike, getattr(calls, name, _unusual)
 
     def op(x1: Operand, x2: Operand, /) -> Tensor:
+        try:
+            if not is_compiling() and (result := quick(x1, x2)) is not NotImplemented:
+                return result
+        except RuntimeError as error:
+            explain(name, error, x1, x2)
         run = fn
         if not isinstance(x1, Tensor) or x1.dtype not in DTYPES:
             x1, x2 = _converted(name, x1, x2, compares)
@@ -160,15 +168,20 @@ def reduce(
 
     With `cast` the dtype of the result can be chosen; with `single` there is one axis, or all.
     """
-    run = _reduction(name, fn, single)
+    run, quick = _reduction(name, fn, single), getattr(calls, name, _unusual)
 
     def op(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        if not is_compiling() and (result := quick(x, axis, keepdims)) is not NotImplemented:
+            return result
         return run(x, axis, {"keepdims": check_flag(name, "keepdims", keepdims)})
 
     def casting(
         x: Tensor, /, *, axis: Axis = None, dtype: torch.dtype | None = None, keepdims: bool = False
     ) -> Tensor:
-        if dtype is not None:  # ops-15; torch's own cast to integers cannot be recorded.
+        if dtype is None:
+            if not is_compiling() and (result := quick(x, axis, keepdims)) is not NotImplemented:
+                return result
+        else:  # ops-15; torch's own cast to integers cannot be recorded.
             x = check_tensor(name, x).to(check_dtype(name, dtype))
         return run(x, axis, {"dtype": dtype, "keepdims": check_flag(name, "keepdims", keepdims)})
 
@@ -252,10 +265,16 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
     )
 
 
-def along(name: str, fn: Op, result: str, source: str, reduces: bool = False) -> Op:
-    """Add `fn` along an axis of real numbers; with `reduces` the axes are dropped or kept."""
+def along(name: str, fn: Op, result: str, source: str, reduces: bool = False, short: int = 0) -> Op:
+    """Add `fn` along an axis of real numbers; with `reduces` the axes are dropped or kept.
+
+    `calls` computes it along an axis of at most `short` elements.
+    """
+    quick = getattr(calls, name, _unusual)
 
     def op(x: Tensor, /, axis: int = -1) -> Tensor:
+        if not is_compiling() and (result := quick(x, axis, short)) is not NotImplemented:
+            return result
         if getattr(x, "dtype", None) not in _REALS:
             x = array_of_reals(name, x)
         if type(axis) is not int:
@@ -410,6 +429,11 @@ def arrays_of(name: str, arrays: Any) -> list[Tensor]:
     if all(isinstance(x, Tensor) and x.dtype in DTYPES for x in arrays):
         return list(arrays)
     return [check_tensor(name, x, "each of arrays") for x in operands(name, *arrays)]
+
+
+def _unusual(*_arguments: Any) -> Any:
+    """Compute nothing quickly, where `calls` has no function of this name."""
+    return NotImplemented
 
 
 def _converted(name: str, x1: Any, x2: Any, compares: bool) -> tuple[Any, Any]:

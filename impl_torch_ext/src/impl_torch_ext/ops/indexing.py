@@ -1,8 +1,10 @@
 """Elements chosen by index."""
 
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext.checks import check_tensor, normalize_axis
+from impl_torch_ext.native import calls
 from impl_torch_ext.ops.families import gather
 from impl_torch_ext.tensor import chosen_along, index_array
 
@@ -14,6 +16,13 @@ from impl_torch_ext.tensor import chosen_along, index_array
 )
 def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
     """Return the elements of `x` at `indices` along `axis`."""
+    if not is_compiling():
+        try:
+            result = calls.take(x, indices, axis)
+        except IndexError:
+            result = NotImplemented  # Said below, in the words of the specification.
+        if result is not NotImplemented:
+            return result
     if axis is None:
         if check_tensor("take", x).ndim != 1:
             msg = f"take: axis must be given for other than one axis, got shape {tuple(x.shape)}"
