@@ -79,6 +79,11 @@ def _softmax_vjp(grad: Value, needs: Parents, x: None, out: Value, axis: int) ->
 
 
 def _log_softmax_vjp(grad: Value, needs: Parents, x: None, out: Value, axis: int) -> Grads:
+    if type(grad) is np.ndarray and type(out) is np.ndarray:
+        # In the same memory: of large arrays, fresh memory costs as much as the arithmetic.
+        part = np.exp(out)
+        part *= total(grad, (axis,), True)
+        return (np.subtract(grad, part, part),)
     return (grad - RULES["exp"](out) * _totalled(grad, (axis,)),)
 
 
@@ -88,7 +93,8 @@ def _softmax(x: Array, axis: int) -> Array:
 
 def _log_softmax(x: Array, axis: int) -> Array:
     shifted = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
-    return shifted - np.log(total(np.exp(shifted), (axis,), True))
+    shifted -= np.log(total(np.exp(shifted), (axis,), True))
+    return shifted
 
 
 def _logsumexp(x: Array, axes: Shape) -> Array:
@@ -99,13 +105,17 @@ def _logsumexp(x: Array, axes: Shape) -> Array:
 
 
 def _softmax_over(x: Array, axes: Shape) -> Array:
-    out = np.exp(x - x.max(axis=axes, keepdims=True, initial=-np.inf))
+    out = x - x.max(axis=axes, keepdims=True, initial=-np.inf)
+    np.exp(out, out)
     out /= total(out, axes, True)
     return out
 
 
 def _softmax_over_vjp(grad: Value, needs: Parents, x: None, out: Value, axes: Shape) -> Grads:
     part = grad * out
+    if type(part) is np.ndarray:
+        part -= out * total(part, axes, True)
+        return (part,)
     return (part - out * _totalled(part, axes),)
 
 
