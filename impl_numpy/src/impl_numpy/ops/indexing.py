@@ -16,6 +16,9 @@ from impl_numpy.sums import BLOCK, FEW
 from impl_numpy.tape import Parents, Scattered
 from impl_numpy.tensor import Tensor, as_tensor
 
+# A round over the runs of repeats costs as much as so many elements of `np.add.reduceat`.
+ROUND = 640
+
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """Return what `x[key]` selects; repeated elements accumulate gradients (tensor-24)."""
@@ -155,8 +158,11 @@ def _add_rows(out: Array, rows: Array, x: Array) -> None:
         np.not_equal(rows[1:], rows[:-1], out=new[1:])
         starts = np.flatnonzero(new)
         counts = np.append(starts[1:], len(rows)) - starts
-        blocks = starts
-        if counts.max() > FEW:
+        blocks, most = starts, counts.max()
+        if most <= FEW and most * ROUND < len(starts) * x[0].size:
+            out[rows[starts]] += _by_rounds(x, starts, counts)
+            return
+        if most > FEW:
             # Blocks of a run of repeats first, and their sums in turn (ops-25).
             nth = np.arange(len(rows)) - np.repeat(starts, counts)
             blocks = np.flatnonzero(nth % BLOCK == 0)
@@ -164,6 +170,18 @@ def _add_rows(out: Array, rows: Array, x: Array) -> None:
         if blocks is starts:
             out[rows] += x
             return
+
+
+def _by_rounds(x: Array, starts: Array, counts: Array) -> Array:
+    """Return what `np.add.reduceat` does, by the first of each run, the second of those longer...
+
+    That goes through a run once for each column, which takes ten times as long for many short runs.
+    """
+    sums = x[starts]
+    for k in range(1, counts.max()):
+        longer = np.flatnonzero(counts > k)
+        sums[longer] += x[starts[longer] + k]
+    return sums
 
 
 _chosen = rule(Primitive("getitem", lambda x, key, shape: x[key], _getitem_vjp))
