@@ -224,3 +224,53 @@ def take_gives_another_row(nn):
 @fault("test_errors test_errors_imports", "errors-08")
 def importing_changes_the_error_state(nn):
     np.seterr(all="ignore")
+
+
+@fault("test_autograd_derivatives", "autograd-34")
+def tangents_of_one_primal_go_missing(nn):
+    original = nn.jvp
+
+    def jvp(fn, primals, tangents, create_graph=False):
+        if len(primals) == len(tangents) == 2:
+            tangents = (tangents[0], nn.vjp(lambda x: x, primals[1])[1](primals[1])[0] * 0)
+        return original(fn, primals, tangents, create_graph)
+
+    nn.jvp = jvp
+
+
+@fault("test_autograd_derivatives", "autograd-35")
+def a_push_calls_the_function_again(nn):
+    def linearize(fn, *primals, create_graph=False):
+        output = nn.jvp(fn, primals, primals, create_graph)[0]
+        return output, lambda *tangents: nn.jvp(fn, primals, tangents, create_graph)[1]
+
+    nn.linearize = linearize
+
+
+@fault("test_autograd_derivatives", "autograd-36")
+def columns_and_rows_are_exchanged(nn):
+    original = nn.jacfwd
+
+    def jacfwd(fn, argnums=0, create_graph=False):
+        jacobian = original(fn, argnums, create_graph)
+
+        def exchanged(*args, **kwargs):
+            found = jacobian(*args, **kwargs)
+            return found.mT if isinstance(found, nn.Tensor) and found.ndim > 1 else found
+
+        return exchanged
+
+    nn.jacfwd = jacfwd
+
+
+@fault("test_autograd_derivatives", "autograd-37")
+def a_hessian_is_that_of_each_argument_alone(nn):
+    original = nn.hessian
+
+    def hessian(fn, argnums=0, create_graph=False):
+        if isinstance(argnums, int):
+            return original(fn, argnums, create_graph)
+        parts = [original(fn, k, create_graph) for k in argnums]
+        return lambda *args: tuple(part(*args) for part in parts)
+
+    nn.hessian = hessian

@@ -43,7 +43,7 @@ FOLDERS = {
         "lookups formulas families elementwise comparison reduction linalg manipulation indexing "
         "sorting creation activation"
     ).split(),
-    "autograd": "modes transforms jit".split(),
+    "autograd": "modes transforms derivatives jit".split(),
     "module": "state base functional".split(),
     "nn": "layer activation linear embedding norm dropout shape container".split(),
     "rnn": "equations fused cell layer".split(),

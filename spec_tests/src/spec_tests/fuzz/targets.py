@@ -329,14 +329,22 @@ def _transforms(nn: Any) -> Iterator[Target]:
     def loss(x: Any) -> Any:
         return nn.ops.sum(x * x) if isinstance(x, nn.Tensor) else nn.ones(())
 
-    for name in ("grad", "value_and_grad", "jit"):
+    by_argument = ("argnums", "create_graph")
+    options_of = {"value_and_grad": ("argnums", "has_aux"), "jit": ()}
+    for name in ("grad", "value_and_grad", "jacrev", "jacfwd", "hessian", "jit"):
         transform = getattr(nn, name)
-        options = {"grad": ("argnums",), "value_and_grad": ("argnums", "has_aux")}.get(name, ())
+        options = options_of.get(name, by_argument)
         yield Target(name, (name,), _good(transform, loss), options)
         says = (name, "multiply", "operator", "loss")
         yield Target(f"{name}(f)", says, _good(transform(loss), nn.ones(2)))
     # The function may come to be `int`, whose own errors pass through (errors-06).
     yield Target("vjp", ("vjp", "int", "item"), _good(nn.vjp, loss, nn.ones(2)))
+    primals = (nn.ones(2),), (nn.ones(2),)
+    yield Target("jvp", ("jvp", "int", "item"), _good(nn.jvp, loss, *primals))
+    yield Target("hvp", ("hvp", "int", "item"), _good(nn.hvp, loss, *primals))
+    yield Target("linearize", ("linearize", "int", "item"), _good(nn.linearize, loss, nn.ones(2)))
+    push = nn.linearize(loss, nn.ones(2))[1]
+    yield Target("linearize push", ("linearize", "push"), _good(push, nn.ones(2)))
     yield Target("vjp pull", ("vjp", "pull"), _good(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))
 
     def called() -> Made:

@@ -146,6 +146,12 @@ def failing_module(w: World) -> Any:
         pytest.param(lambda w: w.nn.grad(fail)(w.weight), id="grad"),
         pytest.param(lambda w: w.nn.value_and_grad(fail)(w.weight), id="value-and-grad"),
         pytest.param(lambda w: w.nn.vjp(fail, w.weight), id="vjp"),
+        pytest.param(lambda w: w.nn.jvp(fail, (w.weight,), (w.weight,)), id="jvp"),
+        pytest.param(lambda w: w.nn.linearize(fail, w.weight), id="linearize"),
+        pytest.param(lambda w: w.nn.jacrev(fail)(w.weight), id="jacrev"),
+        pytest.param(lambda w: w.nn.jacfwd(fail)(w.weight), id="jacfwd"),
+        pytest.param(lambda w: w.nn.hessian(fail)(w.weight), id="hessian"),
+        pytest.param(lambda w: w.nn.hvp(fail, (w.weight,), (w.weight,)), id="hvp"),
         pytest.param(failing_module, id="functional-call"),
     ],
 )
