@@ -1,5 +1,14 @@
 """Recording switched on and off, and derivatives as functions of functions."""
 
+from impl_numpy.autograd.derivatives import (
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linearize,
+)
 from impl_numpy.autograd.jit import jit
 from impl_numpy.autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from impl_numpy.autograd.transforms import grad, value_and_grad, vjp
@@ -7,8 +16,15 @@ from impl_numpy.autograd.transforms import grad, value_and_grad, vjp
 __all__ = [
     "enable_grad",
     "grad",
+    "hessian",
+    "hvp",
     "is_grad_enabled",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
+    "jvp",
+    "linearize",
     "no_grad",
     "set_grad_enabled",
     "value_and_grad",

@@ -39,12 +39,19 @@ def grad(
     TypeError
         If an argument holds what cannot have a gradient, or the result is no Tensor.
     """
-    both = _differentiated("grad", fn, argnums, False, create_graph)
+    return gradient("grad", fn, argnums, create_graph)
 
-    def gradient(*args: Any, **kwargs: Any) -> Any:
+
+def gradient(
+    operation: str, fn: Callable[..., Any], argnums: int | tuple[int, ...], create_graph: bool
+) -> Callable[..., Any]:
+    """Do what `grad` does for an operation that has another name."""
+    both = _differentiated(operation, fn, argnums, False, create_graph)
+
+    def slope(*args: Any, **kwargs: Any) -> Any:
         return both(*args, **kwargs)[1]
 
-    return gradient
+    return slope
 
 
 def value_and_grad(
@@ -60,15 +67,38 @@ def value_and_grad(
     return _differentiated("value_and_grad", fn, argnums, has_aux, create_graph)
 
 
-def _places(operation: str, argnums: Any) -> list[int]:
-    """Return which arguments to differentiate with respect to, checked."""
+def selection(operation: str, argnums: Any) -> Callable[..., Any]:
+    """Return what parts a call into a function of the chosen arguments, and those arguments.
+
+    Parameters
+    ----------
+    argnums : int or tuple of int
+        With respect to which positional arguments there will be derivatives.
+    """
     wanted = "an int or a tuple of ints"
     several = (argnums,) if isinstance(argnums, (int, np.integer)) else argnums
     places = check_items(operation, "argnums", several, wanted)
     if not all(isinstance(k, (int, np.integer)) for k in places):
         msg = f"{operation}: argnums must be {wanted}, got {shown(argnums)}"
         raise TypeError(msg)
-    return places
+
+    def select(
+        fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        for k in places:
+            if not -len(args) <= k < len(args):
+                msg = f"{operation}: argnums {argnums} is out of range for {len(args)} arguments"
+                raise ValueError(msg)
+
+        def call(*primals: Any) -> Any:
+            replaced = list(args)
+            for k, x in zip(places, primals, strict=True):
+                replaced[k] = x
+            return fn(*replaced, **kwargs)
+
+        return call, tuple(args[k] for k in places)
+
+    return select
 
 
 def _differentiated(
@@ -81,22 +111,11 @@ def _differentiated(
     create_graph = check_flag(operation, "create_graph", create_graph)
     has_aux = check_flag(operation, "has_aux", has_aux)
     check_callable(operation, "fn", fn)
-    single, places = isinstance(argnums, (int, np.integer)), _places(operation, argnums)
+    single, select = isinstance(argnums, (int, np.integer)), selection(operation, argnums)
 
     def both(*args: Any, **kwargs: Any) -> Any:
-        for k in places:
-            if not -len(args) <= k < len(args):
-                msg = f"{operation}: argnums {argnums} is out of range for {len(args)} arguments"
-                raise ValueError(msg)
         differentiable = create_graph or MODE.transforms > 0
-        chosen = tuple(args[k] for k in places)
-
-        def call(*primals: Any) -> Any:
-            replaced = list(args)
-            for k, x in zip(places, primals, strict=True):
-                replaced[k] = x
-            return fn(*replaced, **kwargs)
-
+        call, chosen = select(fn, args, kwargs)
         result, sources = _trace(operation, call, chosen)
         value, aux = _pair(operation, result) if has_aux else (result, None)
         if not isinstance(value, Tensor):
@@ -109,8 +128,8 @@ def _differentiated(
         gradients = _pull([value], seeds, chosen, sources, differentiable, retain=differentiable)
         if not differentiable:
             value, aux = tree_map(_detached, value), tree_map(_detached, aux)
-        gradient = gradients[0] if single else gradients
-        return ((value, aux) if has_aux else value), gradient
+        slope = gradients[0] if single else gradients
+        return ((value, aux) if has_aux else value), slope
 
     return both
 
@@ -135,25 +154,34 @@ def vjp(
         Takes a cotangent of the structure of `output`, gives a tuple with one gradient per primal;
         can be called several times.
     """
-    check_callable("vjp", "fn", fn)
-    create_graph = check_flag("vjp", "create_graph", create_graph)
+    return pullback("vjp", fn, primals, create_graph)
+
+
+def pullback(
+    operation: str, fn: Callable[..., Any], primals: Sequence[Any], create_graph: bool
+) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Do what `vjp` does for an operation that has another name."""
+    check_callable(operation, "fn", fn)
+    create_graph = check_flag(operation, "create_graph", create_graph)
     inside = create_graph or MODE.transforms > 0
-    output, sources = _trace("vjp", fn, primals)
+    output, sources = _trace(operation, fn, primals)
     results = tree_leaves(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         seeds = tree_leaves(cotangent)
         if tree_structure(cotangent) != tree_structure(output):
-            msg = "vjp: the cotangent must have the structure of the output"
+            msg = f"{operation}: the cotangent must have the structure of the output"
             raise ValueError(msg)
         for out, seed in zip(results, seeds, strict=True):
             if not isinstance(out, Tensor):
                 continue
             if not isinstance(seed, Tensor) and not is_raw(seed):
-                msg = f"vjp: the cotangent must be a Tensor or a raw array, got {shown(seed)}"
+                msg = (
+                    f"{operation}: the cotangent must be a Tensor or a raw array, got {shown(seed)}"
+                )
                 raise TypeError(msg)
             if out.shape != seed.shape:
-                msg = f"vjp: the cotangent must have shape {out.shape}, got {seed.shape}"
+                msg = f"{operation}: the cotangent must have shape {out.shape}, got {seed.shape}"
                 raise ValueError(msg)
         differentiable = create_graph or MODE.transforms > 0
         return _pull(results, seeds, primals, sources, differentiable, retain=True)
@@ -212,7 +240,7 @@ def _pull(
     arrived = run(roots, retain=retain, record=differentiable, targets=sources) if sources else {}
     remaining = iter(sources)
 
-    def gradient(x: Any) -> Any:
+    def slope(x: Any) -> Any:
         if x is None:
             return None
         array = x._data if isinstance(x, Tensor) else np.asarray(x)
@@ -222,7 +250,7 @@ def _pull(
         # A copy, since a rule may give one array to several operands, or the caller's own.
         return wrap(g._data.copy(), g._node) if isinstance(g, Tensor) else wrap(np.array(g), None)
 
-    return tuple(tree_map(gradient, x) for x in primals)
+    return tuple(tree_map(slope, x) for x in primals)
 
 
 def _detached(x: Any) -> Any:
