@@ -1,6 +1,6 @@
 """Chapter autograd: derivatives forward, Jacobians and Hessians."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
+from spec_tests.support.programs import programs_of
 
 JACOBIANS = ("jacrev", "jacfwd", "jacobian")
 
@@ -354,3 +355,39 @@ def test_under_jit(nn: Any, dtype: str) -> None:
         agrees(nn, got, 2 * np.diag(wide), "gradient", call=name)
     got = nn.jit(nn.hessian(lambda x: nn.ops.sum(x * x * x)))(x)
     agrees(nn, got, 6 * np.diag(wide), "gradient", call="hessian")
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Import the programs of `examples/derivatives`."""
+    yield from programs_of("derivatives", monkeypatch)
+
+
+@clause("autograd-38", "autograd-37", needs="double_backward")
+def test_curvature_along_training(nn: Any, programs: Callable[[str], Any]) -> None:
+    curvature = programs("curvature")
+    by_products, by_hessian = curvature.check(nn)
+    agrees(nn, np.float32(by_products), by_hessian, "rnn", dtype="float32")
+    (_, first, _), (_, last, _) = curvature.train(nn, curvature.EVERY)
+    assert last < first / 2
+
+
+@clause("autograd-38", "function-19", needs="double_backward")
+def test_the_gradient_of_a_fixed_point(nn: Any, programs: Callable[[str], Any]) -> None:
+    fixed_point = programs("fixed_point")
+    apply = nn.as_function(fixed_point.FixedPoint).apply
+    x, w, z = fixed_point.problem(nn)
+    got = nn.grad(lambda x, w: nn.ops.sum(apply(x, w) ** 2), argnums=(0, 1))(x, w)
+    # In float64: u = 2 z + (u (1 - z^2)) W^T, of which the gradients are those of one step.
+    wide, root = in_double(to_numpy(nn, w)), in_double(to_numpy(nn, x))
+    solution = np.zeros_like(root)
+    for _ in range(200):
+        solution = np.tanh(solution @ wide + root)
+    slope, pulled = 1 - solution**2, 2 * solution
+    for _ in range(200):
+        pulled = 2 * solution + (pulled * slope) @ wide.T
+    agrees(nn, z, solution, "rnn", dtype="float32")
+    agrees(nn, got[0], pulled * slope, "rnn", dtype="float32")
+    agrees(nn, got[1], solution.T @ (pulled * slope), "rnn", dtype="float32")
+    losses = fixed_point.learn(nn, 20)
+    assert losses[-1] < losses[0] / 10

@@ -1,32 +1,22 @@
 """The chapter ``rnn``: the article's Functions, Modules and RNN, as the user writes them."""
 
-import importlib
-import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import spec_tests
 from spec_tests import clause
 from spec_tests.check import check_gradients
 from spec_tests.support.assertions import exactly, to_numpy
+from spec_tests.support.programs import programs_of
 
 
 @pytest.fixture
 def article(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
-    """Import the article's programs as they import each other: as modules of one folder."""
-    folder = Path(spec_tests.__file__).parent / "article"
-    names = [path.stem for path in folder.glob("*.py")]
-    others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    monkeypatch.syspath_prepend(str(folder))
-    yield importlib.import_module
-    for name in names:
-        sys.modules.pop(name, None)
-    sys.modules.update(others)
+    """Import the article's programs as they import each other."""
+    yield from programs_of("article", monkeypatch)
 
 
 @clause("rnn-23")
