@@ -1,7 +1,7 @@
 """Gradients as functions.
 
 `grad`, `value_and_grad` and `vjp` run on the tape. They work on concrete Tensors and, inside JAX's
-transformations, on traced ones alike.
+transformations, on traced ones alike. `derivatives` is made of the same parts.
 """
 
 import functools
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..checks import check_callable, check_int, refuse_type
+from ..checks import check_callable, check_flag, check_int, refuse_type
 from ..creation import tensor
 from ..dtypes import cast_array, is_floating, make_array
 from ..engine import Engine
+from ..ops.elementwise import astype
 from ..recording import Operation, as_operand, record
 from ..tape import MODE, Traced, constant, recording_set, unwrap, wrap
 from ..tensor import Tensor
@@ -25,7 +26,7 @@ _IDENTITY = Operation(lambda x: x, "identity", lambda mask: (False,) * len(mask)
 
 
 @contextmanager
-def _transforming() -> Iterator[None]:
+def transforming() -> Iterator[None]:
     """Run a transformed function; if it raises, the generator is as it was."""
     state = random.get_state()
     MODE.depth += 1
@@ -49,6 +50,11 @@ def _chosen(name: str, argnums: int | Sequence[int], count: int) -> tuple[int, .
     return tuple(num % count for num in nums)
 
 
+def creates(name: str, create_graph: bool) -> bool:
+    """Tell whether results are recorded: if that is asked for, or inside a transformation."""
+    return check_flag(name, "create_graph", create_graph) or MODE.depth > 0  # autograd-17
+
+
 def _enter(name: str, leaf: Any, create: bool) -> Any:
     """Return the Tensor that stands for an argument while its function runs."""
     if not isinstance(leaf, Traced):
@@ -63,11 +69,66 @@ def _enter(name: str, leaf: Any, create: bool) -> Any:
     return inner
 
 
-def _leave(create: bool, value: Any) -> Any:
+class Entered:
+    """Arguments with Tensors put in their place that a transformed function is followed from.
+
+    Attributes
+    ----------
+    inner : list of Tensor
+        Those Tensors.
+    values : list
+        The arguments that hold them.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[Any], create: bool) -> None:
+        self.inner: list[Any] = []
+        self.values: list[Any] = []
+        self._forms: list[tuple[Any, int]] = []
+        for argument in arguments:
+            leaves, form = split(tensor(argument) if isinstance(argument, float) else argument)
+            entered = [_enter(name, leaf, create) for leaf in leaves]
+            self.values.append(join(form, entered))
+            self.inner += entered
+            self._forms.append((form, len(entered)))
+
+    def structured(self, grads: Sequence[Any]) -> tuple[Any, ...]:
+        """Return what came for each inner Tensor in structures like those of the arguments."""
+        rest = iter(grads)
+        return tuple(
+            [join(form, [next(rest) for _ in range(count)]) for form, count in self._forms]
+        )
+
+    def matched(self, fn: Callable[[Any, Any], Iterator[Any]], others: Sequence[Any]) -> list[Any]:
+        """Return what `fn` finds in each of `others` by the form of the argument in its place."""
+        pairs = zip(self._forms, others, strict=True)
+        return [found for (form, _), other in pairs for found in fn(form, other)]
+
+
+class Chosen(Entered):
+    """The arguments of one call that are differentiated by, entered; `args` are all of them."""
+
+    def __init__(
+        self, name: str, argnums: int | Sequence[int], args: Sequence[Any], create: bool
+    ) -> None:
+        nums = _chosen(name, argnums, len(args))
+        super().__init__(name, [args[num] for num in nums], create)
+        self.args = list(args)
+        for num, value in zip(nums, self.values, strict=True):
+            self.args[num] = value
+        self._single = not isinstance(argnums, Sequence)
+
+    def gradient(self, grads: Sequence[Any]) -> Any:
+        """Return the structure of the one argument, or a tuple of those of several."""
+        structures = self.structured(grads)
+        return structures[0] if self._single else structures
+
+
+def leave(create: bool, value: Any) -> Any:
+    """Return a result, detached unless a graph was asked for."""
     return value if create else wrap(constant(unwrap(value)))
 
 
-def _pulled(
+def pulled(
     outputs: Any, seeds: Any, inputs: Sequence[Any], create: bool, retain: bool
 ) -> list[Any]:
     """Return a Tensor for each input: its gradient, or zeros."""
@@ -118,7 +179,7 @@ def value_and_grad(
     check_callable("value_and_grad", "fn", fn)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        create = create_graph or MODE.depth > 0
+        create = creates("value_and_grad", create_graph)
         return _differentiated("value_and_grad", fn, argnums, has_aux, create, args, kwargs)
 
     return functools.update_wrapper(wrapped, fn, updated=())
@@ -134,37 +195,27 @@ def _differentiated(
     kwargs: dict[str, Any],
 ) -> Any:
     """Return ``(value, gradient)``, or ``((value, aux), gradient)``, of one call."""
-    arguments = list(args)
-    forms, inner = [], []
-    with _transforming():
-        for num in _chosen(name, argnums, len(args)):
-            leaves, form = split(_as_array(args[num]))
-            entered = [_enter(name, leaf, create) for leaf in leaves]
-            arguments[num] = join(form, entered)
-            forms.append((form, len(entered)))
-            inner += entered
-        result = fn(*arguments, **kwargs)
+    with transforming():
+        chosen = Chosen(name, argnums, args, create)
+        result = fn(*chosen.args, **kwargs)
         value, aux = _with_aux(name, result) if has_aux else (result, None)
-        data = _scalar(name, value)
-        seed = make_array(np.ones(data.shape, data.dtype))
-        grads = _pulled([value], [wrap(seed) if create else seed], inner, create, False)
-    gradients = []
-    for form, count in forms:
-        gradients.append(join(form, grads[:count]))
-        grads = grads[count:]
-    gradient = gradients[0] if isinstance(argnums, int) else tuple(gradients)
-    value = _leave(create, value)
+        gradient = chosen.gradient(gradients(name, value, chosen.inner, create))
+    value = leave(create, value)
     if not has_aux:
         return value, gradient
-    return (value, map_leaves(functools.partial(_leave_aux, create), aux)), gradient
+    return (value, map_leaves(functools.partial(leave_aux, create), aux)), gradient
 
 
-def _as_array(value: Any) -> Any:
-    return tensor(value) if isinstance(value, float) else value
+def gradients(name: str, value: Any, inner: Sequence[Any], create: bool) -> list[Any]:
+    """Return the gradients of a function's scalar result; raise if it is none."""
+    data = _scalar(name, value)
+    seed = make_array(np.ones(data.shape, data.dtype))
+    return pulled([value], [wrap(seed) if create else seed], inner, create, False)
 
 
-def _leave_aux(create: bool, leaf: Any) -> Any:
-    return _leave(create, leaf) if isinstance(leaf, Tensor) else leaf
+def leave_aux(create: bool, leaf: Any) -> Any:
+    """Return a leaf of a structure, a Tensor detached unless a graph was asked for."""
+    return leave(create, leaf) if isinstance(leaf, Tensor) else leaf
 
 
 def _with_aux(name: str, result: Any) -> Sequence[Any]:
@@ -191,7 +242,7 @@ def grad(
     check_callable("grad", "fn", fn)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        create = create_graph or MODE.depth > 0
+        create = creates("grad", create_graph)
         return _differentiated("grad", fn, argnums, False, create, args, kwargs)[1]
 
     return functools.update_wrapper(wrapped, fn, updated=())
@@ -220,11 +271,10 @@ def vjp(
         primal. It can be called several times.
     """
     check_callable("vjp", "fn", fn)
-    create = create_graph or MODE.depth > 0
-    with _transforming():
-        leaves, form = split(tuple(_as_array(primal) for primal in primals))
-        inner = [_enter("vjp", leaf, create) for leaf in leaves]
-        output = fn(*join(form, inner))
+    create = creates("vjp", create_graph)
+    with transforming():
+        entered = Entered("vjp", primals, create)
+        output = fn(*entered.values)
     outputs, output_form = split(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
@@ -233,11 +283,23 @@ def vjp(
             msg = "vjp: the cotangent has another structure than the output"
             raise ValueError(msg)
         roots, seeds = _seeds(outputs, cotangents, create)
-        with _transforming():
-            return join(form, _pulled(roots, seeds, inner, create, True))
+        with transforming():
+            return entered.structured(pulled(roots, seeds, entered.inner, create, True))
 
-    shown = join(output_form, [_leave_aux(create, out) for out in outputs])
+    shown = join(output_form, [leave_aux(create, out) for out in outputs])
     return shown, pull
+
+
+def seed_of(name: str, value: Any, dtype: Any, create: bool) -> Any:
+    """Return a cotangent or tangent in the dtype of its Tensor, as the engine starts from it."""
+    value = as_operand(name, value)
+    if create:
+        return (
+            astype(value, dtype, copy=False)
+            if isinstance(value, Traced)
+            else wrap(cast_array(value, dtype))
+        )
+    return cast_array(unwrap(value), dtype)
 
 
 def _seeds(
@@ -252,9 +314,6 @@ def _seeds(
             msg = f"vjp: the cotangent must have the output's shape {shape}, got {data.shape}"
             raise ValueError(msg)
         if isinstance(out, Traced) and out._requires_grad:
-            cotangent = as_operand("vjp: pull", cotangent)
-            data = cast_array(unwrap(cotangent), out._data.dtype)
-            tensor = cotangent if isinstance(cotangent, Traced) else wrap(data)
             roots.append(out)
-            seeds.append(tensor if create else data)
+            seeds.append(seed_of("vjp: pull", cotangent, out._data.dtype, create))
     return roots, seeds
