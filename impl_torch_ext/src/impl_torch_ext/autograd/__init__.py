@@ -1,5 +1,14 @@
 """Recording, and derivatives of Python functions. The engine is torch's own."""
 
+from impl_torch_ext.autograd.derivatives import (
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linearize,
+)
 from impl_torch_ext.autograd.jit import jit
 from impl_torch_ext.autograd.modes import (
     enable_grad,
@@ -12,8 +21,15 @@ from impl_torch_ext.autograd.transforms import grad, value_and_grad, vjp
 __all__ = [
     "enable_grad",
     "grad",
+    "hessian",
+    "hvp",
     "is_grad_enabled",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
     "jit",
+    "jvp",
+    "linearize",
     "no_grad",
     "set_grad_enabled",
     "value_and_grad",

@@ -12,7 +12,17 @@ from torch import Tensor
 from impl_torch_ext.checks import check_flag, check_function, check_int, shown
 from impl_torch_ext.trees import detach, tree_flatten, tree_map, tree_unflatten
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+__all__ = [
+    "Arguments",
+    "check_scalar",
+    "grad",
+    "gradients",
+    "pull_back",
+    "track",
+    "transformation",
+    "value_and_grad",
+    "vjp",
+]
 
 
 def grad(
@@ -74,33 +84,23 @@ def _with_gradient(
     has_aux: bool = False,
     create_graph: bool = False,
 ) -> Callable[..., Any]:
-    check_function(caller, "fn", fn)
-    name = getattr(fn, "__name__", type(fn).__name__)
-    several = isinstance(argnums, tuple | list)
-    numbers: Any = argnums if several else (argnums,)
-    places = [check_int(caller, "argnums", i) for i in numbers]
+    arguments = Arguments(caller, fn, argnums)
     has_aux = check_flag(caller, "has_aux", has_aux)
     create_graph = check_flag(caller, "create_graph", create_graph)
 
     @functools.wraps(fn)
     def both(*args: Any, **kwargs: Any) -> Any:
-        with _transformation(create_graph) as recorded:
-            positions = [_argument(name, args, i) for i in places]
-            tracked = [_track(args[i], recorded) for i in positions]
-            # Before the call, which may add to the dicts that it gets.
-            leaves, structure = tree_flatten(tracked)
-            arguments = list(args)
-            for i, replacement in zip(positions, tracked, strict=True):
-                arguments[i] = replacement
-            result = fn(*arguments, **kwargs)
-            value, aux = _pair(caller, name, result) if has_aux else (result, None)
-            _check_scalar(name, value)
+        with transformation(create_graph) as recorded:
+            replaced, leaves, structure = arguments.track(args, recorded)
+            result = fn(*replaced, **kwargs)
+            value, aux = _pair(caller, arguments.name, result) if has_aux else (result, None)
+            check_scalar("grad", arguments.name, value)
             gradient = tree_unflatten(
-                _pull([value], [None], leaves, recorded, retain=recorded), structure
+                pull_back([value], [None], leaves, recorded, retain=recorded), structure
             )
         if not recorded:
             value, aux = detach(value), detach(aux)
-        return ((value, aux) if has_aux else value), (tuple(gradient) if several else gradient[0])
+        return ((value, aux) if has_aux else value), gradient
 
     return both
 
@@ -127,8 +127,8 @@ def vjp(
         primal. It can be called several times.
     """
     check_function("vjp", "fn", fn)
-    with _transformation(check_flag("vjp", "create_graph", create_graph)) as recorded:
-        tracked = [_track(primal, recorded) for primal in primals]
+    with transformation(check_flag("vjp", "create_graph", create_graph)) as recorded:
+        tracked = [track(primal, recorded) for primal in primals]
         leaves, primal_structure = tree_flatten(tracked)
         output = fn(*tracked)
     outputs, structure = tree_flatten(output)
@@ -144,8 +144,8 @@ def vjp(
         for y, seed in zip(outputs, seeds, strict=True):
             _check_cotangent(y, seed)
         with torch.enable_grad():
-            gradients = _pull(outputs, seeds, leaves, recorded, retain=True)
-        return tuple(tree_unflatten(gradients, primal_structure))
+            found = pull_back(outputs, seeds, leaves, recorded, retain=True)
+        return tuple(tree_unflatten(found, primal_structure))
 
     return (output if recorded else detach(output)), pull
 
@@ -158,7 +158,7 @@ _state = _State()
 
 
 @contextmanager
-def _transformation(create_graph: bool) -> Iterator[bool]:
+def transformation(create_graph: bool) -> Iterator[bool]:
     """Enter a transformation, recording; yield whether its results keep their history."""
     recorded = create_graph or _state.depth > 0
     _state.depth += 1
@@ -169,17 +169,47 @@ def _transformation(create_graph: bool) -> Iterator[bool]:
         _state.depth -= 1
 
 
-def _argument(name: str, args: tuple[Any, ...], i: int) -> int:
-    if not -len(args) <= i < len(args):
-        msg = (
-            f"grad: argnums {i} is out of range, {name} was called with {len(args)} positional "
-            "arguments"
-        )
-        raise ValueError(msg)
-    return i % len(args)
+class Arguments:
+    """The arguments of a function with respect to which a transformation differentiates.
+
+    Parameters
+    ----------
+    caller : str
+        The transformation.
+    fn : callable
+    argnums : int or tuple of int
+    """
+
+    def __init__(self, caller: str, fn: Callable[..., Any], argnums: int | tuple[int, ...]) -> None:
+        check_function(caller, "fn", fn)
+        self.caller = caller
+        self.name = getattr(fn, "__name__", type(fn).__name__)
+        self._several = isinstance(argnums, tuple | list)
+        numbers: Any = argnums if self._several else (argnums,)
+        self._places = [check_int(caller, "argnums", i) for i in numbers]
+
+    def track(self, args: tuple[Any, ...], recorded: bool) -> tuple[list[Any], list[Any], Any]:
+        """Return all arguments, and the leaves and the structure of those that are tracked."""
+        positions = [self._position(args, i) for i in self._places]
+        tracked = tuple(track(args[i], recorded) for i in positions)
+        # Before the call, which may add to the dicts that it gets.
+        leaves, structure = tree_flatten(tracked if self._several else tracked[0])
+        arguments = list(args)
+        for i, replacement in zip(positions, tracked, strict=True):
+            arguments[i] = replacement
+        return arguments, leaves, structure
+
+    def _position(self, args: tuple[Any, ...], i: int) -> int:
+        if not -len(args) <= i < len(args):
+            msg = (
+                f"{self.caller}: argnums {i} is out of range, {self.name} was called with "
+                f"{len(args)} positional arguments"
+            )
+            raise ValueError(msg)
+        return i % len(args)
 
 
-def _track(argument: Any, recorded: bool) -> Any:
+def track(argument: Any, recorded: bool) -> Any:
     """Replace each floating Tensor by another one, so that closures over it stay constants."""
 
     def leaf(x: Any) -> Any:
@@ -191,7 +221,7 @@ def _track(argument: Any, recorded: bool) -> Any:
     return tree_map(leaf, argument)
 
 
-def _pull(
+def pull_back(
     outputs: Sequence[Any],
     seeds: Sequence[Any],
     leaves: Sequence[Any],
@@ -199,31 +229,39 @@ def _pull(
     retain: bool,
 ) -> list[Any]:
     """Return the gradient at each leaf, zeros where nothing reaches it."""
+    found = gradients(outputs, seeds, leaves, recorded, retain)
+    return [
+        x if not isinstance(x, Tensor) else torch.zeros_like(x) if g is None else g
+        for x, g in zip(leaves, found, strict=True)
+    ]
+
+
+def gradients(
+    outputs: Sequence[Any],
+    seeds: Sequence[Any],
+    leaves: Sequence[Any],
+    recorded: bool,
+    retain: bool,
+) -> list[Tensor | None]:
+    """Return the gradient at each leaf, None where nothing reaches it."""
     pairs = [
         (y, g)
         for y, g in zip(outputs, seeds, strict=True)
         if isinstance(y, Tensor) and y.requires_grad
     ]
     wanted = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
-    gradients: Sequence[Tensor | None] = [None] * len(wanted)
-    if pairs and wanted:
-        gradients = torch.autograd.grad(
-            [y for y, _ in pairs],
-            wanted,
-            [g for _, g in pairs],
-            retain_graph=retain,
-            create_graph=recorded,
-            allow_unused=True,
-        )
-    at = {id(x): g for x, g in zip(wanted, gradients, strict=True)}
-    return [
-        x
-        if not isinstance(x, Tensor)
-        else torch.zeros_like(x)
-        if (g := at.get(id(x))) is None
-        else g
-        for x in leaves
-    ]
+    if not pairs or not wanted:
+        return [None] * len(leaves)
+    found = torch.autograd.grad(
+        [y for y, _ in pairs],
+        wanted,
+        [g for _, g in pairs],
+        retain_graph=retain,
+        create_graph=recorded,
+        allow_unused=True,
+    )
+    at = {id(x): g for x, g in zip(wanted, found, strict=True)}
+    return [at.get(id(x)) for x in leaves]
 
 
 def _pair(caller: str, name: str, result: Any) -> tuple[Any, Any]:
@@ -247,10 +285,11 @@ def _check_cotangent(y: Any, seed: Any) -> None:
         raise ValueError(msg)
 
 
-def _check_scalar(name: str, value: Any) -> None:
+def check_scalar(caller: str, name: str, value: Any) -> None:
+    """Raise if what the function `name` returned is no Tensor with one element."""
     if not isinstance(value, Tensor):
-        msg = f"grad: {name} must return a scalar Tensor, got {type(value).__name__}"
+        msg = f"{caller}: {name} must return a scalar Tensor, got {type(value).__name__}"
         raise TypeError(msg)
     if value.numel() != 1:  # autograd-14
-        msg = f"grad: {name} must return a scalar, got shape {tuple(value.shape)}"
+        msg = f"{caller}: {name} must return a scalar, got shape {tuple(value.shape)}"
         raise ValueError(msg)
