@@ -68,7 +68,7 @@ def train(nn: Any, steps: int) -> list[tuple[int, float, float]]:
 def check(nn: Any) -> tuple[float, float]:
     """Return the largest curvature at the start by products, and from the whole Hessian."""
     loss, params, _ = network(nn)
-    value, _ = steepest(nn, loss, params, unit(nn, params), 200)
+    value, _ = steepest(nn, loss, params, unit(nn, params), 60)
     table = nn.hessian(loss)(params)
     rows = []
     for outer, p in params.items():

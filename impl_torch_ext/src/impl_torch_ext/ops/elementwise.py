@@ -84,7 +84,7 @@ def _extremum(largest: bool) -> tuple[_Binary, _Binary]:
         a, b = (
             x.to(result.dtype)
             if isinstance(x, Tensor)
-            else result.new_tensor(x, requires_grad=False)
+            else torch.full((), x, dtype=result.dtype, device=result.device)
             for x in (x1, x2)
         )
         return _extremum_recorded(a, b, largest)

@@ -67,7 +67,7 @@ def _cumulative_product(x: Tensor, axis: int) -> Tensor:
 
 def _logsumexp(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     result = torch.logsumexp(x, axes, keepdim)
-    if result.requires_grad and bool((infinite := torch.isinf(result.detach())).any()):
+    if result.requires_grad and bool((infinite := torch.isinf(result)).any()):
         # ops-27: the gradient is NaN along the axis there, of which torch makes 0 here and there.
         result.register_hook(lambda g: torch.where(infinite, math.nan, g))
     return result

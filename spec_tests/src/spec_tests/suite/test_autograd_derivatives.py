@@ -136,13 +136,13 @@ def test_jvp_through_functions(nn: Any, dtype: str) -> None:
 
 
 @clause("autograd-34", "rnn-01", needs="double_backward")
-def test_jvp_of_a_recurrent_layer(nn: Any, dtype: str) -> None:
+def test_jvp_of_a_recurrent_layer(nn: Any) -> None:
     """Of both sides of a pairing, and so of the same size: <w, J u> = <J^T w, u>."""
-    x, u = normal((4, 2, 3), dtype), normal((4, 2, 3), dtype, seed=1)
-    w = normal((4, 2, 2), dtype, seed=2)
+    x, u = normal((2, 2, 3), "float32"), normal((2, 2, 3), "float32", seed=1)
+    w = normal((2, 2, 2), "float32", seed=2)
     for kind in ("RNN", "GRU", "LSTM"):
         nn.manual_seed(3)
-        layer = getattr(nn, kind)(3, 2, dtype=getattr(nn, dtype))
+        layer = getattr(nn, kind)(3, 2)
 
         def fn(x: Any, layer: Any = layer) -> Any:
             return layer(x)[0]
@@ -154,7 +154,7 @@ def test_jvp_of_a_recurrent_layer(nn: Any, dtype: str) -> None:
         assert output.shape == tangent.shape == w.shape
         size = np.abs(terms).sum() + np.abs(pulled * in_double(u)).sum()
         difference = abs(terms.sum() - (pulled * in_double(u)).sum())
-        assert difference <= 64 * np.finfo(dtype).eps * size, kind
+        assert difference <= 64 * np.finfo(np.float32).eps * size, kind
         assert np.abs(terms).sum() > 0
 
 

@@ -10,8 +10,16 @@ from spec_tests.check import check_gradients
 from spec_tests.check.differences import gradients
 from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
-from spec_tests.support.assertions import agrees, exactly, refuses, same_signature
-from spec_tests.support.calls import Call, arguments, as_raw, as_tensors, calls, evaluate
+from spec_tests.support.assertions import agrees, exactly, raw, refuses, same_signature, to_numpy
+from spec_tests.support.calls import (
+    Call,
+    DType,
+    arguments,
+    as_raw,
+    as_tensors,
+    calls,
+    evaluate,
+)
 
 TWO_OPERANDS = ("binary", "compare")
 FROM_NOTHING = ("create",)
@@ -207,3 +215,47 @@ def test_axes_that_are_not_there(nn: Any, row: Row) -> None:
     for axis in (0.5, "0"):
         with refuses(TypeError, row.name):
             function(*operands, *first, axis=axis)
+
+
+@clause("function-17", "function-18", "function-28", needs="double_backward")
+@rows("ops", where=differentiable)
+def test_in_a_function_that_is_differentiated_twice(nn: Any, row: Row) -> None:
+    """Nothing that a function does inside counts as cutting the Function's history."""
+    first = calls(row, "float32")[0]
+    asked = [first]
+    if row.family in TWO_OPERANDS:
+        array = first.arrays()[-1]
+        asked += [Call(f"{row.name} of an array and 1.25", (array, 1.25), {})]
+        asked += [Call(f"{row.name} of 1.25 and an array", (1.25, array), {})]
+    for call in asked:
+
+        def computed(xp: Any, inputs: Any, call: Call = call) -> Any:
+            left = iter(inputs)
+
+            def change(leaf: Any) -> Any:
+                if isinstance(leaf, np.ndarray):
+                    return next(left) if leaf.dtype.kind == "f" else raw(nn, leaf)
+                return getattr(nn, leaf.name) if isinstance(leaf, DType) else leaf
+
+            positional, options = call.map(change)
+            value = xp.sum(getattr(xp, row.name)(*positional, **options))
+            return xp.astype(value, nn.float32)
+
+        class Calling(nn.Function):
+            @staticmethod
+            def forward(ctx: Any, *inputs: Any, computed: Any = computed) -> Any:
+                value = computed(nn.ops, inputs)
+                ctx.save_for_backward(value, *inputs)
+                return value * inputs[0]
+
+            @staticmethod
+            def backward(ctx: Any, grad_output: Any) -> Any:
+                value, *inputs = ctx.saved_tensors
+                return (value * grad_output, *[None] * (len(inputs) - 1))
+
+        leaves = [nn.tensor(array) for array in call.floating()]
+        slope = nn.grad(lambda *xs, apply=Calling.apply: nn.ops.sum(apply(*xs)))
+        got = nn.grad(lambda *xs, slope=slope: nn.ops.sum(slope(*xs)))(*leaves)
+        size = float(np.prod(got.shape))
+        plain = nn.grad(lambda *xs, computed=computed: size * computed(nn.ops, xs))(*leaves)
+        agrees(nn, got, to_numpy(nn, plain), "gradient", call=call.text)
