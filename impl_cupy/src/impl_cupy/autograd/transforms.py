@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from impl_cupy.backend import cp
@@ -39,13 +40,7 @@ def grad(
         several `argnums`. Inputs that `fn` does not use get zeros. It raises ValueError if the
         result is no scalar.
     """
-    both = _both("grad", fn, argnums, False, create_graph)
-
-    @functools.wraps(fn)
-    def gradient(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
-
-    return gradient
+    return gradient_of("grad", fn, argnums, create_graph)
 
 
 def value_and_grad(
@@ -71,6 +66,19 @@ def value_and_grad(
     return _both("value_and_grad", fn, argnums, has_aux, create_graph)
 
 
+def gradient_of(
+    name: str, fn: Callable[..., Any], argnums: int | tuple[int, ...], create_graph: bool
+) -> Callable[..., Any]:
+    """Make what `grad` makes; its errors name the operation `name`."""
+    both = _both(name, fn, argnums, False, create_graph)
+
+    @functools.wraps(fn)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
 def _both(
     name: str,
     fn: Callable[..., Any],
@@ -83,30 +91,19 @@ def _both(
 
     @functools.wraps(fn)
     def both(*args: Any, **kwargs: Any) -> Any:
-        recorded = create_graph or state.transformations > 0
-        args_list = list(args)
-        followed: list[list[Tensor]] = []
-        for position in positions:
-            if not -len(args) <= position < len(args):
-                msg = f"{name}: argnums {position} is out of range for {len(args)} arguments"
-                raise ValueError(msg)
-            leaves, shell = _follow(name, args[position])
-            followed.append(leaves)
-            args_list[position] = rebuilt(shell, leaves)
-        with _transforming():
-            result = fn(*args_list, **kwargs)
+        recorded = is_recorded(create_graph)
+        followed, arguments = follow(name, args, positions)
+        with transforming():
+            result = fn(*arguments, **kwargs)
         value, aux = result if has_aux else (result, None)
-        _check_scalar(name, value)
+        check_scalar(name, value)
         ones = wrap(cp.ones(value.shape, dtype=value.dtype))
-        flat = [leaf for leaves in followed for leaf in leaves]
-        gradients = iter(_pull([value], [ones], flat, recorded, retain=recorded))
-        grads = []
-        for position, leaves in zip(positions, followed, strict=True):
-            grads.append(rebuilt(args[position], [next(gradients) for _ in leaves]))
+        gradients = pull_back([value], [ones], chain(*followed), recorded, retain=recorded)
+        grads = in_place_of([args[position] for position in positions], followed, gradients)
         shown = (value, aux) if has_aux else value
         if not recorded:
             shown = mapped(Tensor.detach, shown)
-        return shown, (tuple(grads) if isinstance(argnums, tuple) else grads[0])
+        return shown, (grads if isinstance(argnums, tuple) else grads[0])
 
     return both
 
@@ -132,28 +129,29 @@ def vjp(
         It can be called several times.
     """
     check_callable("vjp", "fn", fn)
-    recorded = create_graph or state.transformations > 0
-    pairs = [_follow("vjp", primal) for primal in primals]
-    with _transforming():
-        output = fn(*(rebuilt(shell, leaves) for leaves, shell in pairs))
-    results = flatten(output)
-    for result in results:
-        if not isinstance(result, Tensor):
-            msg = f"vjp: the function must return Tensors, got {type_name(result)}"
-            raise TypeError(msg)
-    flat = [leaf for leaves, _ in pairs for leaf in leaves]
+    recorded = is_recorded(create_graph)
+    followed, arguments = follow("vjp", primals, range(len(primals)))
+    with transforming():
+        output = fn(*arguments)
+    results = results_of("vjp", output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
         cotangents = flatten(cotangent)
         _check_cotangents(results, cotangents)
-        gradients = iter(_pull(results, cotangents, flat, recorded, retain=True))
-        return tuple(rebuilt(shell, [next(gradients) for _ in leaves]) for leaves, shell in pairs)
+        gradients = pull_back(results, cotangents, chain(*followed), recorded, retain=True)
+        return in_place_of(primals, followed, gradients)
 
     return (output if recorded else mapped(Tensor.detach, output)), pull
 
 
+def is_recorded(create_graph: bool) -> bool:
+    """Tell whether a transformation's results can be differentiated (autograd-17)."""
+    return create_graph or state.transformations > 0
+
+
 @contextmanager
-def _transforming() -> Iterator[None]:
+def transforming() -> Iterator[None]:
+    """Record, for the function that is transformed, in whatever mode its caller is."""
     state.transformations += 1
     try:
         with RestoredOnError(), Recording(True):
@@ -162,38 +160,79 @@ def _transforming() -> Iterator[None]:
         state.transformations -= 1
 
 
-def _follow(name: str, argument: Any) -> tuple[list[Tensor], Any]:
-    """Give Tensors of an argument's values that nothing else has: only they are followed."""
-    leaves = []
-    for leaf in flatten(argument):
-        value = as_tensor(name, leaf) if isinstance(leaf, cp.ndarray) else leaf
-        if not isinstance(value, Tensor):
-            msg = f"{name}: an argument must hold Tensors only, got {type_name(leaf)}"
+def follow(
+    name: str, args: Sequence[Any], positions: Sequence[int]
+) -> tuple[list[list[Tensor]], list[Any]]:
+    """Put Tensors that nothing else has in the place of some arguments': only they are followed.
+
+    Returns
+    -------
+    followed : list of list of Tensor
+        By position.
+    arguments : list
+    """
+    arguments = list(args)
+    followed = []
+    for position in positions:
+        if not -len(args) <= position < len(args):
+            msg = f"{name}: argnums {position} is out of range for {len(args)} arguments"
+            raise ValueError(msg)
+        leaves = [_followed(name, leaf) for leaf in flatten(args[position])]
+        followed.append(leaves)
+        arguments[position] = rebuilt(args[position], leaves)
+    return followed, arguments
+
+
+def _followed(name: str, leaf: Any) -> Tensor:
+    value = as_tensor(name, leaf) if isinstance(leaf, cp.ndarray) else leaf
+    if not isinstance(value, Tensor):
+        msg = f"{name}: an argument must hold Tensors only, got {type_name(leaf)}"
+        raise TypeError(msg)
+    return Alias.of(value) if value.requires_grad else wrap(value._data, value.dtype.kind == "f")
+
+
+def in_place_of(
+    structures: Sequence[Any], followed: Sequence[Sequence[Tensor]], values: Sequence[Any]
+) -> tuple[Any, ...]:
+    """Put one value in the place of each Tensor that is followed."""
+    rest = iter(values)
+    return tuple(
+        rebuilt(structure, [next(rest) for _ in leaves])
+        for structure, leaves in zip(structures, followed, strict=True)
+    )
+
+
+def results_of(name: str, output: Any) -> list[Tensor]:
+    """List the Tensors that a function returned, and refuse what is none."""
+    results = flatten(output)
+    for result in results:
+        if not isinstance(result, Tensor):
+            msg = f"{name}: the function must return Tensors, got {type_name(result)}"
             raise TypeError(msg)
-        floating = value.dtype.kind == "f"
-        leaves.append(Alias.of(value) if value.requires_grad else wrap(value._data, floating))
-    return leaves, argument
+    return results
 
 
-def _pull(
+def pull_back(
     results: Sequence[Tensor],
-    cotangents: Sequence[Tensor],
-    inputs: Sequence[Tensor],
+    cotangents: Sequence[Any],
+    inputs: Iterable[Tensor],
     recorded: bool,
     retain: bool,
 ) -> list[Tensor]:
+    """Pull cotangents of results back to inputs; those of results without history are not read."""
+    sources = list(inputs)
     roots: list[tuple[Edge, Any]] = []
     for result, cotangent in zip(results, cotangents, strict=True):
         edge = edge_of(result)
         if edge is not None:
             roots.append((edge, cotangent if recorded else cotangent._data))
-    edges = [edge_of(source) for source in inputs]
+    edges = [edge_of(source) for source in sources]
     targets = [edge for edge in edges if edge is not None]
     grads = iter(Pass(recorded=recorded, retain=retain).gradients(roots, targets))
     # Integers have no edge, and so the gradient zero.
     return [
         _finished(next(grads) if edge is not None else None, source, recorded)
-        for edge, source in zip(edges, inputs, strict=True)
+        for edge, source in zip(edges, sources, strict=True)
     ]
 
 
@@ -203,7 +242,8 @@ def _finished(grad: Any, source: Tensor, recorded: bool) -> Tensor:
     return grad if recorded else wrap(cp.array(grad, copy=True, order="C"))
 
 
-def _check_scalar(name: str, value: Any) -> None:
+def check_scalar(name: str, value: Any) -> None:
+    """Refuse a result that has no gradient."""
     if not isinstance(value, Tensor):
         msg = f"{name}: the function must return a scalar Tensor, got {type_name(value)}"
         raise TypeError(msg)
