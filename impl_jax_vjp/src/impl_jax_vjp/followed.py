@@ -59,6 +59,11 @@ class _Following(jax.core.Trace):
             out = process([self.behind(t) for t in tracers])
         return [self.follow(o) for o in out] if isinstance(out, list | tuple) else self.follow(out)
 
+    def stage_value(self, val: Any) -> Any:
+        """Make an array of a number or a NumPy array."""
+        with set_current_trace(self.around):
+            return self.around.stage_value(val)
+
     def process_primitive(self, primitive: Any, tracers: Any, params: Any, /) -> Any:
         around = self.around
         return self._pass_on(lambda v: around.process_primitive(primitive, v, params), tracers)
