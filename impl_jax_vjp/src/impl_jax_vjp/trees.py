@@ -87,3 +87,16 @@ def map_leaves(fn: Callable[[Any], Any], value: Any) -> Any:
     """Return the structure with `fn` applied to each Tensor and array."""
     leaves, form = split(value)
     return join(form, [fn(leaf) for leaf in leaves])
+
+
+def aligned(value: Any, form: Form) -> Any:
+    """Return a structure with its dicts' keys in the order of a form's, if they are the same."""
+    if form[0] == "dict" and type(value) is form[1] and value.keys() == set(form[2]):
+        pairs = [
+            (key, aligned(value[key], child)) for key, child in zip(form[2], form[3], strict=True)
+        ]
+        return form[1](form[4], pairs) if issubclass(form[1], defaultdict) else form[1](pairs)
+    if form[0] == "sequence" and type(value) is form[1] and len(value) == len(form[2]):
+        items = [aligned(item, child) for item, child in zip(value, form[2], strict=True)]
+        return form[1](*items) if hasattr(form[1], "_fields") else form[1](items)
+    return value

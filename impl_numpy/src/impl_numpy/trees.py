@@ -36,3 +36,13 @@ def tree_structure(tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: tree_structure(x) for key, x in tree.items()}
     return [tree_structure(x) for x in tree] if isinstance(tree, (list, tuple)) else None
+
+
+def tree_aligned(tree: Any, like: Any) -> Any:
+    """Return a tree whose dicts have their keys in the order of another's, if they are the same."""
+    if isinstance(tree, dict) and isinstance(like, dict) and tree.keys() == like.keys():
+        return {key: tree_aligned(tree[key], x) for key, x in like.items()}
+    alike = isinstance(tree, (list, tuple)) and isinstance(like, (list, tuple))
+    if alike and len(tree) == len(like):
+        return [tree_aligned(x, y) for x, y in zip(tree, like, strict=True)]
+    return tree

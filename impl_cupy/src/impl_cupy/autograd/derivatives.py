@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any
 
 from impl_cupy import ops
 from impl_cupy.autograd.transforms import (
+    beside,
     check_scalar,
     follow,
     gradient_of,
@@ -298,49 +299,12 @@ def _directions(
         msg = f"{name}: expected {len(primals)} tangents, one per primal, got {len(tangents)}"
         raise ValueError(msg)
     pairs = zip(primals, tangents, strict=True)
-    found = [leaf for pair in pairs for leaf in _beside(name, *pair)]
+    found = [leaf for pair in pairs for leaf in beside(name, "a tangent", *pair)]
     with Recording(recorded):
         return [
             _direction(name, leaf, tangent)
             for leaf, tangent in zip(chain(*followed), found, strict=True)
         ]
-
-
-def _beside(name: str, primal: Any, tangent: Any) -> Iterator[Any]:
-    """Iterate over what stands in a tangent where Tensors stand in its primal."""
-    if isinstance(primal, dict):
-        if not isinstance(tangent, dict) or primal.keys() != tangent.keys():
-            _refuse_structure(name, primal, tangent)
-        for key, part in primal.items():
-            yield from _beside(name, part, tangent[key])
-    elif isinstance(primal, (list, tuple)):
-        kind = list if isinstance(primal, list) else tuple
-        if not isinstance(tangent, kind) or len(primal) != len(tangent):
-            _refuse_structure(name, primal, tangent)
-        for part, own in zip(primal, tangent, strict=True):
-            yield from _beside(name, part, own)
-    elif isinstance(tangent, (dict, list, tuple)) or (primal is None and tangent is not None):
-        _refuse_structure(name, primal, tangent)
-    elif primal is not None:
-        yield tangent
-
-
-def _refuse_structure(name: str, primal: Any, tangent: Any) -> NoReturn:
-    def described(value: Any) -> str:
-        if isinstance(value, dict):
-            return f"{type_name(value)} of the keys {[*value]}"
-        if isinstance(value, (list, tuple)):
-            return f"{type_name(value)} of {len(value)}"
-        return type_name(value)
-
-    if not isinstance(tangent, (dict, list, tuple, Tensor, cp.ndarray)) and tangent is not None:
-        msg = f"{name}: a tangent must be a structure of Tensors, got {type_name(tangent)}"
-        raise TypeError(msg)
-    msg = (
-        f"{name}: a tangent must have the structure of its primal, {described(primal)}, "
-        f"got {described(tangent)}"
-    )
-    raise ValueError(msg)
 
 
 def _direction(name: str, leaf: Tensor, tangent: Any) -> Tensor | None:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import as_ints, check_callable, type_name
@@ -136,7 +136,7 @@ def vjp(
     results = results_of("vjp", output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        cotangents = flatten(cotangent)
+        cotangents = list(beside("vjp", "a cotangent", output, cotangent))
         _check_cotangents(results, cotangents)
         gradients = pull_back(results, cotangents, chain(*followed), recorded, retain=True)
         return in_place_of(primals, followed, gradients)
@@ -253,6 +253,46 @@ def check_scalar(name: str, value: Any) -> None:
     if value.dtype.kind != "f":
         msg = f"{name}: the function must return a floating scalar, got dtype {value.dtype.name}"
         raise TypeError(msg)
+
+
+def beside(name: str, what: str, wanted: Any, given: Any) -> Iterator[Any]:
+    """Iterate over what stands in a given structure where Tensors stand in the wanted one.
+
+    Parameters
+    ----------
+    name, what : str
+        The operation, and what is given to it: ``"a tangent"``, ``"a cotangent"``.
+    """
+    if isinstance(wanted, dict):
+        if not isinstance(given, dict) or wanted.keys() != given.keys():
+            _refuse_structure(name, what, wanted, given)
+        for key, part in wanted.items():
+            yield from beside(name, what, part, given[key])
+    elif isinstance(wanted, (list, tuple)):
+        kind = list if isinstance(wanted, list) else tuple
+        if not isinstance(given, kind) or len(wanted) != len(given):
+            _refuse_structure(name, what, wanted, given)
+        for part, own in zip(wanted, given, strict=True):
+            yield from beside(name, what, part, own)
+    elif isinstance(given, (dict, list, tuple)) or (wanted is None and given is not None):
+        _refuse_structure(name, what, wanted, given)
+    elif wanted is not None:
+        yield given
+
+
+def _refuse_structure(name: str, what: str, wanted: Any, given: Any) -> NoReturn:
+    def described(value: Any) -> str:
+        if isinstance(value, dict):
+            return f"{type_name(value)} of the keys {[*value]}"
+        if isinstance(value, (list, tuple)):
+            return f"{type_name(value)} of {len(value)}"
+        return type_name(value)
+
+    if not isinstance(given, (dict, list, tuple, Tensor, cp.ndarray)) and given is not None:
+        msg = f"{name}: {what} must be a structure of Tensors, got {type_name(given)}"
+        raise TypeError(msg)
+    msg = f"{name}: {what} must have the structure of {described(wanted)}, got {described(given)}"
+    raise ValueError(msg)
 
 
 def _check_cotangents(results: Sequence[Tensor], cotangents: Sequence[Any]) -> None:

@@ -19,7 +19,7 @@ from ..ops import manipulation
 from ..ops.elementwise import astype
 from ..recording import is_array
 from ..tape import Traced, unwrap, wrap
-from ..trees import join, split
+from ..trees import aligned, join, split
 from .transforms import (
     Chosen,
     Entered,
@@ -344,7 +344,7 @@ def _seeds(name: str, entered: Entered, tangents: Sequence[Any], create: bool) -
         refuse(name, "the number of tangents", f"that of the primals, {count}", len(tangents))
 
     def found(form: Any, tangent: Any) -> Iterator[Any]:
-        leaves, came = split(tangent)
+        leaves, came = split(aligned(tangent, form))
         return _match(name, form, came, iter(leaves))
 
     return [

@@ -20,7 +20,7 @@ from ..ops.elementwise import astype
 from ..recording import Operation, as_operand, record
 from ..tape import MODE, Traced, constant, recording_set, unwrap, wrap
 from ..tensor import Tensor
-from ..trees import join, map_leaves, split
+from ..trees import aligned, join, map_leaves, split
 
 _IDENTITY = Operation(lambda x: x, "identity", lambda mask: (False,) * len(mask))
 
@@ -278,7 +278,7 @@ def vjp(
     outputs, output_form = split(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        cotangents, form_came = split(cotangent)
+        cotangents, form_came = split(aligned(cotangent, output_form))
         if form_came != output_form:
             msg = "vjp: the cotangent has another structure than the output"
             raise ValueError(msg)

@@ -19,7 +19,7 @@ from impl_numpy.autograd.transforms import gradient, pullback, selection
 from impl_numpy.checks import check_callable, check_flag, shown
 from impl_numpy.dtypes import is_raw
 from impl_numpy.tensor import Tensor, wrap
-from impl_numpy.trees import tree_leaves, tree_map, tree_structure
+from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_structure
 
 Argnums = int | tuple[int, ...]
 
@@ -168,6 +168,7 @@ def _directions(operation: str, primals: Sequence[Any], tangents: Sequence[Any])
     if len(tangents) != len(primals):
         msg = f"{operation}: got {len(tangents)} tangents for {len(primals)} primals"
         raise ValueError(msg)
+    tangents = tree_aligned(tangents, primals)
     if tree_structure(list(tangents)) != tree_structure(list(primals)):
         msg = f"{operation}: the tangents must have the structure of the primals"
         raise ValueError(msg)

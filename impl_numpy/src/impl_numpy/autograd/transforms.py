@@ -15,7 +15,7 @@ from impl_numpy.engine import run
 from impl_numpy.memory import follow
 from impl_numpy.tape import MODE, Node, Source
 from impl_numpy.tensor import Tensor, as_tensor, wrap
-from impl_numpy.trees import tree_leaves, tree_map, tree_structure
+from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_structure
 
 
 def grad(
@@ -168,6 +168,7 @@ def pullback(
     results = tree_leaves(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
+        cotangent = tree_aligned(cotangent, output)
         seeds = tree_leaves(cotangent)
         if tree_structure(cotangent) != tree_structure(output):
             msg = f"{operation}: the cotangent must have the structure of the output"

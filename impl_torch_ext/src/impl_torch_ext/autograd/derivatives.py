@@ -16,7 +16,7 @@ from impl_torch_ext.autograd.transforms import (
     transformation,
 )
 from impl_torch_ext.checks import check_flag, check_function, check_tensor, shown
-from impl_torch_ext.trees import detach, tree_flatten, tree_unflatten
+from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_unflatten
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize"]
 
@@ -189,9 +189,7 @@ def hvp(
         value = fn(*tree_unflatten(leaves, structure))
         check_scalar("hvp", getattr(fn, "__name__", type(fn).__name__), value)
         slopes = pull_back([value], [None], leaves, recorded=True, retain=True)
-        # Forward, and not backward once more: what the backward of a Function returns need be no
-        # derivative, so that the Hessian may differ from its transpose.
-        product = _Linear(slopes, leaves).push(directions, recorded, retain=recorded)
+        product = pull_back(slopes, directions, leaves, recorded, retain=recorded)
     return tuple(tree_unflatten(product, structure))
 
 
@@ -336,7 +334,7 @@ def _directions(
     caller: str, leaves: Sequence[Any], structure: Any, tangents: tuple[Any, ...], recorded: bool
 ) -> list[Tensor | None]:
     """Return the tangent of each leaf in the leaf's dtype, None where none counts."""
-    given, given_structure = tree_flatten(tangents)
+    given, given_structure = tree_flatten(aligned(tangents, tree_unflatten(leaves, structure)))
     if given_structure != structure:
         msg = (
             f"{caller}: the tangents must have the structure of the primals, {shown(structure)}, "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_flag, check_function, check_int, shown
-from impl_torch_ext.trees import detach, tree_flatten, tree_map, tree_unflatten
+from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_map, tree_unflatten
 
 __all__ = [
     "Arguments",
@@ -134,7 +134,7 @@ def vjp(
     outputs, structure = tree_flatten(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        seeds, seed_structure = tree_flatten(cotangent)
+        seeds, seed_structure = tree_flatten(aligned(cotangent, output))
         if seed_structure != structure:
             msg = (
                 f"vjp: the cotangent must have the structure of the output, {shown(structure)}, "

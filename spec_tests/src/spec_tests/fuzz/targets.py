@@ -340,9 +340,10 @@ def _transforms(nn: Any) -> Iterator[Target]:
     # The function may come to be `int`, whose own errors pass through (errors-06).
     yield Target("vjp", ("vjp", "int", "item"), _good(nn.vjp, loss, nn.ones(2)))
     primals = (nn.ones(2),), (nn.ones(2),)
-    yield Target("jvp", ("jvp", "int", "item"), _good(nn.jvp, loss, *primals))
-    yield Target("hvp", ("hvp", "int", "item"), _good(nn.hvp, loss, *primals))
-    yield Target("linearize", ("linearize", "int", "item"), _good(nn.linearize, loss, nn.ones(2)))
+    others = ("int", "item", "Linear", "no_grad")
+    yield Target("jvp", ("jvp", *others), _good(nn.jvp, loss, *primals))
+    yield Target("hvp", ("hvp", *others), _good(nn.hvp, loss, *primals))
+    yield Target("linearize", ("linearize", *others), _good(nn.linearize, loss, nn.ones(2)))
     push = nn.linearize(loss, nn.ones(2))[1]
     yield Target("linearize push", ("linearize", "push"), _good(push, nn.ones(2)))
     yield Target("vjp pull", ("vjp", "pull"), _good(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))

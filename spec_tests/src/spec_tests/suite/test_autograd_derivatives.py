@@ -112,6 +112,31 @@ def test_jvp_of_structures(nn: Any, dtype: str) -> None:
         exactly(nn, output["rest"][1][0], np.array([5]))
 
 
+@clause("autograd-34", "autograd-35", "autograd-37", "autograd-16", needs="double_backward")
+def test_keys_in_another_order(nn: Any, dtype: str) -> None:
+    a, b, u, v = (normal(3, dtype, seed=seed) for seed in range(4))
+    wide = [in_double(array) for array in (a, b, u, v)]
+    primal = {"a": nn.tensor(a), "b": nn.tensor(b)}
+    tangent = {"b": nn.tensor(v), "a": nn.tensor(u)}
+
+    def product(p: Any) -> Any:
+        return p["a"] * p["a"] * p["b"]
+
+    want = 2 * wide[0] * wide[1] * wide[2] + wide[0] ** 2 * wide[3]
+    agrees(nn, nn.jvp(product, (primal,), (tangent,))[1], want, "gradient", call="jvp")
+    push = nn.linearize(product, primal)[1]
+    agrees(nn, push(tangent), want, "gradient", call="push")
+    (got,) = nn.hvp(lambda p: nn.ops.sum(product(p)), (primal,), (tangent,))
+    by_a = 2 * wide[1] * wide[2] + 2 * wide[0] * wide[3]
+    assert list(got) == ["a", "b"]
+    agrees(nn, got["a"], by_a, "gradient", call="hvp")
+    agrees(nn, got["b"], 2 * wide[0] * wide[2], "gradient", call="hvp")
+    _, pull = nn.vjp(lambda p: {"a": 2 * p["a"], "b": 3 * p["b"]}, primal)
+    (pulled,) = pull(tangent)
+    agrees(nn, pulled["a"], 2 * wide[2], "gradient", call="pull")
+    agrees(nn, pulled["b"], 3 * wide[3], "gradient", call="pull")
+
+
 @clause("autograd-34", needs=("double_backward", "float64"))
 def test_a_tangent_is_cast(nn: Any) -> None:
     x = nn.tensor(np.array([0.5, 2.0], np.float32))
