@@ -57,7 +57,7 @@ def jvp(
     """
     check_callable("jvp", "fn", fn)
     _check_sequences("jvp", primals, tangents)
-    recorded = is_recorded(create_graph)
+    recorded = is_recorded("jvp", create_graph)
     followed, arguments = follow("jvp", primals, range(len(primals)))
     directions = _directions("jvp", primals, followed, tangents, recorded)
     with transforming():
@@ -87,7 +87,7 @@ def linearize(
         times, and does not call `fn`.
     """
     check_callable("linearize", "fn", fn)
-    recorded = is_recorded(create_graph)
+    recorded = is_recorded("linearize", create_graph)
     followed, arguments = follow("linearize", primals, range(len(primals)))
     with transforming():
         output = fn(*arguments)
@@ -173,7 +173,7 @@ def hvp(
     """
     check_callable("hvp", "fn", fn)
     _check_sequences("hvp", primals, tangents)
-    recorded = is_recorded(create_graph)
+    recorded = is_recorded("hvp", create_graph)
     followed, arguments = follow("hvp", primals, range(len(primals)))
     directions = _directions("hvp", primals, followed, tangents, recorded)
     with transforming():
@@ -206,7 +206,7 @@ def _jacobian(
 
     @functools.wraps(fn)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        recorded = is_recorded(create_graph)
+        recorded = is_recorded(name, create_graph)
         followed, arguments = follow(name, args, positions)
         with transforming():
             output = fn(*arguments, **kwargs)

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, NoReturn
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import as_ints, check_callable, type_name
+from impl_cupy.checks import as_ints, check_callable, check_flag, type_name
 from impl_cupy.engine import Pass
 from impl_cupy.function_node import Alias
 from impl_cupy.random import RestoredOnError
@@ -91,7 +91,7 @@ def _both(
 
     @functools.wraps(fn)
     def both(*args: Any, **kwargs: Any) -> Any:
-        recorded = is_recorded(create_graph)
+        recorded = is_recorded(name, create_graph)
         followed, arguments = follow(name, args, positions)
         with transforming():
             result = fn(*arguments, **kwargs)
@@ -129,7 +129,7 @@ def vjp(
         It can be called several times.
     """
     check_callable("vjp", "fn", fn)
-    recorded = is_recorded(create_graph)
+    recorded = is_recorded("vjp", create_graph)
     followed, arguments = follow("vjp", primals, range(len(primals)))
     with transforming():
         output = fn(*arguments)
@@ -144,9 +144,9 @@ def vjp(
     return (output if recorded else mapped(Tensor.detach, output)), pull
 
 
-def is_recorded(create_graph: bool) -> bool:
+def is_recorded(name: str, create_graph: bool) -> bool:
     """Tell whether a transformation's results can be differentiated (autograd-17)."""
-    return create_graph or state.transformations > 0
+    return check_flag(name, "create_graph", create_graph) or state.transformations > 0
 
 
 @contextmanager
