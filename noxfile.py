@@ -25,7 +25,7 @@ BACKENDS: dict[str, tuple[str, ...]] = {
     "numpy": (),
     "cupy": ("nvidia-cuda-nvrtc-cu12",),
     "torch_ext": (TORCH, *BUILD_TOOLS),
-    "jax_vjp": ("optax",),
+    "jax_vjp": ("optax", "pytest-xdist"),
 }
 EMULATION = "impl_cupy/emulation"
 CPLUSPLUS = (
@@ -57,15 +57,17 @@ def torch_ext(session: nox.Session) -> None:
 
 @nox.session
 def jax_vjp(session: nox.Session) -> None:
-    """Run the suite and the implementation's own tests on impl_jax_vjp."""
-    conformance(session, "jax_vjp")
+    """Run the suite and the implementation's own tests on impl_jax_vjp, in two processes."""
+    # Nearly all of its time goes into compiling, which a second process shares. Who steals gets
+    # tests of the same file, whose shapes are compiled.
+    conformance(session, "jax_vjp", "-n", "2", "--dist", "worksteal")
 
 
 @nox.session
 def meta(session: nox.Session) -> None:
     """Run the judge's own tests: wrong implementations must fail, by the right clause."""
     forget_builds()
-    session.install("./impl_numpy", "./spec_tests[compare]")
+    session.install("./impl_numpy", "./spec_tests[compare]", "pytest-xdist")
     session.run("python", "-m", "pytest", "spec_tests/tests", *session.posargs)
     if not session.posargs:
         session.run("python", "-m", "pytest", "benchmarks/tests")
@@ -148,8 +150,11 @@ def install_peer(session: nox.Session, name: str) -> tuple[Path, str]:
     return python, ""
 
 
-def conformance(session: nox.Session, name: str) -> None:
-    """Install one implementation and run the suite and its own tests on it."""
+def conformance(session: nox.Session, name: str, *options: str) -> None:
+    """Install one implementation and run the suite and its own tests on it.
+
+    The options are pytest's; with others of the same name behind ``--``, the latter count.
+    """
     python = Path(session.bin) / "python"
     install_backend(session, name, python)
     if name == "cupy":
@@ -158,9 +163,9 @@ def conformance(session: nox.Session, name: str) -> None:
     result.parent.mkdir(parents=True, exist_ok=True)
     pytest = ("python", "-m", "pytest")
     suite = ("--pyargs", "spec_tests.suite", "--impl", f"impl_{name}", "--result", str(result))
-    session.run(*pytest, *suite, *session.posargs)
+    session.run(*pytest, *suite, *options, *session.posargs)
     if not session.posargs:
-        session.run(*pytest, f"impl_{name}/tests")
+        session.run(*pytest, f"impl_{name}/tests", *options)
         # What the judge asks of installed packages, and each is installed in its own session only.
         judged = ("test_public_names", "test_independence", "test_fuzz")
         session.run(*pytest, *(f"spec_tests/tests/{name}.py" for name in judged))

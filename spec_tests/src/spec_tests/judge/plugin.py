@@ -14,6 +14,7 @@ import pytest
 
 from spec_tests.judge import clauses, tables
 from spec_tests.judge.explain import explained
+from spec_tests.judge.processes import Collected, Gathering, hand_over, tell_why
 from spec_tests.judge.result import Result
 from spec_tests.support import assertions
 
@@ -36,8 +37,12 @@ class Run:
         self.rows = tables.read(spec)
         self.capabilities: dict[str, bool] = dict(module.spec_capabilities())
         self.result = Result(implementation, module, self.clauses, self.rows)
+        self.gathering = Gathering(self.result)
+        self.tests: list[Collected] = []
         self.files: set[Path] = set()
+        # Some tests were left out by choice, or some files could not be read.
         self.selected = False
+        self.broken = False
         self.full = False
 
     def lacking(self, item: pytest.Item) -> str | None:
@@ -89,7 +94,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(module, "spec_capabilities"):
         msg = f"--impl: {name!r} has no spec_capabilities(), so it is no implementation (tensor-01)"
         raise pytest.UsageError(msg)
-    config.stash[_RUN] = Run(name, module, Path(config.getoption("--spec")))
+    run = config.stash[_RUN] = Run(name, module, Path(config.getoption("--spec")))
+    config.pluginmanager.register(run.gathering)
     for line in ("error", *_ADVICE):
         config.addinivalue_line("filterwarnings", line)
     config.option.strict_markers = True
@@ -150,6 +156,7 @@ def pytest_make_collect_report(
         if report.skipped and not _reason(report).strip():
             report.outcome = "failed"
             report.longrepr = f"{collector.path.name}: a skip needs a reason"
+        run.broken |= report.failed
     return report
 
 
@@ -176,7 +183,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             # The first mark of a name counts, so this one takes the place of the test's own.
             strict = {**mark.kwargs, "strict": True}
             item.add_marker(pytest.mark.xfail(*mark.args, **strict), append=False)
-        run.result.collected(_name(item), clauses_of(item), functions_of(item))
+        ids, functions = clauses_of(item), functions_of(item)
+        run.result.collected(_name(item), ids, functions)
+        run.tests.append((item.nodeid, _name(item), ids, functions))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -214,6 +223,7 @@ def pytest_runtest_makereport(
         report.longrepr = explained(item, call.excinfo, wanted, name, report.longrepr)
     why = _first_line(call.excinfo) if report.failed else _reason(report)
     run.result.happened(_name(item), report, why)
+    tell_why(report, why)
     return report
 
 
@@ -232,7 +242,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     run = session.config.stash.get(_RUN, None)
     if run is None or exitstatus in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.INTERNAL_ERROR):
         return
-    whole = run.full and not session.shouldstop and not session.shouldfail
+    if hand_over(session.config, run.tests, run.full):
+        return
+    elsewhere = run.gathering.merge()
+    full = run.full if elsewhere is None else elsewhere
+    whole = full and not session.shouldstop and not session.shouldfail
     run.result.finish(whole and exitstatus != pytest.ExitCode.INTERRUPTED)
     missing = run.result.untested or run.result.untested_functions
     if missing and session.exitstatus == pytest.ExitCode.OK:
@@ -305,7 +319,7 @@ def _text(mark: pytest.Mark) -> bool:
 
 
 def _is_full(config: pytest.Config, run: Run) -> bool:
-    if run.selected or any(config.getoption(name, None) for name in _SELECTIONS):
+    if run.selected or run.broken or any(config.getoption(name, None) for name in _SELECTIONS):
         return False
     if any("::" in argument for argument in config.args):
         return False

@@ -54,7 +54,7 @@ def agrees(
         ratio = _error_in_tolerances(x.astype(np.float64), r.astype(np.float64), figure)
         worst = float(np.max(ratio, initial=0.0))
         if np.isfinite(worst):
-            _ratios[tolerance, column] = max(worst, _ratios.get((tolerance, column), 0.0))
+            note_ratios({tolerance: {column: worst}})
         bound = f"class {tolerance}, {column}"
     if np.any(ratio > 1):
         raise AssertionError(_disagreement(x, r, ratio, bound, call))
@@ -214,6 +214,13 @@ def expect_dtype(dtype: str | None) -> None:
     """Say which dtype the results of the present test have where nothing else is said."""
     global _expected_dtype
     _expected_dtype = dtype
+
+
+def note_ratios(table: dict[str, dict[str, float]]) -> None:
+    """Note errors in units of the tolerance, by class and dtype."""
+    for name, row in table.items():
+        for column, ratio in row.items():
+            _ratios[name, column] = max(ratio, _ratios.get((name, column), 0.0))
 
 
 def largest_ratios() -> dict[str, dict[str, float]]:
