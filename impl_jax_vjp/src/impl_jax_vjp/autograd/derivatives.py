@@ -260,8 +260,8 @@ def _forward(outputs: Sequence[Any], inner: Sequence[Any], create: bool) -> list
     weights, grads = _linearized(outputs, inner)
     by_input = [_passes(grad, weights, create) for grad in grads]
     return [
-        [_as_columns(column, out, t) for column, t in zip(columns, inner, strict=True)]
-        for columns, out in zip(zip(*by_input, strict=True), outputs, strict=True)
+        [_as_columns(c[place], out, t) for c, t in zip(by_input, inner, strict=True)]
+        for place, out in enumerate(outputs)
     ]
 
 
