@@ -337,10 +337,10 @@ def _transforms(nn: Any) -> Iterator[Target]:
         yield Target(name, (name,), _good(transform, loss), options)
         says = (name, "multiply", "operator", "loss")
         yield Target(f"{name}(f)", says, _good(transform(loss), nn.ones(2)))
-    # The function may come to be `int`, whose own errors pass through (errors-06).
-    yield Target("vjp", ("vjp", "int", "item"), _good(nn.vjp, loss, nn.ones(2)))
+    # The function may come to be another, whose own errors pass through (errors-06).
+    others = ("int", "item", "max", "Linear", "no_grad")
+    yield Target("vjp", ("vjp", *others), _good(nn.vjp, loss, nn.ones(2)))
     primals = (nn.ones(2),), (nn.ones(2),)
-    others = ("int", "item", "Linear", "no_grad")
     yield Target("jvp", ("jvp", *others), _good(nn.jvp, loss, *primals))
     yield Target("hvp", ("hvp", *others), _good(nn.hvp, loss, *primals))
     yield Target("linearize", ("linearize", *others), _good(nn.linearize, loss, nn.ones(2)))
