@@ -18,7 +18,7 @@ from impl_numpy import ops
 from impl_numpy.autograd.transforms import gradient, pullback, selection
 from impl_numpy.checks import check_callable, check_flag, shown
 from impl_numpy.dtypes import is_raw
-from impl_numpy.tensor import Tensor, wrap
+from impl_numpy.tensor import Tensor, as_tensor, wrap
 from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_structure
 
 Argnums = int | tuple[int, ...]
@@ -193,7 +193,8 @@ def _direction(operation: str, x: Any, tangent: Any) -> Any:
     if tangent.shape != x.shape:
         msg = f"{operation}: a tangent must have shape {x.shape}, got {tangent.shape}"
         raise ValueError(msg)
-    return ops.astype(tangent, x.dtype)
+    # as_tensor refuses other dtypes than the five by this operation's name.
+    return ops.astype(as_tensor(operation, tangent), x.dtype)
 
 
 def _check(operation: str, name: str, value: Any) -> None:
