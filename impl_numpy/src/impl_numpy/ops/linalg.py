@@ -46,8 +46,8 @@ def _matmul(a: Array, b: Array) -> Array:
     return added
 
 
-_product = Primitive("matmul", np.matmul, _matmul_vjp, ((1,), (0,)), stacks=True)
-_long_product = rule(Primitive("matmul", _matmul, _matmul_vjp, ((1,), (0,)), stacks=True))
+_product = rule(Primitive("matmul", np.matmul, _matmul_vjp, ((1,), (0,)), stacks=True))
+_long_product = Primitive("matmul", _matmul, _matmul_vjp, ((1,), (0,)), stacks=True)
 
 _MATMUL = """Parameters
 ----------
