@@ -14,6 +14,7 @@ MODULES = (
     "faults_in_modules",
     "faults_of_rounding",
     "faults_in_values",
+    "faults_in_functions",
 )
 
 

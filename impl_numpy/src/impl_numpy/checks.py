@@ -143,6 +143,33 @@ def check_dtype(dtype: DTypeLike, operation: str) -> np.dtype[Any]:
     return checked
 
 
+def check_device(operation: str, device: Any) -> None:
+    """Raise ValueError for another device than the processor (ops-31)."""
+    if device is not None and not (isinstance(device, str) and device == "cpu"):
+        msg = f"{operation}: the device must be 'cpu' or None, got {shown(device)}"
+        raise ValueError(msg)
+
+
+def check_int(operation: str, name: str, value: Any) -> int:
+    """Return an int; raise TypeError for no int, ValueError for one that no array needs."""
+    if isinstance(value, (bool, np.bool)) or not isinstance(value, (int, np.integer)):
+        msg = f"{operation}: {name} must be an int, got {shown(value)}"
+        raise TypeError(msg)
+    if not -LARGEST < value < LARGEST:
+        msg = f"{operation}: {name} must be smaller, got {value}"
+        raise ValueError(msg)
+    return int(value)
+
+
+def check_count(operation: str, name: str, value: Any) -> int:
+    """Return an int that is not negative; raise TypeError for no int, ValueError for a negative."""
+    number = check_int(operation, name, value)
+    if number < 0:
+        msg = f"{operation}: {name} must be at least 0, got {value}"
+        raise ValueError(msg)
+    return number
+
+
 def check_requires_grad(dtype: np.dtype[Any], operation: str) -> None:
     """Raise ValueError for a dtype that cannot require grad."""
     if dtype.kind != "f":  # tensor-13

@@ -21,6 +21,15 @@ bool_ = np.dtype(np.bool)
 DTYPES = frozenset((float32, float64, int32, int64, bool_))
 
 
+def promoted(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype in which arrays of these meet: floating before integer (tensor-16)."""
+    for kind in "fi":
+        of_kind = [dtype for dtype in dtypes if dtype.kind == kind]
+        if of_kind:
+            return max(of_kind, key=lambda dtype: dtype.itemsize)
+    return bool_
+
+
 def is_raw(value: object) -> bool:
     """Tell whether NumPy made this array or scalar."""
     return isinstance(value, (np.ndarray, np.generic))

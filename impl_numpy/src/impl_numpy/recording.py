@@ -289,11 +289,11 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
             y, right = b._data, b._node
         else:
             closer = a._lent or isinstance(b, np.ndarray)
-            b = y = _operand(b, x.dtype, rule.name)
+            b = y = operand(b, x.dtype, rule.name)
     else:
         y, right, wrap = b._data, b._node, b._wrap
         closer = b._lent or isinstance(a, np.ndarray)
-        a = x = _operand(a, y.dtype, rule.name)
+        a = x = operand(a, y.dtype, rule.name)
     if x is None or y is None:
         return NotImplemented
     kind = x.dtype
@@ -434,8 +434,8 @@ def _promoted(arrays: list[Array], floats: bool) -> list[Array]:
     return [x if x.dtype.kind == "f" else x.astype(dtype) for x in arrays]
 
 
-def _operand(value: Any, dtype: np.dtype[Any], operation: str) -> Any:
-    """Return what stands next to a Tensor as a raw array; a number takes the Tensor's dtype."""
+def operand(value: Any, dtype: np.dtype[Any], operation: str) -> Any:
+    """Return what stands next to an array as a raw array; a number takes the Tensor's dtype."""
     number = type(value)  # tensor-15
     if number is float:
         return _array(value, dtype if dtype.kind == "f" else float32)
@@ -452,7 +452,7 @@ def _operand(value: Any, dtype: np.dtype[Any], operation: str) -> Any:
     plain = as_number(value)  # tensor-39
     if plain is None:
         return None
-    return _operand(plain if type(plain) in (bool, int, float) else float(plain), dtype, operation)
+    return operand(plain if type(plain) in (bool, int, float) else float(plain), dtype, operation)
 
 
 def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:

@@ -18,12 +18,19 @@ from impl_numpy.ops import (
     creation,
     elementwise,
     indexing,
+    inspection,
     linalg,
     manipulation,
+    movement,
     reduction,
+    rounding,
     sorting,
+    transcendental,
 )
 from impl_numpy.ops.families import REGISTRY
+from impl_numpy.ops.inspection import API_VERSION as __array_api_version__
+from impl_numpy.ops.inspection import CONSTANTS
+from impl_numpy.ops.inspection import array_namespace_info as __array_namespace_info__
 from impl_numpy.recording import Differentiable
 
 if TYPE_CHECKING:
@@ -33,13 +40,17 @@ if TYPE_CHECKING:
     from impl_numpy.ops.creation import *
     from impl_numpy.ops.elementwise import *
     from impl_numpy.ops.indexing import *
+    from impl_numpy.ops.inspection import *
     from impl_numpy.ops.linalg import *
     from impl_numpy.ops.manipulation import *
+    from impl_numpy.ops.movement import *
     from impl_numpy.ops.reduction import *
+    from impl_numpy.ops.rounding import *
     from impl_numpy.ops.sorting import *
+    from impl_numpy.ops.transcendental import *
 
-globals().update(REGISTRY)
-__all__ = sorted([*REGISTRY, "bool", "float32", "float64", "int32", "int64"])
+globals().update(REGISTRY, **CONSTANTS)
+__all__ = sorted([*REGISTRY, *CONSTANTS, "bool", "float32", "float64", "int32", "int64"])
 
 
 def __dir__() -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_flag, normalize_axes
+from impl_numpy.checks import check_choice, check_flag, check_number, normalize_axes
 from impl_numpy.dtypes import Array, Axis, Shape, Value, float32
-from impl_numpy.ops.elementwise import NEAR, SHORT, cosh, masked
+from impl_numpy.ops.elementwise import NEAR, SHORT, between, cosh, masked
 from impl_numpy.ops.families import X, along, reduced_shape, registered, rule, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
 from impl_numpy.recording import unary as record_unary
@@ -182,3 +183,135 @@ def logsumexp(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor: 
     if keepdims:
         return result
     return result.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
+
+
+# Beyond these the exponential is 0 or infinite in every dtype, and 0 times infinity is not made.
+_FAR = 1000.0
+
+
+def _silu_grad(grad: Value, x: Value, out: None) -> Value:
+    near = between(x, -_FAR, _FAR)
+    s = RULES["sigmoid"](near)
+    return grad * (s + near * s * RULES["sigmoid"](-near))
+
+
+silu = unary(
+    "silu",
+    lambda x: np.where(np.isposinf(x), x, np.maximum(x, -_FAR) * _sigmoid(x)),
+    _silu_grad,
+    X,
+    "Return x * sigmoid(x).",
+    source="torch.nn.functional.silu",
+)  # ops-37
+softplus = unary(
+    "softplus",
+    lambda x: np.logaddexp(x, x.dtype.type(0)),
+    lambda grad, x, out: grad * RULES["sigmoid"](x),
+    X,
+    "Return log(1 + exp(x)), without overflow.",
+    source="torch.nn.functional.softplus",
+)  # ops-36
+
+_SHAPED = """Parameters
+----------
+x : Tensor or raw array, any shape
+{option}
+
+Returns
+-------
+Tensor, the shape of x
+
+Raises
+------
+ValueError, TypeError
+    If x is no array, or the other argument does not fit."""
+
+
+def _leaky_vjp(grad: Value, needs: Parents, x: Value, out: None, slope: float) -> Grads:
+    return (RULES["where"](grad, grad * slope, raw(x) > 0),)
+
+
+def _elu_vjp(grad: Value, needs: Parents, x: Value, out: None, alpha: float) -> Grads:
+    below = grad * (alpha * RULES["exp"](between(x, None, 0.0)))
+    return (RULES["where"](grad, below, raw(x) > 0),)
+
+
+_leaky = Primitive(
+    "leaky_relu",
+    lambda x, slope: np.where(x > 0, x, x * slope),
+    _leaky_vjp,
+    ((X,),),
+    floats=True,
+)
+_elu = Primitive(
+    "elu",
+    lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+    _elu_vjp,
+    ((X,),),
+    floats=True,
+)
+
+
+def _tanh_of(x: Value) -> Value:
+    """Return the hyperbolic tangent in the approximation of the normal distribution."""
+    return RULES["tanh"](_STEEP * (x + _CUBIC * x * x * x))
+
+
+_STEEP, _CUBIC = math.sqrt(2 / math.pi), 0.044715
+
+
+def _gelu(x: Array, approximate: str) -> Any:
+    near = np.maximum(x, x.dtype.type(-_FAR))
+    if approximate == "none":
+        return near * ((1 + RULES["erf"](near * math.sqrt(0.5))) * 0.5)
+    return near * ((1 + _tanh_of(near)) * 0.5)
+
+
+def _gelu_vjp(grad: Value, needs: Parents, x: Value, out: None, approximate: str) -> Grads:
+    near = between(x, -_FAR, _FAR)
+    if approximate == "none":
+        density = RULES["exp"](-0.5 * near * near) * math.sqrt(0.5 / math.pi)
+        return (grad * ((1 + RULES["erf"](near * math.sqrt(0.5))) * 0.5 + near * density),)
+    t = _tanh_of(near)
+    steep = (1 - t * t) * (_STEEP * (1 + 3 * _CUBIC * near * near))
+    return (grad * ((1 + t) * 0.5 + near * steep * 0.5),)
+
+
+_gelu_rule = Primitive("gelu", _gelu, _gelu_vjp, ((X,),), floats=True)
+
+
+@registered(
+    "leaky_relu",
+    "Return x where it is positive, else negative_slope * x.",
+    _SHAPED.format(option="negative_slope : float"),
+    "torch.nn.functional.leaky_relu",
+)
+def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
+    slope = check_number("leaky_relu", "negative_slope", negative_slope)
+    result: Tensor = record_unary(_leaky, as_tensor("leaky_relu", x, passing=True), (float(slope),))
+    return result
+
+
+@registered(
+    "elu",
+    "Return x where it is positive, else alpha * (exp(x) - 1).",
+    _SHAPED.format(option="alpha : float"),
+    "torch.nn.functional.elu",
+)
+def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
+    scale = check_number("elu", "alpha", alpha)
+    result: Tensor = record_unary(_elu, as_tensor("elu", x, passing=True), (float(scale),))
+    return result
+
+
+@registered(
+    "gelu",
+    "Return x times the normal distribution's share below x.",
+    _SHAPED.format(option="approximate : 'none' or 'tanh'"),
+    "torch.nn.functional.gelu",
+)
+def gelu(x: Any, /, approximate: str = "none") -> Tensor:
+    check_choice("gelu", "approximate", approximate, ("none", "tanh"))
+    x = as_tensor("gelu", x, passing=True)
+    result: Tensor = record_unary(_gelu_rule, x, (approximate,))
+    return result

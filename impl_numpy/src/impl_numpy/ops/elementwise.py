@@ -10,7 +10,14 @@ import numpy as np
 from numpy.lib.introspect import opt_func_info
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import as_number, check_answered, check_dtype, check_fits, check_flag
+from impl_numpy.checks import (
+    as_number,
+    check_answered,
+    check_device,
+    check_dtype,
+    check_fits,
+    check_flag,
+)
 from impl_numpy.creation import tensor
 from impl_numpy.dtypes import Array, Value, bool_, float32, float64, int32, int64
 from impl_numpy.memory import own
@@ -359,7 +366,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:  # ops-08
     if min is None and max is None:
         return x
     if x.dtype.kind == "f" and _is_plain(min) and _is_plain(max):
-        result: Tensor = record_unary(_between, x, (min, max))
+        result: Tensor = record_unary(between, x, (min, max))
         return result
     for bound, beyond in ((min, np.less), (max, np.greater)):
         if bound is not None:
@@ -392,7 +399,7 @@ def _clip_vjp(grad: Value, needs: Parents, x: Value, out: None, *bounds: float |
     return (masked(grad, np.logical_not(outside)),)
 
 
-_between = Primitive("clip", _clip, _clip_vjp, ((X,),))
+between = Primitive("clip", _clip, _clip_vjp, ((X,),))
 
 
 def _bounded(x: Tensor, bound: Any, beyond: np.ufunc) -> Tensor:
@@ -419,6 +426,7 @@ x : Tensor or raw array
 dtype : dtype
 copy : bool
     Also where the dtype is already the one wanted.
+device : 'cpu', optional
 
 Returns
 -------
@@ -431,8 +439,11 @@ TypeError
 
 
 @registered("astype", "Return x in another dtype.", _ASTYPE)
-def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:  # ops-11
+def astype(
+    x: Any, dtype: DTypeLike, /, *, copy: bool = True, device: Any = None
+) -> Tensor:  # ops-11
     x = as_tensor("astype", x)
+    check_device("astype", device)
     wanted = check_dtype(dtype, "astype")
     check_flag("astype", "copy", copy)
     return spread_to(x, x.shape, wanted)

@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import (
     check_answered,
+    check_device,
     check_dtype,
     check_flag,
     check_operands,
@@ -42,10 +43,10 @@ from impl_numpy.tensor import Tensor, as_tensor, wrap
 X = 0
 STANDARD = "array API"
 
-Function = TypeVar("Function", bound=Callable[..., Tensor])
+Function = TypeVar("Function", bound=Callable[..., Any])
 Derivative = Callable[[Value, Value, Value], Value]
 
-REGISTRY: dict[str, Callable[..., Tensor]] = {}
+REGISTRY: dict[str, Callable[..., Any]] = {}
 
 _OPERAND = """Parameters
 ----------
@@ -304,6 +305,14 @@ def cast_first(name: str, x: Tensor, dtype: DTypeLike | None) -> Tensor:
     return x if x.dtype == wanted else spread_to(x, x.shape, wanted)
 
 
+def scanned(name: str, axis: int | None, shape: Shape) -> int:
+    """Return the axis of a scan, which may be left out for one axis alone (ops-22)."""
+    if not shape or (axis is None and len(shape) > 1):
+        msg = f"{name}: wants an axis, and axis= where there are several, got shape {shape}"
+        raise ValueError(msg)
+    return normalize_axis(name, 0 if axis is None else axis, shape)
+
+
 def scan(
     name: str,
     forward: Callable[[Array, int], Array],
@@ -330,10 +339,7 @@ include_initial : bool
         include_initial: bool = False,
     ) -> Tensor:
         x = cast_first(name, as_tensor(name, x, passing=True), dtype)
-        if not x.ndim or (axis is None and x.ndim > 1):  # ops-22
-            msg = f"{name}: wants an axis, and axis= where there are several, got shape {x.shape}"
-            raise ValueError(msg)
-        place = normalize_axis(name, 0 if axis is None else axis, x.shape)
+        place = scanned(name, axis, x.shape)
         result: Tensor = record_unary(primitive, x, (place,))
         if check_flag(name, "include_initial", include_initial):
             start = (*x.shape[:place], 1, *x.shape[place + 1 :])
@@ -415,10 +421,11 @@ def create(
     described = inspect.signature(names["described"])
     frame = """Parameters
     ----------
-    shape, fill_value, start, stop, step
-        As in the constructor of the same name at the top of the package.
+    {parameters}
+        As the standard says, and the constructor at the top of the package of the same name.
     dtype : dtype, optional
         float32 unless the values say otherwise.
+    device : 'cpu', optional
 
     Returns
     -------
@@ -429,13 +436,16 @@ def create(
     ValueError, TypeError
         If a size is negative or no int, or the dtype is none of the five."""
 
-    @registered(name, summary, frame)
+    own = [key for key in described.parameters if key not in ("dtype", "device")]
+
+    @registered(name, summary, frame.format(parameters=", ".join(own)))
     def apply(*args: Any, **options: Any) -> Tensor:
         try:
             bound = described.bind(*args, **options)
         except TypeError as error:
             msg = f"{name}: {error}"
             raise TypeError(msg) from None
+        check_device(name, bound.arguments.pop("device", None))
         return constructor(*bound.args, **bound.kwargs)
 
     apply.__signature__ = described  # type: ignore[attr-defined]

@@ -6,15 +6,22 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_indices, normalize_axis
-from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, is_raw
+from impl_numpy.checks import (
+    check_count,
+    check_dtype,
+    check_indices,
+    normalize_axis,
+    normalize_new_axis,
+)
+from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.memory import own
 from impl_numpy.ops.families import registered, rule
 from impl_numpy.recording import Grads, Primitive, unary
 from impl_numpy.sums import BLOCK, FEW
 from impl_numpy.tape import Parents, Scattered
-from impl_numpy.tensor import Tensor, as_tensor
+from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 # A round over the runs of repeats costs as much as so many elements of `np.add.reduceat`.
 ROUND = 640
@@ -256,3 +263,86 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
     key = (*(slice(None),) * place, chosen) if place else chosen
     result: Tensor = unary(_taken, x, (key, x._data.shape))
     return result
+
+
+_along = Primitive("take_along_axis", lambda x, key, shape: x[key], _getitem_vjp)
+_ALONG = """Parameters
+----------
+x : Tensor or raw array, shape (..., N, ...)
+indices : Tensor or raw array of integers, shape (..., K, ...)
+    Of as many axes as x, which broadcast but for `axis`. Negative ones count from the end;
+    repeated ones accumulate gradients.
+axis : int
+    That of length N.
+
+Returns
+-------
+Tensor, shape (..., K, ...)
+
+Raises
+------
+ValueError
+    If the axis is out of range, or the shapes do not fit.
+IndexError
+    If an index is out of range.
+TypeError
+    If x is no array, or the axis no int."""
+
+
+@registered("take_along_axis", "Return elements at indices of their own row.", _ALONG)
+def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:  # ops-45
+    name = "take_along_axis"
+    x = as_tensor(name, x)
+    place = normalize_axis(name, axis, x.shape)
+    chosen = check_indices(name, "indices", indices, length=f"length {x.shape[place]}")
+    try:
+        if chosen.ndim != x.ndim:
+            raise ValueError
+        sides = [(*s[:place], 1, *s[place + 1 :]) for s in (x.shape, chosen.shape)]
+        shape = np.broadcast_shapes(*sides)
+    except ValueError:
+        msg = f"{name}: shapes {x.shape} and {chosen.shape} do not fit along axis {axis}"
+        raise ValueError(msg) from None
+    key: list[Any] = []
+    for k, n in enumerate(shape):
+        # A length of 1 is stretched: its only row serves all.
+        rows = np.arange(n) if x.shape[k] == n else np.zeros(n, int64)
+        key.append(rows.reshape([n if k == other else 1 for other in range(len(shape))]))
+    key[place] = chosen
+    result: Tensor = unary(_along, x, (tuple(key), x.shape))
+    return result
+
+
+_ONE_HOT = """Parameters
+----------
+x : Tensor or raw array of integers
+num_classes : int
+dtype : dtype, optional
+    float32 unless another is named.
+axis : int
+    The place of the classes in the result.
+
+Returns
+-------
+Tensor, the shape of x with an axis of length num_classes: 1 at the class, 0 elsewhere
+
+Raises
+------
+ValueError
+    If the axis is out of range, or num_classes is negative.
+IndexError
+    If an element is negative, or not less than num_classes.
+TypeError
+    If x does not hold integers, or another argument is of another kind."""
+
+
+@registered("one_hot", "Return rows that are 1 at a class.", _ONE_HOT, "array_api_extra.one_hot")
+def one_hot(
+    x: Any, /, num_classes: int, *, dtype: DTypeLike | None = None, axis: int = -1
+) -> Tensor:  # ops-46
+    count = check_count("one_hot", "num_classes", num_classes)
+    wanted = float32 if dtype is None else check_dtype(dtype, "one_hot")
+    classes = check_indices("one_hot", "x", x, 0, count, "num_classes")
+    place = normalize_new_axis("one_hot", axis, classes.shape)
+    rows = classes[..., None] == np.arange(count)
+    return wrap(np.ascontiguousarray(np.moveaxis(rows, -1, place).astype(wanted)), None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.checks import check_items, normalize_axis, shown
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.ops.families import registered, rule
 from impl_numpy.recording import RULES, Grads, Primitive, binary, record, unary
@@ -116,6 +117,119 @@ def matrix_transpose(x: Any, /) -> Tensor:
         raise ValueError(msg)  # tensor-32
     result: Tensor = unary(RULES["permute_dims"], x, ((*range(n - 2), n - 1, n - 2),))
     return result
+
+
+_TENSORDOT = """Parameters
+----------
+x1, x2 : Tensor or raw array
+axes : int, or a pair of sequences of int
+    How many of the last axes of x1 and the first of x2; or which of each.
+
+Returns
+-------
+Tensor, the axes of x1 and then those of x2 that are left
+
+Raises
+------
+ValueError
+    If the axes do not fit, or their sizes differ.
+TypeError
+    If an operand is no Tensor or raw array, or an axis no int."""
+
+
+@registered("tensordot", "Return the sum of products over axes of each.", _TENSORDOT)
+def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Tensor:  # ops-44
+    left, right = as_tensor("tensordot", x1), as_tensor("tensordot", x2)
+    before, after = left.shape, right.shape
+    first, second = _contracted(before, after, axes)
+    if tuple(before[k] for k in first) != tuple(after[k] for k in second):
+        msg = f"tensordot: the sizes of axes {shown(axes)} of {before} and {after} must be equal"
+        raise ValueError(msg)
+    rows = tuple(k for k in range(len(before)) if k not in first)
+    columns = tuple(k for k in range(len(after)) if k not in second)
+    inner = math.prod(before[k] for k in first)
+    shape = (*[before[k] for k in rows], *[after[k] for k in columns])
+    tall = unary(RULES["permute_dims"], left, ((*rows, *first),))
+    wide = unary(RULES["permute_dims"], right, ((*second, *columns),))
+    tall = _reshaped(tall, (math.prod(before[k] for k in rows), inner))
+    wide = _reshaped(wide, (inner, math.prod(after[k] for k in columns)))
+    result: Tensor = _reshaped(binary(_product, tall, wide), shape)
+    return result
+
+
+def _contracted(before: Shape, after: Shape, axes: Any) -> tuple[Shape, Shape]:
+    """Return the axes of each operand over which a product is summed."""
+    if isinstance(axes, (int, np.integer)):
+        if not 0 <= axes <= min(len(before), len(after)):
+            msg = f"tensordot: axes {shown(axes)} is out of range for shapes {before} and {after}"
+            raise ValueError(msg)
+        return tuple(range(len(before) - int(axes), len(before))), tuple(range(int(axes)))
+    pair = check_items("tensordot", "axes", axes, "an int or a pair of sequences of ints")
+    if len(pair) != 2:
+        msg = f"tensordot: axes must be an int or a pair for {before} and {after}, got {len(pair)}"
+        raise ValueError(msg)
+    chosen = [
+        tuple(
+            normalize_axis("tensordot", k, shape)
+            for k in check_items("tensordot", "axes", part, "a pair of sequences of ints")
+        )
+        for part, shape in zip(pair, (before, after), strict=True)
+    ]
+    if len(chosen[0]) != len(chosen[1]) or any(len(set(c)) < len(c) for c in chosen):
+        msg = f"tensordot: axes {shown(axes)} must pair each once those of {before} and {after}"
+        raise ValueError(msg)
+    return chosen[0], chosen[1]
+
+
+_VECDOT = """Parameters
+----------
+x1, x2 : Tensor or raw array, shape (..., K, ...)
+    The other axes broadcast.
+axis : int
+    That of length K, counted from the end.
+
+Returns
+-------
+Tensor, the common shape without that axis
+
+Raises
+------
+ValueError
+    If the axis is out of range, the sizes differ, or the shapes do not fit.
+TypeError
+    If an operand is no Tensor or raw array, or the axis no int."""
+
+
+@registered("vecdot", "Return the inner products along an axis.", _VECDOT)
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:  # ops-44
+    left, right = as_tensor("vecdot", x1), as_tensor("vecdot", x2)
+    shapes = (left.shape, right.shape)
+    for shape in shapes:
+        normalize_axis("vecdot", axis, shape)
+    if axis >= 0:
+        msg = f"vecdot: axis {shown(axis)} must be negative for shapes {shapes[0]} and {shapes[1]}"
+        raise ValueError(msg)
+    sizes = [(*s[:axis], *s[len(s) + axis + 1 :]) for s in shapes]
+    try:
+        np.broadcast_shapes(*sizes)
+    except ValueError:
+        sizes = []
+    if not sizes or shapes[0][axis] != shapes[1][axis]:
+        msg = f"vecdot: shapes {shapes[0]} and {shapes[1]} do not fit along axis {axis}"
+        raise ValueError(msg)
+    row, column = _last(left, axis), _last(right, axis)
+    row = _reshaped(row, (*row.shape[:-1], 1, row.shape[-1]))
+    column = _reshaped(column, (*column.shape, 1))
+    whole = record(_product, (row, column))
+    result: Tensor = _reshaped(whole, whole.shape[:-2])
+    return result
+
+
+def _last(x: Tensor, axis: int) -> Any:
+    """Return x with an axis, counted from the end, put last."""
+    place = x.ndim + axis
+    order = (*[k for k in range(x.ndim) if k != place], place)
+    return unary(RULES["permute_dims"], x, (order,))
 
 
 def _reshaped(x: Any, shape: Shape) -> Any:

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.dtypes import Array, Shape, Value, int64
+from impl_numpy.checks import check_flag, check_number, normalize_axes
+from impl_numpy.dtypes import Array, Axis, Shape, Value, float32, int64
 from impl_numpy.ops.elementwise import masked
-from impl_numpy.ops.families import X, reduce, scan
+from impl_numpy.ops.families import X, reduce, registered, scan, scanned, spread_to
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw, stretch
+from impl_numpy.recording import unary as record_unary
 from impl_numpy.sums import total
 from impl_numpy.tape import Parents
+from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 
 def _sum(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape) -> Any:
@@ -119,3 +122,228 @@ recurrence: Primitive = Primitive("linear_recurrence", _recur, _recur_vjp, ((1,)
 cumulative_prod = scan(
     "cumulative_prod", np.cumprod, _cumulative_prod_vjp, (X, OUT), 1, "Return running products."
 )  # ops-22
+
+
+def _prod_vjp(grad: Value, needs: Parents, x: Value, out: None, *config: Any) -> Grads:
+    # The product of the others is that of those before times that of those after: nothing is
+    # divided by what may be 0 (ops-38).
+    axes, _, kept, shape = config
+    order = (*[k for k in range(len(shape)) if k not in axes], *axes)
+    turned = RULES["permute_dims"](x, order)
+    rows = tuple(shape[k] for k in order[: len(order) - len(axes)])
+    flat = turned.reshape((*rows, math.prod(shape[k] for k in axes)))
+    others = _before(flat) * _backwards(_before(_backwards(flat)))
+    back = tuple(sorted(range(len(order)), key=order.__getitem__))
+    return (grad.reshape(kept) * RULES["permute_dims"](others.reshape(turned.shape), back),)
+
+
+def _before(x: Value) -> Value:
+    """Return the product of the elements before each, along the last axis."""
+    one = np.ones((*x.shape[:-1], 1 if x.shape[-1] else 0), x.dtype)
+    return RULES["cumulative_prod"](_join(one, x[..., :-1], x.ndim - 1), x.ndim - 1)
+
+
+def _backwards(x: Value) -> Value:
+    return RULES["flip"](x, (x.ndim - 1,))
+
+
+def _cumulative_sum_vjp(grad: Value, needs: Parents, x: None, out: None, axis: int) -> Grads:
+    turned = RULES["cumulative_sum"](RULES["flip"](grad, (axis,)), axis)
+    return (RULES["flip"](turned, (axis,)),)
+
+
+def _cumulative_logsumexp_vjp(
+    grad: Value, needs: Parents, x: Value, out: Value, axis: int
+) -> Grads:
+    # s_i = g_i + exp(out_i - out_{i+1}) s_{i+1}: no exponent is positive. An element that is -inf
+    # has no share (ops-37).
+    zero = np.zeros((), x.dtype)
+    safe = RULES["where"](out, zero, raw(out) != -np.inf)
+    ahead = (slice(None),) * axis
+    earlier = _join(safe[(*ahead, slice(0, 1))], out[(*ahead, slice(0, -1))], axis)
+    ratio = RULES["exp"](earlier - safe)
+    return (recurrence(grad, ratio, axis, True) * RULES["exp"](x - safe),)
+
+
+prod = reduce(
+    "prod",
+    lambda x, axes, keepdims, *_: np.multiply.reduce(x, axes, keepdims=keepdims),
+    _prod_vjp,
+    (X,),
+    "Return the product.",
+    dtypes=True,
+)  # ops-38
+cumulative_sum = scan(
+    "cumulative_sum", np.cumsum, _cumulative_sum_vjp, (), 0, "Return running sums."
+)  # ops-22
+_running = Primitive(
+    "cumulative_logsumexp",
+    lambda x, axis: np.logaddexp.accumulate(x, axis),
+    _cumulative_logsumexp_vjp,
+    ((X, OUT),),
+    floats=True,
+)
+_running_frame = """Parameters
+----------
+x : Tensor or raw array, shape (..., N, ...)
+axis : int, optional
+    That of length N. May be left out where there is no other.
+
+Returns
+-------
+Tensor, the shape of x
+
+Raises
+------
+ValueError
+    If the axis is out of range, or left out where there are several.
+TypeError
+    If x is neither, or the axis is no int."""
+
+
+@registered(
+    "cumulative_logsumexp",
+    "Return the running logarithms of sums of exponentials, without overflow.",
+    _running_frame,
+    "torch.logcumsumexp",
+)
+def cumulative_logsumexp(x: Any, /, *, axis: int | None = None) -> Tensor:  # ops-22
+    x = as_tensor("cumulative_logsumexp", x, passing=True)
+    place = scanned("cumulative_logsumexp", axis, x.shape)
+    result: Tensor = record_unary(_running, x, (place,))
+    return result
+
+
+_FRAME = """Parameters
+----------
+x : Tensor or raw array, any shape
+axis : int or tuple of int, optional
+    Left out, all axes.{more}
+keepdims : bool
+    Keep the axes, with length 1.
+
+Returns
+-------
+Tensor{of}, the shape of x without the axes
+
+Raises
+------
+ValueError
+    If an axis is out of range or comes twice.
+TypeError
+    If x is no array, or an argument has the wrong type."""
+
+_CORRECTION = "\ncorrection : float\n    What the number of elements is lessened by."
+# The slope of the root at 0 is taken as 0 (ops-39, ops-40).
+_root = Primitive(
+    "sqrt",
+    np.sqrt,
+    lambda grad, needs, x, out: (masked(grad / (out + out), np.asarray(raw(out) != 0)),),
+    ((OUT,),),
+)
+_nonzero = Primitive(
+    "norm",
+    lambda x: (x != 0).astype(x.dtype),
+    lambda grad, needs, x, out: (masked(grad, np.zeros((), bool)),),
+)
+
+
+def _floating(name: str, x: Any) -> Tensor:
+    x = as_tensor(name, x, passing=True)
+    return x if x.dtype.kind == "f" else spread_to(x, x.shape, float32)
+
+
+@registered("var", "Return the variance.", _FRAME.format(more=_CORRECTION, of=""))
+def var(
+    x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Tensor:  # ops-39
+    return _variance("var", x, axis, correction, keepdims)
+
+
+@registered("std", "Return the standard deviation.", _FRAME.format(more=_CORRECTION, of=""))
+def std(
+    x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool = False
+) -> Tensor:  # ops-39
+    result: Tensor = record_unary(_root, _variance("std", x, axis, correction, keepdims))
+    return result
+
+
+def _variance(name: str, x: Any, axis: Axis, correction: Any, keepdims: Any) -> Tensor:
+    x = _floating(name, x)
+    axes = normalize_axes(name, axis, x.shape)
+    keepdims = check_flag(name, "keepdims", keepdims)
+    lessened = check_number(name, "correction", correction)
+    terms = math.prod(x.shape[k] for k in axes) - lessened
+    away = x - mean(x, axis=axes, keepdims=True)
+    added = sum(away * away, axis=axes, keepdims=keepdims)
+    # The larger of a number and NaN is the number here, as in NumPy's own.
+    result: Tensor = added / float(terms if terms > 0 else 0)
+    return result
+
+
+_ORD = "\nord : number\n    Of the norm; inf and -inf: the largest and smallest of abs."
+
+
+@registered(
+    "norm",
+    "Return the norm of a vector: sum(abs(x) ** ord) ** (1 / ord).",
+    _FRAME.format(more=_ORD, of=""),
+    "linalg.vector_norm of the array API",
+)
+def norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+    x = _floating("norm", x)
+    power = check_number("norm", "ord", ord)
+    options: Any = {
+        "axis": normalize_axes("norm", axis, x.shape),
+        "keepdims": check_flag("norm", "keepdims", keepdims),
+    }
+    nothing = not math.prod(x.shape[k] for k in options["axis"])
+    if nothing and power == -math.inf:
+        msg = f"norm: wants an element for ord=-inf, got shape {x.shape}"  # ops-24
+        raise ValueError(msg)
+    if math.isinf(power) and not nothing:
+        return (max if power > 0 else min)(abs(x), **options)
+    if power == 0:
+        return sum(record_unary(_nonzero, x), **options)
+    if power == 2:
+        result: Tensor = record_unary(_root, sum(x * x, **options))
+        return result
+    sizes = abs(x)
+    return (
+        sum(sizes, **options)
+        if power == 1 or nothing
+        else sum(sizes**power, **options) ** (1 / power)
+    )
+
+
+def _counted(name: str, forward: Any, of: str, summary: str) -> Any:
+    """Make a function that tells what is not 0, without history (ops-41)."""
+
+    @registered(name, summary, _FRAME.format(more="", of=f" of {of}"))
+    def apply(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        x = as_tensor(name, x, passing=True)
+        axes = normalize_axes(name, axis, x.shape)
+        keepdims = check_flag(name, "keepdims", keepdims)
+        return wrap(np.asarray(forward(x._data, axes, keepdims)), None)
+
+    return apply
+
+
+all = _counted(
+    "all",
+    lambda x, axes, keepdims: np.all(x, axes, keepdims=keepdims),
+    "bool",
+    "Return whether no element is 0.",
+)
+any = _counted(
+    "any",
+    lambda x, axes, keepdims: np.any(x, axes, keepdims=keepdims),
+    "bool",
+    "Return whether an element is not 0.",
+)
+count_nonzero = _counted(
+    "count_nonzero",
+    lambda x, axes, keepdims: np.add.reduce(x != 0, axes, int64, keepdims=keepdims),
+    "int64",
+    "Return how many elements are not 0.",
+)

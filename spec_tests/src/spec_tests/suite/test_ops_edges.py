@@ -18,6 +18,7 @@ from spec_tests.support.edges import (
     SOFTENED,
     Edge,
 )
+from spec_tests.support.special_cases import AXES, ELEMENTS
 
 EDGES = SELECTIONS | REDUCTIONS | SOFTENED | FORMULAS
 COMPARISONS = {
@@ -57,6 +58,18 @@ def check(nn: Any, name: str, edge: Edge, dtype: str) -> None:
 @pytest.mark.parametrize("name", EDGES)
 def test_nan_and_infinities(nn: Any, dtype: str, name: str) -> None:
     check(nn, name, EDGES[name], dtype)
+
+
+@clause("ops-33", "ops-34", "ops-37")
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_special_cases_of_elements(nn: Any, dtype: str, name: str) -> None:
+    check(nn, name, ELEMENTS[name], dtype)
+
+
+@clause("ops-37", "ops-38", "ops-39", "ops-40")
+@pytest.mark.parametrize("name", AXES)
+def test_special_cases_along_axes(nn: Any, dtype: str, name: str) -> None:
+    check(nn, name, AXES[name], dtype)
 
 
 @clause("ops-27")
@@ -148,10 +161,27 @@ CHOICES: dict[str, tuple[Callable[..., Any], tuple[Any, ...], tuple[Any, ...]]] 
     ),
     "clip to nan": (lambda ops, x: ops.clip(x, NAN, 1.0), ([-2.0, 1.0, 0.5, INF],), ([0] * 4,)),
     "sign": (lambda ops, x: ops.sign(x), ([-2.0, 0.0, NAN, INF],), ([0] * 4,)),
+    "ceil": (lambda ops, x: ops.ceil(x), ([-2.5, 0.0, NAN, INF],), ([0] * 4,)),
+    "floor": (lambda ops, x: ops.floor(x), ([-2.5, 0.0, NAN, INF],), ([0] * 4,)),
+    "trunc": (lambda ops, x: ops.trunc(x), ([-2.5, 0.0, NAN, INF],), ([0] * 4,)),
+    "round": (lambda ops, x: ops.round(x), ([-2.5, 0.0, NAN, INF],), ([0] * 4,)),
+    "floor_divide": (
+        lambda ops, x, y: ops.floor_divide(x, y),
+        ([1.0, 0.0], [2.0, 0.0]),
+        ([0, 0], [0, 0]),
+    ),
+    "the sign that copysign takes": (
+        lambda ops, x: ops.copysign(1.0, x),
+        ([1.0, -2.0],),
+        ([0, 0],),
+    ),
+    "tril": (lambda ops, x: ops.tril(ops.reshape(x, (2, 2))), ([1.0] * 4,), ([1, 0, 1, 1],)),
+    "triu": (lambda ops, x: ops.triu(ops.reshape(x, (2, 2))), ([1.0] * 4,), ([1, 1, 0, 1],)),
+    "leaky_relu": (lambda ops, x: ops.leaky_relu(x, 0.0), ([2.0, 1.0],), ([1, 1],)),
 }
 
 
-@clause("ops-26")
+@clause("ops-26", "ops-33", "ops-43")
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
 @pytest.mark.parametrize("name", CHOICES)
 def test_whatever_arrives_at_what_was_not_chosen(

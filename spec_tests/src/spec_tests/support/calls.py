@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from spec_tests.judge.tables import Row
 from spec_tests.support import inputs
 from spec_tests.support.assertions import raw
 
-_NUMPY = {**vars(np), "__builtins__": {}}
+_NUMPY = {**vars(np), "erf": np.vectorize(math.erf, otypes=[float]), "__builtins__": {}}
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,20 @@ def as_raw(nn: Any, call: Call) -> Any:
     return arguments(nn, call, lambda array: raw(nn, array))
 
 
+def results(value: Any) -> list[Any]:
+    """Return the results of a function, one or several, as a list."""
+    return list(value) if isinstance(value, tuple | list) else [value]
+
+
 def evaluate(row: Row, call: Call, floating: list[np.ndarray] | None = None) -> np.ndarray:
-    """Return the formula's value in float64.
+    """Return the formula's value in float64, of several the first; arguments as below."""
+    return evaluate_all(row, call, floating)[0]
+
+
+def evaluate_all(
+    row: Row, call: Call, floating: list[np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """Return the formula's values in float64, one as a rule.
 
     Parameters
     ----------
@@ -135,16 +148,20 @@ def evaluate(row: Row, call: Call, floating: list[np.ndarray] | None = None) -> 
     positional, options = call.map(change)
     bound = row.signature.bind(*positional, **options)
     bound.apply_defaults()
-    return formula(row, bound.arguments)
+    return [np.asarray(value) for value in results(_formula(row, bound.arguments))]
 
 
 def formula(row: Row, variables: dict[str, Any]) -> np.ndarray:
     """Return the formula's value for these variables."""
+    return np.asarray(_formula(row, variables))
+
+
+def _formula(row: Row, variables: dict[str, Any]) -> Any:
     assert row.formula is not None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         # Comprehensions aside, an expression finds its variables in either dictionary.
-        return np.asarray(eval(row.formula, _NUMPY, dict(variables)))
+        return eval(row.formula, _NUMPY, dict(variables))
 
 
 def _call(
@@ -152,7 +169,7 @@ def _call(
 ) -> Call:
     names = {name: DType(name) for name in ("float32", "float64", "int32", "int64", "bool")}
     makers = {**_makers(dtype, change or (lambda shape: shape)), **names}
-    scope = {**makers, "__builtins__": {}, "call": lambda *a, **k: (a, k)}
+    scope = {**makers, "inf": math.inf, "__builtins__": {}, "call": lambda *a, **k: (a, k)}
     positional, options = eval(f"call({text.strip()})", scope)
     return Call(f"{name}({text.strip()})", positional, options)
 
