@@ -244,6 +244,66 @@ def as_ints(operation: str, argument: str, value: Any) -> tuple[int, ...]:
         raise TypeError(msg) from None
 
 
+def check_int(operation: str, argument: str, value: Any) -> int:
+    """Return one int.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    if isinstance(value, (tuple, list)):
+        msg = f"{operation}: {argument} must be an int, got {shown(value)}"
+        raise TypeError(msg)
+    return as_ints(operation, argument, value)[0]
+
+
+def check_count(operation: str, argument: str, value: Any) -> int:
+    """Return an int that is at least 0.
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        If it is negative.
+    """
+    count = check_int(operation, argument, value)
+    if count < 0:
+        msg = f"{operation}: {argument} must not be negative, got {count}"
+        raise ValueError(msg)
+    return count
+
+
+def check_bits(operation: str, value: Any, kinds: str) -> None:
+    """Refuse an array or a number of other kinds than integers, "i", and booleans, "b".
+
+    Raises
+    ------
+    TypeError
+        That names the dtype (ops-35).
+    """
+    dtype = value.dtype if hasattr(value, "dtype") else number_dtype(value)
+    if dtype.kind not in kinds:
+        wanted = "integers or booleans" if "b" in kinds else "integers"
+        msg = f"{operation}: operands must be {wanted}, got dtype {dtype.name}"
+        raise TypeError(msg)
+
+
+def check_device(operation: str, device: Any) -> None:
+    """Refuse what is neither None nor the device that Tensors are on (ops-31).
+
+    Raises
+    ------
+    ValueError
+        That names what came.
+    """
+    if device is None or (isinstance(device, cp.cuda.Device) and device == cp.cuda.Device()):
+        return
+    msg = f"{operation}: device must be None or {cp.cuda.Device()!r}, got {shown(device)}"
+    raise ValueError(msg)
+
+
 def check_positive_int(operation: str, argument: str, value: Any) -> int:
     """Return a size that is at least 1.
 

@@ -120,16 +120,23 @@ def full(
     dtype : dtype, optional
     requires_grad : bool
     """
-    sizes = check_sizes("full", shape)
+    return filled("full", shape, fill_value, dtype, requires_grad)
+
+
+def filled(
+    operation: str, shape: Any, fill_value: Any, dtype: DTypeLike, requires_grad: bool = False
+) -> Tensor:
+    """Do what `full` does for an operation that has another name in messages."""
+    sizes = check_sizes(operation, shape)
     is_one = isinstance(fill_value, (Tensor, np.generic)) and fill_value.size == 1
     number = fill_value.item() if is_one else fill_value
     if not isinstance(number, (bool, int, float)):
-        msg = f"full: fill_value must be a number, got {type_name(fill_value)}"
+        msg = f"{operation}: fill_value must be a number, got {type_name(fill_value)}"
         raise TypeError(msg)
-    wanted = number_dtype(number) if dtype is None else check_dtype("full", dtype)
-    check_fits("full", number, wanted)
+    wanted = number_dtype(number) if dtype is None else check_dtype(operation, dtype)
+    check_fits(operation, number, wanted)
     value = _cast(np.asarray(number), wanted)[()]
-    return _leaf("full", cp.full(sizes, value, dtype=wanted), requires_grad)
+    return _leaf(operation, cp.full(sizes, value, dtype=wanted), requires_grad)
 
 
 def empty(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:

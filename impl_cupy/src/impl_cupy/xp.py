@@ -1,6 +1,7 @@
 """``ctx.xp`` for raw arrays: CuPy under the Python array API's signatures.
 
-CuPy's main namespace has every name of the standard that the specification asks for. Some of its
+CuPy's main namespace has most names of the standard that the specification asks for; the others are
+the functions of `ops` on raw arrays. Some of its
 signatures are older ones (``clip`` must have both bounds, ``expand_dims`` an axis), and what it
 creates is float64 where Tensors are float32; those are put right here. Every other name is CuPy's.
 """
@@ -14,6 +15,7 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import bool_, float32, float64, int32, int64
 from impl_cupy.sums import product, total
+from impl_cupy.tape import Recorded, handles, wrap
 
 __all__ = [
     "arange",
@@ -38,9 +40,34 @@ __all__ = [
 bool = bool_
 
 
+# Functions of the standard whose signature or edges CuPy has otherwise.
+_OTHERWISE = frozenset(
+    "argsort count_nonzero floor_divide remainder repeat sort std take_along_axis var".split()
+)
+
+
 def __getattr__(name: str) -> Any:
-    """Give CuPy's function of that name."""
-    return getattr(cp, name)
+    """Give CuPy's function of that name, or that of `ops` on raw arrays where CuPy has none."""
+    if name not in _OTHERWISE and hasattr(cp, name):
+        return getattr(cp, name)
+    function = getattr(handles, name, None)
+    if not callable(function):
+        return getattr(cp, name)
+    return lambda *args, **kwargs: _lowered(
+        function(*map(_lifted, args), **{word: _lifted(part) for word, part in kwargs.items()})
+    )
+
+
+def _lifted(value: Any) -> Any:
+    return wrap(value) if isinstance(value, cp.ndarray) else value
+
+
+def _lowered(value: Any) -> Any:
+    """Return the raw array of a Tensor, or of each in a tuple."""
+    if isinstance(value, tuple):
+        parts = [_lowered(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value._data if isinstance(value, Recorded) else value
 
 
 def _number_dtype(value: Any, dtype: Any) -> Any:

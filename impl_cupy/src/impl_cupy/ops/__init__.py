@@ -13,30 +13,40 @@ from impl_cupy.ops import (
     creation,
     elementwise,
     indexing,
+    inspection,
     linalg,
     manipulation,
+    movement,
     reduction,
+    rounding,
     sorting,
+    transcendental,
 )
 from impl_cupy.ops.families import rows
 from impl_cupy.tape import handles
 
 _rooms = (
     elementwise,
+    transcendental,
+    rounding,
     comparison,
     reduction,
     linalg,
     manipulation,
+    movement,
     indexing,
     sorting,
     creation,
     activation,
+    inspection,
 )
 _dtypes = {dtype.name: dtype for dtype in dtypes.dtypes}
 
-__all__ = sorted((*rows, *_dtypes))
+__all__ = sorted((*rows, *_dtypes, *inspection.constants))
 
-globals().update(rows | _dtypes)
+globals().update(rows | _dtypes | inspection.constants)
+__array_api_version__ = "2025.12"
+__array_namespace_info__ = inspection.namespace_info
 handles.namespace = sys.modules[__name__]
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_flag, normalize_axes
+from impl_cupy.checks import check_choice, check_flag, check_number, normalize_axes
 from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.families import along, unary, written
 from impl_cupy.recording import as_tensor, floating, record
@@ -48,6 +48,158 @@ sigmoid = unary(
     real=True,
     source="the page of torch.sigmoid",
 )
+
+
+# Beyond it the weights of what follows are 0 or 1; with an infinite x they would make NaN.
+_FAR = 1e4
+
+
+def _near(node: Any) -> Any:
+    return node.xp.clip(node.x, -_FAR, _FAR)
+
+
+def _silu(node: Any, grad: Any) -> Any:
+    x, sigmoid = _near(node), handles.sigmoid
+    return grad * (sigmoid(x) + x * (sigmoid(x) * sigmoid(-x)))
+
+
+silu = unary(
+    "silu",
+    lambda raw: pointwise("silu")(raw),
+    fused("silu_backward", "x", _silu),
+    "Return ``x * sigmoid(x)``.",
+    uses="x",
+    real=True,
+    source="the page of torch.nn.functional.silu",
+)
+softplus = unary(
+    "softplus",
+    lambda raw: pointwise("softplus")(raw),  # ops-36
+    fused("softplus_backward", "x", lambda node, grad: grad * handles.sigmoid(node.x)),
+    "Return ``log(1 + exp(x))``, without overflow.",
+    uses="x",
+    real=True,
+    source="the page of torch.nn.functional.softplus",
+)
+
+
+def _shaped(name: str, kernel: str, x: Any, rule: Any, *numbers: float) -> Tensor:
+    """Apply a kernel of an operand and the numbers that shape the function."""
+    value = floating(as_tensor(name, x))
+    return record(
+        name,
+        lambda raw: pointwise(kernel)(raw, *numbers),
+        rule,
+        (value,),
+        keep_inputs=True,
+        config=numbers,
+    )
+
+
+@written("the page of torch.nn.functional.leaky_relu")
+def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
+    """Return `x` where it is above 0, and ``negative_slope * x`` elsewhere.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape; integers become float32
+    negative_slope : number
+
+    Returns
+    -------
+    Tensor, shape of `x`
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, or `negative_slope` no number.
+    """
+    check_number("leaky_relu", "negative_slope", negative_slope)
+    return _shaped("leaky_relu", "leaky_relu", x, _leaky_relu, float(negative_slope))
+
+
+def _leaky_relu(node: Any, grad: Any) -> tuple[Any]:
+    (slope,) = node.config
+    if isinstance(grad, cp.ndarray):
+        return (pointwise("leaky_relu_backward")(node.x, slope, grad),)
+    return (node.xp.where(node.x > 0, grad, grad * slope),)
+
+
+@written("the page of torch.nn.functional.elu")
+def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
+    """Return `x` where it is above 0, and ``alpha * (exp(x) - 1)`` elsewhere.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape; integers become float32
+    alpha : number
+
+    Returns
+    -------
+    Tensor, shape of `x`
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, or `alpha` no number.
+    """
+    check_number("elu", "alpha", alpha)
+    return _shaped("elu", "elu", x, _elu, float(alpha))
+
+
+def _elu(node: Any, grad: Any) -> tuple[Any]:
+    (alpha,) = node.config
+    xp = node.xp
+    if isinstance(grad, cp.ndarray):
+        return (pointwise("elu_backward")(node.x, alpha, grad),)
+    # Without the bound exp overflows where it is not chosen, and 0 times that is NaN.
+    return (xp.where(node.x > 0, grad, grad * (alpha * xp.exp(xp.clip(node.x, max=0.0)))),)
+
+
+@written("the page of torch.nn.functional.gelu")
+def gelu(x: Any, /, approximate: str = "none") -> Tensor:
+    """Return `x` times the normal distribution below it, or with tanh in the place of erf.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape; integers become float32
+    approximate : {"none", "tanh"}
+        With tanh it is ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3))) / 2``.
+
+    Returns
+    -------
+    Tensor, shape of `x`
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array.
+    ValueError
+        If `approximate` is neither of the two.
+    """
+    check_choice("gelu", "approximate", approximate, ("none", "tanh"))
+    if approximate == "tanh":
+        return _shaped("gelu", "gelu_tanh", x, _gelu_tanh)
+    return _shaped("gelu", "gelu", x, _gelu)
+
+
+def _gelu(node: Any, grad: Any) -> tuple[Any]:
+    if isinstance(grad, cp.ndarray):
+        return (pointwise("gelu_backward")(node.x, grad),)
+    x, xp = _near(node), node.xp
+    below = 0.5 * (1 + xp.erf(x * math.sqrt(0.5)))
+    density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    return (grad * (below + x * density),)
+
+
+def _gelu_tanh(node: Any, grad: Any) -> tuple[Any]:
+    if isinstance(grad, cp.ndarray):
+        return (pointwise("gelu_tanh_backward")(node.x, grad),)
+    x, sigmoid = _near(node), handles.sigmoid
+    twice = 2 * math.sqrt(2 / math.pi)
+    inner = twice * (x + 0.044715 * x * x * x)
+    steep = twice * (1 + 3 * 0.044715 * x * x)
+    return (grad * (sigmoid(inner) + x * steep * (sigmoid(inner) * sigmoid(-inner))),)
 
 
 def _softmax(raw: RawArray, axes: tuple[int, ...]) -> RawArray:

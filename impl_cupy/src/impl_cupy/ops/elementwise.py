@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_dtype, check_fits, check_flag, plain, refuse_shapes
+from impl_cupy.checks import check_device, check_dtype, check_fits, check_flag, plain, refuse_shapes
 from impl_cupy.dtypes import DTypeLike, bool_, int64
 from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.families import binary, unary, written
@@ -40,7 +40,7 @@ abs = unary(
 )
 
 
-def _no_booleans(name: str, function: Any) -> Any:
+def no_booleans(name: str, function: Any) -> Any:
     """Make a function that refuses booleans, which have no sign (tensor-40)."""
 
     def checked(*raws: Any) -> Any:
@@ -58,11 +58,22 @@ def _counted(raw: Any) -> Any:
 
 
 negative = unary(
-    "negative", _no_booleans("negative", cp.negative), lambda _, grad: -grad, "Return ``-x``."
+    "negative", no_booleans("negative", cp.negative), lambda _, grad: -grad, "Return ``-x``."
+)
+positive = unary(
+    "positive", no_booleans("positive", cp.positive), lambda _, grad: grad, "Return ``+x``."
+)
+reciprocal = unary(
+    "reciprocal",
+    cp.reciprocal,
+    fused("reciprocal_backward", "output", lambda node, grad: -grad * (node.output * node.output)),
+    "Return ``1 / x``.",
+    uses="output",
+    real=True,
 )
 sign = unary(
     "sign",
-    _no_booleans("sign", cp.sign),
+    no_booleans("sign", cp.sign),
     lambda node, _: node.xp.zeros_like(node.x),
     "Return -1, 0 or 1; the gradient is 0.",
     uses="x",
@@ -118,7 +129,7 @@ cos = unary(
 add = binary("add", cp.add, (lambda _, grad: grad, lambda _, grad: grad), "Return ``x1 + x2``.")
 subtract = binary(
     "subtract",
-    _no_booleans("subtract", cp.subtract),
+    no_booleans("subtract", cp.subtract),
     (lambda _, grad: grad, lambda _, grad: -grad),
     "Return ``x1 - x2``.",
 )
@@ -406,7 +417,7 @@ def _where_equal(mask: Any, wanted: bool, grad: Any, xp: Any) -> Any:
 
 
 @written()
-def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:
+def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """Change the dtype; between floating dtypes the gradient comes back in the old one.
 
     Parameters
@@ -415,6 +426,8 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:
     dtype : dtype
     copy : bool
         Whether to copy where the dtype is that already.
+    device : device, optional
+        That of the array; there is no other (ops-31).
 
     Returns
     -------
@@ -424,8 +437,12 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True) -> Tensor:
     ------
     TypeError
         If `x` is no array, or `dtype` is none that a Tensor can have.
+    ValueError
+        If `device` is another one.
     """
     value = as_tensor("astype", x)
+    if device is not None:
+        check_device("astype", device)
     wanted = check_dtype("astype", dtype, needed=True)
     copy = check_flag("astype", "copy", copy)
     if value.dtype == wanted and copy:

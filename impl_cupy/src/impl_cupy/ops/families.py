@@ -26,10 +26,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from impl_cupy import checks
-from impl_cupy.backend import cp
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.recording import (
     OpNode,
+    as_operand,
     as_operands,
     as_tensor,
     as_tensors,
@@ -40,7 +40,7 @@ from impl_cupy.recording import (
     sum_to,
     summable,
 )
-from impl_cupy.sums import cut, kept_shape
+from impl_cupy.sums import kept_shape
 from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, lent, wrap
 from impl_cupy.tensor import Axis, Tensor
 
@@ -231,6 +231,23 @@ def compare(name: str, function: Raw, summary: str) -> Operation:
     return row(operation, name, summary, frame, STANDARD)
 
 
+def bits(name: str, function: Raw, summary: str, *, booleans: bool = True) -> Operation:
+    """Make a function of two operands of integers, or `booleans`, that broadcast (ops-35)."""
+    kinds = "bi" if booleans else "i"
+
+    def operation(x1: Any, x2: Any, /) -> Tensor:
+        for value in (x1, x2):
+            checks.check_bits(name, as_operand(name, value), kinds)
+        a, b = as_operands(name, x1, x2)
+        for value, other in ((a, b), (b, a)):
+            if not isinstance(value, Recorded):
+                checks.check_fits(name, value, other.dtype)
+        return record(name, function, None, (a, b))
+
+    frame = _TWO.format(integers=" of integers" + " or bool" * booleans, booleans="")
+    return row(operation, name, summary, frame, STANDARD)
+
+
 def predicate(name: str, function: Raw, summary: str) -> Operation:
     """Make a function of one operand, with a boolean result and no gradient."""
 
@@ -244,7 +261,7 @@ def predicate(name: str, function: Raw, summary: str) -> Operation:
 def reduce(
     name: str,
     function: Raw,
-    slope: Slope,
+    slope: Slope | None,
     summary: str,
     *,
     uses: str = "",
@@ -256,12 +273,14 @@ def reduce(
 
     ``function(raw, axis=, keepdims=)`` reduces. The slope gets the gradient with the axes kept, and
     its result is broadcast; ``node.config`` is (shape, kept shape, axes). A row that `adds` has the
-    keyword ``dtype`` (ops-15); one that `chooses` must find an element (ops-24).
+    keyword ``dtype`` (ops-15); one that `chooses` must find an element (ops-24). Without a slope
+    the result has another dtype and no gradient.
     """
     keep_inputs, keep_output = "x" in uses.split(), "output" in uses.split()
 
     def rule(node: Any, grad: Any) -> tuple[Any]:
         shape, kept, _ = node.config
+        assert slope is not None
         result = slope(node, node.xp.reshape(grad, kept))
         return (result if result.shape == shape else node.xp.broadcast_to(result, shape),)
 
@@ -273,8 +292,10 @@ def reduce(
             checks.check_not_empty(name, axis, axes, shape)
         return record(
             name,
-            lambda raw: function(raw, axis=axes, keepdims=keepdims) if axes else raw.copy(),
-            rule,
+            lambda raw: (
+                function(raw, axis=axes, keepdims=keepdims) if axes or slope is None else raw.copy()
+            ),
+            rule if slope is not None else None,
             (value,),
             keep_inputs=keep_inputs,
             keep_output=keep_output,
@@ -300,71 +321,6 @@ def _over(real: bool, adds: bool, chooses: bool) -> str:
         dtype="\ndtype : dtype, optional\n    To cast to first." if adds else "",
         empty=", or there is no element to choose" if chooses else "",
     )
-
-
-def scan(
-    name: str, function: Raw, slope: Slope, summary: str, *, initial: int
-) -> Callable[..., Tensor]:
-    """Make a running result along one axis, which may start with an initial value.
-
-    ``function(raw, axis=)`` computes it; the slope finds the operand, and the axis as
-    ``node.config``, and gets the gradient without that of the initial value.
-    """
-
-    def rule(node: Any, grad: Any) -> tuple[Any]:
-        axis = node.config
-        return (slope(node, cut(grad, axis, grad.shape[axis] - node.x.shape[axis])),)
-
-    def operation(
-        x: Any,
-        /,
-        *,
-        axis: int | None = None,
-        dtype: DTypeLike = None,
-        include_initial: bool = False,
-    ) -> Tensor:
-        value = summable(name, as_tensor(name, x), dtype)
-        shape = value._data.shape
-        if (axis is None and len(shape) != 1) or not shape:  # ops-22
-            msg = f"{name}: axis must be given for shape {shape}, got {checks.shown(axis)}"
-            raise ValueError(msg)
-        place = checks.normalize_axis(name, 0 if axis is None else axis, shape)
-        checks.check_flag(name, "include_initial", include_initial)
-
-        def running(raw: Any) -> Any:
-            results = function(raw, axis=place)
-            if not include_initial:
-                return results
-            sizes = (*shape[:place], 1, *shape[place + 1 :])
-            return cp.concatenate([cp.full(sizes, initial, raw.dtype), results], axis=place)
-
-        return record(name, running, rule, (value,), keep_inputs=True, config=place)
-
-    return row(operation, name, summary, _SCAN, STANDARD)
-
-
-_SCAN = """
-Parameters
-----------
-x : Tensor or raw array, at least one axis
-axis : int, optional
-    May be left out where there is one axis alone.
-dtype : dtype, optional
-    To cast to first; without it integers and booleans become int64.
-include_initial : bool
-    Whether the initial value comes before the others.
-
-Returns
--------
-Tensor, shape of `x`, with one element more along `axis` if `include_initial`
-
-Raises
-------
-TypeError
-    If `x` is no array, or `axis` no int.
-ValueError
-    If `axis` is missing or out of range.
-"""
 
 
 def along(name: str, function: Raw, slope: Slope, summary: str, *, source: str) -> Operation:
@@ -447,53 +403,3 @@ def join(
         return written()(operation)
 
     return decorate
-
-
-def like(name: str, function: Raw, summary: str) -> Operation:
-    """Make a constructor of an array with the shape and the dtype of another."""
-
-    def operation(x: Any, /, *, dtype: DTypeLike = None) -> Tensor:
-        value = as_tensor(name, x)._data
-        wanted = value.dtype if dtype is None else checks.check_dtype(name, dtype)
-        return wrap(function(value.shape, dtype=wanted))
-
-    frame = _CREATE.format(
-        first="x : Tensor or raw array",
-        usual="that of `x`",
-        shape="of `x`",
-        wrong="`x` is no array",
-    )
-    return row(operation, name, summary, frame, STANDARD)
-
-
-def create(name: str, function: Callable[..., Tensor], summary: str) -> Operation:
-    """Make a constructor ``name(shape, *, dtype=None)`` of one of the package's."""
-
-    def operation(shape: Any, *, dtype: DTypeLike = None) -> Tensor:
-        return function(shape, dtype=dtype)
-
-    frame = _CREATE.format(
-        first="shape : int or tuple of int, not negative",
-        usual="float32",
-        shape="`shape`",
-        wrong="a size is no int",
-    )
-    return row(operation, name, summary, frame, STANDARD)
-
-
-_CREATE = """
-Parameters
-----------
-{first}
-dtype : dtype, optional
-    Left out: {usual}.
-
-Returns
--------
-Tensor, shape {shape}
-
-Raises
-------
-TypeError
-    If {wrong}, or `dtype` is one that no Tensor has.
-"""

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import normalize_axis, shown, type_name
+from impl_cupy.checks import (
+    check_count,
+    check_dtype,
+    normalize_axis,
+    refuse_shapes,
+    shown,
+    type_name,
+)
+from impl_cupy.dtypes import DTypeLike
 from impl_cupy.launch import launch, pointwise
 from impl_cupy.ops.families import written
 from impl_cupy.recording import as_indices, as_tensor, device_indices, find_outside, record
@@ -82,8 +90,111 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
     return _select(value, _check(value.shape, key, is_checked=True))
 
 
-def _select(value: Tensor, selection: _Selection) -> Tensor:
-    return record("getitem", lambda raw: raw[selection.key], _getitem, (value,), config=selection)
+@written()
+def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
+    """Select along one axis by integers that differ from line to line.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, at least one axis
+    indices : Tensor or raw array of integers
+        As many axes as `x`, which broadcast but for `axis`; negative ones count from the end.
+    axis : int
+
+    Returns
+    -------
+    Tensor, the shape that both broadcast to, with the length of `indices` along `axis`
+
+    Raises
+    ------
+    TypeError
+        If one is no array, or `indices` holds no integers.
+    IndexError
+        If an index is out of range.
+    ValueError
+        If `axis` is out of range, or the shapes do not fit.
+    """
+    name = "take_along_axis"
+    value, positions = as_tensor(name, x), as_indices(name, indices)
+    place = normalize_axis(name, axis, value.shape)
+    if positions.dtype.kind != "i":
+        msg = f"{name}: indices must be integers, got dtype {positions.dtype.name}"
+        raise TypeError(msg)
+    others = [array.shape[:place] + array.shape[place + 1 :] for array in (value, positions)]
+    try:
+        np.broadcast_shapes(*others)
+    except ValueError:
+        refuse_shapes(name, (value, positions))
+    if positions.ndim != value.ndim:
+        refuse_shapes(name, (value, positions))
+    size = value.shape[place]
+    worst = find_outside(indices, positions._data, -size, size)
+    if worst is not None:
+        msg = f"{name}: index {worst} is out of range for axis {place} of shape {value.shape}"
+        raise IndexError(msg)
+    return select_along(name, value, keep(positions), place)
+
+
+def select_along(name: str, value: Tensor, positions: RawArray, axis: int) -> Tensor:
+    """Select by raw indices that are in range, as `take_along_axis`."""
+    ndim = value.ndim
+    key = tuple(
+        positions
+        if place == axis
+        else cp.arange(size).reshape((1,) * place + (size,) + (1,) * (ndim - place - 1))
+        for place, size in enumerate(value.shape)
+    )
+    return _select(value, _Selection(key, value.shape, True), name)
+
+
+@written("one_hot in array_api_extra")
+def one_hot(x: Any, /, num_classes: int, *, dtype: DTypeLike = None, axis: int = -1) -> Tensor:
+    """Return 1 at the class that each element names, and 0 at the others.
+
+    Parameters
+    ----------
+    x : Tensor or raw array of integers, any shape
+    num_classes : int, at least 0
+    dtype : dtype, optional
+        float32 unless told.
+    axis : int
+        The place of the classes in the result.
+
+    Returns
+    -------
+    Tensor, shape of `x` with the axis of the classes
+
+    Raises
+    ------
+    TypeError
+        If `x` holds no integers, or `num_classes` or `axis` is no int.
+    IndexError
+        If a class is negative, or not less than `num_classes`.
+    ValueError
+        If `num_classes` is negative, or `axis` out of range.
+    """
+    positions = as_indices("one_hot", x)
+    if positions.dtype.kind != "i":
+        msg = f"one_hot: x must hold integers, got dtype {positions.dtype.name}"
+        raise TypeError(msg)
+    count = check_count("one_hot", "num_classes", num_classes)
+    wanted = check_dtype("one_hot", dtype)
+    sizes = positions.shape
+    place = normalize_axis("one_hot", axis, sizes, new=1)
+    worst = find_outside(x, positions._data, 0, count)
+    if worst is not None:
+        msg = f"one_hot: index {worst} is out of range for num_classes {count}"
+        raise IndexError(msg)
+
+    def marked(raw: RawArray) -> RawArray:
+        classes = cp.arange(count, dtype=raw.dtype).reshape((count,) + (1,) * (len(sizes) - place))
+        return (raw.reshape((*sizes[:place], 1, *sizes[place:])) == classes).astype(wanted)
+
+    return record("one_hot", marked, None, (positions,))
+
+
+def _select(value: Tensor, selection: _Selection, name: str = "getitem") -> Tensor:
+    return record(name, lambda raw: raw[selection.key], _getitem, (value,), config=selection)
 
 
 def _getitem(node: Any, grad: Any) -> tuple[Any]:

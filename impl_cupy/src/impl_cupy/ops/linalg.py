@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NoReturn
+
+import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import refuse_shapes
+from impl_cupy.checks import as_ints, check_int, refuse_shapes, shown
 from impl_cupy.ops.families import shape, written
 from impl_cupy.recording import as_operands, as_tensor, record, sum_to
 from impl_cupy.sums import product
+from impl_cupy.tape import handles
 from impl_cupy.tensor import Tensor
 
 
@@ -85,3 +89,115 @@ def matrix_transpose(x: Any, /) -> Any:
         msg = f"matrix_transpose: x must have at least two axes, got shape {x.shape}"
         raise ValueError(msg)
     return cp.matrix_transpose
+
+
+@written()
+def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Tensor:
+    """Multiply and add up over axes of both.
+
+    Parameters
+    ----------
+    x1, x2 : Tensor or raw array
+    axes : int, or a pair of sequences of int
+        How many last axes of `x1` and first of `x2`, or which axes of each.
+
+    Returns
+    -------
+    Tensor, the other axes of `x1`, then those of `x2`
+
+    Raises
+    ------
+    TypeError
+        If one is no array, or an axis no int.
+    ValueError
+        That names both shapes, if the axes do not fit.
+    """
+    a, b = as_operands("tensordot", as_tensor("tensordot", x1), as_tensor("tensordot", x2))
+    first, second = _summed_axes(a, b, axes)
+    kept_first = tuple(place for place in range(a.ndim) if place not in first)
+    kept_second = tuple(place for place in range(b.ndim) if place not in second)
+    count = math.prod(a.shape[place] for place in first)
+    rows = tuple(a.shape[place] for place in kept_first)
+    columns = tuple(b.shape[place] for place in kept_second)
+    left = handles.permute_dims(a, (*kept_first, *first)).reshape((math.prod(rows), count))
+    right = handles.permute_dims(b, (*second, *kept_second)).reshape((count, math.prod(columns)))
+    return matmul(left, right).reshape((*rows, *columns))
+
+
+def _summed_axes(a: Any, b: Any, axes: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the axes of each to add up over, counted from 0 (ops-44)."""
+    if isinstance(axes, (tuple, list)):
+        if len(axes) != 2:
+            _refuse_axes(a, b, axes)
+        given = tuple(as_ints("tensordot", "axes", part) for part in axes)
+    else:
+        count = check_int("tensordot", "axes", axes)
+        if not 0 <= count <= min(a.ndim, b.ndim):
+            _refuse_axes(a, b, axes)
+        given = tuple(range(a.ndim - count, a.ndim)), tuple(range(count))
+    for array, places in zip((a, b), given, strict=True):
+        if any(not -array.ndim <= place < array.ndim for place in places):
+            _refuse_axes(a, b, axes)
+    first, second = (
+        tuple(place % array.ndim for place in places)
+        for array, places in zip((a, b), given, strict=True)
+    )
+    sizes = [a.shape[place] for place in first], [b.shape[place] for place in second]
+    if sizes[0] != sizes[1] or len(set(first)) != len(first) or len(set(second)) != len(second):
+        _refuse_axes(a, b, axes)
+    return first, second
+
+
+def _refuse_axes(a: Any, b: Any, axes: Any) -> NoReturn:
+    msg = (
+        f"tensordot: axes must name axes of equal lengths, each once, got {shown(axes)} for shapes "
+        f"{a.shape} and {b.shape}"
+    )
+    raise ValueError(msg)
+
+
+@written()
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+    """Multiply and add up along one axis of both.
+
+    Parameters
+    ----------
+    x1, x2 : Tensor or raw array
+        Of one length along `axis`; the other axes broadcast.
+    axis : int
+        Negative, counted from the end of each.
+
+    Returns
+    -------
+    Tensor, the shape that the other axes broadcast to
+
+    Raises
+    ------
+    TypeError
+        If one is no array, or `axis` no int.
+    ValueError
+        That names both shapes, if the lengths differ or the axis is not there.
+    """
+    a, b = as_operands("vecdot", as_tensor("vecdot", x1), as_tensor("vecdot", x2))
+    place = check_int("vecdot", "axis", axis)
+    if not -min(a.ndim, b.ndim) <= place < 0:
+        msg = f"vecdot: axis {axis} must be negative and in both shapes, {a.shape} and {b.shape}"
+        raise ValueError(msg)
+    first, second = (
+        handles.permute_dims(
+            array,
+            (*(k for k in range(array.ndim) if k != array.ndim + place), array.ndim + place),
+        )
+        for array in (a, b)
+    )
+    try:
+        np.broadcast_shapes(first.shape[:-1], second.shape[:-1])
+    except ValueError:
+        refuse_shapes("vecdot", (a, b))
+    if first.shape[-1] != second.shape[-1]:
+        refuse_shapes("vecdot", (a, b))
+    sums = matmul(
+        first.reshape((*first.shape[:-1], 1, first.shape[-1])),
+        second.reshape((*second.shape, 1)),
+    )
+    return sums.reshape(sums.shape[:-2])
