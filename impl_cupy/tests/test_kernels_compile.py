@@ -44,6 +44,11 @@ FUNCTIONS = re.findall(
 )
 
 
+# The dtypes of what stands for a function's template's type, by its name.
+_WHOLE, _REAL = ("int32", "int64"), ("float32", "float64")
+WORDS = {"Index": _WHOLE, "Integer": _WHOLE, "Real": _REAL, "Number": _WHOLE + _REAL}
+
+
 def architectures() -> list[int]:
     """Return those of `WANTED` that this NVRTC knows, and its newest if older than the last."""
     known = nvrtc.getSupportedArchs()
@@ -143,7 +148,7 @@ def test_a_pointwise_function_compiles(
     function: tuple[str, ...], architecture: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     letter, _, name, _ = function
-    for word in ("int32", "int64") if letter == "Index" else ("float32", "float64"):
+    for word in WORDS[letter]:
         code = generated(name, word, monkeypatch)
         assert names_in(compiled(code, architecture, *HEADERS)) == {f".text.pointwise_{name}"}
 

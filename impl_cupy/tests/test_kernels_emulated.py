@@ -182,6 +182,20 @@ POINTWISE: dict[str, Callable[[Any, Any], Any]] = {
     "min": lambda x, y: nn.ops.min(x) * y,
     "clip": lambda x, y: nn.ops.clip(x, -0.5, None) + nn.ops.clip(y, None, 0.25),
     "where": lambda x, y: nn.ops.where(y > 0, x, y),
+    "reciprocal": lambda x, y: nn.ops.reciprocal(x * x + 1) * y,
+    "log1p": lambda x, y: nn.ops.log1p(x * 0.5) * y,
+    "arcs": lambda x, y: nn.ops.asin(x * 0.5) + nn.ops.acos(y * 0.5),
+    "atanh": lambda x, y: nn.ops.atanh(x * 0.5) * y,
+    "acosh": lambda x, y: nn.ops.acosh(x * x + 1.5) * y,
+    "logarithms": lambda x, y: nn.ops.log2(x * x + 1) + nn.ops.log10(y * y + 1),
+    "atan2": lambda x, y: nn.ops.atan2(x, y),
+    "hypot": lambda x, y: nn.ops.hypot(x, y),
+    "logaddexp": lambda x, y: nn.ops.logaddexp(x, y),
+    "copysign": lambda x, y: nn.ops.copysign(x, y),
+    "remainder": lambda x, y: nn.ops.remainder(x, y * y + 3),
+    "var": lambda x, y: nn.ops.var(x, axis=0) * y,
+    "std": lambda x, y: nn.ops.std(x, correction=-1) * y,
+    "norm": lambda x, y: nn.ops.norm(x, axis=-1, keepdims=True) * y,
 }
 
 
@@ -199,7 +213,10 @@ def test_gradients_of_one_kernel(
     check_gradient(lambda: nn.ops.sum(POINTWISE[name](x, y) * weights), [x, y], rng)
 
 
-ACTIVATIONS = ("relu", "sigmoid", "tanh", "softmax", "log_softmax", "logsumexp")
+ACTIVATIONS = (
+    "relu sigmoid tanh softmax log_softmax logsumexp expm1 tan atan sinh cosh asinh erf silu "
+    "softplus leaky_relu elu gelu"
+).split()
 
 
 @pytest.mark.parametrize("shape", [(1,), (3, 7), (2, 257), (5, 1), (1, 513)], ids=str)
@@ -213,6 +230,45 @@ def test_activations(name: str, shape: tuple[int, ...]) -> None:
     single = nn.tensor(x.data.astype(cp.float32), requires_grad=True)
     nn.ops.sum(function(single)).backward()
     assert single.grad.data.dtype == cp.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1,), (3, 7), (2, 257)], ids=str)
+def test_the_other_form_of_gelu(shape: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(10)
+    x = nn.tensor(draw(rng, *shape, dtype=np.dtype(dtype)), requires_grad=True)
+    output = nn.ops.gelu(x, "tanh")
+    assert output.data.dtype == dtype
+    if dtype == "float64":
+        check_gradient(lambda: nn.ops.sum(nn.ops.gelu(x, "tanh")), [x], rng)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("shape", [(1,), (3, 7), (2, 257)], ids=str)
+def test_functions_of_integers(shape: tuple[int, ...], dtype: str) -> None:
+    rng = np.random.default_rng(11)
+    x, y = (rng.integers(-9, 9, shape).astype(dtype) for _ in range(2))
+    least = np.full(shape, np.iinfo(dtype).min, dtype)
+    with np.errstate(all="ignore"):
+        for first, second in ((x, y), (least, np.full_like(y, -1)), (least, y)):
+            for name in ("floor_divide", "remainder"):
+                got = getattr(nn.ops, name)(nn.tensor(first), nn.tensor(second))
+                assert np.array_equal(got.numpy(), getattr(np, name)(first, second))
+    count = np.abs(y)
+    left = nn.ops.bitwise_left_shift(nn.tensor(x), nn.tensor(count))
+    right = nn.ops.bitwise_right_shift(nn.tensor(x), nn.tensor(count))
+    assert np.array_equal(left.numpy(), x << count)
+    assert np.array_equal(right.numpy(), x >> count)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "int64", "float32", "float64"])
+def test_keys_sort_as_numbers_do(dtype: str) -> None:
+    limits = np.iinfo(dtype) if dtype.startswith("int") else None
+    ends = [limits.min, limits.max] if limits else [np.nan, -np.inf, np.inf, -0.0, 5e-39]
+    array = np.array([*ends, 0, 1, -1, 1, 0], dtype)
+    got = nn.ops.argsort(nn.tensor(array)).numpy()
+    assert np.array_equal(got, np.argsort(array, kind="stable"))
+    assert np.array_equal(nn.ops.sort(nn.tensor(array)).numpy(), np.sort(array), equal_nan=True)
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (5, 7), (257, 3), (2, 300)], ids=str)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from impl_cupy import checks
 from impl_cupy.dtypes import DTypeLike
@@ -45,6 +45,8 @@ from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, lent, wrap
 from impl_cupy.tensor import Axis, Tensor
 
 Operation: TypeAlias = "Callable[..., Tensor]"
+Made = TypeVar("Made", bound="Callable[..., Any]")
+"""A function whose result is a Tensor, several or something else."""
 Raw: TypeAlias = "Callable[..., Any]"
 Slope: TypeAlias = "Callable[[Any, Any], Any]"
 
@@ -52,7 +54,7 @@ _NOTHING: frozenset[str] = frozenset()
 _REAL = "; integers become float32"
 STANDARD = "the page of the same name in the Python array API standard 2025.12"
 
-rows: dict[str, Operation] = {}
+rows: dict[str, Callable[..., Any]] = {}
 
 _ONE = """
 Parameters
@@ -128,7 +130,7 @@ ValueError
 """
 
 
-def row(operation: Operation, name: str, summary: str, frame: str, source: str) -> Operation:
+def row(operation: Made, name: str, summary: str, frame: str, source: str) -> Made:
     """Name and document a function, and enter it among the rows and the Tensor's handles."""
     operation.__name__ = operation.__qualname__ = name
     operation.__module__ = "impl_cupy.ops"
@@ -138,10 +140,10 @@ def row(operation: Operation, name: str, summary: str, frame: str, source: str) 
     return operation
 
 
-def written(source: str = STANDARD) -> Callable[[Operation], Operation]:
+def written(source: str = STANDARD) -> Callable[[Made], Made]:
     """Enter a function that no family fits, written in full with its docstring."""
 
-    def enter(operation: Operation) -> Operation:
+    def enter(operation: Made) -> Made:
         summary, _, frame = (operation.__doc__ or "").partition("\n")
         lines = [line.removeprefix("    ") for line in frame.rstrip().split("\n")]
         return row(operation, operation.__name__, summary, "\n".join(lines) + "\n", source)

@@ -175,8 +175,14 @@ def finfo(type: Any, /) -> finfo_object:
         msg = f"finfo: the dtype must be floating, got {dtype.name}"
         raise TypeError(msg)
     limits = np.finfo(dtype)
-    numbers = (limits.eps, limits.max, limits.min, limits.smallest_normal)
-    return finfo_object(int(limits.bits), *map(float, numbers), dtype)
+    return finfo_object(
+        int(limits.bits),
+        float(limits.eps),
+        float(limits.max),
+        float(limits.min),
+        float(limits.smallest_normal),
+        dtype,
+    )
 
 
 @written()

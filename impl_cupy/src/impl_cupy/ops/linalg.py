@@ -1,4 +1,4 @@
-"""Products and transposes of matrices, with their gradients."""
+"""Products, transposes of matrices and lengths of vectors, with their gradients."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ from typing import Any, NoReturn
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import as_ints, check_int, refuse_shapes, shown
+from impl_cupy.checks import (
+    as_ints,
+    check_flag,
+    check_int,
+    check_not_empty,
+    check_number,
+    normalize_axes,
+    refuse_shapes,
+    shown,
+)
+from impl_cupy.launch import pointwise
 from impl_cupy.ops.families import shape, written
-from impl_cupy.recording import as_operands, as_tensor, record, sum_to
-from impl_cupy.sums import product
+from impl_cupy.ops.reduction import counted
+from impl_cupy.ops.transcendental import of_length
+from impl_cupy.recording import as_operands, as_tensor, floating, record, sum_to
+from impl_cupy.sums import kept_shape, product, total
 from impl_cupy.tape import handles
-from impl_cupy.tensor import Tensor
+from impl_cupy.tensor import Axis, Tensor
 
 
 @written()
@@ -201,3 +213,76 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
         second.reshape((*second.shape, 1)),
     )
     return sums.reshape(sums.shape[:-2])
+
+
+@written("linalg.vector_norm in the Python array API standard 2025.12")
+def norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+    """Return ``sum(abs(x) ** ord) ** (1 / ord)`` over `axis`.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, any shape; integers become float32
+    axis : int, tuple of int or None
+        The axes to go over; None means all.
+    keepdims : bool
+        Whether those axes stay, with length 1.
+    ord : number
+        inf and -inf are the largest and the smallest of ``abs(x)``; 0 counts what is not 0.
+
+    Returns
+    -------
+    Tensor, shape of `x` without the axes
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, `axis` no int or `ord` no number.
+    ValueError
+        If an axis is out of range, or there is no smallest element.
+    """
+    value = floating(as_tensor("norm", x))
+    axes = normalize_axes("norm", axis, value.shape)
+    keepdims = check_flag("norm", "keepdims", keepdims)
+    check_number("norm", "ord", ord)
+    is_empty = math.prod(value.shape[place] for place in axes) == 0
+    if ord == -math.inf:
+        check_not_empty("norm", axis, axes, value.shape)
+    if not axes:
+        return _count_of(value, axes, True) if ord == 0 else handles.abs(value)
+    if ord == 0:
+        return _count_of(value, axes, keepdims)
+    options = {"axis": axes, "keepdims": keepdims}
+    if math.isinf(ord) and not is_empty:
+        return (handles.max if ord > 0 else handles.min)(handles.abs(value), **options)
+    if ord == 1 or is_empty:
+        return handles.sum(handles.abs(value), **options)
+    if ord == 2:
+        kept = kept_shape(value.shape, axes)
+        return record(
+            "norm",
+            lambda raw: cp.sqrt(total(raw * raw, axes, keepdims)),
+            _norm,
+            (value,),
+            keep_inputs=True,
+            keep_output=True,
+            config=kept,
+        )
+    return handles.pow(handles.sum(handles.pow(handles.abs(value), ord), **options), 1 / ord)
+
+
+def _norm(node: Any, grad: Any) -> tuple[Any]:
+    xp = node.xp
+    grad, length = xp.reshape(grad, node.config), xp.reshape(node.output, node.config)
+    if isinstance(grad, cp.ndarray):
+        return (pointwise("length_backward")(node.x, length, grad),)
+    return (of_length(xp, grad, node.x, length),)
+
+
+def _count_of(value: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
+    """Count what is not 0 as a floating number; the gradient is 0 (ops-40)."""
+    return record(
+        "norm",
+        lambda raw: counted(raw, axes, keepdims).astype(raw.dtype),
+        lambda node, grad: (node.xp.zeros(value.shape, dtype=grad.dtype),),
+        (value,),
+    )

@@ -48,6 +48,8 @@ def flip(x: Any, /, *, axis: Axis = None) -> Any:
         If an axis is out of range.
     """
     axes = normalize_axes("flip", axis, x.shape)
+    if not axes:
+        return None
     return (lambda raw: cp.flip(raw, axis=axes)), axes
 
 

@@ -112,14 +112,15 @@ any = reduce(
 )
 
 
-def _counted(raw: RawArray, axis: tuple[int, ...], keepdims: bool) -> RawArray:
+def counted(raw: RawArray, axis: tuple[int, ...], keepdims: bool) -> RawArray:
+    """Count what is not 0 in a raw array, as int64."""
     if not axis:
         return (raw != 0).astype(int64)
     counts = cp.count_nonzero(raw, axis=axis).astype(int64, copy=False)
     return counts.reshape(kept_shape(raw.shape, axis)) if keepdims else counts
 
 
-count_nonzero = reduce("count_nonzero", _counted, None, "Count what is not 0 over `axis`.")
+count_nonzero = reduce("count_nonzero", counted, None, "Count what is not 0 over `axis`.")
 
 
 def _spread(name: str, x: Any, axis: Axis, correction: float, keepdims: bool) -> Tensor:
@@ -219,79 +220,6 @@ def _make_spread(name: str, summary: str) -> Callable[..., Tensor]:
 
 var = _make_spread("var", "Return the variance over `axis`.")
 std = _make_spread("std", "Return the standard deviation over `axis`; its gradient is 0 at 0.")
-
-
-@written("linalg.vector_norm in the Python array API standard 2025.12")
-def norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
-    """Return ``sum(abs(x) ** ord) ** (1 / ord)`` over `axis`.
-
-    Parameters
-    ----------
-    x : Tensor or raw array, any shape; integers become float32
-    axis : int, tuple of int or None
-        The axes to go over; None means all.
-    keepdims : bool
-        Whether those axes stay, with length 1.
-    ord : number
-        inf and -inf are the largest and the smallest of ``abs(x)``; 0 counts what is not 0.
-
-    Returns
-    -------
-    Tensor, shape of `x` without the axes
-
-    Raises
-    ------
-    TypeError
-        If `x` is no array, `axis` no int or `ord` no number.
-    ValueError
-        If an axis is out of range, or there is no smallest element.
-    """
-    value = floating(as_tensor("norm", x))
-    axes = checks.normalize_axes("norm", axis, value.shape)
-    keepdims = checks.check_flag("norm", "keepdims", keepdims)
-    checks.check_number("norm", "ord", ord)
-    is_empty = math.prod(value.shape[place] for place in axes) == 0
-    if ord == -math.inf:
-        checks.check_not_empty("norm", axis, axes, value.shape)
-    if not axes:
-        return count_of(value, axes, True) if ord == 0 else handles.abs(value)
-    if ord == 0:
-        return count_of(value, axes, keepdims)
-    options = {"axis": axes, "keepdims": keepdims}
-    if math.isinf(ord) and not is_empty:
-        return (max if ord > 0 else min)(handles.abs(value), **options)
-    if ord == 1 or is_empty:
-        return sum(handles.abs(value), **options)
-    if ord == 2:
-        kept = kept_shape(value.shape, axes)
-        return record(
-            "norm",
-            lambda raw: cp.sqrt(total(raw * raw, axes, keepdims)),
-            _norm,
-            (value,),
-            keep_inputs=True,
-            keep_output=True,
-            config=kept,
-        )
-    return handles.pow(sum(handles.pow(handles.abs(value), ord), **options), 1 / ord)
-
-
-def _norm(node: Any, grad: Any) -> tuple[Any]:
-    xp = node.xp
-    grad, length = xp.reshape(grad, node.config), xp.reshape(node.output, node.config)
-    if isinstance(grad, cp.ndarray):
-        return (pointwise("length_backward")(node.x, length, grad),)
-    return (of_length(xp, grad, node.x, length),)
-
-
-def count_of(value: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
-    """Count what is not 0 as a floating number; the gradient is 0 (ops-40)."""
-    return record(
-        "norm",
-        lambda raw: _counted(raw, axes, keepdims).astype(raw.dtype),
-        lambda node, grad: (node.xp.zeros(value.shape, dtype=grad.dtype),),
-        (value,),
-    )
 
 
 def scan(

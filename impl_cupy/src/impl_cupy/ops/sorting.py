@@ -106,6 +106,8 @@ def _order(raw: RawArray, axis: int, descending: bool) -> RawArray:
     Sorting by integers does not depend on what a sort makes of NaN and of -0.0, and keeps equal
     elements in order both ways.
     """
+    if not raw.size:
+        return cp.zeros(raw.shape, dtype=int64)
     return cp.argsort(pointwise("sort_key")(raw, descending), axis=axis).astype(int64, copy=False)
 
 
