@@ -47,6 +47,7 @@ FUNCTIONS = re.findall(
 # The dtypes of what stands for a function's template's type, by its name.
 _WHOLE, _REAL = ("int32", "int64"), ("float32", "float64")
 WORDS = {"Index": _WHOLE, "Integer": _WHOLE, "Real": _REAL, "Number": _WHOLE + _REAL}
+WORDS["Element"] = ("bool", *WORDS["Number"])
 
 
 def architectures() -> list[int]:

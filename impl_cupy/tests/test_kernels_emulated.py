@@ -195,6 +195,7 @@ POINTWISE: dict[str, Callable[[Any, Any], Any]] = {
     "remainder": lambda x, y: nn.ops.remainder(x, y * y + 3),
     "var": lambda x, y: nn.ops.var(x, axis=0) * y,
     "std": lambda x, y: nn.ops.std(x, correction=-1) * y,
+    "running": lambda x, y: nn.ops.cumulative_logsumexp(x, axis=0) * y,
     "norm": lambda x, y: nn.ops.norm(x, axis=-1, keepdims=True) * y,
 }
 

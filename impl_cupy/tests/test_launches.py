@@ -74,3 +74,25 @@ def test_an_optimizer_step_is_one_kernel_a_parameter() -> None:
     optimizer.step()
     assert kernel_launches() == {"adam_step_float": 2}
     assert launches() == 2
+
+
+ELEMENTS = (
+    "positive reciprocal expm1 log1p log2 log10 tan asin acos atan sinh cosh asinh acosh atanh erf "
+    "silu softplus leaky_relu elu gelu ceil floor trunc round"
+).split()
+PAIRS = ("atan2", "hypot", "logaddexp", "copysign", "remainder", "floor_divide")
+
+
+@pytest.mark.parametrize("name", [*ELEMENTS, *PAIRS])
+def test_a_function_of_elements_is_one_launch_each_way(name: str) -> None:
+    operands = [nn.full((2, 3), 0.5, requires_grad=True) for _ in range(1 + (name in PAIRS))]
+    for leaf in operands:
+        nn.ops.sum(leaf).backward()
+    reset_launches()
+    output = getattr(nn.ops, name)(*operands)
+    assert launches() == 1
+    seed = nn.ones((2, 3))
+    reset_launches()
+    output.backward(seed)
+    # One adds to what the leaf has already.
+    assert launches() <= 2 * len(operands)

@@ -1,9 +1,9 @@
 """``ctx.xp`` for raw arrays: CuPy under the Python array API's signatures.
 
-CuPy's main namespace has most names of the standard that the specification asks for; the others are
-the functions of `ops` on raw arrays. Some of its
-signatures are older ones (``clip`` must have both bounds, ``expand_dims`` an axis), and what it
-creates is float64 where Tensors are float32; those are put right here. Every other name is CuPy's.
+CuPy's main namespace has most names of the standard that the specification asks for; the others
+are the functions of `ops`, on raw arrays. Some of its signatures are older ones (``clip`` must have
+both bounds, ``expand_dims`` an axis), and what it creates is float64 where Tensors are float32;
+those are put right here. Every other name is CuPy's.
 """
 
 from __future__ import annotations

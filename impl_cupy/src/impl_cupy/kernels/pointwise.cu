@@ -411,20 +411,42 @@ __device__ __forceinline__ long long ordered(Integer x) {
 }
 
 // An integer that sorts as a number does, NaN greatest, or the other way round (ops-49).
-template <typename Number>
-__device__ inline long long sort_key(Number x, bool descending) {
+template <typename Element>
+__device__ inline long long sort_key(Element x, bool descending) {
     long long key = x != x ? 0x7fffffffffffffffll : ordered(x);
     return descending ? ~key : key;
 }
 
-// To an element of which `total` is the sum of squared distances from the mean, or its root.
+template <typename Real>
+__device__ inline Real squared_distance(Real x, Real mean) {
+    return (x - mean) * (x - mean);
+}
+
+// scale is 2 by the count that the sum of squared distances is divided by.
 template <typename Real>
 __device__ inline Real var_backward(Real x, Real mean, Real scale, Real grad) {
     return grad * ((x - mean) * scale);
 }
 
-// y is the standard deviation; 0 where that is 0.
+// y is the standard deviation; 0 where that is 0. scale is 1 by the count.
 template <typename Real>
 __device__ inline Real std_backward(Real x, Real mean, Real y, Real scale, Real grad) {
     return y == Real(0) ? Real(0) : grad * ((x - mean) * scale / y);
+}
+
+// Whether x is -inf: no other negative number is twice itself.
+template <typename Real>
+__device__ __forceinline__ bool is_lowest(Real x) {
+    return x < Real(0) && x == Real(2) * x;
+}
+
+// exp(x - y) where x is no more than y, and 0 where it is -inf, be y that too.
+template <typename Real>
+__device__ inline Real ratio(Real x, Real y) {
+    return is_lowest(x) ? Real(0) : exponential(x - y);
+}
+
+template <typename Real>
+__device__ inline Real ratio_backward(Real x, Real y, Real grad) {
+    return is_lowest(x) ? Real(0) : grad * exponential(x - y);
 }

@@ -57,7 +57,8 @@ def like(name: str, function: Raw, summary: str) -> Operation:
     """Make a constructor of an array with the shape and the dtype of another."""
 
     def operation(x: Any, /, *, dtype: DTypeLike = None, device: Any = None) -> Tensor:
-        check_device(name, device)
+        if device is not None:
+            check_device(name, device)
         value = as_tensor(name, x)._data
         wanted = value.dtype if dtype is None else check_dtype(name, dtype)
         return wrap(function(value.shape, dtype=wanted))
@@ -75,7 +76,8 @@ def create(name: str, function: Callable[..., Tensor], summary: str) -> Operatio
     """Make a constructor ``name(shape, *, dtype=None, device=None)`` of one of the package's."""
 
     def operation(shape: Any, *, dtype: DTypeLike = None, device: Any = None) -> Tensor:
-        check_device(name, device)
+        if device is not None:
+            check_device(name, device)
         return function(shape, dtype=dtype)
 
     frame = _CREATE.format(
@@ -113,7 +115,8 @@ def asarray(
     ValueError
         If lists are ragged, or only a copy would do.
     """
-    check_device("asarray", device)
+    if device is not None:
+        check_device("asarray", device)
     copy = None if copy is None else check_flag("asarray", "copy", copy)
     if isinstance(obj, (Tensor, cp.ndarray)):
         value = as_tensor("asarray", obj)
@@ -157,7 +160,8 @@ def full(shape: Any, fill_value: Any, *, dtype: DTypeLike = None, device: Any = 
     ValueError
         If a size is negative.
     """
-    check_device("full", device)
+    if device is not None:
+        check_device("full", device)
     return creation.full(shape, fill_value, dtype=dtype)
 
 
@@ -190,7 +194,8 @@ def arange(
     ValueError
         If `step` is 0.
     """
-    check_device("arange", device)
+    if device is not None:
+        check_device("arange", device)
     return creation.arange(start, stop, step, dtype=dtype)
 
 
@@ -217,7 +222,8 @@ def full_like(x: Any, /, fill_value: Any, *, dtype: DTypeLike = None, device: An
     ValueError
         If the dtype does not hold `fill_value`, or `device` is another one.
     """
-    check_device("full_like", device)
+    if device is not None:
+        check_device("full_like", device)
     value = as_tensor("full_like", x)
     wanted = value.dtype if dtype is None else check_dtype("full_like", dtype)
     return creation.filled("full_like", value.shape, fill_value, wanted)
@@ -257,7 +263,8 @@ def eye(
     ValueError
         If a size is negative, or `device` is another one.
     """
-    check_device("eye", device)
+    if device is not None:
+        check_device("eye", device)
     rows, columns = check_sizes("eye", (n_rows, n_rows if n_cols is None else n_cols))
     diagonal = check_int("eye", "k", k)
     return wrap(cp.eye(rows, columns, k=diagonal, dtype=check_dtype("eye", dtype)))
@@ -298,7 +305,8 @@ def linspace(
     ValueError
         If `num` is negative, or `device` is another one.
     """
-    check_device("linspace", device)
+    if device is not None:
+        check_device("linspace", device)
     check_number("linspace", "start", start)
     check_number("linspace", "stop", stop)
     count = check_count("linspace", "num", num)
@@ -338,7 +346,8 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
     ValueError
         If only a copy would do, or `device` is another one.
     """
-    check_device("from_dlpack", device)
+    if device is not None:
+        check_device("from_dlpack", device)
     copy = None if copy is None else check_flag("from_dlpack", "copy", copy)
     if isinstance(x, (Tensor, cp.ndarray)):
         value = as_tensor("from_dlpack", x)

@@ -140,9 +140,9 @@ def _spread(name: str, x: Any, axis: Axis, correction: float, keepdims: bool) ->
 
     def forward(raw: RawArray) -> RawArray:
         # The mean is taken first, so that a large one costs no digits.
-        distances = raw - (total(raw, axes, True, mean=True) if axes else raw)
-        distances *= distances
-        squares = total(distances, axes, keepdims) if axes else distances
+        mean = total(raw, axes, True, mean=True) if axes else raw
+        squares = pointwise("squared_distance")(raw, mean)
+        squares = total(squares, axes, keepdims) if axes else squares
         squares = squares.reshape(sizes) / freedom
         return cp.sqrt(squares) if name == "std" else squares
 
@@ -304,10 +304,11 @@ def _recurrence(xp: Any, grad: Any, factor: Any, axis: int) -> Any:
 
     It is solved in log2(n) rounds: each lets every s_i reach twice as far ahead.
     """
-    total, reach = grad, 1
-    while reach < grad.shape[axis]:
+    total, reach, length = grad, 1, grad.shape[axis]
+    while reach < length:
         total = total + factor * _ahead(xp, total, axis, reach)
-        factor = factor * _ahead(xp, factor, axis, reach)
+        if 2 * reach < length:
+            factor = factor * _ahead(xp, factor, axis, reach)
         reach *= 2
     return total
 
@@ -388,17 +389,27 @@ def _running_logsumexp(raw: RawArray, axis: int) -> RawArray:
 
 
 def _running_odds(node: Any, grad: Any) -> tuple[Any]:
-    """Return ``exp(x_i - y_i) s_i`` with ``s_i = g_i + exp(y_i - y_{i+1}) s_{i+1}``."""
+    """Return ``exp(x_i - y_i) s_i`` with ``s_i = g_i + exp(y_i - y_{i+1}) s_{i+1}``.
+
+    No power is above 1; at -inf it is exactly 0, whatever arrives.
+    """
     axis, xp, x, y = node.config, node.xp, node.x, node.output
     if not x.size:
         return (grad,)
-    near = cut(y, axis, 0, y.shape[axis] - 1)
-    # Where nothing but -inf has come there is no difference; exp(-inf) stands in its place.
-    gap = xp.where(near == -math.inf, -math.inf, near - cut(y, axis, 1))
-    factor = xp.concat([xp.exp(gap), xp.zeros_like(cut(y, axis, 0, 1))], axis=axis)
-    nothing = x == -math.inf
-    odds = xp.exp(xp.where(nothing, -math.inf, x - y)) * _recurrence(xp, grad, factor, axis)
-    return (xp.where(nothing, xp.zeros_like(odds), odds),)
+    near, far = cut(y, axis, 0, y.shape[axis] - 1), cut(y, axis, 1)
+    is_raw = isinstance(grad, cp.ndarray)
+    ratios = pointwise("ratio")(near, far) if is_raw else _ratio(xp, near, far)
+    factor = xp.concat([ratios, xp.zeros_like(cut(y, axis, 0, 1))], axis=axis)
+    reached = _recurrence(xp, grad, factor, axis)
+    if is_raw:
+        return (pointwise("ratio_backward")(x, y, reached),)
+    odds = _ratio(xp, x, y) * reached
+    return (xp.where(x == -math.inf, xp.zeros_like(odds), odds),)
+
+
+def _ratio(xp: Any, x: Any, y: Any) -> Any:
+    """Return ``exp(x - y)``, and 0 where `x` is -inf, be `y` that too."""
+    return xp.exp(xp.where(x == -math.inf, -math.inf, x - y))
 
 
 @written()

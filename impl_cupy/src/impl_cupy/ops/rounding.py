@@ -30,27 +30,27 @@ trunc = _step("trunc", cp.trunc, "Round to a whole number towards 0")
 round = _step("round", cp.rint, "Round to the nearest whole number, at ties to the even one")
 
 
-def _number_kernel(name: str, kernel: str) -> Any:
-    """Return a kernel of two operands, which takes numbers that their dtype holds."""
+def _hold(name: str) -> Any:
+    """Return a check that a number beside integers is one of their dtype."""
 
-    def computed(a: Any, b: Any) -> Any:
+    def check(a: Any, b: Any) -> None:
         for value, other in ((a, b), (b, a)):
-            if not isinstance(value, cp.ndarray):
+            if not isinstance(value, Tensor):
                 check_fits(name, value, other.dtype)
-        return pointwise(kernel)(a, b)
 
-    return no_booleans(name, computed)
+    return check
 
 
 floor_divide = binary(
     "floor_divide",
-    _number_kernel("floor_divide", "floor_divide"),
+    no_booleans("floor_divide", lambda a, b: pointwise("floor_divide")(a, b)),
     (_nothing, _nothing),
     "Return ``x1 // x2`` as Python's, and 0 of integers where `x2` is 0; the gradient is 0.",
+    check=_hold("floor_divide"),
 )
 remainder = binary(
     "remainder",
-    _number_kernel("remainder", "remainder_of"),
+    no_booleans("remainder", lambda a, b: pointwise("remainder_of")(a, b)),
     (
         lambda _, grad: grad,
         fused(
@@ -61,6 +61,7 @@ remainder = binary(
     ),
     "Return ``x1 % x2`` as Python's, with the sign of `x2`; of integers 0 where `x2` is 0.",
     uses=("", "x other"),
+    check=_hold("remainder"),
 )
 
 
