@@ -37,3 +37,11 @@ def test_gradient_with_zeros(shape: tuple[int, ...], axis: int, include_initial:
     again = nn.grad(recorded, create_graph=True)(nn.tensor(x))
     np.testing.assert_allclose(plain.numpy(), wanted, atol=1e-8)
     np.testing.assert_allclose(again.detach().numpy(), wanted, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["bool", "int32", "int64", "float32", "float64"])
+def test_the_dtype_that_is_asked_for(name: str) -> None:
+    dtype, x = np.dtype(name), nn.tensor([3, 0, 2])
+    for function in ("sum", "prod", "cumulative_sum", "cumulative_prod"):
+        assert getattr(nn.ops, function)(x, dtype=dtype).dtype == dtype
+    assert nn.ops.sum(x, dtype=dtype).item() == (True if name == "bool" else 5)

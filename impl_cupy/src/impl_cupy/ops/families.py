@@ -33,6 +33,7 @@ from impl_cupy.recording import (
     as_operands,
     as_tensor,
     as_tensors,
+    cast,
     compute,
     floating,
     is_wanted,
@@ -311,7 +312,10 @@ def reduce(
     def adding(
         x: Any, /, *, axis: Axis = None, dtype: DTypeLike = None, keepdims: bool = False
     ) -> Tensor:
-        return reduced(summable(name, as_tensor(name, x), dtype), axis, keepdims)
+        value = summable(name, as_tensor(name, x), dtype)
+        result = reduced(value, axis, keepdims)
+        # Sums of int32 and of bool are int64 in CuPy.
+        return result if dtype is None else cast(result, value.dtype)  # ops-15
 
     frame = _over(real, adds, chooses)
     return row(adding if adds else plain, name, summary, frame, STANDARD)
