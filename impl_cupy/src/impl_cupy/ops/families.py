@@ -293,11 +293,10 @@ def reduce(
         axes = checks.normalize_axes(name, axis, shape)
         if chooses:
             checks.check_not_empty(name, axis, axes, shape)
+        whole = functools.partial(function, axis=axes, keepdims=keepdims)
         return record(
             name,
-            lambda raw: (
-                function(raw, axis=axes, keepdims=keepdims) if axes or slope is None else raw.copy()
-            ),
+            whole if axes or slope is None else lambda raw: raw.copy(),
             rule if slope is not None else None,
             (value,),
             keep_inputs=keep_inputs,

@@ -283,6 +283,7 @@ def _count_of(value: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
     return record(
         "norm",
         lambda raw: counted(raw, axes, keepdims).astype(raw.dtype),
-        lambda node, grad: (node.xp.zeros(value.shape, dtype=grad.dtype),),
+        lambda node, grad: (node.xp.zeros(node.config, dtype=grad.dtype),),
         (value,),
+        config=value.shape,
     )

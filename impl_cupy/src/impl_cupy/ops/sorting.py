@@ -213,7 +213,8 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:
     inverted = check_flag("isin", "invert", invert)
     dtype = a.dtype if isinstance(a, Tensor) else b.dtype
     keys = _keys("isin", a, dtype)
-    others = cp.sort(_keys("isin", b, dtype).reshape(-1))
+    others = _keys("isin", b, dtype).reshape(-1)
+    others = cp.sort(others) if others.size else others
     first, behind = (cp.searchsorted(others, keys, side=side) for side in ("left", "right"))
     among = a._data if isinstance(a, Tensor) else cp.full((), a, dtype=dtype)
     found = cp.logical_and(first != behind, among == among)
