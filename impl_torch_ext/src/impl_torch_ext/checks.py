@@ -28,6 +28,7 @@ __all__ = [
     "Option",
     "check_at_least_zero",
     "check_choice",
+    "check_device",
     "check_dtype",
     "check_equal_shapes",
     "check_fits",
@@ -130,6 +131,13 @@ def check_floating_dtype(name: str, dtype: Any) -> torch.dtype:
         msg = f"{name}: dtype must be float32 or float64, got {shown(dtype)}"
         raise TypeError(msg)
     return checked
+
+
+def check_device(name: str, device: Any) -> None:
+    """Raise a ValueError if `device` is neither None nor the one that there is."""
+    if device is not None and not (isinstance(device, torch.device) and device.type == "cpu"):
+        msg = f"{name}: device must be None or torch.device('cpu'), got {shown(device)}"  # ops-31
+        raise ValueError(msg)
 
 
 def check_shape(name: str, shape: Shape, free: bool = False) -> tuple[int, ...]:

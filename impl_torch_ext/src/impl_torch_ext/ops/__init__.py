@@ -18,12 +18,17 @@ from impl_torch_ext.ops import (
     creation,
     elementwise,
     indexing,
+    inspection,
     linalg,
     manipulation,
+    movement,
     reduction,
+    rounding,
     sorting,
+    transcendental,
 )
 from impl_torch_ext.ops.families import registry
+from impl_torch_ext.ops.inspection import NamespaceInfo, e, inf, nan, newaxis, pi
 
 if TYPE_CHECKING:
     # What the next statement does, for readers of types.
@@ -32,14 +37,27 @@ if TYPE_CHECKING:
     from impl_torch_ext.ops.creation import *
     from impl_torch_ext.ops.elementwise import *
     from impl_torch_ext.ops.indexing import *
+    from impl_torch_ext.ops.inspection import *
     from impl_torch_ext.ops.linalg import *
     from impl_torch_ext.ops.manipulation import *
+    from impl_torch_ext.ops.movement import *
     from impl_torch_ext.ops.reduction import *
+    from impl_torch_ext.ops.rounding import *
     from impl_torch_ext.ops.sorting import *
+    from impl_torch_ext.ops.transcendental import *
 
 globals().update(registry)
 
-__all__ = sorted([*registry, "bool", "float32", "float64", "int32", "int64"])
+_DTYPES = ("bool", "float32", "float64", "int32", "int64")
+_CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
+__all__ = sorted([*registry, *_DTYPES, *_CONSTANTS])
+
+__array_api_version__ = "2025.12"
+
+
+def __array_namespace_info__() -> NamespaceInfo:
+    """Return what the namespace says of itself (array API, inspection)."""
+    return NamespaceInfo()
 
 
 def __dir__() -> list[str]:

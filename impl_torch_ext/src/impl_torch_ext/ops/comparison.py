@@ -16,6 +16,11 @@ logical_or = compare(
     "logical_or", compat.logical_or, "whether at least one is true", torch.logical_or
 )
 
+logical_xor = compare(
+    "logical_xor", compat.logical_xor, "whether just one is true", torch.logical_xor
+)
+
 logical_not = predicate("logical_not", torch.logical_not, "whether x is false")
 isnan = predicate("isnan", torch.isnan, "whether x is NaN")
 isfinite = predicate("isfinite", torch.isfinite, "whether x is neither infinite nor NaN")
+isinf = predicate("isinf", torch.isinf, "whether x is infinite")

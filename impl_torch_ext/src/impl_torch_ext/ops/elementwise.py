@@ -8,7 +8,7 @@ import array_api_compat.torch as compat
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_dtype, check_flag, check_tensor, explain
+from impl_torch_ext.checks import check_device, check_dtype, check_flag, check_tensor, explain
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import DTYPES, bool_, dtype_of_numbers, int64
 from impl_torch_ext.native import native
@@ -198,9 +198,11 @@ def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
     x="Tensor, any shape",
     dtype="dtype",
     copy="bool\nWhether to copy where `x` has the dtype already.",
+    device="device, optional\nThe one that there is.",
 )
-def astype(x: Tensor, dtype: torch.dtype, /, *, copy: bool = True) -> Tensor:
+def astype(x: Tensor, dtype: torch.dtype, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """Return `x` in another dtype."""
+    check_device("astype", device)
     check_tensor("astype", x)
     # ops-11
     return x.to(check_dtype("astype", dtype), copy=check_flag("astype", "copy", copy))

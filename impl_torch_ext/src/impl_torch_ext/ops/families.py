@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext.checks import (
+    check_device,
     check_dtype,
     check_fits,
     check_flag,
@@ -39,6 +40,7 @@ __all__ = [
     "join",
     "like",
     "linalg",
+    "listed",
     "operands",
     "predicate",
     "reduce",
@@ -253,7 +255,7 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
         {
             "x": "Tensor, any shape with an axis",
             "axis": "int\nMay be left out where `x` has one axis.",
-            "dtype": "dtype, optional\nThat of the products; integers give int64 if left out.",
+            "dtype": "dtype, optional\nThat of the results; integers give int64 if left out.",
             "include_initial": f"bool\nWhether a {initial} stands before the others.",
         },
         "Tensor, the shape of `x`, or one longer along `axis`",
@@ -308,7 +310,8 @@ def along(name: str, fn: Op, result: str, source: str, reduces: bool = False, sh
 def like(name: str, fn: Op, result: str) -> Op:
     """Add `fn` that makes an array of another one's shape."""
 
-    def op(x: Tensor, /, *, dtype: torch.dtype | None = None) -> Tensor:
+    def op(x: Tensor, /, *, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
+        check_device(name, device)
         check_tensor(name, x)
         return fn(x, dtype=dtype if dtype is None else check_dtype(name, dtype))
 
@@ -316,7 +319,11 @@ def like(name: str, fn: Op, result: str) -> Op:
         op,
         name,
         f"Return {result} of the shape of `x`.",
-        {"x": "Tensor, any shape", "dtype": "dtype, optional\nThat of `x` if left out or None."},
+        {
+            "x": "Tensor, any shape",
+            "dtype": "dtype, optional\nThat of `x` if left out or None.",
+            "device": "device, optional\nThe one that there is.",
+        },
         "Tensor, the shape of `x`",
         {"TypeError": "If `x` is no Tensor, or `dtype` is none of the five."},
         "array API",
@@ -326,13 +333,13 @@ def like(name: str, fn: Op, result: str) -> Op:
 def create(returns: str, **parameters: str) -> Callable[[F], F]:
     """Add a function that makes an array."""
     errors = {"ValueError": "If a size is negative.", "TypeError": "If an argument does not fit."}
-    return _decorator(parameters, returns, errors)
+    return listed(parameters, returns, errors)
 
 
 def shape(returns: str, **parameters: str) -> Callable[[F], F]:
     """Add a function that gives the same elements in another shape or order."""
     errors = {"ValueError": "If the shape or the axes do not fit.", "TypeError": _NO_TENSOR}
-    return _decorator({"x": "Tensor, any shape", **parameters}, returns, errors)
+    return listed({"x": "Tensor, any shape", **parameters}, returns, errors)
 
 
 def join(returns: str, **parameters: str) -> Callable[[F], F]:
@@ -341,19 +348,19 @@ def join(returns: str, **parameters: str) -> Callable[[F], F]:
         "ValueError": "If there are no arrays, their shapes do not fit, or the axis does not.",
         "TypeError": _NO_TENSOR,
     }
-    return _decorator({"arrays": "sequence of Tensors", **parameters}, returns, errors)
+    return listed({"arrays": "sequence of Tensors", **parameters}, returns, errors)
 
 
 def select(returns: str, **parameters: str) -> Callable[[F], F]:
     """Add a function that chooses among values, or converts them, element by element."""
     errors = {"ValueError": "If the shapes do not broadcast.", "TypeError": _NO_TENSOR}
-    return _decorator(parameters, returns, errors)
+    return listed(parameters, returns, errors)
 
 
 def linalg(returns: str, **parameters: str) -> Callable[[F], F]:
     """Add a function of matrices, which lie along the last two axes."""
     errors = {"ValueError": "If the shapes do not fit.", "TypeError": _NO_TENSOR}
-    return _decorator(parameters, returns, errors)
+    return listed(parameters, returns, errors)
 
 
 def gather(returns: str, **parameters: str) -> Callable[[F], F]:
@@ -363,7 +370,7 @@ def gather(returns: str, **parameters: str) -> Callable[[F], F]:
         "ValueError": "If the axis is out of range, or left out where there is more than one.",
         "TypeError": "If `x` is no Tensor, or `indices` are no integers.",
     }
-    return _decorator({"x": "Tensor, any shape", **parameters}, returns, errors)
+    return listed({"x": "Tensor, any shape", **parameters}, returns, errors)
 
 
 def operands(name: str, *values: Any, alone: bool = False) -> list[Any]:
@@ -459,12 +466,13 @@ def array_of_reals(name: str, x: Tensor) -> Tensor:
     return x if check_tensor(name, x).is_floating_point() else x.to(float32)  # ops-14
 
 
-def _decorator(
-    parameters: dict[str, str], returns: str, errors: dict[str, str]
+def listed(
+    parameters: dict[str, str], returns: str, errors: dict[str, str], source: str = "array API"
 ) -> Callable[[F], F]:
+    """Add a function of no family."""
+
     def decorate(op: F) -> F:
-        summary = op.__doc__ or ""
-        return _row(op, op.__name__, summary, parameters, returns, errors, "array API")
+        return _row(op, op.__name__, op.__doc__ or "", parameters, returns, errors, source)
 
     return decorate
 

@@ -1,11 +1,13 @@
 """Elements chosen by index."""
 
+import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling as is_compiling
 
-from impl_torch_ext.checks import check_tensor, normalize_axis
+from impl_torch_ext.checks import check_dtype, check_int, check_range, check_tensor, normalize_axis
+from impl_torch_ext.dtypes import float32, int64
 from impl_torch_ext.native import calls
-from impl_torch_ext.ops.families import gather
+from impl_torch_ext.ops.families import gather, listed
 from impl_torch_ext.tensor import chosen_along, index_array
 
 
@@ -41,3 +43,73 @@ def take(x: Tensor, indices: Tensor, /, *, axis: int | None = None) -> Tensor:
             f"{came}"
         )
         raise IndexError(msg) from None
+
+
+@gather(
+    "Tensor; `x` and `indices` broadcast but for `axis`",
+    indices="integers in an array of as many axes as `x`\nNegative ones count from the end.",
+    axis="int",
+)
+def take_along_axis(x: Tensor, indices: Tensor, /, *, axis: int = -1) -> Tensor:
+    """Return the elements of each row of `x` at those of `indices`."""
+    place = normalize_axis("take_along_axis", axis, check_tensor("take_along_axis", x))
+    size = x.shape[place]
+    chosen = index_array("take_along_axis", "indices", indices, size).to(int64)
+    shapes = [[1 if i == place else n for i, n in enumerate(y.shape)] for y in (x, chosen)]
+    try:
+        rest = [*torch.broadcast_shapes(*shapes)] if chosen.ndim == x.ndim else None
+    except RuntimeError:
+        rest = None
+    if rest is None:  # ops-45
+        msg = (
+            f"take_along_axis: indices must have the shape of x but for axis {place}, got "
+            f"{tuple(chosen.shape)} for {tuple(x.shape)}"
+        )
+        raise ValueError(msg)
+    outside = (chosen < -size) | (chosen >= size)
+    if bool(outside.any()):  # ops-29
+        msg = (
+            f"take_along_axis: indices must be in [-{size}, {size}) for axis {axis} of shape "
+            f"{tuple(x.shape)}, got {int(chosen[outside][0])}"
+        )
+        raise IndexError(msg)
+    spread = (
+        y.expand(*rest[:place], y.shape[place], *rest[place + 1 :])
+        for y in (x, torch.where(chosen < 0, chosen + size, chosen))
+    )
+    whole, wanted = spread
+    return torch.gather(whole, place, wanted)
+
+
+@listed(
+    {
+        "x": "Tensor or NumPy array of integers, any shape",
+        "num_classes": "int\nThe length of the new axis.",
+        "dtype": "dtype, optional\nfloat32 if left out or None.",
+        "axis": "int\nThe place of the new axis in the result.",
+    },
+    "Tensor, of one more axis",
+    {
+        "IndexError": "If an element is negative or not less than `num_classes`.",
+        "ValueError": "If the axis is out of range, or `num_classes` negative.",
+        "TypeError": "If `x` holds no integers.",
+    },
+    "array_api_extra.one_hot",
+)
+def one_hot(
+    x: Tensor, /, num_classes: int, *, dtype: torch.dtype | None = None, axis: int = -1
+) -> Tensor:
+    """Return 1 at the class that each element names, and 0 at the others."""
+    classes = index_array("one_hot", "x", x, 2**63).to(int64)
+    count = check_int("one_hot", "num_classes", num_classes)
+    if count < 0:
+        msg = f"one_hot: num_classes must be at least 0, got {count}"
+        raise ValueError(msg)
+    place = normalize_axis("one_hot", axis, classes, added=1)
+    kind = float32 if dtype is None else check_dtype("one_hot", dtype)
+    check_range(
+        "one_hot", classes, count, "classes must be in [0, num_classes) for num_classes", IndexError
+    )
+    lengths = [1] * classes.ndim
+    lengths.insert(place, count)
+    return (classes.unsqueeze(place) == torch.arange(count).reshape(lengths)).to(kind)

@@ -1,10 +1,13 @@
 """Products and transposes of matrices."""
 
+import math
+from typing import Any
+
 import array_api_compat.torch as compat
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_tensor, explain, shapes_of
+from impl_torch_ext.checks import check_int, check_tensor, explain, shapes_of, shown
 from impl_torch_ext.dtypes import bool_, float32
 from impl_torch_ext.ops.families import linalg, operands
 
@@ -85,3 +88,72 @@ def matrix_transpose(x: Tensor, /) -> Tensor:
         msg = f"matrix_transpose: x must have at least two axes, got shape {tuple(x.shape)}"
         raise ValueError(msg)
     return x.mT
+
+
+@linalg(
+    "Tensor, the axes of `x1` and then those of `x2` that are left",
+    **{"x1, x2": "Tensor, any shape"},
+    axes="int, or pair of sequences of ints\nThe last of `x1` and first of `x2`, or which of each.",
+)
+def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
+    """Return the sums of products over axes that both have."""
+    x1, x2 = (check_tensor("tensordot", x, "each") for x in operands("tensordot", x1, x2))
+    first, second = _contracted(axes, x1, x2)
+    left = [place for place in range(x1.ndim) if place not in first]
+    right = [place for place in range(x2.ndim) if place not in second]
+    inner = math.prod(x1.shape[place] for place in first)
+    rows, columns = ([x.shape[i] for i in free] for x, free in ((x1, left), (x2, right)))
+    a = x1.permute(*left, *first).reshape(math.prod(rows), inner)
+    b = x2.permute(*second, *right).reshape(inner, math.prod(columns))
+    return matmul(a, b).reshape(*rows, *columns)
+
+
+def _contracted(axes: Any, x1: Tensor, x2: Tensor) -> tuple[list[int], list[int]]:
+    """Return the axes of both that are summed over, or raise (ops-44)."""
+    if isinstance(axes, tuple | list):
+        if len(axes) != 2 or not all(isinstance(part, tuple | list) for part in axes):
+            msg = f"tensordot: axes must be an int or two sequences of ints, got {shown(axes)}"
+            raise ValueError(msg)
+        first, second = ([check_int("tensordot", "each of axes", i) for i in part] for part in axes)
+    else:
+        count = check_int("tensordot", "axes", axes)
+        first, second = [*range(-count, 0)], [*range(count)]
+        if not 0 <= count <= min(x1.ndim, x2.ndim):
+            msg = f"tensordot: axes {count} is out of range for shapes {shapes_of(x1, x2)}"
+            raise ValueError(msg)
+    for places, x in ((first, x1), (second, x2)):
+        inside = all(-x.ndim <= place < x.ndim for place in places)
+        if not inside or len({place % x.ndim for place in places}) < len(places):
+            msg = f"tensordot: axes {shown(axes)} do not fit shapes {shapes_of(x1, x2)}"
+            raise ValueError(msg)
+    if [x1.shape[i] for i in first] != [x2.shape[i] for i in second]:
+        msg = (
+            f"tensordot: the axes {shown(axes)} must have equal sizes, got shapes "
+            f"{shapes_of(x1, x2)}"
+        )
+        raise ValueError(msg)
+    return [i % x1.ndim for i in first], [i % x2.ndim for i in second]
+
+
+@linalg(
+    "Tensor, the shape that both broadcast to, without the axis",
+    **{"x1, x2": "Tensor, at least one axis"},
+    axis="int, negative",
+)
+def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
+    """Return the inner products of vectors along an axis."""
+    x1, x2 = (check_tensor("vecdot", x, "each") for x in operands("vecdot", x1, x2))
+    place = check_int("vecdot", "axis", axis)
+    if not -min(x1.ndim, x2.ndim) <= place < 0:
+        msg = f"vecdot: axis {place} is out of range for shapes {shapes_of(x1, x2)}"
+        raise ValueError(msg)
+    a, b = x1.movedim(place, -1), x2.movedim(place, -1)
+    try:
+        torch.broadcast_shapes(a.shape[:-1], b.shape[:-1])
+        fits = a.shape[-1] == b.shape[-1]
+    except RuntimeError:
+        fits = False
+    if not fits:
+        msg = f"vecdot: shapes must broadcast beside axis {place}, got {shapes_of(x1, x2)}"
+        raise ValueError(msg)
+    return matmul(a.unsqueeze(-2), b.unsqueeze(-1)).squeeze((-2, -1))

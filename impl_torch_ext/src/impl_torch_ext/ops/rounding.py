@@ -1,0 +1,153 @@
+"""Steps, whose gradient is 0, and what is left over; the bits of integers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impl_torch_ext.dtypes import bool_, int64, is_integer
+from impl_torch_ext.ops.families import Op, Operand, binary, predicate, unary
+from impl_torch_ext.ops.transcendental import pair_of_reals
+
+__all__ = [
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "ceil",
+    "floor",
+    "floor_divide",
+    "nextafter",
+    "positive",
+    "remainder",
+    "round",
+    "signbit",
+    "trunc",
+]
+
+
+def _of_numbers(name: str, *xs: Operand) -> None:
+    if all(x.dtype == bool_ if isinstance(x, Tensor) else type(x) is bool for x in xs):
+        msg = f"{name}: operands must be of numbers, got dtype {bool_}"  # tensor-40
+        raise TypeError(msg)
+
+
+def _step(name: str, fn: Op, result: str) -> Op:
+    """Add a function that gives integers as they are."""
+
+    def step(x: Tensor) -> Tensor:
+        _of_numbers(name, x)
+        return fn(x) if x.is_floating_point() else x.clone()
+
+    return unary(name, step, f"{result}, of gradient 0")  # ops-33
+
+
+def _positive(x: Tensor) -> Tensor:
+    _of_numbers("positive", x)
+    return x.clone()
+
+
+def _nextafter(x1: Operand, x2: Operand) -> Tensor:
+    first, second = pair_of_reals(x1, x2)
+    return torch.nextafter(first.detach(), second.detach())
+
+
+def _pair(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
+    """Return two operands, of which one may be a number, in the dtype of both."""
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor):
+        dtype = torch.promote_types(x1.dtype, x2.dtype)
+        return x1.to(dtype), x2.to(dtype)
+    if not isinstance(x1, Tensor):
+        second, first = _pair(x2, x1)
+        return first, second
+    dtype = x1.dtype
+    if type(x2) is float and not dtype.is_floating_point:
+        dtype = torch.float32
+    elif type(x2) is int and dtype == bool_:
+        dtype = int64
+    return x1.to(dtype), torch.full((), x2, dtype=dtype)
+
+
+def _quotient(name: str, rest: bool) -> Op:
+    """Make `floor_divide`, or with `rest` `remainder`; of integers they are 0 beside 0."""
+
+    def divide(x1: Operand, x2: Operand) -> Tensor:
+        _of_numbers(name, x1, x2)
+        a, b = _pair(x1, x2)
+        if a.is_floating_point():
+            return torch.remainder(a, b) if rest else torch.div(a, b, rounding_mode="floor")
+        # ops-34. No processor divides the least integer by -1.
+        odd = (b == 0) | (b == -1)
+        usual = torch.where(odd, 1, b)
+        if rest:
+            return torch.where(odd, 0, torch.remainder(a, usual))
+        special = torch.where(b == 0, 0, -a)
+        return torch.where(odd, special, torch.div(a, usual, rounding_mode="floor"))
+
+    return divide
+
+
+def _bits(name: str, *xs: Operand, booleans: bool) -> None:
+    for x in xs:
+        if isinstance(x, Tensor):
+            fits = is_integer(x.dtype) or (booleans and x.dtype == bool_)
+            came = f"dtype {x.dtype}"
+        else:
+            fits = type(x) is int or (booleans and type(x) is bool)
+            came = type(x).__name__
+        if not fits:  # ops-35
+            wanted = "integers or booleans" if booleans else "integers"
+            msg = f"{name}: operands must be {wanted}, got {came}"
+            raise TypeError(msg)
+
+
+def _bitwise(name: str, fn: Op, result: str) -> Op:
+    def bits(x1: Operand, x2: Operand) -> Tensor:
+        _bits(name, x1, x2, booleans=True)
+        return fn(*_pair(x1, x2))
+
+    return binary(name, bits, result)
+
+
+def _invert(x: Tensor) -> Tensor:
+    _bits("bitwise_invert", x, booleans=True)
+    return torch.bitwise_not(x)
+
+
+def _shift(name: str, fn: Op, right: bool) -> Op:
+    def shift(x1: Operand, x2: Operand) -> Tensor:
+        _bits(name, x1, x2, booleans=False)
+        x, count = _pair(x1, x2)
+        width = torch.iinfo(x.dtype).bits
+        beyond = (count < 0) | (count >= width)
+        within = torch.where(beyond, 0, count)
+        # The last shift of a signed integer leaves its sign, or nothing.
+        far: Any = x >> (width - 1) if right else 0
+        return torch.where(beyond, far, fn(x, within))
+
+    return binary(name, shift, f"x1 shifted by x2 bits to the {'right' if right else 'left'}")
+
+
+positive = unary("positive", _positive, "+x")
+ceil = _step("ceil", torch.ceil, "the integer above")
+floor = _step("floor", torch.floor, "the integer below")
+trunc = _step("trunc", torch.trunc, "the integer towards 0")
+round = _step("round", torch.round, "the nearest integer, the even one of two")
+signbit = predicate("signbit", torch.signbit, "whether the sign is negative, as that of -0.0 is")
+nextafter = binary("nextafter", _nextafter, "the number next to x1 on the way to x2")
+
+floor_divide = binary(
+    "floor_divide", _quotient("floor_divide", rest=False), "the floor of x1 / x2, of gradient 0"
+)
+remainder = binary(
+    "remainder", _quotient("remainder", rest=True), "what x2 leaves of x1, with the sign of x2"
+)
+
+bitwise_and = _bitwise("bitwise_and", torch.bitwise_and, "the bits that both have")
+bitwise_or = _bitwise("bitwise_or", torch.bitwise_or, "the bits that one of them has")
+bitwise_xor = _bitwise("bitwise_xor", torch.bitwise_xor, "the bits that just one has")
+bitwise_invert = unary("bitwise_invert", _invert, "the other bits")
+bitwise_left_shift = _shift("bitwise_left_shift", torch.bitwise_left_shift, right=False)
+bitwise_right_shift = _shift("bitwise_right_shift", torch.bitwise_right_shift, right=True)
