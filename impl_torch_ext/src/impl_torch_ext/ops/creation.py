@@ -21,15 +21,33 @@ from impl_torch_ext.checks import (
     refuse_dtype,
 )
 from impl_torch_ext.dtypes import DTYPES, FROM_NUMPY, float32, float64, plain_number
-from impl_torch_ext.ops.families import create, like, listed
-
-zeros_like = like("zeros_like", torch.zeros_like, "zeros")
-ones_like = like("ones_like", torch.ones_like, "ones")
-empty_like = like("empty_like", torch.empty_like, "unspecified contents")
+from impl_torch_ext.ops.families import Op, create, listed
 
 _SHAPE = "int or tuple of ints"
 _DTYPE = "dtype, optional\nfloat32 if left out or None."
 _DEVICE = "device, optional\nThe one that there is."
+
+
+def _like(name: str, fn: Op, result: str) -> Op:
+    """Add `fn` that makes an array of another one's shape."""
+
+    def op(x: Tensor, /, *, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
+        check_device(name, device)
+        check_tensor(name, x)
+        return fn(x, dtype=dtype if dtype is None else check_dtype(name, dtype))
+
+    op.__name__, op.__doc__ = name, f"Return {result} of the shape of `x`."
+    return create(
+        "Tensor, the shape of `x`",
+        x="Tensor, any shape",
+        dtype="dtype, optional\nThat of `x` if left out or None.",
+        device=_DEVICE,
+    )(op)
+
+
+zeros_like = _like("zeros_like", torch.zeros_like, "zeros")
+ones_like = _like("ones_like", torch.ones_like, "ones")
+empty_like = _like("empty_like", torch.empty_like, "unspecified contents")
 
 
 @create("Tensor, shape `shape`", shape=_SHAPE, dtype=_DTYPE, device=_DEVICE)

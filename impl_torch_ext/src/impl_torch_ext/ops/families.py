@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext.checks import (
-    check_device,
     check_dtype,
     check_fits,
     check_flag,
@@ -38,7 +37,6 @@ __all__ = [
     "create",
     "gather",
     "join",
-    "like",
     "linalg",
     "listed",
     "operands",
@@ -304,29 +302,6 @@ def along(name: str, fn: Op, result: str, source: str, reduces: bool = False, sh
         "Tensor, the shape of `x`" + " without the axes" * reduces,
         {"ValueError": _AXIS, "TypeError": "If `x` is no Tensor."},
         source,
-    )
-
-
-def like(name: str, fn: Op, result: str) -> Op:
-    """Add `fn` that makes an array of another one's shape."""
-
-    def op(x: Tensor, /, *, dtype: torch.dtype | None = None, device: Any = None) -> Tensor:
-        check_device(name, device)
-        check_tensor(name, x)
-        return fn(x, dtype=dtype if dtype is None else check_dtype(name, dtype))
-
-    return _row(
-        op,
-        name,
-        f"Return {result} of the shape of `x`.",
-        {
-            "x": "Tensor, any shape",
-            "dtype": "dtype, optional\nThat of `x` if left out or None.",
-            "device": "device, optional\nThe one that there is.",
-        },
-        "Tensor, the shape of `x`",
-        {"TypeError": "If `x` is no Tensor, or `dtype` is none of the five."},
-        "array API",
     )
 
 

@@ -58,8 +58,7 @@ def roll(
     """Return the elements `shift` places on; those beyond the end come first."""
     check_tensor("roll", x)
     shifts = _ints("roll", "shift", shift)
-    several = isinstance(axis, tuple | list)
-    axes = () if axis is None else tuple(axis) if several else (axis,)  # type: ignore[arg-type]
+    axes = () if axis is None else _ints("roll", "axis", axis)
     places = [normalize_axis("roll", place, x) for place in axes]
     if len(shifts) == 1 and places:
         shifts *= len(places)

@@ -216,7 +216,8 @@ def _unique(name: str, x: Tensor) -> UniqueAll:
 
 def _alike(name: str, x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     """Return two operands, of which one may be a number, in the dtype that both compare in."""
-    a, b = with_number(name, *operands(name, x1, x2), compares=True)
+    given = operands(name, x1, x2)
+    a, b = with_number(name, given[0], given[1], compares=True)
     dtype = compat.result_type(a, b)
     first, second = (
         x.detach().to(dtype) if isinstance(x, Tensor) else torch.tensor(x, dtype=dtype)
