@@ -197,6 +197,12 @@ def check_flag(name: str, argument: str, value: Any) -> bool:
         refuse_type(name, argument, "a bool", value)
 
 
+def check_ints(name: str, argument: str, value: Any) -> Shape:
+    """Return an int, or a sequence of ints, as a tuple; raise `TypeError` if it is neither."""
+    listed = tuple(value) if isinstance(value, list | tuple | range) else (value,)
+    return tuple([check_int(name, argument, part, "an int or a tuple of ints") for part in listed])
+
+
 def check_callable(name: str, argument: str, value: Any) -> None:
     """Raise `TypeError` if an argument cannot be called."""
     if not callable(value):
@@ -307,6 +313,17 @@ def check_indices(name: str, indices: Any, low: int, high: int, what: str = "") 
     if wrong.size:
         msg = f"{name}: each index must be in {low} <= index < {high}{what}, got {int(wrong[0])}"
         raise IndexError(msg)
+
+
+def known(name: str, array: Any) -> np.ndarray[Any, Any]:
+    """Return the values that a shape depends on; raise `ValueError` where they are not known."""
+    if isinstance(array, jax.core.Tracer):  # ops-52
+        msg = (
+            f"{name}: the values that the shape depends on must be known, got an array of shape "
+            f"{array.shape} that is traced, as under jit"
+        )
+        raise ValueError(msg)
+    return np.asarray(array)
 
 
 def check_taken(name: str, argument: str, value: Any) -> None:

@@ -28,6 +28,7 @@ from .checks import (
     check_sizes,
     refuse,
     refuse_type,
+    shown,
 )
 from .dtypes import (
     DTYPES,
@@ -40,7 +41,7 @@ from .dtypes import (
     native,
     x64,
 )
-from .recording import is_array
+from .recording import Operation, is_array, record
 from .tape import MODE, Traced, unwrap, wrap
 from .tensor import Tensor
 
@@ -201,6 +202,38 @@ def Variable(array: Any, requires_grad: bool = False) -> Tensor:
     return from_array(array, requires_grad)
 
 
+def default_device() -> Any:
+    """Return the device of a Tensor that is made without naming one."""
+    chosen = jax.config.jax_default_device
+    if isinstance(chosen, str):
+        return jax.local_devices(backend=chosen)[0]
+    return chosen or jax.local_devices()[0]
+
+
+def on_device(name: str, tensor: Any, device: Any) -> Any:
+    """Return a Tensor on a device, None for where it is; the gradient comes back from there.
+
+    Raises
+    ------
+    TypeError
+        If `device` is no device of JAX.
+    ValueError
+        If it is none of this process.
+    """
+    if device is None:
+        return tensor
+    if not isinstance(device, jax.Device):  # ops-31
+        msg = f"{name}: device must be a device of JAX or None, got {shown(device)}"
+        raise TypeError(msg)
+    if device not in jax.local_devices(backend=device.platform):
+        refuse(name, "device", "one of this process", device)
+    raw = unwrap(tensor)
+    if isinstance(raw, jax.core.Tracer) or raw.devices() == {device}:
+        return tensor
+    operation = Operation(lambda x: jax.device_put(x, device), name, lambda mask: (False,), False)
+    return record(operation, (tensor,))
+
+
 def _sizes(name: str, shape: tuple[Any, ...]) -> Shape:
     """Return the sizes that were given as arguments, or as one int or sequence."""
     return check_sizes(name, shape[0] if len(shape) == 1 else shape)  # tensor-31
@@ -240,17 +273,24 @@ def full(
     shape: int | Sequence[int], fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Make a Tensor of one value; its dtype follows the number as in `tensor`."""
+    return filled("full", shape, fill_value, dtype, requires_grad)
+
+
+def filled(
+    name: str, shape: Any, fill_value: Any, dtype: Any, requires_grad: bool = False
+) -> Tensor:
+    """Make a Tensor of one value as `full` does, in the name of another operation."""
     number = as_number(fill_value)  # tensor-30
     if not (isinstance(number, bool | int | float) or is_array(number)):
-        refuse_type("full", "fill_value", "a number", number)
-    wanted = None if dtype is None else as_dtype("full", dtype)
-    single = np.asarray(unwrap(number)) if is_array(number) else _host_array("full", number, wanted)
-    check_dtype("full", single.dtype)
-    single = single if wanted is None else cast("full", single, wanted)
-    sizes = check_sizes("full", shape)
-    if check_broadcast("full", single.shape, sizes) != sizes:
-        refuse("full", "fill_value", f"one that broadcasts to {sizes}", f"shape {single.shape}")
-    return host("full", np.full(sizes, single), single.dtype, requires_grad)
+        refuse_type(name, "fill_value", "a number", number)
+    wanted = None if dtype is None else as_dtype(name, dtype)
+    single = np.asarray(unwrap(number)) if is_array(number) else _host_array(name, number, wanted)
+    check_dtype(name, single.dtype)
+    single = single if wanted is None else cast(name, single, wanted)
+    sizes = check_sizes(name, shape)
+    if check_broadcast(name, single.shape, sizes) != sizes:
+        refuse(name, "fill_value", f"one that broadcasts to {sizes}", f"shape {single.shape}")
+    return host(name, np.full(sizes, single), single.dtype, requires_grad)
 
 
 def arange(

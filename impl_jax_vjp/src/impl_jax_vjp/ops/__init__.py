@@ -15,8 +15,11 @@ from . import (  # noqa: F401
     indexing,
     linalg,
     manipulation,
+    movement,
     reduction,
+    rounding,
     sorting,
+    transcendental,
 )
 from .families import FUNCTIONS as _FUNCTIONS
 

@@ -1,17 +1,28 @@
 """Functions element by element, and selections from two values or between bounds."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import as_dtype, as_number, as_scalar, check_broadcast, check_flag
+from ..checks import (
+    Shape,
+    as_dtype,
+    as_number,
+    as_scalar,
+    check_broadcast,
+    check_flag,
+    check_int,
+    refuse,
+)
+from ..creation import on_device
 from ..dtypes import DType, bool_, float32, int64, is_floating, promote
 from ..recording import Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from ..tape import Traced, unwrap
 from . import formulas as F
-from .families import binary, listed, unary
+from .families import binary, listed, shape, unary
 
 unary("abs", F.absolute, "Return the absolute value; its gradient at 0 is 0.")
 unary("negative", jnp.negative, "Return ``-x``.", keeps=F.nothing, booleans="refused")
@@ -124,15 +135,53 @@ _astype = Primitive(lambda dtype, x: x.astype(dtype), "astype", F.nothing)
 
 @listed(
     "x : Tensor or raw array, any shape\ndtype : dtype\n"
-    "copy : bool\n    False may give `x` itself back where it has the dtype.",
+    "copy : bool\n    False may give `x` itself back where it has the dtype.\n"
+    "device : jax.Device, optional",
     "the shape of x",
     "TypeError\n    If `x` is no array, or no Tensor has the dtype.",
 )
-def astype(x: Any, dtype: Any, /, *, copy: bool = True) -> Any:
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     """Return `x` in another dtype; between floating dtypes the gradient comes back in `x`'s."""
     x = as_operand("astype", x)
     wanted = as_dtype("astype", dtype, None)
     copy = check_flag("astype", "copy", copy)
+    if device is not None:
+        return on_device("astype", _astype((x,), wanted), device)
     if not copy and isinstance(x, Traced) and dtype_of(x) == wanted:
         return x
     return _astype((x,), wanted)  # ops-11
+
+
+def _triangle(lower: bool, k: int, x: Any) -> Any:
+    # Selected, not multiplied: what is left out has gradient 0 whatever arrives. # ops-43
+    rows, columns = x.shape[-2:]
+    places = np.arange(columns) - np.arange(rows)[:, None]
+    return jnp.where(places <= k if lower else places >= k, x, jnp.zeros_like(x))
+
+
+_tril = Primitive(functools.partial(_triangle, True), "tril", F.nothing)
+_triu = Primitive(functools.partial(_triangle, False), "triu", F.nothing)
+_DIAGONAL = (
+    "k : int\n    The last diagonal that is kept; 0 is the main one, above it they count up.",
+    "the shape of x",
+    "ValueError\n    If `x` has fewer than two axes.\nTypeError\n    If `k` is no int.",
+)
+
+
+def _kept_diagonal(name: str, x: Shape, k: Any) -> int:
+    number = check_int(name, "k", k)
+    if len(x) < 2:
+        refuse(name, "x", "of two axes at least", f"shape {x}")
+    return max(-x[-2] - 1, min(number, x[-1] + 1))
+
+
+@shape(_tril, *_DIAGONAL)
+def tril(x: Shape, /, *, k: int = 0) -> int:
+    """Return what is on a diagonal and below it, and 0 elsewhere."""
+    return _kept_diagonal("tril", x, k)
+
+
+@shape(_triu, *_DIAGONAL)
+def triu(x: Shape, /, *, k: int = 0) -> int:
+    """Return what is on a diagonal and above it, and 0 elsewhere."""
+    return _kept_diagonal("triu", x, k)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from ..checks import (
     Axis,
+    Shape,
     as_dtype,
     as_number,
     as_scalar,
@@ -51,19 +52,24 @@ keepdims : bool
 _DTYPE = """
 dtype : dtype, optional
     The elements are cast to it first."""
-_NO_ARRAY = """TypeError
+AXES_REAL = _AXES.format(real=_REAL, dtype="")
+NO_ARRAY = """TypeError
     If an operand is no array, or neither array nor number where numbers are taken."""
 _NO_BROADCAST = """ValueError
     If the shapes do not broadcast.
 """
+NO_BROADCAST = _NO_BROADCAST + NO_ARRAY
+TWO_REAL, REAL_ONE = _TWO.format(real=_REAL), _ONE.format(real=_REAL)
 _NO_AXIS = """ValueError
     If an axis is out of range{or_}.
 """
 
 
-def _document(doc: str, parameters: str, returns: str, raises: str, source: str) -> str:
+def _document(
+    doc: str, parameters: str, returns: str, raises: str, source: str, kind: str = "Tensor, "
+) -> str:
     return (
-        f"{doc}\n\nParameters\n----------\n{parameters}\n\nReturns\n-------\nTensor, {returns}\n\n"
+        f"{doc}\n\nParameters\n----------\n{parameters}\n\nReturns\n-------\n{kind}{returns}\n\n"
         f"Raises\n------\n{raises}\n\nNotes\n-----\nDefined by the {source}.\n"
     )
 
@@ -85,12 +91,16 @@ def _cast(formula: Formula) -> Formula:
 
 
 def listed(
-    parameters: str, returns: str, raises: str = _NO_ARRAY, source: str = STANDARD
+    parameters: str,
+    returns: str,
+    raises: str = NO_ARRAY,
+    source: str = STANDARD,
+    kind: str = "Tensor, ",
 ) -> Callable[[Function], Function]:
     """Register a whole function; its docstring is the first line of what a family makes."""
 
     def enter(function: Function) -> Function:
-        doc = _document(inspect.getdoc(function) or "", parameters, returns, raises, source)
+        doc = _document(inspect.getdoc(function) or "", parameters, returns, raises, source, kind)
         return register(function, function.__name__, doc)
 
     return enter
@@ -135,7 +145,7 @@ def unary(
         return primitive((x,), floating(dtype) if real else dtype)
 
     parameters = _ONE.format(real=_REAL if real else "")
-    full = _document(doc, parameters, "the shape of x", _NO_ARRAY, source)
+    full = _document(doc, parameters, "the shape of x", NO_ARRAY, source)
     return register(function, name, full)
 
 
@@ -183,7 +193,24 @@ def binary(
 
     function = careful if real or shortcut or check else plain
     parameters = _TWO.format(real=_REAL if real else "")
-    full = _document(doc, parameters, "the common shape", _NO_BROADCAST + _NO_ARRAY, STANDARD)
+    full = _document(doc, parameters, "the common shape", _NO_BROADCAST + NO_ARRAY, STANDARD)
+    return register(function, name, full)
+
+
+def bits(name: str, formula: Formula, doc: str, *, booleans: bool = True) -> Function:
+    """Make a function of the bits of two operands that broadcast, of `booleans` too."""
+    primitive = Primitive(_cast(formula), name, F.nothing)
+    kinds, wanted = ("bi", "integers or booleans") if booleans else ("i", "integers")
+
+    def function(x1: Any, x2: Any, /) -> Any:
+        x1, x2, dtype = as_pair(name, x1, x2)
+        for part in (dtype, dtype_of(x1), dtype_of(x2)):
+            if part.kind not in kinds:  # ops-35
+                msg = f"{name}: operands must be {wanted}, got dtype {part}"
+                raise TypeError(msg)
+        return primitive((x1, x2), dtype)
+
+    full = _document(doc, _TWO.format(real=""), "the common shape", NO_BROADCAST, STANDARD)
     return register(function, name, full)
 
 
@@ -200,7 +227,7 @@ def compare(name: str, formula: Formula, doc: str, *, cast_to: DType | None = No
         return primitive((x1, x2), dtype if cast_to is None else cast_to)
 
     full = _document(
-        doc, _TWO.format(real=""), "bool, the common shape", _NO_BROADCAST + _NO_ARRAY, STANDARD
+        doc, _TWO.format(real=""), "bool, the common shape", _NO_BROADCAST + NO_ARRAY, STANDARD
     )
     return register(function, name, full)
 
@@ -213,7 +240,7 @@ def predicate(name: str, formula: Formula, doc: str, *, cast_to: DType | None = 
         x = as_operand(name, x)
         return primitive((x,), floating(dtype_of(x)) if cast_to is None else cast_to)
 
-    full = _document(doc, _ONE.format(real=""), "bool, the shape of x", _NO_ARRAY, STANDARD)
+    full = _document(doc, _ONE.format(real=""), "bool, the shape of x", NO_ARRAY, STANDARD)
     return register(function, name, full)
 
 
@@ -246,7 +273,7 @@ def reduce(
         return primitive((x,), axes, check_flag(name, "keepdims", keepdims), wanted)
 
     parameters = _AXES.format(real=_REAL if dtype is floating else "", dtype="")
-    raises = _NO_AXIS.format(or_=" or has no elements" if chooses else "") + _NO_ARRAY
+    raises = _NO_AXIS.format(or_=" or has no elements" if chooses else "") + NO_ARRAY
     full = _document(doc, parameters, "the axes gone, or of size 1", raises, STANDARD)
     return register(function, name, full)
 
@@ -269,7 +296,7 @@ def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) 
             wanted,
         )
 
-    raises = _NO_AXIS.format(or_="") + _NO_ARRAY
+    raises = _NO_AXIS.format(or_="") + NO_ARRAY
     full = _document(
         doc, _AXES.format(real="", dtype=_DTYPE), "the axes gone, or of size 1", raises, STANDARD
     )
@@ -287,7 +314,7 @@ def search(name: str, formula: Formula, doc: str) -> Function:
         check_nonempty(name, axis, None if place is None else (place,), shape)
         return primitive((x,), place, check_flag(name, "keepdims", keepdims))
 
-    raises = _NO_AXIS.format(or_=" or has no elements") + _NO_ARRAY
+    raises = _NO_AXIS.format(or_=" or has no elements") + NO_ARRAY
     parameters = _AXES.format(real="", dtype="").replace(
         "int, sequence of int or None", "int or None"
     )
@@ -295,22 +322,26 @@ def search(name: str, formula: Formula, doc: str) -> Function:
     return register(function, name, full)
 
 
-def scan(name: str, formula: Formula, doc: str) -> Function:
+def scanned_axis(name: str, axis: int | None, shape: Shape) -> int:
+    """Return the axis that a scan runs along; raise `ValueError` if it is left out and needed."""
+    if not shape or (axis is None and len(shape) != 1):  # ops-22
+        refuse(name, "axis", "given where x has not one axis", f"{shown(axis)} for {shape}")
+    return normalize_axis(name, 0 if axis is None else axis, shape)
+
+
+def scan(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -> Function:
     """Make a function that runs along one axis and keeps its length."""
 
     def scanned(axis: int, initial: bool, wanted: DType, x: Any) -> Any:
         return formula(axis, initial, x.astype(wanted))
 
-    primitive = Primitive(scanned, name)
+    primitive = Primitive(scanned, name, keeps)
 
     def function(
         x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
     ) -> Any:
         x = as_operand(name, x)
-        shape = shape_of(x)
-        if not shape or (axis is None and len(shape) != 1):  # ops-22
-            refuse(name, "axis", "given where x has not one axis", f"{shown(axis)} for {shape}")
-        place = normalize_axis(name, 0 if axis is None else axis, shape)
+        place = scanned_axis(name, axis, shape_of(x))
         wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)
         return primitive((x,), place, check_flag(name, "include_initial", include_initial), wanted)
 
@@ -319,7 +350,7 @@ def scan(name: str, formula: Formula, doc: str) -> Function:
         "    May be left out for one axis alone." + _DTYPE + "\ninclude_initial : bool\n"
         "    Whether the value of no elements comes first, which adds 1 to the length."
     )
-    raises = "ValueError\n    If `axis` is out of range, or needed and left out.\n" + _NO_ARRAY
+    raises = "ValueError\n    If `axis` is out of range, or needed and left out.\n" + NO_ARRAY
     full = _document(doc, parameters, "the shape of x", raises, STANDARD)
     return register(function, name, full)
 
@@ -337,7 +368,7 @@ def along(name: str, formula: Formula, doc: str, source: str) -> Function:
         return primitive((x,), place, floating(dtype_of(x)))
 
     parameters = _ONE.format(real=_REAL) + "\naxis : int"
-    raises = _NO_AXIS.format(or_="") + _NO_ARRAY
+    raises = _NO_AXIS.format(or_="") + NO_ARRAY
     full = _document(doc, parameters, "the shape of x", raises, source)
     return register(function, name, full)
 
@@ -354,7 +385,7 @@ def along_reduced(name: str, formula: Formula, doc: str, source: str) -> Functio
         axes = normalize_axes(name, axis, shape_of(x))  # ops-19
         return primitive((x,), axes, check_flag(name, "keepdims", keepdims), floating(dtype_of(x)))
 
-    raises = _NO_AXIS.format(or_="") + _NO_ARRAY
+    raises = _NO_AXIS.format(or_="") + NO_ARRAY
     full = _document(
         doc, _AXES.format(real=_REAL, dtype=""), "the axes gone, or of size 1", raises, source
     )
@@ -383,7 +414,7 @@ def shape(
         )
         parameters = f"x : Tensor or raw array\n{argument}"
         full = _document(
-            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{_NO_ARRAY}", STANDARD
+            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{NO_ARRAY}", STANDARD
         )
         return register(function, name, full)
 
@@ -431,7 +462,7 @@ def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Fu
             "    Of different dtypes, the result has the promoted one.\naxis : int"
         )
         full = _document(
-            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{_NO_ARRAY}", STANDARD
+            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{NO_ARRAY}", STANDARD
         )
         return register(function, name, full)
 

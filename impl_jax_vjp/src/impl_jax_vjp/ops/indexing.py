@@ -1,4 +1,4 @@
-"""Elements chosen by index: what a key selects from a Tensor, and `take`."""
+"""Elements chosen by index: what a key selects from a Tensor, `take` and its kin."""
 
 import math
 import operator
@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import normalize_axis
+from ..checks import as_dtype, check_int, normalize_axis, refuse
 from ..dtypes import x64
-from ..recording import Primitive, as_indices, as_operand, shape_of, widened
+from ..recording import Primitive, as_indices, as_integers, as_operand, shape_of, widened
 from ..tape import MODE, Traced, unwrap
 from ..tensor import OPS
 from . import formulas as F
@@ -41,6 +41,74 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
     place = normalize_axis("take", 0 if axis is None else axis, shape)
     indices = as_indices("take", "indices", indices, -shape[place], shape[place])
     return _take((x, indices), place, are_met_often(x, [indices], [shape[place]]))
+
+
+def _along(axis: int, often: bool | None, x: Any, indices: Any) -> Any:
+    """Return elements at indices of as many axes, which stand for those along `axis`."""
+    keys = []
+    for at, size in enumerate(x.shape):
+        # Where x has one element for several, it is met at each.
+        places = np.arange(size).reshape([-1 if a == at else 1 for a in range(x.ndim)])
+        keys.append(indices if at == axis else jnp.asarray(places))
+    template = tuple([("array", at) for at in range(x.ndim)])
+    return lookups.gather(template, often, x, *keys)
+
+
+_take_along_axis = Primitive(_along, "take_along_axis", F.all_but_first)
+
+
+@listed(
+    "x : Tensor or raw array\nindices : array of integers\n"
+    "    Of as many axes; beside `axis` the shapes broadcast.\naxis : int",
+    "the common shape, as long as `indices` along the axis",
+    "ValueError\n    If the axis is out of range, or the shapes do not fit.\n"
+    "TypeError\n    If the indices are no integers.\n"
+    "IndexError\n    If an index is out of range, where values are known.",
+)
+def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
+    """Select along an axis by integers of their own for each place beside it."""  # ops-45
+    name = "take_along_axis"
+    x = as_operand(name, x)
+    xs = shape_of(x)
+    place = normalize_axis(name, axis, xs)
+    ks = shape_of(as_integers(name, "indices", indices))
+    others = [(*shape[:place], *shape[place + 1 :]) for shape in (xs, ks)]
+    if len(xs) != len(ks) or any(
+        [a != b and 1 not in (a, b) for a, b in zip(*others, strict=False)]
+    ):
+        refuse(name, f"shapes beside axis {axis}", "ones that broadcast", f"{xs} and {ks}")
+    indices = as_indices(name, "indices", indices, -xs[place], xs[place])
+    often = are_met_often(x, [indices], [xs[place]])
+    return _take_along_axis((x, indices), place, often)
+
+
+def _is_class(count: int, axis: int, dtype: Any, x: Any) -> Any:
+    wide = x.astype(jnp.promote_types(x.dtype, lookups.counter(count)))
+    classes = np.arange(count).reshape([-1 if a == axis else 1 for a in range(x.ndim + 1)])
+    return (jnp.expand_dims(wide, axis) == classes.astype(wide.dtype)).astype(dtype)
+
+
+_one_hot = Primitive(_is_class, "one_hot")
+
+
+@listed(
+    "x : Tensor or raw array of integers\nnum_classes : int\ndtype : dtype, optional\n"
+    "    float32 by default.\naxis : int\n    The place of the classes in the result.",
+    "the shape of x with an axis of `num_classes` more",
+    "ValueError\n    If the axis is out of range, or `num_classes` negative.\n"
+    "TypeError\n    If `x` holds no integers, or `num_classes` is no int.\n"
+    "IndexError\n    If an index is out of range, where values are known.",
+    "page of array_api_extra.one_hot",
+)
+def one_hot(x: Any, /, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Any:
+    """Return 1 at the class that an index names, and 0 at the others."""  # ops-46
+    as_integers("one_hot", "x", x)
+    count = check_int("one_hot", "num_classes", num_classes)
+    if count < 0:
+        refuse("one_hot", "num_classes", "at least 0", count)
+    x = as_indices("one_hot", "x", x, 0, count, ", which is num_classes")
+    place = normalize_axis("one_hot", axis, shape_of(x), extra=1)
+    return _one_hot((x,), count, place, as_dtype("one_hot", dtype))
 
 
 def getitem(x: Traced, key: Any) -> Any:
