@@ -211,7 +211,7 @@ def default_device() -> Any:
 
 
 def on_device(name: str, tensor: Any, device: Any) -> Any:
-    """Return a Tensor on a device, None for where it is; the gradient comes back from there.
+    """Return a Tensor, if any, on a device, None for where it is; the gradient comes back from there.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def on_device(name: str, tensor: Any, device: Any) -> Any:
     if device not in jax.local_devices(backend=device.platform):
         refuse(name, "device", "one of this process", device)
     raw = unwrap(tensor)
-    if isinstance(raw, jax.core.Tracer) or raw.devices() == {device}:
+    if tensor is None or isinstance(raw, jax.core.Tracer) or raw.devices() == {device}:
         return tensor
     operation = Operation(lambda x: jax.device_put(x, device), name, lambda mask: (False,), False)
     return record(operation, (tensor,))

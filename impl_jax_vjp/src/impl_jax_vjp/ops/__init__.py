@@ -13,6 +13,7 @@ from . import (  # noqa: F401
     creation,
     elementwise,
     indexing,
+    inspection,
     linalg,
     manipulation,
     movement,
@@ -26,8 +27,10 @@ from .families import FUNCTIONS as _FUNCTIONS
 _DTYPES = {"bool": _dtypes.bool_} | {
     name: getattr(_dtypes, name) for name in ("float32", "float64", "int32", "int64")
 }
-__all__ = sorted([*_FUNCTIONS, *_DTYPES])
-globals().update(_FUNCTIONS | _DTYPES)
+__all__ = sorted([*_FUNCTIONS, *_DTYPES, *inspection.CONSTANTS])
+globals().update(_FUNCTIONS | _DTYPES | inspection.CONSTANTS)
+__array_api_version__ = inspection.API_VERSION
+__array_namespace_info__ = inspection.namespace_info
 
 if _typing.TYPE_CHECKING:
 
