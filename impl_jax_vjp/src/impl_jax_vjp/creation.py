@@ -211,7 +211,7 @@ def default_device() -> Any:
 
 
 def on_device(name: str, tensor: Any, device: Any) -> Any:
-    """Return a Tensor, if any, on a device, None for where it is; the gradient comes back from there.
+    """Return a Tensor, if any, on a device, None for where it is; gradients come back from there.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def on_device(name: str, tensor: Any, device: Any) -> Any:
     raw = unwrap(tensor)
     if tensor is None or isinstance(raw, jax.core.Tracer) or raw.devices() == {device}:
         return tensor
-    operation = Operation(lambda x: jax.device_put(x, device), name, lambda mask: (False,), False)
+    operation = Operation(lambda x: jax.device_put(x, device), name, lambda _: (False,), False)
     return record(operation, (tensor,))
 
 

@@ -30,19 +30,21 @@ _BAD_SHAPE = (
     "ValueError\n    If a size is negative.\n"
     "TypeError\n    If a size is no int, or no Tensor has the dtype."
 )
-_LIKE = "x : Tensor or raw array, any shape\ndtype : dtype, optional\n    That of x by default." + _DEVICE
+_LIKE = (
+    "x : Tensor or raw array, any shape\ndtype : dtype, optional\n    That of x by default."
+    + _DEVICE
+)
 
 
 @create(
     "obj : Tensor, raw array, number or nested lists of numbers\ndtype : dtype, optional\n"
-    "device : jax.Device, optional\ncopy : bool, optional\n    True copies, False refuses to; None copies where it has to.",
+    "device : jax.Device, optional\n"
+    "copy : bool, optional\n    True copies, False refuses to; None copies where it has to.",
     "the shape of obj",
     "ValueError\n    If ``copy=False`` and a copy is needed.\n"
     "TypeError\n    If `obj` is none of these.",
 )
-def asarray(
-    obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None
-) -> Any:
+def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
     """Return a Tensor; gradients pass through one that is given."""
     return on_device("asarray", _as_tensor("asarray", obj, dtype, copy), device)
 

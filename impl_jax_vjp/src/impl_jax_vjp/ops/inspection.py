@@ -31,7 +31,8 @@ CONSTANTS: dict[str, Any] = {
     "pi": math.pi,
 }
 _NAMED = {"bool": bool_, "int32": int32, "int64": int64, "float32": float32, "float64": float64}
-_INTEGERS, _REAL = frozenset({int32, int64}), frozenset({float32, float64})
+_INTEGERS: frozenset[DType] = frozenset({int32, int64})
+_REAL: frozenset[DType] = frozenset({float32, float64})
 _NONE: frozenset[DType] = frozenset()
 _KINDS: dict[str, frozenset[DType]] = {
     "bool": frozenset({bool_}),
@@ -127,8 +128,10 @@ def finfo(type: Any, /) -> FloatLimits:
         msg = f"finfo: the dtype must be float32 or float64, got {dtype}"
         raise TypeError(msg)
     info = np.finfo(dtype)
-    numbers = [float(n) for n in (info.eps, info.max, info.min, info.smallest_normal)]
-    return FloatLimits(int(info.bits), *numbers, dtype)
+    eps, largest, least, normal = [
+        float(number) for number in (info.eps, info.max, info.min, info.smallest_normal)
+    ]
+    return FloatLimits(int(info.bits), eps, largest, least, normal, dtype)
 
 
 @listed("type : dtype, Tensor or raw array", "of Python numbers", _NO_DTYPE, kind="named tuple, ")

@@ -53,9 +53,7 @@ def matrix_transpose(x: Any, /) -> Any:
     return _matrix_transpose((x,))
 
 
-def _contracted(
-    xs: tuple[int, ...], ys: tuple[int, ...], dtype: Any, x: Any, y: Any
-) -> Any:
+def _contracted(xs: tuple[int, ...], ys: tuple[int, ...], dtype: Any, x: Any, y: Any) -> Any:
     """Return the products of two arrays, added up over axes of both."""
     x_rest = [axis for axis in range(x.ndim) if axis not in xs]
     y_rest = [axis for axis in range(y.ndim) if axis not in ys]

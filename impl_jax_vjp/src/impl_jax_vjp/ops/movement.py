@@ -181,6 +181,7 @@ _pad = Primitive(_padded, "pad", F.nothing)
 def _widths(pad_width: Any, shape: Shape) -> tuple[tuple[int, int], ...]:
     """Return a pair of widths for each axis."""
     wanted = f"an int, a pair, or a pair for each axis of shape {shape}"
+    pairs: list[Shape]
     if not isinstance(pad_width, list | tuple):
         pairs = [(check_int("pad", "pad_width", pad_width, wanted),) * 2] * len(shape)
     elif all([isinstance(part, list | tuple) for part in pad_width]):

@@ -117,7 +117,7 @@ def cumulative_logsumexp(x: Any, /, *, axis: int | None = None) -> Any:
 
 
 def _spread(axes: F.Axes, correction: float, keepdims: bool, dtype: Any, x: Array) -> Array:
-    """Return the variance; the mean is taken first. # ops-39"""
+    """Return the variance; the mean is taken first, so that a large one costs no digits."""
     x = x.astype(dtype)
     count = math.prod(x.shape if axes is None else [x.shape[axis] for axis in axes])
     apart = x - F.mean(x, axes, True)
@@ -230,9 +230,7 @@ _diff = Primitive(_differences, "diff", F.nothing)
     "ValueError\n    If the axis is out of range, `n` negative, or a shape does not fit.\n"
     "TypeError\n    If an operand is no array or of booleans, or `n` no int.",
 )
-def diff(
-    x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None
-) -> Any:
+def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: Any = None) -> Any:
     """Return the differences of neighbours, `n` times over."""  # ops-42
     x = as_operand("diff", x)
     place = normalize_axis("diff", axis, shape_of(x))

@@ -116,9 +116,7 @@ _BEYOND = "; a count beyond the bits leaves 0"
 bits("bitwise_and", jnp.bitwise_and, "Return the bits that both have.")
 bits("bitwise_or", jnp.bitwise_or, "Return the bits that either has.")
 bits("bitwise_xor", jnp.bitwise_xor, "Return the bits that one of both has.")
-bits(
-    "bitwise_left_shift", _left, f"Return ``x1 * 2 ** x2``, bit by bit{_BEYOND}.", booleans=False
-)
+bits("bitwise_left_shift", _left, f"Return ``x1 * 2 ** x2``, bit by bit{_BEYOND}.", booleans=False)
 bits(
     "bitwise_right_shift",
     _right,
