@@ -202,7 +202,7 @@ def _widths(pad_width: Any, shape: Shape) -> tuple[tuple[int, int], ...]:
     "TypeError\n    If `x` is no array, a width no int, or the value no number.",
     "page of numpy.pad",
 )
-def pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: float = 0) -> Any:
+def pad(x: Any, pad_width: Any, /, mode: str = "constant", *, constant_values: float = 0) -> Any:
     """Put a number before and after the elements of each axis."""
     x = as_operand("pad", x)
     check_choice("pad", "mode", mode, ("constant",))

@@ -97,6 +97,8 @@ def _joined_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> 
 
 def _logarithms(axis: int, dtype: Any, x: Array) -> Array:
     x = x.astype(dtype)
+    # The first result is the first element itself: there too -inf has no gradient. # ops-37
+    x = jnp.where(x == -jnp.inf, -jnp.inf, x)
     return lax.associative_scan(_joined, x, axis=axis) if x.size else x
 
 
