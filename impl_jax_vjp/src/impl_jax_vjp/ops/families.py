@@ -203,8 +203,9 @@ def bits(name: str, formula: Formula, doc: str, *, booleans: bool = True) -> Fun
     kinds, wanted = ("bi", "integers or booleans") if booleans else ("i", "integers")
 
     def function(x1: Any, x2: Any, /) -> Any:
+        flag = not booleans and (isinstance(x1, bool) or isinstance(x2, bool))
         x1, x2, dtype = as_pair(name, x1, x2)
-        for part in (dtype, dtype_of(x1), dtype_of(x2)):
+        for part in (bool_ if flag else dtype, dtype_of(x1), dtype_of(x2)):
             if part.kind not in kinds:  # ops-35
                 msg = f"{name}: operands must be {wanted}, got dtype {part}"
                 raise TypeError(msg)

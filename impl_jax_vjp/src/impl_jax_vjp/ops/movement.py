@@ -100,16 +100,22 @@ def moveaxis(
     return tuple([target[at] if at in target else next(others) for at in range(len(x))])
 
 
-def _each(axis: int, count: int, x: Array) -> Array:
+def _each(axis: int | None, count: int, x: Array) -> Array:
     """Return each element `count` times: stretched, so that gradients are added by pairs."""
+    if axis is None:
+        return _each(0, count, jnp.reshape(x, (-1,)))
     sizes = (*x.shape[: axis + 1], count, *x.shape[axis + 1 :])
     whole = (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :])
     return jnp.reshape(F.stretch(jnp.expand_dims(x, axis + 1), sizes), whole)
 
 
+def _some(axis: int | None, often: bool, x: Array, indices: Array) -> Array:
+    flat = jnp.reshape(x, (-1,)) if axis is None else x
+    return lookups.take(axis or 0, often, flat, indices)
+
+
 _repeat = Primitive(_each, "repeat", F.nothing)
-_repeat_some = Primitive(lookups.take, "repeat", F.all_but_first)
-_flatten = Primitive(lambda x: jnp.reshape(x, (-1,)), "repeat", F.nothing)
+_repeat_some = Primitive(_some, "repeat", F.all_but_first)
 
 
 @listed(
@@ -123,10 +129,9 @@ _flatten = Primitive(lambda x: jnp.reshape(x, (-1,)), "repeat", F.nothing)
 def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
     """Repeat elements along an axis, each as often as a count says."""
     x = as_operand("repeat", x)
-    place = 0 if axis is None else normalize_axis("repeat", axis, shape_of(x))
-    if axis is None and len(shape_of(x)) != 1:
-        x = _flatten((x,))
-    size = shape_of(x)[place]
+    shape = shape_of(x)
+    place = None if axis is None else normalize_axis("repeat", axis, shape)
+    size = math.prod(shape) if place is None else shape[place]
     if not is_array(repeats):
         count = check_int("repeat", "repeats", repeats, "an int or integers")
         if count < 0:  # ops-43

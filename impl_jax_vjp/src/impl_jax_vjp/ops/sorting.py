@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -138,6 +139,16 @@ def _two(name: str, x1: Any, x2: Any) -> tuple[Any, Any, DType]:
     return as_pair(name, within(x1, dtype_of(x2)) if is_array(x2) else x1, x2)
 
 
+def _check_sorter(order: Any, size: int) -> None:
+    """Raise `ValueError` for a place that is not there, where values are known."""
+    if isinstance(order, jax.core.Tracer) or not size:
+        return
+    values = np.asarray(order)
+    if values.min() < 0 or values.max() >= size:
+        wanted = f"of places in 0 <= place < {size}"
+        refuse("searchsorted", "sorter", wanted, f"{values.min()} to {values.max()}")
+
+
 @listed(
     "x1 : Tensor or raw array, one axis\n    In ascending order by itself or by `sorter`.\n"
     "x2 : Tensor, raw array or number\nside : {'left', 'right'}\n"
@@ -160,6 +171,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
         if raw.shape != shape:
             refuse(name, "sorter", f"of the shape {shape} of x1", f"shape {raw.shape}")
         order = [widened(raw)]
+        _check_sorter(order[0], shape[0])
     return _searchsorted((x1, x2, *order), side == "right", dtype)
 
 
