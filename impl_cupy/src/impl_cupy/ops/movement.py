@@ -256,7 +256,7 @@ def pad(x: Any, pad_width: Any, /, mode: str = "constant", *, constant_values: f
     ValueError
         If a width is negative, there are other numbers of them, or `mode` is another.
     """
-    if mode != "constant":
+    if not isinstance(mode, str) or mode != "constant":
         msg = f"pad: mode must be 'constant', got {shown(mode)}"
         raise ValueError(msg)
     pairs = _widths(pad_width, x.shape)

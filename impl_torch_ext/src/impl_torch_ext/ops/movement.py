@@ -146,7 +146,7 @@ def pad(
 ) -> Tensor:
     """Return `x` with new elements before and after those along each axis."""
     widths = _widths(pad_width, check_tensor("pad", x))
-    if mode != "constant":
+    if not isinstance(mode, str) or mode != "constant":
         msg = f"pad: mode must be 'constant', got {shown(mode)}"
         raise ValueError(msg)
     number = plain_number(constant_values)

@@ -12,7 +12,6 @@ from torch import Tensor
 from impl_torch_ext.checks import (
     check_flag,
     check_int,
-    check_number,
     check_same_rest,
     check_tensor,
     normalize_axes,
@@ -22,7 +21,7 @@ from impl_torch_ext.dtypes import bool_, int64
 from impl_torch_ext.native import native
 from impl_torch_ext.ops import elementwise
 from impl_torch_ext.ops.families import along, array_of_reals, listed, operands, reduce, scan
-from impl_torch_ext.ops.transcendental import derived
+from impl_torch_ext.ops.transcendental import as_float, derived
 
 # Sums of so few elements need not be taken axis by axis.
 _FEW = 4096
@@ -120,7 +119,7 @@ def _axes(name: str, axis: Any, x: Tensor) -> tuple[int, ...]:
 
 def _variance(name: str, x: Tensor, axis: Any, correction: float, keepdims: bool) -> Tensor:
     reals = array_of_reals(name, x)
-    count = -check_number(name, "correction", correction)
+    count = -as_float(name, "correction", correction)
     axes, keepdims = _axes(name, axis, reals), check_flag(name, "keepdims", keepdims)
     count += math.prod(reals.shape[place] for place in axes)
     away = reals - mean(reals, axis=axes, keepdims=True)
@@ -202,7 +201,7 @@ def std(
 def norm(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """Return the norm of vectors, sum(abs(x) ** ord) ** (1 / ord)."""
     reals = array_of_reals("norm", x)
-    power = check_number("norm", "ord", ord)
+    power = as_float("norm", "ord", ord)
     axes = _axes("norm", axis, reals)
     over: dict[str, Any] = {"axis": axes, "keepdims": check_flag("norm", "keepdims", keepdims)}
     if not math.prod(reals.shape[place] for place in axes):

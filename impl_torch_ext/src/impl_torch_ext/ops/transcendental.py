@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_choice, check_number
-from impl_torch_ext.dtypes import float32
+from impl_torch_ext.checks import check_choice, check_fits, check_number
+from impl_torch_ext.dtypes import float32, float64
 from impl_torch_ext.ops.families import Op, Operand, array_of_reals, binary, listed, unary
 
 __all__ = [
     "acos",
     "acosh",
+    "as_float",
     "asin",
     "asinh",
     "atan",
@@ -92,6 +93,14 @@ def pair_of_reals(x1: Operand, x2: Operand) -> tuple[Tensor, ...]:
         x.to(dtype) if isinstance(x, Tensor) else torch.full((), x, dtype=dtype) for x in (x1, x2)
     )
     return torch.broadcast_tensors(*reals)
+
+
+def as_float(name: str, option: str, value: Any) -> float:
+    """Return a number as a float, or raise if it is none or too large to be one."""
+    number = check_number(name, option, value)
+    if isinstance(number, int):
+        check_fits(name, number, float64)
+    return float(number)
 
 
 def _of_reals(name: str, value: Op, *slopes: Op | None) -> Op:
@@ -260,7 +269,7 @@ def _shaped(number: str, meaning: str, page: str) -> Callable[[Any], Any]:
 def leaky_relu(x: Tensor, /, negative_slope: float = 0.01) -> Tensor:
     """Return `x` where it is positive, else `negative_slope` times it."""
     reals = array_of_reals("leaky_relu", x)
-    slope = check_number("leaky_relu", "negative_slope", negative_slope)
+    slope = as_float("leaky_relu", "negative_slope", negative_slope)
     return torch.nn.functional.leaky_relu(reals, slope)
 
 
@@ -268,7 +277,7 @@ def leaky_relu(x: Tensor, /, negative_slope: float = 0.01) -> Tensor:
 def elu(x: Tensor, /, alpha: float = 1.0) -> Tensor:
     """Return `x` where it is positive, else `alpha` times exp(x) - 1."""
     reals = array_of_reals("elu", x)
-    scale = check_number("elu", "alpha", alpha)
+    scale = as_float("elu", "alpha", alpha)
     apply = derived(
         "elu",
         lambda x: torch.where(x > 0, x, scale * torch.expm1(x.clamp(max=0))),
