@@ -22,9 +22,7 @@ _Binary: TypeAlias = Callable[[Any, Any], Tensor]
 
 def _subtract(x1: Operand, x2: Operand) -> Tensor:
     """Return x1 - x2, one of which may be of dtype bool, which torch refuses."""
-    if _is_boolean(x1) and _is_boolean(x2):  # tensor-40
-        msg = "subtract: at least one operand must be of numbers, got two of dtype bool"
-        raise TypeError(msg)
+    check_numbers("subtract", x1, x2)
     if isinstance(x1, Tensor) and x1.dtype == bool_:
         x1 = x1.to(_dtype_beside(x2))
     elif isinstance(x2, Tensor) and x2.dtype == bool_:
@@ -64,7 +62,8 @@ def _absolute(x: Tensor) -> Tensor:
 
 
 def _negative(x: Tensor) -> Tensor:
-    return torch.negative(_of_numbers("negative", x))
+    check_numbers("negative", x)
+    return torch.negative(x)
 
 
 def _extremum(largest: bool) -> tuple[_Binary, _Binary]:
@@ -93,16 +92,17 @@ def _extremum(largest: bool) -> tuple[_Binary, _Binary]:
 
 
 def _sign(x: Tensor) -> Tensor:
-    sign = torch.sign(_of_numbers("sign", x))
+    check_numbers("sign", x)
+    sign = torch.sign(x)
     # ops-27; torch gives 0 for NaN.
     return torch.where(torch.isnan(x), math.nan, sign) if x.is_floating_point() else sign
 
 
-def _of_numbers(name: str, x: Tensor) -> Tensor:
-    if x.dtype == bool_:  # tensor-40
-        msg = f"{name}: x must be of numbers, got dtype {x.dtype}"
+def check_numbers(name: str, *xs: Operand) -> None:
+    """Raise a TypeError if the operands are all of booleans."""
+    if all(_is_boolean(x) for x in xs):  # tensor-40
+        msg = f"{name}: operands must be of numbers, got dtype {bool_}"
         raise TypeError(msg)
-    return x
 
 
 def _is_boolean(x: Operand) -> bool:

@@ -44,6 +44,7 @@ __all__ = [
     "reduce",
     "registry",
     "scan",
+    "scanned_axis",
     "select",
     "shape",
     "unary",
@@ -221,6 +222,14 @@ def _reduction(name: str, fn: Op, single: bool) -> Callable[..., Tensor]:
     return run
 
 
+def scanned_axis(name: str, axis: int | None, x: Tensor) -> int:
+    """Return the axis along which a function runs, which may be left out where there is one."""
+    if check_tensor(name, x).ndim == 0 or (axis is None and x.ndim != 1):  # ops-22
+        msg = f"{name}: axis must be given for other than one axis, got shape {tuple(x.shape)}"
+        raise ValueError(msg)
+    return normalize_axis(name, 0 if axis is None else axis, x)
+
+
 def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API") -> Op:
     """Add `fn` along one axis, which keeps its length; it may start with `initial`."""
 
@@ -232,10 +241,7 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
         dtype: torch.dtype | None = None,
         include_initial: bool = False,
     ) -> Tensor:
-        if check_tensor(name, x).ndim == 0 or (axis is None and x.ndim != 1):  # ops-22
-            msg = f"{name}: axis must be given for other than one axis, got shape {tuple(x.shape)}"
-            raise ValueError(msg)
-        place = normalize_axis(name, 0 if axis is None else axis, x)
+        place = scanned_axis(name, axis, x)
         usual = x.dtype if x.is_floating_point() else int64
         terms = x.to(usual if dtype is None else check_dtype(name, dtype))
         ones = (1, *x.shape[:place], *x.shape[place + 1 :])

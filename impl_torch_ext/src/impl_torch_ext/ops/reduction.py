@@ -17,10 +17,18 @@ from impl_torch_ext.checks import (
     normalize_axes,
     normalize_axis,
 )
-from impl_torch_ext.dtypes import bool_, int64
+from impl_torch_ext.dtypes import int64
 from impl_torch_ext.native import native
 from impl_torch_ext.ops import elementwise
-from impl_torch_ext.ops.families import along, array_of_reals, listed, operands, reduce, scan
+from impl_torch_ext.ops.families import (
+    along,
+    array_of_reals,
+    listed,
+    operands,
+    reduce,
+    scan,
+    scanned_axis,
+)
 from impl_torch_ext.ops.transcendental import as_float, derived
 
 # Sums of so few elements need not be taken axis by axis.
@@ -228,11 +236,7 @@ def norm(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False, ord: float 
 def cumulative_logsumexp(x: Tensor, /, *, axis: int | None = None) -> Tensor:
     """Return the logarithms of the sums of exp(x) up to each element."""
     result = array_of_reals("cumulative_logsumexp", x)
-    if x.ndim == 0 or (axis is None and x.ndim != 1):  # ops-22
-        shape = tuple(x.shape)
-        msg = f"cumulative_logsumexp: axis must be given for other than one axis, got shape {shape}"
-        raise ValueError(msg)
-    place = normalize_axis("cumulative_logsumexp", 0 if axis is None else axis, x)
+    place = scanned_axis("cumulative_logsumexp", axis, x)
     result = torch.where(result == -math.inf, -math.inf, result)  # ops-37: no gradient there.
     length, reach = x.shape[place], 1
     while reach < length:
@@ -265,9 +269,7 @@ def diff(
     append: Tensor | None = None,
 ) -> Tensor:
     """Return the differences of neighbours along an axis."""
-    if check_tensor("diff", x).dtype == bool_:  # tensor-40
-        msg = f"diff: x must be of numbers, got dtype {x.dtype}"
-        raise TypeError(msg)
+    elementwise.check_numbers("diff", check_tensor("diff", x))
     place, times = normalize_axis("diff", axis, x), check_int("diff", "n", n)
     if times < 0:  # ops-42
         msg = f"diff: n must be at least 0, got {times}"

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impl_torch_ext.dtypes import bool_, int64, is_integer
+from impl_torch_ext.dtypes import bool_, is_integer
+from impl_torch_ext.ops.elementwise import check_numbers
 from impl_torch_ext.ops.families import Op, Operand, binary, predicate, unary
-from impl_torch_ext.ops.transcendental import pair_of_reals
+from impl_torch_ext.ops.transcendental import pair, pair_of_reals
 
 __all__ = [
     "bitwise_and",
@@ -28,24 +29,18 @@ __all__ = [
 ]
 
 
-def _of_numbers(name: str, *xs: Operand) -> None:
-    if all(x.dtype == bool_ if isinstance(x, Tensor) else type(x) is bool for x in xs):
-        msg = f"{name}: operands must be of numbers, got dtype {bool_}"  # tensor-40
-        raise TypeError(msg)
-
-
 def _step(name: str, fn: Op, result: str) -> Op:
     """Add a function that gives integers as they are."""
 
     def step(x: Tensor) -> Tensor:
-        _of_numbers(name, x)
+        check_numbers(name, x)
         return fn(x) if x.is_floating_point() else x.clone()
 
     return unary(name, step, f"{result}, of gradient 0")  # ops-33
 
 
 def _positive(x: Tensor) -> Tensor:
-    _of_numbers("positive", x)
+    check_numbers("positive", x)
     return x.clone()
 
 
@@ -54,28 +49,12 @@ def _nextafter(x1: Operand, x2: Operand) -> Tensor:
     return torch.nextafter(first.detach(), second.detach())
 
 
-def _pair(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
-    """Return two operands, of which one may be a number, in the dtype of both."""
-    if isinstance(x1, Tensor) and isinstance(x2, Tensor):
-        dtype = torch.promote_types(x1.dtype, x2.dtype)
-        return x1.to(dtype), x2.to(dtype)
-    if not isinstance(x1, Tensor):
-        second, first = _pair(x2, x1)
-        return first, second
-    dtype = x1.dtype
-    if type(x2) is float and not dtype.is_floating_point:
-        dtype = torch.float32
-    elif type(x2) is int and dtype == bool_:
-        dtype = int64
-    return x1.to(dtype), torch.full((), x2, dtype=dtype)
-
-
 def _quotient(name: str, rest: bool) -> Op:
     """Make `floor_divide`, or with `rest` `remainder`; of integers they are 0 beside 0."""
 
     def divide(x1: Operand, x2: Operand) -> Tensor:
-        _of_numbers(name, x1, x2)
-        a, b = _pair(x1, x2)
+        check_numbers(name, x1, x2)
+        a, b = pair(x1, x2)
         if a.is_floating_point():
             return torch.remainder(a, b) if rest else torch.div(a, b, rounding_mode="floor")
         # ops-34. No processor divides the least integer by -1.
@@ -106,7 +85,7 @@ def _bits(name: str, *xs: Operand, booleans: bool) -> None:
 def _bitwise(name: str, fn: Op, result: str) -> Op:
     def bits(x1: Operand, x2: Operand) -> Tensor:
         _bits(name, x1, x2, booleans=True)
-        return fn(*_pair(x1, x2))
+        return fn(*pair(x1, x2))
 
     return binary(name, bits, result)
 
@@ -119,7 +98,7 @@ def _invert(x: Tensor) -> Tensor:
 def _shift(name: str, fn: Op, right: bool) -> Op:
     def shift(x1: Operand, x2: Operand) -> Tensor:
         _bits(name, x1, x2, booleans=False)
-        x, count = _pair(x1, x2)
+        x, count = pair(x1, x2)
         width = torch.iinfo(x.dtype).bits
         beyond = (count < 0) | (count >= width)
         within = torch.where(beyond, 0, count)

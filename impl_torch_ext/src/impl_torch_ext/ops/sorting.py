@@ -9,6 +9,7 @@ from torch import Tensor
 from impl_torch_ext.checks import check_choice, check_flag, check_tensor, normalize_axis, shapes_of
 from impl_torch_ext.dtypes import bool_, int64
 from impl_torch_ext.ops.families import Operand, listed, operands, reduce, with_number
+from impl_torch_ext.ops.transcendental import pair
 from impl_torch_ext.tensor import index_array
 
 __all__ = [
@@ -218,9 +219,5 @@ def _alike(name: str, x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     """Return two operands, of which one may be a number, in the dtype that both compare in."""
     given = operands(name, x1, x2)
     a, b = with_number(name, given[0], given[1], compares=True)
-    dtype = compat.result_type(a, b)
-    first, second = (
-        x.detach().to(dtype) if isinstance(x, Tensor) else torch.tensor(x, dtype=dtype)
-        for x in (a, b)
-    )
-    return first, second
+    first, second = pair(a, b)
+    return first.detach(), second.detach()

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_choice, check_fits, check_number
-from impl_torch_ext.dtypes import float32, float64
+from impl_torch_ext.dtypes import bool_, float32, float64, int64
+from impl_torch_ext.ops import elementwise
 from impl_torch_ext.ops.families import Op, Operand, array_of_reals, binary, listed, unary
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "log2",
     "log10",
     "logaddexp",
+    "pair",
     "pair_of_reals",
     "reciprocal",
     "silu",
@@ -81,17 +83,25 @@ def derived(name: str, value: Op, *slopes: Op | None) -> Op:
     return apply
 
 
+def pair(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
+    """Return two operands, of which one may be a number, in the dtype of both."""
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor):
+        dtype = torch.promote_types(x1.dtype, x2.dtype)
+        return x1.to(dtype), x2.to(dtype)
+    if not isinstance(x1, Tensor):
+        second, first = pair(x2, x1)
+        return first, second
+    dtype = x1.dtype
+    if type(x2) is float and not dtype.is_floating_point:
+        dtype = float32
+    elif type(x2) is int and dtype == bool_:
+        dtype = int64
+    return x1.to(dtype), torch.full((), x2, dtype=dtype)
+
+
 def pair_of_reals(x1: Operand, x2: Operand) -> tuple[Tensor, ...]:
     """Return two operands, of which one may be a number, in their floating dtype and shape."""
-    arrays = [x for x in (x1, x2) if isinstance(x, Tensor)]
-    dtype = arrays[0].dtype
-    for x in arrays[1:]:
-        dtype = torch.promote_types(dtype, x.dtype)
-    if not dtype.is_floating_point:  # ops-14
-        dtype = float32
-    reals = (
-        x.to(dtype) if isinstance(x, Tensor) else torch.full((), x, dtype=dtype) for x in (x1, x2)
-    )
+    reals = (x if x.is_floating_point() else x.to(float32) for x in pair(x1, x2))  # ops-14
     return torch.broadcast_tensors(*reals)
 
 
@@ -165,10 +175,6 @@ def _silu_slope(x: Tensor) -> Tensor:
 
 def _softplus(x: Tensor) -> Tensor:
     return torch.logaddexp(x, torch.zeros((), dtype=x.dtype))
-
-
-def _signs(x: Tensor) -> Tensor:
-    return torch.where(torch.isnan(x), x, torch.sign(x))
 
 
 def _by_hypot(x: Tensor, x1: Tensor, x2: Tensor) -> Tensor:
@@ -246,7 +252,7 @@ copysign = binary(
     _of_reals(
         "copysign",
         torch.copysign,
-        lambda x1, x2: torch.copysign(torch.ones_like(x2), x2) * _signs(x1),
+        lambda x1, x2: torch.copysign(torch.ones_like(x2), x2) * elementwise.sign(x1),
         None,
     ),
     "x1 with the sign of x2",
