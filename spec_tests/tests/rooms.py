@@ -32,6 +32,7 @@ ONLY = {
     "pytree": "impl_jax_vjp",
     "followed": "impl_jax_vjp",
     "function_vjp": "impl_jax_vjp",
+    "rnn/steps": "impl_numpy",
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
 }
@@ -46,7 +47,7 @@ FOLDERS = {
     "autograd": "modes transforms derivatives jit".split(),
     "module": "state base functional".split(),
     "nn": "layer activation linear embedding norm dropout shape container".split(),
-    "rnn": "equations fused cell layer".split(),
+    "rnn": "equations lengths steps fused cell layer".split(),
     "optim": "optimizer algorithms".split(),
 }
 # Folders of sources that are not Python, beside the rooms.
