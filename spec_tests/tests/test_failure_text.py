@@ -46,6 +46,13 @@ def test_listed(nn, kind, make):
     assert make() == 8, kind
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2)])
+@clause("demo-01")
+def test_not_finite(nn, shape, odd):
+    assert odd == 1, "not finite"
+
+
 @clause("demo-01")
 def test_crash(nn):
     nn.no_such_name(1)
@@ -86,6 +93,8 @@ def test_a_failure_says_all(judge):
         ("double and float64", "got 10.0 but should be 15.0"),
         ("table and thrice", "not ten"),
         ("listed and made", "made"),
+        # Each NaN counts as a parameter of its own.
+        ("not_finite and nan and shape1", "not finite"),
         ("crash", "has no attribute 'no_such_name'"),
     ],
 )

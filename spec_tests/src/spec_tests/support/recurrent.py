@@ -44,9 +44,9 @@ def state_of(leaves: dict[str, Any]) -> Any:
     return tuple(states) if len(states) == 2 else states[0]
 
 
-def call_layer(layer: Any, *arguments: Any) -> dict[str, Any]:
+def call_layer(layer: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
     """Call a layer and name what it returns."""
-    output, state = layer(*arguments)
+    output, state = layer(*arguments, **options)
     if isinstance(state, tuple):
         return {"output": output, "h_n": state[0], "c_n": state[1]}
     return {"output": output, "h_n": state}
