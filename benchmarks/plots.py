@@ -34,7 +34,9 @@ def ratio_figure(rows: Sequence[str], series: Mapping[str, Sequence[Spread | Non
     """
     with rc_context(SETTINGS):
         width = min(WIDEST, max(NARROWEST, 1.2 + EACH * len(rows)))
-        figure, axes = _axes(width)
+        # What stands under an axis takes as much as it is long.
+        longest = max((len(row) for row in rows), default=0)
+        figure, axes = _axes(width, HEIGHT + 0.06 * max(0, longest - 24))
         axes.axhline(1, color="#555555", linewidth=1)
         for number, (name, ratios) in enumerate(series.items()):
             shift = (number + 0.5) / len(series) - 0.5
@@ -94,8 +96,8 @@ def growth_figure(
         return svg(figure, axes)
 
 
-def _axes(width: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width, HEIGHT), layout="constrained")
+def _axes(width: float, height: float = HEIGHT) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.grid(axis="y", color="#E4E4E4", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -67,6 +67,14 @@ KINDS: dict[str, Kind] = {
         "One layer over a sequence, forward, and backward to the input and all weights.",
         "train",
     ),
+    "options": Kind(
+        "Options of sequence layers, training",
+        "Layers above one another, both directions, a projection, and sequences of different "
+        "lengths in one batch (drawn evenly from 1 to T; torch.nn packs and unpacks them), as in "
+        "the first section.",
+        "train",
+        peers=("torch.nn", "flax.nnx"),
+    ),
     "inference": Kind(
         "Sequence layers, inference",
         "The same layers, forward alone, nothing recorded.",
@@ -209,7 +217,8 @@ class Row:
     arguments : tuple of int
         A layer's constructor's.
     options : mapping
-        An optimizer's keywords; a workload's fields.
+        The keywords of an optimizer or a sequence layer, there with `lengths`, whether the
+        sequences have different lengths; a workload's fields.
     quick : bool
         Whether ``--quick`` measures it too.
     along : str
@@ -227,7 +236,10 @@ class Row:
     @property
     def label(self) -> str:
         """What stands before the numbers: the name, and options that tell it from others."""
-        return " ".join([self.name, *(f"{key}={value}" for key, value in self._small_options())])
+        options = (
+            key if value is True else f"{key}={value}" for key, value in self._small_options()
+        )
+        return " ".join([self.name, *options])
 
     @property
     def key(self) -> str:
@@ -246,12 +258,28 @@ class Row:
         if self.kind == "sgemm":
             return 2.0 * math.prod(self.shape)
         gates = GATES.get(self.name)
-        if gates is None or self.kind not in ("train", "inference", "growth"):
+        counted = self.kind in ("train", "inference", "growth", "options")
+        # With lengths it depends on the numbers drawn.
+        if gates is None or not counted or self.options.get("lengths"):
             return 0.0
         steps, batch, inputs, hidden = self.shape
+        out, directions = self.options.get("proj_size", hidden), self.directions
+        layers = self.options.get("num_layers", 1)
+        width = layers * (gates * hidden * out + (hidden * out if out != hidden else 0))
+        width += gates * hidden * (inputs + (layers - 1) * directions * out)
         # One product forward and two backward, each a multiplication and an addition.
         products = 1 if self.kind == "inference" else 3
-        return 2.0 * products * steps * batch * gates * hidden * (inputs + hidden)
+        return 2.0 * products * steps * batch * directions * width
+
+    @property
+    def directions(self) -> int:
+        """How many directions a sequence layer has."""
+        return 2 if self.options.get("bidirectional") else 1
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The options of a sequence layer's constructor."""
+        return {key: value for key, value in self.options.items() if key != "lengths"}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, as a message holds them."""
@@ -285,6 +313,13 @@ SHAPES = (
     (200, 1, 64, 64),
 )
 SIDES = (2, 64, 512)
+OPTIONS: tuple[Mapping[str, Any], ...] = (
+    {"num_layers": 2},
+    {"bidirectional": True},
+    {"num_layers": 2, "bidirectional": True},
+    {"lengths": True},
+    {"num_layers": 2, "bidirectional": True, "lengths": True},
+)
 STILL = {"T": 64, "N": 16, "I": 64, "H": 64}
 GROWING = {"T": (64, 256, 1024, 4096), "N": (1, 4, 16, 64, 256), "H": (16, 64, 256, 512)}
 # Names in `spec_tests.compare.workloads`; the program fills in the fields and the data's place.
@@ -308,6 +343,17 @@ def _growing() -> Iterator[Row]:
 
 ROWS: tuple[Row, ...] = (
     *_recurrent("train", SHAPES),
+    *(
+        Row("options", cell, shape, options=options)
+        for cell, shape, options in product(
+            CELLS, ((28, 64, 28, 128), (100, 32, 128, 256)), OPTIONS
+        )
+    ),
+    *(
+        Row("options", "LSTM", shape, options={"proj_size": shape[3] // 2})
+        for shape in ((28, 64, 28, 128), (100, 32, 128, 256))
+    ),
+    Row("options", "GRU", (8, 32, 8, 32), options=OPTIONS[-1], quick=True),
     *_recurrent("inference", SHAPES),
     *_recurrent("cell", ((8, 32, 8, 32), (28, 64, 28, 128))),
     *_recurrent("second", ((8, 32, 8, 32), (28, 64, 28, 128))),

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.rows import EXPRESSIONS, Row
 
-__all__ = ["arrays", "expression", "integers", "sequence"]
+__all__ = ["arrays", "expression", "integers", "lengths", "sequence"]
 
 
 def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -24,10 +24,18 @@ def integers(high: int, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def sequence(row: Row) -> tuple[np.ndarray, np.ndarray]:
-    """Return an input (T, N, I) and a gradient of the output (T, N, H)."""
+    """Return an input (T, N, I) and a gradient of the output (T, N, D P)."""
     steps, batch, inputs, hidden = row.shape
-    x, cotangent = arrays((steps, batch, inputs), (steps, batch, hidden))
+    width = row.directions * row.options.get("proj_size", hidden)
+    x, cotangent = arrays((steps, batch, inputs), (steps, batch, width))
     return x, cotangent
+
+
+def lengths(row: Row) -> np.ndarray | None:
+    """Return the lengths of a row's sequences, from 1 to T, if it has any."""
+    if not row.options.get("lengths"):
+        return None
+    return integers(row.shape[0], (row.shape[1],)) + 1
 
 
 def expression(row: Row) -> Callable[[Any, Any, Any], Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,8 +10,8 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from benchmarks.peers.arrays import arrays, sequence
-from benchmarks.peers.job import Job, Makers
+from benchmarks.peers.arrays import arrays, lengths, sequence
+from benchmarks.peers.job import Job, Makers, Unsupported
 from benchmarks.peers.under_jit import compiled, sequence_makers
 from benchmarks.rows import Row
 
@@ -25,16 +26,38 @@ def makers(_: str) -> Makers:
 
 
 def _layer(row: Row) -> tuple[Any, Any]:
-    cell = CELLS[row.name](*row.shape[2:], rngs=nnx.Rngs(0))
-    graph, parameters, rest = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
+    if "proj_size" in row.options:
+        msg = "flax has no projection"
+        raise Unsupported(msg)
+    _, _, inputs, hidden = row.shape
+    layers = [
+        tuple(_rnn(row, inputs if number == 0 else row.directions * hidden, reverse))
+        for number in range(row.options.get("num_layers", 1))
+        for reverse in ((False, True)[: row.directions],)
+    ]
+    parts = [[nnx.split(layer, nnx.Param, ...) for layer in pair] for pair in layers]
+    ends = None if (given := lengths(row)) is None else jnp.asarray(given)
 
     def apply(parameters: Any, x: Any) -> Any:
-        layer = nnx.merge(graph, parameters, rest, copy=True)
-        # The state in the layer's own generator cannot change in a trace; the first carry is zeros.
-        carry = layer.cell.initialize_carry(x[0].shape, nnx.Rngs(0))
-        return layer(x, initial_carry=carry)
+        for pair, own in zip(parts, parameters, strict=True):
+            outputs = []
+            for (graph, _, rest), values in zip(pair, own, strict=True):
+                layer = nnx.merge(graph, values, rest, copy=True)
+                # The state in the layer's own generator cannot change in a trace; the first carry
+                # is zeros.
+                carry = layer.cell.initialize_carry(x[0].shape, nnx.Rngs(0))
+                outputs.append(layer(x, initial_carry=carry, seq_lengths=ends))
+            x = jnp.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+        return x
 
-    return apply, parameters
+    return apply, [[values for _, values, _ in pair] for pair in parts]
+
+
+def _rnn(row: Row, inputs: int, directions: tuple[bool, ...]) -> Iterator[Any]:
+    """Yield a layer's RNN for each of its directions."""
+    for reverse in directions:
+        cell = CELLS[row.name](inputs, row.shape[3], rngs=nnx.Rngs(0))
+        yield nnx.RNN(cell, time_major=True, reverse=reverse, keep_order=True)
 
 
 def _cell(row: Row) -> Job:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.arrays import arrays, expression, integers, sequence
+from benchmarks.peers.arrays import arrays, expression, integers, lengths, sequence
 from benchmarks.peers.job import Job, Makers, Unsupported
 from benchmarks.rows import Row
 
@@ -63,30 +63,38 @@ def _read(tensor: Any) -> float:
 def _layer_of(nn: Any, row: Row) -> tuple[Any, Any, Any]:
     """Return a sequence layer, its input and a gradient of its output."""
     x, cotangent = sequence(row)
-    layer = getattr(nn, row.name)(*row.shape[2:])
+    layer = getattr(nn, row.name)(*row.shape[2:], **row.keywords)
     return layer, nn.tensor(x, requires_grad=True), nn.tensor(cotangent)
 
 
 def _train(nn: Any, row: Row) -> Job:
     layer, x, cotangent = _layer_of(nn, row)
+    cut = _cut(row)
 
     def step() -> None:
         layer.zero_grad()
         x.grad = None
-        layer(x)[0].backward(cotangent)
+        layer(x, **cut)[0].backward(cotangent)
 
     return Job(step, lambda: [_read(parameter.grad) for parameter in layer.parameters()])
 
 
+def _cut(row: Row) -> dict[str, Any]:
+    """Return the argument of a layer's call that cuts the sequences to their lengths."""
+    ends = lengths(row)
+    return {} if ends is None else {"lengths": ends}
+
+
 def _train_jit(nn: Any, row: Row) -> Job:
     layer, x, cotangent = _layer_of(nn, row)
+    cut = {key: nn.tensor(value) for key, value in _cut(row).items()}
 
     @nn.jit
-    def gradients(parameters: Any, x: Any, cotangent: Any) -> Any:
-        _, pull = nn.vjp(lambda p, x: nn.functional_call(layer, p, x)[0], parameters, x)
+    def gradients(parameters: Any, x: Any, cotangent: Any, cut: Any) -> Any:
+        _, pull = nn.vjp(lambda p, x: nn.functional_call(layer, p, x, **cut)[0], parameters, x)
         return pull(cotangent)
 
-    return _called(gradients, dict(layer.named_parameters()), x, cotangent)
+    return _called(gradients, dict(layer.named_parameters()), x, cotangent, cut)
 
 
 def _called(function: Callable[..., Any], *arguments: Any) -> Job:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.peers.arrays import arrays, expression, integers, sequence
+from benchmarks.peers.arrays import arrays, expression, integers, lengths, sequence
 from benchmarks.peers.job import Job, Makers
 from benchmarks.rows import Row
 
@@ -51,13 +52,13 @@ def _read(tensor: Any) -> float:
 
 def _layer_of(row: Row) -> tuple[Any, Any, Any]:
     x, cotangent = sequence(row)
-    layer = getattr(torch.nn, row.name)(*row.shape[2:])
+    layer = getattr(torch.nn, row.name)(*row.shape[2:], **row.keywords)
     return layer, torch.tensor(x, requires_grad=True), torch.tensor(cotangent)
 
 
 def _train(change: Compile, row: Row) -> Job:
     layer, x, cotangent = _layer_of(row)
-    call = change(layer)
+    call = change(_packed(layer, row))
 
     def step() -> None:
         layer.zero_grad()
@@ -65,6 +66,20 @@ def _train(change: Compile, row: Row) -> Job:
         call(x)[0].backward(cotangent)
 
     return Job(step, lambda: [_read(parameter.grad) for parameter in layer.parameters()])
+
+
+def _packed(layer: Any, row: Row) -> Any:
+    """Return the layer, or with lengths a function that packs its input and unpacks its output."""
+    ends = lengths(row)
+    if ends is None:
+        return layer
+    given = torch.tensor(ends)
+
+    def call(x: Any) -> Any:
+        packed, state = layer(pack_padded_sequence(x, given, enforce_sorted=False))
+        return pad_packed_sequence(packed, total_length=len(x))[0], state
+
+    return call
 
 
 def _inference(change: Compile, row: Row) -> Job:
