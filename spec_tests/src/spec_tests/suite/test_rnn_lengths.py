@@ -80,13 +80,12 @@ def test_every_sequence_is_as_if_alone(
     if turned:
         # The reverse direction of the sequences turned round is the forward one.
         given, cotangents, want = reversed_in_place(given, cotangents, want, ends)
-    layer = layer_of(
-        nn,
-        name,
-        dtype,
-        {f"{key}_l0": array.astype(dtype) for key, array in parameters.items()},
-        bidirectional=turned,
-    )
+    named = {
+        f"{key}_l0{end}": array.astype(dtype)
+        for end in ("", "_reverse")[: 1 + turned]
+        for key, array in parameters.items()
+    }
+    layer = layer_of(nn, name, dtype, named, bidirectional=turned)
     check(nn, layer, given, inputs, cotangents, want, ends, dtype)
 
 
