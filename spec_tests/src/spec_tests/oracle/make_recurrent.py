@@ -92,8 +92,7 @@ def called(configuration: Configuration, leaves: Tensors) -> Tensors:
     x = leaves["x"]
     x = x.transpose(0, 1) if configuration.layout == "batch first" else x
     x = x if x.ndim == 3 else x[:, None]
-    blank = {f"{key}0": torch.zeros(shape) for key, shape in configuration.states.items()}
-    states = [leaves.get(key, value) for key, value in blank.items()]
+    states = [leaves[f"{key}0"] for key in configuration.states]
     states = [state if state.ndim == 3 else state[:, None] for state in states]
     if configuration.dropout or 0 in (configuration.lengths or ()):
         output, last = one_by_one(configuration, leaves, x, states)

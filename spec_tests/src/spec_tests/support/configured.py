@@ -111,7 +111,7 @@ def _forward(
         options["lengths"] = ends if configuration.batch else ends[0]
     leaves = {key: tensor(nn, drawn[key]) for key in configuration.inputs}
     states = [leaf for key, leaf in leaves.items() if key != "x"]
-    hx = (tuple(states) if len(states) > 1 else states[0]) if states else None
+    hx = tuple(states) if len(states) > 1 else states[0]
     # The masks of dropout are those of this seed.
     nn.manual_seed(configuration.number)
     outputs = call_layer(layer, leaves["x"], hx, **options)
