@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import impl_numpy as nn
-from impl_numpy.rnn import fused
+from impl_numpy.rnn import steps
 from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 
 T, N, I, H = 7, 3, 4, 5  # noqa: E741 - steps, batch, input, hidden
@@ -49,7 +49,7 @@ def assert_close(got: list, wanted: list, dtype: type) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("chunk", [1, 2 * N * H, 1 << 16])
 def test_fused_agrees_with_its_composite(kind, dtype, bias, chunk, monkeypatch) -> None:
-    monkeypatch.setattr(fused, "CHUNK", chunk)
+    monkeypatch.setattr(steps, "CHUNK", chunk)
     given = inputs(kind, dtype, bias=bias)
     config = {"nonlinearity": "tanh"} if kind == "RNN" else {}
     whole = apply(kind, given)
