@@ -262,6 +262,22 @@ def check_finite(owner: str, **values: Any) -> list[bool | int | float]:
     return numbers
 
 
+def check_probability(owner: str, name: str, value: Any) -> bool | int | float:
+    """Return a number from 0 to 1; raise ValueError for another, TypeError for no number."""
+    number = check_number(owner, name, value)
+    if not 0 <= number <= 1:
+        msg = f"{owner}: {name} must be a probability, 0 <= {name} <= 1, got {value}"
+        raise ValueError(msg)
+    return number
+
+
+def check_no_bool(owner: str, name: str, value: Any) -> None:
+    """Raise TypeError for a bool where a number is meant."""
+    if isinstance(value, (bool, np.bool)):
+        msg = f"{owner}: {name} must be a number, got {value}"
+        raise TypeError(msg)
+
+
 def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> None:
     """Raise ValueError for a word that is none of the choices."""
     if not isinstance(value, str) or value not in choices:

@@ -12,9 +12,21 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy.checks import check_choice, check_flag, check_same_dtype
+from impl_numpy.dtypes import Shape
 from impl_numpy.nn.layer import Layer
 from impl_numpy.rnn.equations import RNN_STEPS, Step, gru_step, linear, lstm_step
 from impl_numpy.tensor import Tensor, as_tensor, wrap
+
+# The options that `repr` shows where they differ from this, in this order.
+_USUAL = {
+    "proj_size": 0,
+    "num_layers": 1,
+    "bias": True,
+    "batch_first": False,
+    "dropout": 0,
+    "bidirectional": False,
+    "nonlinearity": "tanh",
+}
 
 
 class Recurrent(Layer):
@@ -22,50 +34,50 @@ class Recurrent(Layer):
 
     Attributes
     ----------
-    weight_ih : Parameter, shape (G H, I), `weight_ih_l0` in a layer, as are the others
+    weight_ih : Parameter, shape (G H, I); in a layer the names go on, as `weight_ih_l0`
     weight_hh : Parameter, shape (G H, H)
     bias_ih, bias_hh : Parameter, shape (G H,), or None
         All uniform in [-k, k), k = 1 / sqrt(H).
     """
 
     _gates: ClassVar[int]
-    _suffix: ClassVar[str] = ""
     _states: ClassVar[tuple[str, ...]]
-    _sizes = ("input_size", "hidden_size")
+    _sizes: ClassVar[tuple[str, ...]] = ("input_size", "hidden_size")
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, dtype: DTypeLike | None
-    ) -> None:
-        super().__init__(input_size=input_size, hidden_size=hidden_size)
-        k = 1.0 / math.sqrt(hidden_size)
-        self.bias = bias = check_flag(type(self).__name__, "bias", bias)
-        rows = self._gates * int(hidden_size)
-        vector = (rows,) if bias else None
-        shapes = {
-            "weight_ih": (rows, input_size),
-            "weight_hh": (rows, hidden_size),
+    def __init__(self, bias: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.bias = check_flag(type(self).__name__, "bias", bias)
+
+    def _draw(
+        self, suffix: str, width: int, dtype: DTypeLike | None, projected: int = 0
+    ) -> tuple[str, ...]:
+        """Draw and register the parameters of one step, whose input is so wide.
+
+        With a projection, to so many numbers, its weight too. Their names are returned.
+        """
+        size = self.hidden_size
+        rows = self._gates * size
+        vector = (rows,) if self.bias else None
+        shapes: dict[str, Shape | None] = {
+            "weight_ih": (rows, width),
+            "weight_hh": (rows, projected or size),
             "bias_ih": vector,
             "bias_hh": vector,
         }
+        if projected:
+            shapes["weight_hr"] = (projected, size)
         for name, shape in shapes.items():
-            self._uniform(name + self._suffix, shape, k, dtype)
+            self._uniform(name + suffix, shape, 1.0 / math.sqrt(size), dtype)
+        return tuple([name + suffix for name in shapes])
 
     def extra_repr(self) -> str:
         """Return the sizes, and what differs from the usual."""
         extra = [str(self.input_size), str(self.hidden_size)]
-        if not self.bias:
-            extra.append("bias=False")
-        if getattr(self, "batch_first", False):
-            extra.append("batch_first=True")
-        if getattr(self, "nonlinearity", "tanh") != "tanh":
-            extra.append(f"nonlinearity={self.nonlinearity}")
+        for name, usual in _USUAL.items():
+            value = getattr(self, name, usual)
+            if value != usual:
+                extra.append(f"{name}={value}")
         return ", ".join(extra)
-
-    def _weights(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """Return W_ih, W_hh, b_ih, b_hh."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        w_ih, w_hh, b_ih, b_hh = (getattr(self, name + self._suffix) for name in names)
-        return w_ih, w_hh, b_ih, b_hh
 
     def _sequence(self, x: Any, shapes: tuple[str, ...], dtype: np.dtype[Any]) -> Tensor:
         """Return the input, checked against the one or two forms it may have."""
@@ -82,19 +94,19 @@ class Recurrent(Layer):
         return x
 
     def _checked_state(
-        self, hx: Any, form: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self, hx: Any, wanted: list[tuple[str, Shape]], dtype: np.dtype[Any]
     ) -> list[Tensor]:
-        """Return the states, checked; zeros where there are none."""
+        """Return the states, checked against forms and shapes; zeros where there are none."""
         owner, names = type(self).__name__, self._states
         if hx is None:
-            return [wrap(np.zeros(shape, dtype), None) for _ in names]
+            return [wrap(np.zeros(shape, dtype), None) for _, shape in wanted]
         if len(names) == 1:
             hx = (hx,)
         elif not isinstance(hx, (tuple, list)) or len(hx) != len(names):
             msg = f"{owner}: the state must be a pair ({', '.join(names)}), got {_described(hx)}"
             raise ValueError(msg)
         states = [as_tensor(owner, h, name) for name, h in zip(names, hx, strict=True)]
-        for name, h in zip(names, states, strict=True):
+        for name, h, (form, shape) in zip(names, states, wanted, strict=True):
             if h.shape != shape:
                 msg = f"{owner}: {name} must have shape {form} = {shape}, got {h.shape}"
                 raise ValueError(msg)
@@ -115,7 +127,8 @@ class Cell(Recurrent):
         *,
         dtype: DTypeLike | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(bias, input_size=input_size, hidden_size=hidden_size)
+        self._draw("", self.input_size, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Take one step.
@@ -137,10 +150,11 @@ class Cell(Recurrent):
         TypeError
             If a dtype is not the parameters'.
         """
-        w_ih, w_hh, b_ih, b_hh = self._weights()
+        w_ih, w_hh, b_ih, b_hh = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
         x = self._sequence(input, ("(N, I)", "(I,)"), w_ih.dtype)
         batch, form = (x.shape[:1], "(N, H)") if x.ndim == 2 else ((), "(H,)")
-        states = self._checked_state(hx, form, (*batch, self.hidden_size), w_ih.dtype)
+        wanted = [(form, (*batch, self.hidden_size))] * len(self._states)
+        states = self._checked_state(hx, wanted, w_ih.dtype)
         if not batch:
             x, states = x.reshape(1, -1), [h.reshape(1, -1) for h in states]
         after = self._step()(linear(x, w_ih, b_ih), tuple(states), w_hh, b_hh)

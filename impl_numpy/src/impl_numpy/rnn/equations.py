@@ -1,16 +1,18 @@
 """The recurrent equations, each cell's once, on Tensors.
 
-T steps, N batch, I input size, H hidden size, G gates. Sources: the pages of torch.nn.RNNCell,
-LSTMCell and GRUCell; LSTM after Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al.
-2000; GRU after Cho et al. 2014, reset gate after the recurrent product.
+T steps, N batch, I input size, H hidden size, P size of a projected hidden state (H where there is
+no projection), G gates. Sources: the pages of torch.nn.RNNCell, LSTMCell and GRUCell; LSTM after
+Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, projection after Sak,
+Senior and Beaufays 2014; GRU after Cho et al. 2014, reset gate after the recurrent product.
 
-A step takes the input's part of the gates, W_ih x + b_ih of shape (N, G H), and the states (N, H),
-and returns the next states.
+A step takes the input's part of the gates, W_ih x + b_ih of shape (N, G H), the states h (N, P) and
+c (N, H), and the weights of the state's part, and returns the next states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +26,7 @@ from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor
 
 States: TypeAlias = tuple[Tensor, ...]
-Step: TypeAlias = Callable[[Tensor, States, Tensor, Tensor | None], States]
+Step: TypeAlias = Callable[..., States]
 
 
 def tanh_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
@@ -37,14 +39,20 @@ def relu_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -
     return (ops.relu(part + linear(states[0], w_hh, b_hh)),)
 
 
-def lstm_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
-    """Return h' = o tanh(c') and c' = f c + i g; i, f, o = sigmoid(...), g = tanh(...)."""
+def lstm_step(
+    part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None = None
+) -> States:
+    """Return h' = o tanh(c') and c' = f c + i g; i, f, o = sigmoid(...), g = tanh(...).
+
+    With a projection h' = W_hr (o tanh(c')) (rnn-32).
+    """
     h, c = states
-    size = h.shape[1]
+    size = c.shape[1]
     gates = part + linear(h, w_hh, b_hh)
     i, f, g, o = (gates[:, k * size : (k + 1) * size] for k in range(4))
     c = ops.sigmoid(f) * c + ops.sigmoid(i) * tanh_of_gate(g)
-    return ops.sigmoid(o) * tanh_of_gate(c), c
+    h = ops.sigmoid(o) * tanh_of_gate(c)
+    return h if w_hr is None else linear(h, w_hr, None), c
 
 
 def gru_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
@@ -141,6 +149,8 @@ def unrolled(
     x: Tensor,
     states: States,
     weights: Sequence[Any],
+    counts: tuple[int, ...] | None = None,
+    reverse: bool = False,
 ) -> tuple[Tensor, ...]:
     """Take every step of a sequence: the differentiable form of a fused Function.
 
@@ -148,38 +158,62 @@ def unrolled(
     ----------
     step : callable
         A cell's equations.
-    x : Tensor, shape (T, N, I)
-    states : tuple of Tensor, shape (N, H)
+    x : Tensor, shape (T, N, I), or (R, I)
+    states : tuple of Tensor, shape (N, P) and (N, H)
         The first one is the output.
-    weights : W_ih (G H, I), W_hh (G H, H), b_ih and b_hh (G H,) or None
+    weights : W_ih (G H, I), W_hh (G H, P), b_ih and b_hh (G H,) or None, then W_hr (P, H) if any
+    counts : tuple of int, optional
+        How many rows each step has, R together: the first ones of the states, which it changes.
+    reverse : bool
+        Go from the last step to the first.
 
     Returns
     -------
-    output : Tensor, shape (T, N, H)
-    *states : Tensor, shape (N, H)
+    output : Tensor, shape (T, N, P), or (R, P)
+    *states : Tensor, shape (N, P) and (N, H)
     """
-    w_ih, w_hh, b_ih, b_hh = weights
-    outputs = []
-    for part in Steps.apply(linear(x, w_ih, b_ih)):
-        states = step(part, states, w_hh, b_hh)
-        outputs.append(states[0])
-    empty = (0, *states[0].shape)
-    output = ops.stack(outputs) if outputs else ops.zeros(empty, dtype=x.dtype)  # rnn-19
+    w_ih, w_hh, b_ih, b_hh, *projection = weights
+    parts, outputs = Steps.apply(linear(x, w_ih, b_ih), counts=counts), []
+    for part in reversed(parts) if reverse else parts:
+        rows = part.shape[0]
+        running = states if counts is None else tuple([h[:rows] for h in states])
+        after = step(part, running, w_hh, b_hh, *projection)
+        outputs.append(after[0])
+        states = after if counts is None else _with_rest(after, states, rows)
+    outputs = outputs[::-1] if reverse else outputs
+    if counts is not None:
+        output = ops.concat([states[0][:0], *outputs])
+    elif outputs:
+        output = ops.stack(outputs)
+    else:
+        output = ops.zeros((0, *states[0].shape), dtype=x.dtype)  # rnn-19
     return output, *states
 
 
+def _with_rest(after: States, states: States, rows: int) -> States:
+    """Return states after a step, and below them those of the sequences that do not take it."""
+    if rows == states[0].shape[0]:
+        return after
+    pairs = zip(after, states, strict=True)
+    return tuple([ops.concat([new, old[rows:]]) for new, old in pairs])
+
+
 class Steps(Function):
-    """Part a sequence into its entries, each a Tensor.
+    """Part a sequence into what each step has, each a Tensor.
 
     Indexing would do, but each index has a gradient as large as the whole sequence.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Any) -> tuple[Any, ...]:  # noqa: ARG004
-        """Return the T arrays of x (T, ...)."""
-        return tuple(x[t] for t in range(len(x)))
+    def forward(ctx: Any, x: Any, *, counts: tuple[int, ...] | None = None) -> tuple[Any, ...]:
+        """Return the T arrays of x (T, ...), or those that have so many rows of x (R, ...)."""
+        ctx.counts = counts
+        if counts is None:
+            return tuple(x[t] for t in range(len(x)))
+        stops = list(accumulate(counts, initial=0))
+        return tuple(x[start:stop] for start, stop in pairwise(stops))
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        """Return the gradients, stacked."""
-        return ctx.xp.stack(grads)
+        """Return the gradients, stacked or joined."""
+        return ctx.xp.stack(grads) if ctx.counts is None else ctx.xp.concat(grads)

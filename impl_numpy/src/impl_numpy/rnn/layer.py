@@ -1,63 +1,104 @@
-"""Recurrent layers: a whole sequence, one Function.
+"""Recurrent layers: whole sequences, one Function for each layer and direction.
 
-T steps, N batch, I input size, H hidden size; the equations and their sources stand in `equations`.
+T steps, N batch, I input size, H hidden size, P size of a projected hidden state (H where there is
+no projection), L layers above one another, D directions; the equations and their sources stand in
+`equations`.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 from numpy.typing import DTypeLike
 
 from impl_numpy import ops
-from impl_numpy.checks import check_choice, check_flag
+from impl_numpy.checks import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_no_bool,
+    check_probability,
+)
+from impl_numpy.dtypes import Shape
+from impl_numpy.nn.dropout import drawn, dropped
 from impl_numpy.rnn.cell import Recurrent
-from impl_numpy.rnn.equations import RNN_STEPS
+from impl_numpy.rnn.equations import RNN_STEPS, Steps
 from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
-from impl_numpy.tensor import Tensor
+from impl_numpy.rnn.lengths import DIRECTIONS, FORWARD, Extent, Packing, packing_of
+from impl_numpy.tensor import Tensor, wrap
 
 
 class SequenceLayer(Recurrent):
-    """A whole sequence, one Function (rnn-18)."""
+    """Whole sequences, in layers above one another and in one or both directions."""
 
-    _suffix = "_l0"
     _states: ClassVar[tuple[str, ...]] = ("h0",)
+    _sizes = ("input_size", "hidden_size", "num_layers")
 
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        bias: bool = True,
-        batch_first: bool = False,
-        dtype: DTypeLike | None = None,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        dtype: DTypeLike | None,
+        proj_size: int = 0,
+        **sizes: int,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
-        self.batch_first = check_flag(type(self).__name__, "batch_first", batch_first)
+        owner = type(self).__name__
+        super().__init__(bias, **sizes)
+        self.batch_first = check_flag(owner, "batch_first", batch_first)
+        check_no_bool(owner, "dropout", dropout)
+        self.dropout = check_probability(owner, "dropout", dropout)
+        self.bidirectional = check_flag(owner, "bidirectional", bidirectional)
+        self.proj_size = check_count(owner, "proj_size", proj_size)
+        if self.proj_size >= self.hidden_size:
+            msg = (
+                f"{owner}: proj_size must be less than hidden_size = {self.hidden_size}, "
+                f"got {proj_size}"
+            )
+            raise ValueError(msg)
+        if self.dropout and self.num_layers == 1:
+            msg = f"{owner}: dropout is between layers, and has no effect with num_layers = 1"
+            warnings.warn(msg, UserWarning, stacklevel=3)
+        suffixes = ("", "_reverse") if self.bidirectional else ("",)
+        above = len(suffixes) * (self.proj_size or self.hidden_size)
+        # The names of the parameters of each layer and direction.
+        self._names = [
+            self._draw(f"_l{k}{suffix}", above if k else self.input_size, dtype, self.proj_size)
+            for k in range(self.num_layers)
+            for suffix in suffixes
+        ]
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Any]:
         """Take all steps.
 
         Parameters
         ----------
         input : Tensor, shape (T, N, I), (N, T, I) if batch_first, or (T, I)
-        hx : Tensor, shape (1, N, H), or (1, H) next to (T, I), optional; a pair for LSTM
-            Zeros if left out.
+        hx : Tensor, shape (L D, N, P), or (L D, P) next to (T, I), optional
+            For LSTM a pair; c has H where h has P. Zeros if left out. Layers stand in their order,
+            of each first the forward direction.
+        lengths : sequence of int, array or Tensor of integers, shape (N,), optional
+            How many steps each sequence has, in any order; one integer next to (T, I). What the
+            input holds past the end of a sequence is not read.
 
         Returns
         -------
-        output : Tensor, shape (T, N, H), (N, T, H) if batch_first, or (T, H)
+        output : Tensor, shape (T, N, D P), (N, T, D P) if batch_first, or (T, D P)
+            Of the last layer, forward direction first; 0 past the end of a sequence.
         state : of the shape of the initial one
+            After the last step of each sequence; in the reverse direction that is step 0.
 
         Raises
         ------
         ValueError
-            If a shape does not fit.
+            If a shape does not fit, or a length is out of range.
         TypeError
-            If a dtype is not the parameters'.
+            If a dtype is not the parameters', or lengths are no integers.
         """
-        weights = self._weights()
-        dtype = weights[0].dtype
+        weights = [[getattr(self, name) for name in names] for names in self._names]
+        dtype = weights[0][0].dtype
         form = "(N, T, I)" if self.batch_first else "(T, N, I)"
         x = self._sequence(input, (form, "(T, I)"), dtype)
         batched = x.ndim == 3
@@ -65,19 +106,75 @@ class SequenceLayer(Recurrent):
             x = ops.expand_dims(x, axis=1)
         elif self.batch_first:
             x = ops.permute_dims(x, (1, 0, 2))
-        batch, size = x.shape[1], self.hidden_size
-        form, shape = ("(1, N, H)", (1, batch, size)) if batched else ("(1, H)", (1, size))
-        states = [h.reshape(batch, size) for h in self._checked_state(hx, form, shape, dtype)]
-        output, *last = self._apply(x, *states, *weights)
+        steps, batch, _ = x.shape
+        wanted = self._wanted(len(weights), (batch,) if batched else ())
+        states = self._checked_state(hx, wanted, dtype)
+        packing = None
+        if lengths is not None:
+            owner = type(self).__name__
+            packing = packing_of(owner, lengths, steps, batch if batched else None)
+        output, last = self._run(x, self._initial(states, batch, packing), weights, packing)
         if not batched:
             output = ops.squeeze(output, axis=1)
         elif self.batch_first:
             output = ops.permute_dims(output, (1, 0, 2))
-        after = tuple(h.reshape(shape) for h in last)
+        after = tuple([h.reshape(shape) for h, (_, shape) in zip(last, wanted, strict=True)])
         return output, after if len(after) > 1 else after[0]
 
-    def _apply(self, *inputs: Any) -> tuple[Tensor, ...]:
-        """Return output (T, N, H) and last states (N, H)."""
+    def _wanted(self, count: int, batch: Shape) -> list[tuple[str, Shape]]:
+        """Return the form and the shape of each state: of h, and of c if there is one."""
+        lead = f"({count}, N, " if batch else f"({count}, "
+        size = self.hidden_size
+        wanted: list[tuple[str, Shape]] = [(f"{lead}H)", (count, *batch, size))]
+        if self.proj_size:
+            return [(f"{lead}P)", (count, *batch, self.proj_size)), *wanted]
+        return wanted * len(self._states)
+
+    def _initial(
+        self, states: list[Tensor], batch: int, packing: Packing | None
+    ) -> list[tuple[Tensor, ...]]:
+        """Return of each state what each layer and direction starts from, (N, P) or (N, H)."""
+        count = len(self._names)
+        parts = []
+        for h in states:
+            size = h.shape[-1]
+            rows = h.reshape(count, batch, size) if count > 1 else h.reshape(batch, size)
+            if packing is not None:
+                rows = packing.ordered(rows)
+            parts.append(Steps.apply(rows) if count > 1 else (rows,))
+        return parts
+
+    def _run(
+        self,
+        x: Tensor,
+        states: list[tuple[Tensor, ...]],
+        weights: list[list[Any]],
+        packing: Packing | None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return output (T, N, D P) and last states, of all layers and directions."""
+        padded = x.shape[:2]
+        extents: tuple[Extent, Extent] = DIRECTIONS
+        if packing is not None:
+            x, extents = packing.pack(x), packing.extents
+        directions, last = 2 if self.bidirectional else 1, []
+        for first in range(0, len(weights), directions):
+            if first and self.dropout and self.training:  # rnn-31
+                kept = wrap(drawn((*padded, x.shape[-1]), self.dropout), None)
+                x = dropped(x, kept if packing is None else packing.pack(kept), self.dropout)
+            outputs = []
+            for k, extent in enumerate(extents[:directions], first):
+                where = {} if extent is FORWARD else {"extent": extent}
+                output, *after = self._apply(x, *[h[k] for h in states], *weights[k], **where)
+                outputs.append(output)
+                last.append(after)
+            x = outputs[0] if directions == 1 else ops.concat(outputs, axis=-1)
+        after = [h[0] if len(h) == 1 else ops.stack(h) for h in zip(*last, strict=True)]
+        if packing is not None:
+            x, after = packing.unpack(x), [packing.as_given(h) for h in after]
+        return x, after
+
+    def _apply(self, *inputs: Any, **where: Any) -> tuple[Tensor, ...]:
+        """Return output (T, N, P) and last states of one layer in one direction."""
         raise NotImplementedError
 
 
@@ -88,23 +185,36 @@ class RNN(SequenceLayer):
     ----------
     input_size, hidden_size : int
         I and H.
+    num_layers : int
+        Each layer above the first takes the output of the one below.
     nonlinearity : {"tanh", "relu"}
     bias, batch_first : bool
+    dropout : float
+        The probability with which an element of the output of every layer but the last is dropped
+        in training.
+    bidirectional : bool
+        Each layer runs a second time, from the last step to the first; its output is both.
     dtype : dtype
 
     Attributes
     ----------
-    weight_ih_l0 : Parameter, shape (H, I)
+    weight_ih_l0 : Parameter, shape (H, I); of layers above `weight_ih_l1`, ..., (H, D H)
     weight_hh_l0 : Parameter, shape (H, H)
     bias_ih_l0, bias_hh_l0 : Parameter, shape (H,), or None
-        Uniform in [-k, k), k = 1 / sqrt(H).
+        Uniform in [-k, k), k = 1 / sqrt(H). Those of the reverse direction end in `_reverse`.
 
     Raises
     ------
     ValueError
-        If a size is not positive, the dtype is not floating, or the nonlinearity is unknown.
+        If a size is not positive, the dtype is not floating, the nonlinearity is unknown, or
+        dropout is no probability.
     TypeError
-        If a size is no int, or the dtype is unknown.
+        If a size is no int, dropout no number, or the dtype is unknown.
+
+    Warns
+    -----
+    UserWarning
+        If there is dropout and one layer.
     """
 
     _gates = 1
@@ -113,50 +223,106 @@ class RNN(SequenceLayer):
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         nonlinearity: str = "tanh",
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
         dtype: DTypeLike | None = None,
     ) -> None:
         check_choice("RNN", "nonlinearity", nonlinearity, tuple(RNN_STEPS))
-        super().__init__(input_size, hidden_size, bias=bias, batch_first=batch_first, dtype=dtype)
+        super().__init__(
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+        )
         self.nonlinearity = nonlinearity
 
-    def _apply(self, *inputs: Any) -> tuple[Tensor, ...]:
-        return RNNFunction.apply(*inputs, nonlinearity=self.nonlinearity)
+    def _apply(self, *inputs: Any, **where: Any) -> tuple[Tensor, ...]:
+        return RNNFunction.apply(*inputs, nonlinearity=self.nonlinearity, **where)
 
 
 class LSTM(SequenceLayer):
     """Take `LSTMCell` at every step; the state is the pair (h, c) (torch.nn.LSTM).
 
+    With a projection h' = W_hr (o tanh(c')), of P numbers (Sak, Senior and Beaufays 2014).
+
     Parameters
     ----------
     input_size, hidden_size : int
         I and H.
+    num_layers : int
+        Each layer above the first takes the output of the one below.
     bias, batch_first : bool
+    dropout : float
+        The probability with which an element of the output of every layer but the last is dropped
+        in training.
+    bidirectional : bool
+        Each layer runs a second time, from the last step to the first; its output is both.
+    proj_size : int
+        P, less than H; 0 for no projection.
     dtype : dtype
 
     Attributes
     ----------
-    weight_ih_l0 : Parameter, shape (4 H, I)
-    weight_hh_l0 : Parameter, shape (4 H, H)
+    weight_ih_l0 : Parameter, shape (4 H, I); of layers above `weight_ih_l1`, ..., (4 H, D P)
+    weight_hh_l0 : Parameter, shape (4 H, P)
     bias_ih_l0, bias_hh_l0 : Parameter, shape (4 H,), or None
-        Rows in the order of the gates; uniform in [-k, k), k = 1 / sqrt(H).
+    weight_hr_l0 : Parameter, shape (P, H), if there is a projection
+        Rows in the order of the gates; uniform in [-k, k), k = 1 / sqrt(H). Those of the reverse
+        direction end in `_reverse`.
 
     Raises
     ------
     ValueError
-        If a size is not positive, the dtype is not floating.
+        If a size is not positive, proj_size is not from 0 to H - 1, the dtype is not floating, or
+        dropout is no probability.
     TypeError
-        If a size is no int, or the dtype is unknown.
+        If a size is no int, dropout no number, or the dtype is unknown.
+
+    Warns
+    -----
+    UserWarning
+        If there is dropout and one layer.
     """
 
     _gates = 4
     _states: ClassVar[tuple[str, ...]] = ("h0", "c0")
 
-    def _apply(self, *inputs: Any) -> tuple[Tensor, ...]:
-        return LSTMFunction.apply(*inputs)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        super().__init__(
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            proj_size,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+        )
+
+    def _apply(self, *inputs: Any, **where: Any) -> tuple[Tensor, ...]:
+        return LSTMFunction.apply(*inputs, **where)
 
 
 class GRU(SequenceLayer):
@@ -166,25 +332,61 @@ class GRU(SequenceLayer):
     ----------
     input_size, hidden_size : int
         I and H.
+    num_layers : int
+        Each layer above the first takes the output of the one below.
     bias, batch_first : bool
+    dropout : float
+        The probability with which an element of the output of every layer but the last is dropped
+        in training.
+    bidirectional : bool
+        Each layer runs a second time, from the last step to the first; its output is both.
     dtype : dtype
 
     Attributes
     ----------
-    weight_ih_l0 : Parameter, shape (3 H, I)
+    weight_ih_l0 : Parameter, shape (3 H, I); of layers above `weight_ih_l1`, ..., (3 H, D H)
     weight_hh_l0 : Parameter, shape (3 H, H)
     bias_ih_l0, bias_hh_l0 : Parameter, shape (3 H,), or None
-        Rows in the order of the gates; uniform in [-k, k), k = 1 / sqrt(H).
+        Rows in the order of the gates; uniform in [-k, k), k = 1 / sqrt(H). Those of the reverse
+        direction end in `_reverse`.
 
     Raises
     ------
     ValueError
-        If a size is not positive, the dtype is not floating.
+        If a size is not positive, the dtype is not floating, or dropout is no probability.
     TypeError
-        If a size is no int, or the dtype is unknown.
+        If a size is no int, dropout no number, or the dtype is unknown.
+
+    Warns
+    -----
+    UserWarning
+        If there is dropout and one layer.
     """
 
     _gates = 3
 
-    def _apply(self, *inputs: Any) -> tuple[Tensor, ...]:
-        return GRUFunction.apply(*inputs)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+    ) -> None:
+        super().__init__(
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+        )
+
+    def _apply(self, *inputs: Any, **where: Any) -> tuple[Tensor, ...]:
+        return GRUFunction.apply(*inputs, **where)
