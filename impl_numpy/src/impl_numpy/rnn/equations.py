@@ -173,21 +173,19 @@ def unrolled(
     *states : Tensor, shape (N, P) and (N, H)
     """
     w_ih, w_hh, b_ih, b_hh, *projection = weights
-    parts, outputs = Steps.apply(linear(x, w_ih, b_ih), counts=counts), []
+    gates, outputs = linear(x, w_ih, b_ih), []
+    parts = Steps.apply(gates, counts=counts)
     for part in reversed(parts) if reverse else parts:
         rows = part.shape[0]
         running = states if counts is None else tuple([h[:rows] for h in states])
         after = step(part, running, w_hh, b_hh, *projection)
         outputs.append(after[0])
         states = after if counts is None else _with_rest(after, states, rows)
+    if not outputs:
+        # Of the right shape, and its gradients are zeros (rnn-19).
+        return gates[..., : states[0].shape[1]], *states
     outputs = outputs[::-1] if reverse else outputs
-    if counts is not None:
-        output = ops.concat([states[0][:0], *outputs])
-    elif outputs:
-        output = ops.stack(outputs)
-    else:
-        output = ops.zeros((0, *states[0].shape), dtype=x.dtype)  # rnn-19
-    return output, *states
+    return ops.stack(outputs) if counts is None else ops.concat(outputs), *states
 
 
 def _with_rest(after: States, states: States, rows: int) -> States:
