@@ -5,6 +5,7 @@ lies inside impl_numpy, so a fault that no longer applies there shows as a suite
 """
 
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -37,6 +38,32 @@ def fault(files: str, *clauses: str) -> Callable[[Callable[[Any], None]], Callab
         return apply
 
     return enter
+
+
+def names() -> dict[str, set[str]]:
+    """Return the names that each module and class of impl_numpy has, its own and inherited."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "impl_numpy":
+            found[name] = set(vars(module))
+            for own in vars(module).values():
+                if isinstance(own, type) and own.__module__ == name:
+                    found[f"{name}.{own.__qualname__}"] = set(dir(own))
+    return found
+
+
+def apply(name: str, nn: Any) -> None:
+    """Break the implementation; refuse a fault that alters a name that nothing has.
+
+    Such a fault breaks nothing: what it meant to alter has another name now.
+    """
+    fault, before = every()[name], names()
+    fault.apply(nn)
+    after = names()
+    new = {place: after[place] - known for place, known in before.items()}
+    if any(new.values()):
+        msg = f"the fault {name} alters what is not there: { {k: v for k, v in new.items() if v} }"
+        raise AttributeError(msg)
 
 
 def every() -> dict[str, Fault]:

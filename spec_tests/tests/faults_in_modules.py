@@ -10,9 +10,30 @@ def blocks(order, rows):
     return np.concatenate([np.arange(size) + k * size for k in order])
 
 
-def with_weights(owner, change):
-    original = owner._weights
-    owner._weights = lambda self: change(*original(self))
+def with_weights(layer, change):
+    """Have a layer's Function get other weights: what `change` makes of the last four inputs."""
+    original = layer._apply
+
+    def apply(self, *inputs, **where):
+        return original(self, *inputs[:-4], *change(*inputs[-4:]), **where)
+
+    layer._apply = apply
+
+
+def with_step(cell, change):
+    """Have a cell take another step: `change` makes the arguments part, w_hh and b_hh."""
+    original = cell._step
+
+    def changed(self):
+        step = original(self)
+
+        def other(part, states, w_hh, b_hh):
+            part, w_hh, b_hh = change(part, w_hh, b_hh)
+            return step(part, states, w_hh, b_hh)
+
+        return other
+
+    cell._step = changed
 
 
 @fault("test_rnn", "rnn-03", "rnn-08", "rnn-11")
@@ -21,7 +42,7 @@ def lstm_gates_in_another_order(nn):
         return tuple(None if w is None else w[blocks((0, 2, 1, 3), w.shape[0])] for w in weights)
 
     with_weights(nn.LSTM, exchange)
-    with_weights(nn.LSTMCell, exchange)
+    with_step(nn.LSTMCell, lambda part, *weights: (exchange(part.T)[0].T, *exchange(*weights)))
 
 
 @fault("test_rnn", "rnn-04", "rnn-09", "rnn-12")
@@ -38,7 +59,7 @@ def reset_gate_before_the_product(nn):
         n = nn.ops.tanh(part[:, 2 * size :] + (r * h) @ w_n.T + b_n)
         return ((1 - z) * n + z * h,)
 
-    def layer(self, x, h, w_ih, w_hh, b_ih, b_hh):
+    def layer(self, x, h, w_ih, w_hh, b_ih, b_hh, **where):
         outputs = []
         for at_step in x:
             (h,) = step(equations.linear(at_step, w_ih, b_ih), (h,), w_hh, b_hh)
@@ -51,12 +72,12 @@ def reset_gate_before_the_product(nn):
 
 @fault("test_rnn", "rnn-02", "rnn-03", "rnn-04")
 def a_cell_without_bias_adds_ones(nn):
-    def filled(*weights):
-        rows = weights[0].shape[0]
-        return tuple(nn.ones(rows, dtype=weights[0].dtype) if w is None else w for w in weights)
+    def filled(part, w_hh, b_hh):
+        ones = nn.ones(w_hh.shape[0], dtype=w_hh.dtype)
+        return (part, w_hh, b_hh) if b_hh is not None else (part + ones, w_hh, ones)
 
     for owner in (nn.RNNCell, nn.LSTMCell, nn.GRUCell):
-        with_weights(owner, filled)
+        with_step(owner, filled)
 
 
 @fault("test_rnn", "rnn-10", "rnn-11", "rnn-12")
@@ -72,8 +93,8 @@ def recurrent_bias_gets_no_gradient(nn):
 def gradient_of_the_cell_is_dropped(nn):
     original = nn.LSTM._apply
 
-    def apply(self, *inputs):
-        output, h, c = original(self, *inputs)
+    def apply(self, *inputs, **where):
+        output, h, c = original(self, *inputs, **where)
         return output, h, c.detach()
 
     nn.LSTM._apply = apply
@@ -84,9 +105,9 @@ def batch_first_is_ignored(nn):
     for owner in (nn.RNN, nn.LSTM, nn.GRU):
         original = owner.forward
 
-        def forward(self, *inputs, original=original):
+        def forward(self, *inputs, original=original, **options):
             self.batch_first = False
-            return original(self, *inputs)
+            return original(self, *inputs, **options)
 
         owner.forward = forward
 
@@ -98,8 +119,8 @@ def composite_takes_the_state_for_a_constant(nn):
     function = rnn.LSTMFunction
     original = function.composite
 
-    def composite(x, h, *rest):
-        return original(x, h.detach(), *rest)
+    def composite(x, h, *rest, **where):
+        return original(x, h.detach(), *rest, **where)
 
     function.composite = staticmethod(composite)
 
@@ -108,14 +129,124 @@ def composite_takes_the_state_for_a_constant(nn):
 def a_sequence_keeps_the_weights_for_every_step(nn):
     original = nn.RNN.forward
 
-    def forward(self, x, *state):
-        output, last = original(self, x, *state)
+    def forward(self, x, *state, **options):
+        output, last = original(self, x, *state, **options)
         weight = self.weight_hh_l0.detach().numpy()
         copies = [weight.copy() for _ in range(x.shape[0])]
         output.register_hook(lambda grad: copies.clear())
         return output, last
 
     nn.RNN.forward = forward
+
+
+@fault("test_rnn_options", "rnn-06")
+def the_layers_of_a_stack_are_told_in_another_order(nn):
+    original = nn.GRU.extra_repr
+    nn.GRU.extra_repr = lambda self: ", ".join(reversed(original(self).split(", ")))
+
+
+@fault("test_rnn_options", "rnn-18")
+def a_projected_sequence_is_many_operations(nn):
+    from impl_numpy.rnn import LSTMFunction
+
+    original = nn.LSTM._apply
+
+    def apply(self, *inputs, **where):
+        if self.proj_size:
+            return LSTMFunction.composite(*inputs, **where)
+        return original(self, *inputs, **where)
+
+    nn.LSTM._apply = apply
+
+
+@fault("test_rnn_options", "rnn-29")
+def states_of_layers_are_exchanged(nn):
+    original = nn.GRU.forward
+
+    def forward(self, input, hx=None, **options):
+        if hx is not None and self.num_layers > 1:
+            hx = nn.ops.flip(hx, axis=0)
+        return original(self, input, hx, **options)
+
+    nn.GRU.forward = forward
+
+
+@fault("test_rnn_options", "rnn-30")
+def directions_are_exchanged(nn):
+    original = nn.LSTM.forward
+
+    def forward(self, input, hx=None, **options):
+        output, state = original(self, input, hx, **options)
+        if self.bidirectional:
+            half = output.shape[-1] // 2
+            output = nn.ops.roll(output, half, axis=-1)
+        return output, state
+
+    nn.LSTM.forward = forward
+
+
+@fault("test_rnn_options", "rnn-31")
+def dropout_between_layers_is_not_scaled(nn):
+    from impl_numpy.rnn import layer
+
+    layer.dropped = lambda x, kept, p: nn.ops.where(kept, x, 0.0)
+
+
+@fault("test_rnn_options", "rnn-32")
+def the_projection_has_a_transposed_gradient(nn):
+    function = nn.rnn.LSTMFunction
+    original = function.backward
+
+    def backward(ctx, *grads):
+        *rest, last = original(ctx, *grads)
+        # With nine of them the last is the projection's.
+        if len(rest) == 8 and last is not None:
+            last = last[::-1]
+        return (*rest, last)
+
+    function.backward = staticmethod(backward)
+
+
+@fault("test_rnn_lengths test_rnn_options", "rnn-33")
+def the_last_state_is_that_of_the_last_step(nn):
+    original = nn.GRU.forward
+
+    def forward(self, input, hx=None, *, lengths=None):
+        output, state = original(self, input, hx, lengths=lengths)
+        if lengths is not None and not self.bidirectional and not self.batch_first:
+            state = original(self, input, hx)[1]
+        return output, state
+
+    nn.GRU.forward = forward
+
+
+@fault("test_rnn_lengths", "rnn-33")
+def padding_is_multiplied_by_zero(nn):
+    original = nn.RNN.forward
+
+    def forward(self, input, hx=None, *, lengths=None):
+        output, state = original(self, input, hx, lengths=lengths)
+        return output + 0.0 * nn.ops.sum(input), state
+
+    nn.RNN.forward = forward
+
+
+@fault("test_rnn_lengths", "rnn-34")
+def lengths_are_brought_into_range(nn):
+    from impl_numpy.rnn import layer
+
+    original = layer.packing_of
+
+    def packing_of(owner, lengths, steps, batch):
+        return original(owner, np.clip(np.asarray(lengths), 0, steps), steps, batch)
+
+    layer.packing_of = packing_of
+
+
+@fault("test_rnn_programs", "rnn-36")
+def a_state_that_is_given_is_lost(nn):
+    original = nn.LSTM.forward
+    nn.LSTM.forward = lambda self, input, hx=None, **rest: original(self, input, None, **rest)
 
 
 @fault("test_nn", "nn-01")

@@ -15,9 +15,9 @@ pytest.importorskip("impl_numpy", reason="the faults are made in impl_numpy")
 WRONG = """
 import sys
 import impl_numpy
-from faults import every
+from faults import apply
 
-every()[{name!r}].apply(impl_numpy)
+apply({name!r}, impl_numpy)
 sys.modules[__name__] = impl_numpy
 """
 
