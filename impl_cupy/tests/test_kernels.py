@@ -76,108 +76,176 @@ def rounded(rng: np.random.Generator, dtype: str, *shape: int) -> np.ndarray[Any
     return rng.uniform(-1, 1, shape).astype(dtype).astype(np.float64)
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize("relu", [False, True])
-def test_rnn(sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int], relu: bool) -> None:
-    T, N, H = sizes
-    rng, put = np.random.default_rng(0), Arrays(dtype)
-    t = T - 1
-    from_x, from_h = rounded(rng, dtype, T, N, H), rounded(rng, dtype, N, H)
-    bias_ih, bias_hh = rounded(rng, dtype, H), rounded(rng, dtype, H)
-    states = put.put(np.zeros((T + 1, N, H)))
-    args = [put.put(each) for each in (from_x, from_h, bias_ih, bias_hh)]
-    run(grid, "rnn", "rnn_forward", dtype, *args, states, True, relu, t, H, N * H)
-    total = from_x[t] + from_h + bias_ih + bias_hh
-    want = np.maximum(total, 0) if relu else np.tanh(total)
-    close(states[T], want)
+class Step:
+    """The last of T steps, and where its states are.
 
-    h = np.zeros((T + 1, N, H))
-    h[T] = want.astype(dtype)
-    grad, later = rounded(rng, dtype, T, N, H), rounded(rng, dtype, N, H)
-    sums = put.put(np.zeros((T, N, H)))
+    Its last row does not run where `is_cut`, and the states before it lie behind those of the steps
+    where `is_reverse`.
+    """
+
+    def __init__(self, sizes: tuple[int, int, int], is_reverse: bool, is_cut: bool) -> None:
+        T, N, H = sizes
+        self.row, self.rows = (T - 1) * N, T * N
+        self.count = max(1, N - is_cut)
+        self.before = T * N if is_reverse else self.row
+        self.shift = 0 if is_reverse else N
+        self.size = H
+        self.own = slice(self.row, self.row + self.count)
+        self.earlier = slice(self.before, self.before + self.count)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The kernels' last arguments."""
+        return self.row, self.before, self.size, self.count * self.size
+
+    def after(self, states: Any) -> Any:
+        """Return the rows of the states after the steps."""
+        return states[self.shift : self.shift + self.rows]
+
+
+def steps(test: Any) -> Any:
+    """Ask for every grid, dtype, size and step."""
+    for names, values in (
+        ("is_cut", [False, True]),
+        ("is_reverse", [False, True]),
+        ("sizes", SIZES),
+        ("dtype", DTYPES),
+        ("grid", GRIDS),
+    ):
+        test = pytest.mark.parametrize(names, values, ids=str)(test)
+    return test
+
+
+def untouched(device: Any, written: slice) -> None:
+    """Assert that no other row was written."""
+    host = cp.asnumpy(device)
+    assert (host[: written.start] == 0).all()
+    assert (host[written.stop :] == 0).all()
+
+
+@steps
+@pytest.mark.parametrize("relu", [False, True])
+def test_rnn(
+    sizes: tuple[int, int, int],
+    dtype: str,
+    grid: tuple[int, int],
+    is_reverse: bool,
+    is_cut: bool,
+    relu: bool,
+) -> None:
+    T, N, H = sizes
+    rng, put, step = np.random.default_rng(0), Arrays(dtype), Step(sizes, is_reverse, is_cut)
+    own, count = step.own, step.count
+    from_x, from_h = rounded(rng, dtype, T * N, H), rounded(rng, dtype, N, H)
+    bias_ih, bias_hh = rounded(rng, dtype, H), rounded(rng, dtype, H)
+    after = put.put(np.zeros((T * N, H)))
+    args = [put.put(each) for each in (from_x, from_h, bias_ih, bias_hh)]
+    run(grid, "rnn", "rnn_forward", dtype, *args, after, True, relu, *step.numbers)
+    total = from_x[own] + from_h[:count] + bias_ih + bias_hh
+    want = np.maximum(total, 0) if relu else np.tanh(total)
+    close(after[own], want)
+    untouched(after, own)
+
+    h = np.zeros((T * N, H))
+    h[own] = want.astype(dtype)
+    grad, later = rounded(rng, dtype, T * N, H), rounded(rng, dtype, N, H)
+    sums = put.put(np.zeros((T * N, H)))
     args = [put.put(each) for each in (h, grad, later)]
-    run(grid, "rnn", "rnn_backward", dtype, *args, sums, True, relu, t, N * H)
-    close(sums[t], (grad[t] + later) * ((h[T] > 0) if relu else 1 - h[T] ** 2))
+    run(grid, "rnn", "rnn_backward", dtype, *args, sums, True, relu, *step.numbers)
+    close(sums[own], (grad[own] + later[:count]) * ((h[own] > 0) if relu else 1 - h[own] ** 2))
+    untouched(sums, own)
     put.check()
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_lstm(sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int]) -> None:
+@steps
+def test_lstm(
+    sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int], is_reverse: bool, is_cut: bool
+) -> None:
     T, N, H = sizes
-    rng, put = np.random.default_rng(1), Arrays(dtype)
-    t = T - 1
-    from_x, from_h = rounded(rng, dtype, T, N, 4 * H), rounded(rng, dtype, N, 4 * H)
+    rng, put, step = np.random.default_rng(1), Arrays(dtype), Step(sizes, is_reverse, is_cut)
+    own, count = step.own, step.count
+    from_x, from_h = rounded(rng, dtype, T * N, 4 * H), rounded(rng, dtype, N, 4 * H)
     bias_ih, bias_hh = rounded(rng, dtype, 4 * H), rounded(rng, dtype, 4 * H)
-    c = rounded(rng, dtype, T + 1, N, H)
-    gates, cells, states = (put.put(each) for each in (from_x, c, np.zeros((T + 1, N, H))))
+    c = rounded(rng, dtype, T * N + N, H)
+    gates, cells, made = (put.put(each) for each in (from_x, c, np.zeros((T * N, H))))
     args = [put.put(each) for each in (from_h, bias_ih, bias_hh)]
-    run(grid, "rnn", "lstm_forward", dtype, gates, *args, cells, states, True, t, H, N * H)
-    total = (from_x[t] + from_h + bias_ih + bias_hh).reshape(N, 4, H)
+    after = step.after(cells)
+    arrays = (gates, *args, cells, after, made)
+    run(grid, "rnn", "lstm_forward", dtype, *arrays, True, *step.numbers)
+    total = (from_x[own] + from_h[:count] + bias_ih + bias_hh).reshape(count, 4, H)
     i, f, o = (sigmoid(total[:, k]) for k in (0, 1, 3))
     g = np.tanh(total[:, 2])
-    cell = f * c[t] + i * g
+    earlier = c[step.earlier]
+    cell = f * earlier + i * g
     packed = [packed_tanh(total[:, k]) if k == 2 else packed_sigmoid(total[:, k]) for k in range(4)]
-    close(gates[t], np.stack(packed, axis=1).reshape(N, 4 * H))
-    close(cells[T], cell)
-    close(states[T], o * np.tanh(cell))
+    close(gates[own], np.stack(packed, axis=1).reshape(count, 4 * H))
+    close(after[own], cell)
+    close(made[own], o * np.tanh(cell))
+    untouched(made, own)
 
-    grad, later, grad_c = (rounded(rng, dtype, *s) for s in ((T, N, H), (N, H), (N, H)))
-    running, sums = put.put(grad_c), put.put(np.zeros((T, N, 4 * H)))
+    grad, later, grad_c = (rounded(rng, dtype, *s) for s in ((T * N, H), (N, H), (N, H)))
+    running, sums = put.put(grad_c), put.put(np.zeros((T * N, 4 * H)))
     args = [put.put(each) for each in (grad, later)]
-    run(grid, "rnn", "lstm_backward", dtype, gates, cells, *args, running, sums, True, t, H, N * H)
-    dh, y = grad[t] + later, np.tanh(cell)
-    dc = grad_c + dh * o * (1 - y**2)
+    arrays = (gates, cells, after, *args, running, sums)
+    run(grid, "rnn", "lstm_backward", dtype, *arrays, True, *step.numbers)
+    dh, y = grad[own] + later[:count], np.tanh(cell)
+    dc = grad_c[:count] + dh * o * (1 - y**2)
     want = [
         dc * g * i * (1 - i),
-        dc * c[t] * f * (1 - f),
+        dc * earlier * f * (1 - f),
         dc * i * (1 - g**2),
         dh * y * o * (1 - o),
     ]
-    close(sums[t], np.stack(want, axis=1).reshape(N, 4 * H))
-    close(running, dc * f)
+    close(sums[own], np.stack(want, axis=1).reshape(count, 4 * H))
+    close(running[:count], dc * f)
+    close(running[count:], grad_c[count:])
+    untouched(sums, own)
     put.check()
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=str)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_gru(sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int]) -> None:
+@steps
+def test_gru(
+    sizes: tuple[int, int, int], dtype: str, grid: tuple[int, int], is_reverse: bool, is_cut: bool
+) -> None:
     T, N, H = sizes
-    rng, put = np.random.default_rng(2), Arrays(dtype)
-    t = T - 1
-    from_x, from_h = rounded(rng, dtype, T, N, 3 * H), rounded(rng, dtype, N, 3 * H)
+    rng, put, step = np.random.default_rng(2), Arrays(dtype), Step(sizes, is_reverse, is_cut)
+    own, count = step.own, step.count
+    from_x, from_h = rounded(rng, dtype, T * N, 3 * H), rounded(rng, dtype, N, 3 * H)
     bias_ih, bias_hh = rounded(rng, dtype, 3 * H), rounded(rng, dtype, 3 * H)
-    h = rounded(rng, dtype, T + 1, N, H)
-    gates, candidate, states = (put.put(each) for each in (from_x, np.zeros((T, N, H)), h))
+    h = rounded(rng, dtype, T * N + N, H)
+    gates, candidate, states = (put.put(each) for each in (from_x, np.zeros((T * N, H)), h))
     args = [put.put(each) for each in (from_h, bias_ih, bias_hh)]
-    run(grid, "rnn", "gru_forward", dtype, gates, *args, candidate, states, True, t, H, N * H)
-    by_x = (from_x[t] + bias_ih).reshape(N, 3, H)
-    by_h = (from_h + bias_hh).reshape(N, 3, H)
+    after = step.after(states)
+    arrays = (gates, *args, candidate, states, after)
+    run(grid, "rnn", "gru_forward", dtype, *arrays, True, *step.numbers)
+    by_x = (from_x[own] + bias_ih).reshape(count, 3, H)
+    by_h = (from_h[:count] + bias_hh).reshape(count, 3, H)
     r, z = (sigmoid(by_x[:, k] + by_h[:, k]) for k in (0, 1))
     n = np.tanh(by_x[:, 2] + r * by_h[:, 2])
     packed = [packed_sigmoid(by_x[:, k] + by_h[:, k]) for k in (0, 1)]
     packed.append(packed_tanh(by_x[:, 2] + r * by_h[:, 2]))
-    close(gates[t], np.stack(packed, axis=1).reshape(N, 3 * H))
-    close(candidate[t], by_h[:, 2])
-    close(states[T], (1 - z) * n + z * h[t])
+    earlier = h[step.earlier]
+    close(gates[own], np.stack(packed, axis=1).reshape(count, 3 * H))
+    close(candidate[own], by_h[:, 2])
+    close(after[own], (1 - z) * n + z * earlier)
+    untouched(candidate, own)
 
-    grad, later, direct = (rounded(rng, dtype, *s) for s in ((T, N, H), (N, H), (N, H)))
+    grad, later, direct = (rounded(rng, dtype, *s) for s in ((T * N, H), (N, H), (N, H)))
     running = put.put(direct)
-    grad_x, grad_h = (put.put(np.zeros((T, N, 3 * H))) for _ in range(2))
+    grad_x, grad_h = (put.put(np.zeros((T * N, 3 * H))) for _ in range(2))
     args = [put.put(each) for each in (grad, later)]
     arrays = (gates, candidate, states, *args, running, grad_x, grad_h)
-    run(grid, "rnn", "gru_backward", dtype, *arrays, True, t, H, N * H)
-    dh = grad[t] + later + direct
+    run(grid, "rnn", "gru_backward", dtype, *arrays, True, *step.numbers)
+    dh = grad[own] + later[:count] + direct[:count]
     dn = dh * (1 - z) * (1 - n**2)
-    dz = dh * (h[t] - n) * z * (1 - z)
+    dz = dh * (earlier - n) * z * (1 - z)
     dr = dn * by_h[:, 2] * r * (1 - r)
-    close(grad_x[t], np.stack([dr, dz, dn], axis=1).reshape(N, 3 * H))
-    close(grad_h[t], np.stack([dr, dz, dn * r], axis=1).reshape(N, 3 * H))
-    close(running, dh * z)
+    close(grad_x[own], np.stack([dr, dz, dn], axis=1).reshape(count, 3 * H))
+    close(grad_h[own], np.stack([dr, dz, dn * r], axis=1).reshape(count, 3 * H))
+    close(running[:count], dh * z)
+    close(running[count:], direct[count:])
+    untouched(grad_x, own)
+    untouched(grad_h, own)
     put.check()
 
 

@@ -385,6 +385,39 @@ def check_at_least_zero(operation: str, argument: str, value: Any) -> None:
         raise ValueError(msg)
 
 
+def check_below(operation: str, argument: str, value: Any, limit: int) -> int:
+    """Return an int that is at least 0 and less than `limit`.
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        If it is outside.
+    """
+    number = check_int(operation, argument, value)
+    if not 0 <= number < limit:
+        msg = f"{operation}: {argument} must be from 0 to {limit - 1}, got {number}"
+        raise ValueError(msg)
+    return number
+
+
+def check_fraction(operation: str, argument: str, value: Any) -> None:
+    """Refuse what is no number from 0 to 1.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is outside, or NaN.
+    """
+    check_number(operation, argument, value)
+    if not 0 <= value <= 1:
+        msg = f"{operation}: {argument} must be in [0, 1], got {value}"
+        raise ValueError(msg)
+
+
 def check_choice(operation: str, argument: str, value: Any, choices: Sequence[str]) -> None:
     """Refuse what is none of `choices`.
 

@@ -14,6 +14,8 @@ from impl_cupy.backend import cp
 
 Slope: TypeAlias = "Callable[[Any, Any], Any]"
 """From a node and the result's gradient to an operand's."""
+Step: TypeAlias = "tuple[int, int, int]"
+"""The first row of a recurrent step, that of the states before it, and how many rows it has."""
 
 # A function of ``pointwise.cu``: its template's type, what it returns, what it takes.
 _TEMPLATE = r"template <typename (\w+)>\n__device__ inline ([\w ]+) {name}\(([^)]*)\)"
@@ -110,28 +112,32 @@ def each_step(
     stem: str,
     name: str,
     dtype: np.dtype[Any],
-    count: int,
-    before: tuple[Any, ...],
-    after: tuple[Any, ...],
-) -> Callable[[int], None]:
-    """Return a function of t that runs a kernel, whose other arguments are made ready once.
+    width: int,
+    arrays: tuple[Any, ...],
+) -> Callable[[Step], None]:
+    """Return a function that runs a kernel on a step, whose other arguments are made ready once.
 
     Parameters
     ----------
-    stem, name, dtype, count
-        As for `launch`; `count` is not 0.
-    before, after : tuple
-        The kernel's arguments on either side of t, as for `launch`.
+    stem, name, dtype
+        As for `launch`.
+    width : int
+        How many units of work each of the step's rows has.
+    arrays : tuple
+        The kernel's first arguments, as for `launch`. After them come the step's first row and the
+        row before, `width`, and the number of units of work.
     """
     function = _function(stem, f"{name}_{_SUFFIX[dtype.name]}")
-    grid = _grid(count)
-    head = tuple([_argument(value, dtype) for value in before])
-    tail = tuple([_argument(value, dtype) for value in (*after, count)])
+    head = tuple([_argument(value, dtype) for value in arrays])
+    columns = np.int64(width)
 
-    def step(t: int) -> None:
-        function(grid, _BLOCK, (*head, np.int64(t), *tail))
+    def run(step: Step) -> None:
+        row, before, rows = step
+        count = rows * width
+        sizes = np.int64(row), np.int64(before), columns, np.int64(count)
+        function(_grid(count), _BLOCK, (*head, *sizes))
 
-    return step
+    return run
 
 
 def _grid(count: int) -> tuple[int]:

@@ -1,8 +1,11 @@
 // The pointwise part of one step of the recurrent layers, over the whole batch.
 //
-// T, N, H: steps, batch, hidden size. A thread owns units (sample, j) of step t with all their
-// gates, and strides over what the grid does not cover; count = N * H. Arrays are C-contiguous and
-// belong to the caller; none may overlap another.
+// N, H: batch, hidden size. The rows of all steps, S of them, lie in one matrix. A step's are those
+// from `row` on, as many of the batch as run in it, and the states before it those from `before`
+// on, in an array that begins with the first states or ends with them: S + N rows. A thread owns
+// units (sample, j) of the step with all their gates, and strides over what the grid does not
+// cover; count = the step's rows * H. Arrays are C-contiguous and belong to the caller; none may
+// overlap another, but for the states before and after, whose rows for one step lie apart.
 
 #define FOR_EACH_INDEX(i, count)                                                      \
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (count); \
@@ -79,100 +82,103 @@ __device__ inline Bounded<Real> bounded(Real x) {
 
 // RNN: h' = tanh or relu of (W_ih x + b_ih + W_hh h + b_hh)
 //
-// from_x   (T, N, H)      in   W_ih x
-// from_h   (N, H)         in   W_hh h of the step before
-// bias_ih  (H,)           in   read only if has_bias
-// bias_hh  (H,)           in   likewise
-// h        (T + 1, N, H)  out  row t + 1 is written: tanh, or relu if is_relu
+// from_x   (S, H)  in   W_ih x
+// from_h   (N, H)  in   W_hh h of the step before
+// bias_ih  (H,)    in   read only if has_bias
+// bias_hh  (H,)    in   likewise
+// h        (S, H)  out  the states after: tanh, or relu if is_relu
 template <typename Real>
 __device__ void rnn_forward(const Real* from_x, const Real* from_h, const Real* bias_ih,
-                            const Real* bias_hh, Real* h, int has_bias, int is_relu, long long t,
+                            const Real* bias_hh, Real* h, int has_bias, int is_relu, long long row,
                             long long H, long long count) {
     FOR_EACH_INDEX(i, count) {
-        Real sum = from_x[t * count + i] + from_h[i];
+        Real sum = from_x[row * H + i] + from_h[i];
         if (has_bias) {
             long long j = i - quotient(i, H) * H;
             sum += bias_ih[j] + bias_hh[j];
         }
         // Written so that a NaN stays one.
-        h[(t + 1) * count + i] =
-            is_relu ? (sum < Real(0) ? Real(0) : sum) : hyperbolic_tangent(sum);
+        h[row * H + i] = is_relu ? (sum < Real(0) ? Real(0) : sum) : hyperbolic_tangent(sum);
     }
 }
 
-// h            (T + 1, N, H)  in   the states
-// grad_output  (T, N, H)      in   row t is read, if has_grad_output
-// grad_h       (N, H)         in   gradient of h_t from the steps after it
-// grad_sums    (T, N, H)      out  row t is written: the gradient of what tanh or relu got
+// h            (S, H)  in   the states after
+// grad_output  (S, H)  in   read only if has_grad_output
+// grad_h       (N, H)  in   gradient of h from the steps after
+// grad_sums    (S, H)  out  the gradient of what tanh or relu got
 template <typename Real>
 __device__ void rnn_backward(const Real* h, const Real* grad_output, const Real* grad_h,
-                             Real* grad_sums, int has_grad_output, int is_relu, long long t,
-                             long long count) {
+                             Real* grad_sums, int has_grad_output, int is_relu, long long row,
+                             long long H, long long count) {
     FOR_EACH_INDEX(i, count) {
         Real grad = grad_h[i];
-        if (has_grad_output) grad += grad_output[t * count + i];
-        Real y = h[(t + 1) * count + i];
-        grad_sums[t * count + i] =
+        if (has_grad_output) grad += grad_output[row * H + i];
+        Real y = h[row * H + i];
+        grad_sums[row * H + i] =
             is_relu ? (y <= Real(0) ? Real(0) : grad) : grad * (Real(1) - y * y);
     }
 }
 
 // LSTM, gate columns ordered i, f, g, o: c' = f c + i g, h' = o tanh(c')
 //
-// gates    (T, N, 4 H)    in and out  row t: W_ih x before, the gates i, f, g, o, packed, after
-// from_h   (N, 4 H)       in          W_hh h of the step before
-// bias_ih  (4 H,)         in          read only if has_bias
-// bias_hh  (4 H,)         in          likewise
-// c        (T + 1, N, H)  in and out  row t is read, row t + 1 written: f c + i g
-// h        (T + 1, N, H)  out         row t + 1 is written: o tanh(c')
+// gates    (S, 4 H)    in and out  W_ih x before, the gates i, f, g, o, packed, after
+// from_h   (N, 4 H)    in          W_hh h of the step before
+// bias_ih  (4 H,)      in          read only if has_bias
+// bias_hh  (4 H,)      in          likewise
+// c        (S + N, H)  in          the cell states before
+// c_after  (S, H)      out         those after: f c + i g
+// h        (S, H)      out         o tanh(c')
 template <typename Real>
 __device__ void lstm_forward(Real* gates, const Real* from_h, const Real* bias_ih,
-                             const Real* bias_hh, Real* c, Real* h, int has_bias, long long t,
-                             long long H, long long count) {
+                             const Real* bias_hh, const Real* c, Real* c_after, Real* h,
+                             int has_bias, long long row, long long before, long long H,
+                             long long count) {
     FOR_EACH_INDEX(unit, count) {
         long long n = quotient(unit, H), j = unit - n * H;
-        Real* row = gates + t * 4 * count + n * 4 * H + j;
+        Real* own = gates + (row + n) * 4 * H + j;
         const Real* recurrent = from_h + n * 4 * H + j;
         Real sums[4];
         for (int k = 0; k < 4; ++k) {
-            sums[k] = row[k * H] + recurrent[k * H];
+            sums[k] = own[k * H] + recurrent[k * H];
             if (has_bias) sums[k] += bias_ih[k * H + j] + bias_hh[k * H + j];
         }
         Gate<Real> i = sigmoid(sums[0]), f = sigmoid(sums[1]), o = sigmoid(sums[3]);
         Bounded<Real> g = bounded(sums[2]);
-        Real next = f.value * c[t * count + unit] + i.value * g.value;
-        c[(t + 1) * count + unit] = next;
-        h[(t + 1) * count + unit] = o.value * hyperbolic_tangent(next);
-        row[0] = i.packed;
-        row[H] = f.packed;
-        row[2 * H] = g.packed;
-        row[3 * H] = o.packed;
+        Real next = f.value * c[before * H + unit] + i.value * g.value;
+        c_after[row * H + unit] = next;
+        h[row * H + unit] = o.value * hyperbolic_tangent(next);
+        own[0] = i.packed;
+        own[H] = f.packed;
+        own[2 * H] = g.packed;
+        own[3 * H] = o.packed;
     }
 }
 
-// gates        (T, N, 4 H)    in          the gates, packed
-// c            (T + 1, N, H)  in          the cell states
-// grad_output  (T, N, H)      in          row t is read, if has_grad_output
-// grad_h       (N, H)         in          gradient of h_t from the steps after it
-// grad_c       (N, H)         in and out  of c_t from the steps after it; then of c_{t-1}
-// grad_sums    (T, N, 4 H)    out         row t is written: gradients of the gates' sums
+// gates        (S, 4 H)    in          the gates, packed
+// c            (S + N, H)  in          the cell states before
+// c_after      (S, H)      in          those after
+// grad_output  (S, H)      in          read only if has_grad_output
+// grad_h       (N, H)      in          gradient of h from the steps after
+// grad_c       (N, H)      in and out  of c from the steps after; then of c before
+// grad_sums    (S, 4 H)    out         gradients of the gates' sums
 template <typename Real>
-__device__ void lstm_backward(const Real* gates, const Real* c, const Real* grad_output,
-                              const Real* grad_h, Real* grad_c, Real* grad_sums,
-                              int has_grad_output, long long t, long long H, long long count) {
+__device__ void lstm_backward(const Real* gates, const Real* c, const Real* c_after,
+                              const Real* grad_output, const Real* grad_h, Real* grad_c,
+                              Real* grad_sums, int has_grad_output, long long row, long long before,
+                              long long H, long long count) {
     FOR_EACH_INDEX(unit, count) {
-        long long offset = t * 4 * count + unit + quotient(unit, H) * 3 * H;
-        const Real* row = gates + offset;
-        Gate<Real> i = unpack_sigmoid(row[0]), f = unpack_sigmoid(row[H]);
-        Bounded<Real> g = unpack_tanh(row[2 * H]);
-        Gate<Real> o = unpack_sigmoid(row[3 * H]);
+        long long offset = row * 4 * H + unit + quotient(unit, H) * 3 * H;
+        const Real* own = gates + offset;
+        Gate<Real> i = unpack_sigmoid(own[0]), f = unpack_sigmoid(own[H]);
+        Bounded<Real> g = unpack_tanh(own[2 * H]);
+        Gate<Real> o = unpack_sigmoid(own[3 * H]);
         Real grad = grad_h[unit];
-        if (has_grad_output) grad += grad_output[t * count + unit];
-        Bounded<Real> y = bounded(c[(t + 1) * count + unit]);
+        if (has_grad_output) grad += grad_output[row * H + unit];
+        Bounded<Real> y = bounded(c_after[row * H + unit]);
         Real grad_cell = grad_c[unit] + grad * o.value * y.slope;
         Real* sums = grad_sums + offset;
         sums[0] = grad_cell * g.value * (i.value * i.complement);
-        sums[H] = grad_cell * c[t * count + unit] * (f.value * f.complement);
+        sums[H] = grad_cell * c[before * H + unit] * (f.value * f.complement);
         sums[2 * H] = grad_cell * i.value * g.slope;
         sums[3 * H] = grad * y.value * (o.value * o.complement);
         grad_c[unit] = grad_cell * f.value;
@@ -181,23 +187,25 @@ __device__ void lstm_backward(const Real* gates, const Real* c, const Real* grad
 
 // GRU, gate columns ordered r, z, n: h' = (1 - z) n + z h
 //
-// gates      (T, N, 3 H)    in and out  row t: W_ih x before, the gates r, z, n, packed, after
-// from_h     (N, 3 H)       in          W_hh h of the step before
-// bias_ih    (3 H,)         in          read only if has_bias
-// bias_hh    (3 H,)         in          likewise
-// candidate  (T, N, H)      out         row t is written: W_hn h + b_hn, which r multiplies
-// h          (T + 1, N, H)  in and out  row t is read, row t + 1 written: (1 - z) n + z h
+// gates      (S, 3 H)    in and out  W_ih x before, the gates r, z, n, packed, after
+// from_h     (N, 3 H)    in          W_hh h of the step before
+// bias_ih    (3 H,)      in          read only if has_bias
+// bias_hh    (3 H,)      in          likewise
+// candidate  (S, H)      out         W_hn h + b_hn, which r multiplies
+// h          (S + N, H)  in          the states before
+// h_after    (S, H)      out         those after: (1 - z) n + z h
 template <typename Real>
 __device__ void gru_forward(Real* gates, const Real* from_h, const Real* bias_ih,
-                            const Real* bias_hh, Real* candidate, Real* h, int has_bias,
-                            long long t, long long H, long long count) {
+                            const Real* bias_hh, Real* candidate, const Real* h, Real* h_after,
+                            int has_bias, long long row, long long before, long long H,
+                            long long count) {
     FOR_EACH_INDEX(unit, count) {
         long long sample = quotient(unit, H), j = unit - sample * H;
-        Real* row = gates + t * 3 * count + sample * 3 * H + j;
+        Real* own = gates + (row + sample) * 3 * H + j;
         const Real* recurrent = from_h + sample * 3 * H + j;
-        Real sum_r = row[0] + recurrent[0];
-        Real sum_z = row[H] + recurrent[H];
-        Real input_n = row[2 * H];
+        Real sum_r = own[0] + recurrent[0];
+        Real sum_z = own[H] + recurrent[H];
+        Real input_n = own[2 * H];
         Real hidden_n = recurrent[2 * H];
         if (has_bias) {
             sum_r += bias_ih[j] + bias_hh[j];
@@ -207,37 +215,37 @@ __device__ void gru_forward(Real* gates, const Real* from_h, const Real* bias_ih
         }
         Gate<Real> r = sigmoid(sum_r), z = sigmoid(sum_z);
         Bounded<Real> n = bounded(input_n + r.value * hidden_n);
-        h[(t + 1) * count + unit] = z.complement * n.value + z.value * h[t * count + unit];
-        row[0] = r.packed;
-        row[H] = z.packed;
-        row[2 * H] = n.packed;
-        candidate[t * count + unit] = hidden_n;
+        h_after[row * H + unit] = z.complement * n.value + z.value * h[before * H + unit];
+        own[0] = r.packed;
+        own[H] = z.packed;
+        own[2 * H] = n.packed;
+        candidate[row * H + unit] = hidden_n;
     }
 }
 
-// gates        (T, N, 3 H)    in   the gates, packed
-// candidate    (T, N, H)      in   as forward left it
-// h            (T + 1, N, H)  in   the states
-// grad_output  (T, N, H)      in   row t is read, if has_grad_output
-// grad_h       (N, H)         in   gradient of h_t from the steps after it, but for grad_direct
-// grad_direct  (N, H)         in and out  its part that came straight through z; then h_{t-1}'s
-// grad_x       (T, N, 3 H)    out  row t is written: gradients of the sums on the input's side
-// grad_r       (T, N, 3 H)    out  row t is written: the same on the recurrent side
+// gates        (S, 3 H)    in          the gates, packed
+// candidate    (S, H)      in          as forward left it
+// h            (S + N, H)  in          the states before
+// grad_output  (S, H)      in          read only if has_grad_output
+// grad_h       (N, H)      in          gradient of h from the steps after, but for grad_direct
+// grad_direct  (N, H)      in and out  its part that came straight through z; then of h before
+// grad_x       (S, 3 H)    out         gradients of the sums on the input's side
+// grad_r       (S, 3 H)    out         the same on the recurrent side
 template <typename Real>
 __device__ void gru_backward(const Real* gates, const Real* candidate, const Real* h,
                              const Real* grad_output, const Real* grad_h, Real* grad_direct,
-                             Real* grad_x, Real* grad_r, int has_grad_output, long long t,
-                             long long H, long long count) {
+                             Real* grad_x, Real* grad_r, int has_grad_output, long long row,
+                             long long before, long long H, long long count) {
     FOR_EACH_INDEX(unit, count) {
-        long long offset = t * 3 * count + unit + quotient(unit, H) * 2 * H;
-        const Real* row = gates + offset;
-        Gate<Real> r = unpack_sigmoid(row[0]), z = unpack_sigmoid(row[H]);
-        Bounded<Real> n = unpack_tanh(row[2 * H]);
+        long long offset = row * 3 * H + unit + quotient(unit, H) * 2 * H;
+        const Real* own = gates + offset;
+        Gate<Real> r = unpack_sigmoid(own[0]), z = unpack_sigmoid(own[H]);
+        Bounded<Real> n = unpack_tanh(own[2 * H]);
         Real grad = grad_h[unit] + grad_direct[unit];
-        if (has_grad_output) grad += grad_output[t * count + unit];
+        if (has_grad_output) grad += grad_output[row * H + unit];
         Real sum_n = grad * z.complement * n.slope;
-        Real sum_z = grad * (h[t * count + unit] - n.value) * (z.value * z.complement);
-        Real sum_r = sum_n * candidate[t * count + unit] * (r.value * r.complement);
+        Real sum_z = grad * (h[before * H + unit] - n.value) * (z.value * z.complement);
+        Real sum_r = sum_n * candidate[row * H + unit] * (r.value * r.complement);
         grad_direct[unit] = grad * z.value;
         grad_x[offset] = sum_r;
         grad_x[offset + H] = sum_z;
@@ -248,40 +256,48 @@ __device__ void gru_backward(const Real* gates, const Real* candidate, const Rea
     }
 }
 
+// All are launched alike, with `before`, whether they read it or not.
 #define VARIANTS(Real)                                                                             \
     extern "C" __global__ void rnn_forward_##Real(                                                 \
         const Real* from_x, const Real* from_h, const Real* bias_ih, const Real* bias_hh, Real* h, \
-        int has_bias, int is_relu, long long t, long long H, long long count) {                    \
-        rnn_forward<Real>(from_x, from_h, bias_ih, bias_hh, h, has_bias, is_relu, t, H, count);    \
+        int has_bias, int is_relu, long long row, long long before, long long H,                   \
+        long long count) {                                                                         \
+        rnn_forward<Real>(from_x, from_h, bias_ih, bias_hh, h, has_bias, is_relu, row, H, count);  \
     }                                                                                              \
     extern "C" __global__ void rnn_backward_##Real(                                                \
         const Real* h, const Real* grad_output, const Real* grad_h, Real* grad_sums,               \
-        int has_grad_output, int is_relu, long long t, long long count) {                          \
-        rnn_backward<Real>(h, grad_output, grad_h, grad_sums, has_grad_output, is_relu, t, count); \
+        int has_grad_output, int is_relu, long long row, long long before, long long H,            \
+        long long count) {                                                                         \
+        rnn_backward<Real>(h, grad_output, grad_h, grad_sums, has_grad_output, is_relu, row, H,    \
+                           count);                                                                 \
     }                                                                                              \
     extern "C" __global__ void lstm_forward_##Real(                                                \
-        Real* gates, const Real* from_h, const Real* bias_ih, const Real* bias_hh, Real* c,        \
-        Real* h, int has_bias, long long t, long long H, long long count) {                        \
-        lstm_forward<Real>(gates, from_h, bias_ih, bias_hh, c, h, has_bias, t, H, count);          \
+        Real* gates, const Real* from_h, const Real* bias_ih, const Real* bias_hh, const Real* c,  \
+        Real* c_after, Real* h, int has_bias, long long row, long long before, long long H,        \
+        long long count) {                                                                         \
+        lstm_forward<Real>(gates, from_h, bias_ih, bias_hh, c, c_after, h, has_bias, row, before,  \
+                           H, count);                                                              \
     }                                                                                              \
     extern "C" __global__ void lstm_backward_##Real(                                               \
-        const Real* gates, const Real* c, const Real* grad_output, const Real* grad_h,             \
-        Real* grad_c, Real* grad_sums, int has_grad_output, long long t, long long H,              \
-        long long count) {                                                                         \
-        lstm_backward<Real>(gates, c, grad_output, grad_h, grad_c, grad_sums, has_grad_output, t,  \
-                            H, count);                                                             \
+        const Real* gates, const Real* c, const Real* c_after, const Real* grad_output,            \
+        const Real* grad_h, Real* grad_c, Real* grad_sums, int has_grad_output, long long row,     \
+        long long before, long long H, long long count) {                                          \
+        lstm_backward<Real>(gates, c, c_after, grad_output, grad_h, grad_c, grad_sums,             \
+                            has_grad_output, row, before, H, count);                               \
     }                                                                                              \
     extern "C" __global__ void gru_forward_##Real(                                                 \
         Real* gates, const Real* from_h, const Real* bias_ih, const Real* bias_hh,                 \
-        Real* candidate, Real* h, int has_bias, long long t, long long H, long long count) {       \
-        gru_forward<Real>(gates, from_h, bias_ih, bias_hh, candidate, h, has_bias, t, H, count);   \
+        Real* candidate, const Real* h, Real* h_after, int has_bias, long long row,                \
+        long long before, long long H, long long count) {                                          \
+        gru_forward<Real>(gates, from_h, bias_ih, bias_hh, candidate, h, h_after, has_bias, row,   \
+                          before, H, count);                                                       \
     }                                                                                              \
     extern "C" __global__ void gru_backward_##Real(                                                \
         const Real* gates, const Real* candidate, const Real* h, const Real* grad_output,          \
         const Real* grad_h, Real* grad_direct, Real* grad_x, Real* grad_r, int has_grad_output,    \
-        long long t, long long H, long long count) {                                               \
+        long long row, long long before, long long H, long long count) {                           \
         gru_backward<Real>(gates, candidate, h, grad_output, grad_h, grad_direct, grad_x, grad_r,  \
-                           has_grad_output, t, H, count);                                          \
+                           has_grad_output, row, before, H, count);                                \
     }
 
 VARIANTS(float)

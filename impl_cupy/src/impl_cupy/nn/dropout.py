@@ -6,7 +6,7 @@ from typing import Any
 
 from impl_cupy import random
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_number
+from impl_cupy.checks import check_fraction
 from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.elementwise import where
 from impl_cupy.recording import as_tensor, floating
@@ -33,18 +33,18 @@ class Dropout(Layer):
     p: float
 
     def __init__(self, p: float = 0.5) -> None:
-        check_number("Dropout", "p", p)
-        if not 0 <= p <= 1:
-            msg = f"Dropout: p must be in [0, 1], got {p}"
-            raise ValueError(msg)
+        check_fraction("Dropout", "p", p)
         super().__init__(p=p)
 
     def forward(self, input: Any) -> Tensor:
         """Drop elements of `input`, any shape; one uniform number is drawn for each."""
         value: Tensor = floating(as_tensor("Dropout", input))
-        if not self.training:
-            return value
-        kept = random.uniform(value.shape) >= self.p  # nn-08
-        # Selected, not multiplied: what is dropped may be infinite (nn-13).
-        chosen: Tensor = where(wrap(cp.asarray(kept)), value, 0.0)
-        return chosen if self.p in (0, 1) else chosen / (1 - self.p)
+        return dropped(value, self.p) if self.training else value
+
+
+def dropped(value: Tensor, p: float) -> Tensor:
+    """Keep each element with probability ``1 - p``, divided by that; the others are 0."""
+    kept = random.uniform(value.shape) >= p  # nn-08
+    # Selected, not multiplied: what is dropped may be infinite (nn-13).
+    chosen: Tensor = where(wrap(cp.asarray(kept)), value, 0.0)
+    return chosen if p in (0, 1) else chosen / (1 - p)

@@ -15,17 +15,30 @@ from impl_cupy.nn.layer import Layer, uniform
 from impl_cupy.ops.manipulation import expand_dims, squeeze
 from impl_cupy.recording import as_tensor
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
+from impl_cupy.rnn.lengths import Whole
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 
 class Recurrent(Layer):
-    """What cells and layers share: sizes, parameters, and checks of what comes in."""
+    """What cells and layers share: sizes, parameters, and checks of what comes in.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    dtype : dtype
+    **options : object
+        `bias` and the others, in the order in which `repr` shows them.
+    """
 
     _bare = ("input_size", "hidden_size")
     _usual: ClassVar[dict[str, Any]] = {
+        "proj_size": 0,
+        "num_layers": 1,
         "bias": True,
         "batch_first": False,
+        "dropout": 0.0,
+        "bidirectional": False,
         "nonlinearity": "tanh",
     }
 
@@ -34,30 +47,32 @@ class Recurrent(Layer):
     bias: bool
 
     gates = 1
-    suffix = ""
+    _names: tuple[str, ...] = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    """The parameters that the Function takes."""
 
-    def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, dtype: DTypeLike, **options: Any
-    ) -> None:
+    def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike, **options: Any) -> None:
         name = type(self).__name__
         if "nonlinearity" in options:
             check_choice(name, "nonlinearity", options["nonlinearity"], ("tanh", "relu"))
         columns = check_positive_int(name, "input_size", input_size)
         size = check_positive_int(name, "hidden_size", hidden_size)
-        options = {"input_size": columns, "hidden_size": size, "bias": bias, **options}
-        for flag in ("bias", "batch_first"):
+        for flag in ("bias", "batch_first", "bidirectional"):
             if flag in options:
                 options[flag] = check_flag(name, flag, options[flag])
-        super().__init__(dtype, **options)
-        draw, rows = uniform(1 / math.sqrt(size)), self.gates * size
-        self._parameter("weight_ih" + self.suffix, (rows, columns), draw)
-        self._parameter("weight_hh" + self.suffix, (rows, size), draw)
-        self._parameter("bias_ih" + self.suffix, (rows,), draw, self.bias)
-        self._parameter("bias_hh" + self.suffix, (rows,), draw, self.bias)
+        super().__init__(dtype, **{"input_size": columns, "hidden_size": size, **options})
 
-    def _weights(self) -> tuple[Any, ...]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(self._parameters[name + self.suffix] for name in names)
+    def _draw(self, suffix: str, columns: int, width: int) -> None:
+        """Register a set of parameters for inputs of `columns` numbers and h of `width`."""
+        draw, rows = uniform(1 / math.sqrt(self.hidden_size)), self.gates * self.hidden_size
+        self._parameter("weight_ih" + suffix, (rows, columns), draw)
+        self._parameter("weight_hh" + suffix, (rows, width), draw)
+        self._parameter("bias_ih" + suffix, (rows,), draw, self.bias)
+        self._parameter("bias_hh" + suffix, (rows,), draw, self.bias)
+        if width != self.hidden_size:
+            self._parameter("weight_hr" + suffix, (width, self.hidden_size), draw)
+
+    def _weights(self, suffix: str = "") -> tuple[Any, ...]:
+        return tuple([self._parameters.get(name + suffix) for name in self._names])
 
     def _sized(self, x: Any, batched: str, ndim: int, single: str) -> Tensor:
         value = as_tensor(type(self).__name__, x)
@@ -70,16 +85,16 @@ class Recurrent(Layer):
         self._check_parameters(value.dtype)
         return value
 
-    def _state(self, argument: str, state: Any, axes: str, wanted: tuple[int, ...]) -> Tensor:
-        value = as_tensor(f"{type(self).__name__}: {argument}", state)
+    def _state(
+        self, argument: str, state: Any, axes: str, wanted: tuple[int, ...], x: Tensor
+    ) -> Tensor:
+        """Check a first state; x has been checked, and its dtype is the parameters'."""
+        name = type(self).__name__
+        value: Tensor = as_tensor(f"{name}: {argument}", state)
         if value.shape != wanted:
-            msg = (
-                f"{type(self).__name__}: {argument} must have shape {axes} = {wanted}, "
-                f"got {value.shape}"
-            )
+            msg = f"{name}: {argument} must have shape {axes} = {wanted}, got {value.shape}"
             raise ValueError(msg)
-        wanted = self._parameters["weight_ih" + self.suffix].dtype
-        check_same_dtype(type(self).__name__, argument, value.dtype, wanted)
+        check_same_dtype(name, argument, value.dtype, x.dtype)
         return value
 
     def _pair(self, state: Any, names: str) -> tuple[Any, Any]:
@@ -95,12 +110,13 @@ class Recurrent(Layer):
             raise ValueError(msg)
         return state[0], state[1]
 
-    def _zeros(self, *shape: int) -> Tensor:
-        return wrap(cp.zeros(shape, dtype=self._parameters["weight_ih" + self.suffix].dtype))
-
 
 class _Cell(Recurrent):
     """One step, run as a sequence of length 1."""
+
+    def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike, **options: Any) -> None:
+        super().__init__(input_size, hidden_size, dtype, **options)
+        self._draw("", self.input_size, self.hidden_size)
 
     def _step(self, x: Any) -> tuple[Tensor, bool]:
         value = self._sized(x, "(N, I)", 2, "(I,)")
@@ -108,12 +124,12 @@ class _Cell(Recurrent):
         return (value if batched else expand_dims(value, axis=0)), batched
 
     def _begin(self, argument: str, state: Any, x: Tensor, batched: bool) -> Tensor:
-        size = self.hidden_size
+        batch, size = x.shape[0], self.hidden_size
         if state is None:
-            return self._zeros(1, x.shape[0], size)
+            return wrap(cp.zeros((1, batch, size), dtype=x.dtype))
         if batched:
-            return expand_dims(self._state(argument, state, "(N, H)", (x.shape[0], size)), axis=0)
-        return expand_dims(self._state(argument, state, "(H,)", (size,)), axis=(0, 1))
+            return expand_dims(self._state(argument, state, "(N, H)", (batch, size), x), axis=0)
+        return expand_dims(self._state(argument, state, "(H,)", (size,), x), axis=(0, 1))
 
     def _end(self, state: Tensor, batched: bool) -> Tensor:
         return squeeze(state, 0) if batched else squeeze(state, (0, 1))
@@ -149,7 +165,7 @@ class RNNCell(_Cell):
         *,
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, nonlinearity=nonlinearity)
+        super().__init__(input_size, hidden_size, dtype, bias=bias, nonlinearity=nonlinearity)
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         """Make a step.
@@ -174,7 +190,11 @@ class RNNCell(_Cell):
         value, batched = self._step(input)
         state = self._begin("h", hx, value, batched)
         _, h_n = RNNFunction.apply(
-            expand_dims(value, axis=0), state, *self._weights(), nonlinearity=self.nonlinearity
+            expand_dims(value, axis=0),
+            state,
+            *self._weights(),
+            walk=Whole(1, value.shape[0]),
+            nonlinearity=self.nonlinearity,
         )
         return self._end(h_n, batched)
 
@@ -198,11 +218,12 @@ class LSTMCell(_Cell):
     """
 
     gates = 4
+    _names = (*Recurrent._names, "weight_hr")
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: DTypeLike = None
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, dtype, bias=bias)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """Make a step.
@@ -228,7 +249,9 @@ class LSTMCell(_Cell):
         value, batched = self._step(input)
         h, c = self._pair(hx, "(h, c)")
         states = (self._begin("h", h, value, batched), self._begin("c", c, value, batched))
-        _, h_n, c_n = LSTMFunction.apply(expand_dims(value, axis=0), *states, *self._weights())
+        _, h_n, c_n = LSTMFunction.apply(
+            expand_dims(value, axis=0), *states, *self._weights(), walk=Whole(1, value.shape[0])
+        )
         return self._end(h_n, batched), self._end(c_n, batched)
 
 
@@ -255,11 +278,13 @@ class GRUCell(_Cell):
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: DTypeLike = None
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, dtype, bias=bias)
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         """Make a step; see `RNNCell.forward`."""
         value, batched = self._step(input)
         state = self._begin("h", hx, value, batched)
-        _, h_n = GRUFunction.apply(expand_dims(value, axis=0), state, *self._weights())
+        _, h_n = GRUFunction.apply(
+            expand_dims(value, axis=0), state, *self._weights(), walk=Whole(1, value.shape[0])
+        )
         return self._end(h_n, batched)

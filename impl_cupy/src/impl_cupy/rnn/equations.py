@@ -1,10 +1,10 @@
 """The recurrent equations, each cell once, and a sequence made of them.
 
-N, H are batch and hidden size, G is the number of gates. An equation takes what comes from the
-input and from the state before, ``W_ih x + b_ih`` and ``W_hh h + b_hh``, shapes (N, G H), and the
-states before, shapes (N, H), h first; it returns the states after. It is written on Tensors, so
-that it can be differentiated any number of times; ``kernels/rnn.cu`` has the same equations for raw
-arrays.
+N, H are batch and hidden size; P is the size of h, which is H unless an LSTM projects it; G is the
+number of gates. An equation takes what comes from the input and from the state before,
+``W_ih x + b_ih`` and ``W_hh h + b_hh``, shapes (N, G H), and the states before, h (N, P) first,
+then c (N, H); it returns the states after. It is written on Tensors, so that it can be
+differentiated any number of times; ``kernels/rnn.cu`` has the same equations for raw arrays.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from impl_cupy.backend import cp
 from impl_cupy.ops.activation import relu, sigmoid, tanh
 from impl_cupy.ops.linalg import matmul
-from impl_cupy.ops.manipulation import expand_dims, stack
-from impl_cupy.tape import wrap
+from impl_cupy.ops.manipulation import concat, expand_dims
 from impl_cupy.tensor import Tensor
 
 States = tuple[Tensor, ...]
@@ -28,16 +26,19 @@ def rnn(from_x: Tensor, from_h: Tensor, _: Tensor, *, nonlinearity: str) -> Stat
     return (relu(sums) if nonlinearity == "relu" else tanh(sums),)
 
 
-def lstm(from_x: Tensor, from_h: Tensor, h: Tensor, c: Tensor) -> States:
+def lstm(from_x: Tensor, from_h: Tensor, _: Tensor, c: Tensor, weight_hr: Tensor | None) -> States:
     """Return ``h' = o tanh(c')`` and ``c' = f c + i g``; gates lie in the order i, f, g, o.
 
-    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    With `weight_hr`, shape (P, H), h' is projected: ``W_hr (o tanh(c'))``. Source: Hochreiter and
+    Schmidhuber 1997, with the forget gate of Gers et al. 2000; the projection of Sak, Senior and
+    Beaufays 2014.
     """
-    size = h.shape[1]
+    size = c.shape[1]
     sums = from_x + from_h
     i, f, g, o = (sums[:, gate * size : (gate + 1) * size] for gate in range(4))
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    return sigmoid(o) * tanh(c), c
+    h = sigmoid(o) * tanh(c)
+    return _affine(h, weight_hr, None) if weight_hr is not None else h, c
 
 
 def gru(from_x: Tensor, from_h: Tensor, h: Tensor) -> States:
@@ -67,19 +68,28 @@ def unrolled(equation: Callable[..., States], states: int) -> Callable[..., Stat
     Returns
     -------
     callable
-        From x (T, N, I), the first states (1, N, H), weight_ih, weight_hh, bias_ih and bias_hh to
-        the output (T, N, H) and the last states (1, N, H).
+        From x (T, N, I), the first states (1, N, P) and (1, N, H), weight_ih, weight_hh, bias_ih,
+        bias_hh and what else the equation takes to the output (T, N, P) and the last states. Its
+        keyword `walk`, of `lengths`, has the order of the steps and their rows.
     """
 
-    def sequence(x: Tensor, *inputs: Any, **config: Any) -> States:
-        weight_ih, weight_hh, bias_ih, bias_hh = inputs[states:]
-        now: States = tuple(first[0] for first in inputs[:states])
-        from_x = _affine(x, weight_ih, bias_ih)
-        outputs = []
-        for t in range(x.shape[0]):
-            now = equation(from_x[t], _affine(now[0], weight_hh, bias_hh), *now, **config)
-            outputs.append(now[0])
-        return _stacked(outputs, now[0]), *(expand_dims(last, axis=0) for last in now)
+    def sequence(x: Tensor, *inputs: Any, walk: Any, **config: Any) -> States:
+        weight_ih, weight_hh, bias_ih, bias_hh, *rest = inputs[states:]
+        now: States = tuple(walk.sort(first[0]) for first in inputs[:states])
+        from_x = _affine(walk.rows(x), weight_ih, bias_ih)
+        outputs: dict[int, Tensor] = {}
+        ended: list[States] = []
+        # Without steps one of no rows, so that every input has a gradient (rnn-19).
+        for row, _, count in list(walk.steps()) or [(0, 0, 0)]:
+            if count < now[0].shape[0]:
+                ended.insert(0, tuple(state[count:] for state in now))
+                now = tuple(state[:count] for state in now)
+            from_h = _affine(now[0], weight_hh, bias_hh)
+            now = equation(from_x[row : row + count], from_h, *now, *rest, **config)
+            outputs[row] = now[0]
+        output = walk.put(concat([outputs[row] for row in sorted(outputs)]))
+        lasts = (concat(parts) for parts in zip(now, *ended, strict=True))
+        return output, *(expand_dims(walk.unsort(last), axis=0) for last in lasts)
 
     return sequence
 
@@ -87,10 +97,3 @@ def unrolled(equation: Callable[..., States], states: int) -> Callable[..., Stat
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     product = matmul(x, weight.T)
     return product if bias is None else product + bias
-
-
-def _stacked(outputs: list[Tensor], like: Tensor) -> Tensor:
-    if outputs:
-        return stack(outputs)
-    empty: Tensor = wrap(cp.zeros((0, *like.shape), dtype=like.dtype))
-    return empty

@@ -1,8 +1,10 @@
 """Whole sequences as single Functions: one GEMM and one kernel a step, each way.
 
-T, N, I, H are steps, batch, input size, hidden size; G is the number of gates. The input's
-projection and each weight's gradient are one GEMM for the sequence. Every gradient of a gate's sum
-is kept until the loop is done, so that those GEMMs run over T N rows.
+T, N, I, H are steps, batch, input size, hidden size; P is the size of h, which is H unless an LSTM
+projects it, by one GEMM more a step; G is the number of gates. The order of the steps, and the S
+rows that all of them have, are those of the keyword `walk`, see `lengths`. The input's projection
+and each weight's gradient are one GEMM for the sequence. Every gradient of a gate's sum is kept
+until the loop is done, so that those GEMMs run over S rows.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from impl_cupy.backend import cp
 from impl_cupy.function import Function
 from impl_cupy.launch import each_step
 from impl_cupy.rnn import equations
+from impl_cupy.rnn.lengths import Walk
 from impl_cupy.sums import total
 from impl_cupy.tape import RawArray
 
@@ -40,41 +43,46 @@ class RNNFunction(Function):
         bias_ih: MaybeArray,
         bias_hh: MaybeArray,
         *,
+        walk: Walk,
         nonlinearity: str,
     ) -> tuple[RawArray, ...]:
         """Run the steps."""
         ctx.set_materialize_grads(False)
-        ctx.is_relu = nonlinearity == "relu"
-        rows = _rows(x)
-        from_x = _project(rows, x.shape, weight_ih)
-        h = _states(x.shape[0], h0)
-        flags = (bias_ih is not None, ctx.is_relu)
-        _run("rnn_forward", from_x, weight_hh, _biases(bias_ih, bias_hh, from_x), (h,), flags)
+        ctx.walk, ctx.is_relu = walk, nonlinearity == "relu"
+        rows = walk.rows(x)
+        from_x = cp.dot(rows, weight_ih.T)
+        h = _states(walk, h0, rows)
+        after = h[walk.after]
+        arrays = (*_biases(bias_ih, bias_hh, from_x), after, bias_ih is not None, ctx.is_relu)
+        _run("rnn_forward", walk, from_x, arrays, weight_hh, h, h.shape[1])
         ctx.save_for_backward(rows, weight_ih, weight_hh, h)
-        return h[1:], h[-1:].copy()
+        return walk.put(after), _last(walk, h)
 
     @staticmethod
     def backward(ctx: Any, grad_output: MaybeArray, grad_h_n: MaybeArray) -> tuple[MaybeArray, ...]:
         """Run the steps back, then form the weights' gradients."""
         rows, weight_ih, weight_hh, h = ctx.saved_tensors
-        grad_sums = cp.empty((h.shape[0] - 1, *h.shape[1:]), dtype=h.dtype)
-        grad_h = _state_gradient(grad_h_n, h)
-        gradient, is_read = _output_gradient(grad_output, h)
+        walk: Walk = ctx.walk
+        after = h[walk.after]
+        grad_sums = cp.empty(after.shape, dtype=h.dtype)
+        grad_h = _state_gradient(walk, grad_h_n, h)
+        output = _read(_output_gradient(walk, grad_output), after)
         to_x, to_h0, *to_weights = ctx.needs_input_grad
-        arrays = (h, gradient, grad_h, grad_sums, is_read, ctx.is_relu)
-        _run_back("rnn_backward", arrays, (), h, grad_sums, weight_hh, grad_h, to_h0)
+        arrays = (after, output[0], grad_h, grad_sums, output[1], ctx.is_relu)
+        _run_back("rnn_backward", walk, arrays, weight_hh, grad_sums, grad_h, to_h0)
         return (
-            _input_gradient(grad_sums, weight_ih) if to_x else None,
-            grad_h.reshape(1, *grad_h.shape) if to_h0 else None,
-            *_weight_gradients(grad_sums, grad_sums, rows, h, to_weights),
+            _input_gradient(walk, grad_sums, weight_ih) if to_x else None,
+            _first(walk, grad_h) if to_h0 else None,
+            *_weight_gradients(grad_sums, grad_sums, rows, (walk, h), to_weights),
         )
 
 
 class LSTMFunction(Function):
     """`equations.lstm` over a sequence.
 
-    Inputs: x (T, N, I), h0 and c0 (1, N, H), weight_ih (4 H, I), weight_hh (4 H, H), bias_ih and
-    bias_hh (4 H,) or None. Outputs: output (T, N, H), h_n and c_n (1, N, H).
+    Inputs: x (T, N, I), h0 (1, N, P), c0 (1, N, H), weight_ih (4 H, I), weight_hh (4 H, P), bias_ih
+    and bias_hh (4 H,) or None, weight_hr (P, H) or None. Outputs: output (T, N, P), h_n (1, N, P),
+    c_n (1, N, H).
     """
 
     _is_ours = True
@@ -91,35 +99,61 @@ class LSTMFunction(Function):
         weight_hh: RawArray,
         bias_ih: MaybeArray,
         bias_hh: MaybeArray,
+        weight_hr: MaybeArray,
+        *,
+        walk: Walk,
     ) -> tuple[RawArray, ...]:
         """Run the steps; the gates take the place of the input's projection."""
         ctx.set_materialize_grads(False)
-        rows = _rows(x)
-        gates = _project(rows, x.shape, weight_ih)
-        h, c = _states(x.shape[0], h0), _states(x.shape[0], c0)
-        flags = (bias_ih is not None,)
-        _run("lstm_forward", gates, weight_hh, _biases(bias_ih, bias_hh, gates), (c, h), flags)
-        ctx.save_for_backward(rows, weight_ih, weight_hh, h, c, gates)
-        return h[1:], h[-1:].copy(), c[-1:].copy()
+        ctx.walk = walk
+        rows = walk.rows(x)
+        gates = cp.dot(rows, weight_ih.T)
+        h, c = _states(walk, h0, rows), _states(walk, c0, rows)
+        after, projection = h[walk.after], None
+        # What the kernel makes: h, or with a projection what becomes h by it.
+        made = after
+        if weight_hr is not None:  # rnn-32
+            made = cp.empty((len(rows), c.shape[1]), dtype=c.dtype)
+            projection = (made, weight_hr)
+        biases, has_bias = _biases(bias_ih, bias_hh, gates), bias_ih is not None
+        arrays = (*biases, c, c[walk.after], made, has_bias)
+        _run("lstm_forward", walk, gates, arrays, weight_hh, h, c.shape[1], projection)
+        ctx.save_for_backward(rows, weight_ih, weight_hh, h, c, gates, *(projection or ()))
+        return walk.put(after), _last(walk, h), _last(walk, c)
 
     @staticmethod
     def backward(
         ctx: Any, grad_output: MaybeArray, grad_h_n: MaybeArray, grad_c_n: MaybeArray
     ) -> tuple[MaybeArray, ...]:
         """Run the steps back, then form the weights' gradients."""
-        rows, weight_ih, weight_hh, h, c, gates = ctx.saved_tensors
-        grad_sums = cp.empty(gates.shape, dtype=gates.dtype)
-        grad_h, grad_c = _state_gradient(grad_h_n, h), _state_gradient(grad_c_n, c)
-        gradient, is_read = _output_gradient(grad_output, h)
-        to_x, to_h0, to_c0, *to_weights = ctx.needs_input_grad
-        arrays = (gates, c, gradient, grad_h, grad_c, grad_sums, is_read)
-        sizes = (h.shape[2],)
-        _run_back("lstm_backward", arrays, sizes, h, grad_sums, weight_hh, grad_h, to_h0)
+        rows, weight_ih, weight_hh, h, c, gates, *projection = ctx.saved_tensors
+        walk: Walk = ctx.walk
+        grad_sums, grad_c = cp.empty_like(gates), _state_gradient(walk, grad_c_n, c)
+        output, later = _output_gradient(walk, grad_output), None
+        to_x, to_h0, to_c0, *to_weights, to_weight_hr = ctx.needs_input_grad
+        if projection:  # rnn-32
+            made, weight_hr = projection
+            later = _later(walk, grad_h_n, h), weight_hr
+            grad_h, grad_made = cp.empty_like(grad_c), output
+            if output is not None:
+                grad_made = cp.dot(output, weight_hr)
+        else:
+            grad_h, grad_made = _state_gradient(walk, grad_h_n, h), output
+        read, is_read = _read(grad_made, c)
+        arrays = (gates, c, c[walk.after], read, grad_h, grad_c, grad_sums, is_read)
+        _run_back("lstm_backward", walk, arrays, weight_hh, grad_sums, grad_h, to_h0, later)
+        if later is not None:
+            grad_h = later[0][walk.initial].copy()
+        to_hr = None
+        if later is not None and to_weight_hr:
+            grad_after = later[0][walk.after]
+            to_hr = cp.dot((grad_after if output is None else grad_after + output).T, made)
         return (
-            _input_gradient(grad_sums, weight_ih) if to_x else None,
-            grad_h.reshape(1, *grad_h.shape) if to_h0 else None,
-            grad_c.reshape(1, *grad_c.shape) if to_c0 else None,
-            *_weight_gradients(grad_sums, grad_sums, rows, h, to_weights),
+            _input_gradient(walk, grad_sums, weight_ih) if to_x else None,
+            _first(walk, grad_h) if to_h0 else None,
+            _first(walk, grad_c) if to_c0 else None,
+            *_weight_gradients(grad_sums, grad_sums, rows, (walk, h), to_weights),
+            to_hr,
         )
 
 
@@ -143,53 +177,54 @@ class GRUFunction(Function):
         weight_hh: RawArray,
         bias_ih: MaybeArray,
         bias_hh: MaybeArray,
+        *,
+        walk: Walk,
     ) -> tuple[RawArray, ...]:
         """Run the steps; the gates take the place of the input's projection."""
         ctx.set_materialize_grads(False)
-        rows = _rows(x)
-        gates = _project(rows, x.shape, weight_ih)
-        h = _states(x.shape[0], h0)
+        ctx.walk = walk
+        rows = walk.rows(x)
+        gates = cp.dot(rows, weight_ih.T)
+        h = _states(walk, h0, rows)
+        after = h[walk.after]
         # What the recurrent product gives the candidate n, which backward needs.
-        candidate = cp.empty((x.shape[0], *h0.shape[1:]), dtype=x.dtype)
-        biases, flags = _biases(bias_ih, bias_hh, gates), (bias_ih is not None,)
-        _run("gru_forward", gates, weight_hh, biases, (candidate, h), flags)
+        candidate = cp.empty(after.shape, dtype=h.dtype)
+        biases, has_bias = _biases(bias_ih, bias_hh, gates), bias_ih is not None
+        arrays = (*biases, candidate, h, after, has_bias)
+        _run("gru_forward", walk, gates, arrays, weight_hh, h, h.shape[1])
         ctx.save_for_backward(rows, weight_ih, weight_hh, h, candidate, gates)
-        return h[1:], h[-1:].copy()
+        return walk.put(after), _last(walk, h)
 
     @staticmethod
     def backward(ctx: Any, grad_output: MaybeArray, grad_h_n: MaybeArray) -> tuple[MaybeArray, ...]:
         """Run the steps back, then form the weights' gradients."""
         rows, weight_ih, weight_hh, h, candidate, gates = ctx.saved_tensors
-        grad_x_sums = cp.empty(gates.shape, dtype=gates.dtype)
-        grad_h_sums = cp.empty(gates.shape, dtype=gates.dtype)
-        grad_h, grad_direct = cp.zeros(h.shape[1:], dtype=h.dtype), _state_gradient(grad_h_n, h)
-        gradient, is_read = _output_gradient(grad_output, h)
+        walk: Walk = ctx.walk
+        grad_x_sums, grad_h_sums = cp.empty_like(gates), cp.empty_like(gates)
+        grad_direct = _state_gradient(walk, grad_h_n, h)
+        grad_h = cp.zeros_like(grad_direct)
+        read, is_read = _read(_output_gradient(walk, grad_output), h)
         to_x, to_h0, *to_weights = ctx.needs_input_grad
-        running = (gradient, grad_h, grad_direct, grad_x_sums, grad_h_sums, is_read)
-        arrays, sizes = (gates, candidate, h, *running), (h.shape[2],)
-        _run_back("gru_backward", arrays, sizes, h, grad_h_sums, weight_hh, grad_h, to_h0)
+        running = (read, grad_h, grad_direct, grad_x_sums, grad_h_sums, is_read)
+        arrays = (gates, candidate, h, *running)
+        _run_back("gru_backward", walk, arrays, weight_hh, grad_h_sums, grad_h, to_h0)
         return (
-            _input_gradient(grad_x_sums, weight_ih) if to_x else None,
-            (grad_h + grad_direct).reshape(1, *grad_h.shape) if to_h0 else None,
-            *_weight_gradients(grad_x_sums, grad_h_sums, rows, h, to_weights),
+            _input_gradient(walk, grad_x_sums, weight_ih) if to_x else None,
+            _first(walk, grad_h + grad_direct) if to_h0 else None,
+            *_weight_gradients(grad_x_sums, grad_h_sums, rows, (walk, h), to_weights),
         )
 
 
-def _rows(x: RawArray) -> RawArray:
-    """Return x as T N rows, copied if they do not lie one behind the other."""
-    return x.reshape(x.shape[0] * x.shape[1], x.shape[2])
-
-
-def _project(rows: RawArray, shape: tuple[int, ...], weight: RawArray) -> RawArray:
-    """Multiply all rows of x by W_ih at once: shape (T, N, G H), the caller's to overwrite."""
-    return cp.dot(rows, weight.T).reshape(*shape[:2], weight.shape[0])
-
-
-def _states(steps: int, first: RawArray) -> RawArray:
-    """Make room for the state of every step behind the first one: shape (T + 1, N, H)."""
-    states = cp.empty((steps + 1, *first.shape[1:]), dtype=first.dtype)
-    states[:1] = first
+def _states(walk: Walk, first: RawArray, rows: RawArray) -> RawArray:
+    """Make room for the states of all rows beside the first ones: shape (S + N, K)."""
+    states = cp.empty((len(rows) + walk.batch, first.shape[2]), dtype=first.dtype)
+    states[walk.initial] = walk.sort(first[0])
     return states
+
+
+def _last(walk: Walk, states: RawArray) -> RawArray:
+    """Return the last states, shape (1, N, K), in an array of their own."""
+    return states[walk.last].reshape(1, walk.batch, states.shape[1]).copy()
 
 
 def _biases(bias_ih: MaybeArray, bias_hh: MaybeArray, unread: RawArray) -> tuple[RawArray, ...]:
@@ -199,88 +234,120 @@ def _biases(bias_ih: MaybeArray, bias_hh: MaybeArray, unread: RawArray) -> tuple
     return cp.ascontiguousarray(bias_ih), cp.ascontiguousarray(bias_hh)
 
 
-def _steps(h: RawArray) -> range:
-    """Return the steps that have anything to compute: none for an empty batch."""
-    return range(h.shape[0] - 1 if h[0].size else 0)
-
-
 def _run(
     kernel: str,
+    walk: Walk,
     projected: RawArray,
+    arrays: tuple[Any, ...],
     weight_hh: RawArray,
-    biases: tuple[RawArray, ...],
-    states: tuple[RawArray, ...],
-    flags: tuple[bool, ...],
+    h: RawArray,
+    size: int,
+    projection: tuple[RawArray, RawArray] | None = None,
 ) -> None:
-    """Run the steps of a sequence: the recurrent product, then the kernel.
+    """Run the steps: the recurrent product, the kernel, and the product with W_hr.
 
-    `projected` has shape (T, N, G H); the last of `states` is h, shape (T + 1, N, H).
+    `projected` is the input's projection, (S, G H); `arrays` are the kernel's other arguments;
+    `size` is H; `projection` is what W_hr multiplies, (S, H), and W_hr.
     """
-    h = states[-1]
-    size = h.shape[2]
-    from_h = cp.empty((h.shape[1], weight_hh.shape[0]), dtype=h.dtype)
+    from_h = cp.empty((walk.batch, weight_hh.shape[0]), dtype=h.dtype)
     turned = cp.ascontiguousarray(weight_hh).T
-    arrays = (projected, from_h, *biases, *states, *flags)
-    step = each_step("rnn", kernel, h.dtype, from_h.shape[0] * size, arrays, (size,))
-    for t in _steps(h):
-        cp.dot(h[t], turned, out=from_h)
-        step(t)
+    if projection is not None:
+        made, weight_hr = projection
+        down, after = cp.ascontiguousarray(weight_hr).T, h[walk.after]
+    run = each_step("rnn", kernel, h.dtype, size, (projected, from_h, *arrays))
+    for step in walk.steps():
+        row, before, count = step
+        product = from_h if count == walk.batch else from_h[:count]
+        cp.dot(h[before : before + count], turned, out=product)
+        run(step)
+        if projection is not None:
+            cp.dot(made[row : row + count], down, out=after[row : row + count])
 
 
 def _run_back(
     kernel: str,
+    walk: Walk,
     arrays: tuple[Any, ...],
-    sizes: tuple[int, ...],
-    h: RawArray,
-    grad_sums: RawArray,
     weight_hh: RawArray,
+    grad_sums: RawArray,
     grad_h: RawArray,
     wants_h0: bool,
+    later: tuple[RawArray, RawArray] | None = None,
 ) -> None:
     """Run the steps back: the kernel, then the product that leads to the step before.
 
-    `grad_sums`, shape (T, N, G H), is what the kernel gives for the recurrent product; `grad_h`,
-    shape (N, H), becomes the gradient of the state before.
+    `grad_sums`, shape (S, G H), is what the kernel gives for the recurrent product; `grad_h`, shape
+    (N, H), becomes the gradient of the state before, or with `later`, see `_later`, of what W_hr
+    multiplied there.
     """
     weight = cp.ascontiguousarray(weight_hh)
-    step = each_step("rnn", kernel, h.dtype, grad_h.size, arrays, sizes)
-    for t in reversed(_steps(h)):
-        step(t)
-        if t > 0 or wants_h0:
-            cp.dot(grad_sums[t], weight, out=grad_h)
+    run = each_step("rnn", kernel, grad_h.dtype, grad_h.shape[1], arrays)
+    if later is not None:
+        grads, weight_hr = later[0], cp.ascontiguousarray(later[1])
+        grads_after = grads[walk.after]
+    for step in walk.steps(back=True):
+        row, before, count = step
+        running = grad_h if count == walk.batch else grad_h[:count]
+        if later is not None:
+            cp.dot(grads_after[row : row + count], weight_hr, out=running)
+        run(step)
+        if before != walk.initial.start or wants_h0:
+            target = running if later is None else grads[before : before + count]
+            cp.dot(grad_sums[row : row + count], weight, out=target)
 
 
-def _state_gradient(grad: MaybeArray, states: RawArray) -> RawArray:
-    """Make the running gradient of a state, shape (N, H), start with the last state's."""
+def _state_gradient(walk: Walk, grad: MaybeArray, states: RawArray) -> RawArray:
+    """Make the running gradient of a state, shape (N, K), start with the last state's."""
     if grad is None:
-        return cp.zeros(states.shape[1:], dtype=states.dtype)
-    return cp.array(grad[0], copy=True, order="C")
+        return cp.zeros((walk.batch, states.shape[1]), dtype=states.dtype)
+    return cp.array(walk.sort(grad[0]), copy=True, order="C")
 
 
-def _output_gradient(grad: MaybeArray, unread: RawArray) -> tuple[RawArray, bool]:
+def _later(walk: Walk, grad_h_n: MaybeArray, h: RawArray) -> RawArray:
+    """Make room for each state's gradient from the steps after; the last ones' are those given."""
+    later = cp.empty_like(h)
+    later[walk.last] = 0 if grad_h_n is None else grad_h_n[0]
+    return later
+
+
+def _first(walk: Walk, grad: RawArray) -> RawArray:
+    """Return the gradient of the first states, shape (1, N, K)."""
+    return walk.unsort(grad).reshape(1, *grad.shape)
+
+
+def _output_gradient(walk: Walk, grad: MaybeArray) -> MaybeArray:
+    """Return the output's gradient as rows; what arrives in the padding is left out (rnn-33)."""
+    return None if grad is None else cp.ascontiguousarray(walk.rows(grad))
+
+
+def _read(grad: MaybeArray, unread: RawArray) -> tuple[RawArray, bool]:
     """Return what the kernel gets for the output's gradient, and whether it reads it."""
-    return (unread, False) if grad is None else (cp.ascontiguousarray(grad), True)
+    return (unread, False) if grad is None else (grad, True)
 
 
-def _input_gradient(grad_sums: RawArray, weight: RawArray) -> RawArray:
-    return cp.dot(_rows(grad_sums), weight).reshape(*grad_sums.shape[:2], weight.shape[1])
+def _input_gradient(walk: Walk, grad_sums: RawArray, weight: RawArray) -> RawArray:
+    return walk.put(cp.dot(grad_sums, weight))
 
 
 def _weight_gradients(
-    grad_x_sums: RawArray, grad_h_sums: RawArray, rows: RawArray, h: RawArray, wanted: list[bool]
+    grad_x_sums: RawArray,
+    grad_h_sums: RawArray,
+    rows: RawArray,
+    states: tuple[Walk, RawArray],
+    wanted: list[bool],
 ) -> tuple[MaybeArray, ...]:
     """Form the gradients of weight_ih, weight_hh, bias_ih, bias_hh over all steps at once."""
-    from_x, from_h = _rows(grad_x_sums), _rows(grad_h_sums)
+    walk, h = states
     to_weight_ih, to_weight_hh, to_bias_ih, to_bias_hh = wanted
-    bias_ih = total(from_x, axis=0) if to_bias_ih else None
+    bias_ih = total(grad_x_sums, axis=0) if to_bias_ih else None
     bias_hh = None
     if to_bias_hh and bias_ih is not None and grad_x_sums is grad_h_sums:
         bias_hh = bias_ih.copy()
     elif to_bias_hh:
-        bias_hh = total(from_h, axis=0)
+        bias_hh = total(grad_h_sums, axis=0)
     return (
-        cp.dot(from_x.T, rows) if to_weight_ih else None,
-        cp.dot(from_h.T, _rows(h[:-1])) if to_weight_hh else None,
+        cp.dot(grad_x_sums.T, rows) if to_weight_ih else None,
+        cp.dot(grad_h_sums.T, h[walk.before]) if to_weight_hh else None,
         bias_ih,
         bias_hh,
     )

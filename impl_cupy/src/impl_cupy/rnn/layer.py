@@ -1,25 +1,84 @@
-"""Recurrent layers, as in ``torch.nn``: one layer, one direction, whole sequences.
+"""Recurrent layers, as in ``torch.nn``: whole sequences, layers above one another, both directions.
 
-T, N, I, H are steps, batch, input size, hidden size.
+T, N, I, H are steps, batch, input size, hidden size; P is the size of h, which is H unless an LSTM
+projects it; L and D are the numbers of layers and of directions.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from typing import Any, ClassVar
 
+from impl_cupy.backend import cp
+from impl_cupy.checks import check_below, check_fraction, check_positive_int
 from impl_cupy.dtypes import DTypeLike
-from impl_cupy.ops.manipulation import expand_dims, permute_dims, squeeze
+from impl_cupy.function import Function
+from impl_cupy.nn.dropout import dropped
+from impl_cupy.ops.manipulation import concat, expand_dims, permute_dims, squeeze
 from impl_cupy.rnn.cell import Recurrent
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
+from impl_cupy.rnn.lengths import check_lengths, walks
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 
 class _Layer(Recurrent):
-    """A whole sequence."""
+    """Whole sequences."""
 
-    suffix = "_l0"
+    _function: ClassVar[type[Function]]
+    _states: ClassVar[tuple[str, ...]] = ("h0",)
+    """What messages call the first states."""
 
+    num_layers: int
     batch_first: bool
+    dropout: float
+    bidirectional: bool
+    proj_size = 0
+
+    def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike, **options: Any) -> None:
+        name = type(self).__name__
+        layers = check_positive_int(name, "num_layers", options["num_layers"])
+        check_fraction(name, "dropout", options["dropout"])
+        super().__init__(input_size, hidden_size, dtype, **options | {"num_layers": layers})
+        if self.dropout and layers == 1:  # rnn-20
+            msg = f"{name}: dropout={self.dropout} has no effect with num_layers=1"
+            warnings.warn(msg, UserWarning, stacklevel=3)
+        ends = ("", "_reverse") if self.bidirectional else ("",)
+        width = self.proj_size or self.hidden_size
+        # By layer, what the names of each direction's parameters end with.
+        self._suffixes = [[f"_l{layer}{end}" for end in ends] for layer in range(layers)]
+        for layer, suffixes in enumerate(self._suffixes):
+            for suffix in suffixes:
+                self._draw(suffix, len(ends) * width if layer else self.input_size, width)
+
+    def _run(
+        self, input: Any, states: tuple[Any, ...], lengths: Any, **config: Any
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run all layers: the output, and the last of each of the states."""
+        x, batched = self._sequence(input)
+        steps, batch, _ = x.shape
+        if lengths is not None:
+            name = type(self).__name__
+            lengths = check_lengths(name, lengths, steps, batch if batched else None)
+        firsts = [
+            self._begin(argument, state, x, batched)
+            for argument, state in zip(self._states, states, strict=True)
+        ]
+        ways = walks(steps, batch, lengths, len(self._suffixes[0]))
+        lasts: list[tuple[Tensor, ...]] = []
+        for layer, suffixes in enumerate(self._suffixes):
+            if layer and self.training and self.dropout:  # rnn-31
+                x = dropped(x, self.dropout)
+            outputs = []
+            for suffix, walk in zip(suffixes, ways, strict=True):
+                first = [state[len(lasts)] for state in firsts]
+                weights = self._weights(suffix)
+                output, *last = self._function.apply(x, *first, *weights, walk=walk, **config)
+                outputs.append(output)
+                lasts.append(tuple(last))
+            x = _joined(outputs, axis=2)
+        ends = [_joined(parts, axis=0) for parts in zip(*lasts, strict=True)]
+        return self._end(x, batched), [end if batched else squeeze(end, 1) for end in ends]
 
     def _sequence(self, x: Any) -> tuple[Tensor, bool]:
         """Check x and bring it to (T, N, I)."""
@@ -29,21 +88,30 @@ class _Layer(Recurrent):
             return expand_dims(value, axis=1), False
         return (permute_dims(value, (1, 0, 2)) if self.batch_first else value), True
 
-    def _begin(self, argument: str, state: Any, x: Tensor, batched: bool) -> Tensor:
-        size = self.hidden_size
+    def _begin(self, argument: str, state: Any, x: Tensor, batched: bool) -> list[Tensor]:
+        """Return a first state for each layer and direction, shape (1, N, P) or (1, N, H)."""
+        count = len(self._suffixes) * len(self._suffixes[0])
+        letter, size = "H", self.hidden_size
+        if self.proj_size and argument == "h0":  # rnn-32
+            letter, size = "P", self.proj_size
         if state is None:
-            return self._zeros(1, x.shape[1], size)
+            return [wrap(cp.zeros((1, x.shape[1], size), dtype=x.dtype))] * count
         if batched:
-            return self._state(argument, state, "(1, N, H)", (1, x.shape[1], size))
-        return expand_dims(self._state(argument, state, "(1, H)", (1, size)), axis=1)
+            axes, wanted = f"({count}, N, {letter})", (count, x.shape[1], size)
+            value = self._state(argument, state, axes, wanted, x)
+        else:
+            value = self._state(argument, state, f"({count}, {letter})", (count, size), x)
+            value = expand_dims(value, axis=1)
+        return [value] if count == 1 else [value[place : place + 1] for place in range(count)]
 
     def _end(self, output: Tensor, batched: bool) -> Tensor:
         if not batched:
             return squeeze(output, 1)
         return permute_dims(output, (1, 0, 2)) if self.batch_first else output
 
-    def _last(self, state: Tensor, batched: bool) -> Tensor:
-        return state if batched else squeeze(state, 1)
+
+def _joined(parts: Any, axis: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else concat(parts, axis=axis)
 
 
 class RNN(_Layer):
@@ -53,119 +121,187 @@ class RNN(_Layer):
     ----------
     input_size, hidden_size : int
         I and H.
+    num_layers : int
+        L; each layer above the first takes the output of the layer below.
     nonlinearity : "tanh" or "relu"
     bias : bool
     batch_first : bool
         Whether input and output are (N, T, ...).
+    dropout : float
+        In training, the probability with which an element of a layer's output is dropped on its
+        way into the next layer.
+    bidirectional : bool
+        Whether each layer runs from the last step to the first as well; D is 2 then.
     dtype : dtype
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter, shapes (H, I) and (H, H)
     bias_ih_l0, bias_hh_l0 : Parameter or None, shape (H,)
+        And so on for each layer, ``_l1`` with D H for I, and with ``_reverse`` at the end for each
+        layer's other direction.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size, a number or a dtype is none.
+
+    Warns
+    -----
+    UserWarning
+        If `dropout` has no effect, for there is one layer.
     """
 
+    _function = RNNFunction
     nonlinearity: str
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         nonlinearity: str = "tanh",
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
         dtype: DTypeLike = None,
     ) -> None:
-        options = {"batch_first": batch_first, "nonlinearity": nonlinearity}
-        super().__init__(input_size, hidden_size, bias, dtype, **options)
+        super().__init__(
+            input_size,
+            hidden_size,
+            dtype,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            nonlinearity=nonlinearity,
+        )
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
-        """Run the sequence.
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Tensor]:
+        """Run the sequences.
 
         Parameters
         ----------
         input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
-        hx : Tensor, shape (1, N, H) or (1, H), optional
+        hx : Tensor, shape (L D, N, H) or (L D, H), optional
             Zeros if left out.
+        lengths : N integers, optional
+            How many steps each sequence has, from 0 to T: a sequence of ints, an array or a Tensor,
+            read on the host; without a batch axis one integer. What stands behind a sequence's end
+            is not read.
 
         Returns
         -------
-        output : Tensor, shape (T, N, H), (N, T, H) or (T, H)
+        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
+            Of the last layer, forward first; 0 past a sequence's end.
         h_n : Tensor, shape of `hx`
+            After each sequence's own last step.
 
         Raises
         ------
         ValueError
-            If a shape does not fit.
+            If a shape does not fit, or a length is out of range.
         TypeError
-            If a dtype is not the parameters'.
+            If a dtype is not the parameters', or `lengths` holds no integers.
         """
-        value, batched = self._sequence(input)
-        state = self._begin("h0", hx, value, batched)
-        output, h_n = RNNFunction.apply(
-            value, state, *self._weights(), nonlinearity=self.nonlinearity
-        )
-        return self._end(output, batched), self._last(h_n, batched)
+        output, (h_n,) = self._run(input, (hx,), lengths, nonlinearity=self.nonlinearity)
+        return output, h_n
 
 
 class LSTM(_Layer):
-    """`LSTMCell` over a sequence.
+    """`LSTMCell` over a sequence; with a projection ``h' = W_hr (o tanh(c'))``.
+
+    Source of the projection: Sak, Senior and Beaufays 2014.
 
     Parameters
     ----------
     input_size, hidden_size : int
         I and H.
-    bias : bool
-    batch_first : bool
-        Whether input and output are (N, T, ...).
-    dtype : dtype
+    num_layers, bias, batch_first, dropout, bidirectional, dtype
+        As for `RNN`.
+    proj_size : int
+        P, from 1 to H - 1, or 0 for no projection; P is H then.
 
     Attributes
     ----------
-    weight_ih_l0, weight_hh_l0 : Parameter, shapes (4 H, I) and (4 H, H)
+    weight_ih_l0, weight_hh_l0 : Parameter, shapes (4 H, I) and (4 H, P)
     bias_ih_l0, bias_hh_l0 : Parameter or None, shape (4 H,)
+    weight_hr_l0 : Parameter, shape (P, H)
+        With a projection. And so on for each layer, ``_l1`` with D P for I, and with ``_reverse``
+        at the end for each layer's other direction.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size, a number or a dtype is none.
+
+    Warns
+    -----
+    UserWarning
+        If `dropout` has no effect, for there is one layer.
     """
 
     gates = 4
+    _names = (*Recurrent._names, "weight_hr")
+    _function = LSTMFunction
+    _states = ("h0", "c0")
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, batch_first=batch_first)
+        size = check_positive_int(type(self).__name__, "hidden_size", hidden_size)
+        super().__init__(
+            input_size,
+            hidden_size,
+            dtype,
+            proj_size=check_below(type(self).__name__, "proj_size", proj_size, size),
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run the sequence.
+    def forward(
+        self, input: Any, hx: Any = None, *, lengths: Any = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run the sequences.
 
         Parameters
         ----------
         input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
-        hx : pair of Tensor, shapes (1, N, H) or (1, H), optional
+        hx : pair of Tensor, shapes (L D, N, P) and (L D, N, H), or (L D, P) and (L D, H), optional
             ``(h0, c0)``, zeros if left out.
+        lengths : N integers, optional
+            As for `RNN.forward`.
 
         Returns
         -------
-        output : Tensor, shape (T, N, H), (N, T, H) or (T, H)
+        output : Tensor, shape (T, N, D P), (N, T, D P) or (T, D P)
         (h_n, c_n) : tuple of Tensor, shapes of `hx`
 
         Raises
         ------
         ValueError
-            If a shape does not fit, or `hx` is no pair.
+            If a shape does not fit, `hx` is no pair, or a length is out of range.
         TypeError
-            If a dtype is not the parameters'.
+            If a dtype is not the parameters', or `lengths` holds no integers.
         """
-        value, batched = self._sequence(input)
-        h0, c0 = self._pair(hx, "(h0, c0)")
-        states = (self._begin("h0", h0, value, batched), self._begin("c0", c0, value, batched))
-        output, h_n, c_n = LSTMFunction.apply(value, *states, *self._weights())
-        return self._end(output, batched), (self._last(h_n, batched), self._last(c_n, batched))
+        output, (h_n, c_n) = self._run(input, self._pair(hx, "(h0, c0)"), lengths)
+        return output, (h_n, c_n)
 
 
 class GRU(_Layer):
@@ -175,33 +311,53 @@ class GRU(_Layer):
     ----------
     input_size, hidden_size : int
         I and H.
-    bias : bool
-    batch_first : bool
-        Whether input and output are (N, T, ...).
-    dtype : dtype
+    num_layers, bias, batch_first, dropout, bidirectional, dtype
+        As for `RNN`.
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter, shapes (3 H, I) and (3 H, H)
     bias_ih_l0, bias_hh_l0 : Parameter or None, shape (3 H,)
+        And so on for each layer and direction, as for `RNN`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size, a number or a dtype is none.
+
+    Warns
+    -----
+    UserWarning
+        If `dropout` has no effect, for there is one layer.
     """
 
     gates = 3
+    _function = GRUFunction
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
         dtype: DTypeLike = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, batch_first=batch_first)
+        super().__init__(
+            input_size,
+            hidden_size,
+            dtype,
+            num_layers=num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
-        """Run the sequence; see `RNN.forward`."""
-        value, batched = self._sequence(input)
-        state = self._begin("h0", hx, value, batched)
-        output, h_n = GRUFunction.apply(value, state, *self._weights())
-        return self._end(output, batched), self._last(h_n, batched)
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Tensor]:
+        """Run the sequences; see `RNN.forward`."""
+        output, (h_n,) = self._run(input, (hx,), lengths)
+        return output, h_n
