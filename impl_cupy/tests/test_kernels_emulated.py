@@ -102,6 +102,40 @@ def test_gradients_of_layers(kind: str, bias: bool, sizes: tuple[int, int, int, 
     check_gradient(lambda: weighted(flat(layer(x, state)), weights), leaves, rng)
 
 
+OPTIONS: list[dict[str, Any]] = [
+    {"bidirectional": True},
+    {"num_layers": 2},
+    {"num_layers": 2, "bidirectional": True, "proj_size": 1},
+    {"proj_size": 10, "bias": False},
+]
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_gradients_of_options(
+    kind: str, options: dict[str, Any], sizes: tuple[int, int, int, int], is_cut: bool
+) -> None:
+    rng = np.random.default_rng(12)
+    T, N, I, H = sizes  # noqa: E741
+    P = options.get("proj_size", 0)
+    if P and (P >= H or kind != "LSTM"):
+        pytest.skip("projects nothing")
+    layer = LAYERS[kind](I, H, dtype=nn.float64, **options)
+    count = layer.num_layers * (1 + layer.bidirectional)
+    x = nn.tensor(draw(rng, T, N, I), requires_grad=True)
+    lengths = np.arange(N) % (T + 1) if is_cut else None
+    sizes_of_states = (P or H, H) if kind == "LSTM" else (H,)
+    states = [nn.tensor(draw(rng, count, N, size), requires_grad=True) for size in sizes_of_states]
+
+    def run() -> list[Any]:
+        return flat(layer(x, tuple(states) if kind == "LSTM" else states[0], lengths=lengths))
+
+    weights = [cp.asarray(draw(rng, *out.shape)) for out in run()]
+    check_gradient(lambda: weighted(run(), weights), [x, *states, *layer.parameters()], rng)
+
+
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_float32_agrees_with_float64(kind: str, sizes: tuple[int, int, int, int]) -> None:

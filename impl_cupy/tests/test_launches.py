@@ -65,6 +65,67 @@ def test_an_input_that_needs_no_gradient_costs_nothing(name: str) -> None:
     assert layer.weight_ih_l0.grad is None
 
 
+LENGTHS = [[4, 0, 2], [3, 3, 3], [0, 0, 0], [7, 7, 7], [1, 7, 6]]
+
+
+def measured(layer: Any, lengths: Any, steps: int = 7) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how often each kind of work was launched, forward and backward."""
+    x = nn.randn((steps, 3, 3), requires_grad=True)
+    found = []
+    reset_launches()
+    output = layer(x, lengths=lengths)[0]
+    for _ in range(2):
+        found.append({kind: launches(kind) for kind in ("raw", "gemm", "other")})
+        found[-1]["all"] = launches()
+        seed = nn.ones(output.shape)
+        reset_launches()
+        if len(found) == 1:
+            output.backward(seed)
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize("name", LAYERS)
+def test_lengths_run_the_steps_of_the_longest(name: str, lengths: list[int]) -> None:
+    forward, backward = measured(LAYERS[name](3, 5), lengths)
+    longest = max(lengths)
+    assert forward["raw"] == backward["raw"] == longest
+    assert forward["gemm"] == longest + 1
+    # The product that leads to the first state is left out: it needs no gradient.
+    assert backward["gemm"] == max(0, longest - 1) + 3
+    # The input is gathered and the output put back once, in zeros. So are the states: zeros to begin
+    # with, the first ones and the last.
+    states = 2 if name == "lstm" else 1
+    assert forward["other"] <= 3 + 3 * states
+    assert forward["all"] <= 2 * longest + 16
+    assert backward["all"] <= 2 * longest + 14
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 0, 2]], ids=str)
+@pytest.mark.parametrize("name", LAYERS)
+def test_directions_and_layers_cost_what_one_costs(name: str, lengths: Any) -> None:
+    one = measured(LAYERS[name](3, 5), lengths)
+    many = measured(LAYERS[name](3, 5, 3, bidirectional=True), lengths)
+    for single, whole in zip(one, many, strict=True):
+        assert whole["raw"] == 6 * single["raw"]
+        # Outputs and states are joined, and gradients taken apart; the lengths are copied once.
+        assert whole["all"] <= 6 * single["all"] + 20
+    assert many[0]["gemm"] == 6 * one[0]["gemm"]
+
+
+@pytest.mark.parametrize("lengths", [None, [4, 0, 2]], ids=str)
+def test_a_projection_is_one_product_more_a_step(lengths: Any) -> None:
+    steps = 4 if lengths else 7
+    plain, projected = (measured(nn.LSTM(3, 5, proj_size=size), lengths) for size in (0, 2))
+    for one, more in zip(plain, projected, strict=True):
+        assert more["raw"] == one["raw"] == steps
+    assert projected[0]["gemm"] == plain[0]["gemm"] + steps
+    # Besides, the output's gradient is brought to what was projected, and W_hr has one.
+    assert projected[1]["gemm"] == plain[1]["gemm"] + steps + 2
+    assert projected[0]["all"] - plain[0]["all"] <= steps + 4
+    assert projected[1]["all"] - plain[1]["all"] <= steps + 6
+
+
 def test_an_optimizer_step_is_one_kernel_a_parameter() -> None:
     layer = nn.Linear(3, 2)
     nn.ops.sum(layer(nn.ones((4, 3)))).backward()

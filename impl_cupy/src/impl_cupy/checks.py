@@ -56,6 +56,20 @@ def check_flag(operation: str, argument: str, value: Any) -> bool:
         raise TypeError(msg) from None
 
 
+def check_bool(operation: str, argument: str, value: Any) -> bool:
+    """Return a bool; refuse what is neither one nor an int.
+
+    Raises
+    ------
+    TypeError
+        That names the argument and the value.
+    """
+    if not isinstance(value, (bool, int, np.bool_, np.integer)):
+        msg = f"{operation}: {argument} must be a bool, got {shown(value)}"
+        raise TypeError(msg)
+    return bool(value)
+
+
 def check_callable(operation: str, argument: str, value: Any) -> None:
     """Refuse what cannot be called.
 

@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_number, shown
+from impl_cupy.checks import check_bool, check_number, shown
 from impl_cupy.launch import launch
 from impl_cupy.optim.optimizer import Group, Optimizer
 from impl_cupy.tape import RawArray
@@ -57,10 +55,7 @@ class SGD(Optimizer):
     def _check_options(self, options: Mapping[str, Any]) -> None:
         self._check_at_least_zero(options, "lr", "momentum", "weight_decay")
         self._check_number(options, "dampening")
-        nesterov = self._option(options, "nesterov")
-        if not isinstance(nesterov, (bool, int, np.bool_, np.integer)):
-            msg = f"SGD: nesterov must be a bool, got {shown(nesterov)}"
-            raise TypeError(msg)
+        nesterov = check_bool("SGD", "nesterov", self._option(options, "nesterov"))
         if nesterov and (options["momentum"] <= 0 or options["dampening"] != 0):
             msg = (
                 f"SGD: nesterov={options['nesterov']} needs momentum above 0 and no dampening, got "

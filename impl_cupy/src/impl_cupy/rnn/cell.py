@@ -56,7 +56,7 @@ class Recurrent(Layer):
             check_choice(name, "nonlinearity", options["nonlinearity"], ("tanh", "relu"))
         columns = check_positive_int(name, "input_size", input_size)
         size = check_positive_int(name, "hidden_size", hidden_size)
-        for flag in ("bias", "batch_first", "bidirectional"):
+        for flag in ("bias", "batch_first"):
             if flag in options:
                 options[flag] = check_flag(name, flag, options[flag])
         super().__init__(dtype, **{"input_size": columns, "hidden_size": size, **options})

@@ -10,7 +10,13 @@ import warnings
 from typing import Any, ClassVar
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_below, check_fraction, check_positive_int
+from impl_cupy.checks import (
+    check_below,
+    check_bool,
+    check_fraction,
+    check_positive_int,
+    check_sizes,
+)
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
 from impl_cupy.nn.dropout import dropped
@@ -39,11 +45,14 @@ class _Layer(Recurrent):
         name = type(self).__name__
         layers = check_positive_int(name, "num_layers", options["num_layers"])
         check_fraction(name, "dropout", options["dropout"])
-        super().__init__(input_size, hidden_size, dtype, **options | {"num_layers": layers})
+        both = check_bool(name, "bidirectional", options["bidirectional"])
+        options |= {"num_layers": layers, "bidirectional": both}
+        super().__init__(input_size, hidden_size, dtype, **options)
         if self.dropout and layers == 1:  # rnn-20
             msg = f"{name}: dropout={self.dropout} has no effect with num_layers=1"
             warnings.warn(msg, UserWarning, stacklevel=3)
-        ends = ("", "_reverse") if self.bidirectional else ("",)
+        check_sizes(name, (layers, self.gates * self.hidden_size, self.hidden_size))
+        ends = ("", "_reverse") if both else ("",)
         width = self.proj_size or self.hidden_size
         # By layer, what the names of each direction's parameters end with.
         self._suffixes = [[f"_l{layer}{end}" for end in ends] for layer in range(layers)]

@@ -234,8 +234,9 @@ def _on_host(name: str, lengths: Any) -> _Host:
         return np.array(lengths)
     is_several = isinstance(lengths, Sequence) and not isinstance(lengths, (str, bytes))
     if is_several and any(isinstance(part, (list, tuple)) for part in lengths):
-        msg = f"{name}: lengths must be a sequence of ints, got {shown(lengths)}"
-        raise ValueError(msg)
+        nested = np.array(lengths, dtype=object)
+        if nested.ndim > 1:
+            return nested
     parts = [_integer(name, part) for part in (lengths if is_several else [lengths])]
     host = np.array(parts, dtype=object)
     return host if is_several else host.reshape(())
