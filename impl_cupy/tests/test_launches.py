@@ -93,8 +93,8 @@ def test_lengths_run_the_steps_of_the_longest(name: str, lengths: list[int]) -> 
     assert forward["gemm"] == longest + 1
     # The product that leads to the first state is left out: it needs no gradient.
     assert backward["gemm"] == max(0, longest - 1) + 3
-    # The input is gathered and the output put back once, in zeros. So are the states: zeros to begin
-    # with, the first ones and the last.
+    # The input is gathered and the output put back once, into zeros; of each state there are zeros
+    # to begin with, the first ones in their order and the last.
     states = 2 if name == "lstm" else 1
     assert forward["other"] <= 3 + 3 * states
     assert forward["all"] <= 2 * longest + 16

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, is_supported, native
+from impl_cupy.dtypes import DTypeLike, dtypes, float32, is_supported, native, number_dtype
 
 _NAMES = ", ".join(dtype.name for dtype in dtypes)
 
@@ -32,13 +32,6 @@ def shown(value: Any) -> str:
         return f"{type_name(value)} of shape {value.shape}"
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def plain(value: np.generic) -> Any:
-    """Return a NumPy scalar as a number of Python's; itself if it is no real number."""
-    # item() of a longdouble is a longdouble.
-    made = {"b": bool, "i": int, "u": int, "f": float}.get(value.dtype.kind)
-    return value if made is None else made(value)
 
 
 def check_flag(operation: str, argument: str, value: Any) -> bool:
@@ -399,23 +392,6 @@ def check_at_least_zero(operation: str, argument: str, value: Any) -> None:
         raise ValueError(msg)
 
 
-def check_below(operation: str, argument: str, value: Any, limit: int) -> int:
-    """Return an int that is at least 0 and less than `limit`.
-
-    Raises
-    ------
-    TypeError
-        If it is no int.
-    ValueError
-        If it is outside.
-    """
-    number = check_int(operation, argument, value)
-    if not 0 <= number < limit:
-        msg = f"{operation}: {argument} must be from 0 to {limit - 1}, got {number}"
-        raise ValueError(msg)
-    return number
-
-
 def check_fraction(operation: str, argument: str, value: Any) -> None:
     """Refuse what is no number from 0 to 1.
 
@@ -520,10 +496,3 @@ def refuse_shapes(operation: str, arrays: Sequence[Any]) -> NoReturn:
     shapes = [str(getattr(array, "shape", ())) for array in arrays]
     msg = f"{operation}: shapes {' and '.join(shapes)} do not fit together"
     raise ValueError(msg) from None
-
-
-def number_dtype(number: bool | int | float) -> np.dtype[Any]:
-    """Return the dtype of an array of a Python number."""
-    if isinstance(number, bool):
-        return bool_
-    return np.dtype("int64") if isinstance(number, int) else float32

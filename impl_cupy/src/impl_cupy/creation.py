@@ -18,12 +18,21 @@ from impl_cupy.checks import (
     check_number,
     check_raw,
     check_sizes,
-    number_dtype,
-    plain,
     shown,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, float64, int64, is_supported, native
+from impl_cupy.dtypes import (
+    DTypeLike,
+    bool_,
+    dtypes,
+    float32,
+    float64,
+    int64,
+    is_supported,
+    native,
+    number_dtype,
+    plain,
+)
 from impl_cupy.tape import RawArray, lend, refuse_cut, state, wrap
 from impl_cupy.tensor import Tensor
 

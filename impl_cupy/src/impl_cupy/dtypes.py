@@ -1,4 +1,4 @@
-"""The dtypes of Tensors, and which one an operation on two of them has."""
+"""The dtypes of Tensors and of numbers, and which one an operation on two of them has."""
 
 from __future__ import annotations
 
@@ -33,3 +33,17 @@ def is_supported(dtype: np.dtype[Any]) -> bool:
 def native(host: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     """Return a NumPy array in the machine's byte order: itself, or a copy (tensor-37)."""
     return host if host.dtype.isnative else host.astype(host.dtype.newbyteorder("="))
+
+
+def number_dtype(number: bool | int | float) -> np.dtype[Any]:
+    """Return the dtype of an array of a Python number."""
+    if isinstance(number, bool):
+        return bool_
+    return int64 if isinstance(number, int) else float32
+
+
+def plain(value: np.generic) -> Any:
+    """Return a NumPy scalar as a number of Python's; itself if it is no real number."""
+    # item() of a longdouble is a longdouble.
+    made = {"b": bool, "i": int, "u": int, "f": float}.get(value.dtype.kind)
+    return value if made is None else made(value)

@@ -18,12 +18,11 @@ from impl_cupy.checks import (
     check_dtype,
     check_fits,
     check_raw,
-    plain,
     refuse_shapes,
     to_device,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike, bool_, float32, int32, int64, promote
+from impl_cupy.dtypes import DTypeLike, bool_, float32, int32, int64, plain, promote
 from impl_cupy.launch import pointwise
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (

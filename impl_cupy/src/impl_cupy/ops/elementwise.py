@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_device, check_dtype, check_fits, check_flag, plain, refuse_shapes
-from impl_cupy.dtypes import DTypeLike, bool_, int64
+from impl_cupy.checks import check_device, check_dtype, check_fits, check_flag, refuse_shapes
+from impl_cupy.dtypes import DTypeLike, bool_, int64, plain
 from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.families import binary, unary, written
 from impl_cupy.recording import (

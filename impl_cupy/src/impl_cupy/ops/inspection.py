@@ -8,8 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_device, check_dtype, check_raw, plain, shown
-from impl_cupy.dtypes import DTypeLike, bool_, dtypes, float32, float64, int32, int64, promote
+from impl_cupy.checks import check_device, check_dtype, check_raw, shown
+from impl_cupy.dtypes import (
+    DTypeLike,
+    bool_,
+    dtypes,
+    float32,
+    float64,
+    int32,
+    int64,
+    plain,
+    promote,
+)
 from impl_cupy.ops.families import written
 from impl_cupy.recording import with_number
 from impl_cupy.tensor import Tensor

@@ -17,9 +17,9 @@ from impl_cupy.checks import (
     check_number,
     normalize_axes,
     normalize_axis,
-    plain,
     shown,
 )
+from impl_cupy.dtypes import plain
 from impl_cupy.ops.families import shape, written
 from impl_cupy.recording import as_indices, as_tensor, record
 from impl_cupy.tape import handles

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import as_list, check_at_least_zero, check_number, plain, type_name
+from impl_cupy.checks import as_list, check_at_least_zero, check_number, type_name
+from impl_cupy.dtypes import plain
 from impl_cupy.tape import RawArray, note_change, wrap
 from impl_cupy.tensor import Tensor
 

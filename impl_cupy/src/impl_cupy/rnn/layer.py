@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import (
-    check_below,
     check_bool,
+    check_count,
     check_fraction,
     check_positive_int,
     check_sizes,
@@ -85,7 +85,7 @@ class _Layer(Recurrent):
                 output, *last = self._function.apply(x, *first, *weights, walk=walk, **config)
                 outputs.append(output)
                 lasts.append(tuple(last))
-            x = _joined(outputs, axis=2)
+            x = _joined(outputs, axis=2)  # rnn-30
         ends = [_joined(parts, axis=0) for parts in zip(*lasts, strict=True)]
         return self._end(x, batched), [end if batched else squeeze(end, 1) for end in ends]
 
@@ -271,12 +271,18 @@ class LSTM(_Layer):
         *,
         dtype: DTypeLike = None,
     ) -> None:
-        size = check_positive_int(type(self).__name__, "hidden_size", hidden_size)
+        name = type(self).__name__
+        projected = check_count(name, "proj_size", proj_size)
+        if projected >= check_positive_int(name, "hidden_size", hidden_size):  # rnn-20
+            msg = (
+                f"{name}: proj_size must be less than hidden_size = {hidden_size}, got {projected}"
+            )
+            raise ValueError(msg)
         super().__init__(
             input_size,
             hidden_size,
             dtype,
-            proj_size=check_below(type(self).__name__, "proj_size", proj_size, size),
+            proj_size=projected,
             num_layers=num_layers,
             bias=bias,
             batch_first=batch_first,

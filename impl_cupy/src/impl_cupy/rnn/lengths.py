@@ -135,7 +135,7 @@ class Cut:
         if isinstance(rows, Tensor):
             return record("lengths", self.put, lambda _, grad: (self.rows(grad),), (rows,))
         width = rows.shape[1]
-        out = cp.zeros((self.length * self.batch, width), dtype=rows.dtype)
+        out = cp.zeros((self.length * self.batch, width), dtype=rows.dtype)  # rnn-33
         if rows.size:
             out[self.index] = rows
         return out.reshape(self.length, self.batch, width)
