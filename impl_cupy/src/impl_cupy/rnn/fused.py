@@ -129,31 +129,31 @@ class LSTMFunction(Function):
         rows, weight_ih, weight_hh, h, c, gates, *projection = ctx.saved_tensors
         walk: Walk = ctx.walk
         grad_sums, grad_c = cp.empty_like(gates), _state_gradient(walk, grad_c_n, c)
-        output, later = _output_gradient(walk, grad_output), None
+        grad_made = output = _output_gradient(walk, grad_output)
         to_x, to_h0, to_c0, *to_weights, to_weight_hr = ctx.needs_input_grad
+        later = grad_hr = None
         if projection:  # rnn-32
             made, weight_hr = projection
             later = _later(walk, grad_h_n, h), weight_hr
-            grad_h, grad_made = cp.empty_like(grad_c), output
-            if output is not None:
-                grad_made = cp.dot(output, weight_hr)
+            grad_h = cp.empty_like(grad_c)
+            grad_made = None if output is None else cp.dot(output, weight_hr)
         else:
-            grad_h, grad_made = _state_gradient(walk, grad_h_n, h), output
+            grad_h = _state_gradient(walk, grad_h_n, h)
         read, is_read = _read(grad_made, c)
         arrays = (gates, c, c[walk.after], read, grad_h, grad_c, grad_sums, is_read)
         _run_back("lstm_backward", walk, arrays, weight_hh, grad_sums, grad_h, to_h0, later)
         if later is not None:
-            grad_h = later[0][walk.initial].copy()
-        to_hr = None
-        if later is not None and to_weight_hr:
-            grad_after = later[0][walk.after]
-            to_hr = cp.dot((grad_after if output is None else grad_after + output).T, made)
+            grads = later[0]
+            grad_h = grads[walk.initial].copy()
+            if to_weight_hr:
+                after = grads[walk.after]
+                grad_hr = cp.dot((after if output is None else after + output).T, made)
         return (
             _input_gradient(walk, grad_sums, weight_ih) if to_x else None,
             _first(walk, grad_h) if to_h0 else None,
             _first(walk, grad_c) if to_c0 else None,
             *_weight_gradients(grad_sums, grad_sums, rows, (walk, h), to_weights),
-            to_hr,
+            grad_hr,
         )
 
 
