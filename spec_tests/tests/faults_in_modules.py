@@ -199,8 +199,8 @@ def the_projection_has_a_transposed_gradient(nn):
 
     def backward(ctx, *grads):
         *rest, last = original(ctx, *grads)
-        # With nine of them the last is the projection's.
-        if len(rest) == 8 and last is not None:
+        # With eight of them the last is the projection's.
+        if len(rest) == 7 and last is not None:
             last = last[::-1]
         return (*rest, last)
 
