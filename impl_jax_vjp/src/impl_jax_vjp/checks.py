@@ -130,6 +130,14 @@ def finite(name: str, argument: str, value: Any, least: float = -math.inf) -> in
     return number
 
 
+def check_probability(name: str, argument: str, value: Any) -> int | float:
+    """Return a Python number; raise `ValueError` if it is not from 0 to 1."""
+    number = check_number(name, argument, value)
+    if not 0.0 <= number <= 1.0:
+        refuse(name, argument, "in [0, 1]", number)
+    return number
+
+
 def cast(name: str, values: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
     """Return numbers in a dtype; raise `ValueError` that names one that an integer dtype lacks."""
     if dtype.kind == "i" and values.dtype.kind in "iuf" and values.dtype != dtype:  # tensor-38

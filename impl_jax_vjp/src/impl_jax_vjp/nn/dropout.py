@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..checks import check_number, refuse
+from ..checks import check_probability
 from ..creation import draw
 from ..dtypes import x64
 from ..ops import formulas as F
@@ -20,6 +20,14 @@ def _thin(p: float, x: Any, keep: Any) -> Any:
 
 
 _dropout = Primitive(_thin, "Dropout", F.all_but_first)
+
+
+def drop(x: Any, p: float) -> Tensor:
+    """Return x, any shape, without elements that chance chooses with probability `p`."""
+    numbers = draw("uniform", shape_of(x), isinstance(unwrap(x), jax.core.Tracer))
+    with x64():
+        keep = numbers >= p
+    return _dropout((x, keep), float(p))  # nn-08
 
 
 class Dropout(Layer):
@@ -37,17 +45,9 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        number = check_number("Dropout", "p", p)
-        if not 0.0 <= number <= 1.0:
-            refuse("Dropout", "p", "in [0, 1]", number)
-        self.p = number
+        self.p = check_probability("Dropout", "p", p)
 
     def forward(self, input: Any) -> Tensor:
         """Map any shape to the same shape; one number is drawn for each element, in C order."""
         x = as_operand("Dropout", input)
-        if not self.training:
-            return x
-        numbers = draw("uniform", shape_of(x), isinstance(unwrap(x), jax.core.Tracer))
-        with x64():
-            keep = numbers >= self.p
-        return _dropout((x, keep), float(self.p))  # nn-08
+        return drop(x, self.p) if self.training else x

@@ -23,6 +23,7 @@ Array = Any
 _rnn_cell = Primitive(R.rnn_cell, "RNNCell")
 _lstm_cell = Primitive(R.lstm_cell, "LSTMCell")
 _gru_cell = Primitive(R.gru_cell, "GRUCell")
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 class Recurrent(Layer):
@@ -31,45 +32,51 @@ class Recurrent(Layer):
     input_size: int
     hidden_size: int
     _gates: ClassVar[int] = 1
-    _suffix: ClassVar[str] = ""
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: Any) -> None:
         super().__init__(dtype=dtype)
         self._take_sizes(input_size=input_size, hidden_size=hidden_size)
         self.bias = check_flag(type(self).__name__, "bias", bias)
-        bound = 1.0 / math.sqrt(self.hidden_size)
+
+    def _add_weights(self, width: int, suffix: str = "", projected: int = 0) -> None:
+        """Register the parameters of a cell, or of one layer in one direction.
+
+        Parameters
+        ----------
+        width : int
+            The size of its input.
+        suffix : str
+            The end of each name.
+        projected : int
+            What a projection makes of a hidden state; 0 for no projection.
+        """
+        bound = 1.0 / math.sqrt(self.hidden_size)  # rnn-16
         rows = self._gates * self.hidden_size
-        self._uniform("weight_ih" + self._suffix, (rows, self.input_size), bound)
-        self._uniform("weight_hh" + self._suffix, (rows, self.hidden_size), bound)
-        self._uniform("bias_ih" + self._suffix, (rows,), bound, present=self.bias)
-        self._uniform("bias_hh" + self._suffix, (rows,), bound, present=self.bias)
+        self._uniform("weight_ih" + suffix, (rows, width), bound)
+        self._uniform("weight_hh" + suffix, (rows, projected or self.hidden_size), bound)
+        self._uniform("bias_ih" + suffix, (rows,), bound, present=self.bias)
+        self._uniform("bias_hh" + suffix, (rows,), bound, present=self.bias)
+        if projected:
+            self._uniform("weight_hr" + suffix, (projected, self.hidden_size), bound)
 
-    def _weights(self) -> list[Any]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return [getattr(self, name + self._suffix) for name in names]
+    def _weights(self, suffix: str = "") -> list[Any]:
+        """Return weights and biases, or None for a bias that there is not."""
+        return [getattr(self, name + suffix) for name in _WEIGHTS]
 
-    def _pair(self, names: str, shape: str, value: Any) -> tuple[Any, Any]:
+    def _pair(self, names: str, shapes: str, value: Any) -> tuple[Any, Any]:
         if not isinstance(value, tuple | list) or len(value) != 2:
             listed = isinstance(value, tuple | list)
             came = f"{len(value)} items" if listed else type(value).__name__
             if is_array(value):
                 came += f" of shape {shape_of(value)}"
-            msg = (
-                f"{type(self).__name__}: the state must be a pair {names} of shape {shape} each, "
-                f"got {came}"
-            )
+            msg = f"{type(self).__name__}: the state must be a pair {names} of {shapes}, got {came}"
             raise ValueError(msg)
         return value[0], value[1]
 
-    def _state(self, name: str, state: Any, shape: tuple[int, ...], symbols: str) -> Any:
-        """Return a first state that was checked, or zeros for None."""
-        if state is None:
-            return _zero_state(shape, dtype_of(self._weights()[0]))
-        return self._check(name, state, shape, symbols)
-
 
 @functools.lru_cache(maxsize=64)
-def _zero_state(shape: tuple[int, ...], dtype: Any) -> Array:
+def zero_state(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return the first state of who gives none."""
     # Outside any trace that may be under way: what is cached must outlive it.
     with jax.ensure_compile_time_eval():
         return make_array(np.zeros(shape, dtype))
@@ -82,6 +89,13 @@ class _Cell(Recurrent):
         self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = None
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
+        self._add_weights(self.input_size)
+
+    def _state(self, name: str, state: Any, shape: tuple[int, ...], symbols: str) -> Any:
+        """Return a first state that was checked, or zeros for None."""
+        if state is None:
+            return zero_state(shape, dtype_of(self.weight_ih))
+        return self._check(name, state, shape, symbols)
 
     def _operands(self, x: Any, states: dict[str, Any]) -> tuple[bool, list[Any]]:
         """Return whether there is a batch axis, and the operands of a step with one."""
@@ -151,7 +165,7 @@ class LSTMCell(_Cell):
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """Return (h', c'), each (N, H), of input (N, I) and (h, c), zeros if left out."""
-        h, c = (None, None) if hx is None else self._pair("(h, c)", "(N, H)", hx)
+        h, c = (None, None) if hx is None else self._pair("(h, c)", "shape (N, H) each", hx)
         batched, operands = self._operands(input, {"h": h, "c": c})
         h, c = _lstm_cell(operands)
         return (h, c) if batched else (h[0], c[0])

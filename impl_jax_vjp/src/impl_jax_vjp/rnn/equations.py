@@ -1,13 +1,15 @@
 """The recurrences as pure functions of arrays: one step, a sequence forward, a sequence back.
 
-T steps, N batch, I input size, H hidden size, G gates (RNN 1, LSTM 4, GRU 3). The product of the
-input with its weights is formed for all steps at once, so is each weight gradient; what has to go
-step by step is a ``lax.scan``, whose compile time does not depend on T. The pages of
-``torch.nn.RNNCell``, ``LSTMCell`` and ``GRUCell`` have the equations.
+T steps, N batch, I input size, H hidden size, P size of what a projection makes of a hidden state
+(H where there is none), G gates (RNN 1, LSTM 4, GRU 3). The product of the input with its weights
+is formed for all steps at once, so is each weight gradient; what has to go step by step is a
+``lax.scan``, whose compile time does not depend on T. The pages of ``torch.nn.RNNCell``,
+``LSTMCell`` and ``GRUCell`` have the equations, and that of ``torch.nn.LSTM`` the projection, after
+Sak, Senior and Beaufays 2014.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,50 @@ from ..ops.formulas import relu, sigmoid, sigmoid_and_rest
 
 Array = Any
 HIGHEST = lax.Precision.HIGHEST
+
+
+class Course(NamedTuple):
+    """The way through a sequence: from which end, and where the sequences of a batch run.
+
+    Attributes
+    ----------
+    reverse : bool
+        Whether it goes from the last step to the first.
+    running : Array or None
+        Shape (T, N, 1): whether a sequence has a step; None if all have every one. Where it has
+        none, its state stays.
+    valid : Array or None
+        Shape (N, 1): whether the length of a sequence is one that it can have.
+    """
+
+    reverse: bool
+    running: Array | None = None
+    valid: Array | None = None
+
+    def empty(self, dtype: Any) -> Array | None:
+        """Return the output where a sequence has no step, shape (N, 1)."""
+        return None if self.valid is None else jnp.where(self.valid, 0, jnp.nan).astype(dtype)
+
+    def clear(self, values: Array) -> Array:
+        """Return values (T, N, ...) with 0 where a sequence has no step, whatever was there."""
+        return values if self.running is None else jnp.where(self.running, values, 0)
+
+    def end(self, *states: Array) -> tuple[Array, ...]:
+        """Return the last states (N, ...): NaN where the length is none that can be."""  # rnn-34
+        if self.valid is None:
+            return states
+        return tuple([jnp.where(self.valid, state, jnp.nan) for state in states])
+
+    def end_gradient(self, *gradients: Array) -> tuple[Array, ...]:
+        """Return the gradients of the last states before `end`."""
+        if self.valid is None:
+            return gradients
+        return tuple([jnp.where(self.valid, gradient, 0) for gradient in gradients])
+
+
+def pick(running: Array | None, value: Array, otherwise: Any) -> Array:
+    """Return a step's value where a sequence has that step, and else the other one."""
+    return value if running is None else jnp.where(running, value, otherwise)
 
 
 def times(x: Array, weight: Array) -> Array:
@@ -79,15 +125,28 @@ def gru_step(from_x: Array, from_h: Array, h: Array) -> tuple[Array, Array]:
 
 
 def check_weights(
-    name: str, x: Array, h: Array, w_ih: Array, w_hh: Array, *bias: Array | None
+    name: str,
+    x: Array,
+    h: Array,
+    w_ih: Array,
+    w_hh: Array,
+    *bias: Array | None,
+    w_hr: Array | None = None,
+    hidden: int | None = None,
 ) -> None:
-    """Check that what stands in the place of the parameters fits the input and the state."""
-    rows = _GATES[name.removesuffix("Cell")] * h.shape[-1]
+    """Check that what stands in the place of the parameters fits the input and the state.
+
+    `hidden` is H, where h does not have it.
+    """
+    hidden = h.shape[-1] if hidden is None else hidden
+    rows = _GATES[name.removesuffix("Cell")] * hidden
     check_parameter(name, "weight_ih", w_ih, (rows, x.shape[-1]))
     check_parameter(name, "weight_hh", w_hh, (rows, h.shape[-1]))
     for argument, added in zip(("bias_ih", "bias_hh"), bias, strict=False):
         if added is not None:
             check_parameter(name, argument, added, (rows,))
+    if w_hr is not None:
+        check_parameter(name, "weight_hr", w_hr, (h.shape[-1], hidden))
 
 
 _GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
@@ -123,50 +182,73 @@ def gru_cell(x: Array, h: Array, w_ih: Array, w_hh: Array, *bias: Array) -> Arra
     return gru_step(gates(x, w_ih, b_ih), gates(h, w_hh, b_hh), h)[0]
 
 
-def rnn_forward(nonlinearity: str, a: Array, h0: Array, w_hh: Array) -> tuple[Array, Array]:
+def rnn_forward(
+    nonlinearity: str, a: Array, h0: Array, w_hh: Array, course: Course
+) -> tuple[Array, Array]:
     """Return all states, shape (T, N, H), and the last; a is the input's part, shape (T, N, H)."""
+    empty = course.empty(a.dtype)
 
-    def step(h: Array, a: Array) -> tuple[Array, Array]:
-        h = rnn_step(nonlinearity, a + times(h, w_hh))
-        return h, h
+    def step(h: Array, at: Any) -> tuple[Array, Array]:
+        a, running = at
+        h = pick(running, rnn_step(nonlinearity, a + times(h, w_hh)), h)
+        return h, pick(running, h, empty)
 
-    last, states = lax.scan(step, h0, a)
-    return states, last
+    last, states = lax.scan(step, h0, (a, course.running), reverse=course.reverse)
+    return states, *course.end(last)
 
 
 def rnn_backward(
-    nonlinearity: str, states: Array, w_hh: Array, d_states: Array, d_last: Array
+    nonlinearity: str, states: Array, w_hh: Array, d_states: Array, d_last: Array, course: Course
 ) -> tuple[Array, Array]:
     """Return the gradients of `a`, shape (T, N, H), and of h0."""
 
-    def step(dh: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
-        d_out, h = at
+    def step(dh: Array, at: Any) -> tuple[Array, Array]:
+        d_out, h, running = at
         dh = dh + d_out
         da = dh * (1 - h * h) if nonlinearity == "tanh" else jnp.where(h <= 0, 0, dh)
-        return jnp.matmul(da, w_hh, precision=HIGHEST), da
+        da = pick(running, da, 0)
+        return pick(running, jnp.matmul(da, w_hh, precision=HIGHEST), dh), da
 
-    dh, da = lax.scan(step, d_last, (d_states, states), reverse=True)
+    inputs = (course.clear(d_states), states, course.running)
+    dh, da = lax.scan(step, *course.end_gradient(d_last), inputs, reverse=not course.reverse)
     return da, dh
 
 
-def lstm_forward(a: Array, h0: Array, c0: Array, w_hh: Array) -> tuple[Array, ...]:
-    """Return all h, the last h and c, all c, (T, N, H), and the gates before activation."""
+def lstm_forward(
+    a: Array, h0: Array, c0: Array, w_hh: Array, w_hr: Array | None, course: Course
+) -> tuple[Array, ...]:
+    """Return all h, the last h and c, all c, and the gates before activation.
 
-    def step(carry: tuple[Array, Array], a: Array) -> tuple[Any, Any]:
-        a = a + times(carry[0], w_hh)
-        h, c = lstm_step(a, carry[1])
-        return (h, c), (h, c, a)
+    Shapes (T, N, P), (N, P), (N, H), (T, N, H), (T, N, 4·H).
+    """
+    empty = course.empty(a.dtype)
 
-    (h, c), (hs, *kept) = lax.scan(step, (h0, c0), a)
-    return hs, h, c, *kept
+    def step(carry: tuple[Array, Array], at: Any) -> tuple[Any, Any]:
+        a, running = at
+        h, c = carry
+        a = a + times(h, w_hh)
+        new_h, new_c = lstm_step(a, c)
+        new_h = new_h if w_hr is None else times(new_h, w_hr)
+        h, c = pick(running, new_h, h), pick(running, new_c, c)
+        return (h, c), (pick(running, h, empty), c, a)
+
+    (h, c), (hs, *kept) = lax.scan(step, (h0, c0), (a, course.running), reverse=course.reverse)
+    return hs, *course.end(h, c), *kept
 
 
 def lstm_backward(
-    kept: Sequence[Array], c0: Array, w_hh: Array, d_hs: Array, d_h: Array, d_c: Array
-) -> tuple[Array, Array, Array]:
-    """Return the gradients of the gates before activation, shape (T, N, 4·H), of h0 and of c0.
+    kept: Sequence[Array],
+    c0: Array,
+    w_hh: Array,
+    w_hr: Array | None,
+    gradients: Sequence[Array],
+    course: Course,
+) -> tuple[Array, Array, Array, Array | None]:
+    """Return the gradients of the gates before activation, of h0, of c0, and of the projections.
 
-    `kept` is all c and the gates, as `lstm_forward` returns them.
+    Shapes (T, N, 4·H), (N, P), (N, H), (T, N, P); the last is None where nothing is projected.
+    `kept` is all c and the gates, as `lstm_forward` returns them, and `gradients` are those of all
+    h, of the last h and of the last c.
     """
     cs, a = kept
     ai, af, ag, ao = split_gates(a, 4)
@@ -174,62 +256,101 @@ def lstm_backward(
     # What depends on no gradient is formed for all steps at once.
     to_gates = [
         tanh(ag) * i * not_i,
-        previous(c0, cs) * f * not_f,
+        previous(c0, cs, course) * f * not_f,
         i * tanh_slope(ag),
         tanh(cs) * o * not_o,
     ]
 
-    def step(carry: tuple[Array, Array], at: Any) -> tuple[Any, Array]:
-        dh, dc = carry
-        d_out, to_c, f, *to_gates = at
-        dh = dh + d_out
-        dc = dc + dh * to_c
+    def step(carry: tuple[Array, Array], at: Any) -> tuple[Any, Any]:
+        running, d_out, to_c, f, *to_gates = at
+        dh, dc = carry[0] + d_out, carry[1]
+        dm = dh if w_hr is None else jnp.matmul(dh, w_hr, precision=HIGHEST)
+        dc = dc + dm * to_c
         da = jnp.concatenate(
-            [d * to for d, to in zip((dc, dc, dc, dh), to_gates, strict=True)], axis=-1
+            [d * to for d, to in zip((dc, dc, dc, dm), to_gates, strict=True)], axis=-1
         )
-        return (jnp.matmul(da, w_hh, precision=HIGHEST), dc * f), da
+        da = pick(running, da, 0)
+        before = (
+            pick(running, jnp.matmul(da, w_hh, precision=HIGHEST), dh),
+            pick(running, dc * f, carry[1]),
+        )
+        return before, (da, None if w_hr is None else pick(running, dh, 0))
 
-    inputs = (d_hs, o * tanh_slope(cs), f, *to_gates)
-    (dh, dc), da = lax.scan(step, (d_h, d_c), inputs, reverse=True)
-    return da, dh, dc
+    d_hs, *d_last = gradients
+    inputs = (course.running, course.clear(d_hs), o * tanh_slope(cs), f, *to_gates)
+    (dh, dc), (da, d_projected) = lax.scan(
+        step, course.end_gradient(*d_last), inputs, reverse=not course.reverse
+    )
+    return da, dh, dc, d_projected
 
 
-def gru_forward(a: Array, h0: Array, w_hh: Array, b_hh: Array | None) -> tuple[Array, ...]:
+def hidden_states(cs: Array, a: Array) -> Array:
+    """Return ``o tanh(c)`` of all steps, (T, N, H), of what `lstm_forward` keeps."""
+    return sigmoid(split_gates(a, 4)[3]) * tanh(cs)
+
+
+def gru_forward(
+    a: Array, h0: Array, w_hh: Array, b_hh: Array | None, course: Course
+) -> tuple[Array, ...]:
     """Return all states (T, N, H), the last, and what `gru_step` keeps, (T, N, 4·H)."""
+    empty = course.empty(a.dtype)
 
-    def step(h: Array, a: Array) -> tuple[Array, Any]:
-        h, kept = gru_step(a, gates(h, w_hh, b_hh), h)
-        return h, (h, kept)
+    def step(h: Array, at: Any) -> tuple[Array, Any]:
+        a, running = at
+        new, kept = gru_step(a, gates(h, w_hh, b_hh), h)
+        h = pick(running, new, h)
+        return h, (pick(running, h, empty), kept)
 
-    last, (states, kept) = lax.scan(step, h0, a)
-    return states, last, kept
+    last, (states, kept) = lax.scan(step, h0, (a, course.running), reverse=course.reverse)
+    return states, *course.end(last), kept
 
 
 def gru_backward(
-    kept: Array, h0: Array, w_hh: Array, states: Array, d_states: Array, d_last: Array
+    kept: Array,
+    h0: Array,
+    w_hh: Array,
+    states: Array,
+    d_states: Array,
+    d_last: Array,
+    course: Course,
 ) -> tuple[Array, Array, Array]:
     """Return the gradients of the gates' input and recurrent parts, (T, N, 3·H), and of h0."""
     ar, az, an, hn = split_gates(kept, 4)
     (r, not_r), (z, not_z) = map(sigmoid_and_rest, (ar, az))
     # What depends on no gradient is formed for all steps at once.
     to_n = not_z * tanh_slope(an)
-    to_gates = [to_n * hn * r * not_r, (previous(h0, states) - tanh(an)) * z * not_z, to_n * r]
+    before = previous(h0, states, course)
+    to_gates = [to_n * hn * r * not_r, (before - tanh(an)) * z * not_z, to_n * r]
 
     def step(dh: Array, at: Any) -> tuple[Array, Any]:
-        d_out, z, to_n, *to_gates = at
+        running, d_out, z, to_n, *to_gates = at
         dh = dh + d_out
-        recurrent = jnp.concatenate([dh * to for to in to_gates], axis=-1)
-        return dh * z + jnp.matmul(recurrent, w_hh, precision=HIGHEST), (recurrent, dh * to_n)
+        recurrent = pick(running, jnp.concatenate([dh * to for to in to_gates], axis=-1), 0)
+        through = dh * z + jnp.matmul(recurrent, w_hh, precision=HIGHEST)
+        return pick(running, through, dh), (recurrent, pick(running, dh * to_n, 0))
 
-    inputs = (d_states, z, to_n, *to_gates)
-    dh, (recurrent, dn) = lax.scan(step, d_last, inputs, reverse=True)
+    inputs = (course.running, course.clear(d_states), z, to_n, *to_gates)
+    dh, (recurrent, dn) = lax.scan(
+        step, *course.end_gradient(d_last), inputs, reverse=not course.reverse
+    )
     size = 2 * an.shape[-1]
     return jnp.concatenate([recurrent[..., :size], dn], axis=-1), recurrent, dh
 
 
-def previous(first: Array, states: Array) -> Array:
-    """Return the state before each step, shape (T, N, H)."""
-    return jnp.concatenate([first[None], states[:-1]]) if states.shape[0] else states
+def previous(first: Array, states: Array, course: Course) -> Array:
+    """Return the state before each step, (T, N, ...), 0 where a sequence does not have the step."""
+    if not states.shape[0]:
+        return states
+    before = _before(first[None], states, course.reverse)
+    if course.running is None:
+        return before
+    ran = _before(jnp.zeros_like(course.running[:1]), course.running, course.reverse)
+    return course.clear(jnp.where(ran, before, first))
+
+
+def _before(first: Array, values: Array, reverse: bool) -> Array:
+    """Return what stands before each of T values on the way, `first` before the first."""
+    return jnp.concatenate([values[1:], first] if reverse else [first, values[:-1]])
 
 
 def input_gradient(da: Array, weight: Array) -> Array:

@@ -1,33 +1,47 @@
 """A whole sequence as one Function, with one product per weight gradient.
 
-T steps, N batch, I input size, H hidden size. LSTM after Hochreiter and Schmidhuber 1997 with the
-forget gate of Gers et al. 2000; GRU after Cho et al. 2014, reset gate after the recurrent product.
-Second derivatives are JAX's, of these same methods.
+T steps, N batch, I input size, H hidden size, P size of what a projection makes of a hidden state
+(H where there is none). LSTM after Hochreiter and Schmidhuber 1997 with the forget gate of Gers et
+al. 2000, its projection after Sak, Senior and Beaufays 2014; GRU after Cho et al. 2014, reset gate
+after the recurrent product. Second derivatives are JAX's, of these same methods.
+
+Each takes `lengths` (N,), integers, or None where every sequence has T steps; the configuration
+``reverse=True`` goes from the last step to the first, by the same equations.
 """
 
 from typing import Any
 
 from ..function import Function
 from . import equations as R
+from .lengths import course_of
 
 Array = Any
 
 
-def _input_gradients(ctx: Any, places: tuple[int, ...], da: Array, x: Array, w: Array) -> list[Any]:
+def _gradients(
+    ctx: Any, places: tuple[int, ...], da: Array, x: Array, w: Array, course: R.Course
+) -> list[Any]:
     """Return what of the gradients of x, weight and bias is wanted; `places` are theirs."""
     at_x, at_weight, at_bias = (ctx.needs_input_grad[place] for place in places)
     return [
-        R.input_gradient(da, w) if at_x else None,
-        R.weight_gradient(da, x) if at_weight else None,
+        # rnn-33: the padding may hold anything, and so may the weight it would be multiplied with.
+        course.clear(R.input_gradient(da, w)) if at_x else None,
+        R.weight_gradient(da, course.clear(x)) if at_weight else None,
         R.bias_gradient(da) if at_bias else None,
     ]
+
+
+def _as_called(ctx: Any, *gradients: Array | None) -> tuple[Array | None, ...]:
+    """Return as many gradients as there were inputs, the last of which may be left out."""
+    return gradients[: len(ctx.needs_input_grad)]
 
 
 class RNNFunction(Function):
     """A sequence of ``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu.
 
     Inputs: x (T, N, I), h0 (N, H), weight_ih (H, I), weight_hh (H, H), bias_ih and bias_hh (H,) or
-    None; `nonlinearity` is configuration. Outputs: all states (T, N, H) and the last (N, H).
+    None, lengths (N,) or None; `nonlinearity` and `reverse` are configuration. Outputs: all states
+    (T, N, H) and the last (N, H).
     """
 
     compiled = True
@@ -41,33 +55,40 @@ class RNNFunction(Function):
         w_hh: Array,
         b_ih: Array | None,
         b_hh: Array | None,
+        lengths: Array | None = None,
         *,
         nonlinearity: str = "tanh",
+        reverse: bool = False,
     ) -> tuple[Array, Array]:
         """Return all states (T, N, H) and the last (N, H); inputs as in the class."""
         R.check_weights("RNN", x, h0, w_ih, w_hh, b_ih, b_hh)
+        course = course_of(lengths, x.shape[0], reverse)
         bias = None if b_ih is None else b_ih + b_hh
-        states, last = R.rnn_forward(nonlinearity, R.gates(x, w_ih, bias), h0, w_hh)
-        ctx.nonlinearity = nonlinearity
-        ctx.save_for_backward(x, h0, w_ih, w_hh, states)
+        a = R.gates(course.clear(x), w_ih, bias)
+        states, last = R.rnn_forward(nonlinearity, a, h0, w_hh, course)
+        ctx.nonlinearity, ctx.reverse = nonlinearity, reverse
+        ctx.save_for_backward(x, h0, w_ih, w_hh, lengths, states)
         return states, last
 
     @staticmethod
     def backward(ctx: Any, d_states: Array, d_last: Array) -> tuple[Array | None, ...]:
         """Return a gradient or None per input, of d_states (T, N, H), d_last (N, H)."""
-        x, h0, w_ih, w_hh, states = ctx.saved_tensors
-        da, dh = R.rnn_backward(ctx.nonlinearity, states, w_hh, d_states, d_last)
-        dx, dw_ih, db_ih = _input_gradients(ctx, (0, 2, 4), da, x, w_ih)
-        dw_hh = R.weight_gradient(da, R.previous(h0, states)) if ctx.needs_input_grad[3] else None
+        x, h0, w_ih, w_hh, lengths, states = ctx.saved_tensors
+        course = course_of(lengths, x.shape[0], ctx.reverse)
+        da, dh = R.rnn_backward(ctx.nonlinearity, states, w_hh, d_states, d_last, course)
+        dx, dw_ih, db_ih = _gradients(ctx, (0, 2, 4), da, x, w_ih, course)
+        before = R.previous(h0, states, course)
+        dw_hh = R.weight_gradient(da, before) if ctx.needs_input_grad[3] else None
         db_hh = R.bias_gradient(da) if ctx.needs_input_grad[5] else None
-        return dx, dh, dw_ih, dw_hh, db_ih, db_hh
+        return _as_called(ctx, dx, dh, dw_ih, dw_hh, db_ih, db_hh, None)
 
 
 class LSTMFunction(Function):
-    """A sequence of LSTM steps, gates in rows ordered i, f, g, o.
+    """A sequence of LSTM steps, gates in rows ordered i, f, g, o, with a projection or without.
 
-    Inputs: x (T, N, I), h0 and c0 (N, H), weight_ih (4·H, I), weight_hh (4·H, H), bias_ih and
-    bias_hh (4·H,) or None. Outputs: all h (T, N, H), the last h and c (N, H).
+    Inputs: x (T, N, I), h0 (N, P), c0 (N, H), weight_ih (4·H, I), weight_hh (4·H, P), bias_ih and
+    bias_hh (4·H,) or None, lengths (N,) or None, weight_hr (P, H) or None; `reverse` is
+    configuration. Outputs: all h (T, N, P), the last h (N, P) and c (N, H).
     """
 
     compiled = True
@@ -82,30 +103,44 @@ class LSTMFunction(Function):
         w_hh: Array,
         b_ih: Array | None,
         b_hh: Array | None,
+        lengths: Array | None = None,
+        w_hr: Array | None = None,
+        *,
+        reverse: bool = False,
     ) -> tuple[Array, Array, Array]:
-        """Return all h (T, N, H), the last h and c (N, H); inputs as in the class."""
-        R.check_weights("LSTM", x, h0, w_ih, w_hh, b_ih, b_hh)
+        """Return all h (T, N, P), the last h (N, P) and c (N, H); inputs as in the class."""
+        R.check_weights("LSTM", x, h0, w_ih, w_hh, b_ih, b_hh, w_hr=w_hr, hidden=c0.shape[-1])
+        course = course_of(lengths, x.shape[0], reverse)
         bias = None if b_ih is None else b_ih + b_hh
-        hs, h, c, *kept = R.lstm_forward(R.gates(x, w_ih, bias), h0, c0, w_hh)
-        ctx.save_for_backward(x, h0, c0, w_ih, w_hh, hs, *kept)
+        a = R.gates(course.clear(x), w_ih, bias)
+        hs, h, c, *kept = R.lstm_forward(a, h0, c0, w_hh, w_hr, course)
+        ctx.reverse = reverse
+        ctx.save_for_backward(x, h0, c0, w_ih, w_hh, lengths, w_hr, hs, *kept)
         return hs, h, c
 
     @staticmethod
-    def backward(ctx: Any, d_hs: Array, d_h: Array, d_c: Array) -> tuple[Array | None, ...]:
-        """Return a gradient or None per input, of d_hs (T, N, H), d_h, d_c (N, H)."""
-        x, h0, c0, w_ih, w_hh, hs, *kept = ctx.saved_tensors
-        da, dh, dc = R.lstm_backward(kept, c0, w_hh, d_hs, d_h, d_c)
-        dx, dw_ih, db_ih = _input_gradients(ctx, (0, 3, 5), da, x, w_ih)
-        dw_hh = R.weight_gradient(da, R.previous(h0, hs)) if ctx.needs_input_grad[4] else None
+    def backward(ctx: Any, *gradients: Array) -> tuple[Array | None, ...]:
+        """Return a gradient or None per input, of d_hs (T, N, P), d_h (N, P), d_c (N, H)."""
+        x, h0, c0, w_ih, w_hh, lengths, w_hr, hs, *kept = ctx.saved_tensors
+        course = course_of(lengths, x.shape[0], ctx.reverse)
+        da, dh, dc, d_projected = R.lstm_backward(kept, c0, w_hh, w_hr, gradients, course)
+        dx, dw_ih, db_ih = _gradients(ctx, (0, 3, 5), da, x, w_ih, course)
+        before = R.previous(h0, hs, course)
+        dw_hh = R.weight_gradient(da, before) if ctx.needs_input_grad[4] else None
         db_hh = R.bias_gradient(da) if ctx.needs_input_grad[6] else None
-        return dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh
+        dw_hr = None
+        if w_hr is not None and ctx.needs_input_grad[8]:
+            unprojected = course.clear(R.hidden_states(*kept))
+            dw_hr = R.weight_gradient(d_projected, unprojected)
+        return _as_called(ctx, dx, dh, dc, dw_ih, dw_hh, db_ih, db_hh, None, dw_hr)
 
 
 class GRUFunction(Function):
     """A sequence of GRU steps, gates in rows ordered r, z, n.
 
     Inputs: x (T, N, I), h0 (N, H), weight_ih (3·H, I), weight_hh (3·H, H), bias_ih and bias_hh
-    (3·H,) or None. Outputs: all states (T, N, H) and the last (N, H).
+    (3·H,) or None, lengths (N,) or None; `reverse` is configuration. Outputs: all states (T, N, H)
+    and the last (N, H).
     """
 
     compiled = True
@@ -119,20 +154,27 @@ class GRUFunction(Function):
         w_hh: Array,
         b_ih: Array | None,
         b_hh: Array | None,
+        lengths: Array | None = None,
+        *,
+        reverse: bool = False,
     ) -> tuple[Array, Array]:
         """Return all states (T, N, H) and the last (N, H); inputs as in the class."""
         R.check_weights("GRU", x, h0, w_ih, w_hh, b_ih, b_hh)
-        states, last, kept = R.gru_forward(R.gates(x, w_ih, b_ih), h0, w_hh, b_hh)
-        ctx.save_for_backward(x, h0, w_ih, w_hh, states, kept)
+        course = course_of(lengths, x.shape[0], reverse)
+        a = R.gates(course.clear(x), w_ih, b_ih)
+        states, last, kept = R.gru_forward(a, h0, w_hh, b_hh, course)
+        ctx.reverse = reverse
+        ctx.save_for_backward(x, h0, w_ih, w_hh, lengths, states, kept)
         return states, last
 
     @staticmethod
     def backward(ctx: Any, d_states: Array, d_last: Array) -> tuple[Array | None, ...]:
         """Return a gradient or None per input, of d_states (T, N, H), d_last (N, H)."""
-        x, h0, w_ih, w_hh, states, kept = ctx.saved_tensors
-        da, recurrent, dh = R.gru_backward(kept, h0, w_hh, states, d_states, d_last)
-        dx, dw_ih, db_ih = _input_gradients(ctx, (0, 2, 4), da, x, w_ih)
-        before = R.previous(h0, states)
+        x, h0, w_ih, w_hh, lengths, states, kept = ctx.saved_tensors
+        course = course_of(lengths, x.shape[0], ctx.reverse)
+        da, recurrent, dh = R.gru_backward(kept, h0, w_hh, states, d_states, d_last, course)
+        dx, dw_ih, db_ih = _gradients(ctx, (0, 2, 4), da, x, w_ih, course)
+        before = R.previous(h0, states, course)
         dw_hh = R.weight_gradient(recurrent, before) if ctx.needs_input_grad[3] else None
         db_hh = R.bias_gradient(recurrent) if ctx.needs_input_grad[5] else None
-        return dx, dh, dw_ih, dw_hh, db_ih, db_hh
+        return _as_called(ctx, dx, dh, dw_ih, dw_hh, db_ih, db_hh, None)

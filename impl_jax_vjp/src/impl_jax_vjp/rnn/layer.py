@@ -1,142 +1,318 @@
-"""The layers: a whole sequence as one Function.
+"""The layers: a whole sequence as one Function for each layer and direction.
 
-T steps, N batch, I input size, H hidden size.
+T steps, N batch, I input size, H hidden size, P size of what a projection makes of a hidden state
+(H where there is none), L layers above one another, D directions (1 or 2).
 """
 
-from typing import Any
+import functools
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from .. import ops
-from ..checks import check_choice, check_flag
-from ..recording import as_operand, shape_of
+from ..checks import check_choice, check_flag, check_int, check_probability, refuse, refuse_type
+from ..nn.dropout import drop
+from ..recording import as_operand, dtype_of, shape_of
 from ..tensor import Tensor
-from .cell import Recurrent
+from .cell import Recurrent, zero_state
 from .fused import GRUFunction, LSTMFunction, RNNFunction
+from .lengths import check_lengths
+
+_SHOWN = ("num_layers?", "bias?", "batch_first?", "dropout?", "bidirectional?")
+
+
+@functools.lru_cache(maxsize=64)
+def _suffixes(layers: int, bidirectional: bool) -> tuple[str, ...]:
+    """Return the ends of the parameters' names, in the order in which the states stand too."""
+    directions = ("", "_reverse") if bidirectional else ("",)  # rnn-06, rnn-30
+    return tuple([f"_l{layer}{direction}" for layer in range(layers) for direction in directions])
 
 
 class _Layer(Recurrent):
-    _options = ("input_size", "hidden_size", "bias?", "batch_first?")
-    _suffix = "_l0"
+    _options: ClassVar[tuple[str, ...]] = ("input_size", "hidden_size", *_SHOWN)
+
+    num_layers: int
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    proj_size: int = 0
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool, batch_first: bool, dtype: Any
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool,
+        dtype: Any,
+        *,
+        num_layers: int,
+        dropout: float,
+        proj_size: int = 0,
+        **flags: bool,
     ) -> None:
-        first = check_flag(type(self).__name__, "batch_first", batch_first)
         super().__init__(input_size, hidden_size, bias, dtype)
-        self.batch_first = first
+        name = type(self).__name__
+        self._take_sizes(num_layers=num_layers)
+        for argument, flag in flags.items():
+            setattr(self, argument, check_flag(name, argument, flag))
+        self.dropout = check_probability(name, "dropout", dropout)
+        if isinstance(self.dropout, bool):  # rnn-20
+            refuse_type(name, "dropout", "a number", self.dropout)
+        projected = check_int(name, "proj_size", proj_size)
+        if not 0 <= projected < self.hidden_size:  # rnn-20
+            refuse(name, "proj_size", f"from 0 to H - 1 = {self.hidden_size - 1}", projected)
+        if self.dropout and self.num_layers == 1:  # rnn-20
+            msg = (
+                f"{name}: dropout must be 0 for num_layers=1, since it is between layers and has "
+                f"no effect there, got {self.dropout}"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
+        self.proj_size = projected
+        directions = 2 if self.bidirectional else 1
+        above = directions * (projected or self.hidden_size)
+        for place, suffix in enumerate(_suffixes(self.num_layers, self.bidirectional)):
+            self._add_weights(self.input_size if place < directions else above, suffix, projected)
 
-    def _run(self, function: Any, x: Any, states: dict[str, Any], **config: Any) -> list[Tensor]:
-        """Apply a Function to a sequence in any layout; return output and last states."""
-        x = as_operand(type(self).__name__, x)
-        batched = len(shape_of(x)) != 2
-        size, hidden = self.input_size, self.hidden_size
-        if batched:
-            axes = "(N, T, I)" if self.batch_first else "(T, N, I)"
-            x = self._check("input", x, (None, None, size), axes)
-            if self.batch_first:
-                x = ops.permute_dims(x, (1, 0, 2))
-            shape: tuple[int, ...] = (1, shape_of(x)[1], hidden)
-            symbols = "(1, N, H)"
-        else:
-            x = ops.expand_dims(self._check("input", x, (None, size), "(T, I)"), axis=1)
-            shape, symbols = (1, hidden), "(1, H)"
-        batch = shape_of(x)[1]
+    def _run(
+        self, function: Any, x: Any, states: dict[str, Any], lengths: Any, **config: Any
+    ) -> list[Tensor]:
+        """Apply a Function for each layer and direction; return output and last states."""
+        x, batched = self._sequence(x)
+        steps, batch, _ = shape_of(x)
+        if lengths is not None:
+            own = batch if batched else None
+            lengths = check_lengths(type(self).__name__, lengths, steps, own)
+        suffixes = _suffixes(self.num_layers, self.bidirectional)
+        directions = ({}, {"reverse": True}) if self.bidirectional else ({},)
         firsts = [
-            self._state(name, state, (batch, hidden), symbols)
-            if state is None
-            else ops.reshape(self._check(name, state, shape, symbols), (batch, hidden))
+            self._first_states(name, state, batch, batched, len(suffixes))
             for name, state in states.items()
         ]
-        output, *last = function.apply(x, *firsts, *self._weights(), **config)
+        places = zip(suffixes, *firsts, strict=True)
+        lasts = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in directions:
+                suffix, *first = next(places)
+                weights = self._weights(suffix)
+                projection = (getattr(self, "weight_hr" + suffix),) if self.proj_size else ()
+                output, *last = function.apply(
+                    x, *first, *weights, lengths, *projection, **config, **direction
+                )
+                outputs.append(output)
+                lasts.append(last)
+            x = outputs[0] if len(outputs) == 1 else ops.concat(outputs, axis=-1)
+            if self.training and self.dropout and layer + 1 < self.num_layers:
+                x = drop(x, self.dropout)  # rnn-31
+        joined = [_joined(each, batched) for each in zip(*lasts, strict=True)]
+        return [self._output(x, batched), *joined]
+
+    def _sequence(self, x: Any) -> tuple[Any, bool]:
+        """Return an input that was checked as (T, N, I), and whether it came with a batch axis."""
+        x = as_operand(type(self).__name__, x)
+        if len(shape_of(x)) == 2:  # rnn-14
+            return ops.expand_dims(
+                self._check("input", x, (None, self.input_size), "(T, I)"), axis=1
+            ), False
+        axes = "(N, T, I)" if self.batch_first else "(T, N, I)"
+        x = self._check("input", x, (None, None, self.input_size), axes)
+        return ops.permute_dims(x, (1, 0, 2)) if self.batch_first else x, True
+
+    def _output(self, x: Any, batched: bool) -> Any:
+        """Return the last layer's output (T, N, D·P) in the layout of the input."""
         if not batched:
-            return [ops.reshape(output, (shape_of(x)[0], hidden)), *last]
-        if self.batch_first:
-            output = ops.permute_dims(output, (1, 0, 2))
-        return [output, *(ops.expand_dims(state, axis=0) for state in last)]
+            steps, _, width = shape_of(x)
+            return ops.reshape(x, (steps, width))
+        return ops.permute_dims(x, (1, 0, 2)) if self.batch_first else x
+
+    def _first_states(
+        self, name: str, state: Any, batch: int, batched: bool, count: int
+    ) -> Sequence[Any]:
+        """Return the first state of each layer and direction, (N, P) or (N, H); zeros for None."""
+        letter, width = "H", self.hidden_size
+        if name == "h0" and self.proj_size:
+            letter, width = "P", self.proj_size
+        if state is None:
+            return (zero_state((batch, width), dtype_of(self.weight_ih_l0)),) * count
+        if batched:
+            state = self._check(name, state, (count, batch, width), f"({count}, N, {letter})")
+        else:
+            state = self._check(name, state, (count, width), f"({count}, {letter})")
+        if count == 1:
+            return (ops.reshape(state, (batch, width)),)
+        return ops.unstack(state if batched else ops.expand_dims(state, axis=1))
+
+
+def _joined(states: Sequence[Any], batched: bool) -> Any:
+    """Return last states (N, P), or (N, H), of each layer and direction as one array."""
+    if len(states) == 1:
+        return ops.expand_dims(states[0], axis=0) if batched else states[0]
+    return ops.stack(states, axis=0) if batched else ops.concat(states, axis=0)
 
 
 class RNN(_Layer):
-    """A sequence through ``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu, as one Function.
+    """Sequences through ``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu.
+
+    Each layer and direction is one Function.
 
     Parameters
     ----------
     input_size, hidden_size : int
+    num_layers : int
+        L, the layers above one another: each takes the output of the one below.
     nonlinearity : {"tanh", "relu"}
     bias, batch_first : bool
+    dropout : float
+        The probability with which training drops an element between two layers.
+    bidirectional : bool
+        Whether each layer also runs from the last step to the first (D = 2).
     dtype : dtype
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter, shape (H, I), (H, H)
+        Further ones end with the layer's number, and those of the other direction with
+        ``_reverse``; above the first layer the input has D·H numbers.
     bias_ih_l0, bias_hh_l0 : Parameter, shape (H,), or None
     """
+
+    _options = (*_Layer._options, "nonlinearity?")
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         nonlinearity: str = "tanh",
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
         dtype: Any = None,
     ) -> None:
         check_choice(type(self).__name__, "nonlinearity", nonlinearity, ("tanh", "relu"))
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            dtype,
+            num_layers=num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )
         self.nonlinearity = nonlinearity
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
-        """Return output (T, N, H) and h_n (1, N, H) of input (T, N, I) and hx (1, N, H)."""
-        output, h = self._run(RNNFunction, input, {"h0": hx}, nonlinearity=self.nonlinearity)
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Tensor]:
+        """Return output (T, N, D·H) and h_n (L·D, N, H) of input (T, N, I) and hx (L·D, N, H).
+
+        Zeros stand for an `hx` that is left out; `lengths` (N,) cut each sequence, see
+        `check_lengths`.
+        """
+        config = {"nonlinearity": self.nonlinearity}
+        output, h = self._run(RNNFunction, input, {"h0": hx}, lengths, **config)
         return output, h
 
 
 class LSTM(_Layer):
-    """A sequence through the LSTM as one Function, gates in rows ordered i, f, g, o.
+    """Sequences through the LSTM, gates in rows ordered i, f, g, o.
+
+    Each layer and direction is one Function.
 
     Parameters
     ----------
     input_size, hidden_size : int
+    num_layers : int
+        L, the layers above one another: each takes the output of the one below.
     bias, batch_first : bool
+    dropout : float
+        The probability with which training drops an element between two layers.
+    bidirectional : bool
+        Whether each layer also runs from the last step to the first (D = 2).
+    proj_size : int
+        P, the size of what a projection makes of each hidden state; 0 for none (P = H).
     dtype : dtype
 
     Attributes
     ----------
-    weight_ih_l0, weight_hh_l0 : Parameter, shape (4·H, I), (4·H, H)
+    weight_ih_l0, weight_hh_l0 : Parameter, shape (4·H, I), (4·H, P)
+        Further ones end with the layer's number, and those of the other direction with
+        ``_reverse``; above the first layer the input has D·P numbers.
     bias_ih_l0, bias_hh_l0 : Parameter, shape (4·H,), or None
+    weight_hr_l0 : Parameter, shape (P, H)
+        Only with a projection.
     """
 
     _gates = 4
+    _options = ("input_size", "hidden_size", "proj_size?", *_SHOWN)
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
         dtype: Any = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            dtype,
+            num_layers=num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+        )
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return output (T, N, H) and (h_n, c_n) of input (T, N, I) and (h0, c0), all (1, N, H)."""
-        h0, c0 = (None, None) if hx is None else self._pair("(h0, c0)", "(1, N, H)", hx)
-        output, h, c = self._run(LSTMFunction, input, {"h0": h0, "c0": c0})
+    def forward(
+        self, input: Any, hx: Any = None, *, lengths: Any = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return output (T, N, D·P) and (h_n, c_n) of input (T, N, I) and (h0, c0).
+
+        h0 and h_n have shape (L·D, N, P), c0 and c_n (L·D, N, H). Zeros stand for an `hx` that is
+        left out; `lengths` (N,) cut each sequence, see `check_lengths`.
+        """
+        h0, c0 = (None, None) if hx is None else self._pair("(h0, c0)", self._shapes(), hx)
+        output, h, c = self._run(LSTMFunction, input, {"h0": h0, "c0": c0}, lengths)
         return output, (h, c)
+
+    def _shapes(self) -> str:
+        """Return the shapes of a pair of states, for a message."""
+        count = len(_suffixes(self.num_layers, self.bidirectional))
+        if self.proj_size:
+            return f"shapes ({count}, N, P) and ({count}, N, H)"
+        return f"shape ({count}, N, H) each"
 
 
 class GRU(_Layer):
-    """A sequence through the GRU as one Function, gates in rows ordered r, z, n.
+    """Sequences through the GRU, gates in rows ordered r, z, n.
+
+    Each layer and direction is one Function.
 
     Parameters
     ----------
     input_size, hidden_size : int
+    num_layers : int
+        L, the layers above one another: each takes the output of the one below.
     bias, batch_first : bool
+    dropout : float
+        The probability with which training drops an element between two layers.
+    bidirectional : bool
+        Whether each layer also runs from the last step to the first (D = 2).
     dtype : dtype
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter, shape (3·H, I), (3·H, H)
+        Further ones end with the layer's number, and those of the other direction with
+        ``_reverse``; above the first layer the input has D·H numbers.
     bias_ih_l0, bias_hh_l0 : Parameter, shape (3·H,), or None
     """
 
@@ -146,14 +322,30 @@ class GRU(_Layer):
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
         dtype: Any = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype)
+        super().__init__(
+            input_size,
+            hidden_size,
+            bias,
+            dtype,
+            num_layers=num_layers,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
-        """Return output (T, N, H) and h_n (1, N, H) of input (T, N, I) and hx (1, N, H)."""
-        output, h = self._run(GRUFunction, input, {"h0": hx})
+    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Tensor]:
+        """Return output (T, N, D·H) and h_n (L·D, N, H) of input (T, N, I) and hx (L·D, N, H).
+
+        Zeros stand for an `hx` that is left out; `lengths` (N,) cut each sequence, see
+        `check_lengths`.
+        """
+        output, h = self._run(GRUFunction, input, {"h0": hx}, lengths)
         return output, h
