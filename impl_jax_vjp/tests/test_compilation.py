@@ -1,35 +1,18 @@
 """nn.jit, and how often things are compiled."""
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from counting import compilations
 from tolerances import agree
 
 import impl_jax_vjp as nn
 
 X = np.linspace(-1, 1, 6).reshape(2, 3)
-
-
-@contextmanager
-def compilations() -> Iterator[list[str]]:
-    """Collect an entry for each program that XLA compiles."""
-    events: list[str] = []
-
-    def listen(event: str, duration: float, **kwargs: Any) -> None:
-        if "backend_compile" in event:
-            events.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield events
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def train(layer: Any, optimizer: Any, x: Any, target: Any) -> float:

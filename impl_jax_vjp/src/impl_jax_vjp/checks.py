@@ -200,6 +200,9 @@ def check_flag(name: str, argument: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     try:
+        # Every string but the empty one counts as true, "False" too.
+        if isinstance(value, str):
+            raise TypeError
         return bool(value)
     except (TypeError, ValueError, RuntimeError, DeprecationWarning):
         refuse_type(name, argument, "a bool", value)
