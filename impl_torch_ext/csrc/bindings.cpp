@@ -94,6 +94,10 @@ TORCH_LIBRARY(impl_torch_ext, m) {
     m.def("gather_backward(Tensor grad_output, Tensor index, int axis, int size) -> Tensor");
     m.def("rows(Tensor(a) x, int start, int? count) -> Tensor(a)");
     m.def("share_version(Tensor self, Tensor other) -> ()", share_version);
+}
+
+// The recurrent layers.
+TORCH_LIBRARY_FRAGMENT(impl_torch_ext, m) {
     m.def(
         "rnn_step(Tensor x, Tensor h, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? "
         "bias_hh, bool relu) "
@@ -104,31 +108,39 @@ TORCH_LIBRARY(impl_torch_ext, m) {
         "bool relu, bool[5] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
     m.def(
         "rnn_forward(Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, "
-        "Tensor? bias_hh, bool relu) "
+        "Tensor? bias_hh, bool relu, Tensor? batch_sizes=None, bool reverse=False) "
         "-> (Tensor, Tensor)");
     m.def(
         "rnn_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor x, Tensor h0, Tensor "
-        "weight_ih, Tensor weight_hh, "
-        "Tensor output, bool relu, bool[5] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+        "weight_ih, Tensor weight_hh, Tensor output, bool relu, bool[5] wanted, Tensor? "
+        "batch_sizes=None, bool reverse=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
     m.def(
         "lstm_forward(Tensor x, Tensor h0, Tensor c0, Tensor weight_ih, Tensor weight_hh, Tensor? "
-        "bias_ih, Tensor? bias_hh, "
-        "bool keep) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+        "bias_ih, Tensor? bias_hh, bool keep, Tensor? batch_sizes=None, bool reverse=False) "
+        "-> (Tensor, Tensor, Tensor, Tensor, Tensor)");
     m.def(
         "lstm_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor "
-        "h0, Tensor c0, "
-        "Tensor weight_ih, Tensor weight_hh, Tensor output, Tensor gates, Tensor cells, bool[6] "
-        "wanted) "
+        "h0, Tensor c0, Tensor weight_ih, Tensor weight_hh, Tensor output, Tensor gates, Tensor "
+        "cells, bool[6] wanted, Tensor? batch_sizes=None, bool reverse=False) "
         "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
     m.def(
+        "projected_lstm_forward(Tensor x, Tensor h0, Tensor c0, Tensor weight_ih, Tensor "
+        "weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor weight_hr, bool keep, Tensor? "
+        "batch_sizes=None, bool reverse=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor)");
+    m.def(
+        "projected_lstm_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor "
+        "x, Tensor h0, Tensor c0, Tensor weight_ih, Tensor weight_hh, Tensor weight_hr, Tensor "
+        "output, Tensor gates, Tensor cells, bool[7] wanted, Tensor? batch_sizes=None, bool "
+        "reverse=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+    m.def(
         "gru_forward(Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, "
-        "Tensor? bias_hh, bool keep) "
+        "Tensor? bias_hh, bool keep, Tensor? batch_sizes=None, bool reverse=False) "
         "-> (Tensor, Tensor, Tensor)");
     m.def(
         "gru_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor x, Tensor h0, Tensor "
-        "weight_ih, Tensor weight_hh, "
-        "Tensor output, Tensor gates, bool[6] wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
-        "Tensor)");
+        "weight_ih, Tensor weight_hh, Tensor output, Tensor gates, bool[6] wanted, Tensor? "
+        "batch_sizes=None, bool reverse=False) "
+        "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(impl_torch_ext, CPU, m) {
@@ -141,6 +153,8 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, CPU, m) {
     m.impl("rnn_backward", rnn_backward);
     m.impl("lstm_forward", lstm_forward);
     m.impl("lstm_backward", lstm_backward);
+    m.impl("projected_lstm_forward", projected_lstm_forward);
+    m.impl("projected_lstm_backward", projected_lstm_backward);
     m.impl("gru_forward", gru_forward);
     m.impl("gru_backward", gru_backward);
 }

@@ -37,7 +37,22 @@ int vector_bytes();
 
 // Memory that the calling thread keeps from call to call: fresh pages cost more than what is
 // computed on them. A slot is good until the same thread asks for it again.
-enum class Slot { panels, input_panels, bias, gates, grad_h, grad_c, input, state, levels, count };
+enum class Slot {
+    panels,
+    input_panels,
+    projection_panels,
+    bias,
+    gates,
+    inner,
+    grad_h,
+    grad_c,
+    grad_states,
+    input,
+    state,
+    states,
+    levels,
+    count
+};
 void* workspace_bytes(Slot slot, std::size_t bytes);
 
 template <typename T>
@@ -52,6 +67,42 @@ struct Range {
 inline Range part_of(std::int64_t size, std::int64_t index, std::int64_t count) {
     return {size * index / count, size * (index + 1) / count};
 }
+
+// Where a run of steps lies in arrays that have a row for each sample of each step, and the order
+// in which it is computed. In a batch of different lengths the samples stand in falling order of
+// length, so that those that have a step are the first ones.
+//
+// Steps are counted from the first of the run in time. The step before it, or after the last one,
+// can be asked for where it is there: its rows lie before or after those of the run.
+struct Steps {
+    std::int64_t count, batch;
+    const std::int64_t* starts;  // the row where each step begins; null where all have `batch` rows
+    bool reverse;                // from the last step to the first
+    bool begins;                 // whether no step is computed before the first of these
+
+    // The first row of step t, counted from that of step 0; that of step `count` is all rows.
+    std::int64_t start(std::int64_t t) const {
+        return starts == nullptr ? t * batch : starts[t] - starts[0];
+    }
+    std::int64_t rows(std::int64_t t) const {
+        return starts == nullptr ? batch : starts[t + 1] - starts[t];
+    }
+    std::int64_t all_rows() const { return start(count); }
+    // The step that is computed as number i.
+    std::int64_t number(std::int64_t i) const { return reverse ? count - 1 - i : i; }
+    // The step that is computed before step t.
+    std::int64_t before(std::int64_t t) const { return reverse ? t + 1 : t - 1; }
+    // How many samples of step t go on from the step before; the others start from their first
+    // state.
+    std::int64_t running(std::int64_t t) const {
+        if (begins && t == number(0)) return 0;
+        const std::int64_t here = rows(t), there = rows(before(t));
+        return here < there ? here : there;
+    }
+};
+
+// One step that all of `rows` samples have: a matrix by itself.
+inline Steps one_step(std::int64_t rows) { return {1, rows, nullptr, false, true}; }
 
 // Where threads wait for each other: awake for a while, as what they wait for is short, then
 // asleep.
@@ -80,11 +131,12 @@ struct Panels {
     T* memory;            // of the slot that was asked for
 };
 
-// recurrent_panels: h W^T for a weight (G H, H). With G > 1 a panel is one vector of units, its G
-// gates side by side; with G = 1 two vectors of units. transposed_panels: z W^T for a weight (rows,
-// columns), panels of two vectors. plain_panels: z W, likewise.
+// recurrent_panels: h W^T for a weight (G H, columns). With G > 1 a panel is one vector of units,
+// its G gates side by side; with G = 1 two vectors of units. transposed_panels: z W^T for a weight
+// (rows, columns), panels of two vectors. plain_panels: z W, likewise.
 template <typename T>
-Panels<T> recurrent_panels(const T* weight, std::int64_t gates, std::int64_t hidden, Slot slot);
+Panels<T> recurrent_panels(const T* weight, std::int64_t gates, std::int64_t hidden,
+                           std::int64_t columns, Slot slot);
 template <typename T>
 Panels<T> transposed_panels(const T* weight, std::int64_t rows, std::int64_t columns,
                             std::int64_t rotate, Slot slot);

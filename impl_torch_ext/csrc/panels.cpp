@@ -86,9 +86,10 @@ void pack_plain(const Panels<T>& call, std::int64_t unit, T* panel) {
 }  // namespace
 
 template <typename T>
-Panels<T> recurrent_panels(const T* weight, std::int64_t gates, std::int64_t hidden, Slot slot) {
+Panels<T> recurrent_panels(const T* weight, std::int64_t gates, std::int64_t hidden,
+                           std::int64_t columns, Slot slot) {
     const std::int64_t width = (gates == 1 ? 2 : 1) * lanes<T>();
-    return in_slot<T>({weight, true, gates, hidden, hidden, 0, width, 0, nullptr}, slot);
+    return in_slot<T>({weight, true, gates, hidden, columns, 0, width, 0, nullptr}, slot);
 }
 
 template <typename T>
@@ -117,7 +118,8 @@ void pack(const Panels<T>& panels, std::int64_t first, std::int64_t last) {
 }
 
 #define IMPL_INSTANTIATE(T)                                                                       \
-    template Panels<T> recurrent_panels<T>(const T*, std::int64_t, std::int64_t, Slot);           \
+    template Panels<T> recurrent_panels<T>(const T*, std::int64_t, std::int64_t, std::int64_t,    \
+                                           Slot);                                                 \
     template Panels<T> transposed_panels<T>(const T*, std::int64_t, std::int64_t, std::int64_t,   \
                                             Slot);                                                \
     template Panels<T> plain_panels<T>(const T*, std::int64_t, std::int64_t, std::int64_t, Slot); \

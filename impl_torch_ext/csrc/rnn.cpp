@@ -21,7 +21,8 @@ void sequence_backward(const SequenceBackward<T>& call,
 #define IMPL_INSTANTIATE(Cell)        \
     IMPL_INSTANTIATE_FOR(Cell, float) \
     IMPL_INSTANTIATE_FOR(Cell, double)
-IMPL_INSTANTIATE(PlainCell) IMPL_INSTANTIATE(LstmCell) IMPL_INSTANTIATE(GruCell)
+IMPL_INSTANTIATE(PlainCell) IMPL_INSTANTIATE(LstmCell) IMPL_INSTANTIATE(ProjectedLstmCell)
+    IMPL_INSTANTIATE(GruCell)
 #undef IMPL_INSTANTIATE
 #undef IMPL_INSTANTIATE_FOR
 

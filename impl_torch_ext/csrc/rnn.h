@@ -1,8 +1,8 @@
 // The recurrent layers over a run of steps, without a word of torch: one driver for all cells.
 //
-// T steps, N batch, I input size, H hidden size, G gates of a cell. Arrays are contiguous and
-// row-major, and no two arrays of one call overlap unless that is said. Each function does a part
-// of the work, so that threads can share a call.
+// T steps, N batch, I input size, H hidden size, P size of a state h (H without a projection), G
+// gates of a cell. Arrays are contiguous and row-major, and no two arrays of one call overlap
+// unless that is said. Each function does a part of the work, so that threads can share a call.
 //
 // The product with weight_hh never leaves the registers before the gates have been applied to it.
 #pragma once
@@ -23,18 +23,25 @@ namespace impl_torch_ext {
 // state_first  the column that the first gate of weight_hh feeds; its other gates follow
 // has_c        whether the state is (h, c)
 // carries      whether a share of the gradient of h goes past the gates to the h before
+// projected    whether h is W_hr times what the gates make
 struct PlainCell {
     static constexpr const char* forward_name = "rnn_forward";
     static constexpr const char* backward_name = "rnn_backward";
     static constexpr int gates = 1, columns = 1, input_first = 0, state_first = 0;
-    static constexpr bool has_c = false, carries = false;
+    static constexpr bool has_c = false, carries = false, projected = false;
 };
 
 struct LstmCell {
     static constexpr const char* forward_name = "lstm_forward";
     static constexpr const char* backward_name = "lstm_backward";
     static constexpr int gates = 4, columns = 4, input_first = 0, state_first = 0;
-    static constexpr bool has_c = true, carries = false;
+    static constexpr bool has_c = true, carries = false, projected = false;
+};
+
+struct ProjectedLstmCell : LstmCell {
+    static constexpr const char* forward_name = "projected_lstm_forward";
+    static constexpr const char* backward_name = "projected_lstm_backward";
+    static constexpr bool projected = true;
 };
 
 // The gates r, z, n of the weights lie in the columns n, r, z, hn, where hn = W_hn h + b_hn: what
@@ -43,43 +50,52 @@ struct GruCell {
     static constexpr const char* forward_name = "gru_forward";
     static constexpr const char* backward_name = "gru_backward";
     static constexpr int gates = 3, columns = 4, input_first = 2, state_first = 1;
-    static constexpr bool has_c = false, carries = true;
+    static constexpr bool has_c = false, carries = true, projected = false;
 };
 
+// Arrays of `rows` have a row for each row of `steps`.
 template <typename T>
 struct SequenceForward {
-    std::int64_t steps, batch, input, hidden;
-    bool relu;                  // of the plain cell: relu in place of tanh
-    bool keep;                  // whether backward will read the gates
-    const T* x;                 // (steps, N, I)
-    const T* input_panels;      // of weight_ih, transposed, from gate input_first on
-    const T* panels;            // of weight_hh, recurrent
-    const T* bias;              // (columns H,)
-    const T* h_prev;            // (N, H), the state before the first of these steps
-    const T* c_prev;            // (N, H) if has_c, may be `cells` where cells_stride is 0
-    T* gates;                   // (steps, N, columns H): the gates after their functions on return;
-                                // with one column it is `output`
-    T* output;                  // (steps, N, H): h on return
-    T* cells;                   // c of step t at cells + t * cells_stride, if has_c
-    std::int64_t cells_stride;  // N H, or 0 where only the last c is wanted
+    Steps steps;
+    std::int64_t input, hidden, state;  // I, H, P
+    bool relu;                          // of the plain cell: relu in place of tanh
+    bool keep;                          // whether backward will read the gates
+    const T* x;                         // (rows, I)
+    const T* input_panels;              // of weight_ih, transposed, from gate input_first on
+    const T* panels;                    // of weight_hh, recurrent
+    const T* projection_panels;         // of weight_hr, transposed, if projected
+    const T* bias;                      // (columns H,)
+    const T* h0;                        // (N, P), the first states
+    const T* c0;                        // (N, H) if has_c, may be `cells` where cells_stride is 0
+    T* gates;                           // (rows, columns H): the gates after their functions on
+                                        // return; with one column it is `output`
+    T* output;                          // (rows, P): h on return; rows of the step before are read
+    T* inner;                           // (rows, H) if projected: what weight_hr multiplies
+    T* cells;                           // c of row r at cells + r * cells_stride, if has_c
+    std::int64_t cells_stride;          // H; or 0 where only the last c is wanted, (N, H)
 };
 
 template <typename T>
 struct SequenceBackward {
-    std::int64_t steps, batch, input, hidden;
-    bool relu;              // of the plain cell: relu in place of tanh
+    Steps steps;
+    std::int64_t input, hidden, state;  // I, H, P
+    bool relu;                          // of the plain cell: relu in place of tanh
     const T* input_panels;  // of weight_ih, plain, from gate input_first on; null where grad_x is
     const T* panels;        // of weight_hh, plain
-    const T* h_prev;        // (N, H), the state before the first of these steps
-    const T* c_prev;        // (N, H) if has_c
-    const T* gates;         // (steps, N, columns H)
-    const T* output;        // (steps, N, H)
-    const T* cells;         // (steps, N, H) if has_c
-    const T* grad_output;   // (steps, N, H) or null
-    T* grad_h;              // (N, H): with respect to the last h on entry, to h_prev on return
-    T* grad_c;              // (N, H) if has_c: likewise
-    T* grad_gates;          // (steps, N, columns H): with respect to what the gates' functions take
-    T* grad_x;              // (steps, N, I) or null
+    const T* projection_panels;  // of weight_hr, plain, if projected
+    const T* h0;                 // (N, P), the first states
+    const T* c0;                 // (N, H) if has_c
+    const T* gates;              // (rows, columns H)
+    const T* output;             // (rows, P); rows of the step before are read
+    const T* cells;              // (rows, H) if has_c; likewise
+    const T* grad_output;        // (rows, P) or null
+    T* grad_h;       // (N, P): with respect to each sample's last h on entry, to that before these
+                     // steps on return
+    T* grad_c;       // (N, H) if has_c: likewise
+    T* grad_gates;   // (rows, columns H): with respect to what the gates' functions take
+    T* grad_states;  // (rows, P) if projected: with respect to h
+    T* inner;        // (rows, H) if projected: what weight_hr multiplied, on return
+    T* grad_x;       // (rows, I) or null
 };
 
 // What one thread does of a call: the samples [first, last), which it shares with no other thread

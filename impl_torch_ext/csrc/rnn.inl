@@ -1,5 +1,5 @@
 // The steps of a recurrent layer, forward and backward, compiled once per instruction set
-// (targets.h). T steps, N batch, I input size, H hidden size.
+// (targets.h). T steps, N batch, I input size, H hidden size, P size of a state h.
 //
 // A cell is Equations<Cell>: forward and backward for one vector of units of one sample in one
 // step. They read and write through ForwardUnits and BackwardUnits, which know where things lie.
@@ -10,12 +10,28 @@ struct Equations;
 // The arrays of one step.
 template <typename T>
 struct Step {
-    const T* h_prev;  // (N, H)
+    const T* h_prev;  // (N, P)
     const T* c_prev;  // (N, H), null without c as `cells`
     T* gates;         // (N, columns H)
-    T* output;        // (N, H)
+    T* output;        // (N, H): what the gates make, h without a projection
     T* cells;         // (N, H)
 };
+
+// Step t as the samples see it that go on from the step before, or those that start there.
+template <typename Cell, typename T>
+IMPL_INLINE Step<T> forward_step(const SequenceForward<T>& call, std::int64_t t, bool fresh) {
+    const std::int64_t H = call.hidden, start = call.steps.start(t);
+    const std::int64_t before = fresh ? 0 : call.steps.start(call.steps.before(t));
+    Step<T> step{};
+    step.h_prev = fresh ? call.h0 : call.output + before * call.state;
+    step.gates = call.gates + start * Cell::columns * H;
+    step.output = (Cell::projected ? call.inner : call.output) + start * H;
+    if constexpr (Cell::has_c) {
+        step.c_prev = fresh ? call.c0 : call.cells + before * call.cells_stride;
+        step.cells = call.cells + start * call.cells_stride;
+    }
+    return step;
+}
 
 // What the forward equations of a cell see of `count` units. With `full` they fill a vector.
 template <typename T, bool full>
@@ -94,49 +110,75 @@ struct ForwardFinish {
     }
 };
 
-// One product for the input of all steps, then the steps from the first to the last.
+// One product for the input of all steps, then the steps in the order in which they are computed.
 template <typename Cell, typename T>
 static void forward_steps(const SequenceForward<T>& call, const Part& part) {
     using Finish = ForwardFinish<Cell, T>;
-    const std::int64_t H = call.hidden;
+    const Steps& steps = call.steps;
+    const std::int64_t H = call.hidden, P = call.state;
     product<T, 2>(call.x, call.input, call.input_panels, call.input,
-                  part.of(panels_of<T>(Cell::gates * H, 2)),
-                  Rows{part.first, part.last, call.steps, call.batch},
+                  part.of(panels_of<T>(Cell::gates * H, 2)), Range{part.first, part.last}, steps,
                   Store<T>{call.gates, Cell::gates * H, Cell::columns * H, false});
     part.wait();
     const Range units = part.of(panels_of<T>(H, Finish::unit_vectors));
-    Step<T> step{call.h_prev, call.c_prev, call.gates, call.output, call.cells};
-    for (std::int64_t t = 0; t < call.steps; ++t) {
-        product<T, Finish::panel_vectors>(step.h_prev, H, call.panels, H, units,
-                                          Rows{part.first, part.last, 1, call.batch},
-                                          Finish{call, step});
+    for (std::int64_t i = 0; i < steps.count; ++i) {
+        const std::int64_t t = steps.number(i), running = steps.running(t), rows = steps.rows(t);
+        const std::int64_t last = part.last < rows ? part.last : rows;
+        for (std::int64_t row = part.first; row < last;) {
+            const bool fresh = row >= running;
+            const std::int64_t stop = fresh || last < running ? last : running;
+            const Step<T> step = forward_step<Cell>(call, t, fresh);
+            product<T, Finish::panel_vectors>(step.h_prev, P, call.panels, P, units,
+                                              Range{row, stop}, one_step(stop), Finish{call, step});
+            row = stop;
+        }
         part.wait();
-        step.h_prev = step.output;
-        step.output += call.batch * H;
-        step.gates += call.batch * Cell::columns * H;
-        if constexpr (Cell::has_c) {
-            step.c_prev = step.cells;
-            step.cells += call.cells_stride;
+        if constexpr (Cell::projected) {
+            const std::int64_t start = steps.start(t);
+            product<T, 2>(call.inner + start * H, H, call.projection_panels, H,
+                          part.of(panels_of<T>(P, 2)), Range{part.first, last}, one_step(rows),
+                          Store<T>{call.output + start * P, P, P, false});
+            part.wait();
         }
     }
 }
 
-// What the backward equations of a cell see of `count` units of step t.
-template <typename T, bool full>
+// Where one step lies on the way back.
+template <typename T>
+struct StepBack {
+    std::int64_t start;    // its first row in an array (rows, ...)
+    std::int64_t rows;     // the samples that have it
+    std::int64_t running;  // those of them that go on from the step before
+    const T* h_prev;       // (N, P), the step before
+    const T* c_prev;       // (N, H), likewise
+};
+
+template <typename Cell, typename T>
+IMPL_INLINE StepBack<T> backward_step(const SequenceBackward<T>& call, std::int64_t t) {
+    const std::int64_t running = call.steps.running(t);
+    const std::int64_t before = running == 0 ? 0 : call.steps.start(call.steps.before(t));
+    StepBack<T> step{call.steps.start(t), call.steps.rows(t), running,
+                     call.output + before * call.state, nullptr};
+    if constexpr (Cell::has_c) step.c_prev = call.cells + before * call.hidden;
+    return step;
+}
+
+// What the backward equations of a cell see of `count` units of a step.
+template <typename Cell, typename T, bool full>
 struct BackwardUnits {
     const SequenceBackward<T>& call;
-    const T* h_before;      // these units in the step before
+    const T* h_before;      // these units in the step before, null with a projection
     const T* c_before;      // likewise, null without c
     std::int64_t in_state;  // where the units are in an array (N, H)
-    std::int64_t in_steps;  // where they are in an array (steps, N, H)
-    std::int64_t in_gates;  // where column 0 of them is in an array (steps, N, columns H)
+    std::int64_t in_rows;   // where they are in an array (rows, H)
+    std::int64_t in_gates;  // where column 0 of them is in an array (rows, columns H)
     int count;
 
     IMPL_INLINE_MEMBER Vector<T> gate(int column) const {
         return load<T, full>(call.gates + in_gates + column * call.hidden, count);
     }
-    IMPL_INLINE_MEMBER Vector<T> h() const { return load<T, full>(call.output + in_steps, count); }
-    IMPL_INLINE_MEMBER Vector<T> c() const { return load<T, full>(call.cells + in_steps, count); }
+    IMPL_INLINE_MEMBER Vector<T> h() const { return load<T, full>(call.output + in_rows, count); }
+    IMPL_INLINE_MEMBER Vector<T> c() const { return load<T, full>(call.cells + in_rows, count); }
     IMPL_INLINE_MEMBER Vector<T> h_prev() const { return load<T, full>(h_before, count); }
     IMPL_INLINE_MEMBER Vector<T> c_prev() const { return load<T, full>(c_before, count); }
     // With respect to c, from the steps after this one.
@@ -153,25 +195,41 @@ struct BackwardUnits {
     IMPL_INLINE_MEMBER void carry(Vector<T> grad) const {
         store<T, full>(call.grad_h + in_state, grad, count);
     }
+    // What the gates had made of this step, where a projection follows.
+    IMPL_INLINE_MEMBER void set_inner(Vector<T> inner) const {
+        if constexpr (Cell::projected) store<T, full>(call.inner + in_rows, inner, count);
+    }
 };
 
-// Takes the gradient of h that comes from later steps through the gates of step t.
+// Takes the gradient of what the gates of a step made through them.
 template <typename Cell, bool full, typename T>
-IMPL_INLINE void backward_units(const SequenceBackward<T>& call, std::int64_t t, std::int64_t row,
-                                std::int64_t unit, int count, Vector<T> grad_h) {
+IMPL_INLINE void backward_gates(const SequenceBackward<T>& call, const StepBack<T>& step,
+                                std::int64_t row, std::int64_t unit, int count, Vector<T> grad) {
     const std::int64_t H = call.hidden, in_state = row * H + unit;
-    const std::int64_t in_steps = t * call.batch * H + in_state;
-    const std::int64_t in_gates = (t * call.batch + row) * Cell::columns * H + unit;
-    if (call.grad_output != nullptr) grad_h += load<T, full>(call.grad_output + in_steps, count);
+    const std::int64_t in_rows = step.start * H + in_state;
+    const std::int64_t in_gates = (step.start + row) * Cell::columns * H + unit;
     // Chosen before the equations: a branch between their products and sums would keep the compiler
     // from fusing them.
-    const std::int64_t in_before = in_steps - call.batch * H;
-    const T* h_before = t == 0 ? call.h_prev + in_state : call.output + in_before;
-    const T* c_before = nullptr;
-    if constexpr (Cell::has_c) c_before = t == 0 ? call.c_prev + in_state : call.cells + in_before;
+    const bool fresh = row >= step.running;
+    const T *h_before = nullptr, *c_before = nullptr;
+    if constexpr (!Cell::projected) h_before = (fresh ? call.h0 : step.h_prev) + in_state;
+    if constexpr (Cell::has_c) c_before = (fresh ? call.c0 : step.c_prev) + in_state;
     Equations<Cell>::template backward<T, full>(
-        BackwardUnits<T, full>{call, h_before, c_before, in_state, in_steps, in_gates, count},
-        grad_h);
+        BackwardUnits<Cell, T, full>{call, h_before, c_before, in_state, in_rows, in_gates, count},
+        grad);
+}
+
+// Takes in the gradient of the h of a step that comes from later steps.
+template <typename Cell, bool full, typename T>
+IMPL_INLINE void backward_state(const SequenceBackward<T>& call, const StepBack<T>& step,
+                                std::int64_t row, std::int64_t unit, int count, Vector<T> grad_h) {
+    const std::int64_t in_rows = (step.start + row) * call.state + unit;
+    if (call.grad_output != nullptr) grad_h += load<T, full>(call.grad_output + in_rows, count);
+    if constexpr (Cell::projected) {
+        store<T, full>(call.grad_states + in_rows, grad_h, count);
+    } else {
+        backward_gates<Cell, full>(call, step, row, unit, count, grad_h);
+    }
 }
 
 // The part of a backward step that follows the product grad_gates W_hh: the gradient of the h of
@@ -179,7 +237,9 @@ IMPL_INLINE void backward_units(const SequenceBackward<T>& call, std::int64_t t,
 template <typename Cell, typename T>
 struct BackwardFinish {
     const SequenceBackward<T>& call;
-    std::int64_t t;  // the step before; -1 at the end, where the gradient of h itself is wanted
+    StepBack<T> before;
+    std::int64_t
+        going;  // the samples that go on there; of the others the gradient is wanted itself
 
     struct Block {
         const BackwardFinish& finish;
@@ -190,14 +250,39 @@ struct BackwardFinish {
         IMPL_INLINE_MEMBER void apply(std::int64_t unit, int count, const T* sums) const {
             const SequenceBackward<T>& call = finish.call;
             for (int m = 0; m < rows; ++m) {
-                T* grad_h = call.grad_h + (row + m) * call.hidden + unit;
+                T* grad_h = call.grad_h + (row + m) * call.state + unit;
                 Vector<T> sum = load<T, true>(sums + m * 2 * Simd<T>::lanes, count);
                 if constexpr (Cell::carries) sum += load<T, full>(grad_h, count);
-                if (finish.t >= 0) {
-                    backward_units<Cell, full>(call, finish.t, row + m, unit, count, sum);
+                if (row + m < finish.going) {
+                    backward_state<Cell, full>(call, finish.before, row + m, unit, count, sum);
                 } else {
                     store<T, full>(grad_h, sum, count);
                 }
+            }
+        }
+    };
+
+    void operator()(std::int64_t panel, std::int64_t row, int rows, const T* sums) const {
+        for_units<T, 2>(panel, call.state, sums, Block{*this, row, rows});
+    }
+};
+
+// The part of a backward step that follows the product grad_states W_hr.
+template <typename Cell, typename T>
+struct ProjectionFinish {
+    const SequenceBackward<T>& call;
+    StepBack<T> step;
+
+    struct Block {
+        const ProjectionFinish& finish;
+        std::int64_t row;
+        int rows;
+
+        template <bool full>
+        IMPL_INLINE_MEMBER void apply(std::int64_t unit, int count, const T* sums) const {
+            for (int m = 0; m < rows; ++m) {
+                const Vector<T> sum = load<T, true>(sums + m * 2 * Simd<T>::lanes, count);
+                backward_gates<Cell, full>(finish.call, finish.step, row + m, unit, count, sum);
             }
         }
     };
@@ -207,44 +292,61 @@ struct BackwardFinish {
     }
 };
 
-// The gates of the last step, whose gradient of h is given and no product of a later step.
+// The samples of a step whose gradient of h is given, and no product of a later step.
 template <typename Cell, typename T>
-static void backward_last_step(const SequenceBackward<T>& call, Range rows, Range units) {
+static void backward_last(const SequenceBackward<T>& call, const StepBack<T>& step, Range rows,
+                          Range units) {
     for (std::int64_t row = rows.first; row < rows.last; ++row) {
         for (std::int64_t unit = units.first; unit < units.last; unit += Simd<T>::lanes) {
-            const int count = lanes_left<T>(unit, call.hidden);
-            const T* grad_h = call.grad_h + row * call.hidden + unit;
-            const std::int64_t t = call.steps - 1;
+            const int count = lanes_left<T>(unit, call.state);
+            const T* grad_h = call.grad_h + row * call.state + unit;
             if (count == Simd<T>::lanes) {
-                backward_units<Cell, true>(call, t, row, unit, count, load<T, true>(grad_h, count));
+                backward_state<Cell, true>(call, step, row, unit, count,
+                                           load<T, true>(grad_h, count));
             } else {
-                backward_units<Cell, false>(call, t, row, unit, count,
+                backward_state<Cell, false>(call, step, row, unit, count,
                                             load<T, false>(grad_h, count));
             }
         }
     }
 }
 
-// The steps from the last to the first, then one product for the gradient of the input of all.
+// The steps against the order in which they were computed, then one product for the gradient of the
+// input of all.
 template <typename Cell, typename T>
 static void backward_steps(const SequenceBackward<T>& call, const Part& part) {
-    const std::int64_t H = call.hidden, depth = Cell::gates * H, stride = Cell::columns * H;
-    const std::int64_t width = 2 * Simd<T>::lanes;
-    const Range panels = part.of(panels_of<T>(H, 2));
-    const std::int64_t stop = panels.last * width < H ? panels.last * width : H;
-    backward_last_step<Cell>(call, {part.first, part.last}, {panels.first * width, stop});
+    const Steps& steps = call.steps;
+    const std::int64_t H = call.hidden, P = call.state, width = 2 * Simd<T>::lanes;
+    const std::int64_t depth = Cell::gates * H, stride = Cell::columns * H;
+    const Range panels = part.of(panels_of<T>(P, 2));
+    const Range units{panels.first * width, panels.last * width < P ? panels.last * width : P};
+    const auto mine = [&](std::int64_t rows) { return part.last < rows ? part.last : rows; };
+    StepBack<T> step = backward_step<Cell>(call, steps.number(steps.count - 1));
+    backward_last<Cell>(call, step, {part.first, mine(step.rows)}, units);
     part.wait();
-    for (std::int64_t t = call.steps - 1; t >= 0; --t) {
-        const T* grad_gates = call.grad_gates + t * call.batch * stride + Cell::state_first * H;
-        product<T, 2>(grad_gates, stride, call.panels, depth, panels,
-                      Rows{part.first, part.last, 1, call.batch},
-                      BackwardFinish<Cell, T>{call, t - 1});
+    for (std::int64_t i = steps.count - 1; i >= 0; --i) {
+        const Range rows{part.first, mine(step.rows)};
+        const Steps all = one_step(step.rows);
+        if constexpr (Cell::projected) {
+            product<T, 2>(call.grad_states + step.start * P, P, call.projection_panels, P,
+                          part.of(panels_of<T>(H, 2)), rows, all,
+                          ProjectionFinish<Cell, T>{call, step});
+            part.wait();
+        }
+        const T* grad_gates = call.grad_gates + step.start * stride + Cell::state_first * H;
+        const StepBack<T> before =
+            i > 0 ? backward_step<Cell>(call, steps.number(i - 1)) : StepBack<T>{};
+        product<T, 2>(grad_gates, stride, call.panels, depth, panels, rows, all,
+                      BackwardFinish<Cell, T>{call, before, i > 0 ? step.running : 0});
+        // Samples whose last step is the one before.
+        const std::int64_t first = part.first < step.rows ? step.rows : part.first;
+        if (i > 0) backward_last<Cell>(call, before, {first, mine(before.rows)}, units);
         part.wait();
+        step = before;
     }
     if (call.grad_x == nullptr) return;
     product<T, 2>(call.grad_gates, stride, call.input_panels, depth,
-                  part.of(panels_of<T>(call.input, 2)),
-                  Rows{part.first, part.last, call.steps, call.batch},
+                  part.of(panels_of<T>(call.input, 2)), Range{part.first, part.last}, steps,
                   Store<T>{call.grad_x, call.input, call.input, false});
 }
 

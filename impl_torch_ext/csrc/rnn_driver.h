@@ -1,6 +1,6 @@
 // A recurrent layer over a whole sequence, one driver for all cells: the steps are taken in chunks,
 // each a call of the kernels of rnn.h, and on the way back each is added to the sums of
-// rnn_gradients.h. T steps, N batch, I input size, H hidden size, G gates.
+// rnn_gradients.h. T steps, N batch, I input size, H hidden size, P size of a state h, G gates.
 #pragma once
 
 #include <ATen/Dispatch.h>
@@ -17,12 +17,13 @@
 #include "checks.h"
 #include "rnn.h"
 #include "rnn_gradients.h"
+#include "rnn_layout.h"
 
 namespace impl_torch_ext {
 
-// What a layer starts from; c0 is undefined for a cell without c.
+// What a layer starts from; c0 is undefined for a cell without c, weight_hr without a projection.
 struct Inputs {
-    Tensor x, h0, c0, weight_ih, weight_hh;
+    Tensor x, h0, c0, weight_ih, weight_hh, weight_hr;
 };
 
 // What it makes of them. `gates` and `cells` are what backward reads, empty where nothing is kept;
@@ -38,22 +39,34 @@ struct OutputGradients {
 
 // The inputs made contiguous, or an error that names what does not fit.
 template <typename Cell>
-Inputs check_inputs(const char* name, const Inputs& inputs) {
-    const auto& [x, h0, c0, weight_ih, weight_hh] = inputs;
-    TORCH_CHECK_VALUE(x.dim() == 3, name, ": x must have shape (T, N, I), got ", x.sizes());
-    TORCH_CHECK_VALUE(weight_hh.dim() == 2, name, ": weight_hh must have shape (G H, H), got ",
-                      weight_hh.sizes());
-    const std::int64_t N = x.size(1), I = x.size(2), H = weight_hh.size(1);
-    check_like(name, "h0", h0, {N, H}, x);
+Inputs check_inputs(const char* name, const Inputs& inputs, bool packed) {
+    const auto& [x, h0, c0, weight_ih, weight_hh, weight_hr] = inputs;
+    TORCH_CHECK_VALUE(x.dim() == (packed ? 2 : 3), name, ": x must have shape ",
+                      packed ? "(rows, I)" : "(T, N, I)", ", got ", x.sizes());
+    const Tensor& last = Cell::projected ? weight_hr : weight_hh;
+    TORCH_CHECK_VALUE(last.dim() == 2, name,
+                      Cell::projected ? ": weight_hr must have shape (P, H), got "
+                                      : ": weight_hh must have shape (G H, H), got ",
+                      last.sizes());
+    const std::int64_t H = last.size(1), P = Cell::projected ? last.size(0) : H;
+    const std::int64_t N = packed && h0.dim() == 2 ? h0.size(0) : x.size(1), I = x.size(-1);
+    check_like(name, "h0", h0, {N, P}, x);
     check_like(name, "weight_ih", weight_ih, {Cell::gates * H, I}, x);
-    check_like(name, "weight_hh", weight_hh, {Cell::gates * H, H}, x);
+    check_like(name, "weight_hh", weight_hh, {Cell::gates * H, P}, x);
     if constexpr (Cell::has_c) check_like(name, "c0", c0, {N, H}, x);
-    return {x.contiguous(), h0.contiguous(), Cell::has_c ? c0.contiguous() : Tensor(),
-            weight_ih.contiguous(), weight_hh.contiguous()};
+    if constexpr (Cell::projected) check_like(name, "weight_hr", weight_hr, {P, H}, x);
+    return {x.contiguous(),
+            h0.contiguous(),
+            Cell::has_c ? c0.contiguous() : Tensor(),
+            weight_ih.contiguous(),
+            weight_hh.contiguous(),
+            Cell::projected ? weight_hr.contiguous() : Tensor()};
 }
 
-inline Sizes sizes_of(const Inputs& inputs) {
-    return {inputs.x.size(0), inputs.x.size(1), inputs.x.size(2), inputs.weight_hh.size(1)};
+inline Sizes sizes_of(const Inputs& inputs, const Layout& layout) {
+    const Tensor& last = inputs.weight_hr.defined() ? inputs.weight_hr : inputs.weight_hh;
+    return {layout.steps(), layout.batch(), inputs.x.size(-1), last.size(1),
+            inputs.weight_hh.size(1)};
 }
 
 // Tells the system that a large array is better off in large pages: touching fresh ones of the
@@ -104,19 +117,22 @@ inline Split split_of(std::int64_t samples, std::int64_t units, std::int64_t ste
 // Shares a chunk among threads.
 template <typename Cell, typename Call>
 void for_parts(const Call& call, void (*kernel)(const Call&, const Part&)) {
-    const std::int64_t step = Cell::gates * call.hidden * call.hidden;
-    const std::int64_t all = call.steps * (step + Cell::gates * call.hidden * call.input);
+    const Steps& steps = call.steps;
+    const std::int64_t step = (Cell::gates + (Cell::projected ? 1 : 0)) * call.hidden * call.state;
+    const std::int64_t all = steps.count * (step + Cell::gates * call.hidden * call.input);
     const std::int64_t units = call.hidden / 32;
-    const Split split = split_of(call.batch, units, step, all);
+    // As many as there are in the mean.
+    const std::int64_t samples = std::max<std::int64_t>(1, steps.all_rows() / steps.count);
+    const Split split = split_of(samples, units, step, all);
     std::vector<Barrier> barriers(split.units > 1 ? split.samples : 0);
     const std::int64_t threads = split.samples * split.units;
     run_team(threads, [&](const Member& member) {
         // Where there are fewer threads than asked for, none may wait for one that is not there.
         const bool all_there = member.count == threads;
         const std::int64_t parts = all_there ? split.units : 1;
-        const std::int64_t row = member.index / parts;
-        const auto [first, last] = part_of(call.batch, row, member.count / parts);
-        kernel(call, {first, last, static_cast<int>(member.index % parts), static_cast<int>(parts),
+        const std::int64_t row = member.index / parts, rows = member.count / parts;
+        kernel(call, {share_of(steps, row, rows), share_of(steps, row + 1, rows),
+                      static_cast<int>(member.index % parts), static_cast<int>(parts),
                       parts > 1 ? &barriers[row] : nullptr});
     });
 }
@@ -166,170 +182,210 @@ const T* column_biases(const OptionalTensor& bias_ih, const OptionalTensor& bias
     return bias;
 }
 
-// Takes `call` through all chunks from the first to the last.
+// Takes `call` through all chunks, in the order in which the steps are computed.
 template <typename Cell, typename T>
 void forward_chunks(SequenceForward<T> call, const Inputs& inputs, const Outputs& outputs,
-                    const Sizes& sizes, bool keep) {
-    const std::int64_t chunk = chunk_steps(sizes, keep);
-    const std::int64_t state = sizes.N * sizes.H, columns = Cell::columns * state;
-    for (std::int64_t start = 0; start < sizes.T; start += chunk) {
-        call.steps = std::min(chunk, sizes.T - start);
-        call.x = step_of<T>(inputs.x, start);
-        call.output = outputs.output.data_ptr<T>() + start * state;
+                    const Layout& layout, const Sizes& sizes) {
+    const std::int64_t chunk = chunk_steps(sizes, call.keep), H = sizes.H;
+    for (std::int64_t done = 0; done < sizes.T; done += chunk) {
+        const std::int64_t count = std::min(chunk, sizes.T - done);
+        const std::int64_t row = layout.row(layout.first(done, count));
+        call.steps = layout.run(done, count);
+        const std::int64_t rows = call.steps.all_rows();
+        call.x = row_of<T>(inputs.x, row, sizes.I);
+        call.output = outputs.output.data_ptr<T>() + row * sizes.P;
         if constexpr (Cell::columns == 1) {
             call.gates = call.output;
         } else {
-            call.gates = keep ? outputs.gates.data_ptr<T>() + start * columns
-                              : workspace<T>(Slot::gates, call.steps * columns);
+            call.gates = call.keep ? outputs.gates.data_ptr<T>() + row * Cell::columns * H
+                                   : workspace<T>(Slot::gates, rows * Cell::columns * H);
         }
+        if constexpr (Cell::projected) call.inner = workspace<T>(Slot::inner, rows * H);
         if constexpr (Cell::has_c) {
-            call.cells_stride = keep ? state : 0;
             call.cells =
-                keep ? outputs.cells.data_ptr<T>() + start * state : outputs.c_n.data_ptr<T>();
+                call.keep ? outputs.cells.data_ptr<T>() + row * H : outputs.c_n.data_ptr<T>();
         }
         for_parts<Cell>(call, sequence_forward<Cell, T>);
-        call.h_prev = call.output + (call.steps - 1) * state;
-        if constexpr (Cell::has_c) call.c_prev = call.cells + (call.steps - 1) * call.cells_stride;
-    }
-    if constexpr (Cell::has_c) {
-        if (keep) std::copy_n(call.c_prev, state, outputs.c_n.data_ptr<T>());
     }
 }
 
 template <typename Cell, typename T>
 void forward_sequence(const Inputs& inputs, const OptionalTensor& bias_ih,
-                      const OptionalTensor& bias_hh, const Outputs& outputs, const Sizes& sizes,
-                      bool keep, bool relu) {
-    const std::int64_t I = sizes.I, H = sizes.H;
+                      const OptionalTensor& bias_hh, const Outputs& outputs, const Layout& layout,
+                      const Sizes& sizes, bool keep, bool relu) {
+    const std::int64_t I = sizes.I, H = sizes.H, P = sizes.P;
     SequenceForward<T> call{};
     call.relu = relu;
     call.keep = keep;
-    call.batch = sizes.N;
     call.input = I;
     call.hidden = H;
+    call.state = P;
     const Panels<T> panels =
-        recurrent_panels(inputs.weight_hh.const_data_ptr<T>(), Cell::gates, H, Slot::panels);
+        recurrent_panels(inputs.weight_hh.const_data_ptr<T>(), Cell::gates, H, P, Slot::panels);
     const Panels<T> input_panels =
         transposed_panels(inputs.weight_ih.const_data_ptr<T>(), Cell::gates * H, I,
                           Cell::input_first * H, Slot::input_panels);
     pack_both(panels, input_panels);
     call.panels = panels.memory;
     call.input_panels = input_panels.memory;
+    if constexpr (Cell::projected) {
+        const Panels<T> projection = transposed_panels(inputs.weight_hr.const_data_ptr<T>(), P, H,
+                                                       0, Slot::projection_panels);
+        pack(projection, 0, projection.count);
+        call.projection_panels = projection.memory;
+    }
     call.bias = column_biases<Cell, T>(bias_ih, bias_hh, sizes, inputs.x);
-    call.h_prev = inputs.h0.const_data_ptr<T>();
+    call.h0 = inputs.h0.const_data_ptr<T>();
     // Without cells to keep, c is replaced step by step where c_n will be read.
     if constexpr (Cell::has_c) {
-        call.c_prev = (keep ? inputs.c0 : outputs.c_n).template const_data_ptr<T>();
+        call.c0 = (keep ? inputs.c0 : outputs.c_n).template const_data_ptr<T>();
+        call.cells_stride = keep ? H : 0;
     }
-    forward_chunks<Cell>(call, inputs, outputs, sizes, keep);
+    forward_chunks<Cell>(call, inputs, outputs, layout, sizes);
 }
 
 // The layer over the whole sequence; with `keep` also what backward reads.
 template <typename Cell>
 Outputs run_forward(const Inputs& arguments, const OptionalTensor& bias_ih,
-                    const OptionalTensor& bias_hh, bool keep, bool relu = false) {
-    const Inputs inputs = check_inputs<Cell>(Cell::forward_name, arguments);
-    const Sizes sizes = sizes_of(inputs);
-    const std::int64_t steps = sizes.T, N = sizes.N, H = sizes.H;
-    const auto make = [&](bool wanted, at::IntArrayRef shape) {
-        return in_large_pages(at::empty(wanted ? shape : at::IntArrayRef{0}, inputs.x.options()));
+                    const OptionalTensor& bias_hh, bool keep, const Order& order,
+                    bool relu = false) {
+    constexpr const char* name = Cell::forward_name;
+    const Inputs inputs = check_inputs<Cell>(name, arguments, order.batch_sizes.has_value());
+    const Layout layout(name, order, inputs.x, inputs.h0.size(0));
+    const Sizes sizes = sizes_of(inputs, layout);
+    const std::int64_t H = sizes.H;
+    const auto make = [&](bool wanted, std::int64_t columns) {
+        const auto shape = layout.shape(columns);
+        return in_large_pages(
+            at::empty(wanted ? at::IntArrayRef(shape) : at::IntArrayRef{0}, inputs.x.options()));
     };
     Outputs outputs;
-    outputs.output = make(true, {steps, N, H});
-    if constexpr (Cell::columns > 1) outputs.gates = make(keep, {steps, N, Cell::columns * H});
+    outputs.output = make(true, sizes.P);
+    if constexpr (Cell::columns > 1) outputs.gates = make(keep, Cell::columns * H);
     if constexpr (Cell::has_c) {
-        outputs.cells = make(keep, {steps, N, H});
+        outputs.cells = make(keep, H);
         outputs.c_n = inputs.c0.clone();
     }
-    AT_DISPATCH_FLOATING_TYPES(inputs.x.scalar_type(), Cell::forward_name, [&] {
-        if (outputs.output.numel() == 0) return;
-        forward_sequence<Cell, scalar_t>(inputs, bias_ih, bias_hh, outputs, sizes, keep, relu);
+    outputs.h_n = at::empty(inputs.h0.sizes(), inputs.x.options());
+    AT_DISPATCH_FLOATING_TYPES(inputs.x.scalar_type(), name, [&] {
+        if (layout.rows() > 0) {
+            forward_sequence<Cell, scalar_t>(inputs, bias_ih, bias_hh, outputs, layout, sizes, keep,
+                                             relu);
+        }
+        last_states(layout, outputs.output.const_data_ptr<scalar_t>(),
+                    inputs.h0.const_data_ptr<scalar_t>(), sizes.P,
+                    outputs.h_n.data_ptr<scalar_t>());
+        if constexpr (Cell::has_c) {
+            if (keep) {
+                last_states(layout, outputs.cells.const_data_ptr<scalar_t>(),
+                            inputs.c0.const_data_ptr<scalar_t>(), H,
+                            outputs.c_n.data_ptr<scalar_t>());
+            }
+        }
     });
-    outputs.h_n = steps == 0 ? inputs.h0.clone() : outputs.output.select(0, steps - 1).clone();
     return outputs;
 }
 
 // What forward kept, made contiguous, or an error that names what does not fit.
 template <typename Cell>
-Outputs check_outputs(const Outputs& outputs, const Sizes& sizes, const Tensor& like) {
-    const auto [T, N, I, H] = sizes;
+Outputs check_outputs(const Outputs& outputs, const Layout& layout, const Sizes& sizes,
+                      const Tensor& like) {
     const char* name = Cell::backward_name;
     Outputs checked;
-    checked.output = contiguous_like(name, "output", outputs.output, {T, N, H}, like);
+    checked.output = contiguous_like(name, "output", outputs.output, layout.shape(sizes.P), like);
     if constexpr (Cell::columns > 1) {
-        checked.gates =
-            contiguous_like(name, "gates", outputs.gates, {T, N, Cell::columns * H}, like);
+        checked.gates = contiguous_like(name, "gates", outputs.gates,
+                                        layout.shape(Cell::columns * sizes.H), like);
     } else {
         checked.gates = checked.output;
     }
     if constexpr (Cell::has_c) {
-        checked.cells = contiguous_like(name, "cells", outputs.cells, {T, N, H}, like);
+        checked.cells = contiguous_like(name, "cells", outputs.cells, layout.shape(sizes.H), like);
     }
     return checked;
 }
 
-// Takes `call` through all chunks from the last to the first.
+// Takes `call` through all chunks, against the order in which the steps were computed.
 template <typename Cell, typename T>
 void backward_chunks(SequenceBackward<T> call, const Inputs& inputs, const Outputs& outputs,
                      const Tensor& grad_output, const Gradients& grads, const Wanted& wanted,
-                     const Sizes& sizes) {
-    const std::int64_t chunk = chunk_steps(sizes, true), N = sizes.N, I = sizes.I;
+                     const Layout& layout, const Sizes& sizes) {
+    const std::int64_t chunk = chunk_steps(sizes, true), I = sizes.I, H = sizes.H, P = sizes.P;
+    const std::int64_t most = chunk * sizes.N;
     StepSums<Cell, T> sums(grads, wanted, sizes, chunk);
-    call.grad_gates = workspace<T>(Slot::gates, chunk * N * Cell::columns * sizes.H);
-    const auto before = [](std::int64_t start, const Tensor& initial, const Tensor& states) {
-        return start == 0 ? initial.const_data_ptr<T>() : step_of<T>(states, start - 1);
-    };
-    for (std::int64_t stop = sizes.T; stop > 0; stop -= call.steps) {
-        const std::int64_t start = std::max<std::int64_t>(0, stop - chunk);
-        call.steps = stop - start;
-        call.h_prev = before(start, inputs.h0, outputs.output);
-        call.gates = step_of<T>(outputs.gates, start);
-        call.output = step_of<T>(outputs.output, start);
-        if constexpr (Cell::has_c) {
-            call.c_prev = before(start, inputs.c0, outputs.cells);
-            call.cells = step_of<T>(outputs.cells, start);
-        }
-        call.grad_output = step_of<T>(grad_output, start);
-        call.grad_x = wanted.x ? grads.x.data_ptr<T>() + start * N * I : nullptr;
+    call.grad_gates = workspace<T>(Slot::gates, most * Cell::columns * H);
+    if constexpr (Cell::projected) {
+        call.grad_states = workspace<T>(Slot::grad_states, most * P);
+        call.inner = workspace<T>(Slot::inner, most * H);
+    }
+    for (std::int64_t left = sizes.T, count; left > 0; left -= count) {
+        count = std::min(chunk, left);
+        const std::int64_t row = layout.row(layout.first(left - count, count));
+        call.steps = layout.run(left - count, count);
+        call.gates = row_of<T>(outputs.gates, row, Cell::columns * H);
+        call.output = row_of<T>(outputs.output, row, P);
+        if constexpr (Cell::has_c) call.cells = row_of<T>(outputs.cells, row, H);
+        call.grad_output = row_of<T>(grad_output, row, P);
+        call.grad_x = wanted.x ? grads.x.data_ptr<T>() + row * I : nullptr;
         for_parts<Cell>(call, sequence_backward<Cell, T>);
-        sums.add(call.grad_gates, start, call.steps, inputs.x, inputs.h0, outputs.output);
+        sums.add(call, row, inputs.x);
     }
     sums.finish();
+}
+
+// Packs the weights as a backward call wants them.
+template <typename Cell, typename T>
+void pack_backward(SequenceBackward<T>& call, const Inputs& inputs, const Sizes& sizes,
+                   bool wants_x) {
+    const std::int64_t I = sizes.I, H = sizes.H, P = sizes.P, rows = Cell::gates * H;
+    const Panels<T> panels =
+        plain_panels(inputs.weight_hh.const_data_ptr<T>(), rows, P, 0, Slot::panels);
+    Panels<T> input_panels{};
+    if (wants_x) {
+        input_panels = plain_panels(inputs.weight_ih.const_data_ptr<T>(), rows, I,
+                                    Cell::input_first * H, Slot::input_panels);
+    }
+    pack_both(panels, input_panels);
+    call.panels = panels.memory;
+    call.input_panels = input_panels.memory;
+    if constexpr (Cell::projected) {
+        const Panels<T> projection =
+            plain_panels(inputs.weight_hr.const_data_ptr<T>(), P, H, 0, Slot::projection_panels);
+        pack(projection, 0, projection.count);
+        call.projection_panels = projection.memory;
+    }
 }
 
 template <typename Cell, typename T>
 void backward_sequence(const Inputs& inputs, const Outputs& outputs,
                        const OutputGradients& grad_outputs, const Tensor& grad_output,
-                       const Gradients& grads, const Wanted& wanted, const Sizes& sizes,
-                       bool relu) {
-    const std::int64_t N = sizes.N, I = sizes.I, H = sizes.H, rows = Cell::gates * H;
-    const auto start_from = [&](const char* argument, const OptionalTensor& grad, Slot slot) {
-        T* const state = workspace<T>(slot, N * H);
-        copy_or_zero(contiguous_like(Cell::backward_name, argument, grad, {N, H}, inputs.x), state,
-                     N * H);
+                       const Gradients& grads, const Wanted& wanted, const Layout& layout,
+                       const Sizes& sizes, bool relu) {
+    const std::int64_t N = sizes.N, H = sizes.H, P = sizes.P;
+    const auto start_from = [&](const char* argument, const OptionalTensor& grad,
+                                std::int64_t columns, Slot slot) {
+        T* const state = workspace<T>(slot, N * columns);
+        const Tensor given =
+            contiguous_like(Cell::backward_name, argument, grad, {N, columns}, inputs.x);
+        copy_or_zero(given, state, N * columns);
         return state;
     };
     SequenceBackward<T> call{};
     call.relu = relu;
-    call.batch = N;
-    call.input = I;
+    call.input = sizes.I;
     call.hidden = H;
-    call.grad_h = start_from("grad_h_n", grad_outputs.h_n, Slot::grad_h);
-    if constexpr (Cell::has_c) call.grad_c = start_from("grad_c_n", grad_outputs.c_n, Slot::grad_c);
-    if (outputs.output.numel() > 0) {
-        const Panels<T> panels =
-            plain_panels(inputs.weight_hh.const_data_ptr<T>(), rows, H, 0, Slot::panels);
-        Panels<T> input_panels{};
-        if (wanted.x) {
-            input_panels = plain_panels(inputs.weight_ih.const_data_ptr<T>(), rows, I,
-                                        Cell::input_first * H, Slot::input_panels);
-        }
-        pack_both(panels, input_panels);
-        call.panels = panels.memory;
-        call.input_panels = input_panels.memory;
-        backward_chunks<Cell>(call, inputs, outputs, grad_output, grads, wanted, sizes);
+    call.state = P;
+    call.h0 = inputs.h0.const_data_ptr<T>();
+    call.grad_h = start_from("grad_h_n", grad_outputs.h_n, P, Slot::grad_h);
+    if constexpr (Cell::has_c) {
+        call.c0 = inputs.c0.const_data_ptr<T>();
+        call.grad_c = start_from("grad_c_n", grad_outputs.c_n, H, Slot::grad_c);
     }
-    if (wanted.h0) std::copy_n(call.grad_h, N * H, grads.h0.data_ptr<T>());
+    if (layout.rows() > 0) {
+        pack_backward<Cell>(call, inputs, sizes, wanted.x);
+        backward_chunks<Cell>(call, inputs, outputs, grad_output, grads, wanted, layout, sizes);
+    }
+    if (wanted.h0) std::copy_n(call.grad_h, N * P, grads.h0.data_ptr<T>());
     if constexpr (Cell::has_c) {
         if (wanted.c0) std::copy_n(call.grad_c, N * H, grads.c0.data_ptr<T>());
     }
@@ -339,17 +395,18 @@ void backward_sequence(const Inputs& inputs, const Outputs& outputs,
 template <typename Cell>
 Gradients run_backward(const Inputs& arguments, const Outputs& kept,
                        const OutputGradients& grad_outputs, const Wanted& wanted,
-                       bool relu = false) {
+                       const Order& order, bool relu = false) {
     constexpr const char* name = Cell::backward_name;
-    const Inputs inputs = check_inputs<Cell>(name, arguments);
-    const Sizes sizes = sizes_of(inputs);
-    const Outputs outputs = check_outputs<Cell>(kept, sizes, inputs.x);
+    const Inputs inputs = check_inputs<Cell>(name, arguments, order.batch_sizes.has_value());
+    const Layout layout(name, order, inputs.x, inputs.h0.size(0));
+    const Sizes sizes = sizes_of(inputs, layout);
+    const Outputs outputs = check_outputs<Cell>(kept, layout, sizes, inputs.x);
     const Tensor grad_output = contiguous_like(name, "grad_output", grad_outputs.output,
                                                outputs.output.sizes(), outputs.output);
-    const Gradients grads = make_gradients<Cell>(wanted, sizes, inputs.x);
+    const Gradients grads = make_gradients<Cell>(wanted, sizes, layout, inputs.x);
     AT_DISPATCH_FLOATING_TYPES(inputs.x.scalar_type(), name, [&] {
         backward_sequence<Cell, scalar_t>(inputs, outputs, grad_outputs, grad_output, grads, wanted,
-                                          sizes, relu);
+                                          layout, sizes, relu);
     });
     return grads;
 }

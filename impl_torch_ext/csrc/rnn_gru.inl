@@ -37,8 +37,8 @@ struct Equations<GruCell> {
         at.keep(3, hn);
     }
 
-    template <typename T, bool full>
-    IMPL_INLINE_MEMBER static void backward(const BackwardUnits<T, full>& at, Vector<T> grad_h) {
+    template <typename T, bool full, typename Units>
+    IMPL_INLINE_MEMBER static void backward(const Units& at, Vector<T> grad_h) {
         const Vector<T> n = at.gate(0), r = at.gate(1), hn = at.gate(3);
         const Vector<T> z = open_of<T>(at.gate(2)), shut = shut_of<T>(at.gate(2));
         const Vector<T> grad_n = grad_h * shut * (T(1) - n * n);

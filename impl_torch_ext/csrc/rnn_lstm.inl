@@ -4,6 +4,9 @@
 //   i, f, o = sigmoid(W_ih x + b_ih + W_hh h + b_hh), g = tanh(likewise)
 //   c' = f c + i g
 //   h' = o tanh(c')
+//
+// With a projection h' = W_hr (o tanh(c')) (Sak, Senior and Beaufays 2014), whose product is the
+// driver's.
 
 template <>
 struct Equations<LstmCell> {
@@ -22,8 +25,8 @@ struct Equations<LstmCell> {
         at.keep(3, o);
     }
 
-    template <typename T, bool full>
-    IMPL_INLINE_MEMBER static void backward(const BackwardUnits<T, full>& at, Vector<T> grad_h) {
+    template <typename T, bool full, typename Units>
+    IMPL_INLINE_MEMBER static void backward(const Units& at, Vector<T> grad_h) {
         const Vector<T> i = at.gate(0), f = at.gate(1), g = at.gate(2), o = at.gate(3);
         // Computed again: that costs less than storing and reading it.
         const Vector<T> tanh_c = hyperbolic_tangent<T>(at.c());
@@ -33,5 +36,9 @@ struct Equations<LstmCell> {
         at.set_grad_gate(2, grad_c * i * (T(1) - g * g));
         at.set_grad_gate(3, grad_h * tanh_c * o * (T(1) - o));
         at.set_grad_c_prev(grad_c * f);
+        at.set_inner(o * tanh_c);
     }
 };
+
+template <>
+struct Equations<ProjectedLstmCell> : Equations<LstmCell> {};

@@ -18,8 +18,8 @@ struct Equations<PlainCell> {
         at.set_h(at.call.relu ? (sum <= zero ? zero : sum) : hyperbolic_tangent<T>(sum));
     }
 
-    template <typename T, bool full>
-    IMPL_INLINE_MEMBER static void backward(const BackwardUnits<T, full>& at, Vector<T> grad_h) {
+    template <typename T, bool full, typename Units>
+    IMPL_INLINE_MEMBER static void backward(const Units& at, Vector<T> grad_h) {
         const Vector<T> zero = {};
         const Vector<T> h = at.h();
         at.set_grad_gate(0, at.call.relu ? (h <= zero ? zero : grad_h) : grad_h * (T(1) - h * h));

@@ -182,31 +182,30 @@ static auto tile_of(int rows) {
     return table[rows - 1];
 }
 
-// Rows [first, last) of each of `steps` matrices of `batch` rows each that lie one after the other.
-struct Rows {
-    std::int64_t first, last, steps, batch;
-};
-
-// Multiplies those rows of `a` with the panels that are asked for and hands each tile of sums to
-// `finish(panel, row, rows, sums)`. A panel is used for all rows before the next one is touched, so
-// that it stays in the nearest cache that holds it.
+// Multiplies the rows [first, last) of each step of `a`, or those of them that a step has, with the
+// panels that are asked for and hands each tile of sums to `finish(panel, row, rows, sums)`. A
+// panel is used for all rows before the next one is touched, so that it stays in the nearest cache
+// that holds it.
 template <typename T, int vectors, typename Finish>
 IMPL_INLINE void product(const T* a, std::int64_t stride, const T* panels, std::int64_t depth,
-                         Range wanted, Rows rows, const Finish& finish) {
+                         Range wanted, Range rows, Steps steps, const Finish& finish) {
     constexpr int most = rows_of_tile(vectors);
     constexpr int lanes = Simd<T>::lanes;
     alignas(64) T sums[most * vectors * lanes];
     // A whole batch is one matrix over all steps: with few samples that is what fills a tile.
-    if (rows.first == 0 && rows.last == rows.batch) rows = {0, rows.batch * rows.steps, 1, 0};
-    const std::int64_t height = rows.last - rows.first;
-    // Tiles of nearly equal height: a tile of one row would cost almost as much as one of four.
-    const std::int64_t tiles = (height + most - 1) / most;
+    if (rows.first == 0 && rows.last == steps.batch) {
+        rows.last = steps.all_rows();
+        steps = one_step(rows.last);
+    }
     for (std::int64_t p = wanted.first; p < wanted.last; ++p) {
         const T* panel = panels + p * depth * vectors * lanes;
-        for (std::int64_t step = 0; step < rows.steps; ++step) {
-            std::int64_t row = step * rows.batch + rows.first;
-            const std::int64_t last = row + height;
-            for (std::int64_t left = tiles; left > 0; --left) {
+        for (std::int64_t step = 0; step < steps.count; ++step) {
+            const std::int64_t here = steps.rows(step), start = steps.start(step);
+            const std::int64_t last = start + (here < rows.last ? here : rows.last);
+            std::int64_t row = start + rows.first;
+            // Tiles of nearly equal height: a tile of one row would cost almost as much as one of
+            // four.
+            for (std::int64_t left = (last - row + most - 1) / most; left > 0; --left) {
                 const int count = static_cast<int>((last - row + left - 1) / left);
                 tile_of<T, vectors>(count)(a + row * stride, stride, panel, depth, sums);
                 finish(p, row, count, sums);

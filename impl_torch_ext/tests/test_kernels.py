@@ -56,6 +56,33 @@ def sequence(cell: str, steps: int, batch: int, input_size: int, hidden_size: in
     return [x.requires_grad_() for x in (draw(steps, batch, input_size), *states, *weights)]
 
 
+def projected(
+    steps: int, batch: int, input_size: int, hidden_size: int, size: int, dtype: Any = torch.float64
+) -> list[Tensor]:
+    """Return those of an LSTM with a projection to `size`."""
+    states = [draw(batch, size, dtype=dtype), draw(batch, hidden_size, dtype=dtype)]
+    weight_ih, _, *biases = parameters("lstm", input_size, hidden_size, dtype)
+    weight_hh = draw(4 * hidden_size, size, dtype=dtype) / size**0.5
+    weight_hr = draw(size, hidden_size, dtype=dtype) / hidden_size**0.5
+    x = draw(steps, batch, input_size, dtype=dtype)
+    inputs = (x, *states, weight_ih, weight_hh, *biases, weight_hr)
+    return [y.requires_grad_() for y in inputs]
+
+
+def falling(steps: int, batch: int) -> Tensor:
+    """Return how many samples each step has, the last ones few; some samples have no step."""
+    sizes = [max(1, (batch * (steps - t)) // (steps + 1)) for t in range(steps if batch else 0)]
+    return torch.tensor(sizes, dtype=torch.int64)
+
+
+def packed(inputs: list[Tensor], batch_sizes: Tensor) -> list[Tensor]:
+    """Return the same inputs with the rows of x that those steps have."""
+    x, *others = inputs
+    rows = [one[:count] for one, count in zip(x.detach(), batch_sizes.tolist(), strict=False)]
+    kept = torch.cat(rows) if rows else x.detach().new_empty((0, x.shape[2]))
+    return [kept.requires_grad_(), *others]
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     nn.manual_seed(0)
@@ -86,6 +113,31 @@ def choices(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         (native.gather.default, (matrix, index, 1)),
         (native.gather_backward.default, (other, index.reshape(-1), 0, 3)),
     ]
+    return listed
+
+
+def projections(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
+    """The operators of a projection, which also run packed and in reverse."""
+    steps, batch, size = 3, 2, 2
+    inputs = [x.detach() for x in projected(steps, batch, 4, 5, size, dtype)]
+    listed: list[tuple[Any, tuple[Any, ...]]] = []
+    for given, order in (
+        (inputs, (None, False)),
+        (packed(inputs, torch.tensor([2, 1, 1])), (torch.tensor([2, 1, 1]), True)),
+    ):
+        given = [x.detach() for x in given]
+        output, _, _, *kept = native.projected_lstm_forward(*given, True, *order)
+        saved = (*given[:5], given[7], output, *kept)
+        g, g_h, g_c = (torch.ones_like(y) for y in (output, given[1], given[2]))
+        backward = native.projected_lstm_backward.default
+        listed += [
+            (native.projected_lstm_forward.default, (*given, keep, *order))
+            for keep in (False, True)
+        ]
+        listed += [
+            (backward, (g, g_h, g_c, *saved, [True] * 7, *order)),
+            (backward, (None, None, g_c, *saved, [True, False] * 3 + [False], *order)),
+        ]
     return listed
 
 
@@ -121,6 +173,7 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         (native.lstm_backward.default, (g, g_h, g_h, *saved, [True] * 6)),
         (native.lstm_backward.default, (None, None, g_h, *saved, [True, False] * 3)),
     ]
+    listed += projections(dtype)
     output, _, gates = native.gru_forward(x, h, *gru, True)
     saved = (x, h, *gru[:2], output, gates)
     listed += [(native.gru_forward.default, (x, h, *gru, keep)) for keep in (False, True)]
@@ -157,11 +210,8 @@ FUSED = {
 }
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize("name", FUSED)
-def test_fused_equals_composed(name: str, sizes: tuple[int, int, int, int]) -> None:
-    cell, function, config = FUSED[name]
-    inputs = sequence(cell, *sizes)
+def compare(function: Any, inputs: list[Tensor], config: dict[str, Any]) -> None:
+    """Compare values and gradients of a Function with those of its composite."""
     fused, composed = function.apply(*inputs, **config), function.composite(*inputs, **config)
     # Without a step the composed output is a constant.
     cotangents = [draw(*y.shape) for y in fused]
@@ -179,19 +229,65 @@ def test_fused_equals_composed(name: str, sizes: tuple[int, int, int, int]) -> N
         )
     for got, wanted in zip((*fused, *grads[0]), (*composed, *grads[1]), strict=True):
         agree(got, wanted, "rnn")
+    with nn.no_grad():  # The LSTM then keeps one c alone.
+        for got, wanted in zip(function.apply(*inputs, **config), fused, strict=True):
+            assert torch.equal(got, wanted)
 
 
-@pytest.mark.parametrize("name", FUSED)
-def test_chunks_of_a_long_sequence_meet(name: str) -> None:
-    cell, function, config = FUSED[name]
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "packed"])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("name", [*FUSED, "projected"])
+def test_fused_equals_composed(
+    name: str, sizes: tuple[int, int, int, int], whole: bool, reverse: bool
+) -> None:
+    cell, function, config = FUSED.get(name, ("lstm", LSTMFunction, {}))
+    inputs = sequence(cell, *sizes) if name in FUSED else projected(*sizes, sizes[3] // 2 + 1)
+    if whole:
+        compare(function, inputs, {**config, "reverse": reverse})
+    else:
+        batch_sizes = falling(*sizes[:2])
+        inputs = packed(inputs, batch_sizes)
+        compare(function, inputs, {**config, "reverse": reverse, "batch_sizes": batch_sizes})
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "packed"])
+@pytest.mark.parametrize("name", [*FUSED, "projected"])
+def test_chunks_of_a_long_sequence_meet(name: str, whole: bool, reverse: bool) -> None:
+    cell, function, config = FUSED.get(name, ("lstm", LSTMFunction, {}))
     # 4 H N = 2**17 elements a step: chunks of eight steps, one of them short.
-    inputs = sequence(cell, 19, 128, 3, 256)
+    sizes = (19, 128, 3, 256)
+    inputs = sequence(cell, *sizes) if name in FUSED else projected(*sizes, 40)
+    config = {**config, "reverse": reverse}
+    if not whole:
+        config["batch_sizes"] = falling(*sizes[:2])
+        inputs = packed(inputs, config["batch_sizes"])
     results = []
     for run in (function.apply, function.composite):
         outputs = run(*inputs, **config)
         results.append((*outputs, *torch.autograd.grad([y.sum() for y in outputs], inputs)))
     for got, wanted in zip(*results, strict=True):
         agree(got, wanted, "rnn")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([2, 3], "must be positive, not rise and start with at most 3, got 3 at step 1"),
+        ([4, 1], "got 4 at step 0"),
+        ([3, 2, 0], "got 0 at step 2"),
+        ([3, 1], "x must have as many rows as batch_sizes has in all, 4, got 5"),
+        ([[3, 2]], "batch_sizes must have shape"),
+    ],
+    ids=str,
+)
+def test_batch_sizes_that_do_not_fit_raise(sizes: list[Any], message: str) -> None:
+    x, h, weights = draw(5, 4), draw(3, 5), parameters("gru", 4, 5)
+    with pytest.raises(ValueError, match=message):
+        native.gru_forward(x, h, *weights, True, torch.tensor(sizes))
+    with pytest.raises(TypeError, match="batch_sizes must be int64"):
+        native.gru_forward(x, h, *weights, True, torch.tensor([3, 2], dtype=torch.int32))
 
 
 @pytest.mark.parametrize("relu", [False, True])

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,14 +38,23 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def step(cell: str, sizes: tuple[int, int, int, int], dtype: torch.dtype) -> list[Tensor]:
-    """Return the outputs of a layer and all gradients."""
+def step(
+    cell: str, sizes: tuple[int, int, int, int], dtype: torch.dtype, ragged: bool = False
+) -> list[Tensor]:
+    """Return the outputs of a layer and all gradients; `ragged` ones use every option."""
     steps, batch, input_size, hidden_size = sizes
     nn.manual_seed(0)
-    layer = LAYERS[cell](input_size, hidden_size, dtype=dtype)
+    options: dict[str, Any] = {"num_layers": 2, "bidirectional": True} if ragged else {}
+    if ragged and cell == "lstm":
+        options["proj_size"] = hidden_size // 2 + 1
+    layer = LAYERS[cell](input_size, hidden_size, **options, dtype=dtype)
     x = nn.randn((steps, batch, input_size), dtype=dtype).requires_grad_()
-    states = [nn.randn((1, batch, hidden_size), dtype=dtype).requires_grad_() for _ in range(2)]
-    output, last = layer(x, tuple(states) if cell == "lstm" else states[0])
+    widths = (options.get("proj_size", hidden_size), hidden_size)
+    shapes = [(4 if ragged else 1, batch, width) for width in widths]
+    states = [nn.randn(shape, dtype=dtype).requires_grad_() for shape in shapes]
+    lengths = torch.arange(batch) * 7 % (steps + 1) if ragged else None
+    hx = tuple(states) if cell == "lstm" else states[0]
+    output, last = layer(x, hx, lengths=lengths)
     output.square().sum().backward()
     used = states if cell == "lstm" else states[:1]
     grads = [t.grad for t in (x, *used, *layer.parameters())]
@@ -108,6 +118,15 @@ def test_hidden_units_of_one_sample_are_shared_by_threads(cell: str) -> None:
 
 
 @threads_needed
+@pytest.mark.parametrize("cell", LAYERS)
+def test_samples_of_different_lengths_are_shared_by_threads(cell: str) -> None:
+    torch.set_num_threads(2)
+    used = teams(lambda: step(cell, (20, 64, 64, 64), torch.float32, ragged=True))
+    # Two layers and two directions, each with its steps forward and back and its weights.
+    assert sum(len(set(threads)) == 2 for threads in used.values()) >= 12
+
+
+@threads_needed
 def test_gradients_of_choices_are_shared_by_threads() -> None:
     torch.set_num_threads(2)
     shared = sum(len(set(threads)) == 2 for threads in teams(choices).values())
@@ -130,17 +149,18 @@ def test_one_thread_is_one_thread() -> None:
 
 
 @threads_needed
+@pytest.mark.parametrize("ragged", [False, True], ids=["plain", "ragged"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("cell", LAYERS)
 def test_layers_are_equal_bit_for_bit(
-    cell: str, sizes: tuple[int, int, int, int], dtype: torch.dtype
+    cell: str, sizes: tuple[int, int, int, int], dtype: torch.dtype, ragged: bool
 ) -> None:
     torch.set_num_threads(1)
-    alone = step(cell, sizes, dtype)
+    alone = step(cell, sizes, dtype, ragged)
     for threads in (2, 3, 7):
         torch.set_num_threads(threads)
-        for got, wanted in zip(step(cell, sizes, dtype), alone, strict=True):
+        for got, wanted in zip(step(cell, sizes, dtype, ragged), alone, strict=True):
             assert torch.equal(got, wanted), f"{threads} threads"
 
 

@@ -27,6 +27,7 @@ from impl_torch_ext.dtypes import (
 __all__ = [
     "Option",
     "check_at_least_zero",
+    "check_between",
     "check_choice",
     "check_device",
     "check_dtype",
@@ -60,7 +61,6 @@ __all__ = [
 Shape: TypeAlias = int | Iterable[int]
 Option: TypeAlias = Callable[[str, str, Any], Any]
 """A check of a constructor's option: gets the class's name, the option's and its value."""
-
 
 _SEVERAL = (tuple, list)
 
@@ -392,12 +392,17 @@ def check_number(name: str, option: str, value: Any) -> float:
     return value
 
 
+def check_between(name: str, option: str, number: float, low: int, high: int) -> None:
+    """Raise a ValueError unless the number is from `low` to `high`."""
+    if not low <= number <= high:  # nn-08, rnn-20
+        msg = f"{name}: {option} must be in [{low}, {high}], got {shown(number)}"
+        raise ValueError(msg)
+
+
 def check_probability(name: str, option: str, value: Any) -> float:
     """Return `value`, or raise if it is no number in [0, 1]."""
     number = check_number(name, option, value)
-    if not 0 <= number <= 1:  # nn-08
-        msg = f"{name}: {option} must be in [0, 1], got {number}"
-        raise ValueError(msg)
+    check_between(name, option, number, 0, 1)
     return number
 
 

@@ -1,7 +1,7 @@
 """The compiled operators `torch.ops.impl_torch_ext.*`, and their shapes for tracing.
 
-T steps, N batch, I input size, H hidden size, G gates. Gradients of the recurrent operators are the
-business of the Functions in `rnn.fused`.
+T steps, N batch, I input size, H hidden size, P size of a state h, G gates. Gradients of the
+recurrent operators are the business of the Functions in `rnn.fused`.
 """
 
 from collections.abc import Sequence
@@ -108,57 +108,77 @@ def _(x: Tensor, h: Tensor, *_others: Any) -> Tensor:
 
 @torch.library.register_fake("impl_torch_ext::rnn_step_backward")
 def _(_grad_output: Tensor, *saved: Any) -> tuple[Tensor, ...]:
-    return _gradients(saved[:4], biases=1, wanted=saved[-1])
+    return _gradients(saved[:4], saved[-1])
 
 
 @torch.library.register_fake("impl_torch_ext::rnn_forward")
 def _(x: Tensor, h0: Tensor, *_others: Any) -> tuple[Tensor, Tensor]:
-    return x.new_empty((x.shape[0], *h0.shape)), x.new_empty(h0.shape)
+    return _rows(x, h0.shape[-1]), x.new_empty(h0.shape)
 
 
 @torch.library.register_fake("impl_torch_ext::rnn_backward")
 def _(*arguments: Any) -> tuple[Tensor, ...]:
-    return _gradients(arguments[2:6], biases=1, wanted=arguments[-1])
+    return _gradients(arguments[2:6], arguments[8])
 
 
 @torch.library.register_fake("impl_torch_ext::lstm_forward")
 def _(x: Tensor, h0: Tensor, c0: Tensor, *others: Any) -> tuple[Tensor, ...]:
-    steps, (batch, hidden), keep = x.shape[0], h0.shape, others[-1]
-    return (
-        x.new_empty((steps, batch, hidden)),
-        x.new_empty(h0.shape),
-        x.new_empty(c0.shape),
-        x.new_empty((steps, batch, 4 * hidden) if keep else (0,)),
-        x.new_empty((steps, batch, hidden) if keep else (0,)),
-    )
+    return _lstm(x, h0, c0, keep=others[4])
 
 
 @torch.library.register_fake("impl_torch_ext::lstm_backward")
 def _(*arguments: Any) -> tuple[Tensor, ...]:
-    return _gradients(arguments[3:8], biases=1, wanted=arguments[-1])
+    return _gradients(arguments[3:8], arguments[11])
+
+
+@torch.library.register_fake("impl_torch_ext::projected_lstm_forward")
+def _(x: Tensor, h0: Tensor, c0: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    return _lstm(x, h0, c0, keep=others[5])
+
+
+@torch.library.register_fake("impl_torch_ext::projected_lstm_backward")
+def _(*arguments: Any) -> tuple[Tensor, ...]:
+    wanted, weight_hr = arguments[12], arguments[8]
+    return (
+        *_gradients(arguments[3:8], wanted[:-1]),
+        weight_hr.new_empty(weight_hr.shape if wanted[-1] else (0,)),
+    )
 
 
 @torch.library.register_fake("impl_torch_ext::gru_forward")
 def _(x: Tensor, h0: Tensor, *others: Any) -> tuple[Tensor, ...]:
-    steps, (batch, hidden), keep = x.shape[0], h0.shape, others[-1]
-    return (
-        x.new_empty((steps, batch, hidden)),
-        x.new_empty(h0.shape),
-        x.new_empty((steps, batch, 4 * hidden) if keep else (0,)),
-    )
+    gates = _rows(x, 4 * h0.shape[-1]) if others[4] else x.new_empty((0,))
+    return _rows(x, h0.shape[-1]), x.new_empty(h0.shape), gates
 
 
 @torch.library.register_fake("impl_torch_ext::gru_backward")
 def _(*arguments: Any) -> tuple[Tensor, ...]:
-    return _gradients(arguments[2:6], biases=2, wanted=arguments[-1])
+    return _gradients(arguments[2:6], arguments[8])
 
 
-def _gradients(inputs: Sequence[Tensor], biases: int, wanted: Sequence[bool]) -> tuple[Tensor, ...]:
+def _rows(x: Tensor, columns: int) -> Tensor:
+    """Return an array with as many rows as x, (T, N, I) or (rows, I) with batch sizes."""
+    return x.new_empty((*x.shape[:-1], columns))
+
+
+def _lstm(x: Tensor, h0: Tensor, c0: Tensor, keep: bool) -> tuple[Tensor, ...]:
+    hidden = c0.shape[-1]
+    return (
+        _rows(x, h0.shape[-1]),
+        x.new_empty(h0.shape),
+        x.new_empty(c0.shape),
+        _rows(x, 4 * hidden) if keep else x.new_empty((0,)),
+        _rows(x, hidden) if keep else x.new_empty((0,)),
+    )
+
+
+def _gradients(inputs: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor, ...]:
     """Return a gradient where one is wanted, else an empty Tensor, as a backward operator does.
 
     `inputs` are x, the states, weight_ih and weight_hh; one or two gradients of biases follow.
     """
     x, weight_ih = inputs[0], inputs[-2]
+    biases = len(wanted) - len(inputs)
     shapes = [a.shape for a in inputs] + biases * [weight_ih.shape[:1]]
     return tuple(
         x.new_empty(shape if want else (0,)) for want, shape in zip(wanted, shapes, strict=True)

@@ -9,7 +9,7 @@ from impl_torch_ext import random
 from impl_torch_ext.checks import check_probability, check_tensor
 from impl_torch_ext.nn.layer import Layer, Options
 
-__all__ = ["Dropout"]
+__all__ = ["Dropout", "draw_kept", "drop"]
 
 
 class Dropout(Layer):
@@ -34,7 +34,15 @@ class Dropout(Layer):
         check_tensor("Dropout", input, "input")
         if not self.training:
             return input
-        # init-04
-        keep = torch.from_numpy(random.uniform(tuple(input.shape)) >= self.p).to(input.device)
-        # Nothing is kept where p is 1, so that the factor does not matter there.
-        return torch.where(keep, input * (1.0 / (1.0 - self.p) if self.p < 1 else 0.0), 0.0)
+        return drop(input, draw_kept(tuple(input.shape), self.p), self.p)
+
+
+def draw_kept(shape: tuple[int, ...], p: float) -> Tensor:
+    """Draw which elements are kept where each is dropped with probability `p`."""
+    return torch.from_numpy(random.uniform(shape) >= p)  # init-04
+
+
+def drop(x: Tensor, kept: Tensor, p: float) -> Tensor:
+    """Return `x / (1 - p)` where it is kept and 0 elsewhere, whatever stands there."""
+    # Nothing is kept where p is 1, so that the factor does not matter there.
+    return torch.where(kept.to(x.device), x * (1.0 / (1.0 - p) if p < 1 else 0.0), 0.0)

@@ -1,6 +1,7 @@
-"""The recurrent cells: one step each. N batch, I input size, H hidden size."""
+"""The recurrent cells: one step each. N batch, I input size, H hidden size, P size of a state h."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -22,26 +23,42 @@ class Recurrent(Layer):
     """What cells and layers share: their options and parameters."""
 
     _gates: ClassVar[int] = 1
-    _suffix: ClassVar[str] = ""
     _options: ClassVar[Options] = _SIZES
     input_size: int
     hidden_size: int
     bias: bool
+    # Of an LSTM with a projection: P. Others have none.
+    proj_size: int = 0
+    # By application of the Function, the names of its parameters in their order.
+    _names: tuple[tuple[str, ...], ...]
 
-    def __init__(self, *values: Any, dtype: torch.dtype | None = None) -> None:
-        super().__init__(*values)
-        rows, bound = self._gates * self.hidden_size, 1.0 / math.sqrt(self.hidden_size)  # rnn-16
+    def _register(self, dtype: torch.dtype | None, widths: Mapping[str, int]) -> None:
+        """Register the parameters of an input so wide for each suffix of their names."""
+        hidden, state = self.hidden_size, self.proj_size or self.hidden_size
+        rows, bound = self._gates * hidden, 1.0 / math.sqrt(hidden)  # rnn-16
         bias = (rows,) if self.bias else None
-        shapes = ((rows, self.input_size), (rows, self.hidden_size), bias, bias)
-        named = {name + self._suffix: shape for name, shape in zip(_NAMES, shapes, strict=True)}
+        named: dict[str, tuple[int, ...] | None] = {}
+        for suffix, width in widths.items():
+            shapes = [(rows, width), (rows, state), bias, bias]
+            named |= {name + suffix: shape for name, shape in zip(_NAMES, shapes, strict=True)}
+            if self.proj_size:  # rnn-32
+                named["weight_hr" + suffix] = (state, hidden)
         self._draw(partial(init.uniform_, a=-bound, b=bound), dtype, **named)
+        names, count = tuple(named), len(named) // len(widths)
+        self._names = tuple(names[i : i + count] for i in range(0, len(names), count))
 
-    def _weights(self) -> tuple[Any, ...]:
-        return tuple(self._parameters[name + self._suffix] for name in _NAMES)
+    def _weights(self, place: int = 0) -> list[Any]:
+        """Return the parameters of one application of the Function."""
+        parameters = self._parameters
+        return [parameters[name] for name in self._names[place]]
 
 
 class _Cell(Recurrent):
     """One step; shapes without a batch axis are taken too."""
+
+    def __init__(self, *values: Any, dtype: torch.dtype | None = None) -> None:
+        super().__init__(*values)
+        self._register(dtype, {"": self.input_size})
 
     def _inputs(self, input: Any, **states: Any) -> tuple[Any, list[Any], bool]:
         """Return the input as (N, I), the states as (N, H), and whether they came so."""

@@ -1,9 +1,9 @@
 """The recurrences, each once, as compositions of differentiable functions.
 
-T steps, N batch, I input size, H hidden size. A step gets `projection`, which is `W_ih x + b_ih`
-of shape (N, G H), the states, each (N, H), and the recurrent parameters; it returns the new states,
-the output first. The equations are those of the pages of `torch.nn.RNNCell`, `LSTMCell` and
-`GRUCell`.
+T steps, N batch, I input size, H hidden size, P size of a state h, G gates. A step gets `fed`,
+which is `W_ih x + b_ih` of shape (N, G H), the states h (N, P) and c (N, H), and the recurrent
+parameters; it returns the new states, the output first. The equations are those of the pages of
+`torch.nn.RNNCell`, `LSTMCell` and `GRUCell`.
 """
 
 from collections.abc import Callable
@@ -18,31 +18,39 @@ Step: TypeAlias = Callable[..., tuple[Tensor, ...]]
 
 
 def rnn(
-    projection: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, *, relu: bool
+    fed: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None, *, relu: bool
 ) -> tuple[Tensor]:
-    """Return `tanh(projection + W_hh h + b_hh)`, or relu."""
-    total = projection + affine(h, weight_hh, bias_hh)
+    """Return `tanh(fed + W_hh h + b_hh)`, or relu."""
+    total = fed + affine(h, weight_hh, bias_hh)
     return (torch.relu(total) if relu else torch.tanh(total),)
 
 
 def lstm(
-    projection: Tensor, h: Tensor, c: Tensor, weight_hh: Tensor, bias_hh: Tensor | None
+    fed: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weight_hh: Tensor,
+    bias_hh: Tensor | None,
+    *,
+    weight_hr: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return `h' = o tanh(c')` and `c' = f c + i g`, with gates in the order i, f, g, o.
 
-    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    With `weight_hr` (P, H) it is `h' = W_hr (o tanh(c'))`. Source: Hochreiter and Schmidhuber 1997,
+    with the forget gate of Gers et al. 2000; the projection of Sak, Senior and Beaufays 2014.
     """
-    i, f, g, o = (projection + affine(h, weight_hh, bias_hh)).chunk(4, -1)
+    i, f, g, o = (fed + affine(h, weight_hh, bias_hh)).chunk(4, -1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
+    h = torch.sigmoid(o) * torch.tanh(c)
+    return h if weight_hr is None else affine(h, weight_hr, None), c
 
 
-def gru(projection: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> tuple[Tensor]:
+def gru(fed: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None) -> tuple[Tensor]:
     """Return `(1 - z) n + z h`, `n = tanh(W_in x + b_in + r (W_hn h + b_hn))`, rows r, z, n.
 
     Source: Cho et al. 2014, the reset gate after the recurrent product.
     """
-    input_r, input_z, input_n = projection.chunk(3, -1)
+    input_r, input_z, input_n = fed.chunk(3, -1)
     hidden_r, hidden_z, hidden_n = affine(h, weight_hh, bias_hh).chunk(3, -1)
     r = torch.sigmoid(input_r + hidden_r)
     sum_z = input_z + hidden_z
@@ -51,7 +59,13 @@ def gru(projection: Tensor, h: Tensor, weight_hh: Tensor, bias_hh: Tensor | None
     return (torch.sigmoid(-sum_z) * n + torch.sigmoid(sum_z) * h,)
 
 
-def sequence(step: Step, *inputs: Any, **config: Any) -> tuple[Tensor, ...]:
+def sequence(
+    step: Step,
+    *inputs: Any,
+    batch_sizes: Tensor | None = None,
+    reverse: bool = False,
+    **config: Any,
+) -> tuple[Tensor, ...]:
     """Run `step` over a sequence.
 
     Parameters
@@ -59,22 +73,38 @@ def sequence(step: Step, *inputs: Any, **config: Any) -> tuple[Tensor, ...]:
     step : callable
         One of the equations above.
     *inputs
-        x (T, N, I), the first states (N, H), weight_ih, weight_hh, bias_ih and bias_hh.
+        x (T, N, I), the first states (N, P) and (N, H), weight_ih, weight_hh, bias_ih and bias_hh.
+    batch_sizes : Tensor of int64, shape (T,), optional
+        With it x is (rows, I), packed: of step t the first `batch_sizes[t]` samples are there.
+    reverse : bool
+        Whether to run from the last step to the first.
     **config
         Reaches `step`.
 
     Returns
     -------
     tuple of Tensor
-        The output (T, N, H) and the last states (N, H).
+        The output (T, N, P), or (rows, P), and the last states, of each sample's own last step.
     """
-    x, *first, weight_ih, weight_hh, bias_ih, bias_hh = inputs
-    states, outputs = tuple(first), []
-    for projection in affine(x, weight_ih, bias_ih):
-        states = step(projection, *states, weight_hh, bias_hh, **config)
-        outputs.append(states[0])
-    # rnn-19
-    output = torch.stack(outputs) if outputs else states[0].new_zeros((0, *states[0].shape))
+    x, *states, weight_ih, weight_hh, bias_ih, bias_hh = inputs
+    fed = affine(x, weight_ih, bias_ih)
+    steps = fed.unbind() if batch_sizes is None else fed.split(batch_sizes.tolist())
+    outputs = []
+    for one in reversed(steps) if reverse else steps:
+        count = len(one)
+        new = step(one, *(state[:count] for state in states), weight_hh, bias_hh, **config)
+        outputs.append(new[0])
+        # Samples that have ended, or in reverse not begun, keep their states.
+        states = [
+            a if count == len(b) else torch.cat([a, b[count:]])
+            for a, b in zip(new, states, strict=True)
+        ]
+    if reverse:
+        outputs.reverse()
+    if batch_sizes is not None:
+        output = torch.cat(outputs) if outputs else states[0][:0]
+    else:  # rnn-19
+        output = torch.stack(outputs) if outputs else states[0].new_zeros((0, *states[0].shape))
     return output, *states
 
 

@@ -1,9 +1,9 @@
 """The recurrent Functions: each calls operators of `csrc/` for a whole sequence or a step.
 
-T steps, N batch, I input size, H hidden size, G gates.
+T steps, N batch, I input size, H hidden size, P size of a state h (H without a projection), G
+gates.
 """
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -18,8 +18,10 @@ __all__ = ["GRUFunction", "LSTMFunction", "RNNCellFunction", "RNNFunction"]
 class _Sequence(Function):
     """All steps of a recurrence, whose equations are `_step`.
 
-    Inputs: x (T, N, I), the first states (N, H), weight_ih (G H, I), weight_hh (G H, H), bias_ih
-    and bias_hh (G H,) or None. Outputs: output (T, N, H) and the last states (N, H).
+    Inputs: x (T, N, I), the first states h (N, P) and c (N, H), weight_ih (G H, I), weight_hh
+    (G H, P), bias_ih and bias_hh (G H,) or None. Outputs: output (T, N, P) and the last states. In
+    reverse the steps run from the last to the first. With `batch_sizes` (T,) x is (rows, I), the
+    output (rows, P), and each sample has a length of its own: see `equations.sequence`.
     """
 
     _pure = True
@@ -40,43 +42,73 @@ class RNNFunction(_Sequence):
     _step = staticmethod(equations.rnn)
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any, relu: bool) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any,
+        *inputs: Any,
+        relu: bool,
+        batch_sizes: Tensor | None = None,
+        reverse: bool = False,
+    ) -> tuple[Tensor, ...]:
         """Run the sequence."""
-        output, h_n = native.rnn_forward.default(*inputs, relu)
-        ctx.relu = relu
-        ctx.save_for_backward(*inputs[:4], output)
+        output, h_n = native.rnn_forward.default(*inputs, relu, batch_sizes, reverse)
+        ctx.relu, ctx.reverse = relu, reverse
+        ctx.save_for_backward(*inputs[:4], output, batch_sizes)
         ctx.set_materialize_grads(False)
         return output, h_n
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the six inputs."""
-        return _with_one_bias(
-            ctx, native.rnn_backward.default, *grads, *ctx.saved_tensors, ctx.relu
+        *saved, batch_sizes = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        return _one_bias_for_both(
+            needs,
+            native.rnn_backward.default(
+                *grads, *saved, ctx.relu, _with_one_bias(needs, 4), batch_sizes, ctx.reverse
+            ),
+            4,
         )
 
 
 class LSTMFunction(_Sequence):
     """The LSTM for all steps: `c_t = f c_(t-1) + i g`, `h_t = o tanh(c_t)`.
 
-    Inputs and outputs are those of `equations.sequence`, gates in the order i, f, g, o.
+    Inputs and outputs are those of `equations.sequence`, gates in the order i, f, g, o. With one
+    more input, weight_hr (P, H), it is `h_t = W_hr (o tanh(c_t))`.
     """
 
     _step = staticmethod(equations.lstm)
 
+    @classmethod
+    def composite(cls, *inputs: Any, **config: Any) -> tuple[Tensor, ...]:
+        """Return the same outputs from differentiable functions."""
+        return super().composite(*inputs[:7], weight_hr=(*inputs, None)[7], **config)
+
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, *inputs: Any, batch_sizes: Tensor | None = None, reverse: bool = False
+    ) -> tuple[Tensor, ...]:
         """Run the sequence."""
         keep = any(ctx.needs_input_grad)
-        output, h_n, c_n, gates, cells = native.lstm_forward.default(*inputs, keep)
-        ctx.save_for_backward(*inputs[:5], output, gates, cells)
+        projected = inputs[7:]
+        forward = native.projected_lstm_forward if projected else native.lstm_forward
+        output, h_n, c_n, *kept = forward.default(*inputs, keep, batch_sizes, reverse)
+        ctx.reverse = reverse
+        ctx.save_for_backward(*inputs[:5], *projected, output, *kept, batch_sizes)
         ctx.set_materialize_grads(False)
         return output, h_n, c_n
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return the gradients of the seven inputs."""
-        return _with_one_bias(ctx, native.lstm_backward.default, *grads, *ctx.saved_tensors)
+        """Return the gradients of the inputs."""
+        *saved, batch_sizes = ctx.saved_tensors
+        needs = ctx.needs_input_grad
+        backward = native.lstm_backward if len(needs) == 7 else native.projected_lstm_backward
+        return _one_bias_for_both(
+            needs,
+            backward.default(*grads, *saved, _with_one_bias(needs, 5), batch_sizes, ctx.reverse),
+            5,
+        )
 
 
 class GRUFunction(_Sequence):
@@ -88,18 +120,24 @@ class GRUFunction(_Sequence):
     _step = staticmethod(equations.gru)
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, *inputs: Any, batch_sizes: Tensor | None = None, reverse: bool = False
+    ) -> tuple[Tensor, ...]:
         """Run the sequence."""
-        output, h_n, gates = native.gru_forward.default(*inputs, any(ctx.needs_input_grad))
-        ctx.save_for_backward(*inputs[:4], output, gates)
+        keep = any(ctx.needs_input_grad)
+        output, h_n, gates = native.gru_forward.default(*inputs, keep, batch_sizes, reverse)
+        ctx.reverse = reverse
+        ctx.save_for_backward(*inputs[:4], output, gates, batch_sizes)
         ctx.set_materialize_grads(False)
         return output, h_n
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the six inputs."""
+        *saved, batch_sizes = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        return _wanted(needs, native.gru_backward.default(*grads, *ctx.saved_tensors, needs))
+        kernel = native.gru_backward.default
+        return _wanted(needs, kernel(*grads, *saved, needs, batch_sizes, ctx.reverse))
 
 
 class RNNCellFunction(Function):
@@ -118,8 +156,14 @@ class RNNCellFunction(Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the six inputs."""
-        kernel = native.rnn_step_backward.default
-        return _with_one_bias(ctx, kernel, grad_output, *ctx.saved_tensors, ctx.relu)
+        needs = ctx.needs_input_grad
+        return _one_bias_for_both(
+            needs,
+            native.rnn_step_backward.default(
+                grad_output, *ctx.saved_tensors, ctx.relu, _with_one_bias(needs, 4)
+            ),
+            4,
+        )
 
     @staticmethod
     def composite(*inputs: Any, relu: bool) -> Tensor:
@@ -127,13 +171,21 @@ class RNNCellFunction(Function):
         return equations.single(equations.rnn, *inputs, relu=relu)[0]
 
 
-def _with_one_bias(
-    ctx: Any, kernel: Callable[..., Any], *arguments: Any
+def _with_one_bias(needs: tuple[bool, ...], place: int) -> list[bool]:
+    """Return what a kernel is asked for that makes one gradient for both biases.
+
+    They have the same; `place` is that of bias_ih among the inputs, and bias_hh comes after it.
+    """
+    return [*needs[:place], needs[place] or needs[place + 1], *needs[place + 2 :]]
+
+
+def _one_bias_for_both(
+    needs: tuple[bool, ...], grads: tuple[Tensor, ...], place: int
 ) -> tuple[Tensor | None, ...]:
-    """Return the gradients from a kernel that makes one for both biases, as they have the same."""
-    needs = ctx.needs_input_grad
-    *grads, bias = kernel(*arguments, [*needs[:-2], needs[-2] or needs[-1]])
-    return _wanted(needs, (*grads, bias, bias.clone() if needs[-1] else bias))
+    """Return the gradients of all inputs from those of such a kernel."""
+    bias = grads[place]
+    other = bias.clone() if needs[place + 1] else bias
+    return _wanted(needs, (*grads[: place + 1], other, *grads[place + 1 :]))
 
 
 def _wanted(needs: tuple[bool, ...], grads: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:

@@ -1,172 +1,394 @@
-"""The recurrent layers: a whole sequence each, as one Function.
+"""The recurrent layers: sequences through layers and directions, each of them one Function.
 
-T steps, N batch, I input size, H hidden size.
+T steps, N batch, I input size, H hidden size, P size of a state h (H without a projection), L
+layers above one another, D directions.
 """
 
-from typing import Any, ClassVar
+import warnings
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
-from impl_torch_ext.checks import check_choice, check_flag, check_pair
+from impl_torch_ext.checks import (
+    check_between,
+    check_choice,
+    check_flag,
+    check_int,
+    check_pair,
+    check_probability,
+    check_size,
+    shown,
+)
+from impl_torch_ext.nn.dropout import draw_kept, drop
 from impl_torch_ext.nn.layer import Options
 from impl_torch_ext.rnn.cell import Recurrent
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
+from impl_torch_ext.rnn.lengths import Packing, check_lengths
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
+_States: TypeAlias = dict[str, Any]
+_SIZES = {key: Recurrent._options[key] for key in ("input_size", "hidden_size")}
+_TAIL: Options = {
+    "bias": check_flag,
+    "batch_first": check_flag,
+    "dropout": check_probability,
+    "bidirectional": check_flag,
+}
+# What repr shows beside the sizes where it is not the default: rnn-06.
+_SHOWN = {
+    "proj_size": 0,
+    "num_layers": 1,
+    "bias": True,
+    "batch_first": False,
+    "dropout": 0,
+    "bidirectional": False,
+    "nonlinearity": "tanh",
+}
+
 
 class _Layer(Recurrent):
-    """A sequence; one layer, one direction."""
+    """A sequence through `num_layers` layers, in one or both directions."""
 
-    _suffix: ClassVar[str] = "_l0"
-    _options: ClassVar[Options] = {**Recurrent._options, "batch_first": check_flag}
+    _options: ClassVar[Options] = {**_SIZES, "num_layers": check_size, **_TAIL}
+    num_layers: int
     batch_first: bool
+    dropout: float
+    bidirectional: bool
+    # L D: how often the Function is applied.
+    _count: int
+
+    def __init__(self, *values: Any, dtype: torch.dtype | None = None) -> None:
+        super().__init__(*values)
+        name = type(self).__name__
+        check_between(name, "proj_size", self.proj_size, 0, self.hidden_size - 1)  # rnn-20
+        directions = ("", "_reverse") if self.bidirectional else ("",)
+        self._count = self.num_layers * len(directions)
+        above = len(directions) * (self.proj_size or self.hidden_size)
+        widths = {
+            f"_l{layer}{direction}": above if layer else self.input_size
+            for layer in range(self.num_layers)
+            for direction in directions
+        }
+        self._register(dtype, widths)
+        if self.dropout and self.num_layers == 1:  # rnn-20
+            msg = (
+                f"{name}: dropout must be 0 where there is one layer, as it has no effect, got "
+                f"{self.dropout}"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
+
+    def extra_repr(self) -> str:
+        """Return the sizes, and what differs from the default."""
+        options = {name: getattr(self, name) for name in _SHOWN if name in self._options}
+        shown = [f"{name}={value!r}" for name, value in options.items() if value != _SHOWN[name]]
+        return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
 
     def _run(
-        self, function: Any, input: Any, states: dict[str, Any], **config: Any
-    ) -> tuple[Tensor, ...]:
+        self, function: Any, input: Any, states: _States, lengths: Any, **config: Any
+    ) -> tuple[Any, ...]:
         """Return the output and the last states, in the layout of the call."""
+        if isinstance(input, PackedSequence):
+            return self._run_packed(function, input, states, lengths, config)
         batched = not isinstance(input, Tensor) or input.ndim != 2  # rnn-14
-        x, first = self._inputs(input, states, batched)
-        output, *last = function.apply(x, *first, *self._weights(), **config)
+        x = self._input(input, batched)
+        first = self._states(states, x, x.shape[1 - self._batch_first(batched)], batched)
+        if lengths is not None:
+            output, *last = self._run_lengths(function, x, first, lengths, batched, config)
+        else:
+            if self._batch_first(batched):  # rnn-13
+                x = x.transpose(0, 1).contiguous()
+            output, *last = self._layers(function, x, first, None, config)
+            if self._batch_first(batched):
+                output = output.transpose(0, 1)
         if not batched:
-            return output.squeeze(1), *last
-        if self.batch_first:
-            output = output.transpose(0, 1)
-        return output, *(state.unsqueeze(0) for state in last)
+            return output.squeeze(1), *(state.squeeze(1) for state in last)
+        return output, *last
 
-    def _inputs(
-        self, input: Any, states: dict[str, Any], batched: bool
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return the input as (T, N, I) and the states as (N, H)."""
+    def _batch_first(self, batched: bool) -> bool:
+        return self.batch_first and batched
+
+    def _run_lengths(
+        self,
+        function: Any,
+        x: Tensor,
+        first: list[Tensor],
+        lengths: Any,
+        batched: bool,
+        config: dict[str, Any],
+    ) -> tuple[Tensor, ...]:
+        """Return the output, with zeros past each end, and the last states: rnn-33."""
+        batch_first = self._batch_first(batched)
+        steps, batch = x.shape[batch_first], x.shape[not batch_first]
+        checked = check_lengths(type(self).__name__, lengths, batch if batched else None, steps)
+        packing = Packing.of_lengths(checked, steps)
+        rows, *last = self._layers(function, packing.pack(x, batch_first), first, packing, config)
+        return packing.unpack(rows, batch_first), *last
+
+    def _run_packed(
+        self,
+        function: Any,
+        input: PackedSequence,
+        states: _States,
+        lengths: Any,
+        config: dict[str, Any],
+    ) -> tuple[Any, ...]:
+        """Return the output, packed as the input, and the last states."""
+        if lengths is not None:
+            msg = (
+                f"{type(self).__name__}: lengths must be left out where input is a "
+                f"PackedSequence, got {shown(lengths)}"
+            )
+            raise ValueError(msg)
+        packing, weight = Packing.of_packed(input), self._weights()[0]
+        x = self._check("input", input.data, (None, self.input_size), "(rows, input_size)", weight)
+        first = self._states(states, x, packing.batch, True)
+        rows, *last = self._layers(function, x, first, packing, config)
+        return (
+            PackedSequence(rows, input.batch_sizes, input.sorted_indices, input.unsorted_indices),
+            *last,
+        )
+
+    def _input(self, input: Any, batched: bool) -> Tensor:
+        """Return the input, (T, N, I) or (N, T, I), after its checks."""
         weight = self._weights()[0]
         text = ("N, T, " if self.batch_first else "T, N, ") if batched else "T, "
         sizes = (None, None, self.input_size) if batched else (None, self.input_size)
         x = self._check("input", input, sizes, f"({text}input_size)", weight)
-        if not batched:
-            x = x.unsqueeze(1)
-        elif self.batch_first:  # rnn-13
-            x = x.transpose(0, 1).contiguous()
-        shape = (x.shape[1], self.hidden_size)
-        wanted, text = ((1, *shape), "(1, N, H)") if batched else ((1, self.hidden_size), "(1, H)")
-        return x, [
-            x.new_zeros(shape)
-            if state is None
-            else self._check(name, state, wanted, text, weight).reshape(shape)
-            for name, state in states.items()
-        ]
+        return x if batched else x.unsqueeze(1)
+
+    def _states(self, states: _States, x: Tensor, batch: int, batched: bool) -> list[Tensor]:
+        """Return the first states, (L D, N, P) for h and (L D, N, H) for c, after their checks."""
+        count, weight, first = self._count, self._weights()[0], []
+        for name, state in states.items():
+            projected = self.proj_size and name == "h0"
+            size, letter = (self.proj_size, "P") if projected else (self.hidden_size, "H")
+            shape: tuple[int, ...] = (count, batch, size)
+            if state is None:
+                first.append(x.new_zeros(shape))
+                continue
+            wanted = shape if batched else (count, size)
+            text = f"({count}, N, {letter})" if batched else f"({count}, {letter})"
+            first.append(self._check(name, state, wanted, text, weight).reshape(shape))
+        return first
+
+    def _layers(
+        self,
+        function: Any,
+        x: Tensor,
+        first: list[Tensor],
+        packing: Packing | None,
+        config: dict[str, Any],
+    ) -> tuple[Tensor, ...]:
+        """Return the output of the last layer and the last states, (L D, N, ...) each."""
+        if packing is not None:
+            first = [packing.sort(state) for state in first]
+            config = {**config, "batch_sizes": packing.batch_sizes}
+        if self._count == 1:
+            output, *last = function.apply(
+                x, *(state[0] for state in first), *self._weights(), **config
+            )
+            ends = [state.unsqueeze(0) for state in last]
+        else:
+            output, ends = self._many(function, x, first, packing, config)
+        return output, *(ends if packing is None else map(packing.unsort, ends))
+
+    def _many(
+        self,
+        function: Any,
+        x: Tensor,
+        first: list[Tensor],
+        packing: Packing | None,
+        config: dict[str, Any],
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return what `_layers` does, of several layers or directions."""
+        directions = 1 + self.bidirectional
+        states, last = list(zip(*(state.unbind() for state in first), strict=True)), []
+        for place in range(0, self._count, directions):
+            if place and self.training and self.dropout:  # rnn-31
+                x = self._dropped(x, packing)
+            outputs = []
+            for i in range(place, place + directions):
+                way = config if i == place else {**config, "reverse": True}  # rnn-30
+                output, *ends = function.apply(x, *states[i], *self._weights(i), **way)
+                outputs.append(output)
+                last.append(ends)
+            x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
+        return x, [torch.stack(ends) for ends in zip(*last, strict=True)]
+
+    def _dropped(self, x: Tensor, packing: Packing | None) -> Tensor:
+        """Return what goes from one layer into the next."""
+        if packing is None:
+            return drop(x, draw_kept(tuple(x.shape), self.dropout), self.dropout)
+        # Drawn for padding too, so that each element has its number whatever the lengths.
+        kept = draw_kept((packing.steps * packing.batch, x.shape[1]), self.dropout)
+        return drop(x, kept[packing.places()], self.dropout)
 
 
 class RNN(_Layer):
-    """`RNNCell` over a sequence, as one Function.
+    """`RNNCell` over a sequence; each layer and direction is one Function.
 
     Parameters
     ----------
     input_size, hidden_size : int
+    num_layers : int
+        Layers above one another: each takes the output of the one below.
     nonlinearity : {"tanh", "relu"}
     bias : bool
     batch_first : bool
-        Whether input and output are (N, T, ...); the states keep (1, N, H).
+        Whether input and output are (N, T, ...); the states keep (L D, N, H).
+    dropout : float
+        In [0, 1]: with that probability training drops an element on its way into the next layer.
+    bidirectional : bool
+        Whether each layer also runs from the last step to the first, with parameters of its own.
     dtype : dtype, optional
         float32 if left out.
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0 : Parameter
-        As in `RNNCell`.
+        As in `RNNCell`; `..._l1` of the next layer, which takes D H features, and so on; with
+        `_reverse` at the end those of the second direction.
     """
 
-    _options: ClassVar[Options] = {**_Layer._options, "nonlinearity": check_choice("tanh", "relu")}
+    _options: ClassVar[Options] = {
+        **_SIZES,
+        "num_layers": check_size,
+        "nonlinearity": check_choice("tanh", "relu"),
+        **_TAIL,
+    }
     nonlinearity: str
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         nonlinearity: str = "tanh",
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, nonlinearity, dtype=dtype)
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            nonlinearity,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype=dtype,
+        )
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return output (T, N, H) and h_n (1, N, H) for input (T, N, I) and hx (1, N, H).
+    def forward(
+        self, input: Any, hx: Tensor | None = None, *, lengths: Any = None
+    ) -> tuple[Any, ...]:
+        """Return output (T, N, D H) and h_n (L D, N, H) for input (T, N, I) and hx (L D, N, H).
 
-        Without hx it is zero. All may come without the axis N.
+        Without hx it is zero. All may come without the axis N. With `lengths`, N integers from 0 to
+        T, each sequence ends at its own: its output is 0 past it, and what stands there in the
+        input is not read. A `torch.nn.utils.rnn.PackedSequence` gives an output that is packed
+        likewise.
         """
-        return self._run(RNNFunction, input, {"h0": hx}, relu=self.nonlinearity == "relu")
+        relu = self.nonlinearity == "relu"
+        return self._run(RNNFunction, input, {"h0": hx}, lengths, relu=relu)
 
 
 class LSTM(_Layer):
-    """A sequence through the LSTM, as one Function; one step is `LSTMCell`.
+    """A sequence through the LSTM, whose one step is `LSTMCell`.
 
-    Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; the equations
+    Each layer and direction is one Function. Source: Hochreiter and Schmidhuber 1997, with the
+    forget gate of Gers et al. 2000; the projection of Sak, Senior and Beaufays 2014; the equations
     stand on the page of `torch.nn.LSTM`.
 
     Parameters
     ----------
-    input_size, hidden_size : int
-    bias : bool
-    batch_first : bool
-        Whether input and output are (N, T, ...); the states keep (1, N, H).
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        As in `RNN`.
+    proj_size : int
+        P, below H: with it `h' = W_hr (o tanh(c'))` has P numbers, while c has H. 0 is none.
     dtype : dtype, optional
         float32 if left out.
 
     Attributes
     ----------
-    weight_ih_l0, weight_hh_l0 : Parameter, shapes (4·H, I), (4·H, H)
+    weight_ih_l0, weight_hh_l0 : Parameter, shapes (4·H, I), (4·H, P)
     bias_ih_l0, bias_hh_l0 : Parameter, shape (4·H,), or None
-        Gates in rows ordered i, f, g, o. All uniform in `[-k, k)`, `k = 1 / sqrt(H)`.
+    weight_hr_l0 : Parameter, shape (P, H)
+        With a projection alone. Gates in rows ordered i, f, g, o. All uniform in `[-k, k)`, `k = 1
+        / sqrt(H)`. Further layers and directions as in `RNN`, of inputs with D P features.
 
     Raises
     ------
     ValueError
-        If a size is not positive or the dtype not floating; in a call, if a shape does not fit or
-        hx is not a pair.
+        If an option is out of its range or the dtype not floating; in a call, if a shape or a
+        length does not fit or hx is not a pair.
     TypeError
-        In a call, if an argument is no Tensor or not of the parameters' dtype.
+        If an option is of the wrong type; in a call, if an argument is no Tensor or not of the
+        parameters' dtype, or a length no integer.
     """
 
     _gates = 4
+    _options: ClassVar[Options] = {**_Layer._options, "proj_size": check_int}
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype=dtype)
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            dtype=dtype,
+        )
 
     def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return output (T, N, H) and (h_n, c_n), each (1, N, H), for input (T, N, I) and hx.
+        self, input: Any, hx: tuple[Tensor, Tensor] | None = None, *, lengths: Any = None
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
+        """Return output (T, N, D P) and (h_n, c_n) for input (T, N, I) and hx.
 
-        hx is the pair (h0, c0), zeros if left out. All may come without the axis N.
+        hx is the pair (h0, c0) of shapes (L D, N, P) and (L D, N, H), zeros if left out; h_n and
+        c_n have the same. `lengths` and packed sequences as in `RNN.forward`.
         """
-        h0, c0 = check_pair("LSTM", "hx", hx, "(1, N, H)")
-        output, h_n, c_n = self._run(LSTMFunction, input, {"h0": h0, "c0": c0})
+        if hx is None:
+            states = {"h0": None, "c0": None}
+        else:
+            h0, c0 = check_pair("LSTM", "hx", hx, f"({self._count}, N, H)")
+            states = {"h0": h0, "c0": c0}
+        output, h_n, c_n = self._run(LSTMFunction, input, states, lengths)
         return output, (h_n, c_n)
 
 
 class GRU(_Layer):
-    """A sequence through the GRU, as one Function; one step is `GRUCell`.
+    """A sequence through the GRU, whose one step is `GRUCell`.
 
-    Source: Cho et al. 2014, the reset gate after the recurrent product; the equations stand on the
-    page of `torch.nn.GRU`.
+    Each layer and direction is one Function. Source: Cho et al. 2014, the reset gate after the
+    recurrent product; the equations stand on the page of `torch.nn.GRU`.
 
     Parameters
     ----------
-    input_size, hidden_size : int
-    bias : bool
-    batch_first : bool
-        Whether input and output are (N, T, ...); the states keep (1, N, H).
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional
+        As in `RNN`.
     dtype : dtype, optional
         float32 if left out.
 
@@ -174,14 +396,13 @@ class GRU(_Layer):
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter, shapes (3·H, I), (3·H, H)
     bias_ih_l0, bias_hh_l0 : Parameter, shape (3·H,), or None
-        Gates in rows ordered r, z, n. All uniform in `[-k, k)`, `k = 1 / sqrt(H)`.
+        Gates in rows ordered r, z, n. All uniform in `[-k, k)`, `k = 1 / sqrt(H)`. Further layers
+        and directions as in `RNN`.
 
     Raises
     ------
-    ValueError
-        If a size is not positive or the dtype not floating; in a call, if a shape does not fit.
-    TypeError
-        In a call, if an argument is no Tensor or not of the parameters' dtype.
+    ValueError, TypeError
+        As in `LSTM`.
     """
 
     _gates = 3
@@ -190,16 +411,27 @@ class GRU(_Layer):
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, batch_first, dtype=dtype)
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            dtype=dtype,
+        )
 
-    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return output (T, N, H) and h_n (1, N, H) for input (T, N, I) and hx (1, N, H).
-
-        Without hx it is zero. All may come without the axis N.
-        """
-        return self._run(GRUFunction, input, {"h0": hx})
+    def forward(
+        self, input: Any, hx: Tensor | None = None, *, lengths: Any = None
+    ) -> tuple[Any, ...]:
+        """Return output (T, N, D H) and h_n (L D, N, H), as `RNN.forward` does."""
+        return self._run(GRUFunction, input, {"h0": hx}, lengths)
