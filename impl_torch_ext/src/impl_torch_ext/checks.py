@@ -7,6 +7,7 @@ import math
 import operator
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -340,11 +341,11 @@ def check_flag(name: str, option: str, value: Any) -> bool:
     """Return whether `value` is true, or raise a TypeError if that is no question for it."""
     if value is True or value is False:
         return value
-    try:
-        return bool(value)
-    except Exception:
-        msg = f"{name}: {option} must be true or false, got {shown(value)}"
-        raise TypeError(msg) from None
+    with suppress(Exception):
+        if not isinstance(value, str):  # "False" would be true.
+            return bool(value)
+    msg = f"{name}: {option} must be true or false, got {shown(value)}"
+    raise TypeError(msg)
 
 
 def check_int(name: str, option: str, value: Any) -> int:

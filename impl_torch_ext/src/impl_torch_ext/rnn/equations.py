@@ -101,10 +101,9 @@ def sequence(
         ]
     if reverse:
         outputs.reverse()
-    if batch_sizes is not None:
-        output = torch.cat(outputs) if outputs else states[0][:0]
-    else:  # rnn-19
-        output = torch.stack(outputs) if outputs else states[0].new_zeros((0, *states[0].shape))
+    if not outputs:  # rnn-19: gradients are 0, not missing.
+        return fed[..., : states[0].shape[-1]], *states
+    output = torch.stack(outputs) if batch_sizes is None else torch.cat(outputs)
     return output, *states
 
 

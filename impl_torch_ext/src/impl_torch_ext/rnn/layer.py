@@ -83,7 +83,7 @@ class _Layer(Recurrent):
     def extra_repr(self) -> str:
         """Return the sizes, and what differs from the default."""
         options = {name: getattr(self, name) for name in _SHOWN if name in self._options}
-        shown = [f"{name}={value!r}" for name, value in options.items() if value != _SHOWN[name]]
+        shown = [f"{name}={value}" for name, value in options.items() if value != _SHOWN[name]]
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
 
     def _run(
