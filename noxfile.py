@@ -60,7 +60,8 @@ def jax_vjp(session: nox.Session) -> None:
     """Run the suite and the implementation's own tests on impl_jax_vjp, in two processes."""
     # Nearly all of its time goes into compiling, which a second process shares. Who steals gets
     # tests of the same file, whose shapes are compiled.
-    conformance(session, "jax_vjp", "-n", "2", "--dist", "worksteal")
+    # Of the tests with very many cases it asks some; `nox -s jax_vjp -- -n 2` asks all.
+    conformance(session, "jax_vjp", "-n", "2", "--dist", "worksteal", quick=True)
 
 
 @nox.session
@@ -151,10 +152,11 @@ def install_peer(session: nox.Session, name: str) -> tuple[Path, str]:
     return python, ""
 
 
-def conformance(session: nox.Session, name: str, *options: str) -> None:
+def conformance(session: nox.Session, name: str, *options: str, quick: bool = False) -> None:
     """Install one implementation and run the suite and its own tests on it.
 
-    The options are pytest's; with others of the same name behind ``--``, the latter count.
+    The options are pytest's; with others of the same name behind ``--``, the latter count. With
+    `quick` the tests of very many cases run some, unless there are options behind ``--``.
     """
     python = Path(session.bin) / "python"
     install_backend(session, name, python)
@@ -164,7 +166,8 @@ def conformance(session: nox.Session, name: str, *options: str) -> None:
     result.parent.mkdir(parents=True, exist_ok=True)
     pytest = ("python", "-m", "pytest")
     suite = ("--pyargs", "spec_tests.suite", "--impl", f"impl_{name}", "--result", str(result))
-    session.run(*pytest, *suite, *options, *session.posargs)
+    some = session.posargs or (["--quick"] if quick else [])
+    session.run(*pytest, *suite, *options, *some)
     if not session.posargs:
         session.run(*pytest, f"impl_{name}/tests", *options)
         # What the judge asks of installed packages, and each is installed in its own session only.

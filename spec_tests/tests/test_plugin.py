@@ -352,6 +352,28 @@ def test_the_largest_ratios_are_written(judge, pytester):
     assert result(pytester)["largest_ratios"] == {"elementwise": {"float64": 0.25}}
 
 
+@pytest.mark.parametrize(("options", "count"), [([], 9), (["--quick"], 3)])
+def test_quick_runs_some_of_very_many_cases(judge, pytester, options, count):
+    text = """
+        import pytest
+        from spec_tests import clause
+
+        @pytest.mark.sampled(4)
+        @pytest.mark.parametrize("case", range(9))
+        @clause("demo-01")
+        def test_many(nn, case):
+            assert case in range(9)
+
+        @clause("demo-02")
+        def test_one(nn):
+            assert nn
+        """
+    judge(*options, test_demo=text).assert_outcomes(passed=count, skipped=1)
+    content = result(pytester)
+    assert content["quick"] is bool(options)
+    assert content["complete"] is True
+
+
 def test_nothing_happens_without_an_implementation(pytester):
     pytester.makepyfile(
         test_own="""

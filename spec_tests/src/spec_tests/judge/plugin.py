@@ -5,6 +5,7 @@ It does nothing unless ``--impl`` is given, as it is loaded wherever spec_tests 
 
 import importlib
 import json
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
@@ -76,12 +77,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=str(clauses.SPEC_DIRECTORY),
         help="the chapters to ask for (default: those of this package)",
     )
+    group.addoption(
+        "--quick",
+        action="store_true",
+        help="of tests with very many cases run some, for an implementation that compiles",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, needs=()): what the test asks for")
     config.addinivalue_line("markers", "rows(chapter, where=None): asked of each row of a table")
     config.addinivalue_line("markers", "function(key): the row of a table that is asked for")
+    config.addinivalue_line("markers", "sampled(every): with --quick, one case in so many is run")
     name = config.getoption("--impl")
     if not name:
         return
@@ -95,6 +102,7 @@ def pytest_configure(config: pytest.Config) -> None:
         msg = f"--impl: {name!r} has no spec_capabilities(), so it is no implementation (tensor-01)"
         raise pytest.UsageError(msg)
     run = config.stash[_RUN] = Run(name, module, Path(config.getoption("--spec")))
+    run.result.quick = config.getoption("--quick")
     config.pluginmanager.register(run.gathering)
     for line in ("error", *_ADVICE):
         config.addinivalue_line("filterwarnings", line)
@@ -177,6 +185,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     faults = [fault for item in items for fault in _faults(item, run)]
     if faults:
         raise pytest.UsageError("\n".join(sorted(set(faults))))
+    if config.getoption("--quick"):
+        items[:] = _sample(items)
     run.full = _is_full(config, run)
     for item in items:
         for mark in list(item.iter_markers("xfail")):
@@ -312,6 +322,19 @@ def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
     for mark in item.iter_markers():
         if mark.name in ("skip", "xfail") and not mark.kwargs.get("reason") and not _text(mark):
             yield f"{_name(item).partition('[')[0]}: {mark.name} needs a reason"
+
+
+def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests without most cases of those that are marked; every test keeps one."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        name = _name(item).partition("[")[0]
+        if mark is None or seen[name] % mark.args[0] == 0:
+            kept.append(item)
+        seen[name] += 1
+    return kept
 
 
 def _text(mark: pytest.Mark) -> bool:

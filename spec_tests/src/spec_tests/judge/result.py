@@ -63,6 +63,8 @@ class Result:
         self.device = _device(module)
         self.versions = _versions(implementation)
         self.complete = False
+        # Of tests with very many cases some were asked.
+        self.quick = False
         self.untested: list[str] = []
         self.untested_functions: list[str] = []
         self._tests: dict[str, _Test] = {}
@@ -124,6 +126,7 @@ class Result:
             "emulated": self.device["emulated"],
             "seed": self.seed,
             "complete": self.complete,
+            "quick": self.quick,
             "counts": self.counts(),
             "clauses": {
                 number: {

@@ -93,6 +93,7 @@ def test_repr_shows_what_is_not_usual(nn: Any) -> None:
 
 
 @clause("rnn-29", "rnn-30", "rnn-31", "rnn-32", "rnn-33", "rnn-35")
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("cell", "layers", "both", "cut"), GROUPS)
 def test_configurations(nn: Any, dtype: str, cell: str, layers: int, both: bool, cut: bool) -> None:
     for configuration in group(cell, layers, both, cut):
@@ -112,6 +113,7 @@ def check_twice(nn: Any, dtype: str, *options: Any) -> None:
 
 
 @clause("rnn-17", "rnn-35")
+@pytest.mark.sampled(13)
 @pytest.mark.parametrize(
     ("cell", "layers", "both", "cut"), [group for group in GROUPS if group[1] == 2]
 )
@@ -122,6 +124,7 @@ def test_second_derivatives(
 
 
 @clause("rnn-17", "rnn-35", needs="float64")
+@pytest.mark.sampled(13)
 @pytest.mark.parametrize(
     ("cell", "layers", "both", "cut"), [group for group in GROUPS if group[1] != 2]
 )
