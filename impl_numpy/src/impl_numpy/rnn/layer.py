@@ -97,7 +97,12 @@ class SequenceLayer(Recurrent):
         TypeError
             If a dtype is not the parameters', or lengths are no integers.
         """
-        weights = [[getattr(self, name) for name in names] for names in self._names]
+        # What `getattr` would come to in the end.
+        known: dict[str, Any] = self._parameters
+        weights = [
+            [known[name] if name in known else getattr(self, name) for name in names]
+            for names in self._names
+        ]
         dtype = weights[0][0].dtype
         form = "(N, T, I)" if self.batch_first else "(T, N, I)"
         x = self._sequence(input, (form, "(T, I)"), dtype)

@@ -94,6 +94,8 @@ class Whole:
     def chunks(self, x: Array, size: int) -> list[slice]:
         """Return parts of x, of whole steps, from the last that is taken to the first."""
         steps, length = len(x), max(1, CHUNK // max(1, x.shape[1] * size))
+        if 0 < steps <= length:
+            return [slice(0, steps)]
         chunks = [slice(max(0, stop - length), stop) for stop in range(steps, 0, -length)]
         return chunks[::-1] if self.reverse else chunks
 
