@@ -1,5 +1,6 @@
 """nn.jit, and how often things are compiled."""
 
+import gc
 import weakref
 from typing import Any
 
@@ -198,3 +199,43 @@ def test_what_is_compiled_keeps_no_module_alive() -> None:
     assert [reference() for reference in gone] == [None, None]
     x = nn.ones((2, 3))
     agree(run(x).detach().numpy(), held[0](x).detach().numpy(), "gradient")
+
+
+def test_old_programs_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    from impl_jax_vjp import function_node
+
+    class Double(nn.Function):
+        compiled = True
+
+        @staticmethod
+        def forward(ctx: Any, x: Any, *, factor: int = 2) -> Any:
+            ctx.factor = factor
+            return x * factor
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad * ctx.factor
+
+    programs = function_node._Programs()
+    monkeypatch.setattr(function_node, "_PROGRAMS", programs)
+    monkeypatch.setattr(function_node, "_MOST_PROGRAMS", 6)
+    held = []
+    for factor in (1, 2, 3, 4, 5, 4, 1):
+        x = nn.tensor([1.0, 2.0], requires_grad=True)
+        y = Double.apply(x, factor=factor).sum()
+        held.append((x, y, factor))
+    assert len(Double._pairs) <= 6
+    # A tape keeps what it needs.
+    for x, y, factor in held:
+        y.backward()
+        assert x.grad.tolist() == [factor] * 2
+    assert len(Double._pairs) <= 3
+    first = next(iter(Double._pairs.values()))
+    for size in range(1, 10):
+        Double.apply(nn.zeros(size))
+    assert first not in Double._pairs.values()
+    assert sum(programs._counts.values()) <= 6
+    gone = weakref.ref(first)
+    del first, held, y
+    gc.collect()
+    assert gone() is None

@@ -13,8 +13,11 @@ recorded, which raises.
 """
 
 import dataclasses
+import functools
+import threading
+import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import jax
@@ -248,12 +251,19 @@ class _Rule:
         return [None if v is None else wrap(v, dead, i) for i, v in enumerate(values)]
 
 
-def derivative(call: PureCall, wanted: Mask, present: Mask) -> Operation:
-    """Return the gradient of a call as a pure function of its arrays and its outputs' gradients."""
+def derivative(
+    call: PureCall, wanted: Mask, present: Mask, traced: Callable[[], None] | None = None
+) -> Operation:
+    """Return the gradient of a call as a pure function of its arrays and its outputs' gradients.
+
+    `traced` is called whenever the function is traced, as it is for each program made of it.
+    """
     function = call.gradient_function()
     count = len(wanted)
 
     def run(*arrays: Array) -> tuple[Array, ...]:
+        if traced is not None:
+            traced()
         rest = iter(arrays[count:])
         grads = [next(rest) if p else None for p in present]
         try:
@@ -324,6 +334,32 @@ class TracedRule(_Rule):
         return [grad for grad, needed in zip(pulled, wanted, strict=True) if needed]
 
 
+# XLA maps about a hundred pieces of memory for a program of a CPU, and Linux lets a process have
+# 65530 of them by default: one that is refused ends the process.
+_MOST_PROGRAMS = 256
+
+
+class _Programs:
+    """How many programs were compiled of each `CompiledPair`, the one of the newest last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: weakref.WeakKeyDictionary[CompiledPair, int] = weakref.WeakKeyDictionary()
+
+    def note(self, pair: "CompiledPair") -> None:
+        """Count one more of a pair; let go of the pairs that have not grown for longest."""
+        with self._lock:
+            counts = self._counts
+            counts[pair] = counts.pop(pair, 0) + 1
+            while sum(counts.values()) > _MOST_PROGRAMS:
+                oldest = next(iter(counts))
+                del counts[oldest]
+                oldest.forget()
+
+
+_PROGRAMS = _Programs()
+
+
 class CompiledPair:
     """The two halves of a call, compiled, for each choice of what requires grad."""
 
@@ -336,12 +372,20 @@ class CompiledPair:
         self._backward = jax.jit(self._run_backward)
         self._operations: dict[Mask, Operation] = {}
 
+    def forget(self) -> None:
+        """See that the next call makes another pair: this one goes with the last tape it is on."""
+        pairs = self._call.cls._pairs
+        for key in [key for key, pair in list(pairs.items()) if pair is self]:
+            pairs.pop(key, None)
+
     def _run_forward(self, *arrays: Array) -> Any:
+        _PROGRAMS.note(self)
         outputs, residual = self._call.forward(arrays, self._mask)
         self._many = self._call.many
         return outputs, residual if True in self._mask else None
 
     def _run_backward(self, residual: Residual, arrays: Any, grads: Any) -> list[Array | None]:
+        _PROGRAMS.note(self)
         pulled = self._call.gradients(residual, arrays, grads)
         return [grad for grad, needed in zip(pulled, self._wanted, strict=True) if needed]
 
@@ -361,7 +405,8 @@ class CompiledPair:
         """Return the operation that differentiates backward, for the gradients present."""
         operation = self._operations.get(present)
         if operation is None:
-            operation = derivative(self._call, self._wanted, present)
+            note = functools.partial(_PROGRAMS.note, self)
+            operation = derivative(self._call, self._wanted, present, note)
             self._operations[present] = operation
         return operation
 
