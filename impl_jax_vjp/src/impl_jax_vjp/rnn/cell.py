@@ -63,13 +63,18 @@ class Recurrent(Layer):
         """Return weights and biases, or None for a bias that there is not."""
         return [getattr(self, name + suffix) for name in _WEIGHTS]
 
-    def _pair(self, names: str, shapes: str, value: Any) -> tuple[Any, Any]:
+    def _pair_shapes(self) -> str:
+        """Return the shapes of a pair of states, for a message."""
+        return "shape (N, H) each"
+
+    def _pair(self, names: str, value: Any) -> tuple[Any, Any]:
         if not isinstance(value, tuple | list) or len(value) != 2:
             listed = isinstance(value, tuple | list)
             came = f"{len(value)} items" if listed else type(value).__name__
             if is_array(value):
                 came += f" of shape {shape_of(value)}"
-            msg = f"{type(self).__name__}: the state must be a pair {names} of {shapes}, got {came}"
+            wanted = f"a pair {names} of {self._pair_shapes()}"
+            msg = f"{type(self).__name__}: the state must be {wanted}, got {came}"
             raise ValueError(msg)
         return value[0], value[1]
 
@@ -165,7 +170,7 @@ class LSTMCell(_Cell):
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """Return (h', c'), each (N, H), of input (N, I) and (h, c), zeros if left out."""
-        h, c = (None, None) if hx is None else self._pair("(h, c)", "shape (N, H) each", hx)
+        h, c = (None, None) if hx is None else self._pair("(h, c)", hx)
         batched, operands = self._operands(input, {"h": h, "c": c})
         h, c = _lstm_cell(operands)
         return (h, c) if batched else (h[0], c[0])

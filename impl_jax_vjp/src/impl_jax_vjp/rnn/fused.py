@@ -24,7 +24,7 @@ def _gradients(
     """Return what of the gradients of x, weight and bias is wanted; `places` are theirs."""
     at_x, at_weight, at_bias = (ctx.needs_input_grad[place] for place in places)
     return [
-        # rnn-33: the padding may hold anything, and so may the weight it would be multiplied with.
+        # rnn-33: of padding it is 0, be a weight infinite or NaN.
         course.clear(R.input_gradient(da, w)) if at_x else None,
         R.weight_gradient(da, course.clear(x)) if at_weight else None,
         R.bias_gradient(da) if at_bias else None,

@@ -110,9 +110,8 @@ class _Layer(Recurrent):
         """Return an input that was checked as (T, N, I), and whether it came with a batch axis."""
         x = as_operand(type(self).__name__, x)
         if len(shape_of(x)) == 2:  # rnn-14
-            return ops.expand_dims(
-                self._check("input", x, (None, self.input_size), "(T, I)"), axis=1
-            ), False
+            x = self._check("input", x, (None, self.input_size), "(T, I)")
+            return ops.expand_dims(x, axis=1), False
         axes = "(N, T, I)" if self.batch_first else "(T, N, I)"
         x = self._check("input", x, (None, None, self.input_size), axes)
         return ops.permute_dims(x, (1, 0, 2)) if self.batch_first else x, True
@@ -279,12 +278,11 @@ class LSTM(_Layer):
         h0 and h_n have shape (L·D, N, P), c0 and c_n (L·D, N, H). Zeros stand for an `hx` that is
         left out; `lengths` (N,) cut each sequence, see `check_lengths`.
         """
-        h0, c0 = (None, None) if hx is None else self._pair("(h0, c0)", self._shapes(), hx)
+        h0, c0 = (None, None) if hx is None else self._pair("(h0, c0)", hx)
         output, h, c = self._run(LSTMFunction, input, {"h0": h0, "c0": c0}, lengths)
         return output, (h, c)
 
-    def _shapes(self) -> str:
-        """Return the shapes of a pair of states, for a message."""
+    def _pair_shapes(self) -> str:
         count = len(_suffixes(self.num_layers, self.bidirectional))
         if self.proj_size:
             return f"shapes ({count}, N, P) and ({count}, N, H)"
