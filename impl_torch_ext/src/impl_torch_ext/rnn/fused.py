@@ -51,23 +51,20 @@ class RNNFunction(_Sequence):
     ) -> tuple[Tensor, ...]:
         """Run the sequence."""
         output, h_n = native.rnn_forward.default(*inputs, relu, batch_sizes, reverse)
-        ctx.relu, ctx.reverse = relu, reverse
-        ctx.save_for_backward(*inputs[:4], output, batch_sizes)
+        ctx.relu, ctx.batch_sizes, ctx.reverse = relu, batch_sizes, reverse
+        ctx.save_for_backward(*inputs[:4], output)
         ctx.set_materialize_grads(False)
         return output, h_n
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the six inputs."""
-        *saved, batch_sizes = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        return _one_bias_for_both(
-            needs,
-            native.rnn_backward.default(
-                *grads, *saved, ctx.relu, _with_one_bias(needs, 4), batch_sizes, ctx.reverse
-            ),
-            4,
+        wanted = _with_one_bias(needs, 4)
+        found = native.rnn_backward.default(
+            *grads, *ctx.saved_tensors, ctx.relu, wanted, ctx.batch_sizes, ctx.reverse
         )
+        return _one_bias_for_both(needs, found, 4)
 
 
 class LSTMFunction(_Sequence):
@@ -90,25 +87,21 @@ class LSTMFunction(_Sequence):
     ) -> tuple[Tensor, ...]:
         """Run the sequence."""
         keep = any(ctx.needs_input_grad)
-        projected = inputs[7:]
-        forward = native.projected_lstm_forward if projected else native.lstm_forward
-        output, h_n, c_n, *kept = forward.default(*inputs, keep, batch_sizes, reverse)
-        ctx.reverse = reverse
-        ctx.save_for_backward(*inputs[:5], *projected, output, *kept, batch_sizes)
+        forward = native.lstm_forward if len(inputs) == 7 else native.projected_lstm_forward
+        output, h_n, c_n, gates, cells = forward.default(*inputs, keep, batch_sizes, reverse)
+        ctx.batch_sizes, ctx.reverse = batch_sizes, reverse
+        ctx.save_for_backward(*inputs[:5], *inputs[7:], output, gates, cells)
         ctx.set_materialize_grads(False)
         return output, h_n, c_n
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the inputs."""
-        *saved, batch_sizes = ctx.saved_tensors
         needs = ctx.needs_input_grad
         backward = native.lstm_backward if len(needs) == 7 else native.projected_lstm_backward
-        return _one_bias_for_both(
-            needs,
-            backward.default(*grads, *saved, _with_one_bias(needs, 5), batch_sizes, ctx.reverse),
-            5,
-        )
+        wanted = _with_one_bias(needs, 5)
+        found = backward.default(*grads, *ctx.saved_tensors, wanted, ctx.batch_sizes, ctx.reverse)
+        return _one_bias_for_both(needs, found, 5)
 
 
 class GRUFunction(_Sequence):
@@ -126,18 +119,19 @@ class GRUFunction(_Sequence):
         """Run the sequence."""
         keep = any(ctx.needs_input_grad)
         output, h_n, gates = native.gru_forward.default(*inputs, keep, batch_sizes, reverse)
-        ctx.reverse = reverse
-        ctx.save_for_backward(*inputs[:4], output, gates, batch_sizes)
+        ctx.batch_sizes, ctx.reverse = batch_sizes, reverse
+        ctx.save_for_backward(*inputs[:4], output, gates)
         ctx.set_materialize_grads(False)
         return output, h_n
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the six inputs."""
-        *saved, batch_sizes = ctx.saved_tensors
         needs = ctx.needs_input_grad
-        kernel = native.gru_backward.default
-        return _wanted(needs, kernel(*grads, *saved, needs, batch_sizes, ctx.reverse))
+        found = native.gru_backward.default(
+            *grads, *ctx.saved_tensors, needs, ctx.batch_sizes, ctx.reverse
+        )
+        return _wanted(needs, found)
 
 
 class RNNCellFunction(Function):
@@ -157,13 +151,9 @@ class RNNCellFunction(Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of the six inputs."""
         needs = ctx.needs_input_grad
-        return _one_bias_for_both(
-            needs,
-            native.rnn_step_backward.default(
-                grad_output, *ctx.saved_tensors, ctx.relu, _with_one_bias(needs, 4)
-            ),
-            4,
-        )
+        wanted = _with_one_bias(needs, 4)
+        found = native.rnn_step_backward.default(grad_output, *ctx.saved_tensors, ctx.relu, wanted)
+        return _one_bias_for_both(needs, found, 4)
 
     @staticmethod
     def composite(*inputs: Any, relu: bool) -> Tensor:

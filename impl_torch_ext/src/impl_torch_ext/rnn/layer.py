@@ -5,6 +5,7 @@ layers above one another, D directions.
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -93,39 +94,39 @@ class _Layer(Recurrent):
         if isinstance(input, PackedSequence):
             return self._run_packed(function, input, states, lengths, config)
         batched = not isinstance(input, Tensor) or input.ndim != 2  # rnn-14
+        batch_first = self.batch_first and batched
         x = self._input(input, batched)
-        first = self._states(states, x, x.shape[1 - self._batch_first(batched)], batched)
         if lengths is not None:
-            output, *last = self._run_lengths(function, x, first, lengths, batched, config)
+            output, *last = self._run_lengths(function, x, states, lengths, batched, config)
         else:
-            if self._batch_first(batched):  # rnn-13
+            if batch_first:  # rnn-13
                 x = x.transpose(0, 1).contiguous()
+            first = self._states(states, x, x.shape[1], batched, None)
             output, *last = self._layers(function, x, first, None, config)
-            if self._batch_first(batched):
+            if batch_first:
                 output = output.transpose(0, 1)
         if not batched:
             return output.squeeze(1), *(state.squeeze(1) for state in last)
         return output, *last
 
-    def _batch_first(self, batched: bool) -> bool:
-        return self.batch_first and batched
-
     def _run_lengths(
         self,
         function: Any,
         x: Tensor,
-        first: list[Tensor],
+        states: _States,
         lengths: Any,
         batched: bool,
         config: dict[str, Any],
     ) -> tuple[Tensor, ...]:
         """Return the output, with zeros past each end, and the last states: rnn-33."""
-        batch_first = self._batch_first(batched)
-        steps, batch = x.shape[batch_first], x.shape[not batch_first]
+        batch_first = self.batch_first and batched
+        batch, steps = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
         checked = check_lengths(type(self).__name__, lengths, batch if batched else None, steps)
         packing = Packing.of_lengths(checked, steps)
-        rows, *last = self._layers(function, packing.pack(x, batch_first), first, packing, config)
-        return packing.unpack(rows, batch_first), *last
+        first = self._states(states, x, batch, batched, packing)
+        rows = packing.pack(x, batch_first)
+        output, *last = self._layers(function, rows, first, packing, config)
+        return packing.unpack(output, batch_first), *last
 
     def _run_packed(
         self,
@@ -142,54 +143,60 @@ class _Layer(Recurrent):
                 f"PackedSequence, got {shown(lengths)}"
             )
             raise ValueError(msg)
-        packing, weight = Packing.of_packed(input), self._weights()[0]
-        x = self._check("input", input.data, (None, self.input_size), "(rows, input_size)", weight)
-        first = self._states(states, x, packing.batch, True)
+        packing, text = Packing.of_packed(input), "(rows, input_size)"
+        x = self._check("input", input.data, (None, self.input_size), text, self._weight)
+        first = self._states(states, x, packing.batch, True, packing)
         rows, *last = self._layers(function, x, first, packing, config)
         return (
             PackedSequence(rows, input.batch_sizes, input.sorted_indices, input.unsorted_indices),
             *last,
         )
 
+    @property
+    def _weight(self) -> Any:
+        """A parameter, for its dtype."""
+        return self._parameters["weight_ih_l0"]
+
     def _input(self, input: Any, batched: bool) -> Tensor:
         """Return the input, (T, N, I) or (N, T, I), after its checks."""
-        weight = self._weights()[0]
         text = ("N, T, " if self.batch_first else "T, N, ") if batched else "T, "
         sizes = (None, None, self.input_size) if batched else (None, self.input_size)
-        x = self._check("input", input, sizes, f"({text}input_size)", weight)
+        x = self._check("input", input, sizes, f"({text}input_size)", self._weight)
         return x if batched else x.unsqueeze(1)
 
-    def _states(self, states: _States, x: Tensor, batch: int, batched: bool) -> list[Tensor]:
-        """Return the first states, (L D, N, P) for h and (L D, N, H) for c, after their checks."""
-        count, weight, first = self._count, self._weights()[0], []
+    def _states(
+        self, states: _States, x: Tensor, batch: int, batched: bool, packing: Packing | None
+    ) -> list[Sequence[Tensor]]:
+        """Return the first h, (N, P), and c, (N, H), of each layer and direction."""
+        count, first = self._count, list[Sequence[Tensor]]()
         for name, state in states.items():
             projected = self.proj_size and name == "h0"
             size, letter = (self.proj_size, "P") if projected else (self.hidden_size, "H")
-            shape: tuple[int, ...] = (count, batch, size)
             if state is None:
-                first.append(x.new_zeros(shape))
+                first.append((x.new_zeros((batch, size)),) * count)
                 continue
-            wanted = shape if batched else (count, size)
+            wanted = (count, batch, size) if batched else (count, size)
             text = f"({count}, N, {letter})" if batched else f"({count}, {letter})"
-            first.append(self._check(name, state, wanted, text, weight).reshape(shape))
+            checked = self._check(name, state, wanted, text, self._weight)
+            if not batched:
+                checked = checked.unsqueeze(1)
+            first.append((checked if packing is None else packing.sort(checked)).unbind())
         return first
 
     def _layers(
         self,
         function: Any,
         x: Tensor,
-        first: list[Tensor],
+        first: list[Sequence[Tensor]],
         packing: Packing | None,
         config: dict[str, Any],
     ) -> tuple[Tensor, ...]:
         """Return the output of the last layer and the last states, (L D, N, ...) each."""
         if packing is not None:
-            first = [packing.sort(state) for state in first]
             config = {**config, "batch_sizes": packing.batch_sizes}
         if self._count == 1:
-            output, *last = function.apply(
-                x, *(state[0] for state in first), *self._weights(), **config
-            )
+            states = [parts[0] for parts in first]
+            output, *last = function.apply(x, *states, *self._weights(), **config)
             ends = [state.unsqueeze(0) for state in last]
         else:
             output, ends = self._many(function, x, first, packing, config)
@@ -199,13 +206,13 @@ class _Layer(Recurrent):
         self,
         function: Any,
         x: Tensor,
-        first: list[Tensor],
+        first: list[Sequence[Tensor]],
         packing: Packing | None,
         config: dict[str, Any],
     ) -> tuple[Tensor, list[Tensor]]:
         """Return what `_layers` does, of several layers or directions."""
         directions = 1 + self.bidirectional
-        states, last = list(zip(*(state.unbind() for state in first), strict=True)), []
+        states, last = list(zip(*first, strict=True)), []
         for place in range(0, self._count, directions):
             if place and self.training and self.dropout:  # rnn-31
                 x = self._dropped(x, packing)
