@@ -38,6 +38,8 @@ _TAIL: Options = {
     "dropout": check_probability,
     "bidirectional": check_flag,
 }
+# Each has parameters of its own: for many more their names alone would fill the memory.
+_MOST_LAYERS = 2**16
 # What repr shows beside the sizes where it is not the default: rnn-06.
 _SHOWN = {
     "proj_size": 0,
@@ -64,6 +66,7 @@ class _Layer(Recurrent):
     def __init__(self, *values: Any, dtype: torch.dtype | None = None) -> None:
         super().__init__(*values)
         name = type(self).__name__
+        check_between(name, "num_layers", self.num_layers, 1, _MOST_LAYERS)
         check_between(name, "proj_size", self.proj_size, 0, self.hidden_size - 1)  # rnn-20
         directions = ("", "_reverse") if self.bidirectional else ("",)
         self._count = self.num_layers * len(directions)
