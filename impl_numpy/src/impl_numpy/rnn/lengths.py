@@ -7,8 +7,8 @@ neither read nor computed, and the rows of a step are the first ones of the step
 enters a layer is packed once, and what leaves it unpacked once.
 
 An `Extent` says which rows a step has, and in which direction the steps are taken. The states
-before and after the steps lie in one array, in order of time in both directions: the last step of
-the reverse direction is written at its beginning.
+before and after the steps lie in one array, its slots, in order of time in both directions: going
+forward the first states are at its beginning, in the reverse direction the last ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,25 @@ Views: TypeAlias = Sequence[Array]
 Run: TypeAlias = tuple[int | None, Iterator[tuple[Array, ...]]]
 
 
-class Whole:
+class _Directed:
+    """What both kinds of extent share: the sides of a step."""
+
+    reverse: bool
+
+    def before(self, slots: Array, chunk: slice | None = None) -> Array:
+        """Return the states before some steps, or all, as x has its rows."""
+        return self._side(slots, chunk, self.reverse)
+
+    def after(self, slots: Array, chunk: slice | None = None) -> Array:
+        """Return the states after some steps, or all, as x has its rows."""
+        return self._side(slots, chunk, not self.reverse)
+
+    def _side(self, slots: Array, chunk: slice | None, later: bool) -> Array:
+        """Return the states on the earlier or the later side, in order of time."""
+        raise NotImplementedError
+
+
+class Whole(_Directed):
     """Every sequence takes every step: x is (T, N, ...), the states are (T + 1, N, ...)."""
 
     # For `unrolled`: the rows of each step, where they differ.
@@ -58,14 +76,6 @@ class Whole:
     def last(self, slots: Array) -> Array:
         """Return a copy of the states after the last step of each sequence."""
         return slots[0 if self.reverse else -1].copy()
-
-    def before(self, slots: Array, chunk: slice | None = None) -> Array:
-        """Return the states before some steps, or all, as x has its rows."""
-        return self._side(slots, chunk, self.reverse)
-
-    def after(self, slots: Array, chunk: slice | None = None) -> Array:
-        """Return the states after some steps, or all, as x has its rows."""
-        return self._side(slots, chunk, not self.reverse)
 
     def _side(self, slots: Array, chunk: slice | None, later: bool) -> Array:
         if chunk is None:
@@ -171,7 +181,7 @@ class Packing:
         return given
 
 
-class Packed:
+class Packed(_Directed):
     """Sequences of different lengths: x is (R, ...), states (N + R, ...), as in `Whole`.
 
     Of the states after a step those of sequences that end there have no step to follow; going
@@ -198,14 +208,6 @@ class Packed:
     def last(self, slots: Array) -> Array:
         """Return a copy of the states after the last step of each sequence."""
         return slots[: self._batch].copy() if self.reverse else slots[self._ends]
-
-    def before(self, slots: Array, chunk: slice | None = None) -> Array:
-        """Return the states before some steps, or all, as x has its rows."""
-        return self._side(slots, chunk, self.reverse)
-
-    def after(self, slots: Array, chunk: slice | None = None) -> Array:
-        """Return the states after some steps, or all, as x has its rows."""
-        return self._side(slots, chunk, not self.reverse)
 
     def _side(self, slots: Array, chunk: slice | None, later: bool) -> Array:
         part = slice(0, len(self._earlier)) if chunk is None else chunk
@@ -236,11 +238,8 @@ class Packed:
 
     def backwards(self, chunk: slice, *arrays: Array) -> Iterator[Run]:
         """Yield the same of a chunk, from the last step that is taken to the first."""
-        bounds = [
-            bound - chunk.start
-            for bound in self._bounds[bisect_left(self._bounds, chunk.start) :]
-            if bound <= chunk.stop
-        ]
+        first, last = (bisect_left(self._bounds, row) for row in (chunk.start, chunk.stop))
+        bounds = [bound - chunk.start for bound in self._bounds[first : last + 1]]
         views = [[x[start:stop] for start, stop in pairwise(bounds)] for x in arrays]
         yield from self.runs(*(views if self.reverse else [v[::-1] for v in views]))
 
