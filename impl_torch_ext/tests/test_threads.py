@@ -148,20 +148,33 @@ def test_one_thread_is_one_thread() -> None:
     assert len(used[0]) == 1
 
 
+def check_threads(*arguments: Any) -> None:
+    """Compare what `step` returns on several threads with what it does on one."""
+    torch.set_num_threads(1)
+    alone = step(*arguments)
+    for threads in (2, 3, 7):
+        torch.set_num_threads(threads)
+        for got, wanted in zip(step(*arguments), alone, strict=True):
+            assert torch.equal(got, wanted), f"{threads} threads"
+
+
 @threads_needed
-@pytest.mark.parametrize("ragged", [False, True], ids=["plain", "ragged"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 @pytest.mark.parametrize("cell", LAYERS)
 def test_layers_are_equal_bit_for_bit(
-    cell: str, sizes: tuple[int, int, int, int], dtype: torch.dtype, ragged: bool
+    cell: str, sizes: tuple[int, int, int, int], dtype: torch.dtype
 ) -> None:
-    torch.set_num_threads(1)
-    alone = step(cell, sizes, dtype, ragged)
-    for threads in (2, 3, 7):
-        torch.set_num_threads(threads)
-        for got, wanted in zip(step(cell, sizes, dtype, ragged), alone, strict=True):
-            assert torch.equal(got, wanted), f"{threads} threads"
+    check_threads(cell, sizes, dtype)
+
+
+@threads_needed
+@pytest.mark.parametrize("sizes", [(5, 64, 10, 60), (7, 3, 17, 130)], ids=str)
+@pytest.mark.parametrize("cell", LAYERS)
+def test_layers_with_every_option_are_equal_bit_for_bit(
+    cell: str, sizes: tuple[int, int, int, int]
+) -> None:
+    check_threads(cell, sizes, torch.float32, True)
 
 
 @threads_needed

@@ -112,6 +112,7 @@ class Packing:
         self.back = back
         self.batch = batch
         self.steps = steps
+        self._known: dict[bool, Tensor] = {}
 
     @classmethod
     def of_lengths(cls, lengths: Tensor, steps: int) -> "Packing":
@@ -131,10 +132,15 @@ class Packing:
 
     def places(self, batch_first: bool = False) -> Tensor:
         """Return where each row lies in an array (T, N), or (N, T), that is flat."""
-        step, sample = (torch.arange(self.batch) < self.batch_sizes.unsqueeze(1)).nonzero().T
-        if self.order is not None:
-            sample = self.order[sample]
-        return sample * self.steps + step if batch_first else step * self.batch + sample
+        if batch_first not in self._known:
+            running = torch.arange(self.batch) < self.batch_sizes.unsqueeze(1)
+            step, sample = running.nonzero().T
+            if self.order is not None:
+                sample = self.order[sample]
+            self._known[batch_first] = (
+                sample * self.steps + step if batch_first else step * self.batch + sample
+            )
+        return self._known[batch_first]
 
     def pack(self, x: Tensor, batch_first: bool) -> Tensor:
         """Return the rows of x (T, N, ...), or (N, T, ...), that are there."""
