@@ -147,8 +147,7 @@ def _gain(name: str, nonlinearity: str, option: str, slope: float | None) -> flo
 
 def _constant(name: str, tensor: Tensor, val: float) -> Tensor:
     check_tensor(name, tensor, "tensor")
-    if not isinstance(val, Tensor):
-        check_number(name, "val", val)
+    check_number(name, "val", val)
     try:
         with torch.no_grad():
             return tensor.fill_(val)
