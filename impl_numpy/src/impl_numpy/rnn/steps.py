@@ -52,12 +52,12 @@ def rnn_backward(
     hs, arguments = saved
     if arguments is None:
         d_gates[...] = 0
-    product, incoming, whole = _product(dh), _incoming(d_output, d_gates), _alone(dh)
+    product, incoming, whole = _product(dh), _incoming(d_output, d_gates), [_alone(dh)]
     for chunk in extent.chunks(d_gates, hs.shape[-1]):
         h = extent.after(hs, chunk)
         local = ~(h <= 0) if arguments is None else slope_of_tanh(arguments[chunk], h)
         for count, steps in extent.backwards(chunk, incoming[chunk], local, d_gates[chunk]):
-            work = whole[:count]
+            (work,) = _first(whole, count)
             for d_out, part, d_gate in steps:
                 _add(work, d_out, work)
                 if arguments is None:
@@ -98,7 +98,7 @@ def lstm_forward(
         h_afters if unprojected is None else extent.views(unprojected),
         h_afters,
     ):
-        part, below, terms, scratch = [work[:count] for work in whole]
+        part, below, terms, scratch = _first(whole, count)
         (below_o, below_fi), (of_f, of_i) = split(below, size), split(terms, size)
         for h, a, e, a_g, cg, g, c_after, out, h_after in steps:
             _add(a, product(h, recurrent, part), a)
@@ -130,7 +130,9 @@ def lstm_backward(
     d_hs = None if w_hr is None else empty((*gates.shape[:-1], dh.shape[1]), gates.dtype)
     chunks = extent.chunks(gates, size)
     wide, narrow = _work(chunks, gates, (3, 3 * size), (2, size))
-    whole = [_alone(work) for work in (dh, dc, np.empty_like(dc), np.empty_like(dc))]
+    # Without a projection what it would take is h itself.
+    d_taken = dh if w_hr is None else np.empty_like(dc)
+    whole = [_alone(work) for work in (dh, dc, d_taken, np.empty_like(dc))]
     for chunk in chunks:
         local = lstm_local(
             gates[chunk],
@@ -145,9 +147,8 @@ def lstm_backward(
         for count, steps in extent.backwards(
             chunk, incoming[chunk], part, d_gates[..., 0, :], d_gates[..., 1:, :], d_h_parts, *local
         ):
-            d_h, d_c, scratch, d_out_work = [work[:count] for work in whole]
+            d_h, d_c, d_unprojected, scratch = _first(whole, count)
             d_c_thrice = d_c[..., None, :]
-            d_unprojected = d_h if w_hr is None else d_out_work
             for d_out, row, d_o, d_fig, d_h_part, l_o, through, l_fig, f in steps:
                 if w_hr is None:
                     _add(d_h, d_out, d_h)
@@ -187,7 +188,7 @@ def gru_forward(
         extent.views(ns),
         afters,
     ):
-        part, below, scratch = [work[:count] for work in whole]
+        part, below, scratch = _first(whole, count)
         (part_rz, part_n), (below_r, below_z) = split(part, 2 * size), split(below, size)
         for h, e, of_z, a, hn, n, after in steps:
             product(h, recurrent, part)
@@ -228,7 +229,7 @@ def gru_backward(
         for count, steps in extent.backwards(
             chunk, incoming[chunk], part[..., size:], *parts_of(part, size), *local
         ):
-            d_h, kept = [work[:count] for work in whole]
+            d_h, kept = _first(whole, count)
             for d_out, row_h, r_n, r_r, r_z, r_hn, l_n, l_r, l_z, l_hn, z in steps:
                 _add(d_h, d_out, d_h)
                 _multiply(d_h, l_n, r_n)
@@ -276,6 +277,11 @@ def split(x: Array, size: int) -> tuple[Array, Array]:
 def _alone(x: Array) -> Array:
     """Return what a step works in: (N, ...), or of a batch of one the only row."""
     return x[0] if len(x) == 1 else x
+
+
+def _first(work: list[Array], count: int | None) -> list[Array]:
+    """Return so many rows of each work array, or all."""
+    return work if count is None else [array[:count] for array in work]
 
 
 def _product(h: Array) -> Callable[..., Array]:
