@@ -218,7 +218,7 @@ class Row:
         A layer's constructor's.
     options : mapping
         The keywords of an optimizer or a sequence layer, there with `lengths`, whether the
-        sequences have different lengths; a workload's fields.
+        sequences have different lengths, and `projected`, to half of H; a workload's fields.
     quick : bool
         Whether ``--quick`` measures it too.
     along : str
@@ -263,7 +263,7 @@ class Row:
         if gates is None or not counted or self.options.get("lengths"):
             return 0.0
         steps, batch, inputs, hidden = self.shape
-        out, directions = self.options.get("proj_size", hidden), self.directions
+        out, directions = self.out, self.directions
         layers = self.options.get("num_layers", 1)
         width = layers * (gates * hidden * out + (hidden * out if out != hidden else 0))
         width += gates * hidden * (inputs + (layers - 1) * directions * out)
@@ -277,9 +277,15 @@ class Row:
         return 2 if self.options.get("bidirectional") else 1
 
     @property
+    def out(self) -> int:
+        """How many numbers h has: H, or half of it if it is projected."""
+        return self.shape[3] // (2 if self.options.get("projected") else 1)
+
+    @property
     def keywords(self) -> dict[str, Any]:
         """The options of a sequence layer's constructor."""
-        return {key: value for key, value in self.options.items() if key != "lengths"}
+        options = {k: v for k, v in self.options.items() if k not in ("lengths", "projected")}
+        return options | ({"proj_size": self.out} if self.options.get("projected") else {})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, as a message holds them."""
@@ -350,7 +356,7 @@ ROWS: tuple[Row, ...] = (
         )
     ),
     *(
-        Row("options", "LSTM", shape, options={"proj_size": shape[3] // 2})
+        Row("options", "LSTM", shape, options={"projected": True})
         for shape in ((28, 64, 28, 128), (100, 32, 128, 256))
     ),
     Row("options", "GRU", (8, 32, 8, 32), options=OPTIONS[-1], quick=True),

@@ -25,9 +25,9 @@ def integers(high: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def sequence(row: Row) -> tuple[np.ndarray, np.ndarray]:
     """Return an input (T, N, I) and a gradient of the output (T, N, D P)."""
-    steps, batch, inputs, hidden = row.shape
-    width = row.directions * row.options.get("proj_size", hidden)
-    x, cotangent = arrays((steps, batch, inputs), (steps, batch, width))
+    steps, batch, inputs, _ = row.shape
+    shapes = (steps, batch, inputs), (steps, batch, row.directions * row.out)
+    x, cotangent = arrays(*shapes)
     return x, cotangent
 
 

@@ -26,7 +26,7 @@ def makers(_: str) -> Makers:
 
 
 def _layer(row: Row) -> tuple[Any, Any]:
-    if "proj_size" in row.options:
+    if row.options.get("projected"):
         msg = "flax has no projection"
         raise Unsupported(msg)
     _, _, inputs, hidden = row.shape
