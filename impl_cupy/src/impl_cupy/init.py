@@ -199,15 +199,12 @@ def _gain(name: str, nonlinearity: Any, param: Any) -> float:
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0)}
     argument = "a" if name.endswith("_") else "param"
     if param is not None:
-        check_number(name, argument, param)
+        _check_finite(name, **{argument: param})  # init-07
     check_choice(name, "nonlinearity", nonlinearity, (*gains, "leaky_relu"))
     if nonlinearity in gains:
         return gains[nonlinearity]
     slope = 0.01 if param is None else float(param)
-    if slope != slope:
-        msg = f"{name}: {argument} must be a number, got nan"
-        raise ValueError(msg)
-    return math.sqrt(2.0 / (1 + slope**2))
+    return math.sqrt(2.0 / (1.0 + slope * slope))
 
 
 def _held(dtype: np.dtype[Any], val: Any) -> Any:

@@ -124,6 +124,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     fan_in, fan_out = _fans("xavier_uniform_", tensor)
     gain = finite("xavier_uniform_", "gain", gain, least=0)
     bound = gain * _root(6.0, fan_in + fan_out)
+    finite("xavier_uniform_", "gain", 2 * bound)
     return uniform_(tensor, -bound, bound)
 
 
@@ -154,8 +155,8 @@ def _gain(name: str, nonlinearity: str, argument: str, param: Any) -> float:
     if nonlinearity in gains:
         return gains[nonlinearity]
     if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else check_number(name, argument, param)
-        return math.sqrt(2.0 / (1 + slope**2))
+        slope = float(0.01 if param is None else finite(name, argument, param))  # init-07
+        return math.sqrt(2.0 / (1.0 + slope * slope))
     known = ", ".join([*gains, "leaky_relu"])
     refuse(name, "nonlinearity", f"one of {known}", repr(nonlinearity))
 

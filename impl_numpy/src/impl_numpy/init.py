@@ -88,6 +88,7 @@ def xavier_uniform_(tensor: T, gain: float = 1.0) -> T:
     (gain,) = check_finite("xavier_uniform_", gain=gain)
     check_not_negative("xavier_uniform_", "gain", gain)
     bound = gain * math.sqrt(6.0 / (fans or 1))
+    check_finite("xavier_uniform_", gain=2 * bound)
     return uniform_(tensor, -bound, bound)
 
 
@@ -125,11 +126,11 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     ValueError
         If the nonlinearity is unknown.
     """
-    return _gain("calculate_gain", nonlinearity, param)
+    return _gain("calculate_gain", nonlinearity, param, "param")
 
 
-def _gain(operation: str, nonlinearity: str, param: float | None) -> float:
-    slope = 0.01 if param is None else check_number(operation, "the slope", param)
+def _gain(operation: str, nonlinearity: str, param: float | None, name: str = "a") -> float:
+    (slope,) = (0.01,) if param is None else check_finite(operation, **{name: param})  # init-07
     gains = {
         "linear": 1.0,
         "sigmoid": 1.0,

@@ -141,13 +141,13 @@ def _gain(name: str, nonlinearity: str, option: str, slope: float | None) -> flo
     _check_nonlinearity(name, "nonlinearity", nonlinearity)
     if nonlinearity != "leaky_relu":
         return _GAINS[nonlinearity]
-    slope = 0.01 if slope is None else check_number(name, option, slope)
-    return math.sqrt(2.0) / math.hypot(1.0, slope)
+    slope = 0.01 if slope is None else float(_finite(name, option, slope))  # init-07
+    return math.sqrt(2.0 / (1.0 + slope * slope))
 
 
 def _constant(name: str, tensor: Tensor, val: float) -> Tensor:
     check_tensor(name, tensor, "tensor")
-    check_number(name, "val", val)
+    val = check_number(name, "val", val)
     try:
         with torch.no_grad():
             return tensor.fill_(val)

@@ -253,15 +253,21 @@ def _of_list(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Mad
     return _fresh(lambda: getattr(nn.ModuleList([nn.ReLU()]), name), lambda: arguments)
 
 
+_LAYERS = ("num_layers", "batch_first", "dropout", "bidirectional")
+
+
 def _recurrent(nn: Any) -> Iterator[Target]:
     for kind in ("RNN", "LSTM", "GRU"):
         for name in (kind, f"{kind}Cell"):
             cell = name.endswith("Cell")
-            options = ("bias", "dtype") if cell else ("bias", "batch_first", "dtype")
+            options = ("bias", "dtype") if cell else ("bias", "dtype", *_LAYERS)
             options = (*options, "nonlinearity") if kind == "RNN" else options
-            yield Target(name, (name,), _good(getattr(nn, name), 3, 2), options)
-            made = _of_layer(nn, name)
-            yield Target(f"{name}()", (name, "forward"), made, ("input", "hx"))
+            options = (*options, "proj_size") if name == "LSTM" else options
+            # Of two layers, so that dropout between them has an effect.
+            sizes = (3, 2) if cell else (3, 2, 2)
+            yield Target(name, (name,), _good(getattr(nn, name), *sizes), options)
+            called = ("input", "hx") if cell else ("input", "hx", "lengths")
+            yield Target(f"{name}()", (name, "forward"), _of_layer(nn, name), called)
 
 
 def _of_layer(nn: Any, name: str) -> Callable[[], Made]:

@@ -174,10 +174,19 @@ def test_calculate_gain(nn: Any) -> None:
     assert gain("sigmoid") == 1
     assert gain("tanh") == 5 / 3
     assert gain("relu") == math.sqrt(2)
-    assert math.isclose(gain("leaky_relu"), math.sqrt(2 / (1 + 0.01**2)), rel_tol=1e-15)
-    assert math.isclose(gain("leaky_relu", 0.2), math.sqrt(2 / 1.04), rel_tol=1e-15)
+    for slope in (0.01, 0.2, 0.37, -3, 1e200):
+        assert gain("leaky_relu", slope) == math.sqrt(2.0 / (1.0 + slope * slope))
+    assert gain("leaky_relu") == gain("leaky_relu", 0.01)
     with refuses(ValueError):
         gain("swash")
+    for odd in (math.nan, math.inf):
+        with refuses(ValueError, "calculate_gain", "param", odd):
+            gain("leaky_relu", odd)
+        for name in ("kaiming_uniform_", "kaiming_normal_"):
+            t = nn.ones((3, 2))
+            with refuses(ValueError, name, " a", odd):
+                getattr(nn.init, name)(t, a=odd)
+            exactly(nn, t, np.ones((3, 2), np.float32))
 
 
 @clause("init-08")
