@@ -17,7 +17,7 @@ LENGTHS = [2, 5, 0, 3]
 
 
 def ways(lengths: list[int] | None) -> list[Any]:
-    return walks(T, N, None if lengths is None else np.array(lengths), 2)
+    return walks((T, N), 2, None if lengths is None else np.array(lengths))
 
 
 @pytest.mark.parametrize("lengths", [None, [T] * N])

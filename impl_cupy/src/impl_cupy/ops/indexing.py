@@ -147,6 +147,11 @@ def select_along(name: str, value: Tensor, positions: RawArray, axis: int) -> Te
     return _select(value, _Selection(key, value.shape, True), name)
 
 
+def select_rows(name: str, value: Tensor, rows: RawArray) -> Tensor:
+    """Select along the first axis by raw indices that are in range and from 0 up."""
+    return _select(value, _Selection((rows,), value.shape, True), name)
+
+
 @written("one_hot in array_api_extra")
 def one_hot(x: Any, /, num_classes: int, *, dtype: DTypeLike = None, axis: int = -1) -> Tensor:
     """Return 1 at the class that each element names, and 0 at the others.

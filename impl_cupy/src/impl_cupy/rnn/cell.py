@@ -97,7 +97,7 @@ class Recurrent(Layer):
         check_same_dtype(name, argument, value.dtype, x.dtype)
         return value
 
-    def _pair(self, state: Any, names: str) -> tuple[Any, Any]:
+    def _pair(self, state: Any, names: str, called: str = "the state") -> tuple[Any, Any]:
         if state is None:
             return None, None
         if not isinstance(state, (tuple, list)) or len(state) != 2:
@@ -106,7 +106,7 @@ class Recurrent(Layer):
                 got += f" of length {len(state)}"
             elif isinstance(state, Tensor):
                 got += f" of shape {state.shape}"
-            msg = f"{type(self).__name__}: the state must be a pair {names}, got {got}"
+            msg = f"{type(self).__name__}: {called} must be a pair {names}, got {got}"
             raise ValueError(msg)
         return state[0], state[1]
 

@@ -23,7 +23,7 @@ from impl_cupy.nn.dropout import dropped
 from impl_cupy.ops.manipulation import concat, expand_dims, permute_dims, squeeze
 from impl_cupy.rnn.cell import Recurrent
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
-from impl_cupy.rnn.lengths import check_lengths, walks
+from impl_cupy.rnn.lengths import Episodes, check_lengths, check_mask, walks
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -39,7 +39,6 @@ class _Layer(Recurrent):
     batch_first: bool
     dropout: float
     bidirectional: bool
-    proj_size = 0
 
     def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike, **options: Any) -> None:
         name = type(self).__name__
@@ -53,7 +52,8 @@ class _Layer(Recurrent):
             warnings.warn(msg, UserWarning, stacklevel=3)
         check_sizes(name, (layers, self.gates * self.hidden_size, self.hidden_size))
         ends = ("", "_reverse") if both else ("",)
-        width = self.proj_size or self.hidden_size
+        width = options.get("proj_size") or self.hidden_size
+        self._width: int = width  # of h
         # By layer, what the names of each direction's parameters end with.
         self._suffixes = [[f"_l{layer}{end}" for end in ends] for layer in range(layers)]
         for layer, suffixes in enumerate(self._suffixes):
@@ -61,7 +61,7 @@ class _Layer(Recurrent):
                 self._draw(suffix, len(ends) * width if layer else self.input_size, width)
 
     def _run(
-        self, input: Any, states: tuple[Any, ...], lengths: Any, **config: Any
+        self, input: Any, hx: Any, lengths: Any, reset_mask: Any, reset_state: Any, **config: Any
     ) -> tuple[Tensor, list[Tensor]]:
         """Run all layers: the output, and the last of each of the states."""
         x, batched = self._sequence(input)
@@ -69,11 +69,11 @@ class _Layer(Recurrent):
         if lengths is not None:
             name = type(self).__name__
             lengths = check_lengths(name, lengths, steps, batch if batched else None)
-        firsts = [
-            self._begin(argument, state, x, batched)
-            for argument, state in zip(self._states, states, strict=True)
-        ]
-        ways = walks(steps, batch, lengths, len(self._suffixes[0]))
+        episodes = None
+        if reset_mask is not None or reset_state is not None:
+            episodes = self._cut((steps, batch), batched, lengths, reset_mask)
+        firsts = self._begin(hx, x, batched, episodes, reset_state)
+        ways = walks((steps, batch), len(self._suffixes[0]), lengths, episodes)
         lasts: list[tuple[Tensor, ...]] = []
         for layer, suffixes in enumerate(self._suffixes):
             if layer and self.training and self.dropout:  # rnn-31
@@ -87,6 +87,8 @@ class _Layer(Recurrent):
                 lasts.append(tuple(last))
             x = _joined(outputs, axis=2)  # rnn-30
         ends = [_joined(parts, axis=0) for parts in zip(*lasts, strict=True)]
+        if episodes is not None:
+            ends = [episodes.end(end) for end in ends]
         return self._end(x, batched), [end if batched else squeeze(end, 1) for end in ends]
 
     def _sequence(self, x: Any) -> tuple[Tensor, bool]:
@@ -97,21 +99,65 @@ class _Layer(Recurrent):
             return expand_dims(value, axis=1), False
         return (permute_dims(value, (1, 0, 2)) if self.batch_first else value), True
 
-    def _begin(self, argument: str, state: Any, x: Tensor, batched: bool) -> list[Tensor]:
-        """Return a first state for each layer and direction, shape (1, N, P) or (1, N, H)."""
+    def _cut(self, shape: tuple[int, int], batched: bool, lengths: Any, mask: Any) -> Episodes:
+        """Check `reset_mask` and cut the sequences into episodes."""
+        name = type(self).__name__
+        if mask is None:  # rnn-38
+            msg = f"{name}: reset_mask must be given with a reset_state, got None"
+            raise ValueError(msg)
+        turned = batched and self.batch_first
+        mask = check_mask(name, mask, shape if batched else shape[:1], turned)
+        return Episodes(mask, lengths, len(self._suffixes), len(self._suffixes[0]))
+
+    def _begin(
+        self, hx: Any, x: Tensor, batched: bool, episodes: Episodes | None, reset_state: Any
+    ) -> list[list[Tensor]]:
+        """Return each state's first values for every layer and direction.
+
+        Their shape is (1, N, P) or (1, N, H); with M episodes M stands for N.
+        """
         count = len(self._suffixes) * len(self._suffixes[0])
-        letter, size = "H", self.hidden_size
-        if self.proj_size and argument == "h0":  # rnn-32
-            letter, size = "P", self.proj_size
+        states = self._parts(hx, "the state")
+        resets = None if episodes is None else self._parts(reset_state, "reset_state")
+        firsts = []
+        for place, argument in enumerate(self._states):
+            size = self._width if argument == "h0" else self.hidden_size
+            letter = "H" if size == self.hidden_size else "P"  # rnn-32
+            value = self._first(argument, states[place], (count, letter, size), x, batched)
+            sequences = x.shape[1]
+            if episodes is not None and resets is not None:  # rnn-37
+                called = f"{argument} of reset_state"
+                reset = self._first(called, resets[place], (count, letter, size), x, batched)
+                value, sequences = episodes.begin(value, reset), len(episodes.starts)
+            if value is None:
+                zeros = cp.zeros((1, sequences, size), dtype=x.dtype)
+                firsts.append([wrap(zeros)] * count)
+            elif count == 1:
+                firsts.append([value])
+            else:
+                firsts.append([value[at : at + 1] for at in range(count)])
+        return firsts
+
+    def _parts(self, state: Any, called: str) -> tuple[Any, ...]:
+        """Return a state, `called` so in messages, as the tuple of its parts."""
+        del called
+        return (state,)
+
+    def _first(
+        self, argument: str, state: Any, sizes: tuple[int, str, int], x: Tensor, batched: bool
+    ) -> Tensor | None:
+        """Check a first state, and bring it to (L D, N, K); None is left out.
+
+        `sizes` are L D, what messages call K, and K.
+        """
+        count, letter, size = sizes
         if state is None:
-            return [wrap(cp.zeros((1, x.shape[1], size), dtype=x.dtype))] * count
+            return None
         if batched:
             axes, wanted = f"({count}, N, {letter})", (count, x.shape[1], size)
-            value = self._state(argument, state, axes, wanted, x)
-        else:
-            value = self._state(argument, state, f"({count}, {letter})", (count, size), x)
-            value = expand_dims(value, axis=1)
-        return [value] if count == 1 else [value[place : place + 1] for place in range(count)]
+            return self._state(argument, state, axes, wanted, x)
+        value = self._state(argument, state, f"({count}, {letter})", (count, size), x)
+        return expand_dims(value, axis=1)
 
     def _end(self, output: Tensor, batched: bool) -> Tensor:
         if not batched:
@@ -189,7 +235,15 @@ class RNN(_Layer):
             nonlinearity=nonlinearity,
         )
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Any = None,
+    ) -> tuple[Tensor, Tensor]:
         """Run the sequences.
 
         Parameters
@@ -201,22 +255,32 @@ class RNN(_Layer):
             How many steps each sequence has, from 0 to T: a sequence of ints, an array or a Tensor,
             read on the host; without a batch axis one integer. What stands behind a sequence's end
             is not read.
+        reset_mask : booleans, shape (T, N), (N, T) if `batch_first`, or (T,), optional
+            Where another episode begins: each runs as if alone. Nested sequences of bool, an array
+            or a Tensor, read on the host.
+        reset_state : Tensor, shape of `hx`, optional
+            What every episode begins with but a sequence's first one, which begins with `hx` where
+            step 0 has no mark; in the reverse direction all but the last one. Zeros if left out.
 
         Returns
         -------
         output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
             Of the last layer, forward first; 0 past a sequence's end.
         h_n : Tensor, shape of `hx`
-            After each sequence's own last step.
+            After each sequence's own last step, in the reverse direction after step 0.
 
         Raises
         ------
         ValueError
-            If a shape does not fit, or a length is out of range.
+            If a shape does not fit, a length is out of range, or there is a `reset_state` without a
+            `reset_mask`.
         TypeError
-            If a dtype is not the parameters', or `lengths` holds no integers.
+            If a dtype is not the parameters', `lengths` holds no integers, or `reset_mask` no
+            booleans.
         """
-        output, (h_n,) = self._run(input, (hx,), lengths, nonlinearity=self.nonlinearity)
+        output, (h_n,) = self._run(
+            input, hx, lengths, reset_mask, reset_state, nonlinearity=self.nonlinearity
+        )
         return output, h_n
 
 
@@ -290,8 +354,17 @@ class LSTM(_Layer):
             bidirectional=bidirectional,
         )
 
+    def _parts(self, state: Any, called: str) -> tuple[Any, Any]:
+        return self._pair(state, "(h0, c0)", called)
+
     def forward(
-        self, input: Any, hx: Any = None, *, lengths: Any = None
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Any = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run the sequences.
 
@@ -301,6 +374,8 @@ class LSTM(_Layer):
         hx : pair of Tensor, shapes (L D, N, P) and (L D, N, H), or (L D, P) and (L D, H), optional
             ``(h0, c0)``, zeros if left out.
         lengths : N integers, optional
+        reset_mask : booleans, shape (T, N), (N, T) if `batch_first`, or (T,), optional
+        reset_state : pair of Tensor, shapes of `hx`, optional
             As for `RNN.forward`.
 
         Returns
@@ -311,11 +386,11 @@ class LSTM(_Layer):
         Raises
         ------
         ValueError
-            If a shape does not fit, `hx` is no pair, or a length is out of range.
+            As for `RNN.forward`, and if `hx` or `reset_state` is no pair.
         TypeError
-            If a dtype is not the parameters', or `lengths` holds no integers.
+            As for `RNN.forward`.
         """
-        output, (h_n, c_n) = self._run(input, self._pair(hx, "(h0, c0)"), lengths)
+        output, (h_n, c_n) = self._run(input, hx, lengths, reset_mask, reset_state)
         return output, (h_n, c_n)
 
 
@@ -372,7 +447,36 @@ class GRU(_Layer):
             bidirectional=bidirectional,
         )
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Tensor]:
-        """Run the sequences; see `RNN.forward`."""
-        output, (h_n,) = self._run(input, (hx,), lengths)
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Any = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the sequences.
+
+        Parameters
+        ----------
+        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
+        hx : Tensor, shape (L D, N, H) or (L D, H), optional
+            Zeros if left out.
+        lengths : N integers, optional
+        reset_mask : booleans, shape (T, N), (N, T) if `batch_first`, or (T,), optional
+        reset_state : Tensor, shape of `hx`, optional
+            As for `RNN.forward`.
+
+        Returns
+        -------
+        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
+        h_n : Tensor, shape of `hx`
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `RNN.forward`.
+        """
+        output, (h_n,) = self._run(input, hx, lengths, reset_mask, reset_state)
         return output, h_n

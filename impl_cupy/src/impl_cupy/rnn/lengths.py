@@ -4,11 +4,13 @@ T, N, K are steps, batch and any number of columns. The steps' arrays are matric
 of one step behind each other; `Whole` has all S = T N of them, `Cut` those within the sequences'
 lengths, as packed sequences do. Arrays of states have S + N rows: the first state's too. A step is
 ``(row, before, count)``: its first row, that of the states before it in an array of states, and how
-many rows it has. Rows of states after the steps are ``states[walk.after]``.
+many rows it has. Rows of states after the steps are ``states[walk.after]``. Where resets cut the
+sequences, the M `Episodes` run in their stead, side by side.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -18,8 +20,10 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import shown
 from impl_cupy.launch import Step
+from impl_cupy.ops.indexing import select_rows
+from impl_cupy.ops.manipulation import concat
 from impl_cupy.recording import record
-from impl_cupy.tape import RawArray
+from impl_cupy.tape import RawArray, wrap
 from impl_cupy.tensor import Tensor
 
 _Host: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
@@ -77,18 +81,19 @@ class Cut:
     """Each sequence has its own length, and the longest come first: a step runs those still there.
 
     A reverse walk takes each sequence's steps from its own end, and is the same but for `index`.
+    With `Episodes` each of them is a sequence: states have M rows, and x and output are (T, N, K).
 
     Parameters
     ----------
-    steps : int
-        T.
+    shape : tuple of int
+        (T, N).
     ran : list of tuple
         The steps in their order.
-    order, rank : cupy.ndarray, shape (N,)
+    order, rank : cupy.ndarray, shape (M,)
         The sequences, the longest first, and the place of each among them.
     index : cupy.ndarray, shape (S,)
         The place of each row in an array (T N, K).
-    before, last : cupy.ndarray, shapes (S,) and (N,)
+    before, last : cupy.ndarray, shapes (S,) and (M,)
         As in `Whole`, but for the order of `last`, which is that of the batch.
     """
 
@@ -99,15 +104,15 @@ class Cut:
         "index",
         "initial",
         "last",
-        "length",
         "order",
         "ran",
         "rank",
+        "shape",
     )
 
     def __init__(
         self,
-        steps: int,
+        shape: tuple[int, int],
         ran: list[Step],
         order: RawArray,
         rank: RawArray,
@@ -115,7 +120,7 @@ class Cut:
         before: RawArray,
         last: RawArray,
     ) -> None:
-        self.length = steps
+        self.shape = shape
         self.batch = len(order)
         self.ran = ran
         self.order, self.rank = order, rank
@@ -128,66 +133,207 @@ class Cut:
 
     def rows(self, x: Any) -> Any:
         """Gather the rows of an array (T, N, K), raw or a Tensor; padding is not read."""
-        return x.reshape(self.length * self.batch, x.shape[2])[self.index]
+        return x.reshape(math.prod(self.shape), x.shape[2])[self.index]
 
     def put(self, rows: Any) -> Any:
         """Return rows as an array (T, N, K) with zeros in the padding."""
         if isinstance(rows, Tensor):
             return record("lengths", self.put, lambda _, grad: (self.rows(grad),), (rows,))
         width = rows.shape[1]
-        out = cp.zeros((self.length * self.batch, width), dtype=rows.dtype)  # rnn-33
+        out = cp.zeros((math.prod(self.shape), width), dtype=rows.dtype)  # rnn-33
         if rows.size:
             out[self.index] = rows
-        return out.reshape(self.length, self.batch, width)
+        return out.reshape(*self.shape, width)
 
     def sort(self, states: Any) -> Any:
-        """Return states (N, K) in the order of the rows."""
+        """Return states (M, K) in the order of the rows."""
         return states[self.order]
 
     def unsort(self, states: Any) -> Any:
-        """Return states (N, K) in the order of the batch."""
+        """Return states (M, K) in the order of the batch."""
         return states[self.rank]
 
 
 Walk: TypeAlias = "Whole | Cut"
 
 
-def walks(steps: int, batch: int, lengths: _Host | None, directions: int) -> list[Walk]:
+class Episodes:
+    """The sequences of a batch, cut before each step that a mask marks: M of them (rnn-37).
+
+    They lie sequence by sequence, each in the order of its steps; a sequence of length 0 is one
+    episode of no steps.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray, shape (T, N), bool
+        As `check_mask` returns it.
+    lengths : numpy.ndarray, shape (N,), optional
+        As `check_lengths` returns them.
+    layers, directions : int
+        L and D.
+
+    Attributes
+    ----------
+    columns, starts, lengths : numpy.ndarray, shape (M,)
+        The sequence that each is part of, its first step there, and how many it has.
+    """
+
+    __slots__ = ("columns", "firsts", "lasts", "lengths", "shape", "starts")
+
+    def __init__(self, mask: _Host, lengths: _Host | None, layers: int, directions: int) -> None:
+        steps, batch = mask.shape
+        ends = np.full(batch, steps) if lengths is None else lengths
+        # Without steps one row all the same, so that each sequence begins.
+        marks = np.zeros((batch, max(steps, 1)), dtype=bool)
+        marks[:, :steps] = mask.T & (np.arange(steps) < ends[:, None])
+        begins = marks.copy()
+        begins[:, 0] = True
+        self.columns, self.starts = np.nonzero(begins)
+        is_first = self.starts == 0
+        is_last = np.roll(is_first, -1)
+        stops = np.where(is_last, ends[self.columns], np.roll(self.starts, -1))
+        self.lengths: _Host = stops - self.starts
+        count = layers * directions
+        self.shape = count, batch, len(self.starts)
+        # By direction which episodes begin with the state of resets, and which is a sequence's
+        # last one to run.
+        is_reset = np.stack([marks[begins], ~is_last])[:directions]
+        final = np.stack([np.flatnonzero(is_last), np.flatnonzero(is_first)])[:directions]
+        places = np.arange(count)[:, None]
+        firsts = (np.tile(is_reset, (layers, 1)) * count + places) * batch + self.columns
+        lasts = places * len(self.starts) + np.tile(final, (layers, 1))
+        # One copy to the device.
+        self.firsts, self.lasts = _copied([firsts.reshape(-1), lasts.reshape(-1)])
+
+    def begin(self, usual: Tensor | None, reset: Tensor | None) -> Tensor | None:
+        """Return the first state of each episode, shape (L D, M, K).
+
+        Both arguments have shape (L D, N, K), and None stands for zeros: what sequences begin with,
+        and what episodes do after a mark.
+        """
+        given = usual if reset is None else reset
+        if given is None:
+            return None
+        count, batch, episodes = self.shape
+        width = given.shape[2]
+        both = [
+            wrap(cp.zeros(given.shape, dtype=given.dtype)) if state is None else state
+            for state in (usual, reset)
+        ]
+        rows = concat(both).reshape(2 * count * batch, width)
+        return select_rows("reset_state", rows, self.firsts).reshape(count, episodes, width)
+
+    def end(self, lasts: Tensor) -> Tensor:
+        """Select the last states of the sequences, (L D, N, K), among those of the episodes."""
+        count, batch, episodes = self.shape
+        rows = lasts.reshape(count * episodes, lasts.shape[2])
+        return select_rows("reset_mask", rows, self.lasts).reshape(count, batch, lasts.shape[2])
+
+
+def walks(
+    shape: tuple[int, int],
+    directions: int,
+    lengths: _Host | None = None,
+    episodes: Episodes | None = None,
+) -> list[Walk]:
     """Return the walk of each direction, forward first.
 
     Parameters
     ----------
-    steps, batch : int
-        T and N.
-    lengths : numpy.ndarray, shape (N,), optional
-        As `check_lengths` returns them.
+    shape : tuple of int
+        (T, N).
     directions : int
         1 or 2.
+    lengths : numpy.ndarray, shape (N,), optional
+        As `check_lengths` returns them.
+    episodes : Episodes, optional
+        Made with these lengths.
     """
+    steps, batch = shape
+    if episodes is not None:
+        lengths = episodes.lengths
     if lengths is None or (lengths == steps).all():
         return [Whole(steps, batch, bool(direction)) for direction in range(directions)]
+    # What the sequences are parts of, and where they begin there.
+    columns, begins = np.arange(batch), np.zeros(batch, dtype=np.int64)
+    if episodes is not None:
+        columns, begins = episodes.columns, episodes.starts
     order = np.argsort(-lengths, kind="stable")
     rank = np.empty_like(order)
-    rank[order] = np.arange(batch)
-    is_there = np.arange(lengths.max())[:, None] < lengths[order]
-    # Row by row the step, and the sequence by its rank.
-    times, ranks = np.nonzero(is_there)
-    counts = is_there.sum(axis=1)
+    rank[order] = np.arange(len(order))
+    counts = len(order) - np.cumsum(np.bincount(lengths))[:-1]
     starts = np.cumsum(counts) - counts
+    # Row by row the step, and the sequence by its rank.
+    times = np.repeat(np.arange(len(counts)), counts)
+    ranks = np.arange(len(times)) - starts[times]
     # The row after a step in an array of states, and before the first one the rank.
-    after = np.concatenate([[0], batch + starts])
-    columns = order[ranks]
-    forward, reverse = times * batch + columns, (lengths[columns] - 1 - times) * batch + columns
-    indices = [forward, reverse][:directions]
+    after = np.concatenate([[0], len(order) + starts])
+    chosen = order[ranks]
+    forward, reverse = begins[chosen] + times, (begins + lengths - 1)[chosen] - times
+    indices = [at * batch + columns[chosen] for at in (forward, reverse)[:directions]]
     parts = [order, rank, after[times] + ranks, after[lengths] + rank, *indices]
-    # One copy to the device.
+    order, rank, before, last, *indices = _copied(parts)
+    ran = list(zip(starts.tolist(), after[:-1].tolist(), counts.tolist(), strict=True))
+    return [Cut(shape, ran, order, rank, index, before, last) for index in indices]
+
+
+def _copied(parts: list[_Host]) -> list[RawArray]:
+    """Copy arrays of one axis to the device, all at once."""
     whole = cp.asarray(np.concatenate(parts))
     ends = np.cumsum([len(part) for part in parts]).tolist()
-    order, rank, before, last, *indices = (
-        whole[end - len(part) : end] for part, end in zip(parts, ends, strict=True)
-    )
-    ran = list(zip(starts.tolist(), after[:-1].tolist(), counts.tolist(), strict=True))
-    return [Cut(steps, ran, order, rank, index, before, last) for index in indices]
+    return [whole[end - len(part) : end] for part, end in zip(parts, ends, strict=True)]
+
+
+def check_mask(name: str, mask: Any, shape: tuple[int, ...], is_turned: bool = False) -> _Host:
+    """Copy `reset_mask` to the host, shape (T, N), bool.
+
+    Parameters
+    ----------
+    name : str
+        The layer's.
+    mask : nested sequences of bool, array or Tensor
+    shape : tuple of int
+        (T, N), or (T,) where there is no batch axis; N is 1 then.
+    is_turned : bool
+        Whether (N, T) is wanted.
+
+    Raises
+    ------
+    TypeError
+        If it holds anything but booleans.
+    ValueError
+        If its shape is another.
+    """
+    axes = ("T", "N")[: len(shape)]
+    if is_turned:
+        axes, shape = axes[::-1], shape[::-1]
+    wanted = f"({', '.join(axes)}{',' * (len(axes) == 1)}) = {shape}"
+    nested = isinstance(mask, (list, tuple))
+    try:
+        host = np.array(_fetched(mask))
+    except ValueError:  # rnn-38
+        msg = f"{name}: reset_mask must have shape {wanted}, got {shown(mask)}, which is ragged"
+        raise ValueError(msg) from None
+    if host.dtype.kind != "b" and not (nested and host.size == 0):  # rnn-38
+        got = f"dtype {host.dtype.name}" if hasattr(mask, "dtype") else shown(mask)
+        msg = f"{name}: reset_mask must be booleans, got {got}"
+        raise TypeError(msg)
+    if host.shape != shape:  # rnn-38
+        msg = f"{name}: reset_mask must have shape {wanted}, got {host.shape}"
+        raise ValueError(msg)
+    host = host.astype(bool, copy=False)
+    if host.ndim == 1:
+        return host[:, None]
+    return host.T if is_turned else host
+
+
+def _fetched(value: Any) -> Any:
+    """Return an array or a Tensor, also in nested sequences, as one on the host."""
+    if isinstance(value, (list, tuple)):
+        return [_fetched(part) for part in value]
+    if isinstance(value, Tensor):
+        value = value._data
+    return cp.asnumpy(value) if isinstance(value, cp.ndarray) else value
 
 
 def check_lengths(name: str, lengths: Any, steps: int, batch: int | None) -> _Host:
@@ -224,10 +370,8 @@ def check_lengths(name: str, lengths: Any, steps: int, batch: int | None) -> _Ho
 
 def _on_host(name: str, lengths: Any) -> _Host:
     """Return an array of integers, a copy (rnn-33); what a list holds may be of any size."""
-    if isinstance(lengths, Tensor):
-        lengths = lengths._data
-    if isinstance(lengths, cp.ndarray):
-        lengths = cp.asnumpy(lengths)
+    if not isinstance(lengths, (list, tuple)):
+        lengths = _fetched(lengths)
     if isinstance(lengths, (np.ndarray, np.generic)):
         if lengths.dtype.kind not in "iu":
             _refuse(name, f"dtype {lengths.dtype.name}")
