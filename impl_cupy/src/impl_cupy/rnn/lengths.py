@@ -308,20 +308,23 @@ def check_mask(name: str, mask: Any, shape: tuple[int, ...], is_turned: bool = F
     if is_turned:
         axes, shape = axes[::-1], shape[::-1]
     wanted = f"({', '.join(axes)}{',' * (len(axes) == 1)}) = {shape}"
-    nested = isinstance(mask, (list, tuple))
+    is_nested = isinstance(mask, (list, tuple))
     try:
         host = np.array(_fetched(mask))
     except ValueError:  # rnn-38
-        msg = f"{name}: reset_mask must have shape {wanted}, got {shown(mask)}, which is ragged"
+        msg = f"{name}: reset_mask must have shape {wanted}, got {shown(mask)}"
         raise ValueError(msg) from None
-    if host.dtype.kind != "b" and not (nested and host.size == 0):  # rnn-38
+    if is_nested and not host.size:
+        # A list of nothing shows neither a dtype nor what axes are behind.
+        fits = host.shape == shape[: host.ndim]
+        host = np.zeros(shape if fits else host.shape, dtype=bool)
+    if host.dtype.kind != "b":  # rnn-38
         got = f"dtype {host.dtype.name}" if hasattr(mask, "dtype") else shown(mask)
         msg = f"{name}: reset_mask must be booleans, got {got}"
         raise TypeError(msg)
     if host.shape != shape:  # rnn-38
         msg = f"{name}: reset_mask must have shape {wanted}, got {host.shape}"
         raise ValueError(msg)
-    host = host.astype(bool, copy=False)
     if host.ndim == 1:
         return host[:, None]
     return host.T if is_turned else host
