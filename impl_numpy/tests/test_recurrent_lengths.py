@@ -41,7 +41,7 @@ def gradients(outputs: tuple, inputs: list) -> list:
 @pytest.mark.parametrize("chunk", [1, 3 * H, 8 * H, 1 << 16])
 def test_fused_agrees_with_its_composite(kind, reverse, chunk, monkeypatch) -> None:
     monkeypatch.setattr(rooms, "CHUNK", chunk)
-    packing = Packing(LENGTHS, T)
+    packing = Packing(LENGTHS, (T, N))
     function, config, inputs = given(kind, packing)
     config["extent"] = packing.extents[reverse]
     whole, plain = function.apply(*inputs, **config), function.composite(*inputs, **config)
@@ -56,7 +56,7 @@ def test_fused_agrees_with_its_composite(kind, reverse, chunk, monkeypatch) -> N
 def test_the_reverse_direction_is_the_other_one_turned_round(kind, chunk, monkeypatch) -> None:
     monkeypatch.setattr(rooms, "CHUNK", chunk)
     forward, reverse = DIRECTIONS
-    function, config, inputs = given(kind, Packing(np.full(N, T), T))
+    function, config, inputs = given(kind, Packing(np.full(N, T), (T, N)))
     inputs[0] = x = inputs[0].detach().reshape(T, N, I).requires_grad_()
     wanted = function.apply(nn.ops.flip(x, axis=0), *inputs[1:], **config, extent=forward)
     wanted = (nn.ops.flip(wanted[0], axis=0), *wanted[1:])
@@ -69,7 +69,7 @@ def test_the_reverse_direction_is_the_other_one_turned_round(kind, chunk, monkey
 
 @REVERSE
 def test_every_chunk_has_whole_steps(reverse, monkeypatch) -> None:
-    packing = Packing(LENGTHS, T)
+    packing = Packing(LENGTHS, (T, N))
     extent, x = packing.extents[reverse], np.empty((LENGTHS.sum(), H))
     starts = {0, *np.cumsum(packing.counts).tolist()}
     for chunk in range(1, 25):
@@ -82,7 +82,7 @@ def test_every_chunk_has_whole_steps(reverse, monkeypatch) -> None:
 
 
 def test_places() -> None:
-    packing = Packing(np.array([1, 3, 0, 2]), 4)
+    packing = Packing(np.array([1, 3, 0, 2]), (4, 4))
     assert packing.order.tolist() == [1, 3, 0, 2]
     assert packing.counts == (3, 2, 1)
     # Step 0 of sequences 1, 3 and 0, step 1 of 1 and 3, step 2 of 1; four to a step.

@@ -94,17 +94,26 @@ class Recurrent(Layer):
         return x
 
     def _checked_state(
-        self, hx: Any, wanted: list[tuple[str, Shape]], dtype: np.dtype[Any]
+        self,
+        hx: Any,
+        wanted: list[tuple[str, Shape]],
+        dtype: np.dtype[Any],
+        argument: str = "the state",
     ) -> list[Tensor]:
-        """Return the states, checked against forms and shapes; zeros where there are none."""
+        """Return the states, checked against forms and shapes; zeros where there are none.
+
+        Messages call them by their names, of another argument than `hx` with its name.
+        """
         owner, names = type(self).__name__, self._states
         if hx is None:
             return [wrap(np.zeros(shape, dtype), None) for _, shape in wanted]
         if len(names) == 1:
             hx = (hx,)
         elif not isinstance(hx, (tuple, list)) or len(hx) != len(names):
-            msg = f"{owner}: the state must be a pair ({', '.join(names)}), got {_described(hx)}"
+            msg = f"{owner}: {argument} must be a pair ({', '.join(names)}), got {_described(hx)}"
             raise ValueError(msg)
+        if argument != "the state":
+            names = tuple([f"{name} of {argument}" for name in names])
         states = [as_tensor(owner, h, name) for name, h in zip(names, hx, strict=True)]
         for name, h, (form, shape) in zip(names, states, wanted, strict=True):
             if h.shape != shape:

@@ -8,8 +8,10 @@ no projection), L layers above one another, D directions; the equations and thei
 from __future__ import annotations
 
 import warnings
+from itertools import zip_longest
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import ops
@@ -25,7 +27,16 @@ from impl_numpy.nn.dropout import drawn, dropped
 from impl_numpy.rnn.cell import Recurrent
 from impl_numpy.rnn.equations import RNN_STEPS, Steps
 from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
-from impl_numpy.rnn.lengths import DIRECTIONS, FORWARD, Extent, Packing, packing_of
+from impl_numpy.rnn.lengths import (
+    DIRECTIONS,
+    FORWARD,
+    Episodes,
+    Extent,
+    Packing,
+    check_lengths,
+    check_mask,
+    packing_of,
+)
 from impl_numpy.tensor import Tensor, wrap
 
 
@@ -70,7 +81,15 @@ class SequenceLayer(Recurrent):
             for suffix in suffixes
         ]
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Any = None,
+    ) -> tuple[Tensor, Any]:
         """Take all steps.
 
         Parameters
@@ -82,6 +101,14 @@ class SequenceLayer(Recurrent):
         lengths : sequence of int, array or Tensor of integers, shape (N,), optional
             How many steps each sequence has, in any order; one integer next to (T, I). What the
             input holds past the end of a sequence is not read.
+        reset_mask : sequence, array or Tensor of bool, shape (T, N), optional
+            (N, T) if batch_first, (T,) next to (T, I). A step that is marked begins another
+            episode, which knows nothing of the steps before it; in the reverse direction the steps
+            before it know nothing of it.
+        reset_state : as `hx`, optional
+            The state that an episode begins with, but for the one that begins with `hx`: the one
+            at step 0, if that has no mark, and in the reverse direction the last of each sequence.
+            Zeros if left out.
 
         Returns
         -------
@@ -93,9 +120,10 @@ class SequenceLayer(Recurrent):
         Raises
         ------
         ValueError
-            If a shape does not fit, or a length is out of range.
+            If a shape does not fit, a length is out of range, or there is a reset_state without a
+            reset_mask.
         TypeError
-            If a dtype is not the parameters', or lengths are no integers.
+            If a dtype is not the parameters', lengths are no integers, or marks no booleans.
         """
         # What `getattr` would come to in the end.
         known: dict[str, Any] = self._parameters
@@ -114,11 +142,18 @@ class SequenceLayer(Recurrent):
         steps, batch, _ = x.shape
         wanted = self._wanted(len(weights), (batch,) if batched else ())
         states = self._checked_state(hx, wanted, dtype)
-        packing = None
-        if lengths is not None:
-            owner = type(self).__name__
-            packing = packing_of(owner, lengths, steps, batch if batched else None)
-        output, last = self._run(x, self._initial(states, batch, packing), weights, packing)
+        packing: Packing | None = None
+        resets: list[Tensor] = []
+        if reset_mask is not None:
+            resets = self._checked_state(reset_state, wanted, dtype, "reset_state")
+            packing = self._episodes(reset_mask, lengths, (steps, batch), batched)
+        elif reset_state is not None:  # rnn-38
+            msg = f"{type(self).__name__}: reset_state must come with a reset_mask, got none"
+            raise ValueError(msg)
+        elif lengths is not None:
+            packing = packing_of(type(self).__name__, lengths, steps, batch if batched else None)
+        first = self._initial(states, resets, batch, packing)
+        output, last = self._run(x, first, weights, packing)
         if not batched:
             output = ops.squeeze(output, axis=1)
         elif self.batch_first:
@@ -135,15 +170,33 @@ class SequenceLayer(Recurrent):
             return [(f"{lead}P)", (count, *batch, self.proj_size)), *wanted]
         return wanted * len(self._states)
 
+    def _episodes(self, mask: Any, lengths: Any, padded: Shape, batched: bool) -> Episodes:
+        """Return how a batch of (T, N) steps is cut into episodes."""
+        owner, (steps, batch) = type(self).__name__, padded
+        if not batched:
+            marks = check_mask(owner, mask, "(T,)", (steps,)).reshape(padded)
+        elif self.batch_first:
+            marks = check_mask(owner, mask, "(N, T)", (batch, steps)).T
+        else:
+            marks = check_mask(owner, mask, "(T, N)", padded)
+        if lengths is None:
+            ends = np.full(batch, steps)
+        else:
+            ends = check_lengths(owner, lengths, steps, batch if batched else None).reshape(-1)
+        return Episodes(marks, ends, 1 + self.bidirectional)
+
     def _initial(
-        self, states: list[Tensor], batch: int, packing: Packing | None
+        self, states: list[Tensor], resets: list[Tensor], batch: int, packing: Packing | None
     ) -> list[tuple[Tensor, ...]]:
         """Return of each state what each layer and direction starts from, (N, P) or (N, H)."""
         count = len(self._names)
         parts = []
-        for h in states:
+        for h, reset in zip_longest(states, resets):
             size = h.shape[-1]
-            rows = h.reshape(count, batch, size) if count > 1 else h.reshape(batch, size)
+            shape = (count, batch, size) if count > 1 else (batch, size)
+            rows = h.reshape(shape)
+            if reset is not None:
+                rows = ops.concat([rows, reset.reshape(shape)], axis=-2)
             if packing is not None:
                 rows = packing.ordered(rows)
             parts.append(Steps.apply(rows) if count > 1 else (rows,))

@@ -1,10 +1,11 @@
-"""Sequences of different lengths in one batch: what of an array belongs to which step.
+"""Sequences of different lengths in one batch, and their episodes: which rows belong to which step.
 
 T steps, N batch, R the sum of the lengths. Sequences of different lengths are packed, as in
 torch.nn.utils.rnn.pack_padded_sequence: the batch is ordered by falling length, and of each step
 only the rows that are still running are there, one step below the other, (R, ...). So padding is
 neither read nor computed, and the rows of a step are the first ones of the step before it. What
-enters a layer is packed once, and what leaves it unpacked once.
+enters a layer is packed once, and what leaves it unpacked once. Where marks cut a sequence into
+episodes, each of them is packed as a sequence of its own.
 
 An `Extent` says which rows a step has, and in which direction the steps are taken. The states
 before and after the steps lie in one array, its slots, in order of time in both directions: going
@@ -13,6 +14,7 @@ forward the first states are at its beginning, in the reverse direction the last
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
@@ -20,9 +22,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from impl_numpy import ops
 from impl_numpy.buffers import empty
 from impl_numpy.checks import shown
-from impl_numpy.dtypes import Array, Shape, Value, int64, is_raw
+from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, is_raw
 from impl_numpy.recording import Grads, Primitive, record
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor
@@ -116,9 +119,10 @@ class Packing:
     Parameters
     ----------
     lengths : numpy.ndarray of int64, shape (N,)
-        At least one.
-    steps : int
-        T.
+    padded : tuple of int
+        The first two sizes of what is packed: T, and N unless there are `origins`.
+    origins : numpy.ndarray of int64, shape (N,), optional
+        Where step 0 of each sequence lies in (T N, ...), if not in the rows of step 0.
 
     Attributes
     ----------
@@ -136,35 +140,41 @@ class Packing:
         Where there the last row of each sequence lies.
     """
 
-    def __init__(self, lengths: Array, steps: int) -> None:
-        batch = len(lengths)
+    def __init__(self, lengths: Array, padded: Shape, origins: Array | None = None) -> None:
+        batch, self.padded = len(lengths), padded
         self.order = order = np.argsort(-lengths, kind="stable")
         falling, rows = lengths[order], np.arange(batch)
-        longest = int(falling[0])
+        longest = int(lengths.max(initial=0))
         counts = np.searchsorted(-falling, -np.arange(longest))
         self.counts = tuple(counts.tolist())
         self.starts = np.concatenate([[0, batch], batch + np.cumsum(counts)])
         step = np.repeat(np.arange(longest), counts)
         row = np.arange(len(step)) + batch - self.starts[1:][step]
-        self.places = step * batch + order[row]
+        origin = order if origins is None else origins[order]
+        self.places = step * padded[1] + origin[row]
         self.earlier = self.starts[step] + row
         self.ends = self.starts[falling] + rows
-        self.padded = (steps, batch)
         # Sequences of one length are whole: (R, ...) is (T, N, ...) with fewer steps.
-        self.whole = int(falling[-1]) == longest
+        self.whole = int(lengths.min(initial=longest)) == longest
         self.extents: tuple[Extent, Extent] = (
             DIRECTIONS if self.whole else (Packed(self, False), Packed(self, True))
         )
+        # Nothing to pack: where no mark cuts anything.
+        self._as_it_is = self.whole and padded == (longest, batch)
 
     def pack(self, x: Tensor) -> Tensor:
         """Return the rows of x (T, N, ...) that belong to a sequence."""
+        if self._as_it_is:
+            return x
         steps, batch = self.padded
         flat = x.reshape(steps * batch, x.shape[2])
         rows: Tensor = record(_gather, (flat,), (self.places, len(flat._data)))
-        return rows.reshape(len(self.counts), batch, x.shape[2]) if self.whole else rows
+        return rows.reshape(len(self.counts), len(self.order), x.shape[2]) if self.whole else rows
 
     def unpack(self, x: Tensor) -> Tensor:
         """Return (T, N, ...) with what was packed, and 0 past the end of each sequence (rnn-33)."""
+        if self._as_it_is:
+            return x
         steps, batch = self.padded
         rows = x.reshape(len(self.places), x.shape[-1]) if self.whole else x
         flat: Tensor = record(_scatter, (rows,), (self.places, steps * batch))
@@ -179,6 +189,69 @@ class Packing:
         """Return states (..., N, H) in the caller's order."""
         given: Tensor = record(_scatter, (states,), (self.order, len(self.order)))
         return given
+
+
+class Episodes(Packing):
+    """A batch of N sequences cut into B episodes, each packed as a sequence of its own (rnn-37).
+
+    Parameters
+    ----------
+    marks : numpy.ndarray of bool, shape (T, N)
+        True where a step begins another episode.
+    lengths : numpy.ndarray of int64, shape (N,)
+    directions : int
+        D.
+    """
+
+    def __init__(self, marks: Array, lengths: Array, directions: int) -> None:
+        steps, batch = marks.shape
+        # A step more, so that a sequence without any has its one episode too.
+        anew = np.zeros((batch, steps + 1), bool_)
+        np.logical_and(marks.T, np.arange(steps) < lengths[:, None], out=anew[:, :steps])
+        begins = anew.copy()
+        begins[:, 0] = True
+        sequence, start = np.nonzero(begins)
+        counts = np.count_nonzero(begins, axis=1)
+        final = np.cumsum(counts) - 1
+        stop = np.roll(start, -1)
+        stop[final] = lengths
+        super().__init__(stop - start, (steps, batch), start * batch + sequence)
+        earlier = np.ones(len(start), bool_)
+        earlier[final] = False
+        sources = [sequence + batch * reset for reset in (anew[sequence, start], earlier)]
+        places = np.empty(len(start), int64)
+        places[self.order] = np.arange(len(start))
+        lasts = [places[final], places[final - counts + 1]]
+        # By direction: the first states among those of the call and of resets, and the last ones.
+        self._sources = np.stack(sources[:directions])[:, self.order]
+        self._lasts = np.stack(lasts[:directions])
+
+    def ordered(self, states: Tensor) -> Tensor:
+        """Return what the episodes begin with, (..., B, H).
+
+        Of states (..., 2 N, H): those of the call, and then those of resets.
+        """
+        flat, places, shape = _flattened(states, self._sources)
+        # One state of resets may begin many episodes.
+        return ops.take(flat, places, axis=0).reshape(shape)
+
+    def as_given(self, states: Tensor) -> Tensor:
+        """Return the last states of each sequence, (..., N, H), of those of episodes."""
+        flat, places, shape = _flattened(states, self._lasts)
+        given: Tensor = record(_gather, (flat,), (places, len(flat._data)))
+        return given.reshape(shape)
+
+
+def _flattened(states: Tensor, rows: Array) -> tuple[Tensor, Array, Shape]:
+    """Return states as a matrix, where in it some rows (D, K) of each are, and their shape.
+
+    The states (..., length, H) are of one layer and direction, or (L D, length, H).
+    """
+    *lead, length, size = states.shape
+    count = math.prod(lead)
+    first = length * np.arange(count).reshape(-1, len(rows), 1)
+    places = (first + rows).reshape(-1)
+    return states.reshape(count * length, size), places, (*lead, rows.shape[1], size)
 
 
 class Packed(_Directed):
@@ -309,6 +382,36 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def check_mask(owner: str, mask: Any, form: str, shape: Shape) -> Array:
+    """Return marks of resets, as a new array of bool (rnn-38).
+
+    Raises
+    ------
+    TypeError
+        If they are no booleans.
+    ValueError
+        If they have another shape.
+    """
+    value, wanted = mask, f"{owner}: reset_mask must have shape {form} = {shape}"
+    if hasattr(type(value), "_node"):
+        value = value._data
+    elif isinstance(value, (bool, Sequence)):
+        try:
+            value = np.asarray(value)
+        except ValueError:
+            msg = f"{wanted}, got rows of different lengths"
+            raise ValueError(msg) from None
+        # Of an empty list nothing tells what it would hold.
+        value = value if value.size else value.astype(bool_)
+    if not is_raw(value) or value.dtype != bool_:
+        msg = f"{owner}: reset_mask must be booleans, got {shown(mask)}"
+        raise TypeError(msg)
+    if value.shape != shape:
+        msg = f"{wanted}, got {value.shape}"
+        raise ValueError(msg)
+    return np.array(value)
+
+
 def packing_of(owner: str, lengths: Any, steps: int, batch: int | None) -> Packing | None:
     """Return how a batch is packed; None where there is no padding.
 
@@ -322,7 +425,9 @@ def packing_of(owner: str, lengths: Any, steps: int, batch: int | None) -> Packi
         N, None for an input without a batch axis.
     """
     checked = check_lengths(owner, lengths, steps, batch)
-    return None if (checked == steps).all() else Packing(checked.reshape(-1), steps)
+    if (checked == steps).all():
+        return None
+    return Packing(checked.reshape(-1), (steps, 1 if batch is None else batch))
 
 
 def _rows(x: Array, places: Array, _length: int) -> Array:
