@@ -249,6 +249,34 @@ def a_state_that_is_given_is_lost(nn):
     nn.LSTM.forward = lambda self, input, hx=None, **rest: original(self, input, None, **rest)
 
 
+@fault("test_rnn_resets", "rnn-37")
+def the_reverse_direction_goes_through_resets(nn):
+    original = nn.GRU.forward
+
+    def forward(self, input, hx=None, **options):
+        output, state = original(self, input, hx, **options)
+        if self.bidirectional and options.pop("reset_mask", None) is not None:
+            options.pop("reset_state", None)
+            whole, _ = original(self, input, hx, **options)
+            half = output.shape[-1] // 2
+            output = nn.ops.concat([output[..., :half], whole[..., half:]], axis=-1)
+        return output, state
+
+    nn.GRU.forward = forward
+
+
+@fault("test_rnn_resets", "rnn-38")
+def a_state_of_resets_without_a_mask_is_lost(nn):
+    original = nn.GRU.forward
+
+    def forward(self, input, hx=None, **options):
+        if options.get("reset_mask") is None:
+            options.pop("reset_state", None)
+        return original(self, input, hx, **options)
+
+    nn.GRU.forward = forward
+
+
 @fault("test_nn", "nn-01")
 def linear_bias_gets_no_gradient(nn):
     def forward(self, x):

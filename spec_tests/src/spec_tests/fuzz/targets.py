@@ -254,6 +254,7 @@ def _of_list(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Mad
 
 
 _LAYERS = ("num_layers", "batch_first", "dropout", "bidirectional")
+_OF_A_CALL = ("lengths", "reset_mask", "reset_state")
 
 
 def _recurrent(nn: Any) -> Iterator[Target]:
@@ -266,7 +267,7 @@ def _recurrent(nn: Any) -> Iterator[Target]:
             # Of two layers, so that dropout between them has an effect.
             sizes = (3, 2) if cell else (3, 2, 2)
             yield Target(name, (name,), _good(getattr(nn, name), *sizes), options)
-            called = ("input", "hx") if cell else ("input", "hx", "lengths")
+            called = ("input", "hx") if cell else ("input", "hx", *_OF_A_CALL)
             yield Target(f"{name}()", (name, "forward"), _of_layer(nn, name), called)
 
 
