@@ -211,48 +211,40 @@ def test_kinds_of_masks(kind) -> None:
     want, _ = layer(x, reset_mask=marks)
     rows = {"list": marks.tolist(), "rows": list(marks), "tensors": [nn.tensor(m) for m in marks]}
     assert layer(x, reset_mask=rows[kind])[0].tolist() == want.tolist()
+    for shape in ((0, N), (T, 0), (0, 0)):
+        layer(nn.zeros((*shape, I)), reset_mask=np.zeros(shape, bool).tolist())
 
 
-def test_messages() -> None:
-    layer, pair = nn.GRU(I, H, batch_first=True), nn.LSTM(I, H)
-    x, marks = nn.zeros((N, T, I)), np.zeros((N, T), bool)
-    for call, error, message in (
-        (
-            lambda: layer(x, reset_mask=marks.T),
-            ValueError,
-            "GRU: reset_mask must have shape (N, T) = (4, 9), got (9, 4)",
-        ),
-        (
-            lambda: layer(x[0], reset_mask=marks),
-            ValueError,
-            "GRU: reset_mask must have shape (T,) = (9,), got (4, 9)",
-        ),
-        (
-            lambda: layer(x, reset_mask=[[True], [True, False]]),
-            ValueError,
-            "GRU: reset_mask must have shape (N, T) = (4, 9), got rows of different lengths",
-        ),
-        (
-            lambda: layer(x, reset_mask=[[True, 1]]),
-            TypeError,
-            "GRU: reset_mask must be booleans, got [[True, 1]]",
-        ),
-        (
-            lambda: layer(x, reset_mask=marks, reset_state=nn.zeros((1, N, H + 1))),
-            ValueError,
-            "GRU: h0 of reset_state must have shape (1, N, H) = (1, 4, 5), got (1, 4, 6)",
-        ),
-        (
-            lambda: pair(x, reset_mask=marks, reset_state=nn.zeros((1, T, H))),
-            ValueError,
-            "LSTM: reset_state must be a pair (h0, c0), got Tensor of shape (1, 9, 5)",
-        ),
-        (
-            lambda: layer(x, reset_state=nn.zeros((1, N, H))),
-            ValueError,
-            "GRU: reset_state must come with a reset_mask, got none",
-        ),
-    ):
-        with pytest.raises(error) as caught:
-            call()
-        assert str(caught.value) == message
+NT = "GRU: reset_mask must have shape (N, T) = (4, 9), got"
+RAGGED, MIXED, MARKS = [[True], [True, False]], [[True, 1]], np.zeros((N, T), bool)
+PAIR = "LSTM: reset_state must be a pair (h0, c0), got Tensor of shape (1, 9, 5)"
+WIDE = "GRU: h0 of reset_state must have shape (1, N, H) = (1, 4, 5), got (1, 4, 6)"
+NO_MASK = "GRU: reset_state must come with a reset_mask, got none"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mask", "state", "error", "message"),
+    [
+        ("GRU", MARKS.T, None, ValueError, f"{NT} (9, 4)"),
+        ("GRU", [], None, ValueError, f"{NT} (0,)"),
+        ("GRU", RAGGED, None, ValueError, f"{NT} rows of different lengths"),
+        ("GRU", MIXED, None, TypeError, "GRU: reset_mask must be booleans, got [[True, 1]]"),
+        ("GRU", MARKS, (1, N, H + 1), ValueError, WIDE),
+        ("LSTM", MARKS, (1, T, H), ValueError, PAIR),
+        ("GRU", None, (1, N, H), ValueError, NO_MASK),
+    ],
+)
+def test_messages(kind, mask, state, error, message) -> None:
+    layer = getattr(nn, kind)(I, H, batch_first=True)
+    reset_state = None if state is None else nn.zeros(state)
+    with pytest.raises(error) as caught:
+        layer(nn.zeros((N, T, I)), reset_mask=mask, reset_state=reset_state)
+    assert str(caught.value) == message
+
+
+def test_more_messages() -> None:
+    layer = nn.GRU(I, H)
+    with pytest.raises(ValueError, match=r"must have shape \(T,\) = \(9,\), got \(9, 4\)"):
+        layer(nn.zeros((T, I)), reset_mask=MARKS.T)
+    with pytest.raises(TypeError, match="GRU: reset_mask must be booleans, got .tensor"):
+        layer(nn.zeros((T, N, I)), reset_mask=[nn.ones(N, requires_grad=True)] * T)

@@ -401,8 +401,13 @@ def check_mask(owner: str, mask: Any, form: str, shape: Shape) -> Array:
         except ValueError:
             msg = f"{wanted}, got rows of different lengths"
             raise ValueError(msg) from None
-        # Of an empty list nothing tells what it would hold.
-        value = value if value.size else value.astype(bool_)
+        except (TypeError, RuntimeError):
+            value = None
+        else:
+            if not value.size:
+                # Of an empty list nothing tells what it would hold, nor further sizes.
+                fits = value.shape == shape[: value.ndim]
+                value = np.zeros(shape if fits else value.shape, bool_)
     if not is_raw(value) or value.dtype != bool_:
         msg = f"{owner}: reset_mask must be booleans, got {shown(mask)}"
         raise TypeError(msg)
