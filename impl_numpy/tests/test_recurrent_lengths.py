@@ -119,3 +119,11 @@ def test_nothing_is_kept_of_padding(kind) -> None:
                 rows |= {len(a) for a in node.saved if a is not None and a.shape[-1] != I}
     # Weights apart, nothing has more rows than the packed steps and the states.
     assert max(rows - {len(w) for w in layer.parameters()}) == LENGTHS.sum() + N
+
+
+@pytest.mark.parametrize("value", [2, 0.5, -1, None, "yes", float("nan")])
+def test_directions_are_one_or_both(value) -> None:
+    with pytest.raises(TypeError, match="GRU: bidirectional must be a bool, or 0 or 1, got"):
+        nn.GRU(I, H, bidirectional=value)
+    assert nn.GRU(I, H, bidirectional=np.int64(1)).bidirectional is True
+    assert nn.GRU(I, H, bidirectional=0).bidirectional is False

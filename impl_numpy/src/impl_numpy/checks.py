@@ -47,6 +47,15 @@ def check_flag(operation: str, name: str, value: Any) -> bool:
     return bool(number)
 
 
+def check_bit(operation: str, name: str, value: Any) -> bool:
+    """Return a bool, or 0 or 1 as one."""
+    number = as_number(value)
+    if number is None or number not in (0, 1):
+        msg = f"{operation}: {name} must be a bool, or 0 or 1, got {shown(value)}"
+        raise TypeError(msg)
+    return bool(number)
+
+
 def check_callable(operation: str, name: str, value: Any) -> None:
     """Raise TypeError for what cannot be called."""
     if not callable(value):

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import ops
 from impl_numpy.checks import (
+    check_bit,
     check_choice,
     check_count,
     check_flag,
@@ -61,7 +62,7 @@ class SequenceLayer(Recurrent):
         self.batch_first = check_flag(owner, "batch_first", batch_first)
         check_no_bool(owner, "dropout", dropout)
         self.dropout = check_probability(owner, "dropout", dropout)
-        self.bidirectional = check_flag(owner, "bidirectional", bidirectional)
+        self.bidirectional = check_bit(owner, "bidirectional", bidirectional)  # rnn-20
         self.proj_size = check_count(owner, "proj_size", proj_size)
         if self.proj_size >= self.hidden_size:
             msg = (
