@@ -6,7 +6,7 @@ layers above one another, D directions.
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from impl_torch_ext.nn.dropout import draw_kept, drop
 from impl_torch_ext.nn.layer import Options
 from impl_torch_ext.rnn.cell import Recurrent
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
-from impl_torch_ext.rnn.lengths import Packing, check_lengths
+from impl_torch_ext.rnn.lengths import Packing, packing_of
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -91,20 +91,38 @@ class _Layer(Recurrent):
         return ", ".join([str(self.input_size), str(self.hidden_size), *shown])
 
     def _run(
-        self, function: Any, input: Any, states: _States, lengths: Any, **config: Any
+        self,
+        function: Any,
+        input: Any,
+        hx: Any,
+        lengths: Any,
+        reset_mask: Any,
+        reset_state: Any,
+        **config: Any,
     ) -> tuple[Any, ...]:
         """Return the output and the last states, in the layout of the call."""
+        states = self._parts("hx", hx)
+        if reset_state is not None and reset_mask is None:  # rnn-38
+            self._refuse_beside("reset_state", reset_state, "there is no reset_mask")
         if isinstance(input, PackedSequence):
-            return self._run_packed(function, input, states, lengths, config)
+            options = {"lengths": lengths, "reset_mask": reset_mask}
+            return self._run_packed(function, input, states, options, config)
         batched = not isinstance(input, Tensor) or input.ndim != 2  # rnn-14
         batch_first = self.batch_first and batched
         x = self._input(input, batched)
-        if lengths is not None:
-            output, *last = self._run_lengths(function, x, states, lengths, batched, config)
+        if lengths is not None or reset_mask is not None:
+            layout = batched, batch_first, 1 + self.bidirectional
+            name, sizes = type(self).__name__, tuple(x.shape[:2])
+            packing = packing_of(name, sizes, *layout, lengths, reset_mask)
+            resets = None if reset_mask is None else self._parts("reset_state", reset_state)
+            first = self._states(states, resets, x, packing.batch, batched, packing)
+            rows = packing.pack(x, batch_first)
+            output, *last = self._layers(function, rows, first, packing, config)
+            output = packing.unpack(output, batch_first)
         else:
             if batch_first:  # rnn-13
                 x = x.transpose(0, 1).contiguous()
-            first = self._states(states, x, x.shape[1], batched, None)
+            first = self._states(states, None, x, x.shape[1], batched, None)
             output, *last = self._layers(function, x, first, None, config)
             if batch_first:
                 output = output.transpose(0, 1)
@@ -112,43 +130,29 @@ class _Layer(Recurrent):
             return output.squeeze(1), *(state.squeeze(1) for state in last)
         return output, *last
 
-    def _run_lengths(
-        self,
-        function: Any,
-        x: Tensor,
-        states: _States,
-        lengths: Any,
-        batched: bool,
-        config: dict[str, Any],
-    ) -> tuple[Tensor, ...]:
-        """Return the output, with zeros past each end, and the last states: rnn-33."""
-        batch_first = self.batch_first and batched
-        batch, steps = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
-        checked = check_lengths(type(self).__name__, lengths, batch if batched else None, steps)
-        packing = Packing.of_lengths(checked, steps)
-        first = self._states(states, x, batch, batched, packing)
-        rows = packing.pack(x, batch_first)
-        output, *last = self._layers(function, rows, first, packing, config)
-        return packing.unpack(output, batch_first), *last
+    def _parts(self, argument: str, state: Any) -> _States:  # noqa: ARG002 - of an LSTM's.
+        """Return the states that an argument holds, by their names."""
+        return {"h0": state}
+
+    def _refuse_beside(self, option: str, came: Any, where: str) -> NoReturn:
+        msg = f"{type(self).__name__}: {option} must be left out where {where}, got {shown(came)}"
+        raise ValueError(msg)
 
     def _run_packed(
         self,
         function: Any,
         input: PackedSequence,
         states: _States,
-        lengths: Any,
+        options: dict[str, Any],
         config: dict[str, Any],
     ) -> tuple[Any, ...]:
         """Return the output, packed as the input, and the last states."""
-        if lengths is not None:
-            msg = (
-                f"{type(self).__name__}: lengths must be left out where input is a "
-                f"PackedSequence, got {shown(lengths)}"
-            )
-            raise ValueError(msg)
+        for option, came in options.items():
+            if came is not None:
+                self._refuse_beside(option, came, "input is a PackedSequence")
         packing, text = Packing.of_packed(input), "(rows, input_size)"
         x = self._check("input", input.data, (None, self.input_size), text, self._weight)
-        first = self._states(states, x, packing.batch, True, packing)
+        first = self._states(states, None, x, packing.batch, True, packing)
         rows, *last = self._layers(function, x, first, packing, config)
         return (
             PackedSequence(rows, input.batch_sizes, input.sorted_indices, input.unsorted_indices),
@@ -168,23 +172,44 @@ class _Layer(Recurrent):
         return x if batched else x.unsqueeze(1)
 
     def _states(
-        self, states: _States, x: Tensor, batch: int, batched: bool, packing: Packing | None
+        self,
+        states: _States,
+        resets: _States | None,
+        x: Tensor,
+        batch: int,
+        batched: bool,
+        packing: Packing | None,
     ) -> list[Sequence[Tensor]]:
-        """Return the first h, (N, P), and c, (N, H), of each layer and direction."""
+        """Return the first h, (N, P), and c, (N, H), of each layer and direction.
+
+        With `resets`, the states that an episode begins with, N is the number of episodes.
+        """
         count, first = self._count, list[Sequence[Tensor]]()
         for name, state in states.items():
             projected = self.proj_size and name == "h0"
             size, letter = (self.proj_size, "P") if projected else (self.hidden_size, "H")
-            if state is None:
-                first.append((x.new_zeros((batch, size)),) * count)
+            if state is None and (resets is None or resets[name] is None):
+                rows = batch if packing is None else packing.count
+                first.append((x.new_zeros((rows, size)),) * count)
                 continue
             wanted = (count, batch, size) if batched else (count, size)
             text = f"({count}, N, {letter})" if batched else f"({count}, {letter})"
-            checked = self._check(name, state, wanted, text, self._weight)
-            if not batched:
-                checked = checked.unsqueeze(1)
+            checked = self._state(name, state, wanted, text, x)
+            if resets is not None:
+                anew = self._state(f"{name} of reset_state", resets[name], wanted, text, x)
+                checked = torch.cat((checked, anew), 1)
             first.append((checked if packing is None else packing.sort(checked)).unbind())
         return first
+
+    def _state(
+        self, name: str, state: Any, wanted: tuple[int, ...], text: str, x: Tensor
+    ) -> Tensor:
+        """Return a state with a batch axis after its checks, zeros for None."""
+        if state is None:
+            checked = x.new_zeros(wanted)
+        else:
+            checked = self._check(name, state, wanted, text, self._weight)
+        return checked if len(wanted) == 3 else checked.unsqueeze(1)
 
     def _layers(
         self,
@@ -297,7 +322,13 @@ class RNN(_Layer):
         )
 
     def forward(
-        self, input: Any, hx: Tensor | None = None, *, lengths: Any = None
+        self,
+        input: Any,
+        hx: Tensor | None = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Tensor | None = None,
     ) -> tuple[Any, ...]:
         """Return output (T, N, D H) and h_n (L D, N, H) for input (T, N, I) and hx (L D, N, H).
 
@@ -305,9 +336,14 @@ class RNN(_Layer):
         T, each sequence ends at its own: its output is 0 past it, and what stands there in the
         input is not read. A `torch.nn.utils.rnn.PackedSequence` gives an output that is packed
         likewise.
+
+        With `reset_mask`, booleans (T, N), a sequence has several episodes: a mark at step t ends
+        one before t and begins another there. Each has the results that its steps alone have. It
+        begins with reset_state (L D, N, H), zeros if left out; but with hx the first one begins
+        where step 0 has no mark, and in reverse the last one.
         """
         relu = self.nonlinearity == "relu"
-        return self._run(RNNFunction, input, {"h0": hx}, lengths, relu=relu)
+        return self._run(RNNFunction, input, hx, lengths, reset_mask, reset_state, relu=relu)
 
 
 class LSTM(_Layer):
@@ -373,20 +409,28 @@ class LSTM(_Layer):
         )
 
     def forward(
-        self, input: Any, hx: tuple[Tensor, Tensor] | None = None, *, lengths: Any = None
+        self,
+        input: Any,
+        hx: tuple[Tensor, Tensor] | None = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Any, tuple[Tensor, Tensor]]:
         """Return output (T, N, D P) and (h_n, c_n) for input (T, N, I) and hx.
 
         hx is the pair (h0, c0) of shapes (L D, N, P) and (L D, N, H), zeros if left out; h_n and
-        c_n have the same. `lengths` and packed sequences as in `RNN.forward`.
+        c_n have the same, and reset_state is such a pair. `lengths`, packed sequences and
+        `reset_mask` (T, N) as in `RNN.forward`.
         """
-        if hx is None:
-            states = {"h0": None, "c0": None}
-        else:
-            h0, c0 = check_pair("LSTM", "hx", hx, f"({self._count}, N, H)")
-            states = {"h0": h0, "c0": c0}
-        output, h_n, c_n = self._run(LSTMFunction, input, states, lengths)
+        output, h_n, c_n = self._run(LSTMFunction, input, hx, lengths, reset_mask, reset_state)
         return output, (h_n, c_n)
+
+    def _parts(self, argument: str, state: Any) -> _States:
+        if state is None:
+            return {"h0": None, "c0": None}
+        h0, c0 = check_pair("LSTM", argument, state, f"({self._count}, N, H)")
+        return {"h0": h0, "c0": c0}
 
 
 class GRU(_Layer):
@@ -441,7 +485,13 @@ class GRU(_Layer):
         )
 
     def forward(
-        self, input: Any, hx: Tensor | None = None, *, lengths: Any = None
+        self,
+        input: Any,
+        hx: Tensor | None = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Tensor | None = None,
     ) -> tuple[Any, ...]:
         """Return output (T, N, D H) and h_n (L D, N, H), as `RNN.forward` does."""
-        return self._run(GRUFunction, input, {"h0": hx}, lengths)
+        return self._run(GRUFunction, input, hx, lengths, reset_mask, reset_state)

@@ -1,8 +1,9 @@
-"""Sequences of different lengths in one batch: what `lengths` means, and where the steps lie then.
+"""Sequences of different lengths in one batch, several episodes in one sequence: where steps lie.
 
-T steps, N batch. The samples are sorted by falling length, and of each step only those are kept
-that have it, one step after the other, as in `torch.nn.utils.rnn.PackedSequence`. So nothing is
-computed for padding, and none of it is read.
+T steps, N batch, L layers above one another, D directions. The samples are sorted by falling
+length, and of each step only those are kept that have it, one step after the other, as in
+`torch.nn.utils.rnn.PackedSequence`. So nothing is computed for padding, and none of it is read. An
+episode is such a sample of its own, so that nothing is reset while steps are computed.
 """
 
 import operator
@@ -18,10 +19,10 @@ from impl_torch_ext.checks import check_between, shown
 from impl_torch_ext.dtypes import is_integer
 from impl_torch_ext.native import native
 
-__all__ = ["Packing", "check_lengths"]
+__all__ = ["Packing", "packing_of"]
 
 
-def check_lengths(name: str, lengths: Any, batch: int | None, steps: int) -> Tensor:
+def _checked_lengths(name: str, lengths: Any, batch: int | None, steps: int) -> Tensor:
     """Return `lengths` as a new Tensor of int64, shape (N,), or raise.
 
     Parameters
@@ -85,6 +86,48 @@ def _integer(item: Any) -> int:
     return operator.index(plain)
 
 
+def _checked_mask(name: str, mask: Any, shape: tuple[int, ...], text: str) -> Tensor:
+    """Return `mask` as a new Tensor of bool, or raise.
+
+    Parameters
+    ----------
+    name : str
+        The layer, for the message.
+    mask : sequence of bool, array or Tensor
+        Whether an episode begins at a step of a sample.
+    shape : tuple of int
+        What is wanted, in the layout of the call.
+    text : str
+        The names of these sizes, as in "(T, N)".
+
+    Raises
+    ------
+    TypeError
+        If an element is no boolean.
+    ValueError
+        If the shape is another.
+    """
+    try:
+        array = np.asarray(mask.detach().cpu() if isinstance(mask, Tensor) else mask)
+    except ValueError:  # Rows of different lengths.
+        array, came = None, shown(mask)
+    except (RuntimeError, TypeError):  # A sequence of Tensors that require grad.
+        array = np.empty((), object)
+    if array is not None:
+        # NumPy takes an empty sequence for one of floats.
+        empty = not array.size and isinstance(mask, Sequence)
+        if array.dtype.kind != "b" and not empty:
+            typed = isinstance(mask, Tensor | np.ndarray | np.generic)
+            msg = f"{name}: reset_mask must be booleans, got {mask.dtype if typed else shown(mask)}"
+            raise TypeError(msg)  # rnn-38
+        came = str(array.shape)
+    if array is None or array.shape != shape:
+        msg = f"{name}: reset_mask must have shape {text} = {shape}, got {came}"
+        raise ValueError(msg)  # rnn-38
+    # A copy: what is written to the caller's afterwards has no effect.
+    return torch.from_numpy(array.astype(np.bool_))
+
+
 class Packing:
     """Where the rows of a batch of sequences lie when only the steps that are there are kept.
 
@@ -97,6 +140,11 @@ class Packing:
         came so.
     batch, steps : int
         N and T.
+
+    Attributes
+    ----------
+    count : int
+        How many samples there are to compute, each with a first state of its own.
     """
 
     def __init__(
@@ -110,16 +158,14 @@ class Packing:
         self.batch_sizes = batch_sizes
         self.order = order
         self.back = back
-        self.batch = batch
+        self.batch = self.count = batch
         self.steps = steps
         self._known: dict[bool, Tensor] = {}
 
     @classmethod
     def of_lengths(cls, lengths: Tensor, steps: int) -> "Packing":
         """Return that of sequences of these lengths, (N,), among `steps` steps."""
-        falling, order = torch.sort(lengths, descending=True, stable=True)
-        longest = int(falling[0]) if len(falling) else 0
-        batch_sizes = (falling > torch.arange(longest).unsqueeze(1)).sum(1)
+        batch_sizes, order = _by_length(lengths)
         return cls(batch_sizes, order, torch.argsort(order), len(order), steps)
 
     @classmethod
@@ -133,14 +179,18 @@ class Packing:
     def places(self, batch_first: bool = False) -> Tensor:
         """Return where each row lies in an array (T, N), or (N, T), that is flat."""
         if batch_first not in self._known:
-            running = torch.arange(self.batch) < self.batch_sizes.unsqueeze(1)
-            step, sample = running.nonzero().T
-            if self.order is not None:
-                sample = self.order[sample]
+            sizes = self.batch_sizes
+            step = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+            rank = torch.arange(len(step)) - (sizes.cumsum(0) - sizes)[step]
+            step, sample = self._found(step, rank)
             self._known[batch_first] = (
                 sample * self.steps + step if batch_first else step * self.batch + sample
             )
         return self._known[batch_first]
+
+    def _found(self, step: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+        """Return step and sample, as they came, of such a step of those in falling order."""
+        return step, rank if self.order is None else self.order[rank]
 
     def pack(self, x: Tensor, batch_first: bool) -> Tensor:
         """Return the rows of x (T, N, ...), or (N, T, ...), that are there."""
@@ -164,8 +214,111 @@ class Packing:
         return _along_batch(states, self.back)
 
 
+class Episodes(Packing):
+    """A packing of sequences that have several episodes: each of these is computed as a sample.
+
+    Parameters
+    ----------
+    marks : Tensor of bool, shape (T, N)
+        Where an episode begins. Others begin at step 0; marks past an end have no effect.
+    lengths : Tensor of int64, shape (N,)
+    directions : int
+        D. In the reverse direction a sequence begins with its last episode, and ends with its
+        first.
+    """
+
+    def __init__(self, marks: Tensor, lengths: Tensor, directions: int) -> None:
+        steps, batch = marks.shape
+        # One step where there is none: a sequence of length 0 has an episode of length 0, that
+        # begins and ends with hx; its marks are past its end: rnn-37.
+        marked = marks.new_zeros((batch, max(steps, 1)))
+        marked[:, :steps] = marks.T & (torch.arange(steps) < lengths.unsqueeze(1))
+        begins = marked.clone()
+        begins[:, 0] = True
+        sample, start = begins.nonzero().T
+        initial = start == 0
+        final = torch.cat((initial[1:], initial.new_ones(min(batch, 1))))
+        stop = torch.where(final, lengths[sample], start.roll(-1))
+        batch_sizes, order = _by_length(stop - start)
+        super().__init__(batch_sizes, sample[order], None, batch, steps)
+        self.count, self._starts = len(order), start[order]
+        # By direction: which episodes begin anew, and which one of a sequence comes last: rnn-37.
+        anew, last = [marked[sample, start], ~final], [final, initial]
+        first = torch.stack([sample + batch * fresh for fresh in anew[:directions]])
+        self._first = first[:, order]
+        back = torch.argsort(order)
+        self._last = torch.stack([back[ends] for ends in last[:directions]])
+
+    def _found(self, step: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+        step, sample = super()._found(step, rank)
+        return step + self._starts[rank], sample
+
+    def sort(self, states: Tensor) -> Tensor:
+        """Return the first states of all episodes in falling order of length.
+
+        `states` (L D, 2 N, ...) are those of the call and then those of `reset_state`.
+        """
+        return _by_direction(states, self._first)
+
+    def unsort(self, states: Tensor) -> Tensor:
+        """Return the last states, (L D, N, ...), of sequences from those of all episodes."""
+        return _by_direction(states, self._last)
+
+
+def packing_of(
+    name: str,
+    sizes: tuple[int, ...],
+    batched: bool,
+    batch_first: bool,
+    directions: int,
+    lengths: Any,
+    reset_mask: Any,
+) -> Packing:
+    """Return where the steps of a call's input lie.
+
+    Parameters
+    ----------
+    name : str
+        The layer, for messages.
+    sizes : tuple of int
+        (T, N), or (N, T) with `batch_first`; (T, 1) where it is not `batched`.
+    batched, batch_first : bool
+        Whether the input came with a batch axis, and with that axis first.
+    directions : int
+        D.
+    lengths, reset_mask : object
+        What came, one of them not None.
+    """
+    steps, batch = reversed(sizes) if batch_first else sizes
+    if lengths is None:
+        checked = torch.full((batch,), steps)
+    else:
+        checked = _checked_lengths(name, lengths, batch if batched else None, steps)
+    if reset_mask is None:
+        return Packing.of_lengths(checked, steps)
+    shape, text = (tuple(sizes), "(T, N)") if batched else ((steps,), "(T,)")
+    marks = _checked_mask(name, reset_mask, shape, "(N, T)" if batch_first else text)
+    marks = marks.reshape(sizes)
+    return Episodes(marks.T if batch_first else marks, checked, directions)
+
+
+def _by_length(lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many samples have each step, and the samples in falling order of length."""
+    order = torch.argsort(lengths, descending=True, stable=True)
+    ended = torch.bincount(lengths).cumsum(0)[:-1]
+    return len(lengths) - ended, order
+
+
 def _along_batch(states: Tensor, order: Tensor | None) -> Tensor:
     if order is None:
         return states
     result: Tensor = native.gather.default(states, order, 1)
     return result
+
+
+def _by_direction(states: Tensor, chosen: Tensor) -> Tensor:
+    """Return those of states (L D, M, ...) that are chosen, (D, K), in each direction."""
+    count, size = states.shape[:2]
+    rows = chosen.repeat(count // len(chosen), 1) + size * torch.arange(count).unsqueeze(1)
+    flat: Tensor = native.gather.default(states.flatten(0, 1), rows.flatten(), 0)
+    return flat.reshape(*rows.shape, states.shape[2])
