@@ -67,14 +67,14 @@ class Recurrent(Layer):
         """Return the shapes of a pair of states, for a message."""
         return "shape (N, H) each"
 
-    def _pair(self, names: str, value: Any) -> tuple[Any, Any]:
+    def _pair(self, names: str, value: Any, argument: str = "the state") -> tuple[Any, Any]:
         if not isinstance(value, tuple | list) or len(value) != 2:
             listed = isinstance(value, tuple | list)
             came = f"{len(value)} items" if listed else type(value).__name__
             if is_array(value):
                 came += f" of shape {shape_of(value)}"
             wanted = f"a pair {names} of {self._pair_shapes()}"
-            msg = f"{type(self).__name__}: the state must be {wanted}, got {came}"
+            msg = f"{type(self).__name__}: {argument} must be {wanted}, got {came}"
             raise ValueError(msg)
         return value[0], value[1]
 

@@ -8,7 +8,7 @@ is formed for all steps at once, so is each weight gradient; what has to go step
 Sak, Senior and Beaufays 2014.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +23,7 @@ HIGHEST = lax.Precision.HIGHEST
 
 
 class Course(NamedTuple):
-    """The way through a sequence: from which end, and where the sequences of a batch run.
+    """The way through a sequence: from which end, where the sequences run, where they begin anew.
 
     Attributes
     ----------
@@ -34,11 +34,51 @@ class Course(NamedTuple):
         none, its state stays.
     valid : Array or None
         Shape (N, 1): whether the length of a sequence is one that it can have.
+    renewed : Array or None
+        Shape (T, N, 1): whether an episode begins with a step, on this way, whose state before the
+        step is the one of resets; None if there are no resets.
     """
 
     reverse: bool
     running: Array | None = None
     valid: Array | None = None
+    renewed: Array | None = None
+
+    def forward(self, step: Callable[..., Any], first: Any, fresh: Any, inputs: Any) -> Any:
+        """Return the last state and what a step returns at all of them; see `lax.scan`.
+
+        `fresh` is what takes the place of a state where an episode begins.
+        """
+        if self.renewed is None:
+            return lax.scan(step, first, inputs, reverse=self.reverse)
+
+        def from_fresh(state: Any, at: Any) -> Any:
+            renewed, inputs = at
+            return step(_chosen(renewed, fresh, state), inputs)
+
+        return lax.scan(from_fresh, first, (self.renewed, inputs), reverse=self.reverse)
+
+    def backward(self, step: Callable[..., Any], d_last: Any, inputs: Any) -> tuple[Any, Any, Any]:
+        """Return the gradient of the first state, what a step returns, and the fresh one's.
+
+        The last is None, or a tuple of None, where there are no resets.
+        """
+        if self.renewed is None:
+            d_first, each = lax.scan(step, d_last, inputs, reverse=not self.reverse)
+            return d_first, each, jax.tree.map(lambda _: None, d_last)
+
+        def into_fresh(carry: tuple[Any, Any], at: Any) -> Any:
+            renewed, inputs = at
+            before, each = step(carry[0], inputs)
+            nothing = jax.tree.map(jnp.zeros_like, before)
+            to_fresh = _chosen(renewed, before, nothing)
+            d_fresh = jax.tree.map(jnp.add, carry[1], to_fresh)
+            return (_chosen(renewed, nothing, before), d_fresh), each
+
+        start = (d_last, jax.tree.map(jnp.zeros_like, d_last))
+        inputs = (self.renewed, inputs)
+        (d_first, d_fresh), each = lax.scan(into_fresh, start, inputs, reverse=not self.reverse)
+        return d_first, each, d_fresh
 
     def empty(self, dtype: Any) -> Array | None:
         """Return the output where a sequence has no step, shape (N, 1)."""
@@ -59,6 +99,11 @@ class Course(NamedTuple):
         if self.valid is None:
             return gradients
         return tuple([jnp.where(self.valid, gradient, 0) for gradient in gradients])
+
+
+def _chosen(condition: Array, states: Any, others: Any) -> Any:
+    """Return states, an array or a pair, where a condition (N, 1) holds, and else the others."""
+    return jax.tree.map(lambda state, other: jnp.where(condition, state, other), states, others)
 
 
 def pick(running: Array | None, value: Array, otherwise: Any) -> Array:
@@ -183,9 +228,12 @@ def gru_cell(x: Array, h: Array, w_ih: Array, w_hh: Array, *bias: Array) -> Arra
 
 
 def rnn_forward(
-    nonlinearity: str, a: Array, h0: Array, w_hh: Array, course: Course
+    nonlinearity: str, a: Array, h0: Array, w_hh: Array, course: Course, fresh: Array | None
 ) -> tuple[Array, Array]:
-    """Return all states, shape (T, N, H), and the last; a is the input's part, shape (T, N, H)."""
+    """Return all states, shape (T, N, H), and the last; a is the input's part, shape (T, N, H).
+
+    `fresh` (N, H) is the state with which an episode after a reset begins.
+    """
     empty = course.empty(a.dtype)
 
     def step(h: Array, at: Any) -> tuple[Array, Array]:
@@ -193,14 +241,14 @@ def rnn_forward(
         h = pick(running, rnn_step(nonlinearity, a + times(h, w_hh)), h)
         return h, pick(running, h, empty)
 
-    last, states = lax.scan(step, h0, (a, course.running), reverse=course.reverse)
+    last, states = course.forward(step, h0, fresh, (a, course.running))
     return states, *course.end(last)
 
 
 def rnn_backward(
     nonlinearity: str, states: Array, w_hh: Array, d_states: Array, d_last: Array, course: Course
-) -> tuple[Array, Array]:
-    """Return the gradients of `a`, shape (T, N, H), and of h0."""
+) -> tuple[Array, Array, Array | None]:
+    """Return the gradients of `a`, shape (T, N, H), of h0, and of the fresh state if any."""
 
     def step(dh: Array, at: Any) -> tuple[Array, Array]:
         d_out, h, running = at
@@ -210,16 +258,22 @@ def rnn_backward(
         return pick(running, jnp.matmul(da, w_hh, precision=HIGHEST), dh), da
 
     inputs = (course.clear(d_states), states, course.running)
-    dh, da = lax.scan(step, *course.end_gradient(d_last), inputs, reverse=not course.reverse)
-    return da, dh
+    dh, da, d_fresh = course.backward(step, course.end_gradient(d_last)[0], inputs)
+    return da, dh, d_fresh
 
 
 def lstm_forward(
-    a: Array, h0: Array, c0: Array, w_hh: Array, w_hr: Array | None, course: Course
+    a: Array,
+    first: tuple[Array, Array],
+    w_hh: Array,
+    w_hr: Array | None,
+    course: Course,
+    fresh: tuple[Array | None, Array | None],
 ) -> tuple[Array, ...]:
     """Return all h, the last h and c, all c, and the gates before activation.
 
-    Shapes (T, N, P), (N, P), (N, H), (T, N, H), (T, N, 4·H).
+    Shapes (T, N, P), (N, P), (N, H), (T, N, H), (T, N, 4·H). `first` is h0 and c0, and `fresh` the
+    pair with which an episode after a reset begins.
     """
     empty = course.empty(a.dtype)
 
@@ -232,23 +286,24 @@ def lstm_forward(
         h, c = pick(running, new_h, h), pick(running, new_c, c)
         return (h, c), (pick(running, h, empty), c, a)
 
-    (h, c), (hs, *kept) = lax.scan(step, (h0, c0), (a, course.running), reverse=course.reverse)
+    (h, c), (hs, *kept) = course.forward(step, first, fresh, (a, course.running))
     return hs, *course.end(h, c), *kept
 
 
 def lstm_backward(
     kept: Sequence[Array],
-    c0: Array,
+    before: Array,
     w_hh: Array,
     w_hr: Array | None,
     gradients: Sequence[Array],
     course: Course,
-) -> tuple[Array, Array, Array, Array | None]:
-    """Return the gradients of the gates before activation, of h0, of c0, and of the projections.
+) -> tuple[Array, tuple[Array, Array], Array | None, tuple[Array | None, Array | None]]:
+    """Return the gradients of the gates before activation, of h0 and c0, of the projections.
 
-    Shapes (T, N, 4·H), (N, P), (N, H), (T, N, P); the last is None where nothing is projected.
-    `kept` is all c and the gates, as `lstm_forward` returns them, and `gradients` are those of all
-    h, of the last h and of the last c.
+    Shapes (T, N, 4·H), (N, P) and (N, H), (T, N, P), which is None where nothing is projected; and
+    the gradients of the pair of fresh states. `kept` is all c and the gates, as `lstm_forward`
+    returns them, `before` the c before each step, (T, N, H), and `gradients` are those of all h, of
+    the last h and of the last c.
     """
     cs, a = kept
     ai, af, ag, ao = split_gates(a, 4)
@@ -256,7 +311,7 @@ def lstm_backward(
     # What depends on no gradient is formed for all steps at once.
     to_gates = [
         tanh(ag) * i * not_i,
-        previous(c0, cs, course) * f * not_f,
+        before * f * not_f,
         i * tanh_slope(ag),
         tanh(cs) * o * not_o,
     ]
@@ -270,18 +325,18 @@ def lstm_backward(
             [d * to for d, to in zip((dc, dc, dc, dm), to_gates, strict=True)], axis=-1
         )
         da = pick(running, da, 0)
-        before = (
+        d_before = (
             pick(running, jnp.matmul(da, w_hh, precision=HIGHEST), dh),
             pick(running, dc * f, carry[1]),
         )
-        return before, (da, None if w_hr is None else pick(running, dh, 0))
+        return d_before, (da, None if w_hr is None else pick(running, dh, 0))
 
     d_hs, *d_last = gradients
     inputs = (course.running, course.clear(d_hs), o * tanh_slope(cs), f, *to_gates)
-    (dh, dc), (da, d_projected) = lax.scan(
-        step, course.end_gradient(*d_last), inputs, reverse=not course.reverse
+    d_first, (da, d_projected), d_fresh = course.backward(
+        step, course.end_gradient(*d_last), inputs
     )
-    return da, dh, dc, d_projected
+    return da, d_first, d_projected, d_fresh
 
 
 def hidden_states(cs: Array, a: Array) -> Array:
@@ -290,9 +345,12 @@ def hidden_states(cs: Array, a: Array) -> Array:
 
 
 def gru_forward(
-    a: Array, h0: Array, w_hh: Array, b_hh: Array | None, course: Course
+    a: Array, h0: Array, w_hh: Array, b_hh: Array | None, course: Course, fresh: Array | None
 ) -> tuple[Array, ...]:
-    """Return all states (T, N, H), the last, and what `gru_step` keeps, (T, N, 4·H)."""
+    """Return all states (T, N, H), the last, and what `gru_step` keeps, (T, N, 4·H).
+
+    `fresh` (N, H) is the state with which an episode after a reset begins.
+    """
     empty = course.empty(a.dtype)
 
     def step(h: Array, at: Any) -> tuple[Array, Any]:
@@ -301,25 +359,21 @@ def gru_forward(
         h = pick(running, new, h)
         return h, (pick(running, h, empty), kept)
 
-    last, (states, kept) = lax.scan(step, h0, (a, course.running), reverse=course.reverse)
+    last, (states, kept) = course.forward(step, h0, fresh, (a, course.running))
     return states, *course.end(last), kept
 
 
 def gru_backward(
-    kept: Array,
-    h0: Array,
-    w_hh: Array,
-    states: Array,
-    d_states: Array,
-    d_last: Array,
-    course: Course,
-) -> tuple[Array, Array, Array]:
-    """Return the gradients of the gates' input and recurrent parts, (T, N, 3·H), and of h0."""
+    kept: Array, before: Array, w_hh: Array, d_states: Array, d_last: Array, course: Course
+) -> tuple[Array, Array, Array, Array | None]:
+    """Return the gradients of the gates' input and recurrent parts, (T, N, 3·H), and of h0.
+
+    The last is that of the fresh state if any; `before` is the state before each step, (T, N, H).
+    """
     ar, az, an, hn = split_gates(kept, 4)
     (r, not_r), (z, not_z) = map(sigmoid_and_rest, (ar, az))
     # What depends on no gradient is formed for all steps at once.
     to_n = not_z * tanh_slope(an)
-    before = previous(h0, states, course)
     to_gates = [to_n * hn * r * not_r, (before - tanh(an)) * z * not_z, to_n * r]
 
     def step(dh: Array, at: Any) -> tuple[Array, Any]:
@@ -330,22 +384,20 @@ def gru_backward(
         return pick(running, through, dh), (recurrent, pick(running, dh * to_n, 0))
 
     inputs = (course.running, course.clear(d_states), z, to_n, *to_gates)
-    dh, (recurrent, dn) = lax.scan(
-        step, *course.end_gradient(d_last), inputs, reverse=not course.reverse
-    )
+    dh, (recurrent, dn), d_fresh = course.backward(step, course.end_gradient(d_last)[0], inputs)
     size = 2 * an.shape[-1]
-    return jnp.concatenate([recurrent[..., :size], dn], axis=-1), recurrent, dh
+    return jnp.concatenate([recurrent[..., :size], dn], axis=-1), recurrent, dh, d_fresh
 
 
-def previous(first: Array, states: Array, course: Course) -> Array:
+def previous(first: Array, states: Array, course: Course, fresh: Array | None) -> Array:
     """Return the state before each step, (T, N, ...), 0 where a sequence does not have the step."""
     if not states.shape[0]:
         return states
     before = _before(first[None], states, course.reverse)
-    if course.running is None:
-        return before
-    ran = _before(jnp.zeros_like(course.running[:1]), course.running, course.reverse)
-    return course.clear(jnp.where(ran, before, first))
+    if course.running is not None:
+        ran = _before(jnp.zeros_like(course.running[:1]), course.running, course.reverse)
+        before = course.clear(jnp.where(ran, before, first))
+    return before if course.renewed is None else jnp.where(course.renewed, fresh, before)
 
 
 def _before(first: Array, values: Array, reverse: bool) -> Array:

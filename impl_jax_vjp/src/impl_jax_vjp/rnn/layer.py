@@ -16,7 +16,7 @@ from ..recording import as_operand, dtype_of, shape_of
 from ..tensor import Tensor
 from .cell import Recurrent, zero_state
 from .fused import GRUFunction, LSTMFunction, RNNFunction
-from .lengths import check_lengths
+from .lengths import check_lengths, check_resets
 
 _SHOWN = ("num_layers?", "bias?", "batch_first?", "dropout?", "bidirectional?")
 
@@ -36,6 +36,7 @@ class _Layer(Recurrent):
     dropout: float
     bidirectional: bool
     proj_size: int = 0
+    _states: ClassVar[tuple[str, ...]] = ("h0",)
 
     def __init__(
         self,
@@ -73,7 +74,14 @@ class _Layer(Recurrent):
             self._add_weights(self.input_size if place < directions else above, suffix, projected)
 
     def _run(
-        self, function: Any, x: Any, states: dict[str, Any], lengths: Any, **config: Any
+        self,
+        function: Any,
+        x: Any,
+        hx: Any,
+        lengths: Any,
+        reset_mask: Any,
+        reset_state: Any,
+        **config: Any,
     ) -> list[Tensor]:
         """Apply a Function for each layer and direction; return output and last states."""
         x, batched = self._sequence(x)
@@ -83,20 +91,18 @@ class _Layer(Recurrent):
             lengths = check_lengths(type(self).__name__, lengths, steps, own)
         suffixes = _suffixes(self.num_layers, self.bidirectional)
         directions = ({}, {"reverse": True}) if self.bidirectional else ({},)
-        firsts = [
-            self._first_states(name, state, batch, batched, len(suffixes))
-            for name, state in states.items()
-        ]
-        places = zip(suffixes, *firsts, strict=True)
+        firsts = self._first_states(hx, batch, batched)
+        resets = self._resets(reset_mask, reset_state, steps, batch, batched)
+        places = zip(suffixes, firsts, resets, strict=True)
         lasts = []
         for layer in range(self.num_layers):
             outputs = []
             for direction in directions:
-                suffix, *first = next(places)
+                suffix, first, reset = next(places)
                 weights = self._weights(suffix)
                 projection = (getattr(self, "weight_hr" + suffix),) if self.proj_size else ()
                 output, *last = function.apply(
-                    x, *first, *weights, lengths, *projection, **config, **direction
+                    x, *first, *weights, lengths, *reset, *projection, **config, **direction
                 )
                 outputs.append(output)
                 lasts.append(last)
@@ -123,19 +129,52 @@ class _Layer(Recurrent):
             return ops.reshape(x, (steps, width))
         return ops.permute_dims(x, (1, 0, 2)) if self.batch_first else x
 
+    def _resets(
+        self, mask: Any, state: Any, steps: int, batch: int, batched: bool
+    ) -> Sequence[tuple[Any, ...]]:
+        """Return what each layer and direction is told of resets: marks and states."""
+        name = type(self).__name__
+        if mask is None:
+            if state is not None:  # rnn-38
+                refuse(name, "reset_mask", "given where there is a reset_state", None)
+            untold = (None, None, None) if self.proj_size else ()
+            return (untold,) * len(_suffixes(self.num_layers, self.bidirectional))
+        own = batch if batched else None
+        marks = check_resets(name, mask, steps, own, self.batch_first)
+        states = self._first_states(state, batch, batched, "reset_state")
+        return [(marks, *each) for each in states]
+
     def _first_states(
-        self, name: str, state: Any, batch: int, batched: bool, count: int
+        self, hx: Any, batch: int, batched: bool, argument: str = ""
+    ) -> Sequence[tuple[Any, ...]]:
+        """Return the first states of each layer and direction; zeros for None.
+
+        `argument` is for messages, where it is not `hx`.
+        """
+        parts: Sequence[Any] = (hx,)
+        if len(self._states) == 2:
+            given = (None, None) if hx is None else hx
+            parts = self._pair("(h0, c0)", given, argument or "the state")
+        places = [
+            self._by_place(state, f"{argument} {state}".strip(), part, batch, batched)
+            for state, part in zip(self._states, parts, strict=True)
+        ]
+        return list(zip(*places, strict=True))
+
+    def _by_place(
+        self, name: str, argument: str, state: Any, batch: int, batched: bool
     ) -> Sequence[Any]:
-        """Return the first state of each layer and direction, (N, P) or (N, H); zeros for None."""
+        """Return a state of each layer and direction, (N, P) or (N, H); zeros for None."""
+        count = len(_suffixes(self.num_layers, self.bidirectional))
         letter, width = "H", self.hidden_size
         if name == "h0" and self.proj_size:
             letter, width = "P", self.proj_size
         if state is None:
             return (zero_state((batch, width), dtype_of(self.weight_ih_l0)),) * count
         if batched:
-            state = self._check(name, state, (count, batch, width), f"({count}, N, {letter})")
+            state = self._check(argument, state, (count, batch, width), f"({count}, N, {letter})")
         else:
-            state = self._check(name, state, (count, width), f"({count}, {letter})")
+            state = self._check(argument, state, (count, width), f"({count}, {letter})")
         if count == 1:
             return (ops.reshape(state, (batch, width)),)
         return ops.unstack(state if batched else ops.expand_dims(state, axis=1))
@@ -202,14 +241,24 @@ class RNN(_Layer):
         )
         self.nonlinearity = nonlinearity
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Any = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return output (T, N, D·H) and h_n (L·D, N, H) of input (T, N, I) and hx (L·D, N, H).
 
         Zeros stand for an `hx` that is left out; `lengths` (N,) cut each sequence, see
-        `check_lengths`.
+        `check_lengths`. A mark in `reset_mask` (T, N), with `batch_first` (N, T), begins an
+        episode, see `check_resets`, with `reset_state` (L·D, N, H) or zeros.
         """
         config = {"nonlinearity": self.nonlinearity}
-        output, h = self._run(RNNFunction, input, {"h0": hx}, lengths, **config)
+        resets = (reset_mask, reset_state)
+        output, h = self._run(RNNFunction, input, hx, lengths, *resets, **config)
         return output, h
 
 
@@ -243,6 +292,7 @@ class LSTM(_Layer):
     """
 
     _gates = 4
+    _states = ("h0", "c0")
     _options = ("input_size", "hidden_size", "proj_size?", *_SHOWN)
 
     def __init__(
@@ -271,15 +321,22 @@ class LSTM(_Layer):
         )
 
     def forward(
-        self, input: Any, hx: Any = None, *, lengths: Any = None
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Any = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return output (T, N, D·P) and (h_n, c_n) of input (T, N, I) and (h0, c0).
 
         h0 and h_n have shape (L·D, N, P), c0 and c_n (L·D, N, H). Zeros stand for an `hx` that is
-        left out; `lengths` (N,) cut each sequence, see `check_lengths`.
+        left out; `lengths` (N,) cut each sequence, see `check_lengths`. A mark in `reset_mask`
+        (T, N), with `batch_first` (N, T), begins an episode, see `check_resets`, with
+        `reset_state`, a pair as `hx` is, or zeros.
         """
-        h0, c0 = (None, None) if hx is None else self._pair("(h0, c0)", hx)
-        output, h, c = self._run(LSTMFunction, input, {"h0": h0, "c0": c0}, lengths)
+        output, h, c = self._run(LSTMFunction, input, hx, lengths, reset_mask, reset_state)
         return output, (h, c)
 
     def _pair_shapes(self) -> str:
@@ -339,11 +396,20 @@ class GRU(_Layer):
             bidirectional=bidirectional,
         )
 
-    def forward(self, input: Any, hx: Any = None, *, lengths: Any = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Any = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return output (T, N, D·H) and h_n (L·D, N, H) of input (T, N, I) and hx (L·D, N, H).
 
         Zeros stand for an `hx` that is left out; `lengths` (N,) cut each sequence, see
-        `check_lengths`.
+        `check_lengths`. A mark in `reset_mask` (T, N), with `batch_first` (N, T), begins an
+        episode, see `check_resets`, with `reset_state` (L·D, N, H) or zeros.
         """
-        output, h = self._run(GRUFunction, input, {"h0": hx}, lengths)
+        output, h = self._run(GRUFunction, input, hx, lengths, reset_mask, reset_state)
         return output, h
