@@ -305,6 +305,8 @@ def _diagonal(name: str, x: Any, k: int) -> Any:
     if x.ndim < 2:
         msg = f"{name}: x must have at least two axes, got shape {x.shape}"
         raise ValueError(msg)
+    # A diagonal beyond the next one is no other than it.
+    k = max(-x.shape[-2], min(k, x.shape[-1]))
     function = getattr(cp, name)
     return (lambda raw: function(raw, k)), k
 

@@ -179,7 +179,8 @@ def eye(
     """Return ones on a diagonal, and zeros elsewhere."""
     check_device("eye", device)
     rows, columns = check_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
-    kind, offset = float32 if dtype is None else check_dtype("eye", dtype), check_int("eye", "k", k)
+    kind = float32 if dtype is None else check_dtype("eye", dtype)
+    offset = max(-rows, min(check_int("eye", "k", k), columns))
     return (torch.arange(rows)[:, None] + offset == torch.arange(columns)).to(kind)
 
 

@@ -66,10 +66,10 @@ def roll(
         msg = f"roll: shift and axis must have equal lengths, got {shown(shift)} and {shown(axis)}"
         raise ValueError(msg)
     if axis is None:
-        return torch.roll(x.reshape(-1), shifts[0]).reshape(x.shape)
+        return torch.roll(x.reshape(-1), shifts[0] % max(1, x.numel())).reshape(x.shape)
     result = x.clone() if not places else x
     for count, place in zip(shifts, places, strict=True):
-        result = torch.roll(result, count, place)
+        result = torch.roll(result, count % max(1, x.shape[place]), place)
     return result
 
 
@@ -160,13 +160,13 @@ def pad(
 @shape("Tensor, the shape of `x`", k="int\nHow far above the diagonal the last one kept is.")
 def tril(x: Tensor, /, *, k: int = 0) -> Tensor:
     """Return the lower triangles of matrices, and 0 above."""
-    return torch.tril(_matrices("tril", x), check_int("tril", "k", k))
+    return torch.tril(*_diagonal("tril", x, k))
 
 
 @shape("Tensor, the shape of `x`", k="int\nHow far above the diagonal the first one kept is.")
 def triu(x: Tensor, /, *, k: int = 0) -> Tensor:
     """Return the upper triangles of matrices, and 0 below."""
-    return torch.triu(_matrices("triu", x), check_int("triu", "k", k))
+    return torch.triu(*_diagonal("triu", x, k))
 
 
 @shape("tuple of Tensors, without the axis", axis="int")
@@ -237,11 +237,13 @@ def _tensors(name: str, arrays: Sequence[Any]) -> list[Tensor]:
     return [check_tensor(name, x, "each operand") for x in operands(name, *arrays)]
 
 
-def _matrices(name: str, x: Tensor) -> Tensor:
+def _diagonal(name: str, x: Tensor, k: int) -> tuple[Tensor, int]:
+    """Return matrices and a diagonal of theirs, or the next one beyond them."""
     if check_tensor(name, x).ndim < 2:  # ops-43
         msg = f"{name}: x must have at least two axes, got shape {tuple(x.shape)}"
         raise ValueError(msg)
-    return x
+    rows, columns = x.shape[-2:]
+    return x, max(-rows, min(check_int(name, "k", k), columns))
 
 
 def _count(name: str, option: str, value: Any) -> int:
