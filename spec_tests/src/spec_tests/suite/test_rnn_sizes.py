@@ -236,6 +236,7 @@ def rung(place: int) -> tuple[int, int, int, int]:
 
 
 @clause("rnn-28")
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("place", range(len(LADDER)))
 def test_sizes(nn: Any, place: int) -> None:
     sizes = rung(place)
