@@ -23,3 +23,14 @@ def axes(width: int) -> Any:
     except ImportError:
         return None
     return plt.subplots(1, width, figsize=(4.5 * width, 3.2), layout="constrained")
+
+
+def draw(losses: list[float], picture: str, ylabel: str = "loss", scale: str = "linear") -> None:
+    """Draw the loss over the steps, where there is matplotlib, and say where."""
+    drawn = axes(1)
+    if drawn is not None:
+        figure, plot = drawn
+        plot.plot(losses)
+        plot.set(xlabel="step", ylabel=ylabel, yscale=scale)
+        figure.savefig(picture)
+        print(f"drawn in {picture}")

@@ -90,10 +90,4 @@ if __name__ == "__main__":
     for number in range(0, 100, 20):
         print(f"step {number:2d}: loss {losses[number]:.2e}")
     print(f"last: loss {losses[-1]:.2e}")
-    drawn = chosen.axes(1)
-    if drawn is not None:
-        figure, plot = drawn
-        plot.semilogy(losses)
-        plot.set(xlabel="step", ylabel="loss")
-        figure.savefig(picture)
-        print(f"drawn in {picture}")
+    chosen.draw(losses, picture, scale="log")

@@ -116,10 +116,4 @@ if __name__ == "__main__":
     print(f"capital letters of {len(held_out)} held-out lines, F1: {score(held_out, written):.2f}")
     for wanted, got in list(zip(held_out, written, strict=True))[:6]:
         print(f"  {wanted}\n  {got}\n")
-    drawn = chosen.axes(1)
-    if drawn is not None:
-        figure, plot = drawn
-        plot.plot(losses)
-        plot.set(xlabel="step", ylabel="loss")
-        figure.savefig(picture)
-        print(f"drawn in {picture}")
+    chosen.draw(losses, picture)

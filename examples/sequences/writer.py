@@ -99,10 +99,5 @@ if __name__ == "__main__":
         print(f"step {number:3d}: loss {losses[number]:.2f} a character")
     print(f"last: loss {losses[-1]:.2f}\n")
     print(written(nn, model, text, "The statement ", 200))
-    drawn = chosen.axes(1)
-    if drawn is not None:
-        figure, plot = drawn
-        plot.plot(losses)
-        plot.set(xlabel="step", ylabel="loss a character")
-        figure.savefig(picture)
-        print(f"\ndrawn in {picture}")
+    print()
+    chosen.draw(losses, picture, "loss a character")

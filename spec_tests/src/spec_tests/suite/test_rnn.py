@@ -14,6 +14,7 @@ from spec_tests.oracle import Draws, load
 from spec_tests.support.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
 from spec_tests.support.recurrent import (
     agree,
+    applications,
     call_cell,
     call_layer,
     cell_of,
@@ -349,14 +350,7 @@ def test_a_sequence_is_one_function(nn: Any, name: str, monkeypatch: pytest.Monk
     layer = layer_of(nn, name, "float32", known["parameters"])
     function = getattr(nn.rnn, f"{name.partition('_')[0]}Function")
     assert issubclass(function, nn.Function)
-    applied = []
-    apply = function.apply
-
-    def counted(*arguments: Any, **config: Any) -> Any:
-        applied.append(arguments)
-        return apply(*arguments, **config)
-
-    monkeypatch.setattr(function, "apply", staticmethod(counted))
+    applied = applications(function, monkeypatch)
     output, _ = layer(tensor(nn, known["inputs"]["x"]))
     assert len(applied) == 1
     agrees(nn, output, known["without_state"]["output"], "rnn", dtype="float32")

@@ -17,7 +17,7 @@ from spec_tests.oracle import Draws
 from spec_tests.oracle.configurations import CELLS, Configuration, configurations
 from spec_tests.support.assertions import agrees, exactly, refuses, same_signature, tensor, to_numpy
 from spec_tests.support.configured import made, seen, twice
-from spec_tests.support.recurrent import call_layer, weighted
+from spec_tests.support.recurrent import applications, call_layer, weighted
 
 T, N, I, H, P = 4, 3, 3, 3, 2  # noqa: E741 - the letters of the chapter
 LAYERS = {"RNN": 1, "LSTM": 4, "GRU": 3}
@@ -166,14 +166,7 @@ def test_one_function_for_each_layer_and_direction(
     nn: Any, cell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     function = getattr(nn.rnn, f"{cell.partition('_')[0]}Function")
-    applied = []
-    apply = function.apply
-
-    def counted(*arguments: Any, **config: Any) -> Any:
-        applied.append(arguments)
-        return apply(*arguments, **config)
-
-    monkeypatch.setattr(function, "apply", staticmethod(counted))
+    applied = applications(function, monkeypatch)
     for layers, both, ends in ((2, False, None), (2, True, None), (3, True, (4, 0, 2))):
         configuration = Configuration(0, cell, layers, both, True, "time first", 0.0, ends)
         applied.clear()

@@ -34,8 +34,8 @@ def layer_of(nn: Any, name: str, dtype: str, **options: Any) -> Any:
     return getattr(nn, name)(I, H, dtype=getattr(nn, dtype), **options)
 
 
-def numbers(layer: Any, dtype: str) -> Arrays:
-    """Return an input, the states of a call and of resets, and the outputs' cotangents."""
+def numbers(layer: Any, dtype: str) -> tuple[Arrays, Arrays]:
+    """Return an input with the states of a call and of resets, and the outputs' cotangents."""
     count = layer.num_layers * (1 + layer.bidirectional)
     out = getattr(layer, "proj_size", 0) or H
     sizes = {"h": out, "c": H} if type(layer).__name__ == "LSTM" else {"h": H}
@@ -45,7 +45,8 @@ def numbers(layer: Any, dtype: str) -> Arrays:
         drawn[f"reset {key}0"] = normal((count, N, size), dtype, seed=4 + place)
         drawn[f"{key}_n"] = normal((count, N, size), dtype, seed=6 + place)
     drawn["output"] = normal((T, N, out * (1 + layer.bidirectional)), dtype, seed=8)
-    return drawn
+    inputs = {key: array for key, array in drawn.items() if key == "x" or key.endswith("0")}
+    return inputs, {key: array for key, array in drawn.items() if key not in inputs}
 
 
 def paired(states: list[Any]) -> Any:
@@ -117,9 +118,7 @@ def test_every_stretch_is_as_if_alone(
     nn: Any, dtype: str, name: str, options: dict[str, Any], ends: Any
 ) -> None:
     layer = layer_of(nn, name, dtype, **options)
-    drawn = numbers(layer, dtype)
-    inputs = {key: array for key, array in drawn.items() if key == "x" or key.endswith("0")}
-    cotangents = {key: array for key, array in drawn.items() if key not in inputs}
+    inputs, cotangents = numbers(layer, dtype)
     found = []
     for call in (whole, by_stretches):
         layer.zero_grad()
@@ -139,9 +138,7 @@ def test_every_stretch_is_as_if_alone(
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_second_derivative(nn: Any, dtype: str, name: str, options: dict[str, Any]) -> None:
     layer = layer_of(nn, name, dtype, **options)
-    drawn = numbers(layer, dtype)
-    inputs = {key: array for key, array in drawn.items() if key == "x" or key.endswith("0")}
-    cotangents = {key: array for key, array in drawn.items() if key not in inputs}
+    inputs, cotangents = numbers(layer, dtype)
     found = []
     for call in (whole, by_stretches):
         leaves = {key: tensor(nn, array) for key, array in inputs.items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 
 from spec_tests.oracle import load
 from spec_tests.support.assertions import agrees, tensor, to_numpy
@@ -56,6 +57,19 @@ def call_cell(cell: Any, *arguments: Any) -> dict[str, Any]:
     """Call a cell and name what it returns."""
     state = cell(*arguments)
     return {"h": state[0], "c": state[1]} if isinstance(state, tuple) else {"h": state}
+
+
+def applications(function: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Return a list that gets the inputs of every further application of a Function."""
+    applied: list[tuple[Any, ...]] = []
+    apply = function.apply
+
+    def counted(*arguments: Any, **config: Any) -> Any:
+        applied.append(arguments)
+        return apply(*arguments, **config)
+
+    monkeypatch.setattr(function, "apply", staticmethod(counted))
+    return applied
 
 
 def weighted(nn: Any, outputs: dict[str, Any], cotangents: dict[str, np.ndarray]) -> Any:
