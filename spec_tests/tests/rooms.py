@@ -41,13 +41,13 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
     "ops": (
-        "lookups formulas families elementwise transcendental rounding comparison reduction linalg "
-        "manipulation movement indexing sorting creation activation inspection"
+        "lookups formulas families elementwise transcendental rounding comparison reduction recurrence "
+        "linalg manipulation movement indexing sorting creation activation inspection"
     ).split(),
-    "autograd": "modes transforms derivatives jit".split(),
+    "autograd": "modes transforms derivatives jit checkpoint".split(),
     "module": "state base functional".split(),
     "nn": "layer activation linear embedding norm dropout shape container".split(),
-    "rnn": "equations lengths steps fused cell layer".split(),
+    "rnn": "equations lengths steps fused cell variants layer unroll".split(),
     "optim": "optimizer algorithms".split(),
 }
 # Folders of sources that are not Python, beside the rooms.
