@@ -234,7 +234,7 @@ def test_axes_that_are_not_there(nn: Any, row: Row) -> None:
         for name, value in BETWEEN.items()
         if name in names
     ]
-    operands = [[x, x]] if row.family == "join" else [x, x] if "x2" in names else [x]
+    operands = [[x, x]] if row.family == "join" else [x, x] if {"x2", "b"} & set(names) else [x]
     function = getattr(nn.ops, row.name)
     axis: Any
     for axis in (7, -8):

@@ -13,8 +13,14 @@ import numpy as np
 from spec_tests.judge.tables import Row
 from spec_tests.support import inputs
 from spec_tests.support.assertions import raw
+from spec_tests.support.recurrence import linear_recurrence
 
-_NUMPY = {**vars(np), "erf": np.vectorize(math.erf, otypes=[float]), "__builtins__": {}}
+_NUMPY = {
+    **vars(np),
+    "erf": np.vectorize(math.erf, otypes=[float]),
+    "linear_recurrence": linear_recurrence,
+    "__builtins__": {},
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How the memory of a layer grows with its sequence, measured in a process of its own."""
+"""How memory grows with the size of a program, measured in a process of its own."""
 
 import ctypes
 import gc
@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,25 @@ _PROGRAM = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from spec_tests.support.memory import peaks
-print("peaks:", json.dumps(peaks(sys.argv[2], sys.argv[3])))
+print("peaks:", json.dumps(peaks(sys.argv[2], sys.argv[3], json.loads(sys.argv[4]))))
+"""
+_LAYER = """
+module = nn.{layer}({width}, {hidden})
+
+def run(steps):
+    x = nn.tensor(np.ones((steps, {batch}, {width}), np.float32))
+    output, _ = module(x)
+    nn.ops.sum(output * output).backward()
+    module.zero_grad()
+"""
+_UNROLLED = """
+cell = nn.{cell}({width}, {hidden})
+
+def run(steps):
+    x = nn.tensor(np.ones((steps, {batch}, {width}), np.float32))
+    output, _ = nn.rnn.unroll(cell, x, checkpoint="sqrt")
+    nn.ops.sum(output * output).backward()
+    cell.zero_grad()
 """
 # An array comes from the system and goes back to it, so that none is made from what was left over.
 _ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536", "OMP_NUM_THREADS": "1"}
@@ -44,43 +63,55 @@ def arrays_per_step(implementation: str, layer: str) -> float:
     implementation : str
         The importable name.
     layer : str
-        The name of a recurrent layer.
+        The name of a recurrent layer, or of a cell, which `unroll` then runs with checkpoints.
     """
-    command = [sys.executable, "-c", _PROGRAM, json.dumps(sys.path), implementation, layer]
-    run = subprocess.run(
-        command, env={**os.environ, **_ENVIRONMENT}, capture_output=True, text=True, check=False
-    )
-    marked = [line for line in run.stdout.splitlines() if line.startswith("peaks:")]
-    if run.returncode or not marked:
-        msg = f"the process that measures {layer} ended with {run.returncode}: {run.stderr[-500:]}"
-        raise AssertionError(msg)
-    short, long = json.loads(marked[-1].partition(":")[2])
+    names = {"width": WIDTH, "hidden": HIDDEN, "batch": BATCH, "layer": layer, "cell": layer}
+    source = (_UNROLLED if layer.endswith("Cell") else _LAYER).format(**names)
+    short, long = peaks_of(implementation, source, SHORT, LONG)
     return float(long - short) / (LONG - SHORT) / (BATCH * HIDDEN * np.dtype("float32").itemsize)
 
 
-def peaks(implementation: str, layer: str) -> list[int]:
-    """Return the peaks of memory, in bytes, of a short and of a long sequence."""
-    nn = importlib.import_module(implementation)
-    module = getattr(nn, layer)(WIDTH, HIDDEN)
-    return [_peak(nn, module, steps) for steps in (SHORT, LONG)]
+def peaks_of(implementation: str, source: str, *sizes: int) -> list[int]:
+    """Return the peaks of memory, in bytes, of a program at several sizes.
+
+    Parameters
+    ----------
+    implementation : str
+        The importable name; it is ``nn`` in the program, beside ``np``.
+    source : str
+        It defines ``run(size)``.
+    """
+    arguments = [json.dumps(sys.path), implementation, source, json.dumps(sizes)]
+    run = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, *arguments],
+        env={**os.environ, **_ENVIRONMENT},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    marked = [line for line in run.stdout.splitlines() if line.startswith("peaks:")]
+    if run.returncode or not marked:
+        msg = f"the process that measures ended with {run.returncode}: {run.stderr[-500:]}"
+        raise AssertionError(msg)
+    return list(json.loads(marked[-1].partition(":")[2]))
 
 
-def _peak(nn: Any, module: Any, steps: int) -> int:
+def peaks(implementation: str, source: str, sizes: list[int]) -> list[int]:
+    """Return what `peaks_of` does, of this process."""
+    names: dict[str, Any] = {"nn": importlib.import_module(implementation), "np": np}
+    exec(source, names)
+    return [_peak(names["run"], size) for size in sizes]
+
+
+def _peak(run: Callable[[int], None], size: int) -> int:
     # What is made once, such as a compiled program, is made before the measurement.
-    _train(nn, module, steps)
+    run(size)
     gc.collect()
     _give_back()
     _CLEAR.write_text("5", encoding="ascii")
     before = _status("VmRSS")
-    _train(nn, module, steps)
+    run(size)
     return _status("VmHWM") - before
-
-
-def _train(nn: Any, module: Any, steps: int) -> None:
-    x = nn.tensor(np.ones((steps, BATCH, WIDTH), np.float32))
-    output, _ = module(x)
-    nn.ops.sum(output * output).backward()
-    module.zero_grad()
 
 
 def _give_back() -> None:

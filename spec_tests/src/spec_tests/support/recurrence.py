@@ -23,6 +23,19 @@ def slope_of_tanh(a: np.ndarray) -> np.ndarray:
     return 4 * small / (1 + small) ** 2
 
 
+def linear_recurrence(
+    a: Any, b: Any, h0: Any = None, axis: int = 0, reverse: bool = False
+) -> np.ndarray:
+    """Return ``h_t = a_t h_{t-1} + b_t`` along an axis, as the loop that it is."""
+    a, b = (np.moveaxis(part, axis, 0) for part in np.broadcast_arrays(a, b))
+    result = np.zeros(a.shape, np.result_type(a, b))
+    h = None if h0 is None else np.broadcast_to(h0, a.shape[1:])
+    for t in reversed(range(len(a))) if reverse else range(len(a)):
+        h = b[t] if h is None else a[t] * h + b[t]
+        result[t] = h
+    return np.moveaxis(result, 0, axis)
+
+
 class Recurrence:
     """One layer applied to a sequence.
 
