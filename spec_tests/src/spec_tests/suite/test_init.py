@@ -241,3 +241,45 @@ def test_what_nothing_is_drawn_with(nn: Any, number: int) -> None:
     drawn = to_numpy(nn, nn.rand(3))
     nn.manual_seed(5)
     exactly(nn, nn.rand(3), drawn, dtype="float32", call="the next number")
+
+
+@clause("init-10")
+@pytest.mark.parametrize("forget", [1.0, 2, -0.5])
+def test_biases_of_an_lstm(nn: Any, forget: float) -> None:
+    hidden = 3
+    layers = [
+        nn.LSTM(2, hidden, num_layers=2, bidirectional=True),
+        nn.LSTM(2, hidden, proj_size=2, dtype=nn.float64),
+        nn.LSTMCell(2, hidden),
+        nn.PeepholeLSTMCell(2, hidden),
+        nn.LayerNormLSTMCell(2, hidden),
+    ]
+    gates = np.repeat([0.0, forget, 0.0, 0.0], hidden)
+    for layer in layers:
+        before = {key: to_numpy(nn, p.detach()).copy() for key, p in layer.named_parameters()}
+        assert nn.init.lstm_bias_(layer, forget=forget) is layer
+        for key, p in layer.named_parameters():
+            want = before[key]
+            if key.startswith("bias") or key in ("norm_ih.bias", "norm_hh.bias"):
+                want = gates if "_ih" in key else np.zeros_like(gates)
+            got = to_numpy(nn, p.detach())
+            exactly(nn, got, want.astype(got.dtype), call=f"{layer}: {key}", dtype=got.dtype.name)
+            assert p.requires_grad
+            assert p.grad is None
+
+
+@clause("init-10")
+def test_where_there_are_no_biases_of_an_lstm(nn: Any) -> None:
+    for module in (nn.GRU(2, 3), nn.Linear(2, 3), nn.zeros((12,)), None, nn.LSTM):
+        with refuses(TypeError, "lstm_bias_"):
+            nn.init.lstm_bias_(module)
+    with refuses(ValueError, "lstm_bias_", "bias"):
+        nn.init.lstm_bias_(nn.LSTM(2, 3, bias=False))
+    layer = nn.LSTMCell(2, 3)
+    before = to_numpy(nn, layer.bias_ih.detach()).copy()
+    for bad in (float("nan"), float("inf")):
+        with refuses(ValueError, "lstm_bias_", "forget"):
+            nn.init.lstm_bias_(layer, bad)
+    with refuses(TypeError, "lstm_bias_", "forget"):
+        nn.init.lstm_bias_(layer, "1")
+    exactly(nn, layer.bias_ih.detach(), before)
