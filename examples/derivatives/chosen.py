@@ -25,12 +25,21 @@ def axes(width: int) -> Any:
     return plt.subplots(1, width, figsize=(4.5 * width, 3.2), layout="constrained")
 
 
-def draw(losses: list[float], picture: str, ylabel: str = "loss", scale: str = "linear") -> None:
-    """Draw the loss over the steps, where there is matplotlib, and say where."""
+def draw(
+    losses: list[float] | dict[str, list[float]],
+    picture: str,
+    ylabel: str = "loss",
+    scale: str = "linear",
+) -> None:
+    """Draw the loss over the steps, or several by their names, if there is matplotlib."""
     drawn = axes(1)
     if drawn is not None:
         figure, plot = drawn
-        plot.plot(losses)
+        curves = losses if isinstance(losses, dict) else {"": losses}
+        for name, values in curves.items():
+            plot.plot(values, label=name)
         plot.set(xlabel="step", ylabel=ylabel, yscale=scale)
+        if len(curves) > 1:
+            plot.legend()
         figure.savefig(picture)
         print(f"drawn in {picture}")

@@ -41,8 +41,8 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
     "ops": (
-        "lookups formulas families elementwise transcendental rounding comparison reduction recurrence "
-        "linalg manipulation movement indexing sorting creation activation inspection"
+        "lookups formulas families elementwise transcendental rounding comparison reduction "
+        "recurrence linalg manipulation movement indexing sorting creation activation inspection"
     ).split(),
     "autograd": "modes transforms derivatives jit checkpoint".split(),
     "module": "state base functional".split(),

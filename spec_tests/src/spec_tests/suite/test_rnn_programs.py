@@ -1,4 +1,4 @@
-"""The chapter ``rnn``: the programs of `examples/sequences`."""
+"""The chapter ``rnn``: the programs of `examples/sequences` and `examples/cells`."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,14 +7,28 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import agrees, to_numpy
+from spec_tests.support.assertions import agrees, tensor, to_numpy
+from spec_tests.support.inputs import normal
 from spec_tests.support.programs import programs_of
+from spec_tests.support.user_cells import loop
 
 
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Import the programs of `examples/sequences`."""
     yield from programs_of("sequences", monkeypatch)
+
+
+@pytest.fixture
+def cells(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Import the programs of `examples/cells`."""
+    yield from programs_of("cells", monkeypatch)
+
+
+@pytest.fixture
+def article(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Import the programs of `examples/article`."""
+    yield from programs_of("article", monkeypatch)
 
 
 @clause("rnn-36", "rnn-33")
@@ -50,3 +64,56 @@ def test_a_writer_carries_its_state(nn: Any, programs: Callable[[str], Any]) -> 
     found = writer.written(nn, model, text, "The ", 20)
     assert len(found) == 24
     assert set(found) <= set(text.characters)
+
+
+@clause("rnn-51", "ops-54")
+@pytest.mark.parametrize("name", ["MinGRU", "SRU", "QRNN"])
+def test_layers_of_a_linear_recurrence(nn: Any, cells: Callable[[str], Any], name: str) -> None:
+    parallel = cells("parallel")
+    (model, _), losses = parallel.learn(nn, name, 80)
+    assert losses[-1] < losses[0] / 5, f"{name}: the loss went from {losses[0]} to {losses[-1]}"
+    x = nn.tensor(parallel.averages(1000, steps=9, batch=2)[0])
+    first = nn.tensor(normal((2, parallel.HIDDEN), "float32"))
+    with nn.no_grad():
+        whole, last = model(x, first)
+        a, b, beside = model.gates(x)
+        state, outputs = first, []
+        for t in range(9):
+            state = a[t] * state + b[t]
+            outputs.append(to_numpy(nn, model.out(state, [part[t] for part in beside])))
+    agrees(nn, whole, np.stack(outputs), "rnn", dtype="float32")
+    agrees(nn, last, to_numpy(nn, state), "rnn", dtype="float32")
+
+
+@clause("rnn-51", "rnn-40")
+def test_a_convolutional_lstm(nn: Any, cells: Callable[[str], Any]) -> None:
+    program = cells("convolutional")
+    (cell, head), losses = program.learn(nn, 60)
+    assert losses[-1] < losses[0] / 3, f"the loss went from {losses[0]} to {losses[-1]}"
+    film = nn.tensor(program.bars(1000)[:4])
+    got = program.predicted(nn, (cell, head), film)
+    zeros = nn.zeros((*film.shape[1:4], program.HIDDEN))
+    state, outputs = (zeros, zeros), []
+    for t in range(4):
+        state = cell(film[t], state)
+        outputs.append(to_numpy(nn, head(state[0]).detach()))
+    agrees(nn, got.detach(), np.stack(outputs), "rnn", dtype="float32")
+
+
+@clause("rnn-51", "rnn-23", "rnn-40")
+def test_the_cell_of_the_article_under_unroll(nn: Any, article: Callable[[str], Any]) -> None:
+    nn.manual_seed(0)
+    cell = article("rnn").define(nn).RNNCell(3, 4)
+    x, first = normal((5, 2, 3), "float32"), nn.tensor(normal((2, 4), "float32", seed=1))
+    found = []
+    for unrolled in (True, False):
+        cell.zero_grad()
+        leaf = tensor(nn, x)
+        output = (
+            nn.rnn.unroll(cell, leaf, first)[0] if unrolled else loop(nn, cell, leaf, first)[0][0]
+        )
+        nn.ops.sum(output * output).backward()
+        slopes = [leaf.grad, *[p.grad for p in cell.parameters()]]
+        found.append([to_numpy(nn, part) for part in (output.detach(), *slopes)])
+    for got, want in zip(*found, strict=True):
+        agrees(nn, got, want, "rnn", dtype="float32")
