@@ -60,7 +60,8 @@ def jax_vjp(session: nox.Session) -> None:
     """Run the suite and the implementation's own tests on impl_jax_vjp, in two processes."""
     # Nearly all of its time goes into compiling, which a second process shares. Who steals gets
     # tests of the same file, whose shapes are compiled.
-    # Of the tests with very many cases it asks some; `nox -s jax_vjp -- -n 2` asks all.
+    # Of the tests with very many cases it asks some, each in one dtype; `nox -s jax_vjp -- -n 2`
+    # asks all.
     conformance(session, "jax_vjp", "-n", "2", "--dist", "worksteal", quick=True)
 
 
@@ -156,7 +157,7 @@ def conformance(session: nox.Session, name: str, *options: str, quick: bool = Fa
     """Install one implementation and run the suite and its own tests on it.
 
     The options are pytest's; with others of the same name behind ``--``, the latter count. With
-    `quick` the tests of very many cases run some, unless there are options behind ``--``.
+    `quick` the suite leaves out cases, unless there are options behind ``--``.
     """
     python = Path(session.bin) / "python"
     install_backend(session, name, python)

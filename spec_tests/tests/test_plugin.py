@@ -352,7 +352,7 @@ def test_the_largest_ratios_are_written(judge, pytester):
     assert result(pytester)["largest_ratios"] == {"elementwise": {"float64": 0.25}}
 
 
-@pytest.mark.parametrize(("options", "count"), [([], 9), (["--quick"], 3)])
+@pytest.mark.parametrize(("options", "count"), [([], 15), (["--quick"], 6)])
 def test_quick_runs_some_of_very_many_cases(judge, pytester, options, count):
     text = """
         import pytest
@@ -367,6 +367,15 @@ def test_quick_runs_some_of_very_many_cases(judge, pytester, options, count):
         @clause("demo-02")
         def test_one(nn):
             assert nn
+
+        @pytest.mark.parametrize("case", "ab")
+        @clause("demo-01")
+        def test_two(nn, dtype, case):
+            assert case in "ab"
+
+        @clause("demo-01")
+        def test_alone(nn, dtype):
+            assert dtype
         """
     judge(*options, test_demo=text).assert_outcomes(passed=count)
     content = result(pytester)

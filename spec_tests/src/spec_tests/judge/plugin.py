@@ -80,7 +80,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--quick",
         action="store_true",
-        help="of tests with very many cases run some, for an implementation that compiles",
+        help="of tests with very many cases run some, each in one dtype, for an implementation "
+        "that compiles",
     )
 
 
@@ -325,14 +326,22 @@ def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
 
 
 def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests without most cases of those that are marked; every test keeps one."""
+    """Return the tests without most cases of those that are marked; every test keeps one.
+
+    Of two cases that differ by their dtype alone it is the one or the other, by turns.
+    """
+    others: dict[tuple[str, Any], list[pytest.Item]] = {}
+    for item in items:
+        parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+        parameters.pop("dtype", None)
+        case = tuple((name, repr(value)) for name, value in parameters.items())
+        others.setdefault((_name(item).partition("[")[0], case), []).append(item)
     seen: Counter[str] = Counter()
     kept = []
-    for item in items:
-        mark = item.get_closest_marker("sampled")
-        name = _name(item).partition("[")[0]
+    for turn, ((name, _), alike) in enumerate(others.items()):
+        mark = alike[0].get_closest_marker("sampled")
         if mark is None or seen[name] % mark.args[0] == 0:
-            kept.append(item)
+            kept.append(alike[turn % len(alike)])
         seen[name] += 1
     return kept
 
