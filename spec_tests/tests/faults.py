@@ -16,6 +16,7 @@ MODULES = (
     "faults_of_rounding",
     "faults_in_values",
     "faults_in_functions",
+    "faults_in_cells",
 )
 
 

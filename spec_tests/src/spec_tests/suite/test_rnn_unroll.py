@@ -130,6 +130,7 @@ def test_what_stands_for_h_in_the_recurrent_product(nn: Any, dtype: str, name: s
         ones = nn.tensor(np.ones((N, H), dtype))
         high = tensors_of(cell.step(projected, h + ones, recurrent=other))[0].detach()
         z = to_numpy(nn, high) - to_numpy(nn, swapped[0].detach())
+        assert np.all((z > 0) & (z < 1)), f"h should be carried by z, which is {z}"
         wanted = wanted + z * (to_numpy(nn, h) - to_numpy(nn, other))
     agrees(nn, swapped[0], wanted, "rnn", call=name, dtype=dtype)
 

@@ -1,0 +1,201 @@
+"""Faults in cells, in what runs them over a sequence, and in what computes again."""
+
+import sys
+
+from faults import fault
+
+
+@fault("test_autograd_checkpoint", "autograd-39")
+def what_is_drawn_is_drawn_anew_in_backward(nn):
+    from contextlib import nullcontext
+
+    from impl_numpy import random
+
+    random.replayed = lambda place: nullcontext()
+
+
+@fault("test_autograd_checkpoint", "autograd-39")
+def a_checkpoint_keeps_everything(nn):
+    nn.checkpoint = lambda fn, *args: fn(*args)
+
+
+@fault("test_autograd_checkpoint", "autograd-39")
+def a_checkpoint_forgets_tensors_from_elsewhere(nn):
+    original = nn.checkpoint
+
+    def checkpoint(fn, *args):
+        bound = getattr(fn, "__closure__", None) or ()
+        held = [cell.cell_contents for cell in bound]
+        for tensor in held:
+            if isinstance(tensor, nn.Tensor) and not tensor.is_leaf:
+                return original(fn, *args).detach() + 0 * args[0]
+        return original(fn, *args)
+
+    nn.checkpoint = checkpoint
+
+
+@fault("test_rnn_unroll", "rnn-39")
+def the_gates_of_a_gru_carry_the_dropped_state(nn):
+    original = nn.GRUCell.step
+
+    def step(self, projected, hx=None, *, recurrent=None):
+        return original(self, projected, hx if recurrent is None else recurrent)
+
+    nn.GRUCell.step = step
+
+
+@fault("test_rnn_unroll", "rnn-40")
+def unroll_gives_the_state_before_each_step(nn):
+    original = nn.rnn.unroll
+
+    def unroll(cell, inputs, state=None, **options):
+        output, last = original(cell, inputs, state, **options)
+        if isinstance(output, nn.Tensor) and state is None and output.shape[0]:
+            output = nn.ops.roll(output, 1, axis=1 if options.get("batch_first") else 0)
+        return output, last
+
+    nn.rnn.unroll = unroll
+
+
+@fault("test_rnn_unroll", "rnn-41")
+def states_go_on_past_the_end(nn):
+    sys.modules["impl_numpy.rnn.unroll"]._Mask.chosen = lambda self, t, new, old: new
+
+
+@fault("test_rnn_unroll", "rnn-41")
+def padding_reaches_the_cell(nn):
+    sys.modules["impl_numpy.rnn.unroll"]._Mask.cut = lambda self, x: x
+
+
+@fault("test_rnn_unroll", "rnn-42")
+def a_segment_begins_with_a_detached_state(nn):
+    from impl_numpy import autograd
+
+    original = autograd.checkpoint
+
+    def checkpoint(fn, inputs, state):
+        detach = getattr(state, "detach", None)
+        return original(fn, inputs, state if detach is None else detach())
+
+    autograd.checkpoint = checkpoint
+
+
+@fault("test_rnn_memory", "rnn-43")
+def every_step_is_kept(nn):
+    from impl_numpy import autograd
+
+    autograd.checkpoint = lambda fn, *args: fn(*args)
+
+
+@fault("test_rnn_unroll", "rnn-44")
+def a_state_may_change_its_form(nn):
+    sys.modules["impl_numpy.rnn.unroll"].check_alike = lambda name, new, old: None
+
+
+@fault("test_rnn_carried", "rnn-45")
+def the_state_is_carried_on_with_its_history(nn):
+    def truncated(module, chunks, hx=None):
+        for chunk in chunks:
+            output, hx = module(**chunk, hx=hx) if isinstance(chunk, dict) else module(chunk, hx)
+            yield output, hx
+
+    nn.rnn.truncated = truncated
+
+
+@fault("test_rnn_cells", "rnn-46")
+def the_cell_state_is_not_normalized(nn):
+    original = nn.LayerNormLSTMCell.__init__
+
+    def __init__(self, *args, **options):
+        original(self, *args, **options)
+        self.norm_c.forward = lambda input: input * self.norm_c.weight
+
+    nn.LayerNormLSTMCell.__init__ = __init__
+
+
+@fault("test_rnn_cells", "rnn-47")
+def all_gates_of_a_gru_have_another_eps(nn):
+    original = nn.LayerNormGRUCell.__init__
+
+    def __init__(self, input_size, hidden_size, bias=True, eps=1e-05, *, dtype=None):
+        original(self, input_size, hidden_size, bias, 1e-05, dtype=dtype)
+
+    nn.LayerNormGRUCell.__init__ = __init__
+
+
+@fault("test_rnn_cells", "rnn-48")
+def the_output_gate_sees_too_much(nn):
+    original = nn.PeepholeLSTMCell.forward
+
+    def forward(self, input, hx=None):
+        h, c = original(self, input, hx)
+        return h + 0.001 * c, c
+
+    nn.PeepholeLSTMCell.forward = forward
+
+
+@fault("test_rnn_cells", "rnn-49")
+def zoneout_draws_anew_for_every_call(nn):
+    original = nn.ZoneoutCell.project
+
+    def project(self, input):
+        nn.rand(1)
+        return original(self, input)
+
+    nn.ZoneoutCell.project = project
+
+
+@fault("test_rnn_cells", "rnn-49")
+def recurrent_dropout_is_not_off_in_evaluation(nn):
+    original = nn.RecurrentDropoutCell.project
+
+    def project(self, input):
+        mode, self.training = self.training, True
+        try:
+            return original(self, input)
+        finally:
+            self.training = mode
+
+    nn.RecurrentDropoutCell.project = project
+
+
+@fault("test_rnn_carried", "rnn-50")
+def cell_states_get_no_gradient(nn):
+    original = nn.LSTM.forward
+
+    def forward(self, input, hx=None, **options):
+        result = original(self, input, hx, **options)
+        return (*result[:2], *[cells.detach() + 0 * result[0].sum() for cells in result[2:]])
+
+    nn.LSTM.forward = forward
+
+
+@fault("test_rnn_programs test_ops_recurrence", "rnn-51", "ops-54")
+def a_recurrence_forgets_its_first_state(nn):
+    original = nn.ops.linear_recurrence
+
+    def linear_recurrence(a, b, /, h0=None, *, axis=0, reverse=False):
+        return original(a, b, axis=axis, reverse=reverse)
+
+    nn.ops.linear_recurrence = linear_recurrence
+
+
+@fault("test_init", "init-10")
+def both_biases_of_the_forget_gate_are_set(nn):
+    original = nn.init.lstm_bias_
+
+    def lstm_bias_(module, forget=1.0):
+        original(module, forget)
+        for name, bias in module.named_parameters():
+            if name.startswith("bias_hh"):
+                size = module.hidden_size
+                bias.data = (
+                    nn.ops.concat(
+                        [nn.zeros((size,)), nn.full((size,), forget), nn.zeros((2 * size,))]
+                    )
+                    .astype(bias.dtype)
+                    .data
+                )
+        return module
+
+    nn.init.lstm_bias_ = lstm_bias_
