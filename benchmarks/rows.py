@@ -86,6 +86,15 @@ KINDS: dict[str, Kind] = {
         "flax, the whole loop is compiled.",
         "cell",
     ),
+    "unroll": Kind(
+        "The user's own cell over a sequence",
+        "A cell of one gate and one candidate written with the library's operations (own), or the "
+        "library's own cell: forward, and backward to the input and all weights. Ours by `unroll`; "
+        "apart: the product with the input is one for all steps (`project`); sqrt: with "
+        "`checkpoint`. torch.nn is a loop over the steps; lax.scan is written by hand, under jit.",
+        "unroll",
+        peers=("torch.nn", "lax.scan"),
+    ),
     "second": Kind(
         "Second derivative",
         "The gradient, to all weights, of the squared gradient to the input.",
@@ -218,7 +227,8 @@ class Row:
         A layer's constructor's.
     options : mapping
         The keywords of an optimizer or a sequence layer, there with `lengths`, whether the
-        sequences have different lengths, and `projected`, to half of H; a workload's fields.
+        sequences have different lengths, and `projected`, to half of H; `apart` and `sqrt` of a
+        cell over a sequence; a workload's fields.
     quick : bool
         Whether ``--quick`` measures it too.
     along : str
@@ -362,6 +372,18 @@ ROWS: tuple[Row, ...] = (
     Row("options", "GRU", (8, 32, 8, 32), options=OPTIONS[-1], quick=True),
     *_recurrent("inference", SHAPES),
     *_recurrent("cell", ((8, 32, 8, 32), (28, 64, 28, 128))),
+    *(
+        Row("unroll", name, shape, options=options, quick=shape == (8, 32, 8, 32))
+        for name, shape, options in product(
+            ("own", "LSTM"),
+            ((8, 32, 8, 32), (28, 64, 28, 128), (100, 32, 128, 256)),
+            ({}, {"sqrt": True}),
+        )
+    ),
+    *(
+        Row("unroll", "own", shape, options={"apart": True})
+        for shape in ((8, 32, 8, 32), (28, 64, 28, 128), (100, 32, 128, 256))
+    ),
     *_recurrent("second", ((8, 32, 8, 32), (28, 64, 28, 128))),
     *(
         Row("eager", name, (side, side), quick=side == 2 and name in ("add", "tanh", "matmul"))

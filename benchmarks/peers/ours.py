@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.peers.arrays import arrays, expression, integers, lengths, sequence
 from benchmarks.peers.job import Job, Makers, Unsupported
+from benchmarks.peers.own_cell import next_state, weights
 from benchmarks.rows import Row
 
 __all__ = ["makers"]
@@ -32,10 +33,11 @@ def makers(argument: str) -> Makers:
     name, _, mode = argument.partition(" ")
     nn = importlib.import_module(name)
     if mode == "jit":
-        compiled = {
+        compiled: dict[str, Callable[..., Job]] = {
             "train": _train_jit,
             "inference": _inference_jit,
             "cell": _cell_jit,
+            "unroll": partial(_unroll, jit=True),
             "second": _second_jit,
         }
         return {kind: partial(maker, nn) for kind, maker in compiled.items()}
@@ -43,6 +45,7 @@ def makers(argument: str) -> Makers:
         "train": _train,
         "inference": _inference,
         "cell": _cell,
+        "unroll": _unroll,
         "second": _second,
         "eager": _eager,
         "layer": _layer,
@@ -164,6 +167,52 @@ def _cell_jit(nn: Any, row: Row) -> Job:
 
     inputs, last = [nn.tensor(step) for step in x], nn.tensor(cotangent[-1])
     return _called(gradients, dict(cell.named_parameters()), inputs, last)
+
+
+def _own_cell(nn: Any, row: Row) -> Any:
+    """Return the user's own cell, in two parts if the row says so, or one of ours."""
+    if row.name != "own":
+        return getattr(nn, f"{row.name}Cell")(*row.shape[2:])
+    into, back = (nn.tensor(weight) for weight in weights(row))
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.into, self.back = nn.Parameter(into), nn.Parameter(back)
+
+        def forward(self, x: Any, h: Any) -> Any:
+            return next_state(nn.ops.sigmoid, nn.ops.tanh, x @ self.into, h, self.back)
+
+    class Apart(Own):
+        def project(self, x: Any) -> Any:
+            return x @ self.into
+
+        def step(self, projected: Any, h: Any) -> Any:
+            return next_state(nn.ops.sigmoid, nn.ops.tanh, projected, h, self.back)
+
+    return Apart() if row.options.get("apart") else Own()
+
+
+def _unrolled(nn: Any, row: Row) -> tuple[Any, Callable[[Any], Any]]:
+    """Return a cell, and the function of an input (T, N, I) that runs it over the steps."""
+    cell = _own_cell(nn, row)
+    first = nn.zeros((row.shape[1], row.shape[3])) if row.name == "own" else None
+    options = {"checkpoint": "sqrt"} if row.options.get("sqrt") else {}
+    return cell, lambda x: nn.rnn.unroll(cell, x, first, **options)[0]
+
+
+def _unroll(nn: Any, row: Row, *, jit: bool = False) -> Job:
+    x, cotangent = (nn.tensor(array) for array in sequence(row))
+    cell, run = _unrolled(nn, row)
+    run = nn.jit(run) if jit else run
+    x.requires_grad_()
+
+    def step() -> None:
+        cell.zero_grad()
+        x.grad = None
+        run(x).backward(cotangent)
+
+    return Job(step, lambda: [_read(parameter.grad) for parameter in cell.parameters()])
 
 
 def _penalty(nn: Any, row: Row) -> tuple[Any, dict[str, Any]]:

@@ -115,6 +115,7 @@ CONTESTANTS: tuple[Contestant, ...] = (
     _peer("torch.compile", "torch_nn", "torch", "torch", "compile"),
     _peer("flax.nnx", "flax_nnx", "flax.nnx", "flax"),
     _peer("equinox", "equinox_scan", "equinox", "equinox"),
+    _peer("lax.scan", "jax_scan", "jax", "flax"),
     _peer("keras", "keras_layers", "keras", "keras"),
     _peer("autograd", "hips_autograd", "autograd", "autograd"),
     _peer("mygrad", "mygrad_tensors", "mygrad", "mygrad"),

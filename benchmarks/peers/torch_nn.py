@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.peers.arrays import arrays, expression, integers, lengths, sequence
 from benchmarks.peers.job import Job, Makers
+from benchmarks.peers.own_cell import next_state, weights
 from benchmarks.rows import Row
 
 __all__ = ["makers"]
@@ -36,6 +37,7 @@ def makers(argument: str) -> Makers:
         "train": _train,
         "inference": _inference,
         "cell": _cell,
+        "unroll": _unroll,
         "second": _second,
         "eager": _eager,
         "layer": _layer,
@@ -111,6 +113,36 @@ def _cell(change: Compile, row: Row) -> Job:
         h.backward(last)
 
     return Job(step, lambda: [_read(parameter.grad) for parameter in cell.parameters()])
+
+
+def _unroll(change: Compile, row: Row) -> Job:
+    """Run a cell step by step, the user's own or torch's."""
+    array, cotangent = sequence(row)
+    x, given = torch.tensor(array, requires_grad=True), torch.tensor(cotangent)
+    parameters: list[Any]
+    if row.name == "own":
+        parameters = [torch.nn.Parameter(torch.tensor(weight)) for weight in weights(row)]
+        into, back = parameters
+
+        def own(x_t: Any, h: Any) -> Any:
+            return next_state(torch.sigmoid, torch.tanh, x_t @ into, h, back)
+
+        call, first = change(own), torch.zeros(row.shape[1], row.shape[3])
+    else:
+        cell = getattr(torch.nn, f"{row.name}Cell")(*row.shape[2:])
+        parameters, call, first = list(cell.parameters()), change(cell), None
+
+    def step() -> None:
+        x.grad = None
+        for parameter in parameters:
+            parameter.grad = None
+        state, outputs = first, []
+        for x_t in x:
+            state = call(x_t, state)
+            outputs.append(state[0] if isinstance(state, tuple) else state)
+        torch.stack(outputs).backward(given)
+
+    return Job(step, lambda: [_read(parameter.grad) for parameter in parameters])
 
 
 def _second(change: Compile, row: Row) -> Job:
