@@ -6,6 +6,7 @@ Meant to be imported as `import impl_numpy as nn`, and to be read: `tape`, `engi
 
 from impl_numpy import init, loss, ops, optim, rnn
 from impl_numpy.autograd import (
+    checkpoint,
     enable_grad,
     grad,
     hessian,
@@ -95,6 +96,7 @@ __all__ = [
     "arange",
     "as_function",
     "bool",
+    "checkpoint",
     "empty",
     "enable_grad",
     "eye",

@@ -63,6 +63,15 @@ def check_callable(operation: str, name: str, value: Any) -> None:
         raise TypeError(msg)
 
 
+def check_tensors(operation: str, name: str, leaves: Sequence[Any], least: int = 0) -> None:
+    """Raise TypeError unless the leaves of a structure are Tensors, at least so many."""
+    others = [x for x in leaves if not hasattr(type(x), "_node")]
+    if others or len(leaves) < least:
+        got = shown(others[0]) if others else "none"
+        msg = f"{operation}: {name} must be a Tensor or a structure of them, got {got}"
+        raise TypeError(msg)
+
+
 def check_string(operation: str, name: str, value: Any) -> str:
     """Return a string, or raise TypeError."""
     if not isinstance(value, str):

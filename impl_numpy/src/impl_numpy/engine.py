@@ -35,12 +35,15 @@ class Pass:
     targets : sequence of Node, optional
         Collect the gradients of these nodes and give none to leaves. Nothing older than all of them
         is visited, since it cannot depend on them.
+    inner : bool
+        Another pass brings the targets what comes, so that their hooks do not see it here.
     """
 
     __slots__ = (
         "arrived",
         "ends",
         "heap",
+        "inner",
         "oldest",
         "pending",
         "record",
@@ -49,9 +52,16 @@ class Pass:
         "wanted",
     )
 
-    def __init__(self, retain: bool, record: bool, targets: Sequence[Node] | None = None) -> None:
+    def __init__(
+        self,
+        retain: bool,
+        record: bool,
+        targets: Sequence[Node] | None = None,
+        inner: bool = False,
+    ) -> None:
         self.retain = retain
         self.record = record
+        self.inner = inner
         self.wanted = None if targets is None else frozenset(targets)
         self.oldest = max([node.age for node in targets]) if targets else 0
         self.pending: dict[Node, Value] = {}
@@ -75,8 +85,11 @@ class Pass:
             pending[node] = pending[node] + grad
             self.summed.add(node)
 
-    def show(self, watch: Any, grad: Value) -> Value:
+    def show(self, node: Node, grad: Value) -> Value:
         """Let hooks and `retain_grad` see a gradient, and return what goes on."""
+        if self.inner and self.wanted is not None and node in self.wanted:
+            return grad
+        watch = node.watch
         grad = watch(grad)
         if watch.receive is not None:
             self.ends.append((watch, grad))
@@ -92,7 +105,7 @@ class Pass:
         if type(grad) is Scattered:
             grad = grad.gathered()
         if node.watch is not None:
-            grad = self.show(node.watch, grad)
+            grad = self.show(node, grad)
         if self.wanted is not None and node in self.wanted:
             self.arrived[node] = grad
         elif kind is Leaf:
@@ -155,6 +168,7 @@ def run(
     retain: bool,
     record: bool,
     targets: Sequence[Node] | None = None,
+    inner: bool = False,
 ) -> Mapping[Node, Value]:
     """Run gradients back from the roots.
 
@@ -162,7 +176,7 @@ def run(
     ----------
     roots : sequence of (Node, gradient)
         Gradients are raw arrays, or Tensors if `record`.
-    retain, record, targets
+    retain, record, targets, inner
         As in `Pass`.
 
     Returns
@@ -178,7 +192,7 @@ def run(
     """
     if not CLOCK.settled:
         settle()
-    backward = Pass(retain, record, targets)
+    backward = Pass(retain, record, targets, inner)
     before = MODE.recording
     MODE.recording = record and (before or True)
     if retain:

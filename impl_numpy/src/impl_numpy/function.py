@@ -162,7 +162,11 @@ def _call(
         config = {name: _given(cls, name, x, kept, recording) for name, x in config.items()}
     MODE.recording = False
     try:
-        result = cls.forward(ctx, *arrays, **config)
+        result = (
+            cls.forward(ctx, *arrays, **config)
+            if MODE.through is None
+            else MODE.through(cls.forward, ctx, *arrays, **config)
+        )
     finally:
         MODE.recording = recording
     if not isinstance(result, tuple):

@@ -77,7 +77,7 @@ class FunctionNode(Node):
         """Call `backward` on raw arrays."""
         ctx = self._unspoilt() if MODE.retaining else self.ctx
         backward = self.function.backward
-        if isinstance(grad, _Parts):
+        if isinstance(grad, Parts):
             incoming = _unchanged if self.function._trusted else _incoming
             result = backward(ctx, *self._grads(grad, incoming, ctx))
         else:
@@ -140,11 +140,11 @@ class FunctionNode(Node):
 
     def _pull_once(self, grad: Value) -> Sequence[Value | None]:
         # The gradients are right, but nothing knows how they depend on anything.
-        parts = grad.items if isinstance(grad, _Parts) else (grad,)
+        parts = grad.items if isinstance(grad, Parts) else (grad,)
         plain = [None if g is None else g._data for g in parts]
         outside, MODE.recording = MODE.recording, False
         try:
-            grads = self.pull(_Parts(plain) if isinstance(grad, _Parts) else plain[0])
+            grads = self.pull(Parts(plain) if isinstance(grad, Parts) else plain[0])
         finally:
             MODE.recording = outside
         users = (*self.parents, *(g._node for g in parts if g is not None))
@@ -157,7 +157,7 @@ class FunctionNode(Node):
         self, grad: Value, convert: Callable[[Value], Value], ctx: Context | None
     ) -> list[Value | None]:
         """Return one gradient per output, zeros (unless the ctx wants None) where it was unused."""
-        if not isinstance(grad, _Parts):
+        if not isinstance(grad, Parts):
             return [convert(grad)]
         blank = self.ctx._materialize and ctx is not None
         return [
@@ -196,7 +196,7 @@ class FunctionNode(Node):
         return grads
 
 
-class _Parts:
+class Parts:
     """The gradients of several outputs on their way to one node."""
 
     __slots__ = ("items",)
@@ -204,10 +204,10 @@ class _Parts:
     def __init__(self, items: list[Value | None]) -> None:
         self.items = items
 
-    def __add__(self, other: _Parts) -> _Parts:
+    def __add__(self, other: Parts) -> Parts:
         # Each output has one node, which gives once: a slot is never taken twice.
         pairs = zip(self.items, other.items, strict=True)
-        return _Parts([b if a is None else a for a, b in pairs])
+        return Parts([b if a is None else a for a, b in pairs])
 
 
 class OutputNode(Node):
@@ -215,7 +215,7 @@ class OutputNode(Node):
 
     __slots__ = ("slot",)
 
-    def __init__(self, call: FunctionNode, slot: tuple[int, int]) -> None:
+    def __init__(self, call: Node, slot: tuple[int, int]) -> None:
         super().__init__(_CALL, (call,), ())
         self.slot = slot
 
@@ -227,22 +227,24 @@ class OutputNode(Node):
     def pull(self, grad: Value) -> Sequence[Value | None]:
         """Put the gradient into its slot."""
         k, n = self.slot
-        return (_Parts([grad if j == k else None for j in range(n)]),)
+        return (Parts([grad if j == k else None for j in range(n)]),)
 
     pull_recorded = pull
 
 
-class _CallRule:
+class CallRule:
     """The rule of nodes that have methods of their own."""
 
-    name = "Function"
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     @staticmethod
     def vjp(grad: Value, needs: Parents) -> tuple[Value | None, ...]:
+        """Raise: it is the node that knows."""
         raise NotImplementedError
 
 
-_CALL = _CallRule()
+_CALL = CallRule("Function")
 
 
 class _Refusal:

@@ -132,6 +132,9 @@ LENT: dict[int, Lent] = {}
 # The ids of the entries of which an array is given out.
 GIVEN: set[int] = set()
 _CHANGED: dict[int, Change] = {}
+# Memory whose Tensor took other memory in its place. What was saved is still right; what reads the
+# Tensor again is not.
+_LEFT: dict[int, Change] = {}
 CLOCK = _Clock()
 _LENDING = threading.RLock()
 
@@ -246,6 +249,67 @@ def settle() -> None:
                     entry.end()
 
 
+def relend(memory: Array, age: int) -> None:
+    """See from now on whether memory changes that is lent already, as if it were lent anew.
+
+    Operations save copies of it. This is for what will read it again; a change that there was
+    already is one of this age.
+    """
+    entry = LENT.get(id(memory))
+    if entry is not None:
+        with _LENDING:
+            if entry.before is None or entry.changed():
+                if entry.before is not None:
+                    _note(memory, entry.shape, age)
+                entry.before = memory.copy()
+            entry.age = CLOCK.last = next_age()
+
+
+def left(tensor: Any) -> None:
+    """Note that this Tensor is about to take another array in the place of the one that it has."""
+    if not _alone(tensor):
+        _note(owner(tensor._data), tensor._data.shape, next_age(), _LEFT)
+
+
+def left_since(age: int, memories: Iterable[Array]) -> Shape | None:
+    """Return the shape of a Tensor that had such memory at this age, and has left it since."""
+    for memory in memories:
+        change = _LEFT.get(id(memory))
+        if change is not None and age > change.age:
+            return change.shape
+    return None
+
+
+class Reads:
+    """Which memory some operations read that they have not made."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, weakref.ref[Array]] = {}
+        self._made: dict[int, weakref.ref[Array]] = {}
+
+    def run(self, forward: Callable[..., Any], *args: Any, **config: Any) -> Any:
+        """Compute an operation on raw arrays, and note what it reads and what it makes."""
+        self._note(self._read, (*args, *config.values()))
+        result = forward(*args, **config)
+        self._note(self._made, result if isinstance(result, tuple) else (result,))
+        return result
+
+    def _note(self, entries: dict[int, weakref.ref[Array]], items: Iterable[Any]) -> None:
+        for item in items:
+            if isinstance(item, np.ndarray):
+                memory = owner(item)
+                key = id(memory)
+                # The same id may have been that of an array that has gone.
+                earlier = self._read.get(key), self._made.get(key)
+                if not any([known is not None and known() is memory for known in earlier]):
+                    entries[key] = weakref.ref(memory)
+
+    def kept(self) -> tuple[Array, ...]:
+        """Return the memory that was read and that somebody still holds."""
+        memories = [reference() for reference in self._read.values()]
+        return tuple([memory for memory in memories if memory is not None])
+
+
 def written(tensor: Any) -> None:
     """Note that the array of this Tensor was written in place."""
     array = tensor._data
@@ -257,19 +321,19 @@ def written(tensor: Any) -> None:
         _note(owner(tensor._data), tensor._data.shape, next_age())
 
 
-def _note(memory: Array, shape: Shape, age: int) -> None:
+def _note(memory: Array, shape: Shape, age: int, changes: dict[int, Change] = _CHANGED) -> None:
     key = id(memory)
-    earlier = _CHANGED.get(key)
+    earlier = changes.get(key)
     if earlier is None or earlier.memory() is not memory or earlier.age > age:
-        gone = weakref.ref(memory, lambda reference: _forget(key, reference))
-        _CHANGED[key] = Change(age, shape, gone)
+        gone = weakref.ref(memory, lambda reference: _forget(changes, key, reference))
+        changes[key] = Change(age, shape, gone)
         CLOCK.last = min(CLOCK.last, age)
 
 
-def _forget(key: int, reference: weakref.ref[Array]) -> None:
-    change = _CHANGED.get(key)
+def _forget(changes: dict[int, Change], key: int, reference: weakref.ref[Array]) -> None:
+    change = changes.get(key)
     if change is not None and change.memory is reference:
-        del _CHANGED[key]
+        del changes[key]
 
 
 def _differ(a: Array, b: Array) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from impl_numpy.checks import check_flag, check_raw, check_requires_grad
 from impl_numpy.dtypes import Array
-from impl_numpy.memory import follow, written
+from impl_numpy.memory import follow, left, written
 from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor
 
@@ -53,6 +53,7 @@ def overwrite(tensor: Tensor, values: Any) -> None:
     except ValueError:
         if tensor._data.flags.writeable:
             raise
+        left(tensor)
         tensor._data = np.array(np.broadcast_to(values, tensor.shape), tensor.dtype)
     else:
         written(tensor)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import operator
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +19,40 @@ class _Stream:
     """The generator in use; without a seed the first draw starts it from the system's entropy."""
 
     bits: Philox | None = None
+
+
+class _Replay(threading.local):
+    """What a thread draws from instead, while it draws again what was drawn before."""
+
+    bits: Philox | None = None
+
+
+_REPLAY = _Replay()
+
+
+def _generator() -> Philox:
+    if _REPLAY.bits is not None:
+        return _REPLAY.bits
+    if _Stream.bits is None:
+        _Stream.bits = np.random.Philox()
+    return _Stream.bits
+
+
+def place() -> Any:
+    """Return where the generator stands, for `replayed`."""
+    return _generator().state
+
+
+@contextmanager
+def replayed(start: Any) -> Iterator[None]:
+    """Draw from a former place on; afterwards the generator stands where it stood."""
+    before = _REPLAY.bits
+    _REPLAY.bits = np.random.Philox(key=0)
+    _REPLAY.bits.state = start
+    try:
+        yield
+    finally:
+        _REPLAY.bits = before
 
 
 def manual_seed(seed: int) -> None:
@@ -41,14 +78,12 @@ def manual_seed(seed: int) -> None:
     if not 0 <= key < 2**64:
         msg = f"manual_seed: the seed must be at least 0 and less than 2**64, got {key}"
         raise ValueError(msg)
-    _Stream.bits = np.random.Philox(key=key)
+    (_Stream if _REPLAY.bits is None else _REPLAY).bits = np.random.Philox(key=key)
 
 
 def uniform(shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return the next numbers in [0, 1), in C order: 53 bits of each 64-bit word."""
-    if _Stream.bits is None:
-        _Stream.bits = np.random.Philox()
-    words: Any = _Stream.bits.random_raw(_count(shape))
+    words: Any = _generator().random_raw(_count(shape))
     return ((words >> np.uint64(11)) * 2.0**-53).reshape(shape)
 
 

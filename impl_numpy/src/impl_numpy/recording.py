@@ -15,7 +15,8 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, TypeAlias, TypeVar
 
@@ -24,7 +25,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import as_number, check_hooked, check_raw
 from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64
-from impl_numpy.memory import GIVEN, LENT, follow, own, readonly
+from impl_numpy.memory import GIVEN, LENT, Reads, follow, own, readonly
 from impl_numpy.sums import SMALL, total
 from impl_numpy.tape import MODE, Node, Parents, Stretched
 
@@ -387,6 +388,18 @@ class _Quiet(threading.local):
 _QUIET = _Quiet()
 
 
+@contextmanager
+def noting(reads: Reads) -> Iterator[None]:
+    """Note what every operation of this thread reads."""
+    run, through = _QUIET.run, MODE.through
+    _QUIET.run = functools.partial(reads.run, run)
+    MODE.through = functools.partial(reads.run, *(() if through is None else (through,)))
+    try:
+        yield
+    finally:
+        _QUIET.run, MODE.through = run, through
+
+
 def quiet(function: F) -> F:
     """Decorate a computation on raw arrays, of which no warning is wanted."""
 
@@ -470,7 +483,7 @@ def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:
     if x is None or y is None:
         return NotImplemented
     try:
-        return wrap(ufunc(x, y), None)
+        return wrap(_QUIET.run(ufunc, x, y), None)
     except (ValueError, OverflowError) as error:
         msg = f"{ufunc.__name__}: cannot take shapes {np.shape(x)} and {np.shape(y)}: {error}"
         raise ValueError(msg) from None

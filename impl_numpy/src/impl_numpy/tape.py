@@ -30,6 +30,10 @@ class _Mode(threading.local):
     transforms: int = 0
     # Passes under way that keep their graph for another.
     retaining: int = 0
+    # For what computes something again (autograd-39): what a Function's forward is called through,
+    # and what else has to stand where it stood, as functions that return context managers.
+    through: Callable[..., Any] | None = None
+    within: tuple[Callable[[], Any], ...] = ()
 
     def __init__(self) -> None:
         # The blocks that this thread is in, and the mode outside each.

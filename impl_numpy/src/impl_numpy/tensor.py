@@ -21,7 +21,7 @@ from impl_numpy.checks import (
 )
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import receiver, run
-from impl_numpy.memory import CLOCK, borrow, follow, lend, next_age
+from impl_numpy.memory import CLOCK, borrow, follow, left, lend, next_age
 from impl_numpy.protocols import Protocols
 from impl_numpy.recording import (
     RULES,
@@ -99,6 +99,7 @@ class Tensor(Protocols):
 
     def _replace(self, array: Array) -> None:
         """Take another array, and see to the graphs that end in this leaf."""
+        left(self)
         before, leaf = self._data, getattr(self, "_leaf", None)
         if array.shape != before.shape or array.dtype != before.dtype:
             if not self.is_leaf:

@@ -1,5 +1,6 @@
 """Recording switched on and off, and derivatives as functions of functions."""
 
+from impl_numpy.autograd.checkpoint import checkpoint
 from impl_numpy.autograd.derivatives import (
     hessian,
     hvp,
@@ -14,6 +15,7 @@ from impl_numpy.autograd.modes import enable_grad, is_grad_enabled, no_grad, set
 from impl_numpy.autograd.transforms import grad, value_and_grad, vjp
 
 __all__ = [
+    "checkpoint",
     "enable_grad",
     "grad",
     "hessian",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from threading import Condition, get_ident
 from typing import Any
 
 from impl_numpy.checks import shown
 from impl_numpy.module.base import Module, dotted
+from impl_numpy.tape import MODE
 from impl_numpy.tensor import Tensor, as_tensor
 
 
@@ -35,13 +37,18 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     if not isinstance(params, Mapping):
         msg = f"functional_call: params must be a mapping, got {shown(params)}"
         raise TypeError(msg)
+    with _replaced(module, params):
+        return module(*args, **kwargs)
+
+
+@contextmanager
+def _replaced(module: Module, params: Mapping[str, Any]) -> Iterator[None]:
+    """Put other parameters in their places; what is computed again meanwhile will find them too."""
     with _alone_with(module):
-        return _called(module, params, args, kwargs)
+        yield from _exchanged(module, params)
 
 
-def _called(
-    module: Module, params: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def _exchanged(module: Module, params: Mapping[str, Any]) -> Iterator[None]:
     places = _places(module)
     unknown = [name for name in params if name not in places]
     if unknown:
@@ -58,11 +65,13 @@ def _called(
     new = {id(places[name][0][places[name][1]]): x for name, x in replaced.items()}
     new.pop(id(None), None)
     before = [(entries, name, entries[name]) for entries, name, _ in places.values()]
+    within, MODE.within = MODE.within, (*MODE.within, partial(_replaced, module, replaced))
     try:
         for full, (entries, name, _) in places.items():
             entries[name] = replaced.get(full, new.get(id(entries[name]), entries[name]))
-        return module(*args, **kwargs)
+        yield
     finally:
+        MODE.within = within
         for entries, name, value in before:
             entries[name] = value
 
