@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -29,6 +29,12 @@ def tree_leaves(tree: Any) -> list[Any]:
     leaves: list[Any] = []
     tree_map(leaves.append, tree)
     return leaves
+
+
+def tree_rebuilt(tree: Any, leaves: Iterable[Any]) -> Any:
+    """Return the structure of a tree with other leaves."""
+    remaining = iter(leaves)
+    return tree_map(lambda _: next(remaining), tree)
 
 
 def tree_structure(tree: Any) -> Any:

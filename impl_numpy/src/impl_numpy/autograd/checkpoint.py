@@ -17,7 +17,7 @@ from impl_numpy.memory import Reads, follow, left_since, next_age, own, relend
 from impl_numpy.recording import noting
 from impl_numpy.tape import MODE, Node, Parents
 from impl_numpy.tensor import Tensor, wrap
-from impl_numpy.trees import tree_leaves, tree_map
+from impl_numpy.trees import tree_leaves, tree_map, tree_rebuilt
 
 Spec = tuple[Shape, np.dtype[Any]]
 
@@ -107,13 +107,14 @@ class CheckpointNode(Node):
 
     def outputs(self, result: Any) -> Any:
         """Return the results with this node in the place of those that made them."""
-        slots = iter(range(len(self._specs)))
-
-        def output(x: Tensor) -> Tensor:
-            slot = next(slots), len(self._specs)
-            return x if x._node is None else follow(wrap(x._data, OutputNode(self, slot)))
-
-        return tree_map(output, result)
+        count = len(self._specs)
+        return tree_rebuilt(
+            result,
+            [
+                x if x._node is None else follow(wrap(x._data, OutputNode(self, (k, count))))
+                for k, x in enumerate(tree_leaves(result))
+            ],
+        )
 
     def pull(self, grad: Any) -> Sequence[Value | None]:
         """Compute again, and go back from there to what is from elsewhere."""

@@ -19,7 +19,7 @@ from impl_numpy.autograd.transforms import gradient, pullback, selection
 from impl_numpy.checks import check_callable, check_flag, shown
 from impl_numpy.dtypes import is_raw
 from impl_numpy.tensor import Tensor, as_tensor, wrap
-from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_structure
+from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_rebuilt, tree_structure
 
 Argnums = int | tuple[int, ...]
 
@@ -158,7 +158,7 @@ def _linearize(
             _zeros(x) if t is None else t
             for x, t in zip(tree_leaves(list(primals)), directions, strict=True)
         ]
-        return transposed(_rebuilt(tuple(primals), filled))[0]
+        return transposed(tree_rebuilt(tuple(primals), filled))[0]
 
     return output, push
 
@@ -219,8 +219,8 @@ def _jacobian(
         call, chosen = select(fn, args, kwargs)
         output, found = blocks(operation, call, chosen, create_graph)
         single = isinstance(argnums, (int, np.integer))
-        parts = [_rebuilt(chosen, row) for row in found]
-        return _rebuilt(output, [part[0] if single else part for part in parts])
+        parts = [tree_rebuilt(chosen, row) for row in found]
+        return tree_rebuilt(output, [part[0] if single else part for part in parts])
 
     return jacobian
 
@@ -230,7 +230,7 @@ def _rows(operation: str, fn: Any, primals: tuple[Any, ...], create_graph: bool)
     outs, ins = _results(operation, output), tree_leaves(primals)
     found = []
     for j, out in enumerate(outs):
-        rows = [tree_leaves(pull(_rebuilt(output, seeds))) for seeds in _units(outs, j)]
+        rows = [tree_leaves(pull(tree_rebuilt(output, seeds))) for seeds in _units(outs, j)]
         found.append([_block([row[k] for row in rows], out, x, 0) for k, x in enumerate(ins)])
     return output, found
 
@@ -239,7 +239,7 @@ def _columns(operation: str, fn: Any, primals: tuple[Any, ...], create_graph: bo
     output, push = _linearize(operation, fn, primals, create_graph)
     outs, ins = _results(operation, output), tree_leaves(primals)
     pushed = [
-        [tree_leaves(push(*_rebuilt(primals, parts))) for parts in _units(ins, k)]
+        [tree_leaves(push(*tree_rebuilt(primals, parts))) for parts in _units(ins, k)]
         for k in range(len(ins))
     ]
     found = [
@@ -287,9 +287,3 @@ def _zeros(x: Any) -> Any:
 
 def _is_floating(x: Any) -> bool:
     return x is not None and bool(x.dtype.kind == "f")
-
-
-def _rebuilt(tree: Any, leaves: Sequence[Any]) -> Any:
-    """Return the structure of a tree with other leaves."""
-    remaining = iter(leaves)
-    return tree_map(lambda _: next(remaining), tree)

@@ -3,6 +3,7 @@
 from impl_numpy.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_numpy.rnn.layer import GRU, LSTM, RNN
+from impl_numpy.rnn.unroll import unroll
 
 __all__ = [
     "GRU",
@@ -14,4 +15,5 @@ __all__ = [
     "LSTMFunction",
     "RNNCell",
     "RNNFunction",
+    "unroll",
 ]

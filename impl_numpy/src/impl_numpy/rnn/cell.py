@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from impl_numpy.checks import check_choice, check_flag, check_same_dtype
 from impl_numpy.dtypes import Shape
 from impl_numpy.nn.layer import Layer
-from impl_numpy.rnn.equations import RNN_STEPS, Step, gru_step, linear, lstm_step
+from impl_numpy.rnn.equations import RNN_STEPS, States, Step, gru_step, linear, lstm_step
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 # The options that `repr` shows where they differ from this, in this order.
@@ -116,15 +116,27 @@ class Recurrent(Layer):
             names = tuple([f"{name} of {argument}" for name in names])
         states = [as_tensor(owner, h, name) for name, h in zip(names, hx, strict=True)]
         for name, h, (form, shape) in zip(names, states, wanted, strict=True):
-            if h.shape != shape:
-                msg = f"{owner}: {name} must have shape {form} = {shape}, got {h.shape}"
-                raise ValueError(msg)
-            check_same_dtype(owner, name, h.dtype, dtype)
+            self._check_fits(name, h, form, shape, dtype)
         return states
+
+    def _check_fits(
+        self, name: str, x: Tensor, form: str, shape: Shape, dtype: np.dtype[Any]
+    ) -> None:
+        """Raise for what has another shape, or another dtype than the parameters."""
+        if x.shape != shape:
+            msg = f"{type(self).__name__}: {name} must have shape {form} = {shape}, got {x.shape}"
+            raise ValueError(msg)
+        check_same_dtype(type(self).__name__, name, x.dtype, dtype)
 
 
 class Cell(Recurrent):
-    """One step."""
+    """One step, whole or in two parts (rnn-39).
+
+    Attributes
+    ----------
+    state_size : int or tuple of int
+        H, or (H, H) where there are two states.
+    """
 
     _states: ClassVar[tuple[str, ...]] = ("h",)
 
@@ -138,6 +150,12 @@ class Cell(Recurrent):
     ) -> None:
         super().__init__(bias, input_size=input_size, hidden_size=hidden_size)
         self._draw("", self.input_size, dtype)
+
+    @property
+    def state_size(self) -> int | tuple[int, ...]:
+        """Return the lengths of the last axes of the states."""
+        sizes = (self.hidden_size,) * len(self._states)
+        return sizes if len(sizes) > 1 else sizes[0]
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Take one step.
@@ -159,17 +177,91 @@ class Cell(Recurrent):
         TypeError
             If a dtype is not the parameters'.
         """
-        w_ih, w_hh, b_ih, b_hh = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-        x = self._sequence(input, ("(N, I)", "(I,)"), w_ih.dtype)
-        batch, form = (x.shape[:1], "(N, H)") if x.ndim == 2 else ((), "(H,)")
-        wanted = [(form, (*batch, self.hidden_size))] * len(self._states)
-        states = self._checked_state(hx, wanted, w_ih.dtype)
-        if not batch:
-            x, states = x.reshape(1, -1), [h.reshape(1, -1) for h in states]
-        after = self._step()(linear(x, w_ih, b_ih), tuple(states), w_hh, b_hh)
-        if not batch:
-            after = tuple(h.reshape(-1) for h in after)
+        x = self._sequence(input, ("(N, I)", "(I,)"), self.weight_ih.dtype)
+        return self._take(self._project(x), hx, None)
+
+    def project(self, input: Any) -> Tensor:
+        """Return the part of any number of steps that reads the input alone.
+
+        Parameters
+        ----------
+        input : Tensor, shape (*, I)
+
+        Returns
+        -------
+        Tensor, shape (*, G H)
+            What `step` takes: of one step (N, G H) or (G H,).
+
+        Raises
+        ------
+        ValueError
+            If the last axis is not I.
+        TypeError
+            If the dtype is not the parameters'.
+        """
+        x = self._input(input, self.weight_ih.dtype)
+        self._last_axes(x, (self.input_size,), "I")
+        return self._project(x)
+
+    def step(self, projected: Any, hx: Any = None, *, recurrent: Any = None) -> Any:
+        """Take the rest of a step: `cell(x, hx)` is `cell.step(cell.project(x), hx)`.
+
+        Parameters
+        ----------
+        projected : Tensor, shape (N, G H) or (G H,)
+            What `project` returned for this step.
+        hx : as for a call
+        recurrent : Tensor, of the shape of h, optional
+            What stands in the place of h where W_hh multiplies it, and nowhere else.
+
+        Returns
+        -------
+        The next state, of the shape of the state.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not fit.
+        TypeError
+            If a dtype is not the parameters'.
+        """
+        owner, rows = type(self).__name__, self._gates * self.hidden_size
+        part = as_tensor(owner, projected, "projected")
+        if part.ndim not in (1, 2) or part.shape[-1] != rows:
+            msg = (
+                f"{owner}: projected must have shape (N, {self._gates} H) or ({self._gates} H,) "
+                f"with H = {self.hidden_size}, got {part.shape}"
+            )
+            raise ValueError(msg)
+        check_same_dtype(owner, "projected", part.dtype, self.weight_hh.dtype)
+        return self._take(part, hx, recurrent)
+
+    def _take(self, part: Tensor, hx: Any, recurrent: Any) -> Any:
+        """Return the next state, after the checks of this one."""
+        dtype, batch = part.dtype, part.shape[:-1]
+        form, shape = "(N, H)" if batch else "(H,)", (*batch, self.hidden_size)
+        states = self._checked_state(hx, [(form, shape)] * len(self._states), dtype)
+        seen = states[0]
+        if recurrent is not None:
+            seen = as_tensor(type(self).__name__, recurrent, "recurrent")
+            self._check_fits("recurrent", seen, form, shape, dtype)
+        if batch:
+            after = self._advance(part, seen, tuple(states))
+        else:
+            rows = [h.reshape(1, -1) for h in (part, seen, *states)]
+            after = tuple(h.reshape(-1) for h in self._advance(rows[0], rows[1], tuple(rows[2:])))
         return after if len(after) > 1 else after[0]
+
+    def _project(self, x: Tensor) -> Tensor:
+        """Return W_ih x and the biases."""
+        bias, b_hh = self.bias_ih, self.bias_hh
+        if b_hh is not None:
+            bias = b_hh if bias is None else bias + b_hh
+        return linear(x, self.weight_ih, bias)
+
+    def _advance(self, part: Tensor, seen: Tensor, states: States) -> States:
+        """Return the next states; `seen` is what W_hh multiplies."""
+        return self._step()(part, linear(seen, self.weight_hh, None), states)
 
     def _step(self) -> Step:
         """Return the cell's equations."""
@@ -286,8 +378,12 @@ class GRUCell(Cell):
 
     _gates = 3
 
-    def _step(self) -> Step:
-        return gru_step
+    # The reset gate multiplies a part of bias_hh, so it stays with the state.
+    def _project(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight_ih, self.bias_ih)
+
+    def _advance(self, part: Tensor, seen: Tensor, states: States) -> States:
+        return gru_step(part, linear(seen, self.weight_hh, self.bias_hh), states)
 
 
 def _described(state: Any) -> str:

@@ -5,8 +5,8 @@ no projection), G gates. Sources: the pages of torch.nn.RNNCell, LSTMCell and GR
 Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000, projection after Sak,
 Senior and Beaufays 2014; GRU after Cho et al. 2014, reset gate after the recurrent product.
 
-A step takes the input's part of the gates, W_ih x + b_ih of shape (N, G H), the states h (N, P) and
-c (N, H), and the weights of the state's part, and returns the next states.
+A step takes the two parts of the gates, of shape (N, G H): the input's, W_ih x + b_ih, and the
+state's own, W_hh h + b_hh; and the states h (N, P) and c (N, H). It returns the next states.
 """
 
 from __future__ import annotations
@@ -29,40 +29,36 @@ States: TypeAlias = tuple[Tensor, ...]
 Step: TypeAlias = Callable[..., States]
 
 
-def tanh_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
-    """Return h' = tanh(part + W_hh h + b_hh)."""
-    return (tanh_of_gate(part + linear(states[0], w_hh, b_hh)),)
+def tanh_step(part: Tensor, own: Tensor, states: States) -> States:  # noqa: ARG001
+    """Return h' = tanh(part + own)."""
+    return (tanh_of_gate(part + own),)
 
 
-def relu_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
-    """Return h' = max(part + W_hh h + b_hh, 0)."""
-    return (ops.relu(part + linear(states[0], w_hh, b_hh)),)
+def relu_step(part: Tensor, own: Tensor, states: States) -> States:  # noqa: ARG001
+    """Return h' = max(part + own, 0)."""
+    return (ops.relu(part + own),)
 
 
-def lstm_step(
-    part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor | None = None
-) -> States:
+def lstm_step(part: Tensor, own: Tensor, states: States, w_hr: Tensor | None = None) -> States:
     """Return h' = o tanh(c') and c' = f c + i g; i, f, o = sigmoid(...), g = tanh(...).
 
     With a projection h' = W_hr (o tanh(c')) (rnn-32).
     """
-    h, c = states
+    c = states[1]
     size = c.shape[1]
-    gates = part + linear(h, w_hh, b_hh)
+    gates = part + own
     i, f, g, o = (gates[:, k * size : (k + 1) * size] for k in range(4))
     c = ops.sigmoid(f) * c + ops.sigmoid(i) * tanh_of_gate(g)
     h = ops.sigmoid(o) * tanh_of_gate(c)
     return h if w_hr is None else linear(h, w_hr, None), c
 
 
-def gru_step(part: Tensor, states: States, w_hh: Tensor, b_hh: Tensor | None) -> States:
+def gru_step(part: Tensor, own: Tensor, states: States) -> States:
     """Return h' = (1 - z) n + z h.
 
     r, z = sigmoid(...), n = tanh(W_in x + b_in + r (W_hn h + b_hn)).
     """
-    (h,) = states
-    own = linear(h, w_hh, b_hh)
-    return (_gru(part, own, h),)
+    return (record(_gru_rule, (part, own, states[0])),)
 
 
 def _gru_gates(part: Array, own: Array) -> tuple[Array, Array, Array]:
@@ -130,11 +126,6 @@ _every = (0, 1, 2)
 _gru_rule = Primitive("GRU", _gru_forward, _gru_vjp, (_every, _every, (0, 1)))
 
 
-def _gru(part: Tensor, own: Tensor, h: Tensor) -> Tensor:
-    result: Tensor = record(_gru_rule, (part, own, h))
-    return result
-
-
 RNN_STEPS: dict[str, Step] = {"tanh": tanh_step, "relu": relu_step}
 
 
@@ -178,7 +169,7 @@ def unrolled(
     for part in reversed(parts) if reverse else parts:
         rows = part.shape[0]
         running = states if counts is None else tuple([h[:rows] for h in states])
-        after = step(part, running, w_hh, b_hh, *projection)
+        after = step(part, linear(running[0], w_hh, b_hh), running, *projection)
         outputs.append(after[0])
         states = after if counts is None else _with_rest(after, states, rows)
     if not outputs:
