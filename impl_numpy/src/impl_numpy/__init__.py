@@ -60,7 +60,19 @@ from impl_numpy.nn import (
 )
 from impl_numpy.parameter import Parameter
 from impl_numpy.random import manual_seed
-from impl_numpy.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from impl_numpy.rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    LSTMCell,
+    PeepholeLSTMCell,
+    RecurrentDropoutCell,
+    RNNCell,
+    ZoneoutCell,
+)
 from impl_numpy.serialization import load, save
 from impl_numpy.tensor import Tensor
 
@@ -78,20 +90,25 @@ __all__ = [
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
     "Linear",
     "LogSoftmax",
     "MSELoss",
     "Module",
     "ModuleList",
     "Parameter",
+    "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
+    "RecurrentDropoutCell",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "Tensor",
     "Variable",
+    "ZoneoutCell",
     "__spec_version__",
     "arange",
     "as_function",

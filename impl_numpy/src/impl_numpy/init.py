@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, TypeVar
 
+import numpy as np
+
 from impl_numpy import random
 from impl_numpy.checks import (
     check_choice,
@@ -12,7 +14,9 @@ from impl_numpy.checks import (
     check_fits,
     check_not_negative,
     check_number,
+    shown,
 )
+from impl_numpy.module import Module
 from impl_numpy.parameter import overwrite
 from impl_numpy.tensor import Tensor
 
@@ -21,6 +25,7 @@ __all__ = [
     "constant_",
     "kaiming_normal_",
     "kaiming_uniform_",
+    "lstm_bias_",
     "normal_",
     "ones_",
     "uniform_",
@@ -30,6 +35,7 @@ __all__ = [
 ]
 
 T = TypeVar("T", bound=Tensor)
+M = TypeVar("M", bound=Module)
 
 
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
@@ -116,6 +122,48 @@ def kaiming_normal_(
     """Fill normally with deviation gain / sqrt(fan) (He et al. 2015, equation 10)."""
     fan = _fan("kaiming_normal_", tensor, mode)
     return normal_(tensor, 0.0, _gain("kaiming_normal_", nonlinearity, a) / math.sqrt(fan))
+
+
+def lstm_bias_(module: M, forget: float = 1.0) -> M:
+    """Set the biases of an LSTM to 0, and their sum to `forget` for the forget gate.
+
+    Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever 2015.
+
+    Parameters
+    ----------
+    module : LSTM, LSTMCell, LayerNormLSTMCell or PeepholeLSTMCell
+    forget : float
+
+    Returns
+    -------
+    The module.
+
+    Raises
+    ------
+    ValueError
+        If the module has no biases, or forget is not finite.
+    TypeError
+        If it is no such module.
+    """
+    if not isinstance(module, Module) or getattr(module, "_gates", None) != 4:
+        msg = f"lstm_bias_: module must be an LSTM or a cell with its gates, got {shown(module)}"
+        raise TypeError(msg)
+    (forget,) = check_finite("lstm_bias_", forget=forget)
+    biases = {
+        name: bias
+        for name, bias in module.named_parameters()
+        if name.startswith("bias_") or name in ("norm_ih.bias", "norm_hh.bias", "norm_c.bias")
+    }
+    if not biases:
+        msg = f"lstm_bias_: module must have biases, got {shown(module)}"
+        raise ValueError(msg)
+    size = module.hidden_size
+    for name, bias in biases.items():
+        values = np.zeros(bias.shape)
+        if name.startswith(("bias_ih", "norm_ih")):
+            values[size : 2 * size] = forget
+        overwrite(bias, values)
+    return module
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

@@ -3,7 +3,14 @@
 from impl_numpy.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_numpy.rnn.layer import GRU, LSTM, RNN
-from impl_numpy.rnn.unroll import unroll
+from impl_numpy.rnn.unroll import truncated, unroll
+from impl_numpy.rnn.variants import (
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    PeepholeLSTMCell,
+    RecurrentDropoutCell,
+    ZoneoutCell,
+)
 
 __all__ = [
     "GRU",
@@ -13,7 +20,13 @@ __all__ = [
     "GRUFunction",
     "LSTMCell",
     "LSTMFunction",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
+    "PeepholeLSTMCell",
     "RNNCell",
     "RNNFunction",
+    "RecurrentDropoutCell",
+    "ZoneoutCell",
+    "truncated",
     "unroll",
 ]

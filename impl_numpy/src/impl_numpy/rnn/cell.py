@@ -26,6 +26,7 @@ _USUAL = {
     "dropout": 0,
     "bidirectional": False,
     "nonlinearity": "tanh",
+    "eps": 1e-5,
 }
 
 
@@ -55,6 +56,13 @@ class Recurrent(Layer):
 
         With a projection, to so many numbers, its weight too. Their names are returned.
         """
+        shapes = self._shapes(width, projected)
+        for name, shape in shapes.items():
+            self._uniform(name + suffix, shape, 1.0 / math.sqrt(self.hidden_size), dtype)
+        return tuple([name + suffix for name in shapes])
+
+    def _shapes(self, width: int, projected: int) -> dict[str, Shape | None]:
+        """Return the shapes of the parameters, in the order in which they are drawn."""
         size = self.hidden_size
         rows = self._gates * size
         vector = (rows,) if self.bias else None
@@ -66,9 +74,7 @@ class Recurrent(Layer):
         }
         if projected:
             shapes["weight_hr"] = (projected, size)
-        for name, shape in shapes.items():
-            self._uniform(name + suffix, shape, 1.0 / math.sqrt(size), dtype)
-        return tuple([name + suffix for name in shapes])
+        return shapes
 
     def extra_repr(self) -> str:
         """Return the sizes, and what differs from the usual."""

@@ -39,17 +39,30 @@ def relu_step(part: Tensor, own: Tensor, states: States) -> States:  # noqa: ARG
     return (ops.relu(part + own),)
 
 
-def lstm_step(part: Tensor, own: Tensor, states: States, w_hr: Tensor | None = None) -> States:
+def lstm_step(
+    part: Tensor,
+    own: Tensor,
+    states: States,
+    w_hr: Tensor | None = None,
+    *,
+    norm: Callable[[Tensor], Tensor] | None = None,
+    w_ch: Tensor | None = None,
+) -> States:
     """Return h' = o tanh(c') and c' = f c + i g; i, f, o = sigmoid(...), g = tanh(...).
 
-    With a projection h' = W_hr (o tanh(c')) (rnn-32).
+    With a projection h' = W_hr (o tanh(c')) (rnn-32); with a norm h' = o tanh(norm(c')) (rnn-46);
+    with w_ch, (3 H,), the gates i and f see c, and o sees c' (rnn-48).
     """
     c = states[1]
     size = c.shape[1]
     gates = part + own
     i, f, g, o = (gates[:, k * size : (k + 1) * size] for k in range(4))
+    if w_ch is not None:
+        i, f = i + w_ch[:size] * c, f + w_ch[size : 2 * size] * c
     c = ops.sigmoid(f) * c + ops.sigmoid(i) * tanh_of_gate(g)
-    h = ops.sigmoid(o) * tanh_of_gate(c)
+    if w_ch is not None:
+        o = o + w_ch[2 * size :] * c
+    h = ops.sigmoid(o) * tanh_of_gate(c if norm is None else norm(c))
     return h if w_hr is None else linear(h, w_hr, None), c
 
 

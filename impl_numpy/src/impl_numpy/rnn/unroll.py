@@ -1,4 +1,4 @@
-"""A cell of any kind over a whole sequence (rnn-40 to rnn-44).
+"""A cell of any kind over a whole sequence, and a layer over its chunks (rnn-40 to rnn-45).
 
 T steps, N batch. A state, an input and an output may be Tensors or structures of them.
 """
@@ -6,7 +6,7 @@ T steps, N batch. A state, an input and an output may be Tensors or structures o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -100,6 +100,65 @@ def unroll(
         raise ValueError(msg)
     output, state = loop.run(inputs, state, shape[0], interval)
     return (tree_map(_exchanged, output) if batch_first else output), state
+
+
+def truncated(
+    module: Callable[..., Any], chunks: Iterable[Any], hx: Any = None
+) -> Iterator[tuple[Any, Any]]:
+    """Call a layer on chunks of a sequence, with gradients that stop where a chunk begins.
+
+    Backpropagation through time, truncated: Williams and Peng 1990.
+
+    Parameters
+    ----------
+    module : Module or other callable
+        Takes a chunk and a state, and returns a pair: the output and the next state.
+    chunks : iterable of Tensor or dict, read one at a time
+        A dict has the module's arguments by name, but `hx`.
+    hx : Tensor or structure of them, optional
+        The state that the first chunk begins with.
+
+    Yields
+    ------
+    output, hx
+        What the module returned. The next chunk gets this hx detached.
+
+    Raises
+    ------
+    TypeError
+        If the module cannot be called, there is nothing to iterate over, or a chunk, a result or a
+        state is of another kind.
+    ValueError
+        If a chunk has an hx of its own, or a result is no pair.
+    """
+    check_callable("truncated", "module", module)
+    try:
+        iterator = iter(chunks)
+    except TypeError:
+        msg = f"truncated: chunks must be iterable, got {shown(chunks)}"
+        raise TypeError(msg) from None
+    return _truncated(module, iterator, hx)
+
+
+def _truncated(module: Any, chunks: Iterator[Any], hx: Any) -> Iterator[tuple[Any, Any]]:
+    for chunk in chunks:
+        if isinstance(chunk, Tensor):
+            result = module(chunk, hx)
+        elif not isinstance(chunk, dict):
+            msg = f"truncated: a chunk must be a Tensor or a dict of arguments, got {shown(chunk)}"
+            raise TypeError(msg)
+        elif "hx" in chunk:
+            msg = f"truncated: a chunk must have no hx of its own, got {shown(chunk)}"
+            raise ValueError(msg)
+        else:
+            result = module(**chunk, hx=hx)
+        several = isinstance(result, (tuple, list))
+        if not several or len(result) != 2:
+            msg = f"truncated: module must return a pair (output, hx), got {shown(result)}"
+            raise (ValueError if several else TypeError)(msg)
+        check_tensors("truncated", "the hx that module returns", tree_leaves(result[1]), least=1)
+        yield result
+        hx = tree_map(Tensor.detach, result[1])
 
 
 class _Loop:
