@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -79,20 +80,38 @@ min = reduce(
 )  # tensor-26, ops-24
 
 
+# So few numbers at a step are faster as Python's.
+_FEW = 8
+
+
 def _recur(b: Array, a: Array, axis: int, backwards: bool) -> Array:
     """Return h_t = b_t + a_t h_{t-1}, or, backwards, h_t = b_t + a_{t+1} h_{t+1}."""
-    h = np.array(np.moveaxis(b, axis, 0))
-    factors = np.moveaxis(a, axis, 0)
-    for t in range(len(h) - 2, -1, -1) if backwards else range(1, len(h)):
-        h[t] += factors[t + 1] * h[t + 1] if backwards else factors[t] * h[t - 1]
+    h, factors = np.array(np.moveaxis(b, axis, 0), order="C"), np.moveaxis(a, axis, 0)
+    if 0 < h.size <= _FEW * len(h):
+        flat = factors.reshape(len(h), -1)
+        for k, lane in enumerate(h.reshape(len(h), -1).T):
+            lane[:] = _recur_one(lane.tolist(), flat[:, k].tolist(), backwards)
+    elif h.size:
+        # The rows of both lie close together then.
+        factors = factors if axis == 0 else np.ascontiguousarray(factors)
+        before, now = (h[:0:-1], h[-2::-1]) if backwards else (h[:-1], h[1:])
+        scratch = np.empty_like(h[0])
+        for earlier, a_t, later in zip(before, factors[_used(backwards)], now, strict=True):
+            np.add(later, np.multiply(a_t, earlier, scratch), later)
     return np.moveaxis(h, 0, axis)
 
 
-def _later(x: Value, axis: int) -> Value:
-    """Return the elements before: x_{t-1} at t, and 0 first."""
-    ahead = (slice(None),) * axis
-    zero = np.zeros_like(raw(x)[(*ahead, slice(0, 1))])
-    return _join(zero, x[(*ahead, slice(0, -1))], axis)
+def _used(backwards: bool) -> slice:
+    """Return which factors are used, in the order in which they are."""
+    return slice(None, 0, -1) if backwards else slice(1, None)
+
+
+def _recur_one(b: list[float], a: list[float], backwards: bool) -> list[float]:
+    """Do the same with one number at each step."""
+    terms = b[::-1] if backwards else b
+    pairs = zip(a[_used(backwards)], terms[1:], strict=True)
+    h = list(accumulate(pairs, lambda h, pair: pair[0] * h + pair[1], initial=terms[0]))
+    return h[::-1] if backwards else h
 
 
 def _join(first: Value, second: Value, axis: int) -> Value:
@@ -104,10 +123,14 @@ def _join(first: Value, second: Value, axis: int) -> Value:
 def _recur_vjp(
     grad: Value, needs: Parents, b: None, a: Value, out: Value, axis: int, backwards: bool
 ) -> Grads:
-    db = recurrence(grad, a, axis, not backwards)
+    db = linear_scan(grad, a, axis, not backwards)
     if needs[1] is None:
         return db, None
-    return db, _later(db, axis) * out if backwards else db * _later(out, axis)
+    # The first factor is not used: its gradient is 0, whatever arrives.
+    ahead = (slice(None),) * axis
+    earlier, later = (*ahead, slice(0, -1)), (*ahead, slice(1, None))
+    used = db[earlier] * out[later] if backwards else db[later] * out[earlier]
+    return db, _join(np.zeros_like(raw(out)[(*ahead, slice(0, 1))]), used, axis)
 
 
 def _cumulative_prod_vjp(grad: Value, needs: Parents, x: Value, out: Value, axis: int) -> Grads:
@@ -115,10 +138,10 @@ def _cumulative_prod_vjp(grad: Value, needs: Parents, x: Value, out: Value, axis
     ahead = (slice(None),) * axis
     one = np.ones_like(raw(out)[(*ahead, slice(0, 1))])
     before = _join(one, out[(*ahead, slice(0, -1))], axis)
-    return (before * recurrence(grad, x, axis, True),)
+    return (before * linear_scan(grad, x, axis, True),)
 
 
-recurrence: Primitive = Primitive("linear_recurrence", _recur, _recur_vjp, ((1,), (1, OUT)))
+linear_scan: Primitive = Primitive("linear_recurrence", _recur, _recur_vjp, ((1,), (1, OUT)))
 cumulative_prod = scan(
     "cumulative_prod", np.cumprod, _cumulative_prod_vjp, (X, OUT), 1, "Return running products."
 )  # ops-22
@@ -162,7 +185,7 @@ def _cumulative_logsumexp_vjp(
     ahead = (slice(None),) * axis
     earlier = _join(safe[(*ahead, slice(0, 1))], out[(*ahead, slice(0, -1))], axis)
     ratio = RULES["exp"](earlier - safe)
-    return (recurrence(grad, ratio, axis, True) * RULES["exp"](x - safe),)
+    return (linear_scan(grad, ratio, axis, True) * RULES["exp"](x - safe),)
 
 
 prod = reduce(
