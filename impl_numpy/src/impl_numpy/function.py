@@ -17,7 +17,7 @@ from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.function_node import FunctionNode, OutputNode, copied
 from impl_numpy.memory import LENT, follow, own, readonly
-from impl_numpy.tape import MODE
+from impl_numpy.tape import MODE, THROUGH
 from impl_numpy.tensor import Tensor, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -162,11 +162,10 @@ def _call(
         config = {name: _given(cls, name, x, kept, recording) for name, x in config.items()}
     MODE.recording = False
     try:
-        result = (
-            cls.forward(ctx, *arrays, **config)
-            if MODE.through is None
-            else MODE.through(cls.forward, ctx, *arrays, **config)
-        )
+        if THROUGH and MODE.through is not None:
+            result = MODE.through(cls.forward, ctx, *arrays, **config)
+        else:
+            result = cls.forward(ctx, *arrays, **config)
     finally:
         MODE.recording = recording
     if not isinstance(result, tuple):

@@ -27,7 +27,7 @@ from impl_numpy.checks import as_number, check_hooked, check_raw
 from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64
 from impl_numpy.memory import GIVEN, LENT, Reads, follow, own, readonly
 from impl_numpy.sums import SMALL, total
-from impl_numpy.tape import MODE, Node, Parents, Stretched
+from impl_numpy.tape import MODE, THROUGH, Node, Parents, Stretched
 
 F = TypeVar("F", bound=Callable[..., Any])
 Grads: TypeAlias = tuple[Value | None, ...]
@@ -393,11 +393,13 @@ def noting(reads: Reads) -> Iterator[None]:
     """Note what every operation of this thread reads."""
     run, through = _QUIET.run, MODE.through
     _QUIET.run = functools.partial(reads.run, run)
+    THROUGH.append(None)
     MODE.through = functools.partial(reads.run, *(() if through is None else (through,)))
     try:
         yield
     finally:
         _QUIET.run, MODE.through = run, through
+        THROUGH.pop()
 
 
 def quiet(function: F) -> F:

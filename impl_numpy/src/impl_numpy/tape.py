@@ -41,6 +41,9 @@ class _Mode(threading.local):
 
 
 MODE = _Mode()
+# As long as the number of calls under way, in all threads, that have set `through`: most programs
+# never do, and a look at this is faster than one at the thread's mode.
+THROUGH: list[None] = []
 
 _next_key = count().__next__
 

@@ -155,6 +155,7 @@ def unrolled(
     weights: Sequence[Any],
     counts: tuple[int, ...] | None = None,
     reverse: bool = False,
+    cells: bool = False,
 ) -> tuple[Tensor, ...]:
     """Take every step of a sequence: the differentiable form of a fused Function.
 
@@ -170,26 +171,32 @@ def unrolled(
         How many rows each step has, R together: the first ones of the states, which it changes.
     reverse : bool
         Go from the last step to the first.
+    cells : bool
+        Return the last state after every step too.
 
     Returns
     -------
     output : Tensor, shape (T, N, P), or (R, P)
     *states : Tensor, shape (N, P) and (N, H)
+    cells : Tensor, shape (T, N, H), or (R, H), if asked for
     """
     w_ih, w_hh, b_ih, b_hh, *projection = weights
-    gates, outputs = linear(x, w_ih, b_ih), []
+    gates, every = linear(x, w_ih, b_ih), []
     parts = Steps.apply(gates, counts=counts)
     for part in reversed(parts) if reverse else parts:
         rows = part.shape[0]
         running = states if counts is None else tuple([h[:rows] for h in states])
         after = step(part, linear(running[0], w_hh, b_hh), running, *projection)
-        outputs.append(after[0])
+        every.append((after[0], after[-1]) if cells else after[:1])
         states = after if counts is None else _with_rest(after, states, rows)
-    if not outputs:
-        # Of the right shape, and its gradients are zeros (rnn-19).
-        return gates[..., : states[0].shape[1]], *states
-    outputs = outputs[::-1] if reverse else outputs
-    return ops.stack(outputs) if counts is None else ops.concat(outputs), *states
+    if not every:
+        # Of the right shapes, and their gradients are zeros (rnn-19).
+        sizes = [h.shape[1] for h in (states[0], states[-1])]
+        output, *rest = [gates[..., :size] for size in (sizes if cells else sizes[:1])]
+        return output, *states, *rest
+    join = ops.stack if counts is None else ops.concat
+    output, *rest = [join(steps[::-1] if reverse else steps) for steps in zip(*every, strict=True)]
+    return output, *states, *rest
 
 
 def _with_rest(after: States, states: States, rows: int) -> States:

@@ -130,8 +130,12 @@ class LSTMFunction(Function):
         w_hr: Array | None = None,
         *,
         extent: Extent = FORWARD,
-    ) -> tuple[Array, Array, Array]:
-        """Take x (T, N, I), states, w_ih (4H, I), w_hh (4H, P), w_hr (P, H) to output, h_n, c_n."""
+        cells: bool = False,
+    ) -> tuple[Array, ...]:
+        """Take x (T, N, I), states, w_ih (4H, I), w_hh (4H, P), w_hr (P, H) to output, h_n, c_n.
+
+        With `cells` also to c after every step, (T, N, H).
+        """
         ctx.set_materialize_grads(False)
         ctx.extent = extent
         size = c0.shape[1]
@@ -144,18 +148,25 @@ class LSTMFunction(Function):
         lstm_forward(extent, gates, hs, cgs, w_h, w_hr, unprojected)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(x, w_ih, w_hh, w_hr, hs, cgs, gates, unprojected)
-        return extent.after(hs), extent.last(hs), extent.last(cgs[..., :size])
+        cs = cgs[..., :size]
+        results = extent.after(hs), extent.last(hs), extent.last(cs)
+        return (*results, extent.after(cs)) if cells else results
 
     @staticmethod
     def backward(
-        ctx: Any, d_output: Array | None, d_h: Array | None, d_c: Array | None
+        ctx: Any,
+        d_output: Array | None,
+        d_h: Array | None,
+        d_c: Array | None,
+        d_cells: Array | None = None,
     ) -> tuple[Any, ...]:
         """Return the gradients of x, h0, c0 and the weights."""
         x, w_ih, w_hh, w_hr, hs, cgs, gates, unprojected = ctx.saved_tensors
         extent = ctx.extent
         dh = start_from(d_h, extent.one(hs))
         dc = start_from(d_c, extent.one(cgs)[:, : cgs.shape[-1] // 2])
-        rows, d_hs = lstm_backward(extent, (gates, cgs), lstm_rows(w_hh), w_hr, d_output, (dh, dc))
+        arrived = d_output, d_cells
+        rows, d_hs = lstm_backward(extent, (gates, cgs), lstm_rows(w_hh), w_hr, arrived, (dh, dc))
         needs = ctx.needs_input_grad
         flat = flattened(rows)
         d_bias = lstm_rows_back(total(flat, (0,))) if any(needs[5:7]) else None
@@ -174,10 +185,15 @@ class LSTMFunction(Function):
 
     @staticmethod
     def composite(
-        x: Tensor, h: Tensor, c: Tensor, *weights: Any, extent: Extent = FORWARD
+        x: Tensor,
+        h: Tensor,
+        c: Tensor,
+        *weights: Any,
+        extent: Extent = FORWARD,
+        cells: bool = False,
     ) -> tuple[Tensor, ...]:
         """Return the same on Tensors, step by step."""
-        return unrolled(lstm_step, x, (h, c), weights, extent.counts, extent.reverse)
+        return unrolled(lstm_step, x, (h, c), weights, extent.counts, extent.reverse, cells)
 
 
 class GRUFunction(Function):

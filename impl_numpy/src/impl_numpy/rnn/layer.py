@@ -126,6 +126,19 @@ class SequenceLayer(Recurrent):
         TypeError
             If a dtype is not the parameters', lengths are no integers, or marks no booleans.
         """
+        (output,), after = self._sequences(input, hx, lengths, reset_mask, reset_state)
+        return output, after
+
+    def _sequences(
+        self,
+        input: Any,
+        hx: Any,
+        lengths: Any,
+        reset_mask: Any,
+        reset_state: Any,
+        cells: bool = False,
+    ) -> tuple[list[Tensor], Any]:
+        """Return the output, with `cells` also c after every step, and the last state."""
         # What `getattr` would come to in the end.
         known: dict[str, Any] = self._parameters
         weights = [
@@ -154,13 +167,13 @@ class SequenceLayer(Recurrent):
         elif lengths is not None:
             packing = packing_of(type(self).__name__, lengths, steps, batch if batched else None)
         first = self._initial(states, resets, batch, packing)
-        output, last = self._run(x, first, weights, packing)
+        outputs, last = self._run(x, first, weights, packing, cells)
         if not batched:
-            output = ops.squeeze(output, axis=1)
+            outputs = [ops.squeeze(output, axis=1) for output in outputs]
         elif self.batch_first:
-            output = ops.permute_dims(output, (1, 0, 2))
+            outputs = [ops.permute_dims(output, (1, 0, 2)) for output in outputs]
         after = tuple([h.reshape(shape) for h, (_, shape) in zip(last, wanted, strict=True)])
-        return output, after if len(after) > 1 else after[0]
+        return outputs, after if len(after) > 1 else after[0]
 
     def _wanted(self, count: int, batch: Shape) -> list[tuple[str, Shape]]:
         """Return the form and the shape of each state: of h, and of c if there is one."""
@@ -209,8 +222,12 @@ class SequenceLayer(Recurrent):
         states: list[tuple[Tensor, ...]],
         weights: list[list[Any]],
         packing: Packing | None,
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Return output (T, N, D P) and last states, of all layers and directions."""
+        cells: bool,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return output (T, N, D P) and last states, of all layers and directions.
+
+        With `cells` c of the last layer, (T, N, D H), stands beside the output.
+        """
         padded = x.shape[:2]
         extents: tuple[Extent, Extent] = DIRECTIONS
         if packing is not None:
@@ -220,17 +237,23 @@ class SequenceLayer(Recurrent):
             if first and self.dropout and self.training:  # rnn-31
                 kept = wrap(drawn((*padded, x.shape[-1]), self.dropout), None)
                 x = dropped(x, kept if packing is None else packing.pack(kept), self.dropout)
-            outputs = []
+            every = []
             for k, extent in enumerate(extents[:directions], first):
-                where = {} if extent is FORWARD else {"extent": extent}
+                where: dict[str, Any] = {} if extent is FORWARD else {"extent": extent}
+                if cells and first + directions == len(weights):
+                    where["cells"] = True
                 output, *after = self._apply(x, *[h[k] for h in states], *weights[k], **where)
-                outputs.append(output)
-                last.append(after)
-            x = outputs[0] if directions == 1 else ops.concat(outputs, axis=-1)
+                every.append([output, *after[len(states) :]])
+                last.append(after[: len(states)])
+            outputs = every[0]
+            if directions > 1:
+                outputs = [ops.concat(both, axis=-1) for both in zip(*every, strict=True)]
+            x = outputs[0]
         after = [h[0] if len(h) == 1 else ops.stack(h) for h in zip(*last, strict=True)]
         if packing is not None:
-            x, after = packing.unpack(x), [packing.as_given(h) for h in after]
-        return x, after
+            outputs = [packing.unpack(x) for x in outputs]
+            after = [packing.as_given(h) for h in after]
+        return outputs, after
 
     def _apply(self, *inputs: Any, **where: Any) -> tuple[Tensor, ...]:
         """Return output (T, N, P) and last states of one layer in one direction."""
@@ -379,6 +402,26 @@ class LSTM(SequenceLayer):
             hidden_size=hidden_size,
             num_layers=num_layers,
         )
+
+    def forward(
+        self,
+        input: Any,
+        hx: Any = None,
+        *,
+        return_cell_states: bool = False,
+        lengths: Any = None,
+        reset_mask: Any = None,
+        reset_state: Any = None,
+    ) -> tuple[Any, ...]:
+        """Take all steps, with the arguments and errors of `RNN`.
+
+        With `return_cell_states` the result is (output, (h_n, c_n), cells): cells, of the shape
+        (T, N, D H) and laid out as the output is, holds c of the last layer after every step, 0
+        past the end of a sequence.
+        """
+        cells = check_flag("LSTM", "return_cell_states", return_cell_states)
+        outputs, after = self._sequences(input, hx, lengths, reset_mask, reset_state, cells)
+        return outputs[0], after, *outputs[1:]
 
     def _apply(self, *inputs: Any, **where: Any) -> tuple[Tensor, ...]:
         return LSTMFunction.apply(*inputs, **where)

@@ -116,14 +116,15 @@ def lstm_backward(
     saved: tuple[Array, Array],
     w_hh: Array,
     w_hr: Array | None,
-    d_output: Array | None,
+    arrived: tuple[Array | None, Array | None],
     d_states: tuple[Array, Array],
 ) -> tuple[Array, Array | None]:
     """Return the gradients of the gates, in the order of `lstm_rows`, and of what was projected.
 
-    Those of the last states are made those of the first ones.
+    What arrived are the gradients of the output and of c after every step. Those of the last states
+    are made those of the first ones.
     """
-    gates, cgs = saved
+    (gates, cgs), (d_output, d_cells) = saved, arrived
     dh, dc = d_states
     size, rows = dc.shape[1], empty(gates.shape, gates.dtype)
     product, incoming = _product(dh), _incoming(d_output, gates)
@@ -144,12 +145,15 @@ def lstm_backward(
         part = rows[chunk]
         d_gates = part.reshape(*part.shape[:-1], 4, size)
         d_h_parts = incoming[chunk] if d_hs is None else d_hs[chunk]
-        for count, steps in extent.backwards(
-            chunk, incoming[chunk], part, d_gates[..., 0, :], d_gates[..., 1:, :], d_h_parts, *local
-        ):
+        of_gates = part, d_gates[..., 0, :], d_gates[..., 1:, :]
+        cells = None if d_cells is None else extent.backwards(chunk, d_cells[chunk])
+        for count, steps in extent.backwards(chunk, incoming[chunk], *of_gates, d_h_parts, *local):
+            of_c = None if cells is None else next(cells)[1]
             d_h, d_c, d_unprojected, scratch = _first(whole, count)
             d_c_thrice = d_c[..., None, :]
             for d_out, row, d_o, d_fig, d_h_part, l_o, through, l_fig, f in steps:
+                if of_c is not None:
+                    _add(d_c, next(of_c)[0], d_c)
                 if w_hr is None:
                     _add(d_h, d_out, d_h)
                 else:
