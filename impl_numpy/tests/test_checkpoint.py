@@ -190,3 +190,15 @@ def test_another_result_is_refused() -> None:
     y = nn.checkpoint(lambda a: a[: next(sizes)] * 1.0, x)
     with pytest.raises(RuntimeError, match="checkpoint: fn must return the same"):
         y.sum().backward()
+
+
+def test_indices_among_the_arguments_are_watched() -> None:
+    x, index = drawn(3), nn.tensor([2, 0])
+    y = nn.checkpoint(lambda a, k: ops.sin(a[k]), x, index)
+    index.data[...] = 1
+    with pytest.raises(RuntimeError, match=r"checkpoint needs the values .* shape \(2,\)"):
+        y.sum().backward()
+    y = nn.checkpoint(lambda a, k: ops.sin(a[k]), x, array := np.array([2, 0]))
+    array[:] = 1
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.data, np.cos(x.data) * [1, 0, 1])

@@ -289,10 +289,14 @@ class Reads:
 
     def run(self, forward: Callable[..., Any], *args: Any, **config: Any) -> Any:
         """Compute an operation on raw arrays, and note what it reads and what it makes."""
-        self._note(self._read, (*args, *config.values()))
+        self.note((*args, *config.values()))
         result = forward(*args, **config)
         self._note(self._made, result if isinstance(result, tuple) else (result,))
         return result
+
+    def note(self, items: Iterable[Any]) -> None:
+        """Note the arrays among some items as read."""
+        self._note(self._read, items)
 
     def _note(self, entries: dict[int, weakref.ref[Array]], items: Iterable[Any]) -> None:
         for item in items:

@@ -13,7 +13,7 @@ from impl_numpy.checks import check_callable, check_tensors
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.engine import run
 from impl_numpy.function_node import CallRule, OutputNode, Parts
-from impl_numpy.memory import Reads, follow, left_since, next_age, own, relend
+from impl_numpy.memory import Reads, arrays_in, follow, left_since, next_age, own, relend
 from impl_numpy.recording import noting
 from impl_numpy.tape import MODE, Node, Parents
 from impl_numpy.tensor import Tensor, wrap
@@ -53,6 +53,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
         _results(result)
         return result
     call, start, reads = _Call(fn, args), next_age(), Reads()
+    # Of the arguments also what no operation reads, but decides by, such as indices.
+    reads.note(arrays_in(call.args))
     with noting(reads):
         result = fn(*call.args)
     ends = _ends(_results(result), start)
