@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.checks import check_flag, normalize_axis, shown
-from impl_numpy.ops.families import REGISTRY, registered, spread_to
-from impl_numpy.ops.reduction import linear_scan
-from impl_numpy.recording import RULES, record
+from impl_numpy.dtypes import Array, Value
+from impl_numpy.ops.families import registered, spread_to
+from impl_numpy.ops.reduction import joined, linear_scan, recur
+from impl_numpy.recording import OUT, RULES, Grads, Primitive, record
+from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 _NAME = "linear_recurrence"
@@ -60,11 +62,31 @@ def linear_recurrence(
     ]
     if reverse:
         factors, terms = [RULES["flip"](x, (place,)) for x in (factors, terms)]
-    if h0 is not None:
-        rest = (*shape[:place], *shape[place + 1 :])
-        terms = _after(_first(given[2], rest, dtype), factors, terms, place)
-    h: Tensor = record(linear_scan, (terms, factors), (place, False))
+    if h0 is None or not shape[place]:
+        h: Tensor = record(linear_scan, (terms, factors), (place, False))
+    else:
+        first = _first(given[2], (*shape[:place], *shape[place + 1 :]), dtype)
+        h = record(_scan_from, (terms, factors, first), (place,))
     return RULES["flip"](h, (place,)) if reverse else h
+
+
+def _recur_from(b: Array, a: Array, h0: Array, axis: int) -> Array:
+    return recur(b, a, axis, False, h0)
+
+
+def _recur_from_vjp(
+    grad: Value, needs: Parents, b: None, a: Value, h0: Value, out: Value, axis: int
+) -> Grads:
+    s = linear_scan(grad, a, axis, True)
+    ahead = (slice(None),) * axis
+    da = None
+    if needs[1] is not None:
+        start = h0.reshape((*h0.shape[:axis], 1, *h0.shape[axis:]))
+        da = s * joined(start, out[(*ahead, slice(0, -1))], axis)
+    return s, da, None if needs[2] is None else a[(*ahead, 0)] * s[(*ahead, 0)]
+
+
+_scan_from = Primitive(_NAME, _recur_from, _recur_from_vjp, ((1,), (1, 2, OUT), (1,)))
 
 
 def _operands(given: dict[str, Any]) -> list[Tensor]:
@@ -96,11 +118,3 @@ def _first(h0: Tensor, rest: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
         msg = f"{_NAME}: h0 must have a shape that broadcasts to {rest}, got {h0.shape}"
         raise ValueError(msg)
     return spread_to(h0, rest, dtype)
-
-
-def _after(h0: Tensor, factors: Tensor, terms: Tensor, place: int) -> Tensor:
-    """Return terms of which the first one is the whole first step."""
-    ahead = (slice(None),) * place
-    start, rest = (*ahead, slice(0, 1)), (*ahead, slice(1, None))
-    first = factors[start] * REGISTRY["expand_dims"](h0, axis=place) + terms[start]
-    return REGISTRY["concat"]([first, terms[rest]], axis=place)

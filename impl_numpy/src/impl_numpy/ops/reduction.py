@@ -84,9 +84,14 @@ min = reduce(
 _FEW = 8
 
 
-def _recur(b: Array, a: Array, axis: int, backwards: bool) -> Array:
-    """Return h_t = b_t + a_t h_{t-1}, or, backwards, h_t = b_t + a_{t+1} h_{t+1}."""
+def recur(b: Array, a: Array, axis: int, backwards: bool, h0: Array | None = None) -> Array:
+    """Return h_t = b_t + a_t h_{t-1}, or, backwards, h_t = b_t + a_{t+1} h_{t+1}.
+
+    Forward h0 may stand before the first of them.
+    """
     h, factors = np.array(np.moveaxis(b, axis, 0), order="C"), np.moveaxis(a, axis, 0)
+    if h0 is not None:
+        h[0] += factors[0] * h0
     if 0 < h.size <= _FEW * len(h):
         flat = factors.reshape(len(h), -1)
         for k, lane in enumerate(h.reshape(len(h), -1).T):
@@ -114,7 +119,8 @@ def _recur_one(b: list[float], a: list[float], backwards: bool) -> list[float]:
     return h[::-1] if backwards else h
 
 
-def _join(first: Value, second: Value, axis: int) -> Value:
+def joined(first: Value, second: Value, axis: int) -> Value:
+    """Return two arrays or Tensors one behind the other."""
     from_first = first.shape[axis]
     stops = [from_first, from_first + second.shape[axis]]
     return RULES["concat of two"](first, second, axis, stops)
@@ -130,18 +136,18 @@ def _recur_vjp(
     ahead = (slice(None),) * axis
     earlier, later = (*ahead, slice(0, -1)), (*ahead, slice(1, None))
     used = db[earlier] * out[later] if backwards else db[later] * out[earlier]
-    return db, _join(np.zeros_like(raw(out)[(*ahead, slice(0, 1))]), used, axis)
+    return db, joined(np.zeros_like(raw(out)[(*ahead, slice(0, 1))]), used, axis)
 
 
 def _cumulative_prod_vjp(grad: Value, needs: Parents, x: Value, out: Value, axis: int) -> Grads:
     # prod_{k<i} x_k is the result before, so that nothing is divided by what may be 0 (ops-22).
     ahead = (slice(None),) * axis
     one = np.ones_like(raw(out)[(*ahead, slice(0, 1))])
-    before = _join(one, out[(*ahead, slice(0, -1))], axis)
+    before = joined(one, out[(*ahead, slice(0, -1))], axis)
     return (before * linear_scan(grad, x, axis, True),)
 
 
-linear_scan: Primitive = Primitive("linear_recurrence", _recur, _recur_vjp, ((1,), (1, OUT)))
+linear_scan: Primitive = Primitive("linear_recurrence", recur, _recur_vjp, ((1,), (1, OUT)))
 cumulative_prod = scan(
     "cumulative_prod", np.cumprod, _cumulative_prod_vjp, (X, OUT), 1, "Return running products."
 )  # ops-22
@@ -163,7 +169,7 @@ def _prod_vjp(grad: Value, needs: Parents, x: Value, out: None, *config: Any) ->
 def _before(x: Value) -> Value:
     """Return the product of the elements before each, along the last axis."""
     one = np.ones((*x.shape[:-1], 1 if x.shape[-1] else 0), x.dtype)
-    return RULES["cumulative_prod"](_join(one, x[..., :-1], x.ndim - 1), x.ndim - 1)
+    return RULES["cumulative_prod"](joined(one, x[..., :-1], x.ndim - 1), x.ndim - 1)
 
 
 def _backwards(x: Value) -> Value:
@@ -183,7 +189,7 @@ def _cumulative_logsumexp_vjp(
     zero = np.zeros((), x.dtype)
     safe = RULES["where"](out, zero, raw(out) != -np.inf)
     ahead = (slice(None),) * axis
-    earlier = _join(safe[(*ahead, slice(0, 1))], out[(*ahead, slice(0, -1))], axis)
+    earlier = joined(safe[(*ahead, slice(0, 1))], out[(*ahead, slice(0, -1))], axis)
     ratio = RULES["exp"](earlier - safe)
     return (linear_scan(grad, ratio, axis, True) * RULES["exp"](x - safe),)
 
