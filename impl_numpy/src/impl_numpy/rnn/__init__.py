@@ -1,4 +1,4 @@
-"""Recurrent cells and layers, and their Functions."""
+"""Recurrent cells and layers, their Functions, and what runs a cell over a sequence."""
 
 from impl_numpy.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction

@@ -99,7 +99,10 @@ def unroll(
         msg = f"unroll: state must be given where inputs have no steps, got inputs of shape {shape}"
         raise ValueError(msg)
     output, state = loop.run(inputs, state, shape[0], interval)
-    return (tree_map(_exchanged, output) if batch_first else output), state
+    if batch_first:
+        _check_axes("the output", tree_leaves(output), 2, "(T, N, ...) with batch_first")
+        output = tree_map(_exchanged, output)
+    return output, state
 
 
 def truncated(
@@ -309,11 +312,8 @@ def _with_steps_first(inputs: Any, batch_first: bool, padded: bool) -> Any:
     leaves = tree_leaves(inputs)
     check_tensors("unroll", "inputs", leaves, least=1)
     axes, place = 1 + (batch_first or padded), int(batch_first)
-    for x in leaves:
-        if x.ndim < axes:
-            wanted = "(N, T, ...)" if batch_first else "(T, N, ...)" if padded else "(T, ...)"
-            msg = f"unroll: inputs must have shape {wanted}, got {x.shape}"
-            raise ValueError(msg)
+    wanted = "(N, T, ...)" if batch_first else "(T, N, ...)" if padded else "(T, ...)"
+    _check_axes("inputs", leaves, axes, wanted)
     _check_rows("inputs", leaves, place, leaves[0].shape[place])
     if padded:
         _check_rows("inputs", leaves, 1 - place, leaves[0].shape[1 - place])
@@ -336,6 +336,14 @@ def _interval(checkpoint: Any, steps: int) -> int | None:
         raise ValueError(msg)
     check_positive("unroll", checkpoint=checkpoint)
     return int(checkpoint)
+
+
+def _check_axes(name: str, leaves: Sequence[Tensor], least: int, wanted: str) -> None:
+    """Raise ValueError unless all Tensors have at least so many axes."""
+    for x in leaves:
+        if x.ndim < least:
+            msg = f"unroll: {name} must have shape {wanted}, got {x.shape}"
+            raise ValueError(msg)
 
 
 def _check_rows(name: str, leaves: Sequence[Tensor], axis: int, count: int) -> None:
