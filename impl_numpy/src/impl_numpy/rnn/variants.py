@@ -326,9 +326,11 @@ class ZoneoutCell(_Wrapper):
         after = self._inner(projected, hx, recurrent)
         news = after if isinstance(after, tuple) else (after,)
         olds = (None,) * len(news) if hx is None else hx if isinstance(after, tuple) else (hx,)
-        if len(news) != len(self._several()):
-            msg = f"ZoneoutCell: cell must return states of {self.state_size}, got {shown(after)}"
-            raise ValueError(msg)
+        for name, several in (("what cell returns", news), ("hx", olds)):
+            if len(several) != len(self._several()):
+                sizes = self.state_size
+                msg = f"ZoneoutCell: {name} must be states of {sizes}, got {shown(several)}"
+                raise ValueError(msg)
         remaining, states = iter(masks), []
         for p, new, old in zip(self._each(), news, olds, strict=True):
             before = wrap(np.zeros(new.shape, new.dtype), None)
@@ -382,7 +384,11 @@ class RecurrentDropoutCell(_Wrapper):
         if masks and (hx is not None or recurrent is not None):
             seen = recurrent
             if seen is None:
-                seen = hx[0] if isinstance(hx, (tuple, list)) else hx
+                seen = hx[0] if isinstance(hx, (tuple, list)) and hx else hx
             seen = as_tensor("RecurrentDropoutCell", seen, "h")
+            if seen.shape != masks[0].shape:
+                wanted = f"the shape {masks[0].shape} of what project drew"
+                msg = f"RecurrentDropoutCell: h must have {wanted}, got {seen.shape}"
+                raise ValueError(msg)
             recurrent = dropped(seen, masks[0], self.p)
         return self._inner(projected, hx, recurrent)
