@@ -47,7 +47,7 @@ FOLDERS = {
     "autograd": "modes transforms derivatives jit checkpoint".split(),
     "module": "state base functional".split(),
     "nn": "layer activation linear embedding norm dropout shape container".split(),
-    "rnn": "equations lengths steps fused cell variants layer unroll".split(),
+    "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
     "optim": "optimizer algorithms".split(),
 }
 # Folders of sources that are not Python, beside the rooms.
