@@ -2,6 +2,7 @@
 
 from impl_cupy import init, loss, nn, ops, optim, rnn
 from impl_cupy.autograd import (
+    checkpoint,
     enable_grad,
     grad,
     hessian,
@@ -90,6 +91,7 @@ __all__ = [
     "arange",
     "as_function",
     "bool",
+    "checkpoint",
     "empty",
     "enable_grad",
     "eye",

@@ -20,6 +20,8 @@ from impl_cupy.tape import (
     edge_of,
     keep,
     lent,
+    note_read,
+    readers,
     state,
     wrap,
 )
@@ -171,6 +173,8 @@ def _apply(
         else:
             result = ctx.forward(*given, **config)  # type: ignore[attr-defined]
     outputs = result if isinstance(result, tuple) else (result,)
+    if readers:
+        note_read(raws, outputs)
     if any(isinstance(output, Tensor) for output in outputs):
         outputs = tuple([o._data if isinstance(o, Tensor) else o for o in outputs])
     for output in outputs:

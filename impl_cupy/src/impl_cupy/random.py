@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,9 +21,9 @@ _HostArray = np.ndarray[Any, np.dtype[Any]]
 class _Generator:
     """Philox with a position that can be read and set for the cost of an integer."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, position: int = 0) -> None:
         self.lock = threading.Lock()
-        self.restart(seed, 0)
+        self.restart(seed, position)
 
     def restart(self, seed: int, position: int) -> None:
         self.seed = seed
@@ -40,6 +40,19 @@ class _Generator:
 
 
 _generator = _Generator(int.from_bytes(os.urandom(8), "little"))
+
+
+class _Own(threading.local):
+    """The generator that a thread draws from in the place of the common one."""
+
+    generator: _Generator | None = None
+
+
+_own = _Own()
+
+
+def _current() -> _Generator:
+    return _own.generator or _generator
 
 
 def manual_seed(seed: int) -> None:
@@ -63,7 +76,7 @@ def manual_seed(seed: int) -> None:
     if not 0 <= seed < 2**64:
         msg = f"manual_seed: seed must be in 0 <= seed < 2**64, got {seed}"
         raise ValueError(msg)
-    _generator.restart(int(seed), 0)
+    _current().restart(int(seed), 0)
 
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> _HostArray:
@@ -76,7 +89,7 @@ def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> _Hos
     low, high : float
         Ends of the half-open interval.
     """
-    words = _generator.words(math.prod(shape))
+    words = _current().words(math.prod(shape))
     unit = (words >> np.uint64(11)) * 2.0**-53
     return (low + (high - low) * unit).reshape(shape)
 
@@ -102,16 +115,44 @@ def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> _Host
     return (mean + std * unit[:count]).reshape(shape)
 
 
+Mark: TypeAlias = "tuple[int, int]"
+"""A seed, and how many words have been drawn since."""
+
+
+def mark() -> Mark:
+    """Return where the generator stands."""
+    generator = _current()
+    return generator.seed, generator.position
+
+
 class RestoredOnError:
     """Context manager that puts the generator back where it was if the body raises; used once."""
 
-    __slots__ = ("_position", "_seed")
+    __slots__ = ("_before",)
 
     def __enter__(self) -> None:
-        self._seed, self._position = _generator.seed, _generator.position
+        self._before = mark()
 
     def __exit__(self, kind: Any, *_: object) -> None:
-        if kind is None:
-            return
-        if (self._seed, self._position) != (_generator.seed, _generator.position):
-            _generator.restart(self._seed, self._position)
+        if kind is not None and self._before != mark():
+            _current().restart(*self._before)
+
+
+class DrawnAgain:
+    """Context manager in which this thread draws what was drawn from a mark on; used once.
+
+    The common generator is left alone. With None the thread draws from it as ever.
+    """
+
+    __slots__ = ("_mark", "_outer")
+
+    def __init__(self, start: Mark | None) -> None:
+        self._mark = start
+
+    def __enter__(self) -> None:
+        self._outer = _own.generator
+        if self._mark is not None:
+            _own.generator = _Generator(*self._mark)
+
+    def __exit__(self, *_: object) -> None:
+        _own.generator = self._outer

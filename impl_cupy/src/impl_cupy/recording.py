@@ -39,6 +39,8 @@ from impl_cupy.tape import (
     keep,
     lend,
     lent,
+    note_read,
+    readers,
     refuse_cut,
     state,
     wrap,
@@ -219,13 +221,16 @@ def compute(name: str, function: Callable[..., RawArray], raws: tuple[Any, ...])
         That names the operation and every shape, where the shapes do not fit.
     """
     try:
-        return function(*raws)
+        out = function(*raws)
     except ValueError:
         refuse_shapes(name, raws)
     except OverflowError as error:
         # A number that the arrays' dtype does not hold.
         msg = f"{name}: {error}"
         raise OverflowError(msg) from None
+    if readers:
+        note_read(raws, (out,))
+    return out
 
 
 def is_wanted(operands: tuple[Any, ...]) -> bool:

@@ -16,7 +16,7 @@ count when it was made, so that a node younger than the last event has nothing t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from sys import getrefcount
 from types import SimpleNamespace
@@ -36,7 +36,6 @@ Value: TypeAlias = Any
 """A gradient on its way back: a raw array, or a Tensor where the way back is recorded itself."""
 
 FREED = "the graph was freed by an earlier backward; pass retain_graph=True to that one"
-
 
 handles: Any = SimpleNamespace()
 """What later rooms hand to earlier ones when they are imported: `tensor` puts Tensor in here,
@@ -120,12 +119,6 @@ def refuse_cut(operation: str) -> NoReturn:
     raise RuntimeError(msg)
 
 
-class _Clock:
-    """Counts the events after which an older node has to look at what it saved."""
-
-    now = 0
-
-
 class _Watch:
     """What is known of the memory of one array.
 
@@ -150,7 +143,9 @@ class _Watch:
         self.shape = shape
 
 
-clock = _Clock()
+clock = SimpleNamespace(now=0)
+"""Counts the events after which an older node has to look at what it saved."""
+
 lent: dict[int, Any] = {}
 """Weak references to the owners of memory that somebody outside may write, by the owners' id."""
 
@@ -159,13 +154,14 @@ _watched: dict[int, _Watch] = {}
 _ALONE = 2
 
 
-def _owner(raw: RawArray) -> RawArray:
+def owner_of(raw: RawArray) -> RawArray:
+    """Return the array that has an array's memory: itself where it is no view."""
     return raw if raw.base is None else raw.base
 
 
 def lend(raw: RawArray) -> None:
     """Note that somebody outside has an array and may write it from now on."""
-    owner = _owner(raw)
+    owner = owner_of(raw)
     key = id(owner)
     if key not in lent:
         lent[key] = ref(owner, lambda _: lent.pop(key, None))
@@ -185,7 +181,7 @@ def lend_data(tensor: Recorded) -> RawArray:
 
 def _take_snapshot(raw: RawArray) -> None:
     """Copy memory that a node may have, for a comparison when that node's turn comes."""
-    owner = _owner(raw)
+    owner = owner_of(raw)
     watch = _watch(owner, raw.shape)
     if watch.snapshot is not None and _differs(owner, watch.snapshot):
         clock.now += 1
@@ -219,7 +215,7 @@ def note_change(tensor: Recorded) -> None:
         lent.pop(id(raw), None)
         _watched.pop(id(raw), None)
         return
-    watch = _watch(_owner(raw), raw.shape)
+    watch = _watch(owner_of(raw), raw.shape)
     clock.now += 1
     watch.changed, watch.snapshot = clock.now, None
 
@@ -238,7 +234,9 @@ def keep(value: Any, containers: int = 0) -> Any:
         return value
     count = getrefcount(value._data) - containers
     raw = value._data
-    if id(_owner(raw)) not in lent:
+    if readers:
+        note_read((raw,))
+    if id(owner_of(raw)) not in lent:
         return raw
     if count <= _ALONE and raw.base is None:
         del lent[id(raw)]
@@ -274,7 +272,7 @@ def check_unchanged(name: str, age: int, saved: Any) -> None:
     for array in arrays_in(saved):
         if not isinstance(array, cp.ndarray):
             continue
-        owner = _owner(array)
+        owner = owner_of(array)
         watch = _watched.get(id(owner))
         if watch is None:
             continue
@@ -282,11 +280,70 @@ def check_unchanged(name: str, age: int, saved: Any) -> None:
         if not was_written and watch.snapshot is not None and watch.copied > age:
             was_written = _differs(owner, watch.snapshot)
         if was_written:
-            msg = (
-                f"backward: {name} needs a Tensor of shape {watch.shape} as it was then, but it "
-                "was changed since; call backward before the change, or compute the result anew"
-            )
-            raise RuntimeError(msg)
+            refuse_changed(name, watch.shape)
+
+
+def refuse_changed(name: str, shape: tuple[int, ...]) -> NoReturn:
+    """Raise the error for a Tensor that was changed between an operation and its backward.
+
+    Raises
+    ------
+    RuntimeError
+        That names the operation and the Tensor's shape.
+    """
+    msg = (
+        f"backward: {name} needs a Tensor of shape {shape} as it was then, but it was changed "
+        "since; call backward before the change, or compute the result anew"
+    )
+    raise RuntimeError(msg)
+
+
+class Reading:
+    """Context manager that notes which arrays the operations of this thread read; used once."""
+
+    __slots__ = ("_outer", "made", "read")
+
+    def __enter__(self) -> Reading:
+        # Weak references: what is forgotten meanwhile was no Tensor from elsewhere.
+        self.read, self.made = list[Any](), list[Any]()
+        self._outer = readers.get(threading.get_ident())
+        readers[threading.get_ident()] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del readers[threading.get_ident()]
+        if self._outer is not None:
+            readers[threading.get_ident()] = self._outer
+            self._outer.read += self.read
+            self._outer.made += self.made
+
+    def found(self) -> dict[int, RawArray]:
+        """Return by id the arrays that are there yet, and were read and not made."""
+        made = {id(owner()) for owner in self.made}
+        there = [owner() for owner in self.read]
+        return {id(a): a for a in there if a is not None and id(a) not in made}
+
+
+readers: dict[int, Reading] = {}
+"""By thread, what notes the arrays that operations read."""
+
+
+def note_read(read: Iterable[Any], made: Iterable[Any] = ()) -> None:
+    """Tell of what an operation of this thread read and made; numbers do not count."""
+    reading = readers.get(threading.get_ident())
+    if reading is not None:
+        owners, fresh = (
+            [owner_of(a) for a in b if isinstance(a, cp.ndarray)] for b in (read, made)
+        )
+        known = set(map(id, owners))
+        reading.read += map(ref, owners)
+        reading.made += [ref(owner) for owner in fresh if id(owner) not in known]
+
+
+def guard(owner: RawArray) -> None:
+    """Let `check_unchanged` find out what somebody outside writes."""
+    if id(owner) in lent:
+        _take_snapshot(owner)
 
 
 class Part:

@@ -31,6 +31,8 @@ from impl_cupy.tape import (
     lend,
     lend_data,
     note_change,
+    note_read,
+    readers,
     refuse_cut,
     state,
     wrap,
@@ -410,6 +412,8 @@ class Tensor(Recorded):
         """Refuse what would lose this Tensor's history while a Function runs on Tensors."""
         if self._requires_grad and state.replayed is not None:
             refuse_cut(operation)
+        if readers:
+            note_read((self._data,))
 
     def _like(self, raw: RawArray) -> Tensor:
         return wrap(raw, self._requires_grad, type(self))

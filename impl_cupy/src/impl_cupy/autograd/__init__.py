@@ -1,5 +1,6 @@
-"""Modes of recording, derivatives of functions, and `jit`."""
+"""Modes of recording, derivatives of functions, `jit` and `checkpoint`."""
 
+from impl_cupy.autograd.checkpoint import checkpoint
 from impl_cupy.autograd.derivatives import (
     hessian,
     hvp,
@@ -14,6 +15,7 @@ from impl_cupy.autograd.modes import enable_grad, is_grad_enabled, no_grad, set_
 from impl_cupy.autograd.transforms import grad, value_and_grad, vjp
 
 __all__ = [
+    "checkpoint",
     "enable_grad",
     "grad",
     "hessian",

@@ -1,0 +1,95 @@
+"""What a checkpoint keeps and what it notes: the particulars of this tape."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+import numpy as np
+import pytest
+
+import impl_cupy as nn
+from impl_cupy import random, tape
+
+
+def values(*shape: int) -> Any:
+    return nn.rand(shape, dtype=nn.float64)
+
+
+def test_what_lies_between_is_forgotten() -> None:
+    made: list[Any] = []
+
+    def function(x: Any) -> Any:
+        h = nn.ops.tanh(x)
+        made.append(ref(h.data))
+        return h * x
+
+    x = nn.rand((3,), requires_grad=True)
+    y = nn.checkpoint(function, x)
+    assert made[0]() is None
+    nn.ops.sum(y).backward()
+    assert len(made) == 2
+    assert made[1]() is None
+
+
+def test_nothing_is_noted_outside() -> None:
+    x = nn.rand((3,), requires_grad=True)
+    with pytest.raises(ZeroDivisionError):
+        nn.checkpoint(lambda x: nn.checkpoint(lambda x: x / (1 // 0), x), x)
+    assert not tape.readers
+
+
+def test_a_hook_elsewhere_sees_the_whole_gradient_once() -> None:
+    w = nn.tensor([2.0], requires_grad=True)
+    inner = w * 1.0
+    seen: list[float] = []
+    for tensor in (w, inner):
+        tensor.register_hook(lambda grad: seen.append(grad.item()))
+    y = nn.checkpoint(lambda x: x * inner * w, nn.tensor([3.0])) + inner + w
+    y.backward()
+    assert seen == [7.0, 14.0]
+
+
+def test_an_array_that_a_cache_made_need_not_be_made_again() -> None:
+    cache: list[Any] = []
+
+    def function(x: Any) -> Any:
+        if not cache:
+            cache.append(nn.ones((3,)) + nn.ones((3,)))
+        return nn.ops.exp(x * cache[0])
+
+    x = nn.zeros((3,), requires_grad=True)
+    nn.ops.sum(nn.checkpoint(function, x)).backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+
+
+def test_another_result_the_second_time_is_refused() -> None:
+    sizes = iter([2, 3])
+    x = nn.ones((1,), requires_grad=True)
+    y = nn.checkpoint(lambda x: x * nn.ones((next(sizes),)), x)
+    with pytest.raises(RuntimeError, match="checkpoint: fn must return what it returned"):
+        nn.ops.sum(y).backward()
+    assert x.grad is None
+
+
+def test_the_common_generator_is_left_alone() -> None:
+    nn.manual_seed(1)
+    x = values(3).requires_grad_()
+    y = nn.checkpoint(nn.Dropout(0.5), x)
+    before = random.mark()
+    masked = x.detach() * 2 * (y.detach() != 0)
+    nn.ops.sum(y).backward()
+    assert random.mark() == before
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), 2.0 * (masked.numpy() != 0))
+
+
+def test_a_transformation_inside_is_recorded_as_it_was() -> None:
+    def function(x: Any) -> Any:
+        return nn.ops.sum(nn.grad(lambda z: nn.ops.sum(z * z * z))(x) ** 2)
+
+    x = values(3)
+    np.testing.assert_allclose(
+        nn.grad(lambda x: nn.checkpoint(function, x))(x).numpy(), nn.grad(function)(x).numpy()
+    )
