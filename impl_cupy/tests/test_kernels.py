@@ -168,9 +168,11 @@ def test_lstm(
     bias_ih, bias_hh = rounded(rng, dtype, 4 * H), rounded(rng, dtype, 4 * H)
     c = rounded(rng, dtype, T * N + N, H)
     gates, cells, made = (put.put(each) for each in (from_x, c, np.zeros((T * N, H))))
+    # The gates take the place of from_x, or have their own.
+    given = gates if is_cut else put.put(from_x)
     args = [put.put(each) for each in (from_h, bias_ih, bias_hh)]
     after = step.after(cells)
-    arrays = (gates, *args, cells, after, made)
+    arrays = (given, *args, gates, cells, after, made)
     run(grid, "rnn", "lstm_forward", dtype, *arrays, True, *step.numbers)
     total = (from_x[own] + from_h[:count] + bias_ih + bias_hh).reshape(count, 4, H)
     i, f, o = (sigmoid(total[:, k]) for k in (0, 1, 3))
@@ -183,13 +185,14 @@ def test_lstm(
     close(made[own], o * np.tanh(cell))
     untouched(made, own)
 
-    grad, later, grad_c = (rounded(rng, dtype, *s) for s in ((T * N, H), (N, H), (N, H)))
+    grad, every = (rounded(rng, dtype, T * N, H) for _ in range(2))
+    later, grad_c = (rounded(rng, dtype, N, H) for _ in range(2))
     running, sums = put.put(grad_c), put.put(np.zeros((T * N, 4 * H)))
-    args = [put.put(each) for each in (grad, later)]
+    args = [put.put(each) for each in (grad, every, later)]
     arrays = (gates, cells, after, *args, running, sums)
-    run(grid, "rnn", "lstm_backward", dtype, *arrays, True, *step.numbers)
+    run(grid, "rnn", "lstm_backward", dtype, *arrays, True, is_cut, *step.numbers)
     dh, y = grad[own] + later[:count], np.tanh(cell)
-    dc = grad_c[:count] + dh * o * (1 - y**2)
+    dc = grad_c[:count] + dh * o * (1 - y**2) + is_cut * every[own]
     want = [
         dc * g * i * (1 - i),
         dc * earlier * f * (1 - f),
@@ -214,10 +217,11 @@ def test_gru(
     bias_ih, bias_hh = rounded(rng, dtype, 3 * H), rounded(rng, dtype, 3 * H)
     h = rounded(rng, dtype, T * N + N, H)
     gates, candidate, states = (put.put(each) for each in (from_x, np.zeros((T * N, H)), h))
+    given = gates if is_cut else put.put(from_x)
     args = [put.put(each) for each in (from_h, bias_ih, bias_hh)]
     after = step.after(states)
-    arrays = (gates, *args, candidate, states, after)
-    run(grid, "rnn", "gru_forward", dtype, *arrays, True, *step.numbers)
+    arrays = (given, *args, gates, candidate, states, after)
+    run(grid, "rnn", "gru_forward", dtype, *arrays, True, True, *step.numbers)
     by_x = (from_x[own] + bias_ih).reshape(count, 3, H)
     by_h = (from_h[:count] + bias_hh).reshape(count, 3, H)
     r, z = (sigmoid(by_x[:, k] + by_h[:, k]) for k in (0, 1))

@@ -5,7 +5,8 @@
 // on, in an array that begins with the first states or ends with them: S + N rows. A thread owns
 // units (sample, j) of the step with all their gates, and strides over what the grid does not
 // cover; count = the step's rows * H. Arrays are C-contiguous and belong to the caller; none may
-// overlap another, but for the states before and after, whose rows for one step lie apart.
+// overlap another, but for the states before and after, whose rows for one step lie apart, and for
+// from_x, in whose place the gates may be written.
 
 #define FOR_EACH_INDEX(i, count)                                                      \
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (count); \
@@ -121,25 +122,26 @@ __device__ void rnn_backward(const Real* h, const Real* grad_output, const Real*
 
 // LSTM, gate columns ordered i, f, g, o: c' = f c + i g, h' = o tanh(c')
 //
-// gates    (S, 4 H)    in and out  W_ih x before, the gates i, f, g, o, packed, after
-// from_h   (N, 4 H)    in          W_hh h of the step before
-// bias_ih  (4 H,)      in          read only if has_bias
-// bias_hh  (4 H,)      in          likewise
-// c        (S + N, H)  in          the cell states before
-// c_after  (S, H)      out         those after: f c + i g
-// h        (S, H)      out         o tanh(c')
+// from_x   (S, 4 H)    in   W_ih x
+// from_h   (N, 4 H)    in   W_hh h of the step before
+// bias_ih  (4 H,)      in   read only if has_bias
+// bias_hh  (4 H,)      in   likewise
+// gates    (S, 4 H)    out  the gates i, f, g, o, packed
+// c        (S + N, H)  in   the cell states before
+// c_after  (S, H)      out  those after: f c + i g
+// h        (S, H)      out  o tanh(c')
 template <typename Real>
-__device__ void lstm_forward(Real* gates, const Real* from_h, const Real* bias_ih,
-                             const Real* bias_hh, const Real* c, Real* c_after, Real* h,
-                             int has_bias, long long row, long long before, long long H,
+__device__ void lstm_forward(const Real* from_x, const Real* from_h, const Real* bias_ih,
+                             const Real* bias_hh, Real* gates, const Real* c, Real* c_after,
+                             Real* h, int has_bias, long long row, long long before, long long H,
                              long long count) {
     FOR_EACH_INDEX(unit, count) {
-        long long n = quotient(unit, H), j = unit - n * H;
-        Real* own = gates + (row + n) * 4 * H + j;
+        long long n = quotient(unit, H), j = unit - n * H, offset = (row + n) * 4 * H + j;
+        Real* own = gates + offset;
         const Real* recurrent = from_h + n * 4 * H + j;
         Real sums[4];
         for (int k = 0; k < 4; ++k) {
-            sums[k] = own[k * H] + recurrent[k * H];
+            sums[k] = from_x[offset + k * H] + recurrent[k * H];
             if (has_bias) sums[k] += bias_ih[k * H + j] + bias_hh[k * H + j];
         }
         Gate<Real> i = sigmoid(sums[0]), f = sigmoid(sums[1]), o = sigmoid(sums[3]);
@@ -158,14 +160,16 @@ __device__ void lstm_forward(Real* gates, const Real* from_h, const Real* bias_i
 // c            (S + N, H)  in          the cell states before
 // c_after      (S, H)      in          those after
 // grad_output  (S, H)      in          read only if has_grad_output
+// grad_cells   (S, H)      in          of c after every step, read only if has_grad_cells
 // grad_h       (N, H)      in          gradient of h from the steps after
 // grad_c       (N, H)      in and out  of c from the steps after; then of c before
 // grad_sums    (S, 4 H)    out         gradients of the gates' sums
 template <typename Real>
 __device__ void lstm_backward(const Real* gates, const Real* c, const Real* c_after,
-                              const Real* grad_output, const Real* grad_h, Real* grad_c,
-                              Real* grad_sums, int has_grad_output, long long row, long long before,
-                              long long H, long long count) {
+                              const Real* grad_output, const Real* grad_cells, const Real* grad_h,
+                              Real* grad_c, Real* grad_sums, int has_grad_output,
+                              int has_grad_cells, long long row, long long before, long long H,
+                              long long count) {
     FOR_EACH_INDEX(unit, count) {
         long long offset = row * 4 * H + unit + quotient(unit, H) * 3 * H;
         const Real* own = gates + offset;
@@ -176,6 +180,7 @@ __device__ void lstm_backward(const Real* gates, const Real* c, const Real* c_af
         if (has_grad_output) grad += grad_output[row * H + unit];
         Bounded<Real> y = bounded(c_after[row * H + unit]);
         Real grad_cell = grad_c[unit] + grad * o.value * y.slope;
+        if (has_grad_cells) grad_cell += grad_cells[row * H + unit];
         Real* sums = grad_sums + offset;
         sums[0] = grad_cell * g.value * (i.value * i.complement);
         sums[H] = grad_cell * c[before * H + unit] * (f.value * f.complement);
@@ -187,30 +192,36 @@ __device__ void lstm_backward(const Real* gates, const Real* c, const Real* c_af
 
 // GRU, gate columns ordered r, z, n: h' = (1 - z) n + z h
 //
-// gates      (S, 3 H)    in and out  W_ih x before, the gates r, z, n, packed, after
-// from_h     (N, 3 H)    in          W_hh h of the step before
-// bias_ih    (3 H,)      in          read only if has_bias
-// bias_hh    (3 H,)      in          likewise
-// candidate  (S, H)      out         W_hn h + b_hn, which r multiplies
-// h          (S + N, H)  in          the states before
-// h_after    (S, H)      out         those after: (1 - z) n + z h
+// from_x     (S, 3 H)    in   W_ih x, with b_ih where has_bias_ih is 0 and there are biases
+// from_h     (N, 3 H)    in   W_hh h of the step before
+// bias_ih    (3 H,)      in   read only if has_bias_ih
+// bias_hh    (3 H,)      in   read only if has_bias_hh
+// gates      (S, 3 H)    out  the gates r, z, n, packed
+// candidate  (S, H)      out  W_hn h + b_hn, which r multiplies
+// h          (S + N, H)  in   the states before
+// h_after    (S, H)      out  those after: (1 - z) n + z h
 template <typename Real>
-__device__ void gru_forward(Real* gates, const Real* from_h, const Real* bias_ih,
-                            const Real* bias_hh, Real* candidate, const Real* h, Real* h_after,
-                            int has_bias, long long row, long long before, long long H,
-                            long long count) {
+__device__ void gru_forward(const Real* from_x, const Real* from_h, const Real* bias_ih,
+                            const Real* bias_hh, Real* gates, Real* candidate, const Real* h,
+                            Real* h_after, int has_bias_ih, int has_bias_hh, long long row,
+                            long long before, long long H, long long count) {
     FOR_EACH_INDEX(unit, count) {
         long long sample = quotient(unit, H), j = unit - sample * H;
-        Real* own = gates + (row + sample) * 3 * H + j;
+        long long offset = (row + sample) * 3 * H + j;
+        Real* own = gates + offset;
         const Real* recurrent = from_h + sample * 3 * H + j;
-        Real sum_r = own[0] + recurrent[0];
-        Real sum_z = own[H] + recurrent[H];
-        Real input_n = own[2 * H];
+        Real sum_r = from_x[offset] + recurrent[0];
+        Real sum_z = from_x[offset + H] + recurrent[H];
+        Real input_n = from_x[offset + 2 * H];
         Real hidden_n = recurrent[2 * H];
-        if (has_bias) {
-            sum_r += bias_ih[j] + bias_hh[j];
-            sum_z += bias_ih[H + j] + bias_hh[H + j];
+        if (has_bias_ih) {
+            sum_r += bias_ih[j];
+            sum_z += bias_ih[H + j];
             input_n += bias_ih[2 * H + j];
+        }
+        if (has_bias_hh) {
+            sum_r += bias_hh[j];
+            sum_z += bias_hh[H + j];
             hidden_n += bias_hh[2 * H + j];
         }
         Gate<Real> r = sigmoid(sum_r), z = sigmoid(sum_z);
@@ -272,25 +283,26 @@ __device__ void gru_backward(const Real* gates, const Real* candidate, const Rea
                            count);                                                                 \
     }                                                                                              \
     extern "C" __global__ void lstm_forward_##Real(                                                \
-        Real* gates, const Real* from_h, const Real* bias_ih, const Real* bias_hh, const Real* c,  \
-        Real* c_after, Real* h, int has_bias, long long row, long long before, long long H,        \
-        long long count) {                                                                         \
-        lstm_forward<Real>(gates, from_h, bias_ih, bias_hh, c, c_after, h, has_bias, row, before,  \
-                           H, count);                                                              \
+        const Real* from_x, const Real* from_h, const Real* bias_ih, const Real* bias_hh,          \
+        Real* gates, const Real* c, Real* c_after, Real* h, int has_bias, long long row,           \
+        long long before, long long H, long long count) {                                          \
+        lstm_forward<Real>(from_x, from_h, bias_ih, bias_hh, gates, c, c_after, h, has_bias, row,  \
+                           before, H, count);                                                      \
     }                                                                                              \
     extern "C" __global__ void lstm_backward_##Real(                                               \
         const Real* gates, const Real* c, const Real* c_after, const Real* grad_output,            \
-        const Real* grad_h, Real* grad_c, Real* grad_sums, int has_grad_output, long long row,     \
-        long long before, long long H, long long count) {                                          \
-        lstm_backward<Real>(gates, c, c_after, grad_output, grad_h, grad_c, grad_sums,             \
-                            has_grad_output, row, before, H, count);                               \
+        const Real* grad_cells, const Real* grad_h, Real* grad_c, Real* grad_sums,                 \
+        int has_grad_output, int has_grad_cells, long long row, long long before, long long H,     \
+        long long count) {                                                                         \
+        lstm_backward<Real>(gates, c, c_after, grad_output, grad_cells, grad_h, grad_c, grad_sums, \
+                            has_grad_output, has_grad_cells, row, before, H, count);               \
     }                                                                                              \
     extern "C" __global__ void gru_forward_##Real(                                                 \
-        Real* gates, const Real* from_h, const Real* bias_ih, const Real* bias_hh,                 \
-        Real* candidate, const Real* h, Real* h_after, int has_bias, long long row,                \
-        long long before, long long H, long long count) {                                          \
-        gru_forward<Real>(gates, from_h, bias_ih, bias_hh, candidate, h, h_after, has_bias, row,   \
-                          before, H, count);                                                       \
+        const Real* from_x, const Real* from_h, const Real* bias_ih, const Real* bias_hh,          \
+        Real* gates, Real* candidate, const Real* h, Real* h_after, int has_bias_ih,               \
+        int has_bias_hh, long long row, long long before, long long H, long long count) {          \
+        gru_forward<Real>(from_x, from_h, bias_ih, bias_hh, gates, candidate, h, h_after,          \
+                          has_bias_ih, has_bias_hh, row, before, H, count);                        \
     }                                                                                              \
     extern "C" __global__ void gru_backward_##Real(                                                \
         const Real* gates, const Real* candidate, const Real* h, const Real* grad_output,          \

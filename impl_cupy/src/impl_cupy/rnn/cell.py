@@ -1,4 +1,4 @@
-"""Recurrent cells, as in ``torch.nn``: one step, run as a sequence of length 1.
+"""Recurrent cells, as in ``torch.nn``: one step, whole or in two parts.
 
 N, I, H are batch, input size, hidden size.
 """
@@ -6,16 +6,26 @@ N, I, H are batch, input size, hidden size.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_choice, check_flag, check_positive_int, check_same_dtype
 from impl_cupy.dtypes import DTypeLike
+from impl_cupy.function import Function
 from impl_cupy.nn.layer import Layer, uniform
+from impl_cupy.nn.linear import LinearFunction
 from impl_cupy.ops.manipulation import expand_dims, squeeze
 from impl_cupy.recording import as_tensor
-from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
-from impl_cupy.rnn.lengths import Whole
+from impl_cupy.rnn.fused import (
+    GRUFunction,
+    GRUStep,
+    LSTMFunction,
+    LSTMStep,
+    RNNFunction,
+    RNNStep,
+)
+from impl_cupy.rnn.lengths import Walk, Whole
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -111,31 +121,111 @@ class Recurrent(Layer):
         return state[0], state[1]
 
 
-class _Cell(Recurrent):
-    """One step, run as a sequence of length 1."""
+class Cell(Recurrent):
+    """One step, and its two parts: what reads the input alone, and the rest."""
 
     def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike, **options: Any) -> None:
         super().__init__(input_size, hidden_size, dtype, **options)
         self._draw("", self.input_size, self.hidden_size)
 
-    def _step(self, x: Any) -> tuple[Tensor, bool]:
+    @property
+    def state_size(self) -> Any:
+        """The lengths of the last axes of the states: H, or a tuple where there are several."""
+        return self.hidden_size
+
+    def project(self, input: Any) -> Any:
+        """Compute the part of a step that reads the input alone.
+
+        Parameters
+        ----------
+        input : Tensor, shape (*, I)
+            With any axes before the last, such as (T, N, I).
+
+        Returns
+        -------
+        Tensor, shape (*, G H)
+            For `step`, which takes one step's. Other cells may return a structure of Tensors.
+
+        Raises
+        ------
+        ValueError
+            If the last axis has another length.
+        TypeError
+            If the dtype is not the parameters'.
+        """
+        value = self._input(input, "I", (self.input_size,))
+        return LinearFunction.apply(value, self.weight_ih, self._input_bias())
+
+    def _input_bias(self) -> Tensor | None:
+        """Return what is added to ``W_ih x``."""
+        return None if self.bias_ih is None else self.bias_ih + self.bias_hh
+
+    def _projected(self, projected: Any) -> tuple[Tensor, bool]:
+        """Check one step's part of what `project` returned; bring it to (N, G H)."""
+        name, width = type(self).__name__, self.gates * self.hidden_size
+        value: Tensor = as_tensor(f"{name}: projected", projected)
+        if value.ndim not in (1, 2) or value.shape[-1] != width:
+            msg = (
+                f"{name}: projected must have shape (N, {self.gates} H) or ({self.gates} H,) with "
+                f"H = {self.hidden_size}, got {value.shape}"
+            )
+            raise ValueError(msg)
+        self._check_parameters(value.dtype)
+        return (value, True) if value.ndim == 2 else (expand_dims(value, axis=0), False)
+
+    def _now(
+        self, argument: str, state: Any, x: Tensor, batched: bool, lead: tuple[int, ...] = ()
+    ) -> Tensor:
+        """Check a state, and bring it to (*lead, N, H); zeros if left out."""
+        shape = (*lead, x.shape[-2], self.hidden_size)
+        if state is None:
+            return wrap(cp.zeros(shape, dtype=x.dtype))
+        axes, sizes = ("(N, H)", shape[-2:]) if batched else ("(H,)", shape[-1:])
+        value = self._state(argument, state, axes, sizes, x)
+        return value if value.shape == shape else value.reshape(shape)
+
+    def _recurrent(self, recurrent: Any, h: Tensor, x: Tensor, batched: bool) -> Tensor:
+        """Return what W_hh multiplies: h, unless something stands in its place."""
+        return h if recurrent is None else self._now("recurrent", recurrent, x, batched)
+
+
+class _FusedCell(Cell):
+    """A cell of a layer: a call is a sequence of length 1."""
+
+    _function: ClassVar[type[Function]]
+    _states: ClassVar[tuple[str, ...]] = ("h",)
+
+    def run(self, x: Tensor, states: Sequence[Tensor], walk: Walk) -> tuple[Tensor, ...]:
+        """Run a sequence (T, N, I) from states (1, N, H): the output, and the last states."""
+        made: tuple[Tensor, ...] = self._function.apply(
+            x, *states, *self._weights(), walk=walk, **self._config()
+        )
+        return made
+
+    def begin(self, hx: Any, x: Tensor, batched: bool) -> list[Tensor]:
+        """Check the first states, and bring them to (1, N, H)."""
+        return [
+            self._now(name, state, x, batched, lead=(1,))
+            for name, state in zip(self._states, self._parts(hx), strict=True)
+        ]
+
+    def _config(self) -> dict[str, Any]:
+        return {}
+
+    def _parts(self, hx: Any) -> tuple[Any, ...]:
+        return (hx,)
+
+    def _step(self, x: Any, hx: Any) -> list[Tensor]:
+        """Return the states after one step."""
         value = self._sized(x, "(N, I)", 2, "(I,)")
         batched = value.ndim == 2
-        return (value if batched else expand_dims(value, axis=0)), batched
-
-    def _begin(self, argument: str, state: Any, x: Tensor, batched: bool) -> Tensor:
-        batch, size = x.shape[0], self.hidden_size
-        if state is None:
-            return wrap(cp.zeros((1, batch, size), dtype=x.dtype))
-        if batched:
-            return expand_dims(self._state(argument, state, "(N, H)", (batch, size), x), axis=0)
-        return expand_dims(self._state(argument, state, "(H,)", (size,), x), axis=(0, 1))
-
-    def _end(self, state: Tensor, batched: bool) -> Tensor:
-        return squeeze(state, 0) if batched else squeeze(state, (0, 1))
+        rows = value if batched else expand_dims(value, axis=0)
+        walk = Whole(1, rows.shape[0])
+        ends = self.run(expand_dims(rows, axis=0), self.begin(hx, rows, batched), walk)[1:]
+        return [squeeze(end, 0 if batched else (0, 1)) for end in ends]
 
 
-class RNNCell(_Cell):
+class RNNCell(_FusedCell):
     """``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu.
 
     Source: the page of ``torch.nn.RNNCell``.
@@ -154,6 +244,7 @@ class RNNCell(_Cell):
     bias_ih, bias_hh : Parameter or None, shape (H,)
     """
 
+    _function = RNNFunction
     nonlinearity: str
 
     def __init__(
@@ -187,19 +278,39 @@ class RNNCell(_Cell):
         TypeError
             If a dtype is not the parameters'.
         """
-        value, batched = self._step(input)
-        state = self._begin("h", hx, value, batched)
-        _, h_n = RNNFunction.apply(
-            expand_dims(value, axis=0),
-            state,
-            *self._weights(),
-            walk=Whole(1, value.shape[0]),
-            nonlinearity=self.nonlinearity,
-        )
-        return self._end(h_n, batched)
+        return self._step(input, hx)[0]
+
+    def step(self, projected: Any, hx: Any = None, *, recurrent: Any = None) -> Tensor:
+        """Make a step of what `project` has made of its input.
+
+        Parameters
+        ----------
+        projected : Tensor, shape (N, G H) or (G H,)
+        hx
+            As for `forward`.
+        recurrent : Tensor, shape (N, H) or (H,), optional
+            What W_hh multiplies in the place of h.
+
+        Returns
+        -------
+        Tensor, shape of `hx`
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `forward`.
+        """
+        rows, batched = self._projected(projected)
+        h = self._now("h", hx, rows, batched)
+        source = self._recurrent(recurrent, h, rows, batched)
+        after: Tensor = RNNStep.apply(rows, source, self.weight_hh, **self._config())
+        return after if batched else squeeze(after, 0)
+
+    def _config(self) -> dict[str, Any]:
+        return {"nonlinearity": self.nonlinearity}
 
 
-class LSTMCell(_Cell):
+class LSTMCell(_FusedCell):
     """``c' = f c + i g``, ``h' = o tanh(c')``; see `equations.lstm` for the gates.
 
     Source: the page of ``torch.nn.LSTMCell``.
@@ -219,6 +330,8 @@ class LSTMCell(_Cell):
 
     gates = 4
     _names = (*Recurrent._names, "weight_hr")
+    _function = LSTMFunction
+    _states = ("h", "c")
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: DTypeLike = None
@@ -246,16 +359,32 @@ class LSTMCell(_Cell):
         TypeError
             If a dtype is not the parameters'.
         """
-        value, batched = self._step(input)
-        h, c = self._pair(hx, "(h, c)")
-        states = (self._begin("h", h, value, batched), self._begin("c", c, value, batched))
-        _, h_n, c_n = LSTMFunction.apply(
-            expand_dims(value, axis=0), *states, *self._weights(), walk=Whole(1, value.shape[0])
+        h, c = self._step(input, hx)
+        return h, c
+
+    @property
+    def state_size(self) -> tuple[int, int]:
+        """The lengths of the last axes of h and c."""
+        return self.hidden_size, self.hidden_size
+
+    def step(
+        self, projected: Any, hx: Any = None, *, recurrent: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """Make a step of what `project` has made of its input; see `RNNCell.step`."""
+        rows, batched = self._projected(projected)
+        h, c = (
+            self._now(name, state, rows, batched)
+            for name, state in zip(self._states, self._parts(hx), strict=True)
         )
-        return self._end(h_n, batched), self._end(c_n, batched)
+        source = self._recurrent(recurrent, h, rows, batched)
+        h, c = LSTMStep.apply(rows, source, self.weight_hh, c)
+        return (h, c) if batched else (squeeze(h, 0), squeeze(c, 0))
+
+    def _parts(self, hx: Any) -> tuple[Any, Any]:
+        return self._pair(hx, "(h, c)")
 
 
-class GRUCell(_Cell):
+class GRUCell(_FusedCell):
     """``h' = (1 - z) n + z h``; see `equations.gru` for the gates.
 
     Source: the page of ``torch.nn.GRUCell``.
@@ -274,6 +403,7 @@ class GRUCell(_Cell):
     """
 
     gates = 3
+    _function = GRUFunction
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: DTypeLike = None
@@ -282,9 +412,16 @@ class GRUCell(_Cell):
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         """Make a step; see `RNNCell.forward`."""
-        value, batched = self._step(input)
-        state = self._begin("h", hx, value, batched)
-        _, h_n = GRUFunction.apply(
-            expand_dims(value, axis=0), state, *self._weights(), walk=Whole(1, value.shape[0])
-        )
-        return self._end(h_n, batched)
+        return self._step(input, hx)[0]
+
+    def step(self, projected: Any, hx: Any = None, *, recurrent: Any = None) -> Tensor:
+        """Make a step of what `project` has made of its input; see `RNNCell.step`."""
+        rows, batched = self._projected(projected)
+        h = self._now("h", hx, rows, batched)
+        source = self._recurrent(recurrent, h, rows, batched)
+        after: Tensor = GRUStep.apply(rows, source, self.weight_hh, self.bias_hh, h)
+        return after if batched else squeeze(after, 0)
+
+    def _input_bias(self) -> Tensor | None:
+        # b_hn stands beside W_hn h, which the reset gate multiplies.
+        return self.bias_ih

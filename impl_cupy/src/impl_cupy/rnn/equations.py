@@ -38,7 +38,7 @@ def lstm(from_x: Tensor, from_h: Tensor, _: Tensor, c: Tensor, weight_hr: Tensor
     i, f, g, o = (sums[:, gate * size : (gate + 1) * size] for gate in range(4))
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h = sigmoid(o) * tanh(c)
-    return _affine(h, weight_hr, None) if weight_hr is not None else h, c
+    return affine(h, weight_hr, None) if weight_hr is not None else h, c
 
 
 def gru(from_x: Tensor, from_h: Tensor, h: Tensor) -> States:
@@ -70,30 +70,35 @@ def unrolled(equation: Callable[..., States], states: int) -> Callable[..., Stat
     callable
         From x (T, N, I), the first states (1, N, P) and (1, N, H), weight_ih, weight_hh, bias_ih,
         bias_hh and what else the equation takes to the output (T, N, P) and the last states. Its
-        keyword `walk`, of `lengths`, has the order of the steps and their rows.
+        keyword `walk`, of `lengths`, has the order of the steps and their rows; `with_cells` the
+        second state after every step comes last.
     """
 
-    def sequence(x: Tensor, *inputs: Any, walk: Any, **config: Any) -> States:
+    def sequence(
+        x: Tensor, *inputs: Any, walk: Any, with_cells: bool = False, **config: Any
+    ) -> States:
         weight_ih, weight_hh, bias_ih, bias_hh, *rest = inputs[states:]
         now: States = tuple(walk.sort(first[0]) for first in inputs[:states])
-        from_x = _affine(walk.rows(x), weight_ih, bias_ih)
-        outputs: dict[int, Tensor] = {}
+        from_x = affine(walk.rows(x), weight_ih, bias_ih)
+        after: dict[int, States] = {}
         ended: list[States] = []
+        shown = (0, 1) if with_cells else (0,)
         # Without steps one of no rows, so that every input has a gradient (rnn-19).
         for row, _, count in list(walk.steps()) or [(0, 0, 0)]:
             if count < now[0].shape[0]:
                 ended.insert(0, tuple(state[count:] for state in now))
                 now = tuple(state[:count] for state in now)
-            from_h = _affine(now[0], weight_hh, bias_hh)
+            from_h = affine(now[0], weight_hh, bias_hh)
             now = equation(from_x[row : row + count], from_h, *now, *rest, **config)
-            outputs[row] = now[0]
-        output = walk.put(concat([outputs[row] for row in sorted(outputs)]))
+            after[row] = now
+        every = [walk.put(concat([after[row][place] for row in sorted(after)])) for place in shown]
         lasts = (concat(parts) for parts in zip(now, *ended, strict=True))
-        return output, *(expand_dims(walk.unsort(last), axis=0) for last in lasts)
+        return every[0], *(expand_dims(walk.unsort(last), axis=0) for last in lasts), *every[1:]
 
     return sequence
 
 
-def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return ``x W^T + b``."""
     product = matmul(x, weight.T)
     return product if bias is None else product + bias

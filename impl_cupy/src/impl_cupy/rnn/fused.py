@@ -1,4 +1,4 @@
-"""Whole sequences as single Functions: one GEMM and one kernel a step, each way.
+"""Whole sequences, and single steps, as Functions: one GEMM and one kernel a step, each way.
 
 T, N, I, H are steps, batch, input size, hidden size; P is the size of h, which is H unless an LSTM
 projects it, by one GEMM more a step; G is the number of gates. The order of the steps, and the S
@@ -13,11 +13,13 @@ from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.function import Function
-from impl_cupy.launch import each_step
+from impl_cupy.launch import each_step, launch
+from impl_cupy.ops.linalg import matmul
 from impl_cupy.rnn import equations
 from impl_cupy.rnn.lengths import Walk
 from impl_cupy.sums import total
 from impl_cupy.tape import RawArray
+from impl_cupy.tensor import Tensor
 
 MaybeArray = RawArray | None
 
@@ -82,7 +84,7 @@ class LSTMFunction(Function):
 
     Inputs: x (T, N, I), h0 (1, N, P), c0 (1, N, H), weight_ih (4 H, I), weight_hh (4 H, P), bias_ih
     and bias_hh (4 H,) or None, weight_hr (P, H) or None. Outputs: output (T, N, P), h_n (1, N, P),
-    c_n (1, N, H).
+    c_n (1, N, H), and `with_cells` c after every step (T, N, H).
     """
 
     _is_ours = True
@@ -102,10 +104,11 @@ class LSTMFunction(Function):
         weight_hr: MaybeArray,
         *,
         walk: Walk,
+        with_cells: bool = False,
     ) -> tuple[RawArray, ...]:
         """Run the steps; the gates take the place of the input's projection."""
         ctx.set_materialize_grads(False)
-        ctx.walk = walk
+        ctx.walk, ctx.with_cells = walk, with_cells
         rows = walk.rows(x)
         gates = cp.dot(rows, weight_ih.T)
         h, c = _states(walk, h0, rows), _states(walk, c0, rows)
@@ -116,16 +119,16 @@ class LSTMFunction(Function):
             made = cp.empty((len(rows), c.shape[1]), dtype=c.dtype)
             projection = (made, weight_hr)
         biases, has_bias = _biases(bias_ih, bias_hh, gates), bias_ih is not None
-        arrays = (*biases, c, c[walk.after], made, has_bias)
+        arrays = (*biases, gates, c, c[walk.after], made, has_bias)
         _run("lstm_forward", walk, gates, arrays, weight_hh, h, c.shape[1], projection)
         ctx.save_for_backward(rows, weight_ih, weight_hh, h, c, gates, *(projection or ()))
-        return walk.put(after), _last(walk, h), _last(walk, c)
+        cells = (walk.put(c[walk.after]),) if with_cells else ()
+        return walk.put(after), _last(walk, h), _last(walk, c), *cells
 
     @staticmethod
-    def backward(
-        ctx: Any, grad_output: MaybeArray, grad_h_n: MaybeArray, grad_c_n: MaybeArray
-    ) -> tuple[MaybeArray, ...]:
+    def backward(ctx: Any, grad_output: MaybeArray, *others: MaybeArray) -> tuple[MaybeArray, ...]:
         """Run the steps back, then form the weights' gradients."""
+        grad_h_n, grad_c_n, grad_cells = others if ctx.with_cells else (*others, None)
         rows, weight_ih, weight_hh, h, c, gates, *projection = ctx.saved_tensors
         walk: Walk = ctx.walk
         grad_sums, grad_c = cp.empty_like(gates), _state_gradient(walk, grad_c_n, c)
@@ -140,7 +143,9 @@ class LSTMFunction(Function):
         else:
             grad_h = _state_gradient(walk, grad_h_n, h)
         read, is_read = _read(grad_made, c)
-        arrays = (gates, c, c[walk.after], read, grad_h, grad_c, grad_sums, is_read)
+        cells = _read(_output_gradient(walk, grad_cells), c)
+        after = c[walk.after]
+        arrays = (gates, c, after, read, cells[0], grad_h, grad_c, grad_sums, is_read, cells[1])
         _run_back("lstm_backward", walk, arrays, weight_hh, grad_sums, grad_h, to_h0, later)
         if later is not None:
             grads = later[0]
@@ -190,7 +195,7 @@ class GRUFunction(Function):
         # What the recurrent product gives the candidate n, which backward needs.
         candidate = cp.empty(after.shape, dtype=h.dtype)
         biases, has_bias = _biases(bias_ih, bias_hh, gates), bias_ih is not None
-        arrays = (*biases, candidate, h, after, has_bias)
+        arrays = (*biases, gates, candidate, h, after, has_bias, has_bias)
         _run("gru_forward", walk, gates, arrays, weight_hh, h, h.shape[1])
         ctx.save_for_backward(rows, weight_ih, weight_hh, h, candidate, gates)
         return walk.put(after), _last(walk, h)
@@ -213,6 +218,145 @@ class GRUFunction(Function):
             _first(walk, grad_h + grad_direct) if to_h0 else None,
             *_weight_gradients(grad_x_sums, grad_h_sums, rows, (walk, h), to_weights),
         )
+
+
+class RNNStep(Function):
+    """`equations.rnn` of one step.
+
+    Inputs: from_x (N, H), with all biases, what W_hh multiplies (N, H), weight_hh. Output: h after.
+    """
+
+    _is_ours = True
+    _called = "RNNCell"
+
+    @staticmethod
+    def forward(
+        ctx: Any, from_x: RawArray, recurrent: RawArray, weight_hh: RawArray, *, nonlinearity: str
+    ) -> RawArray:
+        """Make the step."""
+        from_x, from_h, h = _prepared(from_x, recurrent, weight_hh)
+        ctx.is_relu = nonlinearity == "relu"
+        arrays = (from_x, from_h, from_h, from_h, h, False, ctx.is_relu)
+        launch("rnn", "rnn_forward", h.dtype, h.size, *arrays, 0, 0, h.shape[1])
+        ctx.save_for_backward(recurrent, weight_hh, h)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, grad: RawArray) -> tuple[MaybeArray, ...]:
+        """Run the step back."""
+        recurrent, weight_hh, h = ctx.saved_tensors
+        grad_sums, grad = cp.empty_like(h), cp.ascontiguousarray(grad)
+        arrays = (h, h, grad, grad_sums, False, ctx.is_relu)
+        launch("rnn", "rnn_backward", h.dtype, h.size, *arrays, 0, 0, h.shape[1])
+        return grad_sums, *_product_gradients(ctx, grad_sums, recurrent, weight_hh)
+
+    @staticmethod
+    def composite(from_x: Tensor, recurrent: Tensor, weight_hh: Tensor, **config: Any) -> Any:
+        """Do the same on Tensors."""
+        return equations.rnn(from_x, matmul(recurrent, weight_hh.T), recurrent, **config)
+
+
+class LSTMStep(Function):
+    """`equations.lstm` of one step.
+
+    Inputs: from_x (N, 4 H), with all biases, what W_hh multiplies (N, H), weight_hh, c (N, H).
+    Outputs: h and c after.
+    """
+
+    _is_ours = True
+    _called = "LSTMCell"
+
+    @staticmethod
+    def forward(
+        ctx: Any, from_x: RawArray, recurrent: RawArray, weight_hh: RawArray, c: RawArray
+    ) -> tuple[RawArray, RawArray]:
+        """Make the step."""
+        from_x, from_h, gates = _prepared(from_x, recurrent, weight_hh)
+        c = cp.ascontiguousarray(c)
+        h, after = cp.empty_like(c), cp.empty_like(c)
+        arrays = (from_x, from_h, from_h, from_h, gates, c, after, h, False)
+        launch("rnn", "lstm_forward", c.dtype, c.size, *arrays, 0, 0, c.shape[1])
+        ctx.save_for_backward(recurrent, weight_hh, gates, c, after)
+        return h, after
+
+    @staticmethod
+    def backward(ctx: Any, grad_h: RawArray, grad_c: RawArray) -> tuple[MaybeArray, ...]:
+        """Run the step back; the kernel writes the gradient of c before in that of c after."""
+        recurrent, weight_hh, gates, c, after = ctx.saved_tensors
+        grad_sums, grad_h = cp.empty_like(gates), cp.ascontiguousarray(grad_h)
+        grad_c = cp.array(grad_c, copy=True, order="C")
+        arrays = (gates, c, after, c, c, grad_h, grad_c, grad_sums, False, False)
+        launch("rnn", "lstm_backward", c.dtype, c.size, *arrays, 0, 0, c.shape[1])
+        return grad_sums, *_product_gradients(ctx, grad_sums, recurrent, weight_hh), grad_c
+
+    @staticmethod
+    def composite(from_x: Tensor, recurrent: Tensor, weight_hh: Tensor, c: Tensor) -> Any:
+        """Do the same on Tensors."""
+        return equations.lstm(from_x, matmul(recurrent, weight_hh.T), recurrent, c, None)
+
+
+class GRUStep(Function):
+    """`equations.gru` of one step.
+
+    Inputs: from_x (N, 3 H), with bias_ih, what W_hh multiplies (N, H), weight_hh, bias_hh (3 H,) or
+    None, h (N, H). Output: h after.
+    """
+
+    _is_ours = True
+    _called = "GRUCell"
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        from_x: RawArray,
+        recurrent: RawArray,
+        weight_hh: RawArray,
+        bias_hh: MaybeArray,
+        h: RawArray,
+    ) -> RawArray:
+        """Make the step."""
+        from_x, from_h, gates = _prepared(from_x, recurrent, weight_hh)
+        h = cp.ascontiguousarray(h)
+        candidate, after = cp.empty_like(h), cp.empty_like(h)
+        bias, has_bias = _read(bias_hh, from_h)
+        arrays = (from_x, from_h, from_h, cp.ascontiguousarray(bias), gates, candidate, h, after)
+        launch("rnn", "gru_forward", h.dtype, h.size, *arrays, False, has_bias, 0, 0, h.shape[1])
+        ctx.save_for_backward(recurrent, weight_hh, gates, candidate, h)
+        return after
+
+    @staticmethod
+    def backward(ctx: Any, grad: RawArray) -> tuple[MaybeArray, ...]:
+        """Run the step back."""
+        recurrent, weight_hh, gates, candidate, h = ctx.saved_tensors
+        grad_x, grad_r = cp.empty_like(gates), cp.empty_like(gates)
+        direct, grad = cp.zeros_like(h), cp.ascontiguousarray(grad)
+        arrays = (gates, candidate, h, h, grad, direct, grad_x, grad_r, False)
+        launch("rnn", "gru_backward", h.dtype, h.size, *arrays, 0, 0, h.shape[1])
+        to_bias = total(grad_r, axis=0) if ctx.needs_input_grad[3] else None
+        products = _product_gradients(ctx, grad_r, recurrent, weight_hh)
+        return grad_x, *products, to_bias, direct
+
+    @staticmethod
+    def composite(from_x: Tensor, *recurrence: Any) -> Any:
+        """Do the same on Tensors."""
+        return equations.gru(from_x, equations.affine(*recurrence[:3]), recurrence[3])
+
+
+def _prepared(from_x: RawArray, recurrent: RawArray, weight_hh: RawArray) -> tuple[RawArray, ...]:
+    """Return what a step's kernel reads, and room for as much as comes from x."""
+    from_x = cp.ascontiguousarray(from_x)
+    return from_x, cp.dot(recurrent, weight_hh.T), cp.empty_like(from_x)
+
+
+def _product_gradients(
+    ctx: Any, grad_sums: RawArray, recurrent: RawArray, weight_hh: RawArray
+) -> tuple[MaybeArray, MaybeArray]:
+    """Return the gradients of what W_hh multiplied and of W_hh, a step's inputs 1 and 2."""
+    _, to_recurrent, to_weight, *_ = ctx.needs_input_grad
+    return (
+        cp.dot(grad_sums, weight_hh) if to_recurrent else None,
+        cp.dot(grad_sums.T, recurrent) if to_weight else None,
+    )
 
 
 def _states(walk: Walk, first: RawArray, rows: RawArray) -> RawArray:

@@ -13,6 +13,7 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import (
     check_bool,
     check_count,
+    check_flag,
     check_fraction,
     check_positive_int,
     check_sizes,
@@ -61,9 +62,19 @@ class _Layer(Recurrent):
                 self._draw(suffix, len(ends) * width if layer else self.input_size, width)
 
     def _run(
-        self, input: Any, hx: Any, lengths: Any, reset_mask: Any, reset_state: Any, **config: Any
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Run all layers: the output, and the last of each of the states."""
+        self,
+        input: Any,
+        hx: Any,
+        lengths: Any,
+        reset_mask: Any,
+        reset_state: Any,
+        with_cells: bool = False,
+        **config: Any,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Run all layers: the output, the last of each of the states, and what comes `with_cells`.
+
+        That is, where it is true, c of the last layer after every step.
+        """
         x, batched = self._sequence(input)
         steps, batch, _ = x.shape
         if lengths is not None:
@@ -78,18 +89,22 @@ class _Layer(Recurrent):
         for layer, suffixes in enumerate(self._suffixes):
             if layer and self.training and self.dropout:  # rnn-31
                 x = dropped(x, self.dropout)
-            outputs = []
+            if with_cells and layer == self.num_layers - 1:
+                config["with_cells"] = True
+            outputs, cells = [], []
             for suffix, walk in zip(suffixes, ways, strict=True):
                 first = [state[len(lasts)] for state in firsts]
                 weights = self._weights(suffix)
                 output, *last = self._function.apply(x, *first, *weights, walk=walk, **config)
                 outputs.append(output)
-                lasts.append(tuple(last))
+                lasts.append(tuple(last[: len(firsts)]))
+                cells += last[len(firsts) :]
             x = _joined(outputs, axis=2)  # rnn-30
         ends = [_joined(parts, axis=0) for parts in zip(*lasts, strict=True)]
         if episodes is not None:
             ends = [episodes.end(end) for end in ends]
-        return self._end(x, batched), [end if batched else squeeze(end, 1) for end in ends]
+        every = [self._end(_joined(cells, axis=2), batched)] if cells else []
+        return self._end(x, batched), [end if batched else squeeze(end, 1) for end in ends], every
 
     def _sequence(self, x: Any) -> tuple[Tensor, bool]:
         """Check x and bring it to (T, N, I)."""
@@ -278,7 +293,7 @@ class RNN(_Layer):
             If a dtype is not the parameters', `lengths` holds no integers, or `reset_mask` no
             booleans.
         """
-        output, (h_n,) = self._run(
+        output, (h_n,), _ = self._run(
             input, hx, lengths, reset_mask, reset_state, nonlinearity=self.nonlinearity
         )
         return output, h_n
@@ -365,7 +380,8 @@ class LSTM(_Layer):
         lengths: Any = None,
         reset_mask: Any = None,
         reset_state: Any = None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        return_cell_states: bool = False,
+    ) -> Any:
         """Run the sequences.
 
         Parameters
@@ -373,15 +389,17 @@ class LSTM(_Layer):
         input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
         hx : pair of Tensor, shapes (L D, N, P) and (L D, N, H), or (L D, P) and (L D, H), optional
             ``(h0, c0)``, zeros if left out.
-        lengths : N integers, optional
-        reset_mask : booleans, shape (T, N), (N, T) if `batch_first`, or (T,), optional
-        reset_state : pair of Tensor, shapes of `hx`, optional
-            As for `RNN.forward`.
+        lengths, reset_mask, reset_state
+            As for `RNN.forward`; `reset_state` is a pair.
+        return_cell_states : bool
+            Whether `cells` is returned.
 
         Returns
         -------
         output : Tensor, shape (T, N, D P), (N, T, D P) or (T, D P)
         (h_n, c_n) : tuple of Tensor, shapes of `hx`
+        cells : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
+            c of the last layer after every step, laid out as `output`.
 
         Raises
         ------
@@ -390,8 +408,9 @@ class LSTM(_Layer):
         TypeError
             As for `RNN.forward`.
         """
-        output, (h_n, c_n) = self._run(input, hx, lengths, reset_mask, reset_state)
-        return output, (h_n, c_n)
+        wanted = check_flag("LSTM", "return_cell_states", return_cell_states)
+        output, ends, every = self._run(input, hx, lengths, reset_mask, reset_state, wanted)
+        return output, tuple(ends), *every
 
 
 class GRU(_Layer):
@@ -463,9 +482,7 @@ class GRU(_Layer):
         input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
         hx : Tensor, shape (L D, N, H) or (L D, H), optional
             Zeros if left out.
-        lengths : N integers, optional
-        reset_mask : booleans, shape (T, N), (N, T) if `batch_first`, or (T,), optional
-        reset_state : Tensor, shape of `hx`, optional
+        lengths, reset_mask, reset_state
             As for `RNN.forward`.
 
         Returns
@@ -478,5 +495,5 @@ class GRU(_Layer):
         ValueError, TypeError
             As for `RNN.forward`.
         """
-        output, (h_n,) = self._run(input, hx, lengths, reset_mask, reset_state)
+        output, (h_n,), _ = self._run(input, hx, lengths, reset_mask, reset_state)
         return output, h_n
