@@ -39,7 +39,7 @@ FREED = "the graph was freed by an earlier backward; pass retain_graph=True to t
 
 handles: Any = SimpleNamespace()
 """What later rooms hand to earlier ones when they are imported: `tensor` puts Tensor in here,
-and `ops` each of its functions by name and itself as ``namespace``."""
+`module` Module, and `ops` each of its functions by name and itself as ``namespace``."""
 
 
 class _State(threading.local):

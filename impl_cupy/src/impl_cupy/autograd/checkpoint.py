@@ -8,7 +8,10 @@ turn comes, and pulls the gradient through the new graph to those ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from copy import copy
+from operator import is_
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -30,6 +33,7 @@ from impl_cupy.tape import (
     clock,
     edge_of,
     guard,
+    handles,
     keep,
     owner_of,
     refuse_changed,
@@ -38,6 +42,8 @@ from impl_cupy.tape import (
 )
 from impl_cupy.tensor import Tensor
 from impl_cupy.trees import flatten, rebuilt
+
+_Attributes: TypeAlias = "list[tuple[dict[str, Any], dict[str, Any]]]"
 
 
 def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
@@ -49,7 +55,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
     ----------
     fn : callable
         Returns a Tensor or a structure of them. It may use Tensors from elsewhere, and draw random
-        numbers, which are the same when it is run again.
+        numbers, which are the same when it is run again; its Modules have then the attributes that
+        they had, and afterwards those that they have.
     *args : object
         Tensors, structures of them, and anything else.
 
@@ -77,7 +84,19 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
 class CheckpointNode(Node):
     """One call of a function that is run again for its gradient."""
 
-    __slots__ = ("draws", "fn", "leaves", "metas", "nesting", "outputs", "places", "read", "tree")
+    __slots__ = (
+        "attributes",
+        "draws",
+        "fn",
+        "leaves",
+        "metas",
+        "modules",
+        "nesting",
+        "outputs",
+        "places",
+        "read",
+        "tree",
+    )
 
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         leaves = flatten(args)
@@ -85,6 +104,8 @@ class CheckpointNode(Node):
         super().__init__(tuple(edge for leaf in self.leaves if (edge := edge_of(leaf))))
         self.fn: Callable[..., Any] | None = fn
         self.tree: Any = rebuilt(args, range(len(leaves)))
+        self.modules = _modules_of(fn, leaves)
+        self.attributes = _copied(_attributes(self.modules))
         self.nesting = state.transformations
         self.draws: Mark | None = None
         self.read: dict[int, RawArray] = {}
@@ -141,7 +162,7 @@ class CheckpointNode(Node):
     def release(self) -> None:
         """Let go of the function, its arguments and the nodes behind."""
         self.edges = self.fn = self.tree = None
-        self.leaves, self.read = [], {}
+        self.leaves, self.read, self.modules, self.attributes = [], {}, [], []
 
     def _run(self) -> tuple[Any, list[Any]]:
         """Return what the function returns, and the Tensors and others that it was given."""
@@ -167,19 +188,22 @@ class CheckpointNode(Node):
 
     def _results_again(self) -> tuple[list[Tensor], list[Any]]:
         nesting, state.transformations = state.transformations, self.nesting
+        now = _attributes(self.modules)
+        _put(_copied(self.attributes), _is_same)
         try:
             with Reading() as reading, DrawnAgain(self.draws):
                 output, sources = self._run()
         finally:
+            _put(now, is_)
             state.transformations = nesting
         results = _results(output)
         if [(result.shape, result.dtype) for result in results] != self.metas:
             msg = "checkpoint: fn must return what it returned before when it is run again"
             raise RuntimeError(msg)
         # Another array in the place of one that was read before has other values.
-        now = reading.found()
+        found = reading.found()
         for key, owner in self.read.items():
-            if key not in now:
+            if key not in found:
                 refuse_changed("checkpoint", owner.shape)
         return results, sources
 
@@ -240,3 +264,48 @@ def _taken(roots: list[Edge], start: int, ends: set[Place]) -> tuple[Edge, ...]:
             seen.add(place)
             waiting.extend(behind for behind in place.edges or () if behind is not None)
     return tuple(found)
+
+
+def _modules_of(fn: Any, leaves: list[Any]) -> list[Any]:
+    """List the Modules that a function is, has or is given, and their parts."""
+    around = []
+    for cell in getattr(fn, "__closure__", None) or ():
+        with suppress(ValueError):  # an empty cell
+            around.append(cell.cell_contents)
+    owners = [fn, getattr(fn, "__self__", None), *around, *leaves]
+    modules = [owner for owner in owners if isinstance(owner, handles.Module)]
+    return list({id(part): part for module in modules for part in module.modules()}.values())
+
+
+def _attributes(modules: list[Any]) -> _Attributes:
+    """Return each Module's attributes, and what they are now."""
+    return [(vars(module), dict(vars(module))) for module in modules]
+
+
+def _copied(attributes: _Attributes) -> _Attributes:
+    """Copy what is changed in place: the registers of parameters, and plain containers."""
+    return [
+        (entries, {k: copy(v) if type(v) in (list, dict, set) else v for k, v in held.items()})
+        for entries, held in attributes
+    ]
+
+
+def _put(attributes: _Attributes, is_so: Callable[[Any, Any], bool]) -> None:
+    """Make attributes what they were, but for those that are so already."""
+    for entries, held in attributes:
+        for name in entries.keys() - held.keys():
+            del entries[name]
+        for name, value in held.items():
+            if name not in entries or not is_so(entries[name], value):
+                entries[name] = value
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether two attributes are one object, or containers of the same ones."""
+    if one is other or type(one) is not type(other):
+        return one is other
+    if type(one) is dict:
+        return one.keys() == other.keys() and all(one[key] is other[key] for key in one)
+    if type(one) in (list, set):
+        return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+    return False

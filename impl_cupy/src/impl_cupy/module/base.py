@@ -16,7 +16,7 @@ from impl_cupy.dtypes import DTypeLike, float32, float64
 from impl_cupy.module.state import LoadResult, load_into
 from impl_cupy.parameter import Parameter
 from impl_cupy.random import RestoredOnError
-from impl_cupy.tape import RemovableHandle, wrap
+from impl_cupy.tape import RemovableHandle, handles, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -461,3 +461,6 @@ class Module(_Registry):
             lines.append(f"({name}): {child!r}".replace("\n", "\n  "))
         inner = "".join(f"  {line}\n" for line in lines)
         return f"{type(self).__name__}(\n{inner})"
+
+
+handles.Module = Module

@@ -3,6 +3,7 @@
 from impl_cupy.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_cupy.rnn.layer import GRU, LSTM, RNN
+from impl_cupy.rnn.unroll import truncated, unroll
 
 __all__ = [
     "GRU",
@@ -14,4 +15,6 @@ __all__ = [
     "LSTMFunction",
     "RNNCell",
     "RNNFunction",
+    "truncated",
+    "unroll",
 ]

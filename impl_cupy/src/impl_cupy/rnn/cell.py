@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_choice, check_flag, check_positive_int, check_same_dtype
@@ -25,7 +25,7 @@ from impl_cupy.rnn.fused import (
     RNNFunction,
     RNNStep,
 )
-from impl_cupy.rnn.lengths import Walk, Whole
+from impl_cupy.rnn.lengths import Episodes, Walk, Whole, walks
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -201,6 +201,31 @@ class _FusedCell(Cell):
             x, *states, *self._weights(), walk=walk, **self._config()
         )
         return made
+
+    def sequence(
+        self, input: Any, hx: Any, reset_state: Any, lengths: Any, marks: Any
+    ) -> tuple[Tensor, Any]:
+        """Run a batch of sequences (T, N, I): the output, and the last state.
+
+        Parameters
+        ----------
+        input, hx, reset_state
+            As for a layer, but for the state's shape, which is the cell's.
+        lengths, marks : numpy.ndarray or None
+            As `check_lengths` and `check_mask` return them.
+        """
+        x = self._input(input, "I", (self.input_size,))
+        firsts = self.begin(hx, x, batched=True)
+        episodes = None
+        if marks is not None:
+            episodes = Episodes(marks, lengths, 1, 1)
+            resets = self.begin(reset_state, x, batched=True)
+            both = zip(firsts, resets, strict=True)
+            firsts = [cast(Tensor, episodes.begin(*pair)) for pair in both]
+        (walk,) = walks(x.shape[:2], 1, lengths, episodes)
+        output, *ends = self.run(x, firsts, walk)
+        ends = [squeeze(end if episodes is None else episodes.end(end), 0) for end in ends]
+        return output, ends[0] if len(ends) == 1 else tuple(ends)
 
     def begin(self, hx: Any, x: Tensor, batched: bool) -> list[Tensor]:
         """Check the first states, and bring them to (1, N, H)."""
