@@ -1,4 +1,7 @@
-"""How much the device is asked to do where a cell is unrolled, and what a cell's Modules go through."""
+"""What unroll asks of the device, and what the Modules of a cell go through.
+
+T, N, K, H: steps, batch, input size, hidden size.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from impl_cupy.backend import EMULATED
 if EMULATED:
     from cupy_emulation import kernel_launches, launches, reset_launches
 
-T, N, I, H = 12, 3, 4, 5
+T, N, K, H = 12, 3, 4, 5
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 
 
@@ -30,8 +33,8 @@ def flat(state: Any) -> list[Any]:
 @pytest.mark.parametrize("is_own", [False, True])
 @pytest.mark.parametrize("name", CELLS)
 def test_a_step_is_one_product_and_one_kernel(name: str, is_own: bool) -> None:
-    cell = (subclass(CELLS[name]) if is_own else CELLS[name])(I, H)
-    x = nn.randn((T, N, I), requires_grad=True)
+    cell = (subclass(CELLS[name]) if is_own else CELLS[name])(K, H)
+    x = nn.randn((T, N, K), requires_grad=True)
     reset_launches()
     output, _ = nn.rnn.unroll(cell, x)
     assert kernel_launches()[f"{name}_forward_float"] == launches("raw") == T
@@ -50,13 +53,13 @@ def test_a_step_is_one_product_and_one_kernel(name: str, is_own: bool) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_both_ways_agree(name: str, options: dict[str, Any]) -> None:
     nn.manual_seed(1)
-    whole = CELLS[name](I, H, dtype=nn.float64)
-    single = subclass(CELLS[name])(I, H, dtype=nn.float64)
+    whole = CELLS[name](K, H, dtype=nn.float64)
+    single = subclass(CELLS[name])(K, H, dtype=nn.float64)
     single.load_state_dict(whole.state_dict())
     mask = np.random.default_rng(0).random((T, N)) < 0.3
     found = []
     for cell in (whole, single):
-        x = nn.tensor(np.random.default_rng(1).normal(size=(T, N, I)), requires_grad=True)
+        x = nn.tensor(np.random.default_rng(1).normal(size=(T, N, K)), requires_grad=True)
         output, state = nn.rnn.unroll(cell, x, reset_mask=mask, **options)
         sum((nn.ops.sum(part * part) for part in flat(state)), nn.ops.sum(output)).backward()
         leaves = [x, *cell.parameters()]
@@ -70,7 +73,7 @@ class Counting(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(I, I, dtype=nn.float64)
+        self.linear = nn.Linear(K, K, dtype=nn.float64)
         self.count = 0
         self.seen: list[int] = []
 
@@ -86,7 +89,7 @@ def test_a_cell_that_counts_its_steps_may_be_checkpointed() -> None:
         cell.count, cell.seen = 0, []
         cell.zero_grad()
         seen = cell.seen
-        x = nn.tensor(np.linspace(-1, 1, T * N * I).reshape(T, N, I), requires_grad=True)
+        x = nn.tensor(np.linspace(-1, 1, T * N * K).reshape(T, N, K), requires_grad=True)
         output, _ = nn.rnn.unroll(cell, x, checkpoint=checkpoint)
         nn.ops.sum(output * output).backward()
         assert cell.count == T
@@ -103,13 +106,13 @@ def test_parameters_that_a_call_put_in_place_are_there_again() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.linear = nn.Linear(I, 1)
+            self.linear = nn.Linear(K, 1)
 
         def forward(self, x: Any, again: bool) -> Any:
             result = nn.checkpoint(lambda x: self.linear(x), x) if again else self.linear(x)
             return nn.ops.sum(nn.ops.tanh(result))
 
-    net, x = Net(), nn.randn((N, I))
+    net, x = Net(), nn.randn((N, K))
     given = {name: value * 2 for name, value in net.state_dict().items()}
     wanted, got = (
         nn.grad(lambda p, again=again: nn.functional_call(net, p, x, again))(given)
@@ -120,8 +123,8 @@ def test_parameters_that_a_call_put_in_place_are_there_again() -> None:
 
 
 def test_an_instance_with_methods_of_its_own_is_run_by_them() -> None:
-    cell: Any = nn.LSTMCell(I, H)
+    cell: Any = nn.LSTMCell(K, H)
     cell.output = lambda state: state[1]
-    x = nn.randn((T, N, I))
+    x = nn.randn((T, N, K))
     output, (_, c) = nn.rnn.unroll(cell, x)
     assert output[-1].tolist() == c.tolist()

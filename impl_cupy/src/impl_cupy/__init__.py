@@ -55,7 +55,19 @@ from impl_cupy.nn import (
 )
 from impl_cupy.parameter import Parameter
 from impl_cupy.random import manual_seed
-from impl_cupy.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from impl_cupy.rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    LSTMCell,
+    PeepholeLSTMCell,
+    RecurrentDropoutCell,
+    RNNCell,
+    ZoneoutCell,
+)
 from impl_cupy.serialization import load, save
 from impl_cupy.tensor import Tensor
 
@@ -73,20 +85,25 @@ __all__ = [
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
     "Linear",
     "LogSoftmax",
     "MSELoss",
     "Module",
     "ModuleList",
     "Parameter",
+    "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
+    "RecurrentDropoutCell",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "Tensor",
     "Variable",
+    "ZoneoutCell",
     "__spec_version__",
     "arange",
     "as_function",

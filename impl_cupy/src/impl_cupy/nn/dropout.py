@@ -44,7 +44,17 @@ class Dropout(Layer):
 
 def dropped(value: Tensor, p: float) -> Tensor:
     """Keep each element with probability ``1 - p``, divided by that; the others are 0."""
-    kept = random.uniform(value.shape) >= p  # nn-08
+    return selected(value, drawn(value.shape, p), p)
+
+
+def drawn(shape: tuple[int, ...], p: float) -> Tensor:
+    """Draw which elements are kept, with probability ``1 - p``."""
+    kept: Tensor = wrap(cp.asarray(random.uniform(shape) >= p))  # nn-08
+    return kept
+
+
+def selected(value: Tensor, kept: Tensor, p: float) -> Tensor:
+    """Drop the elements that are not kept, and divide the others by ``1 - p``."""
     # Selected, not multiplied: what is dropped may be infinite (nn-13).
-    chosen: Tensor = where(wrap(cp.asarray(kept)), value, 0.0)
+    chosen: Tensor = where(kept, value, 0.0)
     return chosen if p in (0, 1) else chosen / (1 - p)

@@ -4,6 +4,13 @@ from impl_cupy.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_cupy.rnn.layer import GRU, LSTM, RNN
 from impl_cupy.rnn.unroll import truncated, unroll
+from impl_cupy.rnn.variants import (
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    PeepholeLSTMCell,
+    RecurrentDropoutCell,
+    ZoneoutCell,
+)
 
 __all__ = [
     "GRU",
@@ -13,8 +20,13 @@ __all__ = [
     "GRUFunction",
     "LSTMCell",
     "LSTMFunction",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
+    "PeepholeLSTMCell",
     "RNNCell",
     "RNNFunction",
+    "RecurrentDropoutCell",
+    "ZoneoutCell",
     "truncated",
     "unroll",
 ]

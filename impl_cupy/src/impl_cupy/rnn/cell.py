@@ -50,6 +50,7 @@ class Recurrent(Layer):
         "dropout": 0.0,
         "bidirectional": False,
         "nonlinearity": "tanh",
+        "eps": 1e-5,
     }
 
     input_size: int
@@ -59,6 +60,8 @@ class Recurrent(Layer):
     gates = 1
     _names: tuple[str, ...] = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     """The parameters that the Function takes."""
+    _has_norms = False
+    """Whether Modules with biases of their own stand behind the products."""
 
     def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike, **options: Any) -> None:
         name = type(self).__name__
@@ -76,8 +79,9 @@ class Recurrent(Layer):
         draw, rows = uniform(1 / math.sqrt(self.hidden_size)), self.gates * self.hidden_size
         self._parameter("weight_ih" + suffix, (rows, columns), draw)
         self._parameter("weight_hh" + suffix, (rows, width), draw)
-        self._parameter("bias_ih" + suffix, (rows,), draw, self.bias)
-        self._parameter("bias_hh" + suffix, (rows,), draw, self.bias)
+        if not self._has_norms:
+            self._parameter("bias_ih" + suffix, (rows,), draw, self.bias)
+            self._parameter("bias_hh" + suffix, (rows,), draw, self.bias)
         if width != self.hidden_size:
             self._parameter("weight_hr" + suffix, (width, self.hidden_size), draw)
 
