@@ -285,3 +285,44 @@ def test_cross_entropy(dtype: str, grid: tuple[int, int]) -> None:
     hot = np.arange(C)[None, :, None] == target[:, None, :]
     close(out, (np.exp(log_p) - hot) * grad[:, None, :])
     put.check()
+
+
+@pytest.mark.parametrize("is_reverse", [False, True])
+@pytest.mark.parametrize("has_first", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("grid", GRIDS, ids=str)
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (3, 5, 7), (43, 4, 1)], ids=str)
+def test_recurrence(
+    sizes: tuple[int, int, int],
+    grid: tuple[int, int],
+    dtype: str,
+    has_first: bool,
+    is_reverse: bool,
+) -> None:
+    outer, T, inner = sizes
+    rng, put = np.random.default_rng(5), Arrays(dtype)
+    a, b, grad = (rounded(rng, dtype, *sizes) for _ in range(3))
+    first = rounded(rng, dtype, outer, inner)
+    order = range(T)[:: -1 if is_reverse else 1]
+    h, state = np.zeros(sizes), first
+    for place, t in enumerate(order):
+        state = b[:, t] if place == 0 and not has_first else a[:, t] * state + b[:, t]
+        h[:, t] = state
+    made, begun = put.put(np.zeros(sizes)), put.put(first)
+    numbers = (is_reverse, T, inner, outer * inner)
+    args = [put.put(each) for each in (a, b)]
+    run(grid, "recurrence", "recurrence_forward", dtype, *args, begun, made, has_first, *numbers)
+    close(made, h)
+
+    to_a, to_b, later = np.zeros(sizes), np.zeros(sizes), np.zeros((outer, inner))
+    for place, t in reversed(list(enumerate(order))):
+        to_b[:, t] = grad[:, t] + later
+        before = h[:, order[place - 1]] if place else first * has_first
+        to_a[:, t], later = to_b[:, t] * before, a[:, t] * to_b[:, t]
+    outs = [put.put(np.zeros(each.shape)) for each in (to_a, to_b, later)]
+    args = [args[0], made, begun, put.put(grad)]
+    flags = (has_first, True)
+    run(grid, "recurrence", "recurrence_backward", dtype, *args, *outs, *flags, *numbers)
+    for out, wanted in zip(outs, (to_a, to_b, later * has_first), strict=True):
+        close(out, wanted)
+    put.check()

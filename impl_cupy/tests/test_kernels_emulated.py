@@ -359,6 +359,52 @@ def test_gradients_of_lookups(width: int, dtype: str) -> None:
     assert np.array_equal(x.grad.data.get(), np.repeat(counts[:, None], width, 1))
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("has_first", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 3, 257), (33, 1, 2)], ids=str)
+def test_recurrences(shape: tuple[int, ...], axis: int, has_first: bool, reverse: bool) -> None:
+    rng = np.random.default_rng(13)
+    first = shape[:axis] + shape[axis + 1 :]
+    leaves = [
+        nn.tensor(draw(rng, *sizes), requires_grad=True)
+        for sizes in (shape, shape, *([first] if has_first else []))
+    ]
+    weights = cp.asarray(draw(rng, *shape))
+
+    def function() -> Any:
+        made = nn.ops.linear_recurrence(*leaves, axis=axis, reverse=reverse)
+        return nn.ops.sum(made * weights)
+
+    check_gradient(function, leaves, rng)
+    single = [nn.tensor(leaf.data.astype(cp.float32), requires_grad=True) for leaf in leaves]
+    nn.ops.sum(nn.ops.linear_recurrence(*single, axis=axis, reverse=reverse)).backward()
+    assert all(leaf.grad.data.dtype == cp.float32 for leaf in single)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_gradients_of_steps(kind: str, sizes: tuple[int, int, int, int]) -> None:
+    rng = np.random.default_rng(14)
+    _, N, I, H = sizes  # noqa: E741
+    name, _, nonlinearity = kind.partition("-")
+    options = {"nonlinearity": nonlinearity} if nonlinearity else {}
+    cell = getattr(nn, f"{name}Cell")(I, H, dtype=nn.float64, **options)
+    x = nn.tensor(draw(rng, N, I), requires_grad=True)
+    states = [nn.tensor(draw(rng, N, H), requires_grad=True) for _ in flat(cell.state_size)]
+    recurrent = nn.tensor(draw(rng, N, H), requires_grad=True)
+
+    def run() -> list[Any]:
+        hx = tuple(states) if kind == "LSTM" else states[0]
+        projected = cell.project(x)
+        seen = cell.step(projected, hx, recurrent=recurrent)
+        return [*flat(cell.step(projected, hx)), *flat(seen)]
+
+    weights = [cp.asarray(draw(rng, *out.shape)) for out in run()]
+    leaves = [x, *states, recurrent, *cell.parameters()]
+    check_gradient(lambda: weighted(run(), weights), leaves, rng)
+
+
 def test_every_kernel_has_run() -> None:
     """Must stay the last test of the file."""
     texts = [path.read_text(encoding="utf-8") for path in KERNELS]

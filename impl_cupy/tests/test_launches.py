@@ -157,3 +157,29 @@ def test_a_function_of_elements_is_one_launch_each_way(name: str) -> None:
     output.backward(seed)
     # One adds to what the leaf has already.
     assert launches() <= 2 * len(operands)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_recurrence_is_one_launch_each_way(axis: int) -> None:
+    shape = (4, 5, 6)
+    first = shape[:axis] + shape[axis + 1 :]
+    leaves = [nn.full(sizes, 0.5, requires_grad=True) for sizes in (shape, shape, first)]
+    reset_launches()
+    output = nn.ops.linear_recurrence(*leaves, axis=axis)
+    assert kernel_launches() == {"recurrence_forward_float": 1}
+    assert launches() == 1
+    seed = nn.ones(shape)
+    reset_launches()
+    output.backward(seed)
+    assert kernel_launches() == {"recurrence_backward_float": 1}
+    assert launches() == 1
+
+
+def test_cell_states_cost_no_launch() -> None:
+    layer, x = nn.LSTM(3, 5), nn.randn((7, 3, 3))
+    found = []
+    for wanted in (False, True):
+        reset_launches()
+        layer(x, return_cell_states=wanted)
+        found.append(launches())
+    assert found[0] == found[1]

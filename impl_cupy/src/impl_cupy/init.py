@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from impl_cupy import random
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_at_least_zero, check_choice, check_number, type_name
+from impl_cupy.module import Module
 from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
@@ -18,6 +20,7 @@ __all__ = [
     "constant_",
     "kaiming_normal_",
     "kaiming_uniform_",
+    "lstm_bias_",
     "normal_",
     "ones_",
     "uniform_",
@@ -27,6 +30,10 @@ __all__ = [
 ]
 
 _T = TypeVar("_T", bound=Tensor)
+_M = TypeVar("_M", bound=Module)
+
+_LSTM_GATES = 4
+_BIAS = re.compile(r"bias_[ih]h|norm_\w+\.bias")
 
 
 def __dir__() -> list[str]:
@@ -174,6 +181,44 @@ def kaiming_normal_(
     fan = _fan("kaiming_normal_", tensor, mode)
     gain = _gain("kaiming_normal_", nonlinearity, a)
     return normal_(tensor, 0.0, gain / math.sqrt(fan))
+
+
+def lstm_bias_(module: _M, forget: float = 1.0) -> _M:
+    """Set the biases of an LSTM to 0, and that of its forget gate to `forget`.
+
+    Source: Gers et al. 2000; Jozefowicz, Zaremba and Sutskever, "An empirical exploration of
+    recurrent network architectures", 2015.
+
+    Parameters
+    ----------
+    module : LSTM, or a cell with the four gates of one
+    forget : float
+        What `bias_ih`, or the bias of `norm_ih`, has in the rows of the forget gate, in every layer
+        and direction.
+
+    Raises
+    ------
+    TypeError
+        If `module` is no such Module.
+    ValueError
+        If it has no biases, or `forget` is not finite.
+    """
+    if not isinstance(module, Module) or getattr(module, "gates", None) != _LSTM_GATES:
+        msg = (
+            f"lstm_bias_: module must be an LSTM or a cell with its gates, got {type_name(module)}"
+        )
+        raise TypeError(msg)
+    _check_finite("lstm_bias_", forget=forget)
+    biases = {name: value for name, value in module.named_parameters() if _BIAS.match(name)}
+    if not biases:
+        msg = f"lstm_bias_: module must have biases, got {type_name(module)} with bias=False"
+        raise ValueError(msg)
+    size: int = module.hidden_size
+    for name, value in biases.items():
+        zeros_(value)
+        if name.startswith(("bias_ih", "norm_ih")):
+            value._data[size : 2 * size] = forget
+    return module
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
