@@ -189,7 +189,7 @@ def test_lstm(
     later, grad_c = (rounded(rng, dtype, N, H) for _ in range(2))
     running, sums = put.put(grad_c), put.put(np.zeros((T * N, 4 * H)))
     args = [put.put(each) for each in (grad, every, later)]
-    arrays = (gates, cells, after, *args, running, sums)
+    arrays = (gates, cells, after, *args, running, running, sums)
     run(grid, "rnn", "lstm_backward", dtype, *arrays, True, is_cut, *step.numbers)
     dh, y = grad[own] + later[:count], np.tanh(cell)
     dc = grad_c[:count] + dh * o * (1 - y**2) + is_cut * every[own]
@@ -325,4 +325,32 @@ def test_recurrence(
     run(grid, "recurrence", "recurrence_backward", dtype, *args, *outs, *flags, *numbers)
     for out, wanted in zip(outs, (to_a, to_b, later * has_first), strict=True):
         close(out, wanted)
+    put.check()
+
+
+@pytest.mark.parametrize("is_affine", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("grid", [(1, 32), (3, 64), (5, 256)], ids=str)
+@pytest.mark.parametrize("sizes", [(1, 2), (5, 7), (3, 70)], ids=str)
+def test_norm(sizes: tuple[int, int], grid: tuple[int, int], dtype: str, is_affine: bool) -> None:
+    rows, D = sizes
+    rng, put = np.random.default_rng(6), Arrays(dtype)
+    x, grad = rounded(rng, dtype, rows, D), rounded(rng, dtype, rows, D)
+    weight, bias = rounded(rng, dtype, D), rounded(rng, dtype, D)
+    y, moments = put.put(np.zeros(sizes)), cp.zeros((rows, 2), dtype="float64")
+    given = [put.put(each) for each in (x, weight, bias)]
+    numbers = (D, 32 * rows)
+    flags = (is_affine, is_affine, 0.25)
+    run(grid, "norm", "norm_forward", dtype, *given, y, moments, *flags, *numbers)
+    scale = 1 / np.sqrt(x.var(axis=1, keepdims=True) + 0.25)
+    normal = (x - x.mean(axis=1, keepdims=True)) * scale
+    close(y, normal * weight + bias if is_affine else normal)
+
+    to_x, parts = put.put(np.zeros(sizes)), put.put(np.zeros(sizes))
+    args = (given[0], given[1], moments, put.put(grad), to_x, parts, is_affine)
+    run(grid, "norm", "norm_backward", dtype, *args, *numbers)
+    arrived = grad * weight if is_affine else grad
+    along = (arrived * normal).mean(axis=1, keepdims=True)
+    close(to_x, (arrived - arrived.mean(axis=1, keepdims=True) - normal * along) * scale)
+    close(parts, grad * normal * is_affine)
     put.check()

@@ -405,6 +405,58 @@ def test_gradients_of_steps(kind: str, sizes: tuple[int, int, int, int]) -> None
     check_gradient(lambda: weighted(run(), weights), leaves, rng)
 
 
+VARIANTS: dict[str, Callable[..., Any]] = {
+    "LayerNormLSTM": nn.LayerNormLSTMCell,
+    "LayerNormGRU": nn.LayerNormGRUCell,
+    "PeepholeLSTM": nn.PeepholeLSTMCell,
+}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("kind", VARIANTS)
+def test_gradients_of_variants(kind: str, sizes: tuple[int, int, int, int], bias: bool) -> None:
+    rng = np.random.default_rng(15)
+    _, N, I, H = sizes  # noqa: E741
+    for dtype in (nn.float32, nn.float64):
+        cell = VARIANTS[kind](I, H, bias, dtype=dtype)
+        for parameter in cell.parameters():
+            parameter.data = cp.asarray(draw(rng, *parameter.shape, dtype=dtype))
+        x = nn.tensor(draw(rng, N, I, dtype=dtype), requires_grad=True)
+        count = len(flat(cell.state_size))
+        states = [nn.tensor(draw(rng, N, H, dtype=dtype), requires_grad=True) for _ in range(count)]
+        hx = tuple(states) if count == 2 else states[0]
+        weights = [cp.asarray(draw(rng, *out.shape, dtype=dtype)) for out in flat(cell(x, hx))]
+        leaves = [x, *states, *cell.parameters()]
+        if dtype == nn.float64:
+            # A row of one element is constant, and steep where eps is small.
+            for module in cell.modules():
+                if isinstance(module, nn.LayerNorm):
+                    module.eps = 0.5
+            check_gradient(
+                lambda c=cell, x=x, hx=hx, w=weights: weighted(flat(c(x, hx)), w), leaves, rng
+            )
+        else:
+            weighted(flat(cell(x, hx)), weights).backward()
+            assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
+
+
+@pytest.mark.parametrize("affine", [(True, True), (True, False), (False, False)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 2), (3, 33), (2, 2, 257), (9, 1, 5)], ids=str)
+def test_gradients_of_norms(shape: tuple[int, ...], affine: tuple[bool, bool]) -> None:
+    rng = np.random.default_rng(16)
+    for dtype in (nn.float32, nn.float64):
+        layer = nn.LayerNorm(shape[1:], 0.1, *affine, dtype=dtype)
+        x = nn.tensor(draw(rng, *shape, dtype=dtype), requires_grad=True)
+        weights = cp.asarray(draw(rng, *shape, dtype=dtype))
+        leaves = [x, *layer.parameters()]
+        if dtype == nn.float64:
+            check_gradient(lambda f=layer, x=x, w=weights: nn.ops.sum(f(x) * w), leaves, rng)
+        else:
+            nn.ops.sum(layer(x) * weights).backward()
+            assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
+
+
 def test_every_kernel_has_run() -> None:
     """Must stay the last test of the file."""
     texts = [path.read_text(encoding="utf-8") for path in KERNELS]

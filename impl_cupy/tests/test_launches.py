@@ -183,3 +183,31 @@ def test_cell_states_cost_no_launch() -> None:
         layer(x, return_cell_states=wanted)
         found.append(launches())
     assert found[0] == found[1]
+
+
+def test_a_norm_is_one_launch_and_adds_up_its_parameters() -> None:
+    layer, x = nn.LayerNorm(16), nn.randn((5, 16), requires_grad=True)
+    reset_launches()
+    output = layer(x)
+    assert launches() == 1
+    seed = nn.ones(output.shape)
+    reset_launches()
+    output.backward(seed)
+    assert launches("reduction") == 2
+    assert launches() == 3
+
+
+@pytest.mark.parametrize(
+    ("cell", "forward", "backward"),
+    [(nn.LayerNormLSTMCell, 5, 18), (nn.LayerNormGRUCell, 7, 23), (nn.PeepholeLSTMCell, 3, 10)],
+)
+def test_launches_of_a_variant(cell: Any, forward: int, backward: int) -> None:
+    steps, x = 12, nn.randn((12, 3, 4), requires_grad=True)
+    made = cell(4, 5)
+    reset_launches()
+    output, _ = nn.rnn.unroll(made, x)
+    assert launches() <= forward * steps + 12
+    seed = nn.ones(output.shape)
+    reset_launches()
+    output.backward(seed)
+    assert launches() <= backward * steps + 12

@@ -156,18 +156,19 @@ __device__ void lstm_forward(const Real* from_x, const Real* from_h, const Real*
     }
 }
 
-// gates        (S, 4 H)    in          the gates, packed
-// c            (S + N, H)  in          the cell states before
-// c_after      (S, H)      in          those after
-// grad_output  (S, H)      in          read only if has_grad_output
-// grad_cells   (S, H)      in          of c after every step, read only if has_grad_cells
-// grad_h       (N, H)      in          gradient of h from the steps after
-// grad_c       (N, H)      in and out  of c from the steps after; then of c before
-// grad_sums    (S, 4 H)    out         gradients of the gates' sums
+// gates        (S, 4 H)    in   the gates, packed
+// c            (S + N, H)  in   the cell states before
+// c_after      (S, H)      in   those after
+// grad_output  (S, H)      in   read only if has_grad_output
+// grad_cells   (S, H)      in   of c after every step, read only if has_grad_cells
+// grad_h       (N, H)      in   gradient of h from the steps after
+// grad_c       (N, H)      in   of c from the steps after
+// to_c         (N, H)      out  of c before; may be grad_c
+// grad_sums    (S, 4 H)    out  gradients of the gates' sums
 template <typename Real>
 __device__ void lstm_backward(const Real* gates, const Real* c, const Real* c_after,
                               const Real* grad_output, const Real* grad_cells, const Real* grad_h,
-                              Real* grad_c, Real* grad_sums, int has_grad_output,
+                              const Real* grad_c, Real* to_c, Real* grad_sums, int has_grad_output,
                               int has_grad_cells, long long row, long long before, long long H,
                               long long count) {
     FOR_EACH_INDEX(unit, count) {
@@ -186,7 +187,95 @@ __device__ void lstm_backward(const Real* gates, const Real* c, const Real* c_af
         sums[H] = grad_cell * c[before * H + unit] * (f.value * f.complement);
         sums[2 * H] = grad_cell * i.value * g.slope;
         sums[3 * H] = grad * y.value * (o.value * o.complement);
-        grad_c[unit] = grad_cell * f.value;
+        to_c[unit] = grad_cell * f.value;
+    }
+}
+
+// The memory of an LSTM alone, for cells that make of c' and of o's argument something else:
+// c' = f c + i g, with peepholes i and f of w_i c and w_f c more, and o's argument of w_o c'
+//
+// from_x     (N, 4 H)  in   what comes from x, all biases in it
+// from_h     (N, 4 H)  in   what comes from h
+// weight_ch  (3 H,)    in   w_i, w_f, w_o, read only if has_peepholes
+// c          (N, H)    in   the cell states before
+// gates      (N, 3 H)  out  the gates i, f, g, packed
+// c_after    (N, H)    out  those after
+// sum_o      (N, H)    out  the argument of o
+template <typename Real>
+__device__ void memory_forward(const Real* from_x, const Real* from_h, const Real* weight_ch,
+                               const Real* c, Real* gates, Real* c_after, Real* sum_o,
+                               int has_peepholes, long long H, long long count) {
+    FOR_EACH_INDEX(unit, count) {
+        long long n = quotient(unit, H), j = unit - n * H, offset = n * 4 * H + j;
+        Real sums[4];
+        for (int k = 0; k < 4; ++k) sums[k] = from_x[offset + k * H] + from_h[offset + k * H];
+        if (has_peepholes) {
+            sums[0] += weight_ch[j] * c[unit];
+            sums[1] += weight_ch[H + j] * c[unit];
+        }
+        Gate<Real> i = sigmoid(sums[0]), f = sigmoid(sums[1]);
+        Bounded<Real> g = bounded(sums[2]);
+        Real next = f.value * c[unit] + i.value * g.value;
+        c_after[unit] = next;
+        sum_o[unit] = has_peepholes ? sums[3] + weight_ch[2 * H + j] * next : sums[3];
+        Real* own = gates + n * 3 * H + j;
+        own[0] = i.packed;
+        own[H] = f.packed;
+        own[2 * H] = g.packed;
+    }
+}
+
+// gates, weight_ch, c, c_after  in   as in memory_forward
+// grad_c_after, grad_o  (N, H)    in   the gradients of c_after and sum_o
+// grad_sums             (N, 4 H)  out  of what came from x and from h
+// grad_c                (N, H)    out
+// grad_ch               (N, 3 H)  out  each row's part of weight_ch's, written only if
+// has_peepholes
+template <typename Real>
+__device__ void memory_backward(const Real* gates, const Real* weight_ch, const Real* c,
+                                const Real* c_after, const Real* grad_c_after, const Real* grad_o,
+                                Real* grad_sums, Real* grad_c, Real* grad_ch, int has_peepholes,
+                                long long H, long long count) {
+    FOR_EACH_INDEX(unit, count) {
+        long long n = quotient(unit, H), j = unit - n * H;
+        const Real* own = gates + n * 3 * H + j;
+        Gate<Real> i = unpack_sigmoid(own[0]), f = unpack_sigmoid(own[H]);
+        Bounded<Real> g = unpack_tanh(own[2 * H]);
+        Real grad = grad_c_after[unit];
+        if (has_peepholes) grad += grad_o[unit] * weight_ch[2 * H + j];
+        Real* sums = grad_sums + n * 4 * H + j;
+        Real sum_i = grad * g.value * (i.value * i.complement);
+        Real sum_f = grad * c[unit] * (f.value * f.complement);
+        sums[0] = sum_i;
+        sums[H] = sum_f;
+        sums[2 * H] = grad * i.value * g.slope;
+        sums[3 * H] = grad_o[unit];
+        Real before = grad * f.value;
+        if (has_peepholes) {
+            before += sum_i * weight_ch[j] + sum_f * weight_ch[H + j];
+            Real* parts = grad_ch + n * 3 * H + j;
+            parts[0] = sum_i * c[unit];
+            parts[H] = sum_f * c[unit];
+            parts[2 * H] = grad_o[unit] * c_after[unit];
+        }
+        grad_c[unit] = before;
+    }
+}
+
+// h = o tanh(x), o of its argument sum_o: arrays of `count` elements
+template <typename Real>
+__device__ void gated_forward(const Real* sum_o, const Real* x, Real* h, long long count) {
+    FOR_EACH_INDEX(i, count) h[i] = sigmoid(sum_o[i]).value * hyperbolic_tangent(x[i]);
+}
+
+template <typename Real>
+__device__ void gated_backward(const Real* sum_o, const Real* x, const Real* grad, Real* grad_o,
+                               Real* grad_x, long long count) {
+    FOR_EACH_INDEX(i, count) {
+        Gate<Real> o = sigmoid(sum_o[i]);
+        Bounded<Real> y = bounded(x[i]);
+        grad_o[i] = grad[i] * y.value * (o.value * o.complement);
+        grad_x[i] = grad[i] * o.value * y.slope;
     }
 }
 
@@ -267,7 +356,7 @@ __device__ void gru_backward(const Real* gates, const Real* candidate, const Rea
     }
 }
 
-// All are launched alike, with `before`, whether they read it or not.
+// Those of sequences are launched alike, with `before`, whether they read it or not.
 #define VARIANTS(Real)                                                                             \
     extern "C" __global__ void rnn_forward_##Real(                                                 \
         const Real* from_x, const Real* from_h, const Real* bias_ih, const Real* bias_hh, Real* h, \
@@ -291,11 +380,11 @@ __device__ void gru_backward(const Real* gates, const Real* candidate, const Rea
     }                                                                                              \
     extern "C" __global__ void lstm_backward_##Real(                                               \
         const Real* gates, const Real* c, const Real* c_after, const Real* grad_output,            \
-        const Real* grad_cells, const Real* grad_h, Real* grad_c, Real* grad_sums,                 \
-        int has_grad_output, int has_grad_cells, long long row, long long before, long long H,     \
-        long long count) {                                                                         \
-        lstm_backward<Real>(gates, c, c_after, grad_output, grad_cells, grad_h, grad_c, grad_sums, \
-                            has_grad_output, has_grad_cells, row, before, H, count);               \
+        const Real* grad_cells, const Real* grad_h, const Real* grad_c, Real* to_c,                \
+        Real* grad_sums, int has_grad_output, int has_grad_cells, long long row, long long before, \
+        long long H, long long count) {                                                            \
+        lstm_backward<Real>(gates, c, c_after, grad_output, grad_cells, grad_h, grad_c, to_c,      \
+                            grad_sums, has_grad_output, has_grad_cells, row, before, H, count);    \
     }                                                                                              \
     extern "C" __global__ void gru_forward_##Real(                                                 \
         const Real* from_x, const Real* from_h, const Real* bias_ih, const Real* bias_hh,          \
@@ -310,6 +399,28 @@ __device__ void gru_backward(const Real* gates, const Real* candidate, const Rea
         long long row, long long before, long long H, long long count) {                           \
         gru_backward<Real>(gates, candidate, h, grad_output, grad_h, grad_direct, grad_x, grad_r,  \
                            has_grad_output, row, before, H, count);                                \
+    }                                                                                              \
+    extern "C" __global__ void memory_forward_##Real(                                              \
+        const Real* from_x, const Real* from_h, const Real* weight_ch, const Real* c, Real* gates, \
+        Real* c_after, Real* sum_o, int has_peepholes, long long H, long long count) {             \
+        memory_forward<Real>(from_x, from_h, weight_ch, c, gates, c_after, sum_o, has_peepholes,   \
+                             H, count);                                                            \
+    }                                                                                              \
+    extern "C" __global__ void memory_backward_##Real(                                             \
+        const Real* gates, const Real* weight_ch, const Real* c, const Real* c_after,              \
+        const Real* grad_c_after, const Real* grad_o, Real* grad_sums, Real* grad_c,               \
+        Real* grad_ch, int has_peepholes, long long H, long long count) {                          \
+        memory_backward<Real>(gates, weight_ch, c, c_after, grad_c_after, grad_o, grad_sums,       \
+                              grad_c, grad_ch, has_peepholes, H, count);                           \
+    }                                                                                              \
+    extern "C" __global__ void gated_forward_##Real(const Real* sum_o, const Real* x, Real* h,     \
+                                                    long long count) {                             \
+        gated_forward<Real>(sum_o, x, h, count);                                                   \
+    }                                                                                              \
+    extern "C" __global__ void gated_backward_##Real(const Real* sum_o, const Real* x,             \
+                                                     const Real* grad, Real* grad_o, Real* grad_x, \
+                                                     long long count) {                            \
+        gated_backward<Real>(sum_o, x, grad, grad_o, grad_x, count);                               \
     }
 
 VARIANTS(float)

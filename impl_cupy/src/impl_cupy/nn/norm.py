@@ -2,14 +2,74 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from impl_cupy.backend import cp
 from impl_cupy.checks import check_at_least_zero, check_flag, check_shape
-from impl_cupy.dtypes import DTypeLike
+from impl_cupy.dtypes import DTypeLike, float64
+from impl_cupy.function import Function
+from impl_cupy.launch import launch
 from impl_cupy.nn.layer import Layer, constant
 from impl_cupy.ops.elementwise import sqrt, square
 from impl_cupy.ops.reduction import mean
+from impl_cupy.sums import total
 from impl_cupy.tensor import Tensor
+
+_WARP = 32
+
+
+class LayerNormFunction(Function):
+    """``(x - mean) / sqrt(var + eps) * weight + bias`` over the last axes: one kernel each way.
+
+    Inputs: x (*, *shape), weight and bias (*shape) or None; without a weight there is no bias.
+    """
+
+    _is_ours = True
+    _called = "LayerNorm"
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, *, axes: int, eps: float) -> Any:
+        """Normalize; sums are formed in double."""
+        sizes = x.shape[x.ndim - axes :]
+        width = math.prod(sizes)
+        rows = cp.ascontiguousarray(x)
+        y = cp.empty(x.shape, dtype=x.dtype)
+        count = x.size // width
+        moments = cp.empty((count, 2), dtype=float64)
+        given = [rows if part is None else cp.ascontiguousarray(part) for part in (weight, bias)]
+        flags = (weight is not None, bias is not None, eps)
+        arrays = (rows, *given, y, moments)
+        launch("norm", "norm_forward", x.dtype, _WARP * count, *arrays, *flags, width)
+        ctx.save_for_backward(rows, weight, moments)
+        ctx.sizes = sizes
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> tuple[Any, ...]:
+        """Form the rows' gradients, and add up those of the parameters."""
+        rows, weight, moments = ctx.saved_tensors
+        width, grad = math.prod(ctx.sizes), cp.ascontiguousarray(grad)
+        to_x, to_weight = cp.empty_like(rows), None
+        parts, given = rows, rows
+        if weight is not None:
+            parts, given = cp.empty_like(rows), cp.ascontiguousarray(weight)
+        arrays = (rows, given, moments, grad, to_x, parts, weight is not None, width)
+        launch("norm", "norm_backward", rows.dtype, _WARP * len(moments), *arrays)
+        _, wants_weight, wants_bias = ctx.needs_input_grad
+        lead = (len(moments), *ctx.sizes)
+        if wants_weight:
+            to_weight = total(parts.reshape(lead), axis=0)
+        return to_x, to_weight, total(grad.reshape(lead), axis=0) if wants_bias else None
+
+    @staticmethod
+    def composite(x: Tensor, weight: Any, bias: Any, *, axes: int, eps: float) -> Tensor:
+        """Do the same on Tensors."""
+        over = tuple(range(-axes, 0))
+        centered = x - mean(x, axis=over, keepdims=True)
+        output = centered / sqrt(mean(square(centered), axis=over, keepdims=True) + eps)
+        output = output if weight is None else output * weight
+        return output if bias is None else output + bias
 
 
 class LayerNorm(Layer):
@@ -63,8 +123,7 @@ class LayerNorm(Layer):
     def forward(self, input: Any) -> Tensor:
         """Normalize `input`, shape (*, *normalized_shape)."""
         value = self._input(input, "normalized_shape", self.normalized_shape)
-        axes = tuple(range(-len(self.normalized_shape), 0))
-        centered = value - mean(value, axis=axes, keepdims=True)
-        output = centered / sqrt(mean(square(centered), axis=axes, keepdims=True) + self.eps)
-        output = output if self.weight is None else output * self.weight
-        return output if self.bias is None else output + self.bias
+        output: Tensor = LayerNormFunction.apply(
+            value, self.weight, self.bias, axes=len(self.normalized_shape), eps=float(self.eps)
+        )
+        return output

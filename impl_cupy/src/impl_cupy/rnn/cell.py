@@ -19,7 +19,7 @@ from impl_cupy.ops.manipulation import expand_dims, squeeze
 from impl_cupy.recording import as_tensor
 from impl_cupy.rnn.fused import (
     GRUFunction,
-    GRUStep,
+    GRUGates,
     LSTMFunction,
     LSTMStep,
     RNNFunction,
@@ -448,7 +448,8 @@ class GRUCell(_FusedCell):
         rows, batched = self._projected(projected)
         h = self._now("h", hx, rows, batched)
         source = self._recurrent(recurrent, h, rows, batched)
-        after: Tensor = GRUStep.apply(rows, source, self.weight_hh, self.bias_hh, h)
+        from_h = LinearFunction.apply(source, self.weight_hh, None)
+        after: Tensor = GRUGates.apply(rows, from_h, self.bias_hh, h)
         return after if batched else squeeze(after, 0)
 
     def _input_bias(self) -> Tensor | None:

@@ -145,7 +145,8 @@ class LSTMFunction(Function):
         read, is_read = _read(grad_made, c)
         cells = _read(_output_gradient(walk, grad_cells), c)
         after = c[walk.after]
-        arrays = (gates, c, after, read, cells[0], grad_h, grad_c, grad_sums, is_read, cells[1])
+        running = (grad_h, grad_c, grad_c, grad_sums, is_read, cells[1])
+        arrays = (gates, c, after, read, cells[0], *running)
         _run_back("lstm_backward", walk, arrays, weight_hh, grad_sums, grad_h, to_h0, later)
         if later is not None:
             grads = later[0]
@@ -281,13 +282,13 @@ class LSTMStep(Function):
 
     @staticmethod
     def backward(ctx: Any, grad_h: RawArray, grad_c: RawArray) -> tuple[MaybeArray, ...]:
-        """Run the step back; the kernel writes the gradient of c before in that of c after."""
+        """Run the step back."""
         recurrent, weight_hh, gates, c, after = ctx.saved_tensors
-        grad_sums, grad_h = cp.empty_like(gates), cp.ascontiguousarray(grad_h)
-        grad_c = cp.array(grad_c, copy=True, order="C")
-        arrays = (gates, c, after, c, c, grad_h, grad_c, grad_sums, False, False)
+        grad_h, grad_c = cp.ascontiguousarray(grad_h), cp.ascontiguousarray(grad_c)
+        grad_sums, to_c = cp.empty_like(gates), cp.empty_like(c)
+        arrays = (gates, c, after, c, c, grad_h, grad_c, to_c, grad_sums, False, False)
         launch("rnn", "lstm_backward", c.dtype, c.size, *arrays, 0, 0, c.shape[1])
-        return grad_sums, *_product_gradients(ctx, grad_sums, recurrent, weight_hh), grad_c
+        return grad_sums, *_product_gradients(ctx, grad_sums, recurrent, weight_hh), to_c
 
     @staticmethod
     def composite(from_x: Tensor, recurrent: Tensor, weight_hh: Tensor, c: Tensor) -> Any:
@@ -295,11 +296,11 @@ class LSTMStep(Function):
         return equations.lstm(from_x, matmul(recurrent, weight_hh.T), recurrent, c, None)
 
 
-class GRUStep(Function):
-    """`equations.gru` of one step.
+class GRUGates(Function):
+    """`equations.gru` of one step, after the products.
 
-    Inputs: from_x (N, 3 H), with bias_ih, what W_hh multiplies (N, H), weight_hh, bias_hh (3 H,) or
-    None, h (N, H). Output: h after.
+    Inputs: from_x (N, 3 H), with bias_ih, from_h (N, 3 H), bias_hh (3 H,) or None, h (N, H). The
+    output is h after.
     """
 
     _is_ours = True
@@ -307,39 +308,31 @@ class GRUStep(Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        from_x: RawArray,
-        recurrent: RawArray,
-        weight_hh: RawArray,
-        bias_hh: MaybeArray,
-        h: RawArray,
+        ctx: Any, from_x: RawArray, from_h: RawArray, bias_hh: MaybeArray, h: RawArray
     ) -> RawArray:
-        """Make the step."""
-        from_x, from_h, gates = _prepared(from_x, recurrent, weight_hh)
-        h = cp.ascontiguousarray(h)
-        candidate, after = cp.empty_like(h), cp.empty_like(h)
+        """Run one kernel."""
+        from_x, from_h, h = map(cp.ascontiguousarray, (from_x, from_h, h))
+        gates, candidate, after = cp.empty_like(from_x), cp.empty_like(h), cp.empty_like(h)
         bias, has_bias = _read(bias_hh, from_h)
         arrays = (from_x, from_h, from_h, cp.ascontiguousarray(bias), gates, candidate, h, after)
         launch("rnn", "gru_forward", h.dtype, h.size, *arrays, False, has_bias, 0, 0, h.shape[1])
-        ctx.save_for_backward(recurrent, weight_hh, gates, candidate, h)
+        ctx.save_for_backward(gates, candidate, h)
         return after
 
     @staticmethod
     def backward(ctx: Any, grad: RawArray) -> tuple[MaybeArray, ...]:
-        """Run the step back."""
-        recurrent, weight_hh, gates, candidate, h = ctx.saved_tensors
+        """Run one kernel, and add up the bias's gradient over the batch."""
+        gates, candidate, h = ctx.saved_tensors
         grad_x, grad_r = cp.empty_like(gates), cp.empty_like(gates)
         direct, grad = cp.zeros_like(h), cp.ascontiguousarray(grad)
         arrays = (gates, candidate, h, h, grad, direct, grad_x, grad_r, False)
         launch("rnn", "gru_backward", h.dtype, h.size, *arrays, 0, 0, h.shape[1])
-        to_bias = total(grad_r, axis=0) if ctx.needs_input_grad[3] else None
-        products = _product_gradients(ctx, grad_r, recurrent, weight_hh)
-        return grad_x, *products, to_bias, direct
+        return grad_x, grad_r, total(grad_r, axis=0) if ctx.needs_input_grad[2] else None, direct
 
     @staticmethod
-    def composite(from_x: Tensor, *recurrence: Any) -> Any:
+    def composite(from_x: Tensor, from_h: Tensor, bias_hh: Tensor | None, h: Tensor) -> Any:
         """Do the same on Tensors."""
-        return equations.gru(from_x, equations.affine(*recurrence[:3]), recurrence[3])
+        return equations.gru(from_x, from_h if bias_hh is None else from_h + bias_hh, h)
 
 
 def _prepared(from_x: RawArray, recurrent: RawArray, weight_hh: RawArray) -> tuple[RawArray, ...]:

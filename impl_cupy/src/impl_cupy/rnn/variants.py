@@ -13,22 +13,111 @@ from impl_cupy.autograd.transforms import beside
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_at_least_zero, check_fraction, shown, type_name
 from impl_cupy.dtypes import DTypeLike
+from impl_cupy.function import Function
+from impl_cupy.launch import launch
 from impl_cupy.nn.dropout import drawn, selected
 from impl_cupy.nn.layer import Layer, uniform
+from impl_cupy.nn.linear import LinearFunction
 from impl_cupy.nn.norm import LayerNorm
 from impl_cupy.ops.activation import sigmoid, tanh
 from impl_cupy.ops.elementwise import where
-from impl_cupy.ops.linalg import matmul
 from impl_cupy.ops.manipulation import broadcast_to, concat, squeeze
 from impl_cupy.recording import as_tensor
 from impl_cupy.rnn.cell import Cell
+from impl_cupy.rnn.fused import GRUGates
+from impl_cupy.sums import total
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 from impl_cupy.trees import flatten, rebuilt
 
 
+class _Memory(Function):
+    """``c' = f c + i g``, and the argument of o; see `equations.lstm` for the gates.
+
+    Inputs: what comes from x and from h, (N, 4 H), c (N, H), and the weights of peepholes (3 H,) or
+    None. Outputs: c after and o's argument, (N, H).
+    """
+
+    _is_ours = True
+    _called = "LSTM"
+
+    @staticmethod
+    def forward(ctx: Any, from_x: Any, from_h: Any, c: Any, weight_ch: Any) -> tuple[Any, Any]:
+        """Run one kernel."""
+        from_x, from_h, c = map(cp.ascontiguousarray, (from_x, from_h, c))
+        after, sum_o = cp.empty_like(c), cp.empty_like(c)
+        gates = cp.empty((c.shape[0], 3 * c.shape[1]), dtype=c.dtype)
+        has_peepholes = weight_ch is not None
+        weight = cp.ascontiguousarray(weight_ch) if has_peepholes else c
+        arrays = (from_x, from_h, weight, c, gates, after, sum_o, has_peepholes)
+        launch("rnn", "memory_forward", c.dtype, c.size, *arrays, c.shape[1])
+        ctx.save_for_backward(gates, weight, c, after)
+        ctx.has_peepholes = has_peepholes
+        return after, sum_o
+
+    @staticmethod
+    def backward(ctx: Any, grad_after: Any, grad_o: Any) -> tuple[Any, ...]:
+        """Run one kernel; weights' gradients are added up over the batch."""
+        gates, weight, c, after = ctx.saved_tensors
+        sums = cp.empty((c.shape[0], 4 * c.shape[1]), dtype=c.dtype)
+        to_c, parts = cp.empty_like(c), gates
+        if ctx.has_peepholes:
+            parts = cp.empty_like(gates)
+        grads = map(cp.ascontiguousarray, (grad_after, grad_o))
+        arrays = (gates, weight, c, after, *grads, sums, to_c, parts, ctx.has_peepholes)
+        launch("rnn", "memory_backward", c.dtype, c.size, *arrays, c.shape[1])
+        to_weight = total(parts, axis=0) if ctx.needs_input_grad[3] else None
+        to_x, to_h, *_ = ctx.needs_input_grad
+        # Either may be a leaf, which keeps what it gets.
+        return sums, sums.copy() if to_x and to_h else sums, to_c, to_weight
+
+    @staticmethod
+    def composite(from_x: Tensor, from_h: Tensor, c: Tensor, weight_ch: Any) -> tuple[Any, Any]:
+        """Do the same on Tensors."""
+        i, f, g, o = _cut(from_x + from_h, c.shape[1])
+        if weight_ch is None:
+            return sigmoid(f) * c + sigmoid(i) * tanh(g), o
+        by_i, by_f, by_o = _cut(weight_ch, c.shape[1])
+        after = sigmoid(f + by_f * c) * c + sigmoid(i + by_i * c) * tanh(g)
+        return after, o + by_o * after
+
+
+class _Gated(Function):
+    """``h = o tanh(x)`` of o's argument and x, (N, H): with the digits of a gate nearly shut."""
+
+    _is_ours = True
+    _called = "LSTM"
+
+    @staticmethod
+    def forward(ctx: Any, sum_o: Any, x: Any) -> Any:
+        """Run one kernel."""
+        sum_o, x = cp.ascontiguousarray(sum_o), cp.ascontiguousarray(x)
+        h = cp.empty_like(x)
+        launch("rnn", "gated_forward", x.dtype, x.size, sum_o, x, h)
+        ctx.save_for_backward(sum_o, x)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> tuple[Any, Any]:
+        """Run one kernel."""
+        sum_o, x = ctx.saved_tensors
+        to_o, to_x, grad = cp.empty_like(x), cp.empty_like(x), cp.ascontiguousarray(grad)
+        launch("rnn", "gated_backward", x.dtype, x.size, sum_o, x, grad, to_o, to_x)
+        return to_o, to_x
+
+    @staticmethod
+    def composite(sum_o: Tensor, x: Tensor) -> Tensor:
+        """Do the same on Tensors."""
+        return sigmoid(sum_o) * tanh(x)
+
+
+def _cut(sums: Tensor, size: int) -> list[Tensor]:
+    """Take the gates apart."""
+    return [sums[..., at : at + size] for at in range(0, sums.shape[-1], size)]
+
+
 class _Variant(Cell):
-    """A cell whose step is written in operations."""
+    """A cell whose step is more than a product and a kernel."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """Make a step.
@@ -62,18 +151,14 @@ class _Variant(Cell):
             self._now(name, part, rows, batched) for name, part in zip(names, parts, strict=True)
         ]
         source = self._recurrent(recurrent, states[0], rows, batched)
-        after = self._after(rows, matmul(source, self.weight_hh.T), *states)
+        from_h = LinearFunction.apply(source, self.weight_hh, None)
+        after = self._after(rows, from_h, *states)
         after = after if batched else tuple(squeeze(state, 0) for state in after)
         return after[0] if len(after) == 1 else after
 
     def _after(self, from_x: Tensor, from_h: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """Return the states after, (N, H), of ``W_hh h`` and what `project` made."""
         raise NotImplementedError
-
-    def _cut(self, sums: Tensor) -> list[Tensor]:
-        """Take the gates apart."""
-        size = self.hidden_size
-        return [sums[..., at : at + size] for at in range(0, sums.shape[-1], size)]
 
     @property
     def state_size(self) -> Any:
@@ -139,9 +224,8 @@ class LayerNormLSTMCell(_NormedCell):
         return made
 
     def _after(self, from_x: Tensor, from_h: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        i, f, g, o = self._cut(from_x + self.norm_hh(from_h))
-        c = sigmoid(f) * states[1] + sigmoid(i) * tanh(g)
-        return sigmoid(o) * tanh(self.norm_c(c)), c
+        c, sum_o = _Memory.apply(from_x, self.norm_hh(from_h), states[1], None)
+        return _Gated.apply(sum_o, self.norm_c(c)), c
 
 
 class LayerNormGRUCell(_NormedCell):
@@ -174,10 +258,9 @@ class LayerNormGRUCell(_NormedCell):
 
     def _after(self, from_x: Tensor, from_h: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         split = 2 * self.hidden_size
-        r, z = self._cut(from_x[:, :split] + self.norm_hh(from_h[:, :split]))
-        n = tanh(from_x[:, split:] + sigmoid(r) * self.norm_hn(from_h[:, split:]))
-        # sigmoid(-x) is 1 - z with all its digits.
-        return (sigmoid(-z) * n + sigmoid(z) * states[0],)
+        parts = [self.norm_hh(from_h[:, :split]), self.norm_hn(from_h[:, split:])]
+        after: Tensor = GRUGates.apply(from_x, concat(parts, axis=1), None, states[0])
+        return (after,)
 
 
 class PeepholeLSTMCell(_Variant):
@@ -211,11 +294,8 @@ class PeepholeLSTMCell(_Variant):
         self._parameter("weight_ch", (3 * self.hidden_size,), draw)
 
     def _after(self, from_x: Tensor, from_h: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        i, f, g, o = self._cut(from_x + from_h)
-        by_i, by_f, by_o = self._cut(self.weight_ch)
-        c = states[1]
-        c = sigmoid(f + by_f * c) * c + sigmoid(i + by_i * c) * tanh(g)
-        return sigmoid(o + by_o * c) * tanh(c), c
+        c, sum_o = _Memory.apply(from_x, from_h, states[1], self.weight_ch)
+        return _Gated.apply(sum_o, c), c
 
 
 class _Wrapper(Layer):
