@@ -93,3 +93,34 @@ def test_a_transformation_inside_is_recorded_as_it_was() -> None:
     np.testing.assert_allclose(
         nn.grad(lambda x: nn.checkpoint(function, x))(x).numpy(), nn.grad(function)(x).numpy()
     )
+
+
+def test_a_state_that_a_module_carries_on_keeps_no_graph() -> None:
+    class Carrying(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+            self.state = nn.zeros((3,))
+
+        def forward(self, x: Any) -> Any:
+            self.state = nn.checkpoint(self.step, x)
+            return self.state
+
+        def step(self, x: Any) -> Any:
+            return nn.ops.tanh(self.linear(x) + self.state.detach())
+
+    module, x = Carrying(), nn.rand((3,))
+    first = ref(module(x))
+    for _ in range(2):
+        module(x)
+    assert first() is None
+
+
+def test_modules_are_run_again_in_the_mode_that_they_were_in() -> None:
+    module, x = nn.Dropout(0.5), nn.ones((64,), requires_grad=True)
+    y = nn.checkpoint(module, x)
+    module.eval()
+    nn.ops.sum(y).backward()
+    assert not module.training
+    assert x.grad is not None
+    assert x.grad.tolist() == y.detach().tolist()

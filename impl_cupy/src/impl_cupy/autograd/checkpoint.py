@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
-from operator import is_
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -189,12 +188,12 @@ class CheckpointNode(Node):
     def _results_again(self) -> tuple[list[Tensor], list[Any]]:
         nesting, state.transformations = state.transformations, self.nesting
         now = _attributes(self.modules)
-        _put(_copied(self.attributes), _is_same)
+        _put(_copied(self.attributes))
         try:
             with Reading() as reading, DrawnAgain(self.draws):
                 output, sources = self._run()
         finally:
-            _put(now, is_)
+            _put_back(now)
             state.transformations = nesting
         results = _results(output)
         if [(result.shape, result.dtype) for result in results] != self.metas:
@@ -283,21 +282,40 @@ def _attributes(modules: list[Any]) -> _Attributes:
 
 
 def _copied(attributes: _Attributes) -> _Attributes:
-    """Copy what is changed in place: the registers of parameters, and plain containers."""
+    """Copy what is changed in place: the registers of parameters, and plain containers.
+
+    Results are left out, so that no node keeps the graphs of calls before.
+    """
     return [
-        (entries, {k: copy(v) if type(v) in (list, dict, set) else v for k, v in held.items()})
+        (entries, {name: _copy(value) for name, value in held.items() if not _has_result(value)})
         for entries, held in attributes
     ]
 
 
-def _put(attributes: _Attributes, is_so: Callable[[Any, Any], bool]) -> None:
+def _copy(value: Any) -> Any:
+    return copy(value) if type(value) in (list, dict, set) else value
+
+
+def _has_result(value: Any) -> bool:
+    if type(value) in (list, dict, set):
+        return any(map(_has_result, value.values() if type(value) is dict else value))
+    return isinstance(value, Tensor) and not value.is_leaf
+
+
+def _put(attributes: _Attributes) -> None:
     """Make attributes what they were, but for those that are so already."""
+    for entries, held in attributes:
+        for name, value in held.items():
+            if name not in entries or not _is_same(entries[name], value):
+                entries[name] = value
+
+
+def _put_back(attributes: _Attributes) -> None:
+    """Make attributes the very objects that they were, and no others."""
     for entries, held in attributes:
         for name in entries.keys() - held.keys():
             del entries[name]
-        for name, value in held.items():
-            if name not in entries or not is_so(entries[name], value):
-                entries[name] = value
+        entries.update(held)
 
 
 def _is_same(one: Any, other: Any) -> bool:
