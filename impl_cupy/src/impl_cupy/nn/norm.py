@@ -123,7 +123,10 @@ class LayerNorm(Layer):
     def forward(self, input: Any) -> Tensor:
         """Normalize `input`, shape (*, *normalized_shape)."""
         value = self._input(input, "normalized_shape", self.normalized_shape)
-        output: Tensor = LayerNormFunction.apply(
+        # Most threads of a warp would have nothing to do in a narrow row.
+        is_wide = math.prod(self.normalized_shape) >= _WARP
+        norm = LayerNormFunction.apply if is_wide else LayerNormFunction.composite
+        output: Tensor = norm(
             value, self.weight, self.bias, axes=len(self.normalized_shape), eps=float(self.eps)
         )
         return output
