@@ -51,15 +51,18 @@ def test_a_hook_elsewhere_sees_the_whole_gradient_once() -> None:
 
 
 def test_an_array_that_a_cache_made_need_not_be_made_again() -> None:
-    cache: list[Any] = []
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cache = None
 
-    def function(x: Any) -> Any:
-        if not cache:
-            cache.append(nn.ones((3,)) + nn.ones((3,)))
-        return nn.ops.exp(x * cache[0])
+        def forward(self, x: Any) -> Any:
+            if self.cache is None:
+                self.cache = nn.full((3,), 2.0)
+            return nn.ops.exp(x * self.cache)
 
     x = nn.zeros((3,), requires_grad=True)
-    nn.ops.sum(nn.checkpoint(function, x)).backward()
+    nn.ops.sum(nn.checkpoint(Caching(), x)).backward()
     assert x.grad is not None
     assert x.grad.tolist() == [2.0, 2.0, 2.0]
 
@@ -124,3 +127,33 @@ def test_modules_are_run_again_in_the_mode_that_they_were_in() -> None:
     assert not module.training
     assert x.grad is not None
     assert x.grad.tolist() == y.detach().tolist()
+
+
+def test_results_may_be_read_by_the_function_that_made_them() -> None:
+    def function(x: Any) -> Any:
+        h = nn.checkpoint(nn.ops.exp, x)
+        zeros = nn.zeros((3,))
+        return h, zeros, h * h + zeros
+
+    x = nn.zeros((3,), requires_grad=True)
+    h, zeros, y = nn.checkpoint(function, x)
+    nn.ops.sum(h + y + zeros).backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [3.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize("kind", ["raw", "index", "lengths"])
+def test_a_constant_from_elsewhere_is_guarded(kind: str) -> None:
+    layer, places = nn.GRU(2, 3), nn.tensor([1, 2])
+    raw = nn.ones((2,)).data
+    x = nn.rand((4, 2, 2), requires_grad=True)
+    function = {
+        "raw": lambda x: nn.ops.tanh(x * raw),
+        "index": lambda x: nn.ops.tanh(x[places]),
+        "lengths": lambda x: layer(x, lengths=places)[0],
+    }[kind]
+    y = nn.checkpoint(function, x)
+    raw[...] = 3
+    nn.init.zeros_(places)
+    with pytest.raises(RuntimeError, match=r"checkpoint needs a Tensor of shape \(2,\)"):
+        nn.ops.sum(y).backward()

@@ -255,10 +255,14 @@ def as_tensor(name: str, value: Any) -> Any:
         If it is none of them.
     """
     if isinstance(value, Recorded):
+        if readers:
+            note_read((value._data,))
         return value
     if isinstance(value, cp.ndarray):
         check_raw(name, value)
         lend(value)
+        if readers:
+            note_read((value,))
         return wrap(value)
     if isinstance(value, np.ndarray):
         return wrap(to_device(name, value))  # tensor-33

@@ -299,13 +299,13 @@ def refuse_changed(name: str, shape: tuple[int, ...]) -> NoReturn:
 
 
 class Reading:
-    """Context manager that notes which arrays the operations of this thread read; used once."""
+    """Context manager that notes the arrays from elsewhere that this thread reads; used once."""
 
     __slots__ = ("_outer", "made", "read")
 
     def __enter__(self) -> Reading:
-        # Weak references: what is forgotten meanwhile was no Tensor from elsewhere.
-        self.read, self.made = list[Any](), list[Any]()
+        # Weak references by id: what is forgotten meanwhile came from nowhere else.
+        self.read, self.made = dict[int, Any](), dict[int, Any]()
         self._outer = readers.get(threading.get_ident())
         readers[threading.get_ident()] = self
         return self
@@ -314,30 +314,28 @@ class Reading:
         del readers[threading.get_ident()]
         if self._outer is not None:
             readers[threading.get_ident()] = self._outer
-            self._outer.read += self.read
-            self._outer.made += self.made
+            self._outer.made.update(self.made)
+            note_read(self.found().values())
 
     def found(self) -> dict[int, RawArray]:
-        """Return by id the arrays that are there yet, and were read and not made."""
-        made = {id(owner()) for owner in self.made}
-        there = [owner() for owner in self.read]
-        return {id(a): a for a in there if a is not None and id(a) not in made}
+        """Return by id the arrays that were read and not made before, and are there yet."""
+        return {id(owner): owner for known in self.read.values() if (owner := known()) is not None}
 
 
 readers: dict[int, Reading] = {}
-"""By thread, what notes the arrays that operations read."""
+"""By thread, what notes the arrays that are read."""
 
 
 def note_read(read: Iterable[Any], made: Iterable[Any] = ()) -> None:
-    """Tell of what an operation of this thread read and made; numbers do not count."""
+    """Tell of what this thread reads, and what it has made; numbers do not count."""
     reading = readers.get(threading.get_ident())
-    if reading is not None:
-        owners, fresh = (
-            [owner_of(a) for a in b if isinstance(a, cp.ndarray)] for b in (read, made)
-        )
-        known = set(map(id, owners))
-        reading.read += map(ref, owners)
-        reading.made += [ref(owner) for owner in fresh if id(owner) not in known]
+    if reading is None:
+        return
+    known = reading.read, reading.made
+    for arrays, own, other in ((read, *known), (made, *known[::-1])):
+        for owner in [owner_of(raw) for raw in arrays if isinstance(raw, cp.ndarray)]:
+            if id(owner) not in other or other[id(owner)]() is not owner:
+                own[id(owner)] = ref(owner)
 
 
 def guard(owner: RawArray) -> None:
@@ -478,6 +476,8 @@ class Recorded:
 
 def wrap(raw: RawArray, requires_grad: bool = False, cls: type[Any] | None = None) -> Any:
     """Return a raw array as a Tensor, a leaf, without any check."""
+    if readers:
+        note_read((), (raw,))
     made = object.__new__(cls or handles.Tensor)
     made._begin(raw, requires_grad)
     return made

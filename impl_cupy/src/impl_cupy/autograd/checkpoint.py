@@ -34,7 +34,6 @@ from impl_cupy.tape import (
     guard,
     handles,
     keep,
-    owner_of,
     refuse_changed,
     state,
     wrap,
@@ -128,6 +127,8 @@ class CheckpointNode(Node):
             for place, edge in enumerate(edges)
             if edge is not None and (edge[0] in ends or _is_since(edge[0], start))
         ]
+        if not self.places:
+            return output
         self.outputs = len(self.places)
         self.metas = [(result.shape, result.dtype) for result in results]
         for index, place in enumerate(self.places):
@@ -135,8 +136,7 @@ class CheckpointNode(Node):
         output = rebuilt(output, results)
         # With these the graph goes, and what was read in between.
         del sources, edges, ends
-        constants = {id(owner_of(r._data)) for r in results if not r.requires_grad}
-        self.read = {key: a for key, a in reading.found().items() if key not in constants}
+        self.read = reading.found()
         # What the function itself wrote was written before.
         self.age = clock.now
         for owner in self.read.values():

@@ -23,7 +23,7 @@ from impl_cupy.launch import Step
 from impl_cupy.ops.indexing import select_rows
 from impl_cupy.ops.manipulation import concat
 from impl_cupy.recording import record
-from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tape import RawArray, keep, wrap
 from impl_cupy.tensor import Tensor
 
 _Host: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
@@ -335,7 +335,7 @@ def _fetched(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_fetched(part) for part in value]
     if isinstance(value, Tensor):
-        value = value._data
+        value = keep(value)
     return cp.asnumpy(value) if isinstance(value, cp.ndarray) else value
 
 
