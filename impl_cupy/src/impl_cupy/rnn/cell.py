@@ -128,14 +128,18 @@ class Recurrent(Layer):
 class Cell(Recurrent):
     """One step, and its two parts: what reads the input alone, and the rest."""
 
+    _states: ClassVar[tuple[str, ...]] = ("h",)
+    """What messages call the states."""
+
     def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike, **options: Any) -> None:
         super().__init__(input_size, hidden_size, dtype, **options)
         self._draw("", self.input_size, self.hidden_size)
 
     @property
     def state_size(self) -> Any:
-        """The lengths of the last axes of the states: H, or a tuple where there are several."""
-        return self.hidden_size
+        """The lengths of the last axes of the states: H, of an LSTM ``(H, H)``."""
+        sizes = (self.hidden_size,) * len(self._states)
+        return sizes if len(sizes) > 1 else self.hidden_size
 
     def project(self, input: Any) -> Any:
         """Compute the part of a step that reads the input alone.
@@ -188,6 +192,15 @@ class Cell(Recurrent):
         value = self._state(argument, state, axes, sizes, x)
         return value if value.shape == shape else value.reshape(shape)
 
+    def _parts(self, hx: Any) -> tuple[Any, ...]:
+        """Return a state as the tuple of its parts."""
+        return (hx,) if len(self._states) == 1 else self._pair(hx, "(h, c)")
+
+    def _each(self, hx: Any, x: Tensor, batched: bool, lead: tuple[int, ...] = ()) -> list[Tensor]:
+        """Check every state, as `_now` does."""
+        parts = zip(self._states, self._parts(hx), strict=True)
+        return [self._now(name, part, x, batched, lead) for name, part in parts]
+
     def _recurrent(self, recurrent: Any, h: Tensor, x: Tensor, batched: bool) -> Tensor:
         """Return what W_hh multiplies: h, unless something stands in its place."""
         return h if recurrent is None else self._now("recurrent", recurrent, x, batched)
@@ -197,16 +210,15 @@ class _FusedCell(Cell):
     """A cell of a layer: a call is a sequence of length 1."""
 
     _function: ClassVar[type[Function]]
-    _states: ClassVar[tuple[str, ...]] = ("h",)
 
-    def run(self, x: Tensor, states: Sequence[Tensor], walk: Walk) -> tuple[Tensor, ...]:
+    def _run(self, x: Tensor, states: Sequence[Tensor], walk: Walk) -> tuple[Tensor, ...]:
         """Run a sequence (T, N, I) from states (1, N, H): the output, and the last states."""
         made: tuple[Tensor, ...] = self._function.apply(
             x, *states, *self._weights(), walk=walk, **self._config()
         )
         return made
 
-    def sequence(
+    def _sequence(
         self, input: Any, hx: Any, reset_state: Any, lengths: Any, marks: Any
     ) -> tuple[Tensor, Any]:
         """Run a batch of sequences (T, N, I): the output, and the last state.
@@ -219,30 +231,20 @@ class _FusedCell(Cell):
             As `check_lengths` and `check_mask` return them.
         """
         x = self._input(input, "I", (self.input_size,))
-        firsts = self.begin(hx, x, batched=True)
+        firsts = self._each(hx, x, True, lead=(1,))
         episodes = None
         if marks is not None:
             episodes = Episodes(marks, lengths, 1, 1)
-            resets = self.begin(reset_state, x, batched=True)
+            resets = self._each(reset_state, x, True, lead=(1,))
             both = zip(firsts, resets, strict=True)
             firsts = [cast(Tensor, episodes.begin(*pair)) for pair in both]
         (walk,) = walks(x.shape[:2], 1, lengths, episodes)
-        output, *ends = self.run(x, firsts, walk)
+        output, *ends = self._run(x, firsts, walk)
         ends = [squeeze(end if episodes is None else episodes.end(end), 0) for end in ends]
         return output, ends[0] if len(ends) == 1 else tuple(ends)
 
-    def begin(self, hx: Any, x: Tensor, batched: bool) -> list[Tensor]:
-        """Check the first states, and bring them to (1, N, H)."""
-        return [
-            self._now(name, state, x, batched, lead=(1,))
-            for name, state in zip(self._states, self._parts(hx), strict=True)
-        ]
-
     def _config(self) -> dict[str, Any]:
         return {}
-
-    def _parts(self, hx: Any) -> tuple[Any, ...]:
-        return (hx,)
 
     def _step(self, x: Any, hx: Any) -> list[Tensor]:
         """Return the states after one step."""
@@ -250,7 +252,7 @@ class _FusedCell(Cell):
         batched = value.ndim == 2
         rows = value if batched else expand_dims(value, axis=0)
         walk = Whole(1, rows.shape[0])
-        ends = self.run(expand_dims(rows, axis=0), self.begin(hx, rows, batched), walk)[1:]
+        ends = self._run(expand_dims(rows, axis=0), self._each(hx, rows, batched, (1,)), walk)[1:]
         return [squeeze(end, 0 if batched else (0, 1)) for end in ends]
 
 
@@ -391,26 +393,15 @@ class LSTMCell(_FusedCell):
         h, c = self._step(input, hx)
         return h, c
 
-    @property
-    def state_size(self) -> tuple[int, int]:
-        """The lengths of the last axes of h and c."""
-        return self.hidden_size, self.hidden_size
-
     def step(
         self, projected: Any, hx: Any = None, *, recurrent: Any = None
     ) -> tuple[Tensor, Tensor]:
         """Make a step of what `project` has made of its input; see `RNNCell.step`."""
         rows, batched = self._projected(projected)
-        h, c = (
-            self._now(name, state, rows, batched)
-            for name, state in zip(self._states, self._parts(hx), strict=True)
-        )
+        h, c = self._each(hx, rows, batched)
         source = self._recurrent(recurrent, h, rows, batched)
         h, c = LSTMStep.apply(rows, source, self.weight_hh, c)
         return (h, c) if batched else (squeeze(h, 0), squeeze(c, 0))
-
-    def _parts(self, hx: Any) -> tuple[Any, Any]:
-        return self._pair(hx, "(h, c)")
 
 
 class GRUCell(_FusedCell):

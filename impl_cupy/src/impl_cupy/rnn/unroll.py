@@ -373,7 +373,7 @@ def _fused(
     steps, lengths, marks = read.shape[0], plan.lengths, plan.marks
     lengths = None if lengths is None else np.clip(lengths - start, 0, steps)
     marks = None if marks is None else marks[start : start + steps]
-    made: tuple[Any, Any] = cell.sequence(read, state, resets, lengths, marks)
+    made: tuple[Any, Any] = cell._sequence(read, state, resets, lengths, marks)
     return made
 
 

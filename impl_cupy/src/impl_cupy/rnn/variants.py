@@ -145,11 +145,7 @@ class _Variant(Cell):
     def step(self, projected: Any, hx: Any = None, *, recurrent: Any = None) -> Any:
         """Make a step of what `project` has made of its input; see `RNNCell.step`."""
         rows, batched = self._projected(projected)
-        names = ("h", "c") if self.gates == 4 else ("h",)
-        parts = self._pair(hx, "(h, c)") if self.gates == 4 else (hx,)
-        states = [
-            self._now(name, part, rows, batched) for name, part in zip(names, parts, strict=True)
-        ]
+        states = self._each(hx, rows, batched)
         source = self._recurrent(recurrent, states[0], rows, batched)
         from_h = LinearFunction.apply(source, self.weight_hh, None)
         after = self._after(rows, from_h, *states)
@@ -159,11 +155,6 @@ class _Variant(Cell):
     def _after(self, from_x: Tensor, from_h: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """Return the states after, (N, H), of ``W_hh h`` and what `project` made."""
         raise NotImplementedError
-
-    @property
-    def state_size(self) -> Any:
-        """The lengths of the last axes of the states: H, of an LSTM ``(H, H)``."""
-        return (self.hidden_size,) * 2 if self.gates == 4 else self.hidden_size
 
 
 class _NormedCell(_Variant):
@@ -216,6 +207,7 @@ class LayerNormLSTMCell(_NormedCell):
     """
 
     gates = 4
+    _states = ("h", "c")
     _norms: ClassVar = {"norm_ih": 4, "norm_hh": 4, "norm_c": 1}
 
     def project(self, input: Any) -> Tensor:
@@ -285,6 +277,7 @@ class PeepholeLSTMCell(_Variant):
     """
 
     gates = 4
+    _states = ("h", "c")
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: DTypeLike = None
