@@ -157,3 +157,18 @@ def test_a_constant_from_elsewhere_is_guarded(kind: str) -> None:
     nn.init.zeros_(places)
     with pytest.raises(RuntimeError, match=r"checkpoint needs a Tensor of shape \(2,\)"):
         nn.ops.sum(y).backward()
+
+
+def test_an_argument_without_arrays_is_passed_on_itself() -> None:
+    log: list[str] = []
+
+    def function(x: Any, log: list[str], nothing: None) -> Any:
+        assert nothing is None
+        log.append("called")
+        return nn.ops.exp(x)
+
+    x = nn.zeros((3,), requires_grad=True)
+    y = nn.checkpoint(function, x, log, None)
+    assert log == ["called"]
+    nn.ops.sum(y).backward()
+    assert log == ["called", "called"]

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from impl_cupy.autograd.transforms import results_of
+from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, type_name
 from impl_cupy.engine import Pass, Place
 from impl_cupy.function_node import Alias, own
@@ -97,12 +98,11 @@ class CheckpointNode(Node):
     )
 
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        leaves = flatten(args)
+        self.tree, leaves = _apart(args)
         self.leaves: list[Any] = [_kept(leaf) for leaf in leaves]
         super().__init__(tuple(edge for leaf in self.leaves if (edge := edge_of(leaf))))
         self.fn: Callable[..., Any] | None = fn
-        self.tree: Any = rebuilt(args, range(len(leaves)))
-        self.modules = _modules_of(fn, leaves)
+        self.modules = _modules_of(fn, flatten(args))
         self.attributes = _copied(_attributes(self.modules))
         self.nesting = state.transformations
         self.draws: Mark | None = None
@@ -160,7 +160,7 @@ class CheckpointNode(Node):
 
     def release(self) -> None:
         """Let go of the function, its arguments and the nodes behind."""
-        self.edges = self.fn = self.tree = None
+        self.edges = self.fn = None
         self.leaves, self.read, self.modules, self.attributes = [], {}, [], []
 
     def _run(self) -> tuple[Any, list[Any]]:
@@ -227,6 +227,23 @@ class _InnerPass(Pass):
     def hook(self, slot: Slot, grad: Value) -> Value:
         """Show a gradient to the hooks of what was computed again."""
         return grad if self.is_elsewhere else super().hook(slot, grad)
+
+
+def _apart(args: tuple[Any, ...]) -> tuple[Any, list[Any]]:
+    """Return arguments with numbers in the place of what hangs in them, and that.
+
+    A structure without arrays hangs there whole: it may have been given to be changed.
+    """
+    trees, leaves = [], list[Any]()
+    for arg in args:
+        parts = flatten(arg)
+        if not any(isinstance(part, (Tensor, cp.ndarray, np.ndarray)) for part in parts):
+            trees.append(len(leaves))
+            leaves.append(arg)
+        else:
+            trees.append(rebuilt(arg, range(len(leaves), len(leaves) + len(parts))))
+            leaves += parts
+    return tuple(trees), leaves
 
 
 def _kept(leaf: Any) -> Any:
