@@ -199,3 +199,44 @@ def both_biases_of_the_forget_gate_are_set(nn):
         return module
 
     nn.init.lstm_bias_ = lstm_bias_
+
+
+@fault("test_rnn_exchange", "rnn-52")
+def gates_of_onnx_stand_in_the_order_of_torch(nn):
+    original = nn.rnn.convert
+
+    def convert(parameters, source="torch", target="torch", **sizes):
+        converted = original(parameters, source, target, **sizes)
+        if source == "torch" and target == "onnx":
+            for name in [name for name in converted if name.endswith(".W")]:
+                first = parameters[name.replace(".W", "").replace("l", "weight_ih_l")]
+                converted[name] = converted[name].copy()
+                converted[name][0] = getattr(first, "data", first)
+        return converted
+
+    nn.rnn.convert = convert
+
+
+@fault("test_rnn_exchange", "rnn-53")
+def one_of_two_biases_is_lost(nn):
+    original = nn.rnn.convert
+
+    def convert(parameters, source="torch", target="torch", **sizes):
+        if target == "keras" and source == "torch":
+            parameters = {
+                name: value * 0 if name.startswith("bias_hh") else value
+                for name, value in parameters.items()
+            }
+        return original(parameters, source, target, **sizes)
+
+    nn.rnn.convert = convert
+
+
+@fault("test_rnn_exchange", "rnn-53")
+def sizes_that_are_said_are_not_compared(nn):
+    original = nn.rnn.convert
+
+    def convert(parameters, source="torch", target="torch", **sizes):
+        return original(parameters, source, target, **(sizes if source == "cudnn" else {}))
+
+    nn.rnn.convert = convert
