@@ -105,3 +105,9 @@ def test_the_same_seed_makes_the_same_calls():
     assert spoilt(3) != spoilt(4)
     # The good call is among none, or nothing would be asked.
     assert all(call != ([1, (2, 3)], {}) for call in spoilt(3))
+
+
+def test_a_name_that_no_operation_has(monkeypatch):
+    monkeypatch.setattr(run, "targets", lambda nn, folder: [Target("join", ("join",), object)])
+    with pytest.raises(ValueError, match="no operation has 'jion' in its name"):
+        run.fuzz(types.SimpleNamespace(), 5, only="jion")

@@ -55,9 +55,12 @@ def _run(implementation: str, rest: Sequence[str]) -> int:
 
 
 def _fuzz(options: argparse.Namespace) -> int:
-    findings = fuzz(
-        importlib.import_module(options.impl), options.calls, options.seed, options.only
-    )
+    module = importlib.import_module(options.impl)
+    try:
+        findings = fuzz(module, options.calls, options.seed, options.only)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     for finding in findings:
         print(finding)
     print(f"{options.impl}: {options.calls} calls, {len(findings)} kinds break errors-07")

@@ -68,11 +68,19 @@ def fuzz(nn: Any, calls: int, seed: int = 0, only: str = "") -> list[Finding]:
         The same seed makes the same calls.
     only : str
         Only operations with this in their names.
+
+    Raises
+    ------
+    ValueError
+        If there is no such operation.
     """
     findings: dict[tuple[str, str], Finding] = {}
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("error")
         known = [t for t in targets(nn, Path(folder)) if only in t.name]
+        if not known:
+            msg = f"fuzz: no operation has {only!r} in its name"
+            raise ValueError(msg)
         for finding in _made(nn, known, calls, random.Random(seed)):
             # One operation fails in one way a thousand times; a line of each is enough.
             findings.setdefault((finding.target.split()[0], finding.message[:40]), finding)

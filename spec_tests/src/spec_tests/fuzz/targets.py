@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def targets(nn: Any, folder: Path) -> list[Target]:
         *([] if native else _methods(nn)),
         *_module_methods(nn),
         *_recurrent(nn),
+        *_over_sequences(nn),
         *_optimizers(nn),
         *_initializers(nn),
         *_transforms(nn),
@@ -277,9 +279,40 @@ def _of_layer(nn: Any, name: str) -> Callable[[], Made]:
 
     def arguments() -> tuple[Any, ...]:
         h = nn.zeros(state)
-        return nn.ones(shape), (h, nn.zeros(state)) if name.startswith("LSTM") else h
+        return nn.ones(shape), (h, nn.zeros(state)) if "LSTM" in name else h
 
     return _fresh(lambda: getattr(nn, name)(3, 2), arguments)
+
+
+def _over_sequences(nn: Any) -> Iterator[Target]:
+    """Yield the cells beyond torch's, and what runs any cell over a sequence."""
+    for name in ("LayerNormLSTMCell", "LayerNormGRUCell", "PeepholeLSTMCell"):
+        eps = () if name.startswith("Peephole") else ("eps",)
+        yield Target(name, (name,), _good(getattr(nn, name), 3, 2), ("bias", "dtype", *eps))
+        says = (name, "forward", "LayerNorm")
+        yield Target(f"{name}()", says, _of_layer(nn, name), ("input", "hx"))
+    for name in ("ZoneoutCell", "RecurrentDropoutCell"):
+        wrapper = getattr(nn, name)
+        yield Target(name, (name,), _good(wrapper, nn.GRUCell(3, 2), 0.5), ("cell", "p"))
+        called = _good(wrapper(nn.GRUCell(3, 2)), nn.ones((4, 3)), nn.zeros((4, 2)))
+        yield Target(f"{name}()", (name, "GRUCell", "forward"), called, ("input", "hx"))
+    # The errors of another function or Module than these would pass through (errors-06).
+    options = ("lengths", "reset_mask", "reset_state", "batch_first", "checkpoint", "state")
+    for kind in ("LSTM", "GRU"):
+        over = partial(nn.rnn.unroll, getattr(nn, f"{kind}Cell")(3, 2))
+        says = ("unroll", f"{kind}Cell", "forward")
+        yield Target(f"unroll {kind}Cell", says, _good(over, nn.ones((5, 4, 3))), options)
+        layer = getattr(nn, kind)(3, 2)
+        read = _good(_read_to_the_end(nn, layer), [nn.ones((5, 4, 3))])
+        yield Target(f"truncated {kind}", ("truncated", kind, "forward"), read, ("chunks", "hx"))
+    parameters = {name: p.detach() for name, p in nn.GRU(3, 2).named_parameters()}
+    sizes = "cell input_size hidden_size num_layers bidirectional proj_size bias".split()
+    options = ("source", "target", *sizes)
+    if hasattr(nn.rnn, "convert"): yield Target("convert", ("convert",), _good(nn.rnn.convert, parameters), options)
+
+
+def _read_to_the_end(nn: Any, layer: Any) -> Callable[..., Any]:
+    return lambda chunks, hx=None: list(nn.rnn.truncated(layer, chunks, hx))
 
 
 def _optimizers(nn: Any) -> Iterator[Target]:
@@ -321,6 +354,8 @@ def _initializers(nn: Any) -> Iterator[Target]:
             made = _fresh(_constant(function), _initialized(nn, rest))
             if row.name == "calculate_gain":
                 made = _good(function, "relu")
+            if row.name == "lstm_bias_":
+                made = _good(function, nn.LSTMCell(3, 2))
             yield Target(f"init.{row.name}", (row.name,), made, _keywords(row.signature))
 
 
@@ -344,6 +379,8 @@ def _transforms(nn: Any) -> Iterator[Target]:
         yield Target(name, (name,), _good(transform, loss), options)
         says = (name, "multiply", "operator", "loss")
         yield Target(f"{name}(f)", says, _good(transform(loss), nn.ones(2)))
+    made = _good(partial(nn.checkpoint, loss), nn.ones(2))
+    yield Target("checkpoint", ("checkpoint", "loss", "multiply", "operator"), made)
     # The function may come to be another, whose own errors pass through (errors-06).
     others = ("int", "item", "max", "Linear", "no_grad")
     yield Target("vjp", ("vjp", *others), _good(nn.vjp, loss, nn.ones(2)))
