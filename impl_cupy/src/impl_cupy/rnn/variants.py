@@ -481,4 +481,7 @@ class RecurrentDropoutCell(_Wrapper):
         if kept is None or source is None:
             return self._inner(part, hx, recurrent)
         value = as_tensor("RecurrentDropoutCell: h", source)
+        if value.shape != kept.shape:
+            msg = f"RecurrentDropoutCell: h must have shape {kept.shape}, got {value.shape}"
+            raise ValueError(msg)
         return self._inner(part, hx, selected(value, kept, self.p))

@@ -147,8 +147,11 @@ def _truncated(module: Any, chunks: Iterator[Any], hx: Any) -> Iterator[tuple[An
     for chunk in chunks:
         if isinstance(chunk, Tensor):
             result = module(chunk, hx)
-        elif not isinstance(chunk, dict):
-            msg = f"truncated: a chunk must be a Tensor or a dict of arguments, got {shown(chunk)}"
+        elif not isinstance(chunk, dict) or not all(isinstance(name, str) for name in chunk):
+            msg = (
+                "truncated: a chunk must be a Tensor or a dict of arguments by name, got "
+                f"{shown(chunk)}"
+            )
             raise TypeError(msg)
         elif "hx" in chunk:
             msg = f"truncated: a chunk must have no hx of its own, got {shown(chunk)}"
