@@ -477,7 +477,9 @@ class RecurrentDropoutCell(_Wrapper):
             The state after.
         """
         part, kept = self._parts(projected)
-        source = flatten(hx)[0] if recurrent is None and hx is not None else recurrent
+        # A state of the wrong form is the inner cell's to refuse.
+        state = flatten(hx)
+        source = state[0] if recurrent is None and state else recurrent
         if kept is None or source is None:
             return self._inner(part, hx, recurrent)
         value = as_tensor("RecurrentDropoutCell: h", source)
