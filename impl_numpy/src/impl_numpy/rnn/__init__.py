@@ -1,6 +1,7 @@
-"""Recurrent cells and layers, their Functions, and what runs a cell over a sequence."""
+"""Recurrent cells and layers, their Functions, what runs a cell over a sequence, and `convert`."""
 
 from impl_numpy.rnn.cell import GRUCell, LSTMCell, RNNCell
+from impl_numpy.rnn.exchange import convert
 from impl_numpy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_numpy.rnn.layer import GRU, LSTM, RNN
 from impl_numpy.rnn.unroll import truncated, unroll
@@ -27,6 +28,7 @@ __all__ = [
     "RNNFunction",
     "RecurrentDropoutCell",
     "ZoneoutCell",
+    "convert",
     "truncated",
     "unroll",
 ]
