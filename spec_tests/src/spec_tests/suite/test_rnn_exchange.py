@@ -310,7 +310,8 @@ def test_entries_of_other_forms_that_do_not_fit(nn: Any, form: str) -> None:
     for changed in (
         {key: array for key, array in own.items() if key != first},
         {**own, "l0.other": own[first]},
-        {**own, first: own[first][..., :-1]},
+        # Of ONNX the last axis is the input's, which may have any size.
+        {**own, first: np.delete(own[first], 0, axis=-2 if form == "onnx" else -1)},
         {**own, first: own[first].ravel()},
     ):
         with refuses(ValueError, "convert", form):

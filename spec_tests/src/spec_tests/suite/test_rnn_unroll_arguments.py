@@ -1,0 +1,71 @@
+"""Chapter rnn: what does not fit in `unroll`.
+
+Axes: ``T`` steps, ``N`` batch, ``I`` input, ``H`` hidden.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spec_tests import clause
+from spec_tests.support.assertions import refuses
+from spec_tests.support.inputs import normal
+
+T, N, I, H = 5, 3, 2, 4  # noqa: E741 - the letters of the chapter
+MASK = np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]], bool)
+
+
+def changed(nn: Any, how: str, h: Any) -> Any:
+    """Return a state that does not have the form of `h`."""
+    if how == "shape":
+        return nn.ops.concat([h, h], axis=0)
+    if how == "dtype":
+        return nn.ops.astype(h, nn.float64)
+    return {"structure": (h, h), "nothing": (), "text": "state"}[how]
+
+
+@clause("rnn-44")
+@pytest.mark.parametrize("how", ["shape", "dtype", "structure", "nothing", "text"])
+def test_a_state_that_changes_its_form(nn: Any, how: str) -> None:
+    x, h = nn.tensor(normal((T, N, I), "float32")), nn.tensor(normal((N, H), "float32"))
+    with refuses((ValueError, TypeError), "unroll", "state"):
+        nn.rnn.unroll(lambda x, h: changed(nn, how, h), x, h)
+
+
+@clause("rnn-44", "rnn-34", "rnn-38")
+def test_what_does_not_fit(nn: Any) -> None:
+    unroll, cell = nn.rnn.unroll, nn.GRUCell(I, H)
+    x, h = nn.tensor(normal((T, N, I), "float32")), nn.tensor(normal((N, H), "float32"))
+    with refuses(TypeError, "unroll", "cell", ("int", "3")):
+        unroll(3, x, h)
+    with refuses(TypeError, "unroll", "inputs", ("str", "text")):
+        unroll(cell, "text", h)
+    with refuses(ValueError, "unroll", "inputs", "()"):
+        unroll(lambda x, h: h, nn.tensor(np.float32(1)), h)
+    with refuses(ValueError, "unroll", "inputs", "5", "4"):
+        unroll(lambda x, h: h, (x, x[:4]), h)
+    with refuses(TypeError, "unroll", "state", ("str", "text")):
+        unroll(cell, x, "text")
+    for bad in (0, -1, "half"):
+        with refuses(ValueError, "unroll", "checkpoint", bad):
+            unroll(cell, x, h, checkpoint=bad)
+    for wrong in (True, 1.5, [2]):
+        with refuses(TypeError, "unroll", "checkpoint", (type(wrong).__name__, str(wrong))):
+            unroll(cell, x, h, checkpoint=wrong)
+    with refuses(ValueError, "unroll", "state"):
+        unroll(lambda x, h: h, x[:0])
+    with refuses(ValueError, "unroll", "lengths", "(3,)", "(2,)"):
+        unroll(cell, x, h, lengths=[1, 2])
+    with refuses(ValueError, "unroll", "lengths", 6):
+        unroll(cell, x, h, lengths=[1, 2, 6])
+    with refuses(TypeError, "unroll", "lengths"):
+        unroll(cell, x, h, lengths=[0.5, 1, 2])
+    with refuses(ValueError, "unroll", "reset_mask"):
+        unroll(cell, x, h, reset_mask=MASK[:2])
+    with refuses(TypeError, "unroll", "reset_mask"):
+        unroll(cell, x, h, reset_mask=MASK.astype(int))
+    with refuses(ValueError, "unroll", "reset_state"):
+        unroll(cell, x, h, reset_state=h)
+    with refuses(ValueError, "unroll", "reset_state"):
+        unroll(cell, x, h, reset_mask=MASK, reset_state=h[:2])
