@@ -307,9 +307,8 @@ def _over_sequences(nn: Any) -> Iterator[Target]:
         yield Target(f"truncated {kind}", ("truncated", kind, "forward"), read, ("chunks", "hx"))
     parameters = {name: p.detach() for name, p in nn.GRU(3, 2).named_parameters()}
     sizes = "cell input_size hidden_size num_layers bidirectional proj_size bias".split()
-    options = ("source", "target", *sizes)
-    if hasattr(nn.rnn, "convert"):
-        yield Target("convert", ("convert",), _good(nn.rnn.convert, parameters), options)
+    said = ("source", "target", *sizes)
+    yield Target("convert", ("convert",), _good(nn.rnn.convert, parameters), said)
 
 
 def _read_to_the_end(nn: Any, layer: Any) -> Callable[..., Any]:
