@@ -25,8 +25,11 @@ BACKENDS: dict[str, tuple[str, ...]] = {
     "numpy": (),
     "cupy": ("nvidia-cuda-nvrtc-cu12",),
     "torch_ext": (TORCH, *BUILD_TOOLS),
-    "jax_vjp": ("optax", "pytest-xdist"),
+    "jax_vjp": ("optax",),
 }
+# The tests run in two processes. Who has none left steals some of the same file, whose shapes are
+# compiled where there is a compiler.
+TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
 EMULATION = "impl_cupy/emulation"
 CPLUSPLUS = (
     "impl_torch_ext/csrc/*.*",
@@ -57,12 +60,10 @@ def torch_ext(session: nox.Session) -> None:
 
 @nox.session
 def jax_vjp(session: nox.Session) -> None:
-    """Run the suite and the implementation's own tests on impl_jax_vjp, in two processes."""
-    # Nearly all of its time goes into compiling, which a second process shares. Who steals gets
-    # tests of the same file, whose shapes are compiled.
-    # Of the tests with very many cases it asks some, each in one dtype; `nox -s jax_vjp -- -n 2`
-    # asks all.
-    conformance(session, "jax_vjp", "-n", "2", "--dist", "worksteal", quick=True)
+    """Run the suite and the implementation's own tests on impl_jax_vjp."""
+    # Nearly all of its time goes into compiling. Of the tests with very many cases it asks some,
+    # each in one dtype; `nox -s jax_vjp -- -n 2` asks all.
+    conformance(session, "jax_vjp", quick=True)
 
 
 @nox.session
@@ -153,11 +154,11 @@ def install_peer(session: nox.Session, name: str) -> tuple[Path, str]:
     return python, ""
 
 
-def conformance(session: nox.Session, name: str, *options: str, quick: bool = False) -> None:
+def conformance(session: nox.Session, name: str, *, quick: bool = False) -> None:
     """Install one implementation and run the suite and its own tests on it.
 
-    The options are pytest's; with others of the same name behind ``--``, the latter count. With
-    `quick` the suite leaves out cases, unless there are options behind ``--``.
+    What stands behind ``--`` goes to pytest, for the suite alone. With `quick` the suite leaves out
+    cases, unless there are options behind ``--``.
     """
     python = Path(session.bin) / "python"
     install_backend(session, name, python)
@@ -168,9 +169,9 @@ def conformance(session: nox.Session, name: str, *options: str, quick: bool = Fa
     pytest = ("python", "-m", "pytest")
     suite = ("--pyargs", "spec_tests.suite", "--impl", f"impl_{name}", "--result", str(result))
     some = session.posargs or (["--quick"] if quick else [])
-    session.run(*pytest, *suite, *options, *some)
+    session.run(*pytest, *suite, *TWO_PROCESSES, *some)
     if not session.posargs:
-        session.run(*pytest, f"impl_{name}/tests", *options)
+        session.run(*pytest, f"impl_{name}/tests", *TWO_PROCESSES)
         # What the judge asks of installed packages, and each is installed in its own session only.
         judged = ("test_public_names", "test_independence", "test_fuzz")
         session.run(*pytest, *(f"spec_tests/tests/{name}.py" for name in judged))
@@ -202,7 +203,7 @@ def install_backend(session: nox.Session, name: str, python: Path) -> None:
     session.run(*pip, *isolation, f"./impl_{name}", external=True)
     if name == "cupy":
         session.run(*pip, f"./{EMULATION}", external=True)
-    session.run(*pip, "./spec_tests", external=True)
+    session.run(*pip, "./spec_tests", "pytest-xdist", external=True)
 
 
 def forget_builds() -> None:
