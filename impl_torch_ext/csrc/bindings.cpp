@@ -8,6 +8,7 @@
 
 #include "gather.h"
 #include "kernels.h"
+#include "recurrence.h"
 #include "rnn_operators.h"
 #include "rows.h"
 #include "selection.h"
@@ -93,6 +94,12 @@ TORCH_LIBRARY(impl_torch_ext, m) {
     m.def("gather(Tensor x, Tensor index, int axis) -> Tensor");
     m.def("gather_backward(Tensor grad_output, Tensor index, int axis, int size) -> Tensor");
     m.def("rows(Tensor(a) x, int start, int? count) -> Tensor(a)");
+    m.def(
+        "linear_recurrence(Tensor a, Tensor b, Tensor? h0, int axis, bool reverse=False) "
+        "-> Tensor");
+    m.def(
+        "linear_recurrence_backward(Tensor grad_output, Tensor a, Tensor output, Tensor? h0, int "
+        "axis, bool reverse, bool[3] wanted) -> (Tensor, Tensor, Tensor)");
     m.def("share_version(Tensor self, Tensor other) -> ()", share_version);
 }
 
@@ -121,7 +128,8 @@ TORCH_LIBRARY_FRAGMENT(impl_torch_ext, m) {
     m.def(
         "lstm_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor x, Tensor "
         "h0, Tensor c0, Tensor weight_ih, Tensor weight_hh, Tensor output, Tensor gates, Tensor "
-        "cells, bool[6] wanted, Tensor? batch_sizes=None, bool reverse=False) "
+        "cells, bool[6] wanted, Tensor? batch_sizes=None, bool reverse=False, Tensor? "
+        "grad_cells=None) "
         "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
     m.def(
         "projected_lstm_forward(Tensor x, Tensor h0, Tensor c0, Tensor weight_ih, Tensor "
@@ -131,7 +139,8 @@ TORCH_LIBRARY_FRAGMENT(impl_torch_ext, m) {
         "projected_lstm_backward(Tensor? grad_output, Tensor? grad_h_n, Tensor? grad_c_n, Tensor "
         "x, Tensor h0, Tensor c0, Tensor weight_ih, Tensor weight_hh, Tensor weight_hr, Tensor "
         "output, Tensor gates, Tensor cells, bool[7] wanted, Tensor? batch_sizes=None, bool "
-        "reverse=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+        "reverse=False, Tensor? grad_cells=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
+        "Tensor, Tensor)");
     m.def(
         "gru_forward(Tensor x, Tensor h0, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, "
         "Tensor? bias_hh, bool keep, Tensor? batch_sizes=None, bool reverse=False) "
@@ -147,6 +156,8 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, CPU, m) {
     m.impl("relu", relu);
     m.impl("relu_backward", relu_gradient);
     m.impl("gather_backward", gather_backward);
+    m.impl("linear_recurrence", linear_recurrence);
+    m.impl("linear_recurrence_backward", linear_recurrence_backward);
     m.impl("rnn_step", rnn_step);
     m.impl("rnn_step_backward", rnn_step_backward);
     m.impl("rnn_forward", rnn_forward);

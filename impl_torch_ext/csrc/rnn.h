@@ -89,6 +89,7 @@ struct SequenceBackward {
     const T* output;             // (rows, P); rows of the step before are read
     const T* cells;              // (rows, H) if has_c; likewise
     const T* grad_output;        // (rows, P) or null
+    const T* grad_cells;         // (rows, H) or null: with respect to every c, if has_c
     T* grad_h;       // (N, P): with respect to each sample's last h on entry, to that before these
                      // steps on return
     T* grad_c;       // (N, H) if has_c: likewise

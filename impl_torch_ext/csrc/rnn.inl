@@ -213,7 +213,14 @@ IMPL_INLINE void backward_gates(const SequenceBackward<T>& call, const StepBack<
     const bool fresh = row >= step.running;
     const T *h_before = nullptr, *c_before = nullptr;
     if constexpr (!Cell::projected) h_before = (fresh ? call.h0 : step.h_prev) + in_state;
-    if constexpr (Cell::has_c) c_before = (fresh ? call.c0 : step.c_prev) + in_state;
+    if constexpr (Cell::has_c) {
+        c_before = (fresh ? call.c0 : step.c_prev) + in_state;
+        if (call.grad_cells != nullptr) {
+            T* const grad_c = call.grad_c + in_state;
+            const Vector<T> arrived = load<T, full>(call.grad_cells + in_rows, count);
+            store<T, full>(grad_c, load<T, full>(grad_c, count) + arrived, count);
+        }
+    }
     Equations<Cell>::template backward<T, full>(
         BackwardUnits<Cell, T, full>{call, h_before, c_before, in_state, in_rows, in_gates, count},
         grad);

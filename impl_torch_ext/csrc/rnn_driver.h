@@ -34,7 +34,7 @@ struct Outputs {
 
 // The gradients that arrive for the outputs; missing where none did.
 struct OutputGradients {
-    OptionalTensor output, h_n, c_n;
+    OptionalTensor output, h_n, c_n, cells;
 };
 
 // The inputs made contiguous, or an error that names what does not fit.
@@ -308,8 +308,8 @@ Outputs check_outputs(const Outputs& outputs, const Layout& layout, const Sizes&
 // Takes `call` through all chunks, against the order in which the steps were computed.
 template <typename Cell, typename T>
 void backward_chunks(SequenceBackward<T> call, const Inputs& inputs, const Outputs& outputs,
-                     const Tensor& grad_output, const Gradients& grads, const Wanted& wanted,
-                     const Layout& layout, const Sizes& sizes) {
+                     const Tensor& grad_output, const Tensor& grad_cells, const Gradients& grads,
+                     const Wanted& wanted, const Layout& layout, const Sizes& sizes) {
     const std::int64_t chunk = chunk_steps(sizes, true), I = sizes.I, H = sizes.H, P = sizes.P;
     const std::int64_t most = chunk * sizes.N;
     StepSums<Cell, T> sums(grads, wanted, sizes, chunk);
@@ -326,6 +326,7 @@ void backward_chunks(SequenceBackward<T> call, const Inputs& inputs, const Outpu
         call.output = row_of<T>(outputs.output, row, P);
         if constexpr (Cell::has_c) call.cells = row_of<T>(outputs.cells, row, H);
         call.grad_output = row_of<T>(grad_output, row, P);
+        call.grad_cells = row_of<T>(grad_cells, row, H);
         call.grad_x = wanted.x ? grads.x.data_ptr<T>() + row * I : nullptr;
         for_parts<Cell>(call, sequence_backward<Cell, T>);
         sums.add(call, row, inputs.x);
@@ -383,7 +384,10 @@ void backward_sequence(const Inputs& inputs, const Outputs& outputs,
     }
     if (layout.rows() > 0) {
         pack_backward<Cell>(call, inputs, sizes, wanted.x);
-        backward_chunks<Cell>(call, inputs, outputs, grad_output, grads, wanted, layout, sizes);
+        const Tensor grad_cells = contiguous_like(Cell::backward_name, "grad_cells",
+                                                  grad_outputs.cells, layout.shape(H), inputs.x);
+        backward_chunks<Cell>(call, inputs, outputs, grad_output, grad_cells, grads, wanted, layout,
+                              sizes);
     }
     if (wanted.h0) std::copy_n(call.grad_h, N * P, grads.h0.data_ptr<T>());
     if constexpr (Cell::has_c) {

@@ -23,7 +23,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> rnn_backward(
     bool relu, std::array<bool, 5> wanted, const OptionalTensor& batch_sizes, bool reverse) {
     const Inputs inputs{x, h0, {}, weight_ih, weight_hh, {}};
     const Outputs outputs{output, {}, {}, {}, {}};
-    const OutputGradients grad_outputs{grad_output, grad_h_n, {}};
+    const OutputGradients grad_outputs{grad_output, grad_h_n, {}, {}};
     const Gradients grads = run_backward<PlainCell>(
         inputs, outputs, grad_outputs,
         {wanted[0], wanted[1], false, wanted[2], wanted[3], wanted[4], false},
@@ -61,10 +61,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
     const OptionalTensor& grad_c_n, const Tensor& x, const Tensor& h0, const Tensor& c0,
     const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& output, const Tensor& gates,
     const Tensor& cells, std::array<bool, 6> wanted, const OptionalTensor& batch_sizes,
-    bool reverse) {
+    bool reverse, const OptionalTensor& grad_cells) {
     const Gradients grads = run_backward<LstmCell>(
         {x, h0, c0, weight_ih, weight_hh, {}}, {output, {}, {}, gates, cells},
-        {grad_output, grad_h_n, grad_c_n},
+        {grad_output, grad_h_n, grad_c_n, grad_cells},
         {wanted[0], wanted[1], wanted[2], wanted[3], wanted[4], wanted[5], false},
         {batch_sizes, reverse});
     return {grads.x, grads.h0, grads.c0, grads.weight_ih, grads.weight_hh, grads.bias};
@@ -85,10 +85,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> projected_lst
     const OptionalTensor& grad_c_n, const Tensor& x, const Tensor& h0, const Tensor& c0,
     const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& weight_hr, const Tensor& output,
     const Tensor& gates, const Tensor& cells, std::array<bool, 7> wanted,
-    const OptionalTensor& batch_sizes, bool reverse) {
+    const OptionalTensor& batch_sizes, bool reverse, const OptionalTensor& grad_cells) {
     const Gradients grads = run_backward<ProjectedLstmCell>(
         {x, h0, c0, weight_ih, weight_hh, weight_hr}, {output, {}, {}, gates, cells},
-        {grad_output, grad_h_n, grad_c_n},
+        {grad_output, grad_h_n, grad_c_n, grad_cells},
         {wanted[0], wanted[1], wanted[2], wanted[3], wanted[4], wanted[5], wanted[6]},
         {batch_sizes, reverse});
     return {grads.x,         grads.h0,   grads.c0,       grads.weight_ih,
@@ -113,7 +113,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> gru_backward(
     bool reverse) {
     const Gradients grads = run_backward<GruCell>(
         {x, h0, {}, weight_ih, weight_hh, {}}, {output, {}, {}, gates, {}},
-        {grad_output, grad_h_n, {}},
+        {grad_output, grad_h_n, {}, {}},
         {wanted[0], wanted[1], false, wanted[2], wanted[3], wanted[4] || wanted[5], false},
         {batch_sizes, reverse});
     // The sums are in the order of the columns: n, r, z belong to bias_ih, r, z, hn to bias_hh.

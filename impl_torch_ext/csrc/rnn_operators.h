@@ -36,7 +36,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> lstm_backward(
     const OptionalTensor& grad_c_n, const Tensor& x, const Tensor& h0, const Tensor& c0,
     const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& output, const Tensor& gates,
     const Tensor& cells, std::array<bool, 6> wanted, const OptionalTensor& batch_sizes,
-    bool reverse);
+    bool reverse, const OptionalTensor& grad_cells);
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> projected_lstm_forward(
     const Tensor& x, const Tensor& h0, const Tensor& c0, const Tensor& weight_ih,
@@ -48,7 +48,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> projected_lst
     const OptionalTensor& grad_c_n, const Tensor& x, const Tensor& h0, const Tensor& c0,
     const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& weight_hr, const Tensor& output,
     const Tensor& gates, const Tensor& cells, std::array<bool, 7> wanted,
-    const OptionalTensor& batch_sizes, bool reverse);
+    const OptionalTensor& batch_sizes, bool reverse, const OptionalTensor& grad_cells);
 
 std::tuple<Tensor, Tensor, Tensor> gru_forward(const Tensor& x, const Tensor& h0,
                                                const Tensor& weight_ih, const Tensor& weight_hh,

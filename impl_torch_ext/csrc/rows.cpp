@@ -12,6 +12,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <compare>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint.h"
 #include "gather.h"
 #include "node.h"
 
@@ -43,8 +45,15 @@ struct Open {
     const Node* address;
 };
 
-// An array, and how many rows at once: none where the axis goes.
-using Key = std::pair<const void*, std::optional<std::int64_t>>;
+// An array, how many rows at once, none where the axis goes, and the recording that they belong to:
+// the graph of a checkpoint shares no node with what lies around it.
+struct Key {
+    const void* array;
+    std::optional<std::int64_t> rows;
+    std::uint64_t recording;
+
+    auto operator<=>(const Key&) const = default;
+};
 
 struct OpenNodes {
     std::mutex mutex;
@@ -88,8 +97,8 @@ struct RowsBackward : Node {
             const std::lock_guard<std::mutex> lock(open_nodes().mutex);
             for (std::size_t slot = 0; slot < places.size(); ++slot) {
                 if (!grads[slot].defined()) continue;
-                rows.push_back(key.second ? grads[slot] : grads[slot].unsqueeze(0));
-                for (std::int64_t i = 0; i < key.second.value_or(1); ++i)
+                rows.push_back(key.rows ? grads[slot] : grads[slot].unsqueeze(0));
+                for (std::int64_t i = 0; i < key.rows.value_or(1); ++i)
                     indices.push_back(places[slot] + i);
             }
         }
@@ -157,7 +166,7 @@ Tensor rows_recorded(const Tensor& x, std::int64_t start, std::optional<std::int
     }();
     if (c10::GradMode::is_enabled() && x.requires_grad()) {
         const std::int64_t place = start < 0 ? start + x.size(0) : start;
-        const Key key{x.unsafeGetTensorImpl(), count};
+        const Key key{x.unsafeGetTensorImpl(), count, current_recording()};
         torch::autograd::impl::set_gradient_edge(result, slot_for(x, key, place, result));
     }
     return result;

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["build_info", "calls", "load_native", "native"]
+__all__ = ["Recording", "build_info", "calls", "load_native", "native"]
 
 
 def load_native(folder: Path) -> tuple[Any, Any]:
@@ -45,6 +45,9 @@ def load_native(folder: Path) -> tuple[Any, Any]:
 
 native, calls = load_native(Path(__file__).parent)
 """The operators; and functions that compute the usual case of `ops`, or return NotImplemented."""
+
+Recording: Any = torch.classes.impl_torch_ext.Recording
+"""What a checkpoint has to know of a call: see `csrc/checkpoint.h`."""
 
 
 def build_info() -> dict[str, bool | str]:
@@ -99,6 +102,22 @@ def _(x: Tensor, index: Tensor, axis: int) -> Tensor:
 def _(grad_output: Tensor, index: Tensor, axis: int, size: int) -> Tensor:
     shape = grad_output.shape
     return grad_output.new_empty((*shape[:axis], size, *shape[axis + index.ndim :]))
+
+
+@torch.library.register_fake("impl_torch_ext::linear_recurrence")
+def _(_a: Tensor, b: Tensor, *_others: Any) -> Tensor:
+    return torch.empty_like(b, memory_format=torch.contiguous_format)
+
+
+@torch.library.register_fake("impl_torch_ext::linear_recurrence_backward")
+def _(_grad_output: Tensor, _a: Tensor, output: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    axis, wanted = others[1], others[3]
+    state = (*output.shape[:axis], *output.shape[axis + 1 :])
+    shapes = (output.shape, output.shape, state)
+    return tuple(
+        output.new_empty(shape if want else (0,))
+        for shape, want in zip(shapes, wanted, strict=True)
+    )
 
 
 @torch.library.register_fake("impl_torch_ext::rnn_step")

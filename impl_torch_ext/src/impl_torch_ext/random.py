@@ -7,11 +7,46 @@ Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: Parallel random numb
 import math
 import operator
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-__all__ = ["manual_seed", "normal", "uniform"]
+__all__ = ["Draw", "manual_seed", "normal", "noted", "repeated", "uniform"]
 
+Draw: TypeAlias = tuple[Any, int]
+"""Where the generator stood before it gave words, and how many."""
+
+
+class _Again:
+    """Draws that a thread repeats."""
+
+    def __init__(self, name: str, draws: Sequence[Draw]) -> None:
+        self.name = name
+        self.left = list(reversed(draws))
+
+    def generator(self, count: int) -> Any:
+        """Return a generator that stands where the one did that gave the next `count` words."""
+        state, drawn = self.left.pop() if self.left else (None, 0)
+        if state is None or drawn != count:
+            self.refuse(f"{count} in the place of {drawn}")
+        generator = np.random.Philox(key=0)
+        generator.state = state
+        return generator
+
+    def refuse(self, came: str) -> NoReturn:
+        msg = f"{self.name}: the same numbers must be drawn again, got {came}"
+        raise RuntimeError(msg)
+
+
+class _Thread(threading.local):
+    # Where this thread notes what it draws, and what it repeats.
+    notes: tuple[list[Draw], ...] = ()
+    again: _Again | None = None
+
+
+_thread = _Thread()
 _lock = threading.Lock()
 _generator = np.random.Philox()
 
@@ -43,6 +78,8 @@ def manual_seed(seed: int) -> None:
     if not 0 <= key < 2**64:  # init-01
         msg = f"manual_seed: seed must be at least 0 and below 2**64, got {key}"
         raise ValueError(msg)
+    if _thread.again is not None:
+        return  # What is repeated begins where it began the first time.
     with _lock:
         _generator = np.random.Philox(key=key)
 
@@ -89,7 +126,40 @@ def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> np.nd
     return np.asarray(mean + std * both.reshape(-1)[:count].reshape(shape))
 
 
+@contextmanager
+def noted() -> Iterator[list[Draw]]:
+    """Note what this thread draws, in a list that is yielded."""
+    before, notes = _thread.notes, list[Draw]()
+    _thread.notes = (*before, notes)
+    try:
+        yield notes
+    finally:
+        _thread.notes = before
+
+
+@contextmanager
+def repeated(name: str, draws: Sequence[Draw]) -> Iterator[None]:
+    """Let this thread draw again what it drew, while the generator stands still.
+
+    Raises
+    ------
+    RuntimeError
+        In the name of `name`, if other numbers are asked for, at the latest at the end.
+    """
+    before, again = _thread.again, _Again(name, draws)
+    _thread.again = again
+    try:
+        yield
+        if again.left:
+            again.refuse(f"none in the place of {again.left[-1][1]}")
+    finally:
+        _thread.again = before
+
+
 def _unit(count: int) -> np.ndarray:
     with _lock:
-        words = np.asarray(_generator.random_raw(count), dtype=np.uint64)
+        generator = _generator if _thread.again is None else _thread.again.generator(count)
+        for notes in _thread.notes:
+            notes.append((generator.state, count))
+        words = np.asarray(generator.random_raw(count), dtype=np.uint64)
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53

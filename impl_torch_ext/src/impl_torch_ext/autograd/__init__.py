@@ -1,5 +1,6 @@
 """Recording, and derivatives of Python functions. The engine is torch's own."""
 
+from impl_torch_ext.autograd.checkpoint import checkpoint
 from impl_torch_ext.autograd.derivatives import (
     hessian,
     hvp,
@@ -19,6 +20,7 @@ from impl_torch_ext.autograd.modes import (
 from impl_torch_ext.autograd.transforms import grad, value_and_grad, vjp
 
 __all__ = [
+    "checkpoint",
     "enable_grad",
     "grad",
     "hessian",

@@ -1,15 +1,28 @@
-"""Whether operations are recorded."""
+"""Whether operations are recorded, and what else holds around a call."""
 
 import inspect
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeAlias
 
 import torch
 
 from impl_torch_ext.checks import check_flag
 
-__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Surroundings",
+    "enable_grad",
+    "entered",
+    "entered_again",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+    "surroundings",
+]
+
+Surroundings: TypeAlias = tuple[Callable[[], AbstractContextManager[Any]], ...]
+"""Contexts that hold, from the outside in."""
 
 is_grad_enabled = torch.is_grad_enabled
 
@@ -91,6 +104,39 @@ class set_grad_enabled(_Mode, torch.set_grad_enabled):
         _check_function("set_grad_enabled", function)
         # Past the method of torch's class, which restores a mode that the object keeps.
         return super(torch.set_grad_enabled, self).__call__(function)
+
+
+class _State(threading.local):
+    surroundings: Surroundings = ()
+
+
+_state = _State()
+
+
+def surroundings() -> Surroundings:
+    """Return the contexts that hold in this thread and matter to what runs in them."""
+    return _state.surroundings
+
+
+@contextmanager
+def entered(make: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
+    """Enter a context that a later run of what runs in it has to enter again."""
+    before = _state.surroundings
+    with make() as value:
+        _state.surroundings = (*before, make)
+        try:
+            yield value
+        finally:
+            _state.surroundings = before
+
+
+@contextmanager
+def entered_again(contexts: Surroundings) -> Iterator[None]:
+    """Enter the contexts that held somewhere, where others may hold."""
+    with ExitStack() as stack:
+        for make in contexts:
+            stack.enter_context(entered(make))
+        yield
 
 
 def _check_function(name: str, function: Any) -> None:

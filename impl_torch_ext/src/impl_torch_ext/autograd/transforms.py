@@ -3,12 +3,14 @@
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from impl_torch_ext.autograd.modes import entered
 from impl_torch_ext.checks import check_flag, check_function, check_int, shown
 from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_map, tree_unflatten
 
@@ -157,9 +159,13 @@ class _State(threading.local):
 _state = _State()
 
 
+def transformation(create_graph: bool) -> AbstractContextManager[bool]:
+    """Enter a transformation, recording; give whether its results keep their history."""
+    return entered(partial(_deeper, create_graph))
+
+
 @contextmanager
-def transformation(create_graph: bool) -> Iterator[bool]:
-    """Enter a transformation, recording; yield whether its results keep their history."""
+def _deeper(create_graph: bool) -> Iterator[bool]:
     recorded = create_graph or _state.depth > 0
     _state.depth += 1
     try:

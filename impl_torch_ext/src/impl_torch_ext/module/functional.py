@@ -4,10 +4,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+
+from impl_torch_ext.autograd.modes import entered
 
 __all__ = ["functional_call"]
 
@@ -39,8 +42,9 @@ def functional_call(
         If a value is no Tensor.
     """
     _check_types(module, params)
-    with _held(module):
-        return _call_with(module, params, args, kwargs)
+    # A copy: what is changed in the caller's later has no effect on a second run.
+    with entered(partial(_replaced, module, dict(params))):
+        return module(*args, **kwargs)
 
 
 # By thread, how often it holds each module; whoever finds one held by another waits: autograd-28.
@@ -70,12 +74,15 @@ def _held(module: torch.nn.Module) -> Iterator[None]:
             _released.notify_all()
 
 
-def _call_with(
-    module: torch.nn.Module,
-    params: Mapping[str, Tensor],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> Any:
+@contextmanager
+def _replaced(module: torch.nn.Module, params: Mapping[str, Tensor]) -> Iterator[None]:
+    """Hold a module, with other values in the place of its own."""
+    with _held(module), _swapped(module, params):
+        yield
+
+
+@contextmanager
+def _swapped(module: torch.nn.Module, params: Mapping[str, Tensor]) -> Iterator[None]:
     owned = {
         f"{path}.{name}" if path else name: (table, name)
         for path, owner in module.named_modules(remove_duplicate=False)
@@ -93,7 +100,7 @@ def _call_with(
     try:
         for table, name, value in _swaps(owned, params):
             table[name] = value
-        return module(*args, **kwargs)
+        yield
     finally:
         for table, content in before:
             table.clear()
