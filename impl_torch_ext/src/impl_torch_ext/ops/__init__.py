@@ -22,6 +22,7 @@ from impl_torch_ext.ops import (
     linalg,
     manipulation,
     movement,
+    recurrence,
     reduction,
     rounding,
     sorting,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from impl_torch_ext.ops.linalg import *
     from impl_torch_ext.ops.manipulation import *
     from impl_torch_ext.ops.movement import *
+    from impl_torch_ext.ops.recurrence import *
     from impl_torch_ext.ops.reduction import *
     from impl_torch_ext.ops.rounding import *
     from impl_torch_ext.ops.sorting import *

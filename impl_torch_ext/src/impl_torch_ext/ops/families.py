@@ -41,6 +41,7 @@ __all__ = [
     "listed",
     "operands",
     "predicate",
+    "recurrence",
     "reduce",
     "registry",
     "scan",
@@ -269,6 +270,15 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
         },
         source,
     )
+
+
+def recurrence(returns: str, **parameters: str) -> Callable[[F], F]:
+    """Add a function of two operands and a first state, along one axis."""
+    errors = {
+        "ValueError": "If the shapes do not broadcast, or the axis is out of range.",
+        "TypeError": "If an operand is neither floating nor a number beside one that is.",
+    }
+    return listed(parameters, returns, errors, "Blelloch 1990, section 1.4")
 
 
 def along(name: str, fn: Op, result: str, source: str, reduces: bool = False, short: int = 0) -> Op:
