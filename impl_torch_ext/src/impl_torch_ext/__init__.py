@@ -6,6 +6,7 @@ are submodules.
 
 from impl_torch_ext import init, loss, ops, optim, rnn
 from impl_torch_ext.autograd import (
+    checkpoint,
     enable_grad,
     grad,
     hessian,
@@ -58,7 +59,19 @@ from impl_torch_ext.nn import (
 )
 from impl_torch_ext.parameter import Parameter
 from impl_torch_ext.random import manual_seed
-from impl_torch_ext.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from impl_torch_ext.rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    LSTMCell,
+    PeepholeLSTMCell,
+    RecurrentDropoutCell,
+    RNNCell,
+    ZoneoutCell,
+)
 from impl_torch_ext.serialization import load, save
 from impl_torch_ext.tensor import Tensor
 
@@ -76,24 +89,30 @@ __all__ = [
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
     "Linear",
     "LogSoftmax",
     "MSELoss",
     "Module",
     "ModuleList",
     "Parameter",
+    "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
+    "RecurrentDropoutCell",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "Tensor",
     "Variable",
+    "ZoneoutCell",
     "__spec_version__",
     "arange",
     "as_function",
     "bool",
+    "checkpoint",
     "empty",
     "enable_grad",
     "eye",

@@ -23,6 +23,7 @@ __all__ = [
     "constant_",
     "kaiming_normal_",
     "kaiming_uniform_",
+    "lstm_bias_",
     "normal_",
     "ones_",
     "uniform_",
@@ -122,6 +123,43 @@ def kaiming_normal_(
     name = "kaiming_normal_"
     std = _gain(name, nonlinearity, "a", a) / math.sqrt(_fan(name, tensor, mode))
     return _normal(name, tensor, 0.0, std)
+
+
+def lstm_bias_(module: Any, forget: float = 1.0) -> Any:
+    """Make the biases of an LSTM 0, and their sum `forget` for the forget gate; return the module.
+
+    Source: Gers et al. 2000; Jozefowicz, Zaremba and Sutskever 2015.
+
+    Parameters
+    ----------
+    module : Module
+        An LSTM, or a cell with its four gates.
+    forget : float
+
+    Raises
+    ------
+    TypeError
+        If it is no such Module.
+    ValueError
+        If it has no biases, or `forget` is not finite.
+    """
+    biases = getattr(module, "_lstm_biases", None)
+    if biases is None or module._gates != 4:
+        msg = (
+            "lstm_bias_: module must be an LSTM or a cell with its four gates, got "
+            f"{type(module).__name__}"
+        )
+        raise TypeError(msg)
+    forget = _finite("lstm_bias_", "forget", forget)
+    first, others = ([bias for bias in part if bias is not None] for part in biases())
+    if not first:
+        msg = f"lstm_bias_: module must have biases, got {type(module).__name__} without"
+        raise ValueError(msg)
+    for bias in (*first, *others):
+        zeros_(bias)
+    for bias in first:
+        constant_(bias.detach()[len(bias) // 4 : len(bias) // 2], forget)
+    return module
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

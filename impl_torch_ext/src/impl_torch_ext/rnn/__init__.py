@@ -3,6 +3,14 @@
 from impl_torch_ext.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNCellFunction, RNNFunction
 from impl_torch_ext.rnn.layer import GRU, LSTM, RNN
+from impl_torch_ext.rnn.unroll import truncated, unroll
+from impl_torch_ext.rnn.variants import (
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    PeepholeLSTMCell,
+    RecurrentDropoutCell,
+    ZoneoutCell,
+)
 
 __all__ = [
     "GRU",
@@ -12,7 +20,14 @@ __all__ = [
     "GRUFunction",
     "LSTMCell",
     "LSTMFunction",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
+    "PeepholeLSTMCell",
     "RNNCell",
     "RNNCellFunction",
     "RNNFunction",
+    "RecurrentDropoutCell",
+    "ZoneoutCell",
+    "truncated",
+    "unroll",
 ]

@@ -71,7 +71,8 @@ class LSTMFunction(_Sequence):
     """The LSTM for all steps: `c_t = f c_(t-1) + i g`, `h_t = o tanh(c_t)`.
 
     Inputs and outputs are those of `equations.sequence`, gates in the order i, f, g, o. With one
-    more input, weight_hr (P, H), it is `h_t = W_hr (o tanh(c_t))`.
+    more input, weight_hr (P, H), it is `h_t = W_hr (o tanh(c_t))`. With `cells` there is one more
+    output, every c_t (T, N, H).
     """
 
     _step = staticmethod(equations.lstm)
@@ -83,16 +84,20 @@ class LSTMFunction(_Sequence):
 
     @staticmethod
     def forward(
-        ctx: Any, *inputs: Any, batch_sizes: Tensor | None = None, reverse: bool = False
+        ctx: Any,
+        *inputs: Any,
+        batch_sizes: Tensor | None = None,
+        reverse: bool = False,
+        cells: bool = False,
     ) -> tuple[Tensor, ...]:
         """Run the sequence."""
-        keep = any(ctx.needs_input_grad)
+        keep = cells or any(ctx.needs_input_grad)
         forward = native.lstm_forward if len(inputs) == 7 else native.projected_lstm_forward
-        output, h_n, c_n, gates, cells = forward.default(*inputs, keep, batch_sizes, reverse)
+        output, h_n, c_n, gates, every = forward.default(*inputs, keep, batch_sizes, reverse)
         ctx.batch_sizes, ctx.reverse = batch_sizes, reverse
-        ctx.save_for_backward(*inputs[:5], *inputs[7:], output, gates, cells)
+        ctx.save_for_backward(*inputs[:5], *inputs[7:], output, gates, every)
         ctx.set_materialize_grads(False)
-        return output, h_n, c_n
+        return (output, h_n, c_n, every) if cells else (output, h_n, c_n)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -100,7 +105,9 @@ class LSTMFunction(_Sequence):
         needs = ctx.needs_input_grad
         backward = native.lstm_backward if len(needs) == 7 else native.projected_lstm_backward
         wanted = _with_one_bias(needs, 5)
-        found = backward.default(*grads, *ctx.saved_tensors, wanted, ctx.batch_sizes, ctx.reverse)
+        way = ctx.batch_sizes, ctx.reverse
+        # The gradient of every c, where there is one, comes last.
+        found = backward.default(*grads[:3], *ctx.saved_tensors, wanted, *way, *grads[3:])
         return _one_bias_for_both(needs, found, 5)
 
 

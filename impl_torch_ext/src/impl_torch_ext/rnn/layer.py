@@ -100,7 +100,10 @@ class _Layer(Recurrent):
         reset_state: Any,
         **config: Any,
     ) -> tuple[Any, ...]:
-        """Return the output and the last states, in the layout of the call."""
+        """Return the output and the last states, in the layout of the call.
+
+        With `cells` in `config` there is one result more, every c of the last layer.
+        """
         states = self._parts("hx", hx)
         if reset_state is not None and reset_mask is None:  # rnn-38
             self._refuse_beside("reset_state", reset_state, "there is no reset_mask")
@@ -117,18 +120,18 @@ class _Layer(Recurrent):
             resets = None if reset_mask is None else self._parts("reset_state", reset_state)
             first = self._states(states, resets, x, packing.batch, batched, packing)
             rows = packing.pack(x, batch_first)
-            output, *last = self._layers(function, rows, first, packing, config)
-            output = packing.unpack(output, batch_first)
+            every, last = self._layers(function, rows, first, packing, config)
+            every = [packing.unpack(y, batch_first) for y in every]
         else:
             if batch_first:  # rnn-13
                 x = x.transpose(0, 1).contiguous()
             first = self._states(states, None, x, x.shape[1], batched, None)
-            output, *last = self._layers(function, x, first, None, config)
+            every, last = self._layers(function, x, first, None, config)
             if batch_first:
-                output = output.transpose(0, 1)
+                every = [y.transpose(0, 1) for y in every]
         if not batched:
-            return output.squeeze(1), *(state.squeeze(1) for state in last)
-        return output, *last
+            every, last = ([y.squeeze(1) for y in ys] for ys in (every, last))
+        return every[0], *last, *every[1:]
 
     def _parts(self, argument: str, state: Any) -> _States:  # noqa: ARG002 - of an LSTM's.
         """Return the states that an argument holds, by their names."""
@@ -153,11 +156,10 @@ class _Layer(Recurrent):
         packing, text = Packing.of_packed(input), "(rows, input_size)"
         x = self._check("input", input.data, (None, self.input_size), text, self._weight)
         first = self._states(states, None, x, packing.batch, True, packing)
-        rows, *last = self._layers(function, x, first, packing, config)
-        return (
-            PackedSequence(rows, input.batch_sizes, input.sorted_indices, input.unsorted_indices),
-            *last,
-        )
+        every, last = self._layers(function, x, first, packing, config)
+        places = input.batch_sizes, input.sorted_indices, input.unsorted_indices
+        packed = [PackedSequence(rows, *places) for rows in every]
+        return packed[0], *last, *packed[1:]
 
     @property
     def _weight(self) -> Any:
@@ -218,17 +220,18 @@ class _Layer(Recurrent):
         first: list[Sequence[Tensor]],
         packing: Packing | None,
         config: dict[str, Any],
-    ) -> tuple[Tensor, ...]:
-        """Return the output of the last layer and the last states, (L D, N, ...) each."""
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what the last layer gives for every step and the last states, (L D, N, ...)."""
         if packing is not None:
             config = {**config, "batch_sizes": packing.batch_sizes}
         if self._count == 1:
             states = [parts[0] for parts in first]
             output, *last = function.apply(x, *states, *self._weights(), **config)
-            ends = [state.unsqueeze(0) for state in last]
+            every = [output, *last[len(states) :]]
+            ends = [state.unsqueeze(0) for state in last[: len(states)]]
         else:
-            output, ends = self._many(function, x, first, packing, config)
-        return output, *(ends if packing is None else map(packing.unsort, ends))
+            every, ends = self._many(function, x, first, packing, config)
+        return every, ends if packing is None else [packing.unsort(end) for end in ends]
 
     def _many(
         self,
@@ -237,21 +240,24 @@ class _Layer(Recurrent):
         first: list[Sequence[Tensor]],
         packing: Packing | None,
         config: dict[str, Any],
-    ) -> tuple[Tensor, list[Tensor]]:
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Return what `_layers` does, of several layers or directions."""
         directions = 1 + self.bidirectional
         states, last = list(zip(*first, strict=True)), []
+        below = {option: value for option, value in config.items() if option != "cells"}
         for place in range(0, self._count, directions):
             if place and self.training and self.dropout:  # rnn-31
                 x = self._dropped(x, packing)
-            outputs = []
+            outputs, options = [], config if place + directions == self._count else below
             for i in range(place, place + directions):
-                way = config if i == place else {**config, "reverse": True}  # rnn-30
+                way = options if i == place else {**options, "reverse": True}  # rnn-30
                 output, *ends = function.apply(x, *states[i], *self._weights(i), **way)
-                outputs.append(output)
-                last.append(ends)
-            x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
-        return x, [torch.stack(ends) for ends in zip(*last, strict=True)]
+                outputs.append((output, *ends[len(first) :]))
+                last.append(ends[: len(first)])
+            both = zip(*outputs, strict=True)
+            every = [torch.cat(ys, -1) if self.bidirectional else ys[0] for ys in both]
+            x = every[0]
+        return every, [torch.stack(ends) for ends in zip(*last, strict=True)]
 
     def _dropped(self, x: Tensor, packing: Packing | None) -> Tensor:
         """Return what goes from one layer into the next."""
@@ -309,17 +315,8 @@ class RNN(_Layer):
         *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            nonlinearity,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            dtype=dtype,
-        )
+        sizes = input_size, hidden_size, num_layers, nonlinearity
+        super().__init__(*sizes, bias, batch_first, dropout, bidirectional, dtype=dtype)
 
     def forward(
         self,
@@ -396,17 +393,8 @@ class LSTM(_Layer):
         *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            proj_size,
-            dtype=dtype,
-        )
+        sizes = input_size, hidden_size, num_layers
+        super().__init__(*sizes, bias, batch_first, dropout, bidirectional, proj_size, dtype=dtype)
 
     def forward(
         self,
@@ -416,15 +404,21 @@ class LSTM(_Layer):
         lengths: Any = None,
         reset_mask: Any = None,
         reset_state: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Any, tuple[Tensor, Tensor]]:
+        return_cell_states: bool = False,
+    ) -> tuple[Any, ...]:
         """Return output (T, N, D P) and (h_n, c_n) for input (T, N, I) and hx.
 
         hx is the pair (h0, c0) of shapes (L D, N, P) and (L D, N, H), zeros if left out; h_n and
         c_n have the same, and reset_state is such a pair. `lengths`, packed sequences and
-        `reset_mask` (T, N) as in `RNN.forward`.
+        `reset_mask` (T, N) as in `RNN.forward`. With `return_cell_states` there is a third result,
+        c of the last layer after every step, (T, N, D H), laid out as output is.
         """
-        output, h_n, c_n = self._run(LSTMFunction, input, hx, lengths, reset_mask, reset_state)
-        return output, (h_n, c_n)
+        cells = check_flag("LSTM", "return_cell_states", return_cell_states)
+        options = {"cells": True} if cells else {}
+        output, h_n, c_n, *every = self._run(
+            LSTMFunction, input, hx, lengths, reset_mask, reset_state, **options
+        )
+        return output, (h_n, c_n), *every
 
     def _parts(self, argument: str, state: Any) -> _States:
         if state is None:
@@ -473,16 +467,8 @@ class GRU(_Layer):
         *,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            dtype=dtype,
-        )
+        sizes = input_size, hidden_size, num_layers
+        super().__init__(*sizes, bias, batch_first, dropout, bidirectional, dtype=dtype)
 
     def forward(
         self,

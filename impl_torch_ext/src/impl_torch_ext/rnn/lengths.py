@@ -19,16 +19,16 @@ from impl_torch_ext.checks import check_between, shown
 from impl_torch_ext.dtypes import is_integer
 from impl_torch_ext.native import native
 
-__all__ = ["Packing", "packing_of"]
+__all__ = ["Packing", "checked_lengths", "checked_mask", "packing_of"]
 
 
-def _checked_lengths(name: str, lengths: Any, batch: int | None, steps: int) -> Tensor:
+def checked_lengths(name: str, lengths: Any, batch: int | None, steps: int) -> Tensor:
     """Return `lengths` as a new Tensor of int64, shape (N,), or raise.
 
     Parameters
     ----------
     name : str
-        The layer, for the message.
+        The layer or function, for the message.
     lengths : sequence of int, array or Tensor
         Of shape (N,), or one integer where `batch` is None, as without a batch axis.
     batch : int or None
@@ -86,13 +86,13 @@ def _integer(item: Any) -> int:
     return operator.index(plain)
 
 
-def _checked_mask(name: str, mask: Any, shape: tuple[int, ...], text: str) -> Tensor:
+def checked_mask(name: str, mask: Any, shape: tuple[int, ...], text: str) -> Tensor:
     """Return `mask` as a new Tensor of bool, or raise.
 
     Parameters
     ----------
     name : str
-        The layer, for the message.
+        The layer or function, for the message.
     mask : sequence of bool, array or Tensor
         Whether an episode begins at a step of a sample.
     shape : tuple of int
@@ -293,11 +293,11 @@ def packing_of(
     if lengths is None:
         checked = torch.full((batch,), steps)
     else:
-        checked = _checked_lengths(name, lengths, batch if batched else None, steps)
+        checked = checked_lengths(name, lengths, batch if batched else None, steps)
     if reset_mask is None:
         return Packing.of_lengths(checked, steps)
     shape, text = (tuple(sizes), "(T, N)") if batched else ((steps,), "(T,)")
-    marks = _checked_mask(name, reset_mask, shape, "(N, T)" if batch_first else text)
+    marks = checked_mask(name, reset_mask, shape, "(N, T)" if batch_first else text)
     marks = marks.reshape(sizes)
     return Episodes(marks.T if batch_first else marks, checked, directions)
 
