@@ -116,6 +116,22 @@ def choices(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
     return listed
 
 
+def recurrences(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
+    """The operators of the linear recurrence, with and without a first state."""
+    a, b, g = (draw(2, 3, 4, dtype=dtype) for _ in range(3))
+    first = draw(2, 4, dtype=dtype)
+    forward, backward = (
+        native.linear_recurrence.default,
+        native.linear_recurrence_backward.default,
+    )
+    return [
+        (forward, (a, b, first, 1, False)),
+        (forward, (a, b.mT.contiguous().mT, None, 2, True)),
+        (backward, (g, a, b, first, 1, True, [True] * 3)),
+        (backward, (g, a, b, None, 0, False, [True, False, False])),
+    ]
+
+
 def projections(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
     """The operators of a projection, which also run packed and in reverse."""
     steps, batch, size = 3, 2, 2
@@ -151,7 +167,7 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
         draw(*state, dtype=dtype),
     )
     g, g_h = draw(steps, *state, dtype=dtype), draw(*state, dtype=dtype)
-    listed = choices(dtype)
+    listed = choices(dtype) + recurrences(dtype)
     rnn, lstm, gru = (parameters(cell, input_size, hidden_size, dtype) for cell in GATES)
     for relu in (False, True):
         output, _ = native.rnn_forward(x, h, *rnn, relu)
@@ -172,6 +188,7 @@ def calls(dtype: torch.dtype) -> list[tuple[Any, tuple[Any, ...]]]:
     listed += [
         (native.lstm_backward.default, (g, g_h, g_h, *saved, [True] * 6)),
         (native.lstm_backward.default, (None, None, g_h, *saved, [True, False] * 3)),
+        (native.lstm_backward.default, (None, None, None, *saved, [True] * 6, None, False, g)),
     ]
     listed += projections(dtype)
     output, _, gates = native.gru_forward(x, h, *gru, True)
@@ -206,6 +223,7 @@ FUSED = {
     "rnn-tanh": ("rnn", RNNFunction, {"relu": False}),
     "rnn-relu": ("rnn", RNNFunction, {"relu": True}),
     "lstm": ("lstm", LSTMFunction, {}),
+    "lstm-cells": ("lstm", LSTMFunction, {"cells": True}),
     "gru": ("gru", GRUFunction, {}),
 }
 
