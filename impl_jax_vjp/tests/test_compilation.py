@@ -150,14 +150,14 @@ def test_detach_inside_nn_jit() -> None:
 def test_side_effects_are_refused() -> None:
     layer = nn.Linear(3, 2)
     before = layer.weight.data
-    with pytest.raises(RuntimeError, match="jit: the function changed a Tensor"):
+    with pytest.raises(RuntimeError, match=r"jit\(.*\): the function changed a Tensor"):
         nn.jit(lambda x: layer(x).sum().backward())(nn.ones((2, 3)))
 
     def assign(x: Any) -> Any:
         layer.weight.data = layer.weight.data * 2
         return x
 
-    with pytest.raises(RuntimeError, match="jit: the function changed a Tensor"):
+    with pytest.raises(RuntimeError, match=r"jit\(.*\): the function changed a Tensor"):
         nn.jit(assign)(nn.ones(2))
     assert layer.weight.data is before
     assert layer.weight.grad is None

@@ -2,6 +2,7 @@
 
 from . import init, loss, ops, optim, rnn
 from .autograd import (
+    checkpoint,
     enable_grad,
     grad,
     hessian,
@@ -90,6 +91,7 @@ __all__ = [
     "arange",
     "as_function",
     "bool",
+    "checkpoint",
     "empty",
     "enable_grad",
     "eye",

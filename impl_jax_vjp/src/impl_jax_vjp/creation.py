@@ -47,27 +47,38 @@ from .tensor import Tensor
 
 
 def draw(distribution: str, shape: Shape, traced: bool = False) -> Any:
-    """Draw float64 numbers, ``"uniform"`` or ``"normal"``.
-
-    Parameters
-    ----------
-    traced : bool
-        Whether the numbers will meet values of one of JAX's traces.
+    """Draw float64 numbers, ``"uniform"`` or ``"normal"``; `traced` is as for `drawn`.
 
     Returns
     -------
     numpy.ndarray or jax.Array, shape `shape`, float64
     """
-    source = random.uniform if distribution == "uniform" else random.normal
+    return drawn((distribution, shape), traced)[0]
+
+
+def drawn(request: random.Request, traced: bool = False) -> list[Any]:
+    """Draw the arrays of numbers that are asked for, float64.
+
+    Parameters
+    ----------
+    request : tuple
+        As for `random.drawn`.
+    traced : bool
+        Whether the numbers will meet values of one of JAX's traces.
+
+    Returns
+    -------
+    list of numpy.ndarray or jax.Array
+    """
     if MODE.capture is not None:
-        return MODE.capture.draw(distribution, shape)
+        return MODE.capture.draw(request)
     if not traced:
-        return source(shape)
+        return random.drawn(request)
     # As words of 32 bits: the thread that fetches them may not be in JAX's x64 mode.
-    words = jax.ShapeDtypeStruct((*shape, 2), np.uint32)
-    fetched = io_callback(lambda: _words(source(shape)), words, ordered=True)
+    words = [jax.ShapeDtypeStruct((*s, 2), np.uint32) for s in random.shapes(request)]
+    fetched = io_callback(lambda: list(map(_words, random.drawn(request))), words, ordered=True)
     with x64():
-        return jax.lax.bitcast_convert_type(fetched, np.float64)
+        return [jax.lax.bitcast_convert_type(each, np.float64) for each in fetched]
 
 
 def _words(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -15,6 +15,7 @@ import jax
 from .dtypes import restore_x64, swap_x64
 from .tape import (
     MODE,
+    Edge,
     Node,
     Scattered,
     Traced,
@@ -124,13 +125,15 @@ class Engine:
         self._heap: list[tuple[int, Node]] = []
         self._waiting: dict[Node, list[Any]] = {}
         # By identity: == on Tensors compares elements.
-        self._leaves: dict[int, tuple[Any, Any]] = {}
+        self._leaves: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._retained: list[tuple[Any, Any]] = []
         # None where every node is to step.
         self._needed: set[Node] | None = None
         self._wanted: set[tuple[Node, int]] = set()
         self._arrived: dict[tuple[Node, int], Any] = {}
         self._scattered = False
+        # Nodes that are older do not step: they count as leaves, and hooks are not called there.
+        self._since = 0
 
     def backward(self, output: Traced, grad: Any) -> None:
         """Run back from one output, and add to `grad` of the leaves that it depends on."""
@@ -144,11 +147,19 @@ class Engine:
         self._needed = nodes_between(outputs, inputs)
         self._run(outputs, grads, None)
         return [
-            self._leaves.get(id(t), (None, None))[1]
+            self._leaves.get((id(t), t._slot), (None, None))[1]
             if t._node is None
             else self._arrived.get((t._node, t._slot))
             for t in inputs
         ]
+
+    def across(
+        self, outputs: Sequence[Traced], grads: Sequence[Any], since: int, edges: Sequence[Edge]
+    ) -> list[Any]:
+        """Return the gradients that arrive at edges out of what was recorded since a number."""
+        self._since = since
+        self._run(outputs, grads, None)
+        return [self._leaves.get((id(target), slot), (None, None))[1] for target, slot in edges]
 
     def _run(
         self, outputs: Sequence[Traced], grads: Sequence[Any], then: Callable[[], None] | None
@@ -178,14 +189,15 @@ class Engine:
             if self._needed is None or node in self._needed:
                 self.step(node, arrived)
         for key, (leaf, grad) in self._leaves.items():
-            if leaf._hooks or self._scattered:
-                self._leaves[key] = (leaf, self.hook(leaf._hooks, self._whole(grad)))
+            hooks = None if self._since else leaf._hooks
+            if hooks or self._scattered:
+                self._leaves[key] = (leaf, self.hook(hooks, self._whole(grad)))
 
     def send(self, target: Any, slot: int, grad: Any) -> None:
         """Add a gradient to what waits for a node's slot, or for a leaf."""
         if type(grad) is Scattered:
             self._scattered = True
-        if type(target) is Node:
+        if type(target) is Node and target.sequence >= self._since:
             waiting = self._waiting.get(target)
             if waiting is None:
                 waiting = self._waiting[target] = [None] * target.count
@@ -193,9 +205,9 @@ class Engine:
             before = waiting[slot]
             waiting[slot] = grad if before is None else self._add(before, grad)
         else:
-            known = self._leaves.get(id(target))
+            known = self._leaves.get((id(target), slot))
             total = grad if known is None else self._add(known[1], grad)
-            self._leaves[id(target)] = (target, total)
+            self._leaves[id(target), slot] = (target, total)
 
     def _add(self, x: Any, y: Any) -> Any:
         if type(x) is Scattered:

@@ -324,9 +324,61 @@ def _frozen(value: Any, around: tuple[int, ...] = ()) -> Any:
         members = frozenset(value)
         return _Frozen(lambda now: type(now) is cls and now == members)
     if hasattr(value, "__dict__"):
-        attributes = _frozen(vars(value), inside)
-        return _Frozen(lambda now: now is value and attributes.matches(vars(now)))
+        attributes, itself = _frozen(vars(value), inside), _weakly(value)
+        return _Frozen(lambda now: now is itself() and attributes.matches(vars(now)))
     return value
+
+
+def _weakly(value: Any) -> Callable[[], Any]:
+    """Return what gives a value back, as long as it is there; weakly if it can be."""
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
+
+
+def kind_of(function: Any) -> Any:
+    """Return what two callables that do the same have in common: a code, or a class."""
+    return getattr(getattr(function, "__func__", function), "__code__", type(function))
+
+
+def fixed(function: Any) -> Callable[[Any], bool]:
+    """Return a test of whether another callable does the same as this one did.
+
+    It is the same object with the same attributes, Modules apart, which `Watch` follows; or a
+    function of the same code, whose closure and globals are the same, those of the functions of
+    its file that it calls too. The test holds no array.
+    """
+    before = [_frozen(item) for item in _surface(function)]
+
+    def same(now: Any) -> bool:
+        items = _surface(now)
+        return len(before) == len(items) and all(map(_unchanged, before, items))
+
+    return same
+
+
+def _surface(function: Any) -> list[Any]:
+    """Return the codes of a function and of those of its file that it calls, and all they reach."""
+    items: list[Any] = []
+    places: dict[int, int] = {}
+    stack = [function]
+    scope = getattr(function, "__globals__", None)
+    while stack:
+        value = stack.pop()
+        if isinstance(value, types.FunctionType):
+            inside = value.__globals__ is scope
+        else:
+            inside = isinstance(value, types.MethodType | functools.partial)
+        if not inside:
+            items.append(value)
+        elif id(value) in places:
+            items.append(places[id(value)])
+        else:
+            places[id(value)] = len(items)
+            items.append(getattr(value, "__code__", None))
+            stack += _reached(value)
+    return items
 
 
 def _same_array(before: np.ndarray[Any, Any], now: Any) -> bool:

@@ -8,6 +8,7 @@ import math
 import operator
 import os
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,47 @@ def normal(shape: tuple[int, ...]) -> Float64Array:
     angle = 2.0 * np.pi * pairs[:, 1]
     numbers = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     return numbers.reshape(-1)[:count].reshape(shape)
+
+
+# A distribution and a shape; or a number of rounds, and what each of them draws in order.
+Request = tuple[Any, tuple[Any, ...]]
+
+
+def shapes(request: Request) -> list[tuple[int, ...]]:
+    """Return the shapes of the arrays that a request draws; the rounds are their first axis."""
+    first, rest = request
+    if isinstance(first, str):
+        return [rest]
+    return [(first, *shape) for item in rest for shape in shapes(item)]
+
+
+def drawn(request: Request) -> list[Float64Array]:
+    """Draw what is asked for, round after round.
+
+    Parameters
+    ----------
+    request : tuple
+        ``("uniform", shape)``, ``("normal", shape)``, or ``(rounds, requests)``.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        An array for each distribution, whose first axes are the rounds.
+    """
+    first, rest = request
+    if isinstance(first, str):
+        return [uniform(rest) if first == "uniform" else normal(rest)]
+    made = [np.empty(shape) for shape in shapes(request)]
+    if all(item[0] == "uniform" for item in rest):
+        # One word each: all rounds are one draw.
+        sizes = [math.prod(item[1]) for item in rest]
+        parts = np.split(uniform((first, sum(sizes))), np.cumsum(sizes)[:-1], axis=1)
+        return [part.reshape(array.shape) for part, array in zip(parts, made, strict=True)]
+    for place in range(first):
+        numbers = [part for item in rest for part in drawn(item)]
+        for array, part in zip(made, numbers, strict=True):
+            array[place] = part
+    return made
 
 
 def get_state() -> tuple[int, int]:

@@ -67,7 +67,7 @@ def jvp(
     with transforming():
         entered = Entered("jvp", primals, create)
         seeds = _seeds("jvp", entered, tangents, create)
-        outputs, form = _outputs("jvp", fn(*entered.values))
+        outputs, form = outputs_of("jvp", fn(*entered.values))
         weights, grads = _linearized(outputs, entered.inner)
         pushed = _pushed(grads, seeds, weights, create, False)
     return join(form, [leave(create, out) for out in outputs]), join(form, pushed)
@@ -96,7 +96,7 @@ def linearize(
     create = creates("linearize", create_graph)
     with transforming():
         entered = Entered("linearize", primals, create)
-        outputs, form = _outputs("linearize", fn(*entered.values))
+        outputs, form = outputs_of("linearize", fn(*entered.values))
         weights, grads = _linearized(outputs, entered.inner)
 
     def push(*tangents: Any) -> Any:
@@ -233,7 +233,7 @@ def _jacobian(
         create = creates(name, create_graph)
         with transforming():
             chosen = Chosen(name, argnums, args, create)
-            outputs, form = _outputs(name, fn(*chosen.args, **kwargs))
+            outputs, form = outputs_of(name, fn(*chosen.args, **kwargs))
             table = direction(outputs, chosen.inner, create)
             return join(form, [chosen.gradient(row) for row in table])
 
@@ -385,7 +385,7 @@ def _seed(name: str, tangent: Any, inner: Any, create: bool) -> Any:
     return seed_of(name, tangent, data.dtype, create) if floating else None
 
 
-def _outputs(name: str, result: Any) -> tuple[list[Any], Any]:
+def outputs_of(name: str, result: Any) -> tuple[list[Any], Any]:
     """Return the Tensors that a function returned, and their structure; raise if it has others."""
     leaves, form = split(result)
     for wrong in (leaf for leaf in leaves if not isinstance(leaf, Traced)):

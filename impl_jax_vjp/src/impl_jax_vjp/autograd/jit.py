@@ -1,25 +1,28 @@
 """`jit`: a function of Tensors compiled by ``jax.jit``, closures and gradients included.
 
-The function is run once on abstract values to find the Tensors that it uses without receiving them
-(parameters of a Module, say) and the random numbers that it draws. Both become inputs of what is
-compiled: a parameter is never stale, gradients reach it, and each call has new numbers. The other
-state of Modules is fixed in what is compiled, and compared at each call. The result is one node on
-the tape.
+The function is run on abstract values, once to find the Tensors that it uses without receiving them
+(parameters of a Module, say) and the random numbers that it draws, and once with both as inputs.
+They are inputs of what is compiled: a parameter is never stale, gradients reach it, and each call
+has new numbers. The other state of Modules is fixed in what is compiled, and compared at each call.
+The result is one node on the tape.
 """
 
 import functools
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from .. import random
 from ..checks import check_callable, check_taken, refuse_type
-from ..creation import draw
+from ..creation import drawn
 from ..dtypes import is_floating, x64, x64_is_on
-from ..pytree import Contents, Watch, modules_of
+from ..pytree import Contents, Watch, fixed, kind_of, modules_of
 from ..recording import Operation, Pullback, record
 from ..tape import MODE, Node, Traced, edge_of, unwrap, wrap
 from ..tensor import bare
@@ -53,43 +56,91 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     RuntimeError
         When called, if `fn` changes `data` or `grad` of a Tensor that it did not make, or a Module.
     """
-    # For each form of call a plan for each state of the Modules, the newest last.
     check_callable("jit", "fn", fn)
-    plans: dict[Any, list[_Plan]] = {}
-    name = f"jit({getattr(fn, '__name__', type(fn).__name__)})"
+    plans = Plans(f"jit({getattr(fn, '__name__', type(fn).__name__)})")
 
     def compiled(*args: Any, **kwargs: Any) -> Any:
+        return plans.run(fn, args, kwargs)
+
+    return functools.update_wrapper(compiled, fn, updated=())
+
+
+# How many states of its Modules a compiled function remembers for one form of call.
+_STATES = 16
+
+
+class Plans:
+    """Functions compiled: for each form of call a plan for each state of what they use.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    most : int, optional
+        How many plans are kept, those that were used last.
+    """
+
+    def __init__(self, name: str, most: int | None = None) -> None:
+        self._name = name
+        self._most = most
+        # The newest plan stands last, and so does the form that was used last.
+        self._known: OrderedDict[Any, list[_Plan]] = OrderedDict()
+
+    def run(
+        self,
+        fn: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
+        subject: Any = None,
+        wrapper: Callable[..., Any] | None = None,
+    ) -> Any:
+        """Run a function on its arguments, compiled.
+
+        Parameters
+        ----------
+        subject : callable, optional
+            The part of `fn` that need not be the same object at each call: a plan that was made for
+            another one serves if that does the same.
+        wrapper : callable, optional
+            One of JAX's, to put around what is compiled.
+        """
         outside = x64_is_on()
         leaves, form = split((args, kwargs))
         flags = tuple(
             [(type(t), t._requires_grad) if isinstance(t, Traced) else None for t in leaves]
         )
         avals = tuple([(t.shape, t.dtype) for t in leaves])
-        key = (form, flags, avals, MODE.enabled, MODE.depth > 0, outside)
+        mode = (MODE.enabled, MODE.depth > 0, outside)
+        key = (kind_of(subject), form, flags, avals, mode)
         try:
-            known = plans.setdefault(key, [])
+            known = self._known.setdefault(key, [])
         except TypeError as error:
-            msg = f"{name}: arguments that are no arrays are static and must be hashable: {error}"
+            wanted = "arguments that are no arrays are static and must be hashable"
+            msg = f"{self._name}: {wanted}: {error}"
             raise TypeError(msg) from None
         if not known:
-            _check_form(name, leaves, form)
+            _check_form(self._name, leaves, form)
         state = random.get_state()
         try:
             with x64():
                 for plan in reversed(known):
-                    if plan.fits():
+                    if plan.fits(subject):
+                        self._known.move_to_end(key)
                         return plan(leaves)
-                plan = _Plan(fn, form, flags, name, outside)
-                plan.discover(leaves)
-                result = plan(leaves)
-                plan.settle()
-                known[:] = [old for old in known[1 - _STATES :] if old.is_alive()] + [plan]
-                return result
+                plan = _Plan(fn, form, flags, self._name, outside)
+                plan.discover(leaves, subject, wrapper)
+                if plan.can_be_kept:
+                    known[:] = [old for old in known[1 - _STATES :] if old.is_alive()] + [plan]
+                    self._forget()
+                return plan(leaves)
         except BaseException:
             random.set_state(state)
             raise
 
-    return functools.update_wrapper(compiled, fn, updated=())
+    def _forget(self) -> None:
+        """Let go of what was used longest ago."""
+        while self._most is not None and sum(map(len, self._known.values())) > self._most:
+            self._known.popitem(last=False)
 
 
 def _check_form(name: str, leaves: Sequence[Any], form: Any) -> None:
@@ -101,11 +152,7 @@ def _check_form(name: str, leaves: Sequence[Any], form: Any) -> None:
             refuse_type(name, "each argument", "one that can be read again", value)
 
 
-# How many states of its Modules a compiled function remembers for one form of call.
-_STATES = 16
-
-
-class _Capture:
+class Capture:
     """What a trace uses beyond its arguments; with `arrays`, what stands for it."""
 
     def __init__(self, tensors: Sequence[Traced] = (), arrays: Sequence[Array] = ()) -> None:
@@ -113,7 +160,7 @@ class _Capture:
         self._random = iter(arrays[len(tensors) :])
         self._replay = bool(arrays)
         self.used: dict[int, tuple[weakref.ref[Any], Array, Any]] = {}
-        self.draws: list[tuple[str, tuple[int, ...]]] = []
+        self.draws: list[random.Request] = []
         self.modules: dict[int, Any] = {}
         self._made: set[int] = set()
         self._before: list[tuple[Any, Contents]] = []
@@ -148,20 +195,33 @@ class _Capture:
         """Return the array that stands for a Tensor in this trace."""
         if self._replay:
             return self._arrays.get(id(tensor), tensor._data)
-        if not isinstance(tensor._data, jax.core.Tracer):
-            known = self.used.get(id(tensor))
-            if known is None or known[0]() is not tensor:
-                self.used[id(tensor)] = (weakref.ref(tensor), tensor._data, tensor._grad)
+        known = self.used.get(id(tensor))
+        if known is None or known[0]() is not tensor:
+            self.used[id(tensor)] = (weakref.ref(tensor), tensor._data, tensor._grad)
         return tensor._data
 
-    def draw(self, distribution: str, shape: tuple[int, ...]) -> Array:
+    def draw(self, request: random.Request) -> list[Array]:
         """Return random numbers that are an input of the trace."""
-        self.draws.append((distribution, shape))
+        self.draws.append(request)
+        shapes = random.shapes(request)
         if self._replay:
-            return next(self._random)
-        return np.full(shape, 0.5)
+            return [next(self._random) for _ in shapes]
+        return [np.full(shape, 0.5) for shape in shapes]
 
-    def tensors(self) -> list[Any]:
+    @contextmanager
+    def round(self, numbers: Sequence[Array] = ()) -> Iterator[list[random.Request]]:
+        """Keep what is drawn apart, for one of several rounds whose numbers are an input too.
+
+        Without them, in a first trace, the list that is yielded tells what a round draws.
+        """
+        before = self.draws, self._random
+        self.draws, self._random = [], iter(numbers)
+        try:
+            yield self.draws
+        finally:
+            self.draws, self._random = before
+
+    def tensors(self, name: str) -> list[Any]:
         """Return the Tensors from outside; those that the function made itself are gone by now."""
         alive = [(ref(), data, grad) for ref, data, grad in self.used.values()]
         changed = False
@@ -171,8 +231,8 @@ class _Capture:
                 changed = True
         if changed:
             msg = (
-                "jit: the function changed a Tensor that it did not make (its data or its grad); "
-                "return new values instead, with value_and_grad for gradients"
+                f"{name}: the function changed a Tensor that it did not make (its data or its "
+                "grad); return new values instead, with value_and_grad for gradients"
             )
             raise RuntimeError(msg)
         return [tensor for tensor, _, _ in alive if tensor is not None]
@@ -191,7 +251,8 @@ class _Plan:
     def __init__(
         self, fn: Callable[..., Any], form: Any, flags: Sequence[Any], name: str, outside: bool
     ) -> None:
-        self._fn = fn
+        self._fn: Any = fn
+        self._name = name
         # JAX's x64 mode as the caller has it, in which the function runs.
         self._outside = outside
         self._form = form
@@ -202,37 +263,52 @@ class _Plan:
         self._tensors: list[weakref.ref[Any]] = []
         self._asked: list[Any] = []
         self._watch: Watch = Watch(())
-        self._reached: list[Any] = []
-        self.draws: list[tuple[str, tuple[int, ...]]] = []
-        self.operation = Operation(self._run, name)
+        self._same: Any = None
+        self.draws: list[random.Request] = []
+        self.operation: Any = None
+        self.can_be_kept = True
         self._pairs: dict[Mask, Any] = {}
 
-    def discover(self, leaves: Sequence[Any]) -> None:
-        """Trace once to learn which Tensors the function captures and what it draws."""
-        capture = _Capture()
-        reached = modules_of(self._fn)
-        for module in reached:
+    def discover(self, leaves: Sequence[Any], subject: Any, wrapper: Any) -> None:
+        """Trace once to learn what the function uses and draws, and again with that as inputs.
+
+        What is left is a function of arrays: the one that was traced is let go.
+        """
+        capture = Capture()
+        for module in modules_of(self._fn if subject is None else subject):
             capture.note(module)
+        self._same = None if subject is None else fixed(subject)
+        arrays = [unwrap(leaf) for leaf in leaves]
         state = random.get_state()
         try:
-            jax.eval_shape(functools.partial(self._traced, capture), *map(unwrap, leaves))
+            jax.eval_shape(functools.partial(self._traced, capture), *arrays)
         finally:
             random.set_state(state)
-            capture.check_modules(self.operation.name)
-        self._tensors = [weakref.ref(tensor) for tensor in capture.tensors()]
+            capture.check_modules(self._name)
+        self._tensors = [weakref.ref(tensor) for tensor in capture.tensors(self._name)]
         self._asked = [_asked(tensor) for tensor in self._used()]
         self.draws = capture.draws
         # JAX may keep the capture for longer.
-        self._reached, capture.modules = list(capture.modules.values()), {}
-
-    def settle(self) -> None:
-        """Remember how the Modules are, now that nothing is left to trace."""
-        self._watch, self._reached = Watch(self._reached), []
+        reached, capture.modules = list(capture.modules.values()), {}
+        numbers = [
+            jax.ShapeDtypeStruct(shape, np.float64)
+            for request in self.draws
+            for shape in random.shapes(request)
+        ]
+        used = [unwrap(tensor) for tensor in self._used()]
+        pure = jax.make_jaxpr(self._run)(*arrays, *used, *numbers)
+        self.can_be_kept = not any([isinstance(c, jax.core.Tracer) for c in pure.consts])
+        run = jaxpr_as_fun(pure) if wrapper is None else wrapper(jaxpr_as_fun(pure))
+        self.operation = Operation(lambda *arrays: tuple(run(*arrays)), self._name)
+        self._fn = None
+        self._watch = Watch(reached)
         self._watch.forget_the_gone()
 
-    def fits(self) -> bool:
-        """Tell whether Modules and Tensors that are used are as they were."""  # autograd-30
+    def fits(self, subject: Any) -> bool:
+        """Tell whether Modules, Tensors and the subject are as they were."""  # autograd-30
         if self._asked != [_asked(tensor) for tensor in self._used()] or not self._watch.holds():
+            return False
+        if self._same is not None and not self._same(subject):
             return False
         if MODE.capture is not None:
             for module in self._watch.modules():
@@ -248,9 +324,9 @@ class _Plan:
 
     def _run(self, *arrays: Array) -> tuple[Array, ...]:
         count = len(self._flags)
-        return self._traced(_Capture(self._used(), arrays[count:]), *arrays[:count])
+        return self._traced(Capture(self._used(), arrays[count:]), *arrays[:count])
 
-    def _traced(self, capture: _Capture, *arrays: Array) -> tuple[Array, ...]:
+    def _traced(self, capture: Capture, *arrays: Array) -> tuple[Array, ...]:
         inner = [
             array if flag is None else bare(flag[0], array, flag[1])
             for array, flag in zip(arrays, self._flags, strict=True)
@@ -262,7 +338,7 @@ class _Plan:
                 result = self._fn(*args, **kwargs)
             leaves, self._out_form = split(result)
             for leaf in leaves:
-                check_taken(self.operation.name, "each array that is returned", leaf)
+                check_taken(self._name, "each array that is returned", leaf)
             self._out_flags = tuple(
                 t._requires_grad if isinstance(t, Traced) else None for t in leaves
             )
@@ -271,7 +347,8 @@ class _Plan:
             MODE.capture = before
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
-        numbers = [draw(distribution, shape) for distribution, shape in self.draws]
+        traced = any([isinstance(unwrap(leaf), jax.core.Tracer) for leaf in leaves])
+        numbers = [array for request in self.draws for array in drawn(request, traced)]
         operands = [*leaves, *self._used(), *numbers]
         mask = tuple(isinstance(v, Traced) and v._requires_grad for v in operands)
         if not (MODE.enabled and any(mask)):
@@ -305,7 +382,7 @@ class _Plan:
                 def partial(*chosen: Array) -> Any:
                     rest = iter(chosen)
                     whole = [next(rest) if m else a for m, a in zip(mask, arrays, strict=True)]
-                    outs = self._run(*whole)
+                    outs = self.operation.fn(*whole)
                     return tuple(out for out in outs if is_floating(out.dtype)), outs
 
                 chosen = (a for a, m in zip(arrays, mask, strict=True) if m)

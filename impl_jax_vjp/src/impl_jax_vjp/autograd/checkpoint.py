@@ -1,0 +1,182 @@
+"""`checkpoint`: memory saved by computing again.
+
+The function is run, and what it recorded is let go: one node stands for it, with edges to what it
+depends on. `backward` runs it again, from the values that it saw, and goes through that. So does a
+pass that is recorded, whose results then depend on the inputs through the second run. In a trace of
+JAX it is one ``jax.checkpoint``.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from .. import random
+from ..checks import check_callable
+from ..dtypes import is_floating, x64, x64_is_on
+from ..engine import Engine
+from ..tape import MODE, Edge, Node, Traced, edge_of, recording_set, unwrap, wrap
+from ..trees import join, split
+from .derivatives import outputs_of
+from .jit import Capture, Plans
+
+Array = Any
+
+
+def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
+    """Call a function; its intermediate values are forgotten, and computed again for a gradient.
+
+    Chen, Xu, Zhang and Guestrin, "Training deep nets with sublinear memory cost", 2016.
+
+    Parameters
+    ----------
+    fn : callable
+        Returns a Tensor or a structure of them.
+    *args
+        Tensors, structures of them, and anything else.
+
+    Returns
+    -------
+    Tensor or structure
+        What ``fn(*args)`` returns, with its gradients to `args` and to all that `fn` uses.
+
+    Raises
+    ------
+    TypeError
+        If `fn` cannot be called, or returns something else.
+    RuntimeError
+        In `backward`, if the second run returns other Tensors than the first.
+    """
+    check_callable("checkpoint", "fn", fn)
+    if not MODE.enabled:
+        return fn(*args)
+    traced = any([isinstance(unwrap(leaf), jax.core.Tracer) for leaf in split(args)[0]])
+    if traced or isinstance(MODE.capture, Capture):
+        # Not kept: the trace around it is what is compiled once.
+        return Plans("checkpoint", most=0).run(fn, args, {}, wrapper=jax.checkpoint)
+    return _Run(fn, args).first()
+
+
+class _Seen:
+    """Notes the values of the Tensors that a function uses, or puts them in their place again."""
+
+    def __init__(self, around: Any, values: dict[int, Array]) -> None:
+        self._around = around
+        self._values = values
+        self._used: dict[int, tuple[weakref.ref[Any], Array]] = {}
+
+    def resolve(self, tensor: Traced) -> Array:
+        """Return the array of a Tensor as the function is to see it."""
+        array = self._values.get(id(tensor))
+        if array is None:
+            array = tensor._data if self._around is None else self._around.resolve(tensor)
+        self._used[id(tensor)] = (weakref.ref(tensor), array)
+        return array
+
+    def draw(self, request: random.Request) -> list[Array]:
+        """Return numbers from the generator."""
+        return random.drawn(request)
+
+    def note(self, module: Any) -> None:
+        """Do nothing: a Module is called again as it is."""
+
+    made = note
+
+    def values(self) -> list[tuple[Traced, Array]]:
+        """Return the Tensors from elsewhere with their values; those made inside are gone."""
+        alive = [(reference(), array) for reference, array in self._used.values()]
+        return [(tensor, array) for tensor, array in alive if tensor is not None]
+
+
+class _Run:
+    """One call, and the rule of its node: how often it is run, it sees what it saw first."""
+
+    name = "checkpoint"
+
+    def __init__(self, fn: Callable[..., Any], args: Sequence[Any]) -> None:
+        self._fn = fn
+        self._args = args
+        self._depth = MODE.depth
+        # JAX's x64 mode as the caller has it, in which the function runs.
+        self._outside = x64_is_on()
+        self._generator = random.get_state()
+        self._values: list[tuple[Traced, Array]] = []
+        self._edges: list[Edge] = []
+        self._avals: list[Any] = []
+
+    def first(self) -> Any:
+        """Return what the function returns, with this as the one node before it."""
+        seen = _Seen(MODE.capture, {})
+        with self._as_first(seen):
+            since = next(Node._counter)
+            outputs, form = outputs_of(self.name, self._fn(*self._args))
+        self._edges = _edges_across(outputs, since)
+        arrays = [unwrap(out) for out in outputs]
+        flags = [out._requires_grad for out in outputs]
+        del outputs
+        self._values = seen.values()
+        self._avals = [(array.shape, array.dtype) for array in arrays]
+        node = None
+        if self._edges:
+            targets, slots = zip(*self._edges, strict=True)
+            node = Node(self, None, targets, slots, len(arrays))
+        made = [
+            wrap(array, node if flag and is_floating(array.dtype) else None, slot)
+            for slot, (array, flag) in enumerate(zip(arrays, flags, strict=True))
+        ]
+        return join(form, made)
+
+    @contextmanager
+    def _as_first(self, seen: _Seen) -> Iterator[None]:
+        """Run the function in a block as it was run at first."""
+        before = MODE.capture, MODE.depth
+        MODE.capture, MODE.depth = seen, self._depth
+        try:
+            with recording_set(True), x64(self._outside):
+                yield
+        finally:
+            MODE.capture, MODE.depth = before
+
+    def _again(self, grads: Sequence[Any], create: bool) -> list[Any]:
+        """Run the function again, and return the gradient that comes through it to each edge."""
+        values = {id(tensor): array for tensor, array in self._values}
+        state = random.get_state()
+        random.set_state(self._generator)
+        try:
+            with self._as_first(_Seen(MODE.capture, values)):
+                since = next(Node._counter)
+                outputs, _ = outputs_of(self.name, self._fn(*self._args))
+        finally:
+            random.set_state(state)
+        if self._avals != [(out._data.shape, out._data.dtype) for out in outputs]:
+            msg = f"{self.name}: fn must return the same shapes when it is run again for a gradient"
+            raise RuntimeError(msg)
+        paired = zip(outputs, grads, strict=True)
+        given = [(out, grad) for out, grad in paired if grad is not None]
+        roots, seeds = [out for out, _ in given], [grad for _, grad in given]
+        return Engine(create, False).across(roots, seeds, since, self._edges)
+
+    def pull(self, _saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
+        """Return the gradients of what the function depends on."""
+        return self._again(grads, False)
+
+    def derive(self, _node: Node, grads: Sequence[Any]) -> Sequence[Any]:
+        """Return the same gradients, recorded on the tape."""
+        return self._again(grads, True)
+
+
+def _edges_across(outputs: Sequence[Traced], since: int) -> list[Edge]:
+    """Return where gradients go from what was recorded since a number to what was before it."""
+    edges: dict[tuple[int, int], Edge] = {}
+    stack = [edge for edge in map(edge_of, outputs) if edge is not None]
+    seen: set[Node] = set()
+    while stack:
+        target, slot = stack.pop()
+        if type(target) is not Node or target.sequence < since:
+            edges[id(target), slot] = (target, slot)
+        elif target not in seen:
+            seen.add(target)
+            stack += zip(target.targets, target.slots, strict=True)
+    return list(edges.values())
