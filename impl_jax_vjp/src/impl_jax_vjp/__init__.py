@@ -55,7 +55,19 @@ from .nn import (
 )
 from .parameter import Parameter
 from .random import manual_seed
-from .rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .rnn import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    LSTMCell,
+    PeepholeLSTMCell,
+    RecurrentDropoutCell,
+    RNNCell,
+    ZoneoutCell,
+)
 from .serialization import load, save
 from .tensor import Tensor
 
@@ -73,20 +85,25 @@ __all__ = [
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
     "Linear",
     "LogSoftmax",
     "MSELoss",
     "Module",
     "ModuleList",
     "Parameter",
+    "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
+    "RecurrentDropoutCell",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
     "Tensor",
     "Variable",
+    "ZoneoutCell",
     "__spec_version__",
     "arange",
     "as_function",

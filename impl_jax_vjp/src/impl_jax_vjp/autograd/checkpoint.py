@@ -1,4 +1,4 @@
-"""`checkpoint`: memory saved by computing again.
+"""`checkpoint`: memory saved by computing again; and a scan of which few states are kept.
 
 The function is run, and what it recorded is let go: one node stands for it, with edges to what it
 depends on. `backward` runs it again, from the values that it saw, and goes through that. So does a
@@ -6,17 +6,21 @@ pass that is recorded, whose results then depend on the inputs through the secon
 JAX it is one ``jax.checkpoint``.
 """
 
+import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from .. import random
 from ..checks import check_callable
-from ..dtypes import is_floating, x64, x64_is_on
+from ..dtypes import in_x64, is_floating, x64, x64_is_on
 from ..engine import Engine
+from ..function_vjp import vjp_floating
 from ..tape import MODE, Edge, Node, Traced, edge_of, recording_set, unwrap, wrap
 from ..trees import join, split
 from .derivatives import outputs_of
@@ -180,3 +184,107 @@ def _edges_across(outputs: Sequence[Traced], since: int) -> list[Edge]:
             seen.add(target)
             stack += zip(target.targets, target.slots, strict=True)
     return list(edges.values())
+
+
+def checkpointed_scan(
+    one: Callable[..., Any], carry: list[Array], rows: Any, every: int
+) -> tuple[list[Array], list[Array]]:
+    """Return what ``lax.scan(one, carry, rows)`` does; backward has every so many states alone.
+
+    What is needed beside the arrays that come in and go out is of the size of a segment: each is
+    cut from the rows where they are, and its gradient is put into the whole in its place. So the
+    last segment, where it is short, begins too early, and repeats its own first step until then.
+    """
+    leaves, tree = jax.tree.flatten(rows)
+    steps = leaves[0].shape[0]
+    at = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in leaves]
+    pure = jax.make_jaxpr(lambda carry, at: one(carry, jax.tree.unflatten(tree, at)))(carry, at)
+
+    def step(consts: list[Array], carry: list[Array], at: list[Array]) -> Any:
+        made = jax.core.eval_jaxpr(pure.jaxpr, consts, *carry, *at)
+        return made[: len(carry)], made[len(carry) :]
+
+    @jax.custom_vjp
+    @in_x64
+    def run(consts: list[Array], carry: list[Array], rows: list[Array]) -> Any:
+        return lax.scan(functools.partial(step, consts), carry, rows)
+
+    @in_x64
+    def forward(consts: list[Array], carry: list[Array], rows: list[Array]) -> Any:
+        segments = -(-steps // every)
+        kept = [jnp.zeros((segments + 1, *s.shape), s.dtype).at[0].set(s) for s in carry]
+
+        def keeping(both: Any, row: Any) -> Any:
+            (carry, kept), (place, at) = both, row
+            carry, out = step(consts, carry, at)
+            # The state before step s * every is the last that comes to place s.
+            slot = (place + every) // every
+            put = lax.dynamic_update_index_in_dim
+            return (carry, [put(k, s, slot, 0) for k, s in zip(kept, carry, strict=True)]), out
+
+        (last, kept), outs = lax.scan(keeping, (carry, kept), (jnp.arange(steps), rows))
+        return (last, outs), (consts, kept, rows)
+
+    @in_x64
+    def backward(saved: Any, grads: Any) -> Any:
+        d_last, d_outs = [[g for g in each if is_floating(g.dtype)] for each in grads]
+        return _by_segments(step, saved, d_last, d_outs, every)
+
+    run.defvjp(forward, backward)
+    return run(list(pure.consts), carry, leaves)
+
+
+def _by_segments(
+    step: Callable[..., Any], saved: Any, d_last: list[Array], d_outs: list[Array], every: int
+) -> Any:
+    """Return the gradients of a checkpointed scan, None for what is not floating."""
+    consts, kept, rows = saved
+    steps = rows[0].shape[0]
+    even = steps % every == 0
+
+    def segment(carried: Any, place: Array) -> Any:
+        d_state, d_consts, d_rows = carried
+        start = jnp.minimum(place * every, steps - every)
+        active = jnp.arange(every) >= place * every - start
+        cut = functools.partial(lax.dynamic_slice_in_dim, start_index=start, slice_size=every)
+
+        def own(row: Array) -> Array:
+            first = lax.dynamic_index_in_dim(row, place * every, keepdims=False)
+            part = cut(row)
+            shown = active.reshape(-1, *[1] * (part.ndim - 1))
+            return part if even else jnp.where(shown, part, first)
+
+        def again(consts: Any, carry: Any, part: Any) -> Any:
+            def masked(carry: Any, at: Any) -> Any:
+                active, row = at
+                news, outs = step(consts, carry, row)
+                if not even:
+                    news = [jnp.where(active, n, c) for n, c in zip(news, carry, strict=True)]
+                    outs = [jnp.where(active, out, 0) for out in outs]
+                return news, _floating(outs)
+
+            last, outs = lax.scan(masked, carry, (active, part))
+            return _floating(last), outs
+
+        arguments = (consts, [k[place] for k in kept], list(map(own, rows)))
+        pulled = vjp_floating(again, arguments, (d_state, list(map(cut, d_outs))))
+        by_consts, by_state, by_rows = [[g for g in each if g is not None] for each in pulled]
+        put = functools.partial(lax.dynamic_update_slice_in_dim, start_index=start, axis=0)
+        d_rows = [put(d, g) for d, g in zip(d_rows, by_rows, strict=True)]
+        d_consts = [d + g for d, g in zip(d_consts, by_consts, strict=True)]
+        return (by_state, d_consts, d_rows), None
+
+    zeros = [[jnp.zeros_like(v) for v in _floating(values)] for values in (consts, rows)]
+    places = jnp.arange(-(-steps // every))
+    (d_first, d_consts, d_rows), _ = lax.scan(segment, (d_last, *zeros), places, reverse=True)
+    found = (d_consts, d_first, d_rows)
+    return tuple(
+        [
+            [next(rest) if is_floating(value.dtype) else None for value in values]
+            for rest, values in zip(map(iter, found), (consts, kept, rows), strict=True)
+        ]
+    )
+
+
+def _floating(arrays: Sequence[Array]) -> list[Array]:
+    return [array for array in arrays if is_floating(array.dtype)]

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..checks import check_probability
+from ..checks import Shape, check_probability
 from ..creation import draw
 from ..dtypes import x64
 from ..ops import formulas as F
@@ -24,10 +24,19 @@ _dropout = Primitive(_thin, "Dropout", F.all_but_first)
 
 def drop(x: Any, p: float) -> Tensor:
     """Return x, any shape, without elements that chance chooses with probability `p`."""
-    numbers = draw("uniform", shape_of(x), isinstance(unwrap(x), jax.core.Tracer))
+    return dropped(x, ~below(p, shape_of(x), x), p)  # nn-08
+
+
+def below(p: float, shape: Shape, beside: Any) -> Any:
+    """Return where uniform numbers are below `p`, for use beside the values of an array."""
+    numbers = draw("uniform", shape, isinstance(unwrap(beside), jax.core.Tracer))
     with x64():
-        keep = numbers >= p
-    return _dropout((x, keep), float(p))  # nn-08
+        return numbers < p
+
+
+def dropped(x: Any, keep: Any, p: float) -> Tensor:
+    """Return x with 0 where it is not kept, and the rest made larger for it."""
+    return _dropout((x, keep), float(p))
 
 
 class Dropout(Layer):

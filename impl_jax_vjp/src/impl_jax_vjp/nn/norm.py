@@ -26,6 +26,14 @@ def _normalize(count: int, eps: float, x: Any, *affine: Any) -> Any:
 _layer_norm = Primitive(_normalize, "LayerNorm")
 
 
+def check_eps(name: str, eps: Any) -> float:
+    """Return what is added to a variance; raise `ValueError` if it is below 0."""
+    number = check_number(name, "eps", eps)
+    if not number >= 0:
+        refuse(name, "eps", "at least 0", number)
+    return float(number)
+
+
 class LayerNorm(Layer):
     """``(input - mean) / sqrt(var + eps) * weight + bias`` over the last axes.
 
@@ -63,11 +71,9 @@ class LayerNorm(Layer):
         sizes = check_sizes("LayerNorm: normalized_shape", normalized_shape, least=1)
         if not sizes:  # nn-11
             refuse("LayerNorm", "normalized_shape", "at least one size", normalized_shape)
-        eps = check_number("LayerNorm", "eps", eps)
-        if not eps >= 0:
-            refuse("LayerNorm", "eps", "at least 0", eps)
+        eps = check_eps("LayerNorm", eps)
         bias = check_flag("LayerNorm", "bias", bias)
-        self.normalized_shape, self.eps = sizes, float(eps)
+        self.normalized_shape, self.eps = sizes, eps
         self.elementwise_affine = affine = check_flag(
             "LayerNorm", "elementwise_affine", elementwise_affine
         )

@@ -3,6 +3,14 @@
 from .cell import GRUCell, LSTMCell, RNNCell
 from .fused import GRUFunction, LSTMFunction, RNNFunction
 from .layer import GRU, LSTM, RNN
+from .unroll import truncated, unroll
+from .variants import (
+    LayerNormGRUCell,
+    LayerNormLSTMCell,
+    PeepholeLSTMCell,
+    RecurrentDropoutCell,
+    ZoneoutCell,
+)
 
 __all__ = [
     "GRU",
@@ -12,8 +20,15 @@ __all__ = [
     "GRUFunction",
     "LSTMCell",
     "LSTMFunction",
+    "LayerNormGRUCell",
+    "LayerNormLSTMCell",
+    "PeepholeLSTMCell",
     "RNNCell",
     "RNNFunction",
+    "RecurrentDropoutCell",
+    "ZoneoutCell",
+    "truncated",
+    "unroll",
 ]
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from .. import ops
-from ..checks import check_choice, check_flag
+from ..checks import check_choice, check_flag, check_parameter
 from ..dtypes import make_array
 from ..nn.layer import Layer
 from ..recording import Primitive, as_operand, dtype_of, is_array, shape_of
@@ -23,6 +23,32 @@ Array = Any
 _rnn_cell = Primitive(R.rnn_cell, "RNNCell")
 _lstm_cell = Primitive(R.lstm_cell, "LSTMCell")
 _gru_cell = Primitive(R.gru_cell, "GRUCell")
+
+
+def product(name: str, argument: str, rows: int, x: Array, weight: Array, *biases: Array) -> Array:
+    """Return ``x @ weight.T`` and the biases, shape (..., rows), of x (..., K)."""
+    check_parameter(name, argument, weight, (rows, x.shape[-1]))
+    out = R.times(x, weight)
+    return out + sum(biases) if biases else out
+
+
+def _rnn(name: str, rows: int, kind: str, a: Array, r: Array, w_hh: Array) -> Array:
+    return R.rnn_step(kind, a + product(name, "weight_hh", rows, r, w_hh))
+
+
+def _lstm(name: str, rows: int, a: Array, r: Array, c: Array, w_hh: Array) -> Any:
+    return R.lstm_step(a + product(name, "weight_hh", rows, r, w_hh), c)
+
+
+def _gru(name: str, rows: int, a: Array, r: Array, h: Array, w_hh: Array, *b_hh: Array) -> Array:
+    return R.gru_step(a, product(name, "weight_hh", rows, r, w_hh, *b_hh), h)[0]
+
+
+# The two parts of a step; r is what is multiplied by weight_hh, h where nothing else is given.
+projection = Primitive(product, "project", lambda mask: (True, True, *[False] * (len(mask) - 2)))
+_rnn_rest = Primitive(_rnn, "RNNCell")
+_lstm_rest = Primitive(_lstm, "LSTMCell")
+_gru_rest = Primitive(_gru, "GRUCell")
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -87,14 +113,62 @@ def zero_state(shape: tuple[int, ...], dtype: Any) -> Array:
         return make_array(np.zeros(shape, dtype))
 
 
-class _Cell(Recurrent):
-    _options = ("input_size", "hidden_size", "bias?")
+class Cell(Recurrent):
+    """One step of a recurrence: `step` of what `project` makes of the input.
+
+    Attributes
+    ----------
+    state_size : int or tuple of int
+        The lengths of the last axes of the states.
+    starts_at_zero : bool
+        Whether a state that is left out stands for zeros.
+    """
+
+    _options: ClassVar[tuple[str, ...]] = ("input_size", "hidden_size", "bias?")
+    starts_at_zero = True
+    _inner_biases: ClassVar[tuple[str, ...]] = ("bias_ih", "bias_hh")
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = None
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype)
         self._add_weights(self.input_size)
+
+    @property
+    def state_size(self) -> Any:
+        """H, or (H, H) of a pair of states."""
+        return self.hidden_size
+
+    def project(self, input: Any) -> Any:
+        """Return the part of a step that reads the input alone, (*, G·H) of input (*, I).
+
+        Raises
+        ------
+        ValueError
+            If the last axis is not I.
+        TypeError
+            If its dtype is not that of the parameters.
+        """
+        x = self._check("input", input, (self.input_size,), "(*, I)")
+        biases = [getattr(self, name) for name in self._inner_biases if self.bias]
+        rows = self._gates * self.hidden_size
+        return projection((x, self.weight_ih, *biases), type(self).__name__, "weight_ih", rows)
+
+    def _rest(self, projected: Any, states: dict[str, Any], recurrent: Any) -> list[Any]:
+        """Return what `step` got, checked: projected, what stands for h at weight_hh, states."""
+        name, size = type(self).__name__, self.hidden_size
+        projected = as_operand(name, projected)
+        batched = len(shape_of(projected)) != 1
+        first = (None,) if batched else ()
+        symbols = "(N, G·H)" if batched else "(G·H,)"
+        rows = self._gates * size
+        projected = self._check("projected", projected, (*first, rows), symbols)
+        shape = (*shape_of(projected)[:-1], size)
+        symbols = "(N, H)" if batched else "(H,)"
+        firsts = [self._state(name, state, shape, symbols) for name, state in states.items()]
+        if recurrent is not None:
+            recurrent = self._check("recurrent", recurrent, shape, symbols)
+        return [projected, firsts[0] if recurrent is None else recurrent, *firsts]
 
     def _state(self, name: str, state: Any, shape: tuple[int, ...], symbols: str) -> Any:
         """Return a first state that was checked, or zeros for None."""
@@ -121,7 +195,7 @@ class _Cell(Recurrent):
         return batched, [*inputs, *(w for w in self._weights() if w is not None)]
 
 
-class RNNCell(_Cell):
+class RNNCell(Cell):
     """One step of ``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu.
 
     Parameters
@@ -156,8 +230,17 @@ class RNNCell(_Cell):
         out = _rnn_cell(operands, self.nonlinearity)
         return out if batched else out[0]
 
+    def step(self, projected: Any, hx: Any = None, *, recurrent: Any = None) -> Tensor:
+        """Return h', shape (N, H), of what `project` returned, (N, H), and hx, as `forward` does.
 
-class LSTMCell(_Cell):
+        `recurrent`, of the shape of h, stands in its place where weight_hh multiplies it.
+        """
+        a, r, _ = self._rest(projected, {"h": hx}, recurrent)
+        config = (type(self).__name__, self.hidden_size, self.nonlinearity)
+        return _rnn_rest((a, r, self.weight_hh), *config)
+
+
+class LSTMCell(Cell):
     """One step of ``c' = f c + i g``, ``h' = o tanh(c')``, gates in rows ordered i, f, g, o.
 
     Attributes
@@ -175,8 +258,29 @@ class LSTMCell(_Cell):
         h, c = _lstm_cell(operands)
         return (h, c) if batched else (h[0], c[0])
 
+    @property
+    def state_size(self) -> tuple[int, int]:
+        """The lengths of h and c, (H, H)."""
+        return self.hidden_size, self.hidden_size
 
-class GRUCell(_Cell):
+    def _parts(self, projected: Any, hx: Any, recurrent: Any) -> list[Any]:
+        """Return what `step` got, checked: projected, what stands for h at weight_hh, and c."""
+        h, c = (None, None) if hx is None else self._pair("(h, c)", hx)
+        a, r, _, c = self._rest(projected, {"h": h, "c": c}, recurrent)
+        return [a, r, c]
+
+    def step(
+        self, projected: Any, hx: Any = None, *, recurrent: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return (h', c') of what `project` returned, (N, 4·H), and (h, c), as `forward` does.
+
+        `recurrent`, of the shape of h, stands in its place where weight_hh multiplies it.
+        """
+        parts = self._parts(projected, hx, recurrent)
+        return _lstm_rest((*parts, self.weight_hh), type(self).__name__, 4 * self.hidden_size)
+
+
+class GRUCell(Cell):
     """One step of the GRU, gates in rows ordered r, z, n: ``h' = (1 - z) n + z h``.
 
     Attributes
@@ -186,9 +290,20 @@ class GRUCell(_Cell):
     """
 
     _gates = 3
+    # That of the other is within the product with r.
+    _inner_biases: ClassVar[tuple[str, ...]] = ("bias_ih",)
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         """Return h', shape (N, H), of input (N, I) and hx (N, H), zeros if left out; N optional."""
         batched, operands = self._operands(input, {"h": hx})
         out = _gru_cell(operands)
         return out if batched else out[0]
+
+    def step(self, projected: Any, hx: Any = None, *, recurrent: Any = None) -> Tensor:
+        """Return h', shape (N, H), of what `project` returned, (N, 3·H), as `forward` does.
+
+        `recurrent`, of the shape of h, stands in its place where weight_hh multiplies it.
+        """
+        operands = self._rest(projected, {"h": hx}, recurrent)
+        operands += [self.weight_hh, *([self.bias_hh] if self.bias else [])]
+        return _gru_rest(operands, type(self).__name__, 3 * self.hidden_size)
