@@ -12,6 +12,7 @@ import numpy as np
 from . import random
 from .checks import as_scalar, cast, check_choice, check_number, finite, refuse, refuse_type
 from .dtypes import int64, is_floating, make_array
+from .module import Module
 from .tensor import Tensor
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "constant_",
     "kaiming_normal_",
     "kaiming_uniform_",
+    "lstm_bias_",
     "normal_",
     "ones_",
     "uniform_",
@@ -146,6 +148,44 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         If `param` is no number.
     """
     return _gain("calculate_gain", nonlinearity, "param", param)
+
+
+def lstm_bias_(module: Any, forget: float = 1.0) -> Any:
+    """Set the biases of an LSTM to 0, and those of its forget gate, in sum, to `forget`.
+
+    Gers, Schmidhuber and Cummins 2000; Jozefowicz, Zaremba and Sutskever, "An empirical exploration
+    of recurrent network architectures", 2015.
+
+    Parameters
+    ----------
+    module : LSTM, or a cell with its four gates
+    forget : float
+
+    Returns
+    -------
+    Module
+        `module`.
+
+    Raises
+    ------
+    TypeError
+        If it is no such Module.
+    ValueError
+        If it has no biases.
+    """
+    # The rooms of the recurrent Modules stand above this one, which knows them by their gates.
+    if not isinstance(module, Module) or getattr(module, "_gates", None) != 4:
+        refuse_type("lstm_bias_", "module", "an LSTM or a cell with its gates", module)
+    number, size = finite("lstm_bias_", "forget", forget), module.hidden_size
+    named = [(n, p) for n, p in module.named_parameters() if n.rpartition(".")[2][:4] == "bias"]
+    if not named:
+        refuse("lstm_bias_", "module", "one with biases", "bias=False")
+    for name, parameter in named:
+        values = np.zeros(parameter.shape)
+        if name.startswith(("bias_ih", "norm_ih")):
+            values[size : 2 * size] = number  # init-10: rows ordered i, f, g, o
+        _assign("lstm_bias_", parameter, values)
+    return module
 
 
 def _gain(name: str, nonlinearity: str, argument: str, param: Any) -> float:

@@ -17,6 +17,7 @@ from . import (  # noqa: F401
     linalg,
     manipulation,
     movement,
+    recurrence,
     reduction,
     rounding,
     sorting,

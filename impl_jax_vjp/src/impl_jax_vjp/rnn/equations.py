@@ -88,6 +88,10 @@ class Course(NamedTuple):
         """Return values (T, N, ...) with 0 where a sequence has no step, whatever was there."""
         return values if self.running is None else jnp.where(self.running, values, 0)
 
+    def show(self, values: Array) -> Array:
+        """Return values (T, N, ...) as they are given out: those that are no step's as `empty`."""
+        return pick(self.running, values, self.empty(values.dtype))
+
     def end(self, *states: Array) -> tuple[Array, ...]:
         """Return the last states (N, ...): NaN where the length is none that can be."""  # rnn-34
         if self.valid is None:
@@ -303,7 +307,7 @@ def lstm_backward(
     Shapes (T, N, 4·H), (N, P) and (N, H), (T, N, P), which is None where nothing is projected; and
     the gradients of the pair of fresh states. `kept` is all c and the gates, as `lstm_forward`
     returns them, `before` the c before each step, (T, N, H), and `gradients` are those of all h, of
-    the last h and of the last c.
+    the last h and of the last c, and of all c where these are wanted too.
     """
     cs, a = kept
     ai, af, ag, ao = split_gates(a, 4)
@@ -317,8 +321,8 @@ def lstm_backward(
     ]
 
     def step(carry: tuple[Array, Array], at: Any) -> tuple[Any, Any]:
-        running, d_out, to_c, f, *to_gates = at
-        dh, dc = carry[0] + d_out, carry[1]
+        running, d_out, d_cell, to_c, f, *to_gates = at
+        dh, dc = carry[0] + d_out, carry[1] if d_cell is None else carry[1] + d_cell
         dm = dh if w_hr is None else jnp.matmul(dh, w_hr, precision=HIGHEST)
         dc = dc + dm * to_c
         da = jnp.concatenate(
@@ -331,10 +335,11 @@ def lstm_backward(
         )
         return d_before, (da, None if w_hr is None else pick(running, dh, 0))
 
-    d_hs, *d_last = gradients
-    inputs = (course.running, course.clear(d_hs), o * tanh_slope(cs), f, *to_gates)
+    d_hs, d_h, d_c, *d_cells = gradients
+    d_each = (course.clear(d_hs), course.clear(d_cells[0]) if d_cells else None)
+    inputs = (course.running, *d_each, o * tanh_slope(cs), f, *to_gates)
     d_first, (da, d_projected), d_fresh = course.backward(
-        step, course.end_gradient(*d_last), inputs
+        step, course.end_gradient(d_h, d_c), inputs
     )
     return da, d_first, d_projected, d_fresh
 

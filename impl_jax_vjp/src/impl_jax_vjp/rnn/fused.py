@@ -92,8 +92,8 @@ class LSTMFunction(Function):
 
     Inputs: x (T, N, I), h0 (N, P), c0 (N, H), weight_ih (4·H, I), weight_hh (4·H, P), bias_ih and
     bias_hh (4·H,) or None, lengths (N,) or None, marks (T, N), fresh_h (N, P) and fresh_c (N, H) or
-    None, weight_hr (P, H) or None; `reverse` is configuration. Outputs: all h (T, N, P), the last h
-    (N, P) and c (N, H).
+    None, weight_hr (P, H) or None; `reverse` and `cells` are configuration. Outputs: all h
+    (T, N, P), the last h (N, P) and c (N, H), and with `cells` all c (T, N, H).
     """
 
     compiled = True
@@ -115,8 +115,9 @@ class LSTMFunction(Function):
         w_hr: Array | None = None,
         *,
         reverse: bool = False,
-    ) -> tuple[Array, Array, Array]:
-        """Return all h (T, N, P), the last h (N, P) and c (N, H); inputs as in the class."""
+        cells: bool = False,
+    ) -> tuple[Array, ...]:
+        """Return all h (T, N, P), the last h (N, P) and c (N, H), and if asked for all c."""
         R.check_weights("LSTM", x, h0, w_ih, w_hh, b_ih, b_hh, w_hr=w_hr, hidden=c0.shape[-1])
         course = course_of(lengths, x.shape[0], reverse, marks)
         bias = None if b_ih is None else b_ih + b_hh
@@ -125,11 +126,11 @@ class LSTMFunction(Function):
         hs, h, c, *kept = R.lstm_forward(a, (h0, c0), w_hh, w_hr, course, fresh)
         ctx.reverse = reverse
         ctx.save_for_backward(x, h0, c0, w_ih, w_hh, lengths, marks, *fresh, w_hr, hs, *kept)
-        return hs, h, c
+        return (hs, h, c, course.show(kept[0])) if cells else (hs, h, c)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Array) -> tuple[Array | None, ...]:
-        """Return a gradient or None per input, of d_hs (T, N, P), d_h (N, P), d_c (N, H)."""
+        """Return a gradient or None per input, of d_hs, d_h, d_c, and d_cells if any."""
         x, h0, c0, w_ih, w_hh, lengths, marks, *fresh, w_hr, hs, cs, a = ctx.saved_tensors
         kept = (cs, a)
         course = course_of(lengths, x.shape[0], ctx.reverse, marks)

@@ -81,9 +81,13 @@ class _Layer(Recurrent):
         lengths: Any,
         reset_mask: Any,
         reset_state: Any,
+        cells: bool = False,
         **config: Any,
     ) -> list[Tensor]:
-        """Apply a Function for each layer and direction; return output and last states."""
+        """Apply a Function for each layer and direction; return output and last states.
+
+        With `cells` the last layer's c at every step come after them.
+        """
         x, batched = self._sequence(x)
         steps, batch, _ = shape_of(x)
         if lengths is not None:
@@ -94,8 +98,10 @@ class _Layer(Recurrent):
         firsts = self._first_states(hx, batch, batched)
         resets = self._resets(reset_mask, reset_state, steps, batch, batched)
         places = zip(suffixes, firsts, resets, strict=True)
-        lasts = []
+        lasts, shown = [], []
         for layer in range(self.num_layers):
+            if cells and layer + 1 == self.num_layers:
+                config["cells"] = True
             outputs = []
             for direction in directions:
                 suffix, first, reset = next(places)
@@ -105,12 +111,15 @@ class _Layer(Recurrent):
                     x, *first, *weights, lengths, *reset, *projection, **config, **direction
                 )
                 outputs.append(output)
+                if "cells" in config:
+                    shown.append(last.pop())
                 lasts.append(last)
-            x = outputs[0] if len(outputs) == 1 else ops.concat(outputs, axis=-1)
+            x = _beside(outputs)
             if self.training and self.dropout and layer + 1 < self.num_layers:
                 x = drop(x, self.dropout)  # rnn-31
         joined = [_joined(each, batched) for each in zip(*lasts, strict=True)]
-        return [self._output(x, batched), *joined]
+        seen = [self._output(_beside(shown), batched)] if cells else []
+        return [self._output(x, batched), *joined, *seen]
 
     def _sequence(self, x: Any) -> tuple[Any, bool]:
         """Return an input that was checked as (T, N, I), and whether it came with a batch axis."""
@@ -178,6 +187,11 @@ class _Layer(Recurrent):
         if count == 1:
             return (ops.reshape(state, (batch, width)),)
         return ops.unstack(state if batched else ops.expand_dims(state, axis=1))
+
+
+def _beside(directions: Sequence[Any]) -> Any:
+    """Return what the directions give for each step as one array, (T, N, D·...)."""
+    return directions[0] if len(directions) == 1 else ops.concat(directions, axis=-1)
 
 
 def _joined(states: Sequence[Any], batched: bool) -> Any:
@@ -256,9 +270,9 @@ class RNN(_Layer):
         `check_lengths`. A mark in `reset_mask` (T, N), with `batch_first` (N, T), begins an
         episode, see `check_resets`, with `reset_state` (L·D, N, H) or zeros.
         """
-        config = {"nonlinearity": self.nonlinearity}
         resets = (reset_mask, reset_state)
-        output, h = self._run(RNNFunction, input, hx, lengths, *resets, **config)
+        kind = self.nonlinearity
+        output, h = self._run(RNNFunction, input, hx, lengths, *resets, nonlinearity=kind)
         return output, h
 
 
@@ -328,16 +342,20 @@ class LSTM(_Layer):
         lengths: Any = None,
         reset_mask: Any = None,
         reset_state: Any = None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        return_cell_states: bool = False,
+    ) -> Any:
         """Return output (T, N, D·P) and (h_n, c_n) of input (T, N, I) and (h0, c0).
 
         h0 and h_n have shape (L·D, N, P), c0 and c_n (L·D, N, H). Zeros stand for an `hx` that is
         left out; `lengths` (N,) cut each sequence, see `check_lengths`. A mark in `reset_mask`
         (T, N), with `batch_first` (N, T), begins an episode, see `check_resets`, with
-        `reset_state`, a pair as `hx` is, or zeros.
+        `reset_state`, a pair as `hx` is, or zeros. With `return_cell_states` the last layer's c
+        after every step, (T, N, D·H), laid out as output is, come third.
         """
-        output, h, c = self._run(LSTMFunction, input, hx, lengths, reset_mask, reset_state)
-        return output, (h, c)
+        cells = check_flag("LSTM", "return_cell_states", return_cell_states)
+        resets = (reset_mask, reset_state)
+        output, h, c, *seen = self._run(LSTMFunction, input, hx, lengths, *resets, cells)
+        return (output, (h, c), *seen)
 
     def _pair_shapes(self) -> str:
         count = len(_suffixes(self.num_layers, self.bidirectional))
