@@ -1,6 +1,7 @@
 """Recurrent cells and layers, and the Functions of their sequences."""
 
 from impl_cupy.rnn.cell import GRUCell, LSTMCell, RNNCell
+from impl_cupy.rnn.exchange import convert
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_cupy.rnn.layer import GRU, LSTM, RNN
 from impl_cupy.rnn.unroll import truncated, unroll
@@ -27,6 +28,7 @@ __all__ = [
     "RNNFunction",
     "RecurrentDropoutCell",
     "ZoneoutCell",
+    "convert",
     "truncated",
     "unroll",
 ]
