@@ -144,7 +144,7 @@ def lstm_bias_(module: Any, forget: float = 1.0) -> Any:
         If it has no biases, or `forget` is not finite.
     """
     biases = getattr(module, "_lstm_biases", None)
-    if biases is None or module._gates != 4:
+    if biases is None or isinstance(module, type) or module._gates != 4:
         msg = (
             "lstm_bias_: module must be an LSTM or a cell with its four gates, got "
             f"{type(module).__name__}"
@@ -155,10 +155,14 @@ def lstm_bias_(module: Any, forget: float = 1.0) -> Any:
     if not first:
         msg = f"lstm_bias_: module must have biases, got {type(module).__name__} without"
         raise ValueError(msg)
-    for bias in (*first, *others):
+    for bias in first:
+        # First, as it may be a number that the dtype does not hold.
+        _constant("lstm_bias_", bias.detach()[len(bias) // 4 : len(bias) // 2], forget, "forget")
+    for bias in others:
         zeros_(bias)
     for bias in first:
-        constant_(bias.detach()[len(bias) // 4 : len(bias) // 2], forget)
+        zeros_(bias.detach()[: len(bias) // 4])
+        zeros_(bias.detach()[len(bias) // 2 :])
     return module
 
 
@@ -183,14 +187,14 @@ def _gain(name: str, nonlinearity: str, option: str, slope: float | None) -> flo
     return math.sqrt(2.0 / (1.0 + slope * slope))
 
 
-def _constant(name: str, tensor: Tensor, val: float) -> Tensor:
+def _constant(name: str, tensor: Tensor, val: float, argument: str = "val") -> Tensor:
     check_tensor(name, tensor, "tensor")
-    val = check_number(name, "val", val)
+    val = check_number(name, argument, val)
     try:
         with torch.no_grad():
             return tensor.fill_(val)
     except (RuntimeError, OverflowError):
-        msg = f"{name}: val must be a number that {tensor.dtype} holds, got {shown(val)}"
+        msg = f"{name}: {argument} must be a number that {tensor.dtype} holds, got {shown(val)}"
         raise ValueError(msg) from None
 
 

@@ -60,7 +60,7 @@ def _reals(name: str, given: list[Any]) -> list[Tensor]:
 def _full(name: str, number: Any, dtype: torch.dtype) -> Tensor:
     if isinstance(number, int):
         check_fits(name, number, dtype)
-    return torch.full((), number, dtype=dtype)
+    return torch.full((), float(number), dtype=dtype)
 
 
 class _Recurrence(torch.autograd.Function):

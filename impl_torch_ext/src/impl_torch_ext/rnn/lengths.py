@@ -73,7 +73,7 @@ def _integers(name: str, lengths: Any) -> "np.ndarray[Any, Any]":
             for i in np.ndindex(array.shape):
                 array[i] = _integer(array[i])
             return array
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):
             came = shown(lengths)
     msg = f"{name}: lengths must be integers, got {came}"  # rnn-34
     raise TypeError(msg)

@@ -4,6 +4,7 @@ Axes: ``T`` steps, ``N`` batch, ``I`` input, ``H`` hidden.
 """
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_parameters(nn: Any, dtype: str, name: str, bias: bool) -> None:
     wanted = eval(f"lambda input_size, hidden_size, bias=True, {eps}*, dtype=None: None")
     same_signature(getattr(nn, name), inspect.signature(wanted))
     assert (cell.input_size, cell.hidden_size) == (I, H)
-    assert f"{I}, {H}" in repr(cell)
+    assert re.search(rf"{name}\([^)]*\b{I}\b[^)]*\b{H}\b", repr(cell)), repr(cell)
 
 
 @pytest.mark.parametrize("name", cases())
