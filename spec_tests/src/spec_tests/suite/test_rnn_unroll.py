@@ -258,6 +258,23 @@ def test_what_a_cell_draws(nn: Any) -> None:
     assert not np.array_equal(first, second), "a second call should draw anew"
 
 
+@clause("rnn-40")
+def test_a_cell_that_reads_values(nn: Any) -> None:
+    def cell(x: Any, h: Any) -> Any:
+        return h + x if nn.ops.sum(x).item() > 0 else h - x
+
+    x, h = nn.tensor(normal((T, N, H), "float32")), nn.zeros((N, H))
+    try:
+        got = to_numpy(nn, nn.rnn.unroll(cell, x, h)[0])
+    except TypeError as error:
+        got = str(error)
+    if isinstance(got, str):
+        said = "unroll" in got
+        assert said, got
+        return
+    agrees(nn, got, to_numpy(nn, loop(nn, cell, x, h)[0][0]), "rnn", dtype="float32")
+
+
 @clause("rnn-40", "autograd-30")
 def test_parameters_and_modes_are_those_of_the_call(nn: Any) -> None:
     cell = cell_of(nn, "plain", "float32")
