@@ -1,6 +1,7 @@
 """Recurrent cells and layers, and the Functions that they call."""
 
 from impl_torch_ext.rnn.cell import GRUCell, LSTMCell, RNNCell
+from impl_torch_ext.rnn.exchange import convert
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNCellFunction, RNNFunction
 from impl_torch_ext.rnn.layer import GRU, LSTM, RNN
 from impl_torch_ext.rnn.unroll import truncated, unroll
@@ -28,6 +29,7 @@ __all__ = [
     "RNNFunction",
     "RecurrentDropoutCell",
     "ZoneoutCell",
+    "convert",
     "truncated",
     "unroll",
 ]
