@@ -1,6 +1,7 @@
 """Recurrent cells, layers, and the Functions behind the layers."""
 
 from .cell import GRUCell, LSTMCell, RNNCell
+from .exchange import convert
 from .fused import GRUFunction, LSTMFunction, RNNFunction
 from .layer import GRU, LSTM, RNN
 from .unroll import truncated, unroll
@@ -27,6 +28,7 @@ __all__ = [
     "RNNFunction",
     "RecurrentDropoutCell",
     "ZoneoutCell",
+    "convert",
     "truncated",
     "unroll",
 ]
