@@ -103,9 +103,15 @@ class _Bias(NamedTuple):
     part: Callable[[Array], Pair]
 
 
+def _sum(of_input: Array, of_state: Array) -> Array:
+    """Return the sum, where one is 0 the other as it is, -0 too."""  # rnn-53
+    either = np.where(of_state == 0, of_input, of_state)
+    return np.where((of_input == 0) | (of_state == 0), either, of_input + of_state)
+
+
 def _rows(of_input: Array, of_state: Array) -> Array:
     """Return z, r, n of the input and n of the state, (4, H): the gates z and r have one sum."""
-    return np.concatenate([of_input[:2] + of_state[:2], of_input[2:], of_state[2:]])
+    return np.concatenate([_sum(of_input[:2], of_state[:2]), of_input[2:], of_state[2:]])
 
 
 def _of_rows(rows: Array) -> Pair:
@@ -114,7 +120,7 @@ def _of_rows(rows: Array) -> Pair:
 
 _BIASES = {
     "bias_both": _Bias(lambda *both: np.stack(both), lambda both: (both[0], both[1])),
-    "bias_sum": _Bias(lambda *both: both[0] + both[1], lambda bias: (bias, np.zeros_like(bias))),
+    "bias_sum": _Bias(_sum, lambda bias: (bias, np.zeros_like(bias))),
     "bias_rows": _Bias(_rows, _of_rows),
 }
 
@@ -355,7 +361,7 @@ def _measured(form: str, arrays: Arrays) -> _Sizes:
         num_layers=found.get("L", layers),
         bidirectional=found.get("D", 1 + reverse) == 2,
         proj_size=projected,
-        bias=any([part.startswith("bias") for part in parts]),
+        bias=form == "flax" or any([part.startswith("bias") for part in parts]),
     )
     _check_entries(form, arrays, {place.name: place.shape for place in _places(form, sizes)})
     return sizes

@@ -319,6 +319,24 @@ def test_entries_of_other_forms_that_do_not_fit(nn: Any, form: str) -> None:
 
 
 @clause("rnn-53")
+@pytest.mark.parametrize("form", ["keras", "flax", "onednn"])
+def test_one_bias_for_two(nn: Any, form: str) -> None:
+    """It comes back bit for bit, -0 too; of flax it must be there."""
+    own = nn.rnn.convert(parameters_of(nn, "LSTM"), target=form)
+    (name,) = [key for key in own if "bias" in key]
+    own[name].reshape(-1)[:3] = [-0.0, np.inf, np.nan]
+    back = nn.rnn.convert(nn.rnn.convert(own, source=form), target=form)
+    bits = own[name].dtype.name.replace("float", "int")
+    exactly(nn, back[name].view(bits), own[name].view(bits), call=form)
+    del own[name]
+    if form == "flax":
+        with refuses(ValueError, "convert", form, name):
+            nn.rnn.convert(own, source=form)
+    else:
+        assert not any("bias" in key for key in nn.rnn.convert(own, source=form))
+
+
+@clause("rnn-53")
 def test_sizes(nn: Any) -> None:
     convert = nn.rnn.convert
     own = parameters_of(nn, "LSTM", num_layers=2)
