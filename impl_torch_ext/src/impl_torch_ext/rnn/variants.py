@@ -334,10 +334,11 @@ class RecurrentDropoutCell(_Wrapper):
     def step(self, projected: Any, hx: Any = None, *, recurrent: Tensor | None = None) -> Any:
         """Return the new state of a step, from what `project` returned in the same mode."""
         inner, kept = self._parts(projected)
-        if recurrent is None and hx is not None:
-            recurrent = tree_flatten(hx)[0][0]
-        # Without a state it is 0, dropped or not.
-        if kept and isinstance(recurrent, Tensor):
+        states = tree_flatten(hx)[0]
+        if recurrent is None and states:
+            recurrent = states[0]
+        # Without a state it is 0, dropped or not; one that does not fit the inner cell refuses.
+        if kept and isinstance(recurrent, Tensor) and recurrent.shape == kept[0].shape:
             recurrent = drop(recurrent, kept[0], self.p)
         return self.cell.step(inner, hx, recurrent=recurrent)
 

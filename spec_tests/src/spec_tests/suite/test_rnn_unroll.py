@@ -264,13 +264,13 @@ def test_a_cell_that_reads_values(nn: Any) -> None:
         return h + x if nn.ops.sum(x).item() > 0 else h - x
 
     x, h = nn.tensor(normal((T, N, H), "float32")), nn.zeros((N, H))
+    refusal = ""
     try:
-        got = to_numpy(nn, nn.rnn.unroll(cell, x, h)[0])
+        got, _ = nn.rnn.unroll(cell, x, h)
     except TypeError as error:
-        got = str(error)
-    if isinstance(got, str):
-        said = "unroll" in got
-        assert said, got
+        refusal = str(error)
+    if refusal:
+        assert "unroll" in refusal, refusal
         return
     agrees(nn, got, to_numpy(nn, loop(nn, cell, x, h)[0][0]), "rnn", dtype="float32")
 
