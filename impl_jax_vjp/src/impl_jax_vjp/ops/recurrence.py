@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ..checks import Shape, check_broadcast, check_flag, normalize_axis, refuse
@@ -70,7 +71,11 @@ def linear_recurrence(
         else:
             h0 = as_pair(_NAME, a if is_array(a) else b, h0)[1]
         rest = (*shape[:place], *shape[place + 1 :])
-        if check_broadcast(_NAME, rest, shape_of(h0)) != rest:
+        try:
+            fits = np.broadcast_shapes(rest, shape_of(h0)) == rest
+        except ValueError:
+            fits = False
+        if not fits:
             refuse(_NAME, "h0", f"one that broadcasts to {rest}", f"shape {shape_of(h0)}")
         operands.append(h0)
     return _recurrence(operands, place, flag, dtype, shape)
