@@ -42,7 +42,8 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 FOLDERS = {
     "ops": (
         "lookups formulas families elementwise transcendental rounding comparison reduction "
-        "recurrence linalg manipulation movement indexing sorting creation activation inspection"
+        "recurrence linalg manipulation movement indexing places einsum sorting creation "
+        "activation inspection"
     ).split(),
     "autograd": "modes transforms derivatives jit checkpoint".split(),
     "module": "state base functional".split(),

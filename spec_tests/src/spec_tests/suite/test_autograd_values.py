@@ -44,7 +44,9 @@ SQUARES = {
     "reshape twice": lambda nn, x: x.reshape((3, 2)).T.reshape((6,))[1:],
     "iteration": lambda nn, x: next(iter(x)),
 }
-MADE_OF_OTHERS = "var std norm diff tensordot vecdot sort linear_recurrence".split()
+MADE_OF_OTHERS = (
+    "var std norm diff tensordot vecdot sort linear_recurrence einsum put scatter_add segment_sum"
+).split()
 LAYERS = ("RNN", "GRU", "LSTM")
 
 

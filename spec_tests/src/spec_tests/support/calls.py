@@ -13,12 +13,14 @@ import numpy as np
 from spec_tests.judge.tables import Row
 from spec_tests.support import inputs
 from spec_tests.support.assertions import raw
+from spec_tests.support.places import put, scatter_add, segment_sum
 from spec_tests.support.recurrence import linear_recurrence
 
 _NUMPY = {
     **vars(np),
     "erf": np.vectorize(math.erf, otypes=[float]),
     "linear_recurrence": linear_recurrence,
+    **{function.__name__: function for function in (put, scatter_add, segment_sum)},
     "__builtins__": {},
 }
 
