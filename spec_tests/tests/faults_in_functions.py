@@ -188,3 +188,44 @@ def any_device_will_do(nn):
 @fault("test_ops_namespace", "ops-32")
 def integers_meet_float32_in_float64(nn):
     nn.ops.result_type = np.result_type
+
+
+@fault("test_ops_places", "ops-55")
+def einsum_without_an_arrow_keeps_the_order_of_the_letters(nn):
+    original = nn.ops.einsum
+
+    def einsum(subscripts, /, *operands):
+        result = original(subscripts, *operands)
+        return nn.ops.matrix_transpose(result) if subscripts == "ji" else result
+
+    nn.ops.einsum = einsum
+
+
+@fault("test_ops_places", "ops-56")
+def put_reads_what_it_covers(nn):
+    original = nn.ops.put
+    nn.ops.put = lambda x, key, values, /: original(x, key, values) + 0 * nn.ops.sum(nn.asarray(x))
+
+
+@fault("test_ops_places", "ops-57")
+def scatter_add_goes_along_the_first_axis(nn):
+    original = nn.ops.scatter_add
+
+    def scatter_add(x, indices, values, /, *, axis=-1):
+        result = original(x, indices, values, axis=axis)
+        return result if axis else nn.ops.flip(result, axis=0)
+
+    nn.ops.scatter_add = scatter_add
+
+
+@fault("test_ops_places", "ops-58")
+def ids_of_segments_are_brought_into_range(nn):
+    original = nn.ops.segment_sum
+
+    def segment_sum(x, segment_ids, /, num_segments):
+        ids = np.asarray(segment_ids)
+        if ids.dtype.kind in "iu" and isinstance(num_segments, int):
+            segment_ids = np.clip(ids, 0, max(num_segments - 1, 0))
+        return original(x, segment_ids, num_segments)
+
+    nn.ops.segment_sum = segment_sum
