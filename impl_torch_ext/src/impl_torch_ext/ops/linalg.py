@@ -117,10 +117,10 @@ def _contracted(axes: Any, x1: Tensor, x2: Tensor) -> tuple[list[int], list[int]
         first, second = ([check_int("tensordot", "each of axes", i) for i in part] for part in axes)
     else:
         count = check_int("tensordot", "axes", axes)
-        first, second = [*range(-count, 0)], [*range(count)]
         if not 0 <= count <= min(x1.ndim, x2.ndim):
             msg = f"tensordot: axes {count} is out of range for shapes {shapes_of(x1, x2)}"
             raise ValueError(msg)
+        first, second = [*range(-count, 0)], [*range(count)]
     for places, x in ((first, x1), (second, x2)):
         inside = all(-x.ndim <= place < x.ndim for place in places)
         if not inside or len({place % x.ndim for place in places}) < len(places):

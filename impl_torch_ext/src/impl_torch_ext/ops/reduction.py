@@ -138,6 +138,8 @@ _is_counted = derived("norm", lambda x: (x != 0).to(x.dtype), None)
 
 
 def _logsumexp(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    if not axes:  # ops-19; torch's own takes them for all.
+        return x.clone()
     result = torch.logsumexp(x, axes, keepdim)
     if result.requires_grad and bool((infinite := torch.isinf(result)).any()):
         # ops-27: the gradient is NaN along the axis there, of which torch makes 0 here and there.

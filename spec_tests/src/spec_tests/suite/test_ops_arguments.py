@@ -12,6 +12,7 @@ from spec_tests.judge import tables
 from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor, to_numpy
+from spec_tests.support.calls import calls
 from spec_tests.support.inputs import normal
 
 REAL = (
@@ -19,6 +20,10 @@ REAL = (
     "log2 log10 tan asin acos atan sinh cosh asinh acosh atanh erf silu softplus leaky_relu elu "
     "gelu var std norm"
 ).split()
+
+
+def takes_several_axes(row: Row) -> bool:
+    return row.name == "logsumexp" or (row.family == "reduce" and not row.name.startswith("arg"))
 
 
 @clause("ops-01")
@@ -138,6 +143,17 @@ def test_expand_dims_takes_places_in_the_result(nn: Any, dtype: str) -> None:
     for axis in (3, -4):
         with refuses((ValueError, IndexError), "expand_dims", axis, "(2, 3)"):
             nn.ops.expand_dims(x, axis)
+
+
+@clause("ops-19")
+@rows("ops", where=takes_several_axes)
+def test_no_axes_to_reduce(nn: Any, row: Row) -> None:
+    call = calls(row, "float32")[0]
+    x = nn.tensor(call.arrays()[0])
+    got = getattr(nn.ops, row.name)(x, axis=())
+    # The same over a further axis of length 1.
+    want = getattr(nn.ops, row.name)(nn.ops.expand_dims(x, axis=0), axis=0)
+    agrees(nn, got, to_numpy(nn, want), "elementwise", call=f"{row.name}(x, axis=())", dtype=None)
 
 
 @clause("ops-19")
