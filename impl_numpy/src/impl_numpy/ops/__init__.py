@@ -28,6 +28,7 @@ from impl_numpy.ops import (
     sorting,
     transcendental,
 )
+from impl_numpy.ops.einsum import einsum
 from impl_numpy.ops.families import REGISTRY
 from impl_numpy.ops.inspection import API_VERSION as __array_api_version__
 from impl_numpy.ops.inspection import CONSTANTS
