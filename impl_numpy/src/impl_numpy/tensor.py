@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -382,6 +382,10 @@ class Tensor(Protocols):
 
     def __getitem__(self, key: Any) -> Tensor:
         return Differentiable.ops.indexing.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        msg = "put: x[key] = values changes no Tensor; ops.put(x, key, values) returns a new one"
+        raise TypeError(msg)  # ops-56
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[k] for k in range(len(self)))

@@ -22,6 +22,7 @@ from impl_numpy.ops import (
     linalg,
     manipulation,
     movement,
+    places,
     recurrence,
     reduction,
     rounding,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from impl_numpy.ops.linalg import *
     from impl_numpy.ops.manipulation import *
     from impl_numpy.ops.movement import *
+    from impl_numpy.ops.places import *
     from impl_numpy.ops.recurrence import *
     from impl_numpy.ops.reduction import *
     from impl_numpy.ops.rounding import *

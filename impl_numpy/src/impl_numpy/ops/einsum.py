@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeAlias
 from impl_numpy.checks import check_string, shown
 from impl_numpy.dtypes import Shape, bool_, promoted
 from impl_numpy.ops.elementwise import multiply
-from impl_numpy.ops.families import registered, spread_to
+from impl_numpy.ops.families import meet, registered, reshaped
 from impl_numpy.ops.linalg import matmul
 from impl_numpy.ops.reduction import sum as summed
 from impl_numpy.recording import RULES, unary
@@ -60,7 +60,7 @@ def einsum(subscripts: Any, /, *operands: Any) -> Tensor:  # ops-55
     sizes = _sizes(subscripts, terms, shapes)
     dtype = promoted(*[x.dtype for x in tensors])
     factors = [
-        _factor(x if x.dtype == dtype else spread_to(x, x.shape, dtype), labels, sizes)
+        _factor(meet(x, x.shape, dtype), labels, sizes)
         for x, labels in zip(tensors, terms, strict=True)
     ]
     while len(factors) > 1:
@@ -69,9 +69,9 @@ def einsum(subscripts: Any, /, *operands: Any) -> Tensor:  # ops-55
         factors = _others(factors, pair)
         factors.append(_product(first, second, _needed(factors, wanted), sizes))
     x, labels = _without(factors[0], wanted)
-    result = unary(RULES["permute_dims"], x, (tuple([labels.index(k) for k in wanted]),))
+    result: Tensor = unary(RULES["permute_dims"], x, (tuple([labels.index(k) for k in wanted]),))
     # A sum of integers is of int64.
-    return result if result.dtype == dtype else spread_to(result, result.shape, dtype)
+    return meet(result, result.shape, dtype)
 
 
 def _refuse(subscripts: str, shapes: Sequence[Shape], reason: str) -> NoReturn:
@@ -127,7 +127,7 @@ def _factor(x: Tensor, labels: Labels, sizes: Sizes) -> Factor:
     """Return an operand without axes to be stretched, and with diagonals for repeated letters."""
     if any([n != sizes[label] for n, label in zip(x.shape, labels, strict=True)]):
         labels = [label for n, label in zip(x.shape, labels, strict=True) if n == sizes[label]]
-        x = _reshaped(x, [sizes[label] for label in labels])
+        x = reshaped(x, tuple([sizes[label] for label in labels]))
     while len(set(labels)) < len(labels):
         letter = next(label for label in labels if labels.count(label) > 1)
         first = labels.index(letter)
@@ -135,7 +135,7 @@ def _factor(x: Tensor, labels: Labels, sizes: Sizes) -> Factor:
         others = [k for k in range(len(labels)) if k not in (first, second)]
         x = unary(RULES["permute_dims"], x, ((first, second, *others),))
         # Of a square in a row, each element of the diagonal is so far from the one before.
-        x = _reshaped(x, [x.shape[0] ** 2, *x.shape[2:]])[:: x.shape[0] + 1]
+        x = reshaped(x, (x.shape[0] ** 2, *x.shape[2:]))[:: x.shape[0] + 1]
         labels = [letter, *[labels[k] for k in others]]
     return x, labels
 
@@ -182,7 +182,7 @@ def _product(first: Factor, second: Factor, needed: Collection[str | int], sizes
     wide = _grouped(second, [*stacks, inner, columns], sizes)
     whole = matmul(tall, wide) if inner else multiply(tall, wide)
     labels = [*stacked, *rows, *columns]
-    return _reshaped(whole, [sizes[k] for k in labels]), labels
+    return reshaped(whole, tuple([sizes[k] for k in labels])), labels
 
 
 def _grouped(factor: Factor, groups: list[Labels], sizes: Sizes) -> Tensor:
@@ -190,9 +190,4 @@ def _grouped(factor: Factor, groups: list[Labels], sizes: Sizes) -> Tensor:
     x, labels = factor
     order = tuple([labels.index(k) for group in groups for k in group])
     x = unary(RULES["permute_dims"], x, (order,))
-    return _reshaped(x, [math.prod([sizes[k] for k in group]) for group in groups])
-
-
-def _reshaped(x: Tensor, shape: Sequence[int]) -> Tensor:
-    result: Tensor = unary(RULES["reshape"], x, (tuple(shape), x.shape))
-    return result
+    return reshaped(x, tuple([math.prod([sizes[k] for k in group]) for group in groups]))

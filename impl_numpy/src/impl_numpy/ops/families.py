@@ -297,6 +297,29 @@ def spread_to(x: Tensor, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
     return result
 
 
+def reshaped(x: Tensor, to: Shape) -> Tensor:
+    """Return the elements in another shape, which is known to fit."""
+    result: Tensor = record_unary(RULES["reshape"], x, (to, x._data.shape))
+    return result
+
+
+def meet(x: Tensor, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
+    """Return a Tensor of this shape and dtype as it is, and another one brought to them."""
+    return x if (x.shape, x.dtype) == (shape, dtype) else spread_to(x, shape, dtype)
+
+
+def meet_into(operation: str, name: str, x: Tensor, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
+    """Bring an argument to a shape and dtype; raise ValueError where it does not broadcast."""
+    try:
+        fits = np.broadcast_shapes(x.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        msg = f"{operation}: {name} must have a shape that broadcasts to {shape}, got {x.shape}"
+        raise ValueError(msg)
+    return meet(x, shape, dtype)
+
+
 def cast_first(name: str, x: Tensor, dtype: DTypeLike | None) -> Tensor:
     """Cast what a sum or product is made of: to a dtype, or integers to int64."""
     if dtype is None and x.dtype.kind == "f":
@@ -383,8 +406,7 @@ def shape(
     @registered(name, summary, frame)
     def apply(x: Any, /, axis: int | tuple[int, ...]) -> Tensor:
         x = as_tensor(name, x)
-        result: Tensor = record_unary(RULES["reshape"], x, (place(x.shape, axis), x.shape))
-        return result
+        return reshaped(x, place(x.shape, axis))
 
     return apply
 

@@ -29,41 +29,54 @@ ROUND = 640
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     """Return what `x[key]` selects; repeated elements accumulate gradients (tensor-24)."""
-    result: Tensor = unary(_chosen, x, (_plain(key, x._data.shape), x._data.shape))
+    result: Tensor = unary(_chosen, x, (plain_key("getitem", key, x._data.shape), x._data.shape))
     return result
 
 
-def _plain(key: Any, shape: Shape) -> Any:
-    """Return an index without Tensors in it, and without arrays that the caller can change."""
+def plain_key(name: str, key: Any, shape: Shape) -> Any:
+    """Return an index without Tensors in it, and without arrays that the caller can change.
+
+    Raises
+    ------
+    TypeError
+        If a part of it is nothing that selects; the message has the name of the operation.
+    IndexError
+        If a list in it is ragged, or an integer beyond int64.
+    """
     if isinstance(key, tuple):
-        return tuple([_part(k, shape) for k in key])
-    return _part(key, shape)
+        return tuple([_part(name, k, shape) for k in key])
+    return _part(name, key, shape)
 
 
-def _part(key: Any, shape: Shape) -> Any:
-    """Return one part of an index: a sequence, in each spelling, as an array (tensor-35)."""
+def _part(name: str, key: Any, shape: Shape) -> Any:
+    """Return one part of an index."""
     if key is None or key is Ellipsis or isinstance(key, (int, slice)):
         return key
     if isinstance(key, np.bool):
         return bool(key)
-    if isinstance(key, (list, tuple, range)):
-        try:
-            key = np.asarray(_lists(key))
-        except ValueError:
-            msg = "getitem: the lists of an index must be of equal lengths, got ragged ones"
-            raise IndexError(msg) from None
-        if not key.size and key.dtype.kind in "iubf":
-            return key.astype(int64)
+    key = listed(name, key)
     array = key._data if isinstance(key, Tensor) else key
     if not is_raw(array) or array.dtype.kind not in "iub":
         got = f"dtype {array.dtype}" if is_raw(array) else type(key).__name__
-        msg = f"getitem: an index must be of integers, booleans, slices, None or ..., got {got}"
+        msg = f"{name}: an index must be of integers, booleans, slices, None or ..., got {got}"
         raise TypeError(msg)
     if array.dtype == bool_:
         return own(array) if isinstance(key, Tensor) else array.copy()
     # An array of no axes, which a scalar is too, selects as an int does.
-    indices = check_indices("getitem", "an index", array, length=f"shape {shape}")
+    indices = check_indices(name, "an index", array, length=f"shape {shape}")
     return int(indices) if isinstance(key, np.generic) else indices
+
+
+def listed(name: str, key: Any) -> Any:
+    """Return a sequence, in each spelling, as an array (tensor-35), and all else as it is."""
+    if not isinstance(key, (list, tuple, range)):
+        return key
+    try:
+        array = np.asarray(_lists(key))
+    except ValueError:
+        msg = f"{name}: the lists of an index must be of equal lengths, got ragged ones"
+        raise IndexError(msg) from None
+    return array.astype(int64) if not array.size and array.dtype.kind in "iubf" else array
 
 
 def _lists(key: Any) -> Any:
@@ -88,7 +101,7 @@ def _put_all(*args: Any) -> Array:
     *parts, keys, shape = args
     out = np.zeros(shape, parts[0].dtype)
     for part, key in zip(parts, keys, strict=True):
-        _put_into(out, part, key)
+        put_into(out, part, key)
     return out
 
 
@@ -102,54 +115,62 @@ def _put_vjp(grad: Value, needs: Parents, x: None, out: None, key: Any, shape: S
 
 def _put(x: Array, key: Any, shape: Shape) -> Array:
     out = np.zeros(shape, x.dtype)
-    if _may_repeat(key) and _repeats(key, shape, x.size):
-        _put_into(out, x, key)
+    if may_repeat(key) and repeats(key, shape, x.size):
+        put_into(out, x, key)
     else:
         out[key] = x
     return out
 
 
-def _may_repeat(key: Any) -> bool:
+def may_repeat(key: Any) -> bool:
     """Tell whether an index may name an element twice."""
     if type(key) is not tuple:
         return type(key) is np.ndarray and key.dtype != bool_
     return any([type(k) is np.ndarray and k.dtype != bool_ for k in key])
 
 
-def _repeats(key: Any, shape: Shape, size: int) -> bool:
-    """Tell whether an index of `size` elements names one twice, or is not of integers alone."""
-    if not _of_integers(key):
-        return True
-    axes = len(key) if type(key) is tuple else 1
+def of_integers(key: Any) -> bool:
+    """Tell whether an index is of integers alone."""
+    parts = key if type(key) is tuple else (key,)
+    return all([type(k) is int or (type(k) is np.ndarray and k.dtype == int64) for k in parts])
+
+
+def repeats(key: Any, shape: Shape, size: int) -> bool:
+    """Tell whether an index of `size` elements names one twice."""
+    axes = rows_axes(key, shape)
     named = np.zeros(shape[:axes], bool_)
     named[key] = True
     return np.count_nonzero(named) * math.prod(shape[axes:]) != size
 
 
-def _of_integers(key: Any) -> bool:
+def rows_axes(key: Any, shape: Shape) -> int:
+    """Return of how many first axes an index names rows; if not of integers alone, of all."""
+    if not of_integers(key):
+        return len(shape)
+    return len(key) if type(key) is tuple else 1
+
+
+def rows_at(key: Any, shape: Shape) -> Array:
+    """Return the numbers of the rows that an index names, in order; it is known to fit."""
+    lead = shape[: rows_axes(key, shape)]
+    if not of_integers(key):
+        return np.arange(math.prod(lead)).reshape(lead)[key].ravel()
     parts = key if type(key) is tuple else (key,)
-    return all([type(k) is int or (type(k) is np.ndarray and k.dtype == int64) for k in parts])
+    rows = [np.where(np.less(k, 0), np.add(k, n), k) for k, n in zip(parts, lead, strict=True)]
+    return (rows[0] if len(rows) == 1 else np.ravel_multi_index(rows, lead)).ravel()
 
 
-def _put_into(out: Array, x: Array, key: Any) -> None:
+def put_into(out: Array, x: Array, key: Any) -> None:
     """Add to what lies at an index, once for each time that it names an element."""
-    if not _may_repeat(key):
+    if not may_repeat(key):
         out[key] += x
         return
-    parts = key if type(key) is tuple else (key,)
-    if not _of_integers(key):
-        if 8 * x.size < out.size:
-            np.add.at(out, key, x)
-            return
-        # Slices and masks beside integers: the places as numbers, whatever the index.
-        parts = (np.arange(out.size).reshape(out.shape)[key],)
-        x, out = x.reshape(-1), out.reshape(-1)
-    lead = out.shape[: len(parts)]
-    rows = [np.where(np.less(k, 0), np.add(k, n), k) for k, n in zip(parts, lead, strict=True)]
-    flat = rows[0] if len(rows) == 1 else np.ravel_multi_index(rows, lead)
+    if not of_integers(key) and 8 * x.size < out.size:
+        np.add.at(out, key, x)
+        return
     if x.size:
-        rest = out.shape[len(parts) :]
-        _add_rows(out.reshape(-1, *rest), flat.ravel(), x.reshape(-1, *rest))
+        rest = out.shape[rows_axes(key, out.shape) :]
+        _add_rows(out.reshape(-1, *rest), rows_at(key, out.shape), x.reshape(-1, *rest))
 
 
 def _add_rows(out: Array, rows: Array, x: Array) -> None:
@@ -191,8 +212,13 @@ def _by_rounds(x: Array, starts: Array, counts: Array) -> Array:
     return sums
 
 
-_chosen = rule(Primitive("getitem", lambda x, key, shape: x[key], _getitem_vjp))
-_taken = Primitive("take", lambda x, key, shape: x[key], _getitem_vjp)
+def selecting(name: str) -> Primitive:
+    """Make the primitive that selects what an index names; configuration: index, shape of x."""
+    return Primitive(name, lambda x, key, shape: x[key], _getitem_vjp)
+
+
+_chosen = rule(selecting("getitem"))
+_taken = selecting("take")
 _placed = Primitive("put", _put, _put_vjp)
 
 
@@ -265,7 +291,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
     return result
 
 
-_along = Primitive("take_along_axis", lambda x, key, shape: x[key], _getitem_vjp)
+_along = selecting("take_along_axis")
 _ALONG = """Parameters
 ----------
 x : Tensor or raw array, shape (..., N, ...)

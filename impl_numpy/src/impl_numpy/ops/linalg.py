@@ -9,7 +9,7 @@ import numpy as np
 
 from impl_numpy.checks import check_items, normalize_axis, shown
 from impl_numpy.dtypes import Array, Shape, Value
-from impl_numpy.ops.families import registered, rule
+from impl_numpy.ops.families import registered, reshaped, rule
 from impl_numpy.recording import RULES, Grads, Primitive, binary, record, unary
 from impl_numpy.sums import total
 from impl_numpy.tape import Parents
@@ -80,14 +80,14 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
         result: Tensor = binary(product, left, right)
         return result
     if len(before) == 1:
-        whole = matmul(_reshaped(left, (1, -1)), right)
-        return _reshaped(whole, (*after[:-2], *after[-1:]) if len(after) > 1 else ())
+        whole = matmul(reshaped(left, (1, -1)), right)
+        return reshaped(whole, (*after[:-2], *after[-1:]) if len(after) > 1 else ())
     if len(after) == 1:
-        return _reshaped(matmul(left, _reshaped(right, (-1, 1))), before[:-1])
+        return reshaped(matmul(left, reshaped(right, (-1, 1))), before[:-1])
     if len(after) == 2:
         # One product instead of a stack, and the gradient of `right` without a stack to sum.
-        flat = _reshaped(left, (math.prod(before[:-1]), before[-1]))
-        return _reshaped(binary(product, flat, right), (*before[:-1], after[-1]))
+        flat = reshaped(left, (math.prod(before[:-1]), before[-1]))
+        return reshaped(binary(product, flat, right), (*before[:-1], after[-1]))
     result = record(product, (left, right))
     return result
 
@@ -151,9 +151,9 @@ def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Tensor:  # ops-44
     shape = (*[before[k] for k in rows], *[after[k] for k in columns])
     tall = unary(RULES["permute_dims"], left, ((*rows, *first),))
     wide = unary(RULES["permute_dims"], right, ((*second, *columns),))
-    tall = _reshaped(tall, (math.prod(before[k] for k in rows), inner))
-    wide = _reshaped(wide, (inner, math.prod(after[k] for k in columns)))
-    result: Tensor = _reshaped(binary(_product, tall, wide), shape)
+    tall = reshaped(tall, (math.prod(before[k] for k in rows), inner))
+    wide = reshaped(wide, (inner, math.prod(after[k] for k in columns)))
+    result: Tensor = reshaped(binary(_product, tall, wide), shape)
     return result
 
 
@@ -218,10 +218,10 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:  # ops-44
         msg = f"vecdot: shapes {shapes[0]} and {shapes[1]} do not fit along axis {axis}"
         raise ValueError(msg)
     row, column = _last(left, axis), _last(right, axis)
-    row = _reshaped(row, (*row.shape[:-1], 1, row.shape[-1]))
-    column = _reshaped(column, (*column.shape, 1))
+    row = reshaped(row, (*row.shape[:-1], 1, row.shape[-1]))
+    column = reshaped(column, (*column.shape, 1))
     whole = record(_product, (row, column))
-    result: Tensor = _reshaped(whole, whole.shape[:-2])
+    result: Tensor = reshaped(whole, whole.shape[:-2])
     return result
 
 
@@ -230,7 +230,3 @@ def _last(x: Tensor, axis: int) -> Any:
     place = x.ndim + axis
     order = (*[k for k in range(x.ndim) if k != place], place)
     return unary(RULES["permute_dims"], x, (order,))
-
-
-def _reshaped(x: Any, shape: Shape) -> Any:
-    return unary(RULES["reshape"], x, (shape, x._data.shape))

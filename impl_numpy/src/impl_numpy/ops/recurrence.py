@@ -8,7 +8,7 @@ import numpy as np
 
 from impl_numpy.checks import check_flag, normalize_axis, shown
 from impl_numpy.dtypes import Array, Value
-from impl_numpy.ops.families import registered, spread_to
+from impl_numpy.ops.families import meet, meet_into, registered
 from impl_numpy.ops.reduction import joined, linear_scan, recur
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, record
 from impl_numpy.tape import Parents
@@ -57,15 +57,13 @@ def linear_recurrence(
     place = normalize_axis(_NAME, axis, shape)
     reverse = check_flag(_NAME, "reverse", reverse)
     dtype = max([x.dtype for x in given], key=lambda d: d.itemsize)
-    factors, terms = [
-        x if (x.shape, x.dtype) == (shape, dtype) else spread_to(x, shape, dtype) for x in given[:2]
-    ]
+    factors, terms = [meet(x, shape, dtype) for x in given[:2]]
     if reverse:
         factors, terms = [RULES["flip"](x, (place,)) for x in (factors, terms)]
     if h0 is None or not shape[place]:
         h: Tensor = record(linear_scan, (terms, factors), (place, False))
     else:
-        first = _first(given[2], (*shape[:place], *shape[place + 1 :]), dtype)
+        first = meet_into(_NAME, "h0", given[2], (*shape[:place], *shape[place + 1 :]), dtype)
         h = record(_scan_from, (terms, factors, first), (place,))
     return RULES["flip"](h, (place,)) if reverse else h
 
@@ -106,15 +104,3 @@ def _operands(given: dict[str, Any]) -> list[Tensor]:
     return [
         x if isinstance(x, Tensor) else wrap(np.array(x, dtype), None) for x in operands.values()
     ]
-
-
-def _first(h0: Tensor, rest: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor:
-    """Return the first state in the shape of the others."""
-    try:
-        fits = np.broadcast_shapes(h0.shape, rest) == rest
-    except ValueError:
-        fits = False
-    if not fits:
-        msg = f"{_NAME}: h0 must have a shape that broadcasts to {rest}, got {h0.shape}"
-        raise ValueError(msg)
-    return spread_to(h0, rest, dtype)

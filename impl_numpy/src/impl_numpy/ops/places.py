@@ -1,0 +1,103 @@
+"""Values put or added where an index says."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from impl_numpy.checks import shown
+from impl_numpy.dtypes import Array, Shape, Value, int64, promoted
+from impl_numpy.ops.families import meet_into, registered, reshaped
+from impl_numpy.ops.indexing import may_repeat, plain_key, repeats, rows_at, rows_axes, selecting
+from impl_numpy.recording import RULES, Grads, Primitive, operand, record, unary
+from impl_numpy.tape import Parents
+from impl_numpy.tensor import Tensor, as_tensor, wrap
+
+
+def _cover(x: Array, values: Array, key: Any, shape: Shape) -> Array:
+    out = x.copy()
+    out[key] = values
+    return out
+
+
+def _cover_vjp(
+    grad: Value, needs: Parents, x: None, values: None, out: None, key: Any, shape: Shape
+) -> Grads:
+    return (
+        None if needs[0] is None else _covered(grad, np.zeros((), grad.dtype), key, shape),
+        None if needs[1] is None else RULES["getitem"](grad, key, shape),
+    )
+
+
+# The index names no element twice.
+_covered = Primitive("put", _cover, _cover_vjp, ((), ()))
+_named = selecting("put")
+
+_PUT = """Parameters
+----------
+x : Tensor or raw array
+key : index
+    All that ``x[key]`` takes.
+values : Tensor, raw array or Python number
+    Broadcast to the shape of ``x[key]``. Where a key names a place several times, the last of them
+    stays, and it alone has a gradient.
+
+Returns
+-------
+Tensor, the shape and dtype of x
+
+Raises
+------
+ValueError
+    If the values do not broadcast to the shape of ``x[key]``.
+IndexError
+    If an index is out of range.
+TypeError
+    If x is no array, the key no index, or the values do not go into the dtype of x."""
+
+
+@registered("put", "Return x with values at x[key].", _PUT, "jax.numpy.ndarray.at")
+def put(x: Any, key: Any, values: Any, /) -> Tensor:  # ops-56
+    x = as_tensor("put", x, "x", passing=True)
+    key = plain_key("put", key, x.shape)
+    axes = rows_axes(key, x.shape)
+    lead, rest = x.shape[:axes], x.shape[axes:]
+    # One element in the shape of all tells the shape of `x[key]`, and what is out of range.
+    one: Tensor = unary(_named, wrap(np.broadcast_to(np.False_, lead), None), (key, lead))
+    given = _given(x, values, (*one.shape, *rest))
+    if not may_repeat(key) or not repeats(key, x.shape, given.size):
+        result: Tensor = record(_covered, (x, given), (key, x.shape))
+        return result
+    whole, flat = (math.prod(lead), *rest), (one.size, *rest)
+    rows, last = _last(rows_at(key, x.shape), whole[0])
+    given = RULES["getitem"](reshaped(given, flat), last, flat)
+    result = record(_covered, (reshaped(x, whole), given), (rows, whole))
+    return reshaped(result, x.shape)
+
+
+def _given(x: Tensor, values: Any, shape: Shape) -> Tensor:
+    """Return what is to be put, of the dtype of x and the shape of the places."""
+    if not isinstance(values, Tensor):
+        array = operand(values, x.dtype, "put")
+        if array is None:
+            msg = (
+                "put: values must be a Tensor, a raw array or a number, "
+                f"got {type(values).__name__} {shown(values)}"
+            )
+            raise TypeError(msg)
+        values = wrap(array, None)
+    if promoted(x.dtype, values.dtype) != x.dtype:
+        msg = f"put: values must go into x of {x.dtype}, got {values.dtype}; cast with astype"
+        raise TypeError(msg)
+    return meet_into("put", "values", values, shape, x.dtype)
+
+
+def _last(rows: Array, count: int) -> tuple[Array, Array]:
+    """Return the numbers below `count` in `rows`, each once, and where each stands last."""
+    latest = np.full(count, -1, int64)
+    # Not by assignment, for which NumPy promises no order.
+    np.maximum.at(latest, rows, np.arange(len(rows)))
+    named = np.flatnonzero(latest >= 0)
+    return named, latest[named]
