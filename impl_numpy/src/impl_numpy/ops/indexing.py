@@ -329,14 +329,19 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:  # op
     except ValueError:
         msg = f"{name}: shapes {x.shape} and {chosen.shape} do not fit along axis {axis}"
         raise ValueError(msg) from None
-    key: list[Any] = []
+    result: Tensor = unary(_along, x, (key_along(x.shape, shape, place, chosen), x.shape))
+    return result
+
+
+def key_along(of: Shape, shape: Shape, place: int, indices: Array) -> tuple[Array, ...]:
+    """Return the index that has `indices` on one axis, and on others each row of `shape`."""
+    key: list[Array] = []
     for k, n in enumerate(shape):
         # A length of 1 is stretched: its only row serves all.
-        rows = np.arange(n) if x.shape[k] == n else np.zeros(n, int64)
+        rows = np.arange(n) if of[k] == n else np.zeros(n, int64)
         key.append(rows.reshape([n if k == other else 1 for other in range(len(shape))]))
-    key[place] = chosen
-    result: Tensor = unary(_along, x, (tuple(key), x.shape))
-    return result
+    key[place] = indices
+    return tuple(key)
 
 
 _ONE_HOT = """Parameters

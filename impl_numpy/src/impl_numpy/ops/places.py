@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import shown
-from impl_numpy.dtypes import Array, Shape, Value, int64, promoted
-from impl_numpy.ops.families import meet_into, registered, reshaped
-from impl_numpy.ops.indexing import may_repeat, plain_key, repeats, rows_at, rows_axes, selecting
+from impl_numpy.checks import check_indices, normalize_axis, shown
+from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, promoted
+from impl_numpy.ops.families import meet, meet_into, registered, reshaped
+from impl_numpy.ops.indexing import (
+    key_along,
+    may_repeat,
+    plain_key,
+    put_into,
+    repeats,
+    rows_at,
+    rows_axes,
+    selecting,
+)
 from impl_numpy.recording import RULES, Grads, Primitive, operand, record, unary
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor, wrap
@@ -101,3 +110,71 @@ def _last(rows: Array, count: int) -> tuple[Array, Array]:
     np.maximum.at(latest, rows, np.arange(len(rows)))
     named = np.flatnonzero(latest >= 0)
     return named, latest[named]
+
+
+def _add(x: Array, values: Array, key: Any, shape: Shape) -> Array:
+    out = x.copy()
+    if repeats(key, shape, values.size):
+        put_into(out, values, key)
+    else:
+        out[key] += values
+    return out
+
+
+def _add_vjp(
+    grad: Value, needs: Parents, x: None, values: None, out: None, key: Any, shape: Shape
+) -> Grads:
+    return grad, None if needs[1] is None else RULES["getitem"](grad, key, shape)
+
+
+_added = Primitive("scatter_add", _add, _add_vjp, ((), ()))
+
+_SCATTER = """Parameters
+----------
+x : Tensor or raw array, shape (..., N, ...)
+indices : Tensor or raw array of integers, shape (..., K, ...)
+    Of as many axes as x. All but `axis` are those of x, or 1, which stands for all. Negative ones
+    count from the end; values at repeated ones add up.
+values : Tensor or raw array, the shape of indices
+axis : int
+    That of length N.
+
+Returns
+-------
+Tensor, shape (..., N, ...), of the common dtype
+
+Raises
+------
+ValueError
+    If the axis is out of range, or the shapes do not fit.
+IndexError
+    If an index is out of range.
+TypeError
+    If an operand is no array, or of bool, the indices are no integers, or the axis no int."""
+
+
+@registered("scatter_add", "Return x with values added at indices.", _SCATTER, "torch.scatter_add")
+def scatter_add(x: Any, indices: Any, values: Any, /, *, axis: int = -1) -> Tensor:  # ops-57
+    name = "scatter_add"
+    x, values = _summand(name, "x", x), _summand(name, "values", values)
+    place = normalize_axis(name, axis, x.shape)
+    given = check_indices(name, "indices", indices, length=f"length {x.shape[place]}")
+    shape = (*x.shape[:place], *given.shape[place : place + 1], *x.shape[place + 1 :])
+    same = given.ndim == x.ndim and values.shape == given.shape
+    if not same or any([n not in (1, m) for n, m in zip(given.shape, shape, strict=True)]):
+        shapes = f"{x.shape}, {given.shape} and {values.shape}"
+        msg = f"{name}: shapes {shapes} of x, indices and values do not fit along axis {axis}"
+        raise ValueError(msg)
+    dtype = promoted(x.dtype, values.dtype)
+    operands = meet(x, x.shape, dtype), meet(values, shape, dtype)
+    result: Tensor = record(_added, operands, (key_along(x.shape, shape, place, given), x.shape))
+    return result
+
+
+def _summand(name: str, argument: str, x: Any) -> Tensor:
+    """Return an argument as a Tensor of numbers."""
+    tensor = as_tensor(name, x, argument, passing=True)
+    if tensor.dtype == bool_:  # tensor-40
+        msg = f"{name}: {argument} must be of numbers, got bool; cast with astype first"
+        raise TypeError(msg)
+    return tensor
