@@ -219,7 +219,14 @@ def selecting(name: str) -> Primitive:
 
 _chosen = rule(selecting("getitem"))
 _taken = selecting("take")
-_placed = Primitive("put", _put, _put_vjp)
+
+
+def placing(name: str) -> Primitive:
+    """Make the primitive that adds at an index of an array of 0; configuration: index, shape."""
+    return Primitive(name, _put, _put_vjp)
+
+
+_placed = placing("put")
 
 
 def _one_per_row(x: Array, columns: Array, shape: Shape) -> Array:

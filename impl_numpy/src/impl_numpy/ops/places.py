@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_indices, normalize_axis, shown
+from impl_numpy.checks import check_count, check_indices, check_sizes, normalize_axis, shown
 from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, promoted
 from impl_numpy.ops.families import meet, meet_into, registered, reshaped
 from impl_numpy.ops.indexing import (
     key_along,
+    listed,
     may_repeat,
+    placing,
     plain_key,
     put_into,
     repeats,
@@ -168,6 +170,43 @@ def scatter_add(x: Any, indices: Any, values: Any, /, *, axis: int = -1) -> Tens
     dtype = promoted(x.dtype, values.dtype)
     operands = meet(x, x.shape, dtype), meet(values, shape, dtype)
     result: Tensor = record(_added, operands, (key_along(x.shape, shape, place, given), x.shape))
+    return result
+
+
+_summed = placing("segment_sum")
+
+_SEGMENT = """Parameters
+----------
+x : Tensor or raw array, shape (N, ...)
+segment_ids : Tensor, raw array or sequence of integers, shape (N,)
+    The segment of each row, in any order.
+num_segments : int
+
+Returns
+-------
+Tensor, shape (num_segments, ...), of the dtype of x; 0 where a segment has no row
+
+Raises
+------
+ValueError
+    If there is not one id for each row, or num_segments is negative.
+IndexError
+    If an id is negative, or not less than num_segments.
+TypeError
+    If x is no array or of bool, the ids are no integers, or num_segments is no int."""
+
+
+@registered("segment_sum", "Return the sum of each segment.", _SEGMENT, "jax.ops.segment_sum")
+def segment_sum(x: Any, segment_ids: Any, /, num_segments: int) -> Tensor:  # ops-58
+    name = "segment_sum"
+    x = _summand(name, "x", x)
+    count = check_count(name, "num_segments", num_segments)
+    given = listed(name, segment_ids)
+    ids = check_indices(name, "segment_ids", given, 0, count, "num_segments")
+    if not x.ndim or ids.shape != x.shape[:1]:
+        msg = f"{name}: segment_ids must have one id for each row of {x.shape}, got {ids.shape}"
+        raise ValueError(msg)
+    result: Tensor = unary(_summed, x, (ids, check_sizes((count, *x.shape[1:]), name)))
     return result
 
 
