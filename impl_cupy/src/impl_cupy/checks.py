@@ -282,8 +282,8 @@ def check_count(operation: str, argument: str, value: Any) -> int:
     return count
 
 
-def check_bits(operation: str, value: Any, kinds: str) -> None:
-    """Refuse an array or a number of other kinds than integers, "i", and booleans, "b".
+def check_kinds(operation: str, value: Any, kinds: str) -> None:
+    """Refuse an array or a number of other kinds: integers "i", booleans "b", floating "f".
 
     Raises
     ------
@@ -292,7 +292,7 @@ def check_bits(operation: str, value: Any, kinds: str) -> None:
     """
     dtype = value.dtype if hasattr(value, "dtype") else number_dtype(value)
     if dtype.kind not in kinds:
-        wanted = "integers or booleans" if "b" in kinds else "integers"
+        wanted = {"bi": "integers or booleans", "i": "integers", "if": "numbers"}[kinds]
         msg = f"{operation}: operands must be {wanted}, got dtype {dtype.name}"
         raise TypeError(msg)
 

@@ -240,7 +240,7 @@ def bits(name: str, function: Raw, summary: str, *, booleans: bool = True) -> Op
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
         for value in (x1, x2):
-            checks.check_bits(name, as_operand(name, value), kinds)
+            checks.check_kinds(name, as_operand(name, value), kinds)
         a, b = as_operands(name, x1, x2)
         for value, other in ((a, b), (b, a)):
             if not isinstance(value, Recorded):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_bits, check_fits
+from impl_cupy.checks import check_fits, check_kinds
 from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.elementwise import no_booleans
 from impl_cupy.ops.families import STANDARD, Operation, binary, bits, row, unary
@@ -130,7 +130,7 @@ bitwise_right_shift = bits(
 
 def _bitwise_invert(x: Any, /) -> Tensor:
     value = as_tensor("bitwise_invert", x)
-    check_bits("bitwise_invert", value, "bi")
+    check_kinds("bitwise_invert", value, "bi")
     return record("bitwise_invert", cp.invert, None, (value,))
 
 
