@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, Self, TypeAlias
+from typing import Any, NoReturn, Self, TypeAlias
 
 import numpy as np
 
@@ -320,8 +320,7 @@ class Tensor(Recorded):
     @property
     def T(self) -> Tensor:
         """The transpose of a matrix."""
-        if self._data.ndim != 2:
-            # tensor-32
+        if self._data.ndim != 2:  # tensor-32
             msg = f"T: must have two axes, got shape {self.shape}; use mT or ops.permute_dims"
             raise ValueError(msg)
         return handles.matrix_transpose(self)
@@ -336,6 +335,10 @@ class Tensor(Recorded):
 
     def __getitem__(self, key: Any) -> Tensor:
         return handles.getitem(self, key)
+
+    def __setitem__(self, key: Any, values: Any) -> NoReturn:
+        msg = "setitem: a Tensor takes no assignment; ops.put(x, key, values) returns a new one"
+        raise TypeError(msg)
 
     def __len__(self) -> int:
         if self._data.ndim == 0:
@@ -398,8 +401,7 @@ class Tensor(Recorded):
         twin = memo[id(self)] = self._like(self._data.copy())
         if self.grad is not None:
             twin.grad = wrap(self.grad._data.copy())
-        attributes = getattr(self, "__dict__", None)
-        if attributes:
+        if attributes := getattr(self, "__dict__", None):
             vars(twin).update(copy.deepcopy(attributes, memo))
         return twin
 

@@ -26,12 +26,18 @@ from impl_cupy.tape import Part, RawArray, handles, keep
 from impl_cupy.tensor import Tensor
 
 
-class _Selection(NamedTuple):
+class Selection(NamedTuple):
     """A checked key, and the shape of the array that it selects from."""
 
     key: tuple[Any, ...]
     shape: tuple[int, ...]
     has_arrays: bool
+
+    @property
+    def reach(self) -> int:
+        """Number of axes, from the first, behind which the key leaves all as it is."""
+        is_open = any(part is Ellipsis for part in self.key)
+        return len(self.shape) if is_open else sum(map(_axes_used, self.key))
 
 
 def getitem(x: Any, key: Any) -> Tensor:
@@ -45,7 +51,7 @@ def getitem(x: Any, key: Any) -> Tensor:
         If an index is out of range, of a wrong kind, or there are too many.
     """
     value = as_tensor("getitem", x)
-    return _select(value, _check(value.shape, key))
+    return select("getitem", value, check_key("getitem", value.shape, key))
 
 
 @written()
@@ -87,7 +93,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
     if worst is not None:
         msg = f"take: index {worst} is out of range for axis {place} of shape {value.shape}"
         raise IndexError(msg)
-    return _select(value, _check(value.shape, key, is_checked=True))
+    return select("take", value, check_key("take", value.shape, key, is_checked=True))
 
 
 @written()
@@ -137,19 +143,24 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Tensor:
 
 def select_along(name: str, value: Tensor, positions: RawArray, axis: int) -> Tensor:
     """Select by raw indices that are in range, as `take_along_axis`."""
-    ndim = value.ndim
+    return select(name, value, along(value.shape, positions, axis))
+
+
+def along(shape: tuple[int, ...], positions: RawArray, axis: int) -> Selection:
+    """Return what raw indices that are in range select along an axis."""
+    ndim = len(shape)
     key = tuple(
         positions
         if place == axis
         else cp.arange(size).reshape((1,) * place + (size,) + (1,) * (ndim - place - 1))
-        for place, size in enumerate(value.shape)
+        for place, size in enumerate(shape)
     )
-    return _select(value, _Selection(key, value.shape, True), name)
+    return Selection(key, shape, True)
 
 
 def select_rows(name: str, value: Tensor, rows: RawArray) -> Tensor:
     """Select along the first axis by raw indices that are in range and from 0 up."""
-    return _select(value, _Selection((rows,), value.shape, True), name)
+    return select(name, value, Selection((rows,), value.shape, True))
 
 
 @written("one_hot in array_api_extra")
@@ -198,7 +209,8 @@ def one_hot(x: Any, /, num_classes: int, *, dtype: DTypeLike = None, axis: int =
     return record("one_hot", marked, None, (positions,))
 
 
-def _select(value: Tensor, selection: _Selection, name: str = "getitem") -> Tensor:
+def select(name: str, value: Tensor, selection: Selection) -> Tensor:
+    """Select by a checked key."""
     return record(name, lambda raw: raw[selection.key], _getitem, (value,), config=selection)
 
 
@@ -211,13 +223,7 @@ def _put_together(terms: list[Any]) -> Any:
     selections = tuple(term.selection for term in terms if isinstance(term, Part))
     values = tuple(term.values for term in terms if isinstance(term, Part))
     if isinstance(values[0], Tensor):
-        total = record(
-            "getitem",
-            lambda *raws: _put_back(raws, selections),
-            _put,
-            values,
-            config=selections,
-        )
+        total = put_back("getitem", values, selections)
     else:
         total = _put_back(values, selections)
     for term in terms:
@@ -226,15 +232,24 @@ def _put_together(terms: list[Any]) -> Any:
     return total
 
 
+def put_back(name: str, values: tuple[Tensor, ...], selections: tuple[Selection, ...]) -> Tensor:
+    """Return zeros with the values added where they were selected, or would be."""
+    return record(name, lambda *raws: _put_back(raws, selections), _put, values, config=selections)
+
+
 def _put(node: Any, grad: Any) -> tuple[Any, ...]:
     is_tensor = isinstance(grad, Tensor)
     return tuple(
-        None if edge is None else _select(grad, selection) if is_tensor else grad[selection.key]
+        None
+        if edge is None
+        else select("getitem", grad, selection)
+        if is_tensor
+        else grad[selection.key]
         for edge, selection in zip(node.edges, node.config, strict=True)
     )
 
 
-def _put_back(values: Sequence[RawArray], selections: Sequence[_Selection]) -> RawArray:
+def _put_back(values: Sequence[RawArray], selections: Sequence[Selection]) -> RawArray:
     """Do the adjoint of selecting: zeros but for what was selected, added up."""
     shape = selections[0].shape
     out = None
@@ -291,18 +306,25 @@ def _joined(arrays: list[RawArray]) -> RawArray:
     return arrays[0] if len(arrays) == 1 else cp.concatenate(arrays)
 
 
-def _check(shape: tuple[int, ...], key: Any, is_checked: bool = False) -> _Selection:
+def check_key(name: str, shape: tuple[int, ...], key: Any, is_checked: bool = False) -> Selection:
+    """Check a key for an array of this shape, but for the range where `is_checked`.
+
+    Raises
+    ------
+    IndexError
+        As `getitem`, in the name of the operation.
+    """
     given = [
-        _index_list(index) if isinstance(index, (list, tuple, range)) else index
+        index_list(name, index) if isinstance(index, (list, tuple, range)) else index
         for index in (key if isinstance(key, tuple) else (key,))
     ]
-    parts = [_part(index) for index in given]
+    parts = [_part(name, index) for index in given]
     used = sum(_axes_used(part) for part in parts)
     if used > len(shape):
-        msg = f"getitem: {used} axes indexed, but the shape is {shape}"
+        msg = f"{name}: {used} axes indexed, but the shape is {shape}"
         raise IndexError(msg)
     if sum(part is Ellipsis for part in parts) > 1:
-        msg = "getitem: an index may hold one ellipsis (...) at most"
+        msg = f"{name}: an index may hold one ellipsis (...) at most"
         raise IndexError(msg)
     axis = 0
     for index, part in zip(given, parts, strict=True):
@@ -310,14 +332,31 @@ def _check(shape: tuple[int, ...], key: Any, is_checked: bool = False) -> _Selec
             axis += len(shape) - used
             continue
         if not is_checked:
-            _check_part(index, part, axis, shape)
+            _check_part(name, index, part, axis, shape)
         axis += _axes_used(part)
-    return _Selection(tuple(parts), shape, any(isinstance(part, cp.ndarray) for part in parts))
+    arrays = [part for part in parts if isinstance(part, cp.ndarray)]
+    if len(arrays) > 1:
+        _check_together(name, arrays)
+    return Selection(tuple(parts), shape, bool(arrays))
 
 
-def _part(index: Any) -> Any:
+def _check_together(name: str, arrays: Sequence[RawArray]) -> None:
+    # A mask stands for the indices of what it selects.
+    sizes = [
+        (int(cp.count_nonzero(array)),) if array.dtype.kind == "b" else array.shape
+        for array in arrays
+    ]
+    try:
+        np.broadcast_shapes(*sizes)
+    except ValueError:
+        shapes = " and ".join(map(str, sizes))
+        msg = f"{name}: index arrays must broadcast together, got shapes {shapes}"
+        raise IndexError(msg) from None
+
+
+def _part(name: str, index: Any) -> Any:
     if isinstance(index, (Tensor, cp.ndarray, np.ndarray)):
-        return _index_array(index)
+        return _index_array(name, index)
     if index is None or index is Ellipsis or isinstance(index, slice):
         return index
     if not isinstance(index, (bool, np.bool_)):
@@ -326,34 +365,40 @@ def _part(index: Any) -> Any:
         except TypeError:
             pass
     msg = (
-        "getitem: an index must be an int, a slice, None, ..., a list, or a Tensor or raw array "
+        f"{name}: an index must be an int, a slice, None, ..., a list, or a Tensor or raw array "
         f"of integers or bool, got {type_name(index)}"
     )
     raise IndexError(msg)
 
 
-def _index_array(index: Any) -> RawArray:
+def _index_array(name: str, index: Any) -> RawArray:
     """Make an index array that belongs to the call (autograd-25)."""
     kind = index.dtype.kind
     if kind not in "biu":
-        msg = f"getitem: index arrays must be integers or bool, got dtype {index.dtype.name}"
+        msg = f"{name}: index arrays must be integers or bool, got dtype {index.dtype.name}"
         raise IndexError(msg)
     if isinstance(index, Tensor):
         return keep(index)
     return cp.array(index, copy=True) if kind == "b" else device_indices(index)
 
 
-def _index_list(index: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """Make an array of nested lists and tuples (tensor-35)."""
+def index_list(name: str, index: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Make an array of nested lists and tuples (tensor-35).
+
+    Raises
+    ------
+    IndexError
+        If they are ragged, or hold anything but integers or bools.
+    """
     try:
         host = np.array(_plain(index))
     except ValueError:
-        msg = f"getitem: a list used as an index must not be ragged, got {shown(index)}"
+        msg = f"{name}: a list used as an index must not be ragged, got {shown(index)}"
         raise IndexError(msg) from None
     if host.size == 0:
         host = host.astype("int64")
     if host.dtype.kind not in "biu":
-        msg = f"getitem: a list used as an index must hold integers or bools, got {shown(index)}"
+        msg = f"{name}: a list used as an index must hold integers or bools, got {shown(index)}"
         raise IndexError(msg)
     return host
 
@@ -373,21 +418,21 @@ def _axes_used(part: Any) -> int:
     return part.ndim if isinstance(part, cp.ndarray) and part.dtype.kind == "b" else 1
 
 
-def _check_part(given: Any, part: Any, axis: int, shape: tuple[int, ...]) -> None:
+def _check_part(name: str, given: Any, part: Any, axis: int, shape: tuple[int, ...]) -> None:
     if isinstance(part, cp.ndarray) and part.dtype.kind == "b":
         if part.shape != shape[axis : axis + part.ndim]:
             msg = (
-                f"getitem: a mask of shape {part.shape} as an index does not fit axis {axis} of "
+                f"{name}: a mask of shape {part.shape} as an index does not fit axis {axis} of "
                 f"shape {shape}"
             )
             raise IndexError(msg)
     elif isinstance(part, cp.ndarray):
         worst = find_outside(given, part, -shape[axis], shape[axis])
         if worst is not None:
-            msg = f"getitem: index {worst} is out of range for axis {axis} of shape {shape}"
+            msg = f"{name}: index {worst} is out of range for axis {axis} of shape {shape}"
             raise IndexError(msg)
     elif isinstance(part, int) and not -shape[axis] <= part < shape[axis]:
-        msg = f"getitem: index {part} is out of range for axis {axis} of shape {shape}"
+        msg = f"{name}: index {part} is out of range for axis {axis} of shape {shape}"
         raise IndexError(msg)
 
 
@@ -396,7 +441,7 @@ def scatter_rows(values: RawArray, rows: RawArray, count: int, skipped: int = -1
 
     Parameters
     ----------
-    values : cupy.ndarray, shape (lookups, width), floating
+    values : cupy.ndarray, shape (lookups, width)
     rows : cupy.ndarray, shape (lookups,), int
         ``0 <= row < count``.
     count : int
@@ -412,6 +457,10 @@ def scatter_rows(values: RawArray, rows: RawArray, count: int, skipped: int = -1
     out = cp.zeros((count, width), dtype=values.dtype)
     if values.size:
         rows = rows.astype("int64", copy=False)
+        if values.dtype.kind != "f":
+            # Whole numbers add up to the same in any order.
+            cp.add.at(out, rows, values)
+            return out
         order = cp.argsort(rows)
         launch(
             "scatter",
