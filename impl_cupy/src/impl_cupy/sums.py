@@ -8,6 +8,7 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.checks import normalize_axes
 from impl_cupy.dtypes import float32, float64
+from impl_cupy.launch import launch
 
 RawArray = Any
 
@@ -27,6 +28,9 @@ _GROUP = 32
 _LONG_INNER = 1 << 13
 _INNER_BLOCK = 1 << 11
 _FEW_RESULTS = 64
+# How many rows one thread adds up, where there are more than so many of them for each result.
+_STRETCH = 64
+_FEW_LOOKUPS = 1 << 12
 
 
 def product(left: RawArray, right: RawArray) -> Any:
@@ -109,3 +113,59 @@ def kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]
 def cut(array: Any, axis: int, start: int, stop: int | None = None) -> Any:
     """Return the part of an array, raw or a Tensor, from `start` to `stop` along an axis."""
     return array[(slice(None),) * axis + (slice(start, stop),)]
+
+
+def scatter_rows(values: RawArray, rows: RawArray, count: int, skipped: int = -1) -> RawArray:
+    """Add each row of `values` to the row of the result that `rows` names.
+
+    Parameters
+    ----------
+    values : cupy.ndarray, shape (lookups, width)
+    rows : cupy.ndarray, shape (lookups,), int
+        ``0 <= row < count``.
+    count : int
+        Rows of the result.
+    skipped : int
+        A row that gets nothing of floating values; -1 for none.
+
+    Returns
+    -------
+    cupy.ndarray, shape (count, width)
+    """
+    out = cp.zeros((count, values.shape[1]), dtype=values.dtype)
+    if not values.size:
+        return out
+    rows = rows.astype("int64", copy=False)
+    if values.dtype.kind != "f":
+        # Whole numbers add up to the same in any order.
+        cp.add.at(out, rows, values)
+        return out
+    order = cp.argsort(rows)
+    return _add_runs(cp.ascontiguousarray(values), order, rows[order], out, skipped)
+
+
+def _add_runs(
+    values: RawArray, order: RawArray, rows: RawArray, out: RawArray, skipped: int = -1
+) -> RawArray:
+    """Add rows of values, which `order` sorts, to the rows of `out`, which is zeros.
+
+    Where many go to each, a thread alone would add for long: they are cut into stretches of one row
+    each, whose sums are added then.
+    """
+    lookups, (count, width) = len(rows), out.shape
+    if lookups > max(_FEW_LOOKUPS, _STRETCH * count):
+        is_first = cp.arange(lookups) % _STRETCH == 0
+        is_first[1:] |= rows[1:] != rows[:-1]
+        stretches = cp.cumsum(is_first) - 1
+        # As many as there can be; what is left over belongs to the row that gets nothing.
+        most = lookups // _STRETCH + 2 + count
+        sums = cp.zeros((most, width), dtype=values.dtype)
+        _add_runs(values, order, stretches, sums)
+        owners = cp.full(most, skipped, dtype="int64")
+        owners[stretches] = rows
+        return _add_runs(sums, cp.arange(most), owners, out, skipped)
+    sizes = lookups, width, skipped
+    launch(
+        "scatter", "scatter_rows", values.dtype, lookups * width, values, order, rows, out, *sizes
+    )
+    return out

@@ -12,8 +12,9 @@ from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
 from impl_cupy.nn.layer import Layer, normal
 from impl_cupy.ops.elementwise import where
-from impl_cupy.ops.indexing import getitem, scatter_rows
+from impl_cupy.ops.indexing import getitem
 from impl_cupy.recording import as_indices, find_outside
+from impl_cupy.sums import scatter_rows
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 

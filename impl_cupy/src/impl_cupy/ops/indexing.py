@@ -19,9 +19,10 @@ from impl_cupy.checks import (
     type_name,
 )
 from impl_cupy.dtypes import DTypeLike
-from impl_cupy.launch import launch, pointwise
+from impl_cupy.launch import pointwise
 from impl_cupy.ops.families import written
 from impl_cupy.recording import as_indices, as_tensor, device_indices, find_outside, record
+from impl_cupy.sums import scatter_rows
 from impl_cupy.tape import Part, RawArray, handles, keep
 from impl_cupy.tensor import Tensor
 
@@ -434,48 +435,6 @@ def _check_part(name: str, given: Any, part: Any, axis: int, shape: tuple[int, .
     elif isinstance(part, int) and not -shape[axis] <= part < shape[axis]:
         msg = f"{name}: index {part} is out of range for axis {axis} of shape {shape}"
         raise IndexError(msg)
-
-
-def scatter_rows(values: RawArray, rows: RawArray, count: int, skipped: int = -1) -> RawArray:
-    """Add each row of `values` to the row of the result that `rows` names.
-
-    Parameters
-    ----------
-    values : cupy.ndarray, shape (lookups, width)
-    rows : cupy.ndarray, shape (lookups,), int
-        ``0 <= row < count``.
-    count : int
-        Rows of the result.
-    skipped : int
-        A row that gets nothing; -1 for none.
-
-    Returns
-    -------
-    cupy.ndarray, shape (count, width)
-    """
-    lookups, width = values.shape
-    out = cp.zeros((count, width), dtype=values.dtype)
-    if values.size:
-        rows = rows.astype("int64", copy=False)
-        if values.dtype.kind != "f":
-            # Whole numbers add up to the same in any order.
-            cp.add.at(out, rows, values)
-            return out
-        order = cp.argsort(rows)
-        launch(
-            "scatter",
-            "scatter_rows",
-            values.dtype,
-            lookups * width,
-            cp.ascontiguousarray(values),
-            order,
-            rows[order],
-            out,
-            lookups,
-            width,
-            skipped,
-        )
-    return out
 
 
 handles.getitem = getitem
