@@ -137,8 +137,9 @@ def scatter_rows(values: RawArray, rows: RawArray, count: int, skipped: int = -1
         return out
     rows = rows.astype("int64", copy=False)
     if values.dtype.kind != "f":
-        # Whole numbers add up to the same in any order.
-        cp.add.at(out, rows, values)
+        # Whole numbers add up to the same in any order; of 64 bits, CuPy adds the unsigned ones.
+        unsigned = f"u{values.dtype.name}"
+        cp.add.at(out.view(unsigned), rows, values.view(unsigned))
         return out
     order = cp.argsort(rows)
     return _add_runs(cp.ascontiguousarray(values), order, rows[order], out, skipped)

@@ -111,11 +111,13 @@ def _put_rows(value: Tensor, new: Tensor, selection: Selection) -> Tensor:
     rows = cp.arange(count, dtype="int64").reshape(shape[:lead])[selection.key]
     wide = _stretched(new, (*rows.shape, *rest)).reshape((rows.size, width))
     rows = rows.reshape(-1)
-    last = cp.full(count, -1, dtype="int64")
-    # The largest is one in any order of the threads.
-    cp.maximum.at(last, rows, cp.arange(rows.size, dtype="int64"))
+    # The largest is one in any order of the threads; CuPy finds it among unsigned numbers.
+    last = cp.zeros(count, dtype="uint64")
+    cp.maximum.at(last, rows, cp.arange(rows.size, dtype="uint64"))
     whole = Selection((rows,), (count, width), True)
-    return _replace(value.reshape((count, width)), wide, whole, last[rows]).reshape(shape)
+    return _replace(value.reshape((count, width)), wide, whole, last[rows].astype("int64")).reshape(
+        shape
+    )
 
 
 def _replace(value: Any, new: Any, selection: Selection, last: RawArray | None = None) -> Any:
