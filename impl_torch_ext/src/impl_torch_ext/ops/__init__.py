@@ -28,6 +28,7 @@ from impl_torch_ext.ops import (
     sorting,
     transcendental,
 )
+from impl_torch_ext.ops.einsum import einsum
 from impl_torch_ext.ops.families import registry
 from impl_torch_ext.ops.inspection import NamespaceInfo, e, inf, nan, newaxis, pi
 
