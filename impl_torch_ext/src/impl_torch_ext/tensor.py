@@ -212,8 +212,8 @@ def _item(name: str, index: Any) -> Any:
         return bool(index)
     if isinstance(index, np.integer):
         return int(index)
-    if not isinstance(index, list | tuple | np.ndarray):
-        return index
+    if not isinstance(index, list | tuple | range | np.ndarray):
+        return _single(name, index)
     array = _array(name, index)
     if array.dtype == np.bool_:
         return torch.from_numpy(array)
@@ -222,6 +222,17 @@ def _item(name: str, index: Any) -> Any:
         raise IndexError(msg)
     wide = torch.from_numpy(array.astype(np.int64))
     return _in_range(name, wide, array.dtype) if array.dtype == np.uint64 else wide
+
+
+def _single(name: str, index: Any) -> Any:
+    """Return what stands for an int, or raise an IndexError."""
+    if hasattr(index, "__index__"):
+        return index
+    msg = (
+        f"{name}: an index must be an int, a slice, None, ... or an array of integers or "
+        f"booleans, got {type(index).__name__}"
+    )
+    raise IndexError(msg)
 
 
 def _array(name: str, index: Any) -> "np.ndarray[Any, Any]":
@@ -233,7 +244,8 @@ def _array(name: str, index: Any) -> "np.ndarray[Any, Any]":
     except (ValueError, OverflowError) as error:
         msg = f"{name}: an index must be an array of integers or booleans, got {shown(index)}"
         raise IndexError(msg) from error
-    return array.astype(np.int64) if array.size == 0 and array.dtype != np.bool_ else array
+    # An empty list says nothing of its elements.
+    return array.astype(np.int64) if array.size == 0 and array.dtype == np.float64 else array
 
 
 def index_array(name: str, argument: str, value: Any, size: int) -> Tensor:

@@ -22,6 +22,7 @@ from impl_torch_ext.ops import (
     linalg,
     manipulation,
     movement,
+    places,
     recurrence,
     reduction,
     rounding,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from impl_torch_ext.ops.linalg import *
     from impl_torch_ext.ops.manipulation import *
     from impl_torch_ext.ops.movement import *
+    from impl_torch_ext.ops.places import *
     from impl_torch_ext.ops.recurrence import *
     from impl_torch_ext.ops.reduction import *
     from impl_torch_ext.ops.rounding import *

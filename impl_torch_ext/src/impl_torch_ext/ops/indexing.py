@@ -66,19 +66,25 @@ def take_along_axis(x: Tensor, indices: Tensor, /, *, axis: int = -1) -> Tensor:
             f"{tuple(chosen.shape)} for {tuple(x.shape)}"
         )
         raise ValueError(msg)
-    outside = (chosen < -size) | (chosen >= size)
-    if bool(outside.any()):  # ops-29
-        msg = (
-            f"take_along_axis: indices must be in [-{size}, {size}) for axis {axis} of shape "
-            f"{tuple(x.shape)}, got {int(chosen[outside][0])}"
-        )
-        raise IndexError(msg)
-    spread = (
-        y.expand(*rest[:place], y.shape[place], *rest[place + 1 :])
-        for y in (x, torch.where(chosen < 0, chosen + size, chosen))
-    )
+    chosen = from_the_front("take_along_axis", chosen, x, place)
+    spread = (y.expand(*rest[:place], y.shape[place], *rest[place + 1 :]) for y in (x, chosen))
     whole, wanted = spread
     return torch.gather(whole, place, wanted)
+
+
+def from_the_front(name: str, indices: Tensor, x: Tensor, axis: int) -> Tensor:
+    """Return indices along an axis of `x` counted from its front, or raise an IndexError."""
+    if not indices.numel():
+        return indices
+    size = x.shape[axis]
+    low, high = (int(worst) for worst in torch.aminmax(indices))
+    if not -size <= low <= high < size:  # ops-29
+        msg = (
+            f"{name}: indices must be in [-{size}, {size}) for axis {axis} of shape "
+            f"{tuple(x.shape)}, got {low if low < -size else high}"
+        )
+        raise IndexError(msg)
+    return indices if low >= 0 else torch.where(indices < 0, indices + size, indices)
 
 
 @listed(

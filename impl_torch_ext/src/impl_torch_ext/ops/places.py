@@ -1,0 +1,108 @@
+"""Values put or added where an index says."""
+
+import math
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impl_torch_ext.checks import check_tensor
+from impl_torch_ext.creation import copied
+from impl_torch_ext.dtypes import bool_, int64
+from impl_torch_ext.ops.families import Operand, listed, operands
+from impl_torch_ext.ops.indexing import from_the_front
+from impl_torch_ext.tensor import as_index
+
+__all__ = ["put"]
+
+
+@listed(
+    {
+        "x": "Tensor, any shape",
+        "key": "what indexing takes",
+        "values": "Tensor or number\nIts shape broadcasts to that of ``x[key]``.",
+    },
+    "Tensor, the shape and dtype of `x`",
+    {
+        "IndexError": "If an index is out of range.",
+        "ValueError": "If the shapes do not fit.",
+        "TypeError": "If `values` is no Tensor or number, or does not go into the dtype of `x`.",
+    },
+    "jax.numpy.ndarray.at",
+)
+def put(x: Tensor, key: Any, values: Operand, /) -> Tensor:
+    """Return a copy of `x` with `values` at ``x[key]``; the last of several at a place stays."""
+    given = _going_into(check_tensor("put", x), values)
+    index = as_index("put", key)
+    shape = _chosen_shape(x, index)
+    try:
+        spread = given.expand(shape)
+    except RuntimeError:
+        msg = (
+            "put: values must broadcast to the shape of x[key], got shapes "
+            f"{tuple(given.shape)} and {tuple(shape)}"
+        )
+        raise ValueError(msg) from None
+    if isinstance(index, Tensor) and index.dtype is bool_ and index.shape == x.shape:
+        return x.masked_scatter(index, spread) if given.ndim else torch.where(index, given, x)
+    items = index if type(index) is tuple else (index,)
+    arrays = [item for item in items if isinstance(item, Tensor) and item.dtype is not bool_]
+    if all(item.numel() == 1 for item in arrays):
+        result = x.clone()
+        result[index] = spread
+        return result
+    if isinstance(index, Tensor):
+        return _put_rows(x, index.to(int64), spread)
+    parts = (_part_of_places(x.shape, axis).expand(x.shape)[index] for axis in range(x.ndim))
+    return _put_rows(x.reshape(-1), reduce(torch.add, parts), spread).view(x.shape)
+
+
+def _chosen_shape(x: Tensor, index: Any) -> tuple[int, ...]:
+    """Return the shape of ``x[index]``, or raise as indexing does."""
+    if isinstance(index, Tensor) and index.dtype is bool_ and index.shape == x.shape:
+        return (int(torch.count_nonzero(index)),)
+    try:
+        return torch.empty(()).expand(x.shape)[index].shape
+    except (IndexError, ValueError, TypeError) as error:
+        msg = f"put: {' '.join(str(error).split())}"
+        raise type(error)(msg) from None
+
+
+def _going_into(x: Tensor, values: Any) -> Tensor:
+    """Return `values` in the dtype of `x`, or raise a TypeError if it holds them not (ops-56)."""
+    given = operands("put", x, values)[1]
+    if isinstance(given, Tensor):
+        fits = torch.promote_types(x.dtype, given.dtype) is x.dtype
+    else:
+        fits = (
+            x.is_floating_point()
+            or type(given) is bool
+            or (type(given) is int and x.dtype is not bool_)
+        )
+    if not fits:
+        came = given.dtype if isinstance(given, Tensor) else type(given).__name__
+        msg = f"put: values must go into the dtype of x, {x.dtype}, got {came}"
+        raise TypeError(msg)
+    return given.to(x.dtype) if isinstance(given, Tensor) else copied("put", given, x.dtype)
+
+
+def _put_rows(x: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """Return `x` with values at integers along axis 0, of which the last of equal ones counts."""
+    places = from_the_front("put", index.reshape(-1), x, 0)
+    rows = values.reshape(len(places), *x.shape[1:])
+    order = torch.arange(len(places))
+    # The greatest number that goes to a place, whatever the order in which threads come to it.
+    last = torch.full((len(x),), -1).scatter_reduce(0, places, order, "amax")
+    stays = last.index_select(0, places) == order
+    if not bool(stays.all()):
+        kept = stays.nonzero().reshape(-1)
+        places, rows = places.index_select(0, kept), rows.index_select(0, kept)
+    return x.index_copy(0, places, rows)
+
+
+def _part_of_places(shape: Sequence[int], axis: int) -> Tensor:
+    """Return what an index along an axis adds to the place in the flattened array."""
+    rest = shape[axis + 1 :]
+    return (torch.arange(shape[axis]) * math.prod(rest)).reshape(-1, *[1] * len(rest))
