@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import impl_torch_ext as nn
+from impl_torch_ext.tensor import added_along
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -23,6 +24,18 @@ def test_the_last_value_stays_whatever_the_threads(threads):
         assert np.array_equal(nn.ops.put(x, pair, values)[:, 0], want)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [nn.float32, nn.float64, nn.int32, nn.int64])
+@pytest.mark.parametrize("rest", [(), (3,)])
+def test_sums_at_places_keep_the_dtype(dtype, rest):
+    x = torch.arange(20 * 3)[: 20 * (3 if rest else 1)].reshape(20, *rest).to(dtype)
+    places = torch.arange(20) % 4
+    got = added_along(x, places, 5)
+    want = np.zeros((5, *rest))
+    np.add.at(want, places.numpy(), x.numpy())
+    assert got.dtype == dtype
+    assert np.array_equal(got, want)
 
 
 def test_keys_that_are_no_index_are_refused_in_one_way():

@@ -23,6 +23,7 @@ from impl_torch_ext.native import calls, native
 __all__ = [
     "Leaf",
     "Tensor",
+    "added_along",
     "as_index",
     "chosen_along",
     "from_numpy",
@@ -168,6 +169,20 @@ def chosen_along(x: Tensor, index: Tensor, axis: int) -> Tensor:
     if x.requires_grad and index.numel() > _FEW:
         return native.gather.default(x, index, axis)  # ops-25
     return _get(x, (slice(None),) * axis + (index,))
+
+
+def added_along(x: Tensor, places: Tensor, size: int) -> Tensor:
+    """Return the sums of the slices of `x` along axis 0 that go to each of `size` places.
+
+    `places` has one axis and its elements are from 0 to below `size`.
+    """
+    zeros = x.new_zeros((size, *x.shape[1:]))
+    if x.dtype is torch.float32 and x.ndim == 1:
+        # In float64 the sums in turn are better than those by pairs, and quicker.
+        return zeros.double().scatter_add(0, places, x.double()).float()
+    if x.is_floating_point():
+        return native.gather_backward.default(x, places, 0, size)  # ops-25
+    return zeros.index_add(0, places, x)
 
 
 def _repeated(x: Tensor, index: Any) -> Tensor:

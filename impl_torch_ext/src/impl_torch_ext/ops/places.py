@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_tensor
+from impl_torch_ext.checks import check_tensor, normalize_axis, shapes_of
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import bool_, int64
 from impl_torch_ext.ops.families import Operand, listed, operands
 from impl_torch_ext.ops.indexing import from_the_front
-from impl_torch_ext.tensor import as_index
+from impl_torch_ext.tensor import added_along, as_index, index_array
 
-__all__ = ["put"]
+__all__ = ["put", "scatter_add"]
 
 
 @listed(
@@ -106,3 +106,54 @@ def _part_of_places(shape: Sequence[int], axis: int) -> Tensor:
     """Return what an index along an axis adds to the place in the flattened array."""
     rest = shape[axis + 1 :]
     return (torch.arange(shape[axis]) * math.prod(rest)).reshape(-1, *[1] * len(rest))
+
+
+@listed(
+    {
+        "x": "Tensor, any shape with an axis",
+        "indices": "integers in an array of as many axes as `x`\nTheir other axes are those of `x` "
+        "or 1. Negative ones count from the end.",
+        "values": "Tensor, the shape of `indices`",
+        "axis": "int",
+    },
+    "Tensor, the shape of `x`",
+    {
+        "IndexError": "If an index is out of range.",
+        "ValueError": "If the shapes do not fit, or the axis is out of range.",
+        "TypeError": "If an operand is no Tensor or boolean, or `indices` are no integers.",
+    },
+    "torch.scatter_add",
+)
+def scatter_add(x: Tensor, indices: Tensor, values: Tensor, /, *, axis: int = -1) -> Tensor:
+    """Return a copy of `x` with `values` added at those of `indices` in each row."""
+    name = "scatter_add"
+    x, values = (_numbers(name, y) for y in operands(name, x, values))
+    place = normalize_axis(name, axis, x)
+    given = index_array(name, "indices", indices, x.shape[place]).to(int64)
+    shape = list(given.shape)
+    if given.ndim == x.ndim:
+        shape[place] = x.shape[place]
+    fits = [size in (1, length) for size, length in zip(shape, x.shape, strict=False)]
+    if given.ndim != x.ndim or given.shape != values.shape or not all(fits):
+        msg = (
+            f"{name}: indices and values must have one shape, that of x or 1 but for axis {place}, "
+            f"got {shapes_of(x, given, values)}"
+        )
+        raise ValueError(msg)
+    along = from_the_front(name, given, x, place)
+    # Where each value goes in an array of `shape`, which is stretched when it is added to x.
+    places = along * math.prod(shape[place + 1 :])
+    for i, size in enumerate(shape):
+        if i != place and size > 1:
+            places = places + _part_of_places(shape, i)
+    dtype = torch.promote_types(x.dtype, values.dtype)
+    added = added_along(values.to(dtype).reshape(-1), places.reshape(-1), math.prod(shape))
+    return x + added.reshape(shape)
+
+
+def _numbers(name: str, x: Any) -> Tensor:
+    """Return `x`, or raise a TypeError if it is no Tensor of numbers."""
+    if check_tensor(name, x, "each operand").dtype is bool_:
+        msg = f"{name}: operands must be of numbers, got {x.dtype}"
+        raise TypeError(msg)
+    return x
