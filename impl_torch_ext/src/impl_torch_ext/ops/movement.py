@@ -109,7 +109,7 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
     if isinstance(repeats, Tensor) or hasattr(repeats, "shape"):
         counts = index_array("repeat", "repeats", repeats, 2**63).to(torch.int64)
     else:
-        count = _count("repeat", "repeats", repeats)
+        count = check_count("repeat", "repeats", repeats)
         if count >= 2**63:
             msg = f"repeat: repeats must be below 2**63, got {count}"
             raise ValueError(msg)
@@ -130,7 +130,7 @@ def tile(x: Tensor, repetitions: tuple[int, ...], /) -> Tensor:
     if not isinstance(repetitions, tuple | list):
         msg = f"tile: repetitions must be a tuple of ints, got {shown(repetitions)}"
         raise TypeError(msg)
-    counts = [_count("tile", "each of repetitions", count) for count in repetitions]
+    counts = [check_count("tile", "each of repetitions", count) for count in repetitions]
     return torch.tile(x, counts) if counts else x.clone()
 
 
@@ -250,7 +250,8 @@ def _diagonal(name: str, x: Tensor, k: int) -> tuple[Tensor, int]:
     return x, max(-rows, min(check_int(name, "k", k), columns))
 
 
-def _count(name: str, option: str, value: Any) -> int:
+def check_count(name: str, option: str, value: Any) -> int:
+    """Return `value` as an int that is not negative, or raise."""
     number = check_int(name, option, value)
     if number < 0:
         msg = f"{name}: {option} must not be negative, got {number}"
@@ -266,7 +267,7 @@ def _ints(name: str, option: str, value: Any) -> tuple[int, ...]:
 def _widths(pad_width: Any, x: Tensor) -> list[tuple[int, int]]:
     """Return how many elements come before and after those along each axis."""
     if not isinstance(pad_width, tuple | list):
-        return [(_count("pad", "pad_width", pad_width),) * 2] * x.ndim
+        return [(check_count("pad", "pad_width", pad_width),) * 2] * x.ndim
     pairs = [*pad_width]
     if len(pairs) == 2 and not any(isinstance(pair, tuple | list) for pair in pairs):
         pairs = [pairs] * x.ndim
@@ -278,4 +279,6 @@ def _widths(pad_width: Any, x: Tensor) -> list[tuple[int, int]]:
             f"{tuple(x.shape)}, got {shown(pad_width)}"
         )
         raise ValueError(msg)
-    return [(_count("pad", "pad_width", a), _count("pad", "pad_width", b)) for a, b in pairs]
+    return [
+        (check_count("pad", "pad_width", a), check_count("pad", "pad_width", b)) for a, b in pairs
+    ]

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_tensor, normalize_axis, shapes_of
+from impl_torch_ext.checks import check_range, check_shape, check_tensor, normalize_axis, shapes_of
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import bool_, int64
 from impl_torch_ext.ops.families import Operand, listed, operands
 from impl_torch_ext.ops.indexing import from_the_front
+from impl_torch_ext.ops.movement import check_count
 from impl_torch_ext.tensor import added_along, as_index, index_array
 
-__all__ = ["put", "scatter_add"]
+__all__ = ["put", "scatter_add", "segment_sum"]
 
 
 @listed(
@@ -157,3 +158,36 @@ def _numbers(name: str, x: Any) -> Tensor:
         msg = f"{name}: operands must be of numbers, got {x.dtype}"
         raise TypeError(msg)
     return x
+
+
+@listed(
+    {
+        "x": "Tensor, shape (N, *)",
+        "segment_ids": "integers, shape (N,)\nThe segment of each row, in any order.",
+        "num_segments": "int, at least 0",
+    },
+    "Tensor, shape (num_segments, *)",
+    {
+        "IndexError": "If an id is negative or not less than `num_segments`.",
+        "ValueError": "If the ids are not one for each row, or `num_segments` is negative.",
+        "TypeError": "If `x` is no Tensor or boolean, or `segment_ids` are no integers.",
+    },
+    "jax.ops.segment_sum",
+)
+def segment_sum(x: Tensor, segment_ids: Tensor, /, num_segments: int) -> Tensor:
+    """Return the sums of the rows of each segment, 0 where there are none."""
+    name = "segment_sum"
+    rows, count = _numbers(name, x), check_count(name, "num_segments", num_segments)
+    check_shape(name, (count, *rows.shape[1:]))
+    if isinstance(segment_ids, list):
+        segment_ids = copied(name, segment_ids, None if segment_ids else int64)
+    ids = index_array(name, "segment_ids", segment_ids, count).to(int64)
+    if ids.ndim != 1 or ids.shape != rows.shape[:1]:
+        msg = (
+            f"{name}: segment_ids must have one id for each row of x, got shapes "
+            f"{shapes_of(x, ids)}"
+        )
+        raise ValueError(msg)
+    text = "segment_ids must be in [0, num_segments) for num_segments"
+    check_range(name, ids, count, text, IndexError)
+    return added_along(rows, ids, count)
