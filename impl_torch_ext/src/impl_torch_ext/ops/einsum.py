@@ -45,7 +45,9 @@ def einsum(subscripts: str, /, *operands: Tensor) -> Tensor:
     }
     terms = [_simple(x, names, longer) for x, names in zip(tensors, labels, strict=True)]
     while len(terms) > 1:
-        i, j = min(combinations(range(len(terms)), 2), key=lambda pair: _cost(terms, pair))
+        pairs = combinations(range(len(terms)), 2)
+        # torch.compile follows neither `min` with a key nor generators in `math.prod`.
+        i, j = sorted(pairs, key=lambda pair: _cost(terms, pair))[0]
         second, first = terms.pop(j), terms.pop(i)
         kept = {*output, *(label for _, names in terms for label in names)}
         terms.append(_contracted(first, second, kept))
@@ -152,8 +154,8 @@ def _cost(terms: list[Term], pair: tuple[int, int]) -> tuple[int, int]:
         x, names = terms[i]
         sizes.update(zip(names, x.shape, strict=True))
     others = {label for i, term in enumerate(terms) if i not in pair for label in term[1]}
-    kept = math.prod(size for label, size in sizes.items() if label in others)
-    return math.prod(sizes.values()), kept
+    kept = math.prod([size for label, size in sizes.items() if label in others])
+    return math.prod([*sizes.values()]), kept
 
 
 def _summed(term: Term, kept: Iterable[Label]) -> Term:
@@ -177,7 +179,7 @@ def _contracted(first: Term, second: Term, kept: set[Label]) -> Term:
 
     def grouped(x: Tensor, names: list[Label], *groups: list[Label]) -> Tensor:
         order = [names.index(label) for group in groups for label in group]
-        lengths = [math.prod(size[label] for label in group) for group in groups]
+        lengths = [math.prod([size[label] for label in group]) for group in groups]
         return x.permute(order).reshape(lengths)
 
     if not inner:
