@@ -95,7 +95,9 @@ def _put_rows(x: Tensor, index: Tensor, values: Tensor) -> Tensor:
     rows = values.reshape(len(places), *x.shape[1:])
     order = torch.arange(len(places))
     # The greatest number that goes to a place, whatever the order in which threads come to it.
-    last = torch.full((len(x),), -1).scatter_reduce(0, places, order, "amax")
+    # Elements that none goes to are not touched, which is most of them where `x` is long.
+    last = torch.empty(len(x), dtype=int64)
+    last.scatter_reduce_(0, places, order, "amax", include_self=False)
     stays = last.index_select(0, places) == order
     if not bool(stays.all()):
         kept = stays.nonzero().reshape(-1)
