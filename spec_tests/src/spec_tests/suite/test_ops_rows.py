@@ -26,7 +26,13 @@ from spec_tests.support.calls import (
 TWO_OPERANDS = ("binary", "compare", "bits")
 FROM_NOTHING = ("create", "other")
 # What stands between the operand and the axis in a call that names a wrong axis.
-BETWEEN: dict[str, Any] = {"indices": [[0]], "shift": 1, "repeats": 2, "num_classes": 3}
+BETWEEN: dict[str, Any] = {
+    "indices": [[0]],
+    "values": [[1.0]],
+    "shift": 1,
+    "repeats": 2,
+    "num_classes": 3,
+}
 
 
 def differentiable(row: Row) -> bool:
