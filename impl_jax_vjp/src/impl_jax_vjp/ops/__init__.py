@@ -11,6 +11,7 @@ from . import (  # noqa: F401
     activation,
     comparison,
     creation,
+    einsum,
     elementwise,
     indexing,
     inspection,
