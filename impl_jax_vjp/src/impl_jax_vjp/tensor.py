@@ -1,8 +1,7 @@
 """Tensor: a jax.Array that autograd can follow.
 
 A Tensor is a pytree node with its array as the one leaf, so ``jax.jit``, ``jax.vmap`` and
-``jax.tree.map`` take and return Tensors. It has no ``__jax_array__``: ``array + tensor`` is left to
-the Tensor and gives one.
+``jax.tree.map`` take and return Tensors. It has no ``__jax_array__``: ``array + tensor`` is one.
 """
 
 import copy
@@ -81,8 +80,7 @@ class _Operators(Traced):
         """Return the smallest over `axis`; ties share the gradient."""
         return OPS.min(self, axis=axis, keepdims=keepdims)
 
-    max = amax
-    min = amin
+    max, min = amax, amin
 
     def __add__(self, other: Any) -> Any:
         return OPS.add(self, other) if isinstance(other, _KNOWN) else NotImplemented
@@ -146,6 +144,9 @@ class _Operators(Traced):
 
     def __getitem__(self, key: Any) -> Any:
         return OPS.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        refuse_type("put", "x[key] = values", "written x = ops.put(x, key, values)", self)
 
 
 class Tensor(_Operators, result=True):
@@ -282,8 +283,7 @@ class Tensor(_Operators, result=True):
     def register_hook(self, hook: Callable[["Tensor"], Any]) -> "Handle":
         """Call ``hook(grad)`` in backward; unless None, what it returns is the gradient then.
 
-        A backward in which that is not a Tensor of the gradient's dtype raises
-        `TypeError`, and one of another shape `ValueError`.
+        Backward raises `TypeError` unless that is a Tensor of its dtype, of its shape `ValueError`.
 
         Returns
         -------

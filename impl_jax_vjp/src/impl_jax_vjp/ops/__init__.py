@@ -18,6 +18,7 @@ from . import (  # noqa: F401
     linalg,
     manipulation,
     movement,
+    places,
     recurrence,
     reduction,
     rounding,

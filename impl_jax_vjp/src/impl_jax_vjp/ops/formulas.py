@@ -422,6 +422,31 @@ def window_into(
     return lax.dynamic_update_slice(array, box, places)
 
 
+def window_put(
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    backwards: tuple[int, ...],
+    shape: tuple[int, ...],
+    x: Array,
+    values: Array,
+    starts: Array,
+) -> Array:
+    """Return x with values, which are stretched to `shape`, in place of a `window` of it."""
+    places = [starts[axis] for axis in range(x.ndim)]
+    counts = [-(-size // stride) for size, stride in zip(sizes, strides, strict=True)]
+    part = jnp.reshape(stretch(values.astype(x.dtype), shape), counts)
+    part = lax.rev(part, backwards) if backwards else part
+    if any([stride > 1 for stride in strides]) and part.size:
+        gaps = [
+            (0, (size - 1) % stride, stride - 1)
+            for size, stride in zip(sizes, strides, strict=True)
+        ]
+        chosen = lax.pad(jnp.ones(counts, bool), np.False_, gaps)
+        spread = lax.pad(part, np.zeros((), x.dtype), gaps)
+        part = jnp.where(chosen, spread, lax.dynamic_slice(x, places, sizes))
+    return lax.dynamic_update_slice(x, part, places)
+
+
 def nothing(mask: tuple[bool, ...]) -> tuple[bool, ...]:
     """Say that backward needs the values of no input: the operation is linear."""
     return (False,) * len(mask)
@@ -440,6 +465,11 @@ def divisor(mask: tuple[bool, ...]) -> tuple[bool, ...]:
 def all_but_first(mask: tuple[bool, ...]) -> tuple[bool, ...]:
     """Say that backward needs the indices, not the array that they select from."""
     return (False,) + (True,) * (len(mask) - 1)
+
+
+def all_but_two(mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Say that backward needs the indices, not the array and the values that meet there."""
+    return (False, False) + (True,) * (len(mask) - 2)
 
 
 def first_only(mask: tuple[bool, ...]) -> tuple[bool, ...]:

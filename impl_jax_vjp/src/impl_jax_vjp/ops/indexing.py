@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import as_dtype, check_int, normalize_axis, refuse
+from ..checks import Shape, as_dtype, check_int, normalize_axis, refuse
 from ..dtypes import x64
 from ..recording import Primitive, as_indices, as_integers, as_operand, shape_of, widened
 from ..tape import MODE, Traced, unwrap
@@ -44,13 +44,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
 
 
 def _along(axis: int, often: bool | None, x: Any, indices: Any) -> Any:
-    """Return elements at indices of as many axes, which stand for those along `axis`."""
-    keys = []
-    for at, size in enumerate(x.shape):
-        # Where x has one element for several, it is met at each.
-        places = np.arange(size).reshape([-1 if a == at else 1 for a in range(x.ndim)])
-        keys.append(indices if at == axis else jnp.asarray(places))
-    template = tuple([("array", at) for at in range(x.ndim)])
+    template, keys = lookups.beside(axis, x.shape, indices)
     return lookups.gather(template, often, x, *keys)
 
 
@@ -126,12 +120,28 @@ def getitem(x: Traced, key: Any) -> Any:
         If there are too many indices, one is out of range or no index, or index arrays do not
         broadcast.
     """
-    given = key if isinstance(key, tuple) else (key,)
-    keys = [k if type(k) in _BASIC else _plain(k) for k in given]
-    return _basic(x, keys) if all([type(k) in _BASIC for k in keys]) else _advanced(x, keys)
+    keys, basic = plain_keys(key)
+    if basic:
+        starts, *static = window_of(unwrap(x).shape, keys)
+        return _window((x, starts), *static)
+    shape, arrays, template, masked, sizes = lookup_of(unwrap(x).shape, keys)
+    x = x if shape == unwrap(x).shape else OPS.reshape(x, shape)
+    # What a mask selects is selected once.
+    often = False if masked else are_met_often(x, arrays, sizes)
+    return _gather((x, *arrays), template, often)
 
 
 _BASIC = frozenset([int, slice, type(None), type(Ellipsis)])
+
+
+def plain_keys(key: Any) -> tuple[list[Any], bool]:
+    """Return the parts of a key, each basic, an index array or a mask, and whether all are basic.
+
+    What is no index raises `IndexError`, as in `window_of` and `lookup_of`.
+    """
+    given = key if isinstance(key, tuple) else (key,)
+    keys = [k if type(k) in _BASIC else _plain(k) for k in given]
+    return keys, all([type(k) in _BASIC for k in keys])
 
 
 def _plain(key: Any) -> Any:
@@ -139,7 +149,7 @@ def _plain(key: Any) -> Any:
     if isinstance(key, Traced):
         key = unwrap(key)
     if isinstance(key, list | tuple | range):
-        key = _listed(key)
+        key = index_array(key)
     if isinstance(key, bool):
         key = np.asarray(key)
     if isinstance(key, np.ndarray | jax.Array | np.generic):
@@ -161,7 +171,7 @@ def _plain(key: Any) -> Any:
         raise IndexError(msg) from None
 
 
-def _listed(key: Any) -> Any:
+def index_array(key: Any) -> Any:
     """Return nested lists or tuples as one index array; they select nothing if empty."""
     raw = _raw(key)
     try:
@@ -209,8 +219,8 @@ def _at(index: int, axis: int, shape: tuple[int, ...]) -> int:
     return index % size
 
 
-def _basic(x: Traced, keys: Sequence[Any]) -> Any:
-    shape = unwrap(x).shape
+def window_of(shape: Shape, keys: Sequence[Any]) -> tuple[Any, Shape, Shape, Shape, Shape]:
+    """Return the box that basic keys select, as arguments of `formulas.window`, starts first."""
     starts: list[int] = []
     sizes: list[int] = []
     strides: list[int] = []
@@ -235,9 +245,9 @@ def _basic(x: Traced, keys: Sequence[Any]) -> Any:
             strides.append(span.step)
             result.append(len(span))
         axis += 1
-    return _window(
+    return (
         # int64 where it has to be: inside code that a user compiles JAX may have no such dtype.
-        (x, np.asarray(starts, np.int32 if max(shape, default=0) < 2**31 else np.int64)),
+        np.asarray(starts, np.int32 if max(shape, default=0) < 2**31 else np.int64),
         tuple(sizes),
         tuple(strides),
         tuple(backwards),
@@ -245,8 +255,23 @@ def _basic(x: Traced, keys: Sequence[Any]) -> Any:
     )
 
 
-def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
-    shape = unwrap(x).shape
+def lookup_of(
+    shape: Shape, keys: Sequence[Any]
+) -> tuple[Shape, list[Any], lookups.Template, bool, list[int]]:
+    """Return how keys with arrays among them select.
+
+    Returns
+    -------
+    shape : tuple of int
+        That of the array, or one with axes of length 1 for masks without axes.
+    arrays : list of integer array
+    template : tuple
+        That of `lookups.gather`.
+    masked : bool
+        Whether a mask made some of the arrays, so that nothing is selected twice.
+    sizes : list of int
+        The lengths of the axes that the arrays index.
+    """
     template: list[tuple[str, Any]] = []
     arrays: list[Any] = []
     sizes: list[int] = []
@@ -271,7 +296,6 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
             if key.ndim == 0:
                 # It selects all or nothing along an axis of its own.
                 shape = (*shape[:axis], 1, *shape[axis:])
-                x = OPS.reshape(x, shape)
             masked = True
             selected = list(np.nonzero(np.atleast_1d(key)))
         else:
@@ -284,9 +308,7 @@ def _advanced(x: Traced, keys: Sequence[Any]) -> Any:
             axis += 1
     if len(arrays) > 1:
         _check_index_shapes([array.shape for array in arrays])
-    # What a mask selects is selected once.
-    often = False if masked else are_met_often(x, arrays, sizes)
-    return _gather((x, *arrays), tuple(template), often)
+    return shape, arrays, tuple(template), masked, sizes
 
 
 def are_met_often(x: Any, indices: Sequence[Any], sizes: Sequence[int]) -> bool | None:
@@ -300,15 +322,20 @@ def are_met_often(x: Any, indices: Sequence[Any], sizes: Sequence[int]) -> bool 
     sizes : sequence of int
         The lengths of these axes.
     """
+    followed = isinstance(x, Traced) and x._requires_grad and MODE.enabled
+    if not followed and not isinstance(unwrap(x), jax.core.Tracer):
+        return False
+    return stand_often(indices, sizes)
+
+
+def stand_often(indices: Sequence[Any], sizes: Sequence[int]) -> bool | None:
+    """Tell whether some of the indices stand there often; as `are_met_often`."""
     arrays = [unwrap(index) for index in indices]
     if len(arrays) > 1 and all([array.size <= lookups.FEW for array in arrays]):
         count = math.prod(np.broadcast_shapes(*[array.shape for array in arrays]))
     else:
         count = max([array.size for array in arrays])
     if count <= lookups.FEW:
-        return False
-    followed = isinstance(x, Traced) and x._requires_grad and MODE.enabled
-    if not followed and not isinstance(unwrap(x), jax.core.Tracer):
         return False
     if any([isinstance(array, jax.core.Tracer) for array in arrays]):
         return None

@@ -8,6 +8,7 @@ Memory and time stay linear, nothing is sorted, and derivatives of every order a
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,6 +81,16 @@ def along(axis: int) -> Template:
     return ((("slice", (None, None, None)),) * axis) + (("array", 0),)
 
 
+def beside(axis: int, shape: tuple[int, ...], indices: Array) -> tuple[Template, list[Array]]:
+    """Return the template and keys of indices of as many axes, which stand for those along one."""
+    keys = []
+    for at, size in enumerate(shape):
+        # Where the array has one element for several, it is met at each.
+        rest = np.arange(size).reshape([-1 if a == at else 1 for a in range(len(shape))])
+        keys.append(indices if at == axis else jnp.asarray(rest))
+    return tuple([("array", at) for at in range(len(shape))]), keys
+
+
 def gather(template: Template, often: bool | None, x: Array, *indices: Array) -> Array:
     """Select by integer arrays; an index out of range finds what `missing` says.
 
@@ -91,12 +102,76 @@ def gather(template: Template, often: bool | None, x: Array, *indices: Array) ->
     often : bool or None
         Whether an index may stand there more than `FEW` times; None if that is not known.
     """
-    axes = [axis for axis, word in enumerate(_words(template)) if word == "array"]
-    arrays = [value for word, value in template if word == "array"]
-    known = [places(indices[a], x.shape[axis]) for a, axis in zip(arrays, axes, strict=True)]
+    known = _known(template, x.shape, indices)
     if often is False or not is_floating(x.dtype):
         return _select(template, x, *known)
     return _select_often(template, often, x, *known)
+
+
+def found_shape(template: Template, shape: tuple[int, ...], indices: Any) -> tuple[int, ...]:
+    """Return the shape of what `gather` returns."""
+    sizes = iter(shape)
+    others = []
+    for word, value in template:
+        size = 1 if word == "new" else next(sizes)
+        if word != "array":
+            others.append(size if word == "new" else len(range(*slice(*value).indices(size))))
+    first = _first(template)
+    common = np.broadcast_shapes(*[index.shape for index in indices])
+    return (*others[:first], *common, *others[first:], *sizes)
+
+
+def add(template: Template, often: bool | None, x: Array, values: Array, *indices: Array) -> Array:
+    """Return x with values added where `gather` finds elements; out of range nothing is added.
+
+    Parameters
+    ----------
+    values : array
+        Of the shape that `gather` returns, and of the dtype of x.
+    """
+    known = _known(template, x.shape, indices)
+    # The transpose of the lookup has its care. Integers need none.
+    careful = often if is_floating(x.dtype) else False
+
+    def look(array: Array) -> Array:
+        return _select_by_rows(template, careful, array, known)
+
+    return x + jax.linear_transpose(look, x)(values)[0]
+
+
+def put(template: Template, x: Array, values: Array, *indices: Array) -> Array:
+    """Return x with values where `gather` finds elements; out of range nothing is put.
+
+    Where one is found several times the last value stays. `values` are as for `add`.
+    """
+    known = _known(template, x.shape, indices)
+    slices, order, box = _turned(template, x)
+    sizes, rest = box.shape[: len(known)], box.shape[len(known) :]
+    at = _flat(known, sizes)
+    first = _first(template)
+    values = jnp.moveaxis(values, range(first, first + at.ndim), range(at.ndim))
+    rows = box.reshape(math.prod(sizes), *rest)
+    rows = _put_rows(rows, at.reshape(-1), values.reshape(at.size, *rest))
+    box = jnp.transpose(rows.reshape(box.shape), np.argsort(order))
+    whole = all([part == slice(None) for part in slices])
+    return box if whole else x.at[slices].set(box, unique_indices=True)
+
+
+def _put_rows(x: Array, at: Array, values: Array) -> Array:
+    """Return x, shape (M, ...), with values (n, ...) at indices (n,), which are M for none."""
+    size, count = len(x), len(at)
+    turn = jnp.arange(count, dtype=counter(size + count))
+    last = jnp.full(size, -1, turn.dtype).at[at].max(turn, mode="drop")
+    # All others go beyond the end, each to a place of its own: XLA may write in any order.
+    at = jnp.where(_pick(last, at) == turn, at.astype(turn.dtype), size + turn)
+    return x.at[at].set(values, mode="drop", unique_indices=True)
+
+
+def _known(template: Template, shape: tuple[int, ...], indices: Sequence[Array]) -> list[Array]:
+    """Return the indices of each axis that has some, counted from 0."""
+    axes = [axis for axis, word in enumerate(_words(template)) if word == "array"]
+    arrays = [value for word, value in template if word == "array"]
+    return [places(indices[a], shape[axis]) for a, axis in zip(arrays, axes, strict=True)]
 
 
 def _words(template: Template) -> list[str]:
@@ -133,23 +208,27 @@ def _select_by_rows(
     template: Template, often: bool | None, x: Array, known: Sequence[Array]
 ) -> Array:
     """Return what `_select` does, of rows; where an index is out of range stands 0."""
-    slices = [slice(*value) if word == "slice" else slice(None) for word, value in template]
-    words = _words(template)
-    x = x[tuple([s for s, (word, _) in zip(slices, template, strict=True) if word != "new"])]
-    chosen = [axis for axis, word in enumerate(words) if word == "array"]
-    others = [axis for axis in range(x.ndim) if axis not in chosen]
-    sizes = [x.shape[axis] for axis in chosen]
-    rows = jnp.transpose(x, (*chosen, *others)).reshape(
-        int(np.prod(sizes)), *(x.shape[axis] for axis in others)
-    )
+    _, _, x = _turned(template, x)
+    sizes, others = x.shape[: len(known)], x.shape[len(known) :]
+    rows = x.reshape(math.prod(sizes), *others)
     at = _flat(known, sizes)
     found = rows_at(often, rows, at.reshape(-1))
-    rest = iter([x.shape[axis] for axis in others])
+    rest = iter(others)
     shape = [1 if word == "new" else next(rest) for word, _ in template if word != "array"]
     shape += rest
     found = found.reshape(*at.shape, *shape)
     first = _first(template)
     return jnp.moveaxis(found, range(at.ndim), range(first, first + at.ndim))
+
+
+def _turned(template: Template, x: Array) -> tuple[tuple[slice, ...], list[int], Array]:
+    """Return the slices, the order that has the axes with indices first, and x in both."""
+    words = _words(template)
+    key = [slice(*value) if word == "slice" else slice(None) for word, value in template]
+    slices = tuple([s for s, (word, _) in zip(key, template, strict=True) if word != "new"])
+    chosen = [axis for axis, word in enumerate(words) if word == "array"]
+    order = chosen + [axis for axis in range(x.ndim) if axis not in chosen]
+    return slices, order, jnp.transpose(x[slices], order)
 
 
 def _flat(known: Sequence[Array], sizes: Sequence[int]) -> Array:
