@@ -1,13 +1,16 @@
 """Values put or added where an index says."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..checks import Shape, refuse, shown
-from ..dtypes import promote
+from ..checks import Shape, normalize_axis, refuse, shown
+from ..dtypes import DType, bool_, is_floating, promote
 from ..recording import (
     Primitive,
+    as_indices,
+    as_integers,
     as_operand,
     as_pair,
     dtype_of,
@@ -17,7 +20,7 @@ from ..recording import (
 from . import formulas as F
 from . import lookups
 from .families import listed
-from .indexing import lookup_of, plain_keys, window_of
+from .indexing import lookup_of, plain_keys, stand_often, window_of
 
 Array = Any
 
@@ -88,3 +91,63 @@ def _stretches(shape: Shape, wanted: Shape) -> bool:
         return np.broadcast_shapes(shape, wanted) == wanted
     except ValueError:
         return False
+
+
+def _add_along(
+    axis: int, often: bool | None, dtype: DType, x: Array, values: Array, indices: Array
+) -> Array:
+    """Return x with values added at indices of as many axes, which stand for those along one."""
+    count = indices.shape[axis]
+    values = F.stretch(values.astype(dtype), (*x.shape[:axis], count, *x.shape[axis + 1 :]))
+    if indices.size == count:
+        # The same for all: whole rows are added.
+        template, keys = lookups.along(axis), [indices.reshape(-1)]
+    else:
+        template, keys = lookups.beside(axis, x.shape, indices)
+    return lookups.add(template, often, x.astype(dtype), values, *keys)
+
+
+_scatter_add = Primitive(_add_along, "scatter_add", F.all_but_two)
+
+
+@listed(
+    "x : Tensor or raw array\nindices : array of integers\n"
+    "    As many axes; each but `axis` as long as that of x, or 1, which stands for all.\n"
+    "values : Tensor or raw array\n    The shape of `indices`.\naxis : int",
+    "the shape of x",
+    "ValueError\n    If the axis is out of range, or the shapes do not fit.\n"
+    "TypeError\n    If the indices are no integers, or x or `values` booleans or no array.\n"
+    "IndexError\n    If an index is out of range, where values are known.",
+    "page of torch.scatter_add",
+)
+def scatter_add(x: Any, indices: Any, values: Any, /, *, axis: int = -1) -> Any:
+    """Return x with values added along an axis, at integers of their own for each place beside."""
+    name = "scatter_add"
+    x, values = as_operand(name, x), as_operand(name, values)
+    dtype = promote(_added(name, x), _added(name, values))
+    xs, vs, ks = shape_of(x), shape_of(values), shape_of(as_integers(name, "indices", indices))
+    place = normalize_axis(name, axis, xs)
+    if vs != ks or len(xs) != len(ks):
+        wanted = f"of one shape, of as many axes as x of shape {xs}"
+        refuse(name, "indices and values", wanted, f"shapes {ks} and {vs}")
+    if any(
+        [k not in (1, size) for at, (k, size) in enumerate(zip(ks, xs, strict=True)) if at != place]
+    ):
+        refuse(name, f"shapes beside axis {axis}", f"1 or those of x of shape {xs}", ks)
+    indices = as_indices(name, "indices", indices, -xs[place], xs[place])
+    if not is_floating(dtype):
+        often: bool | None = False
+    elif math.prod(ks) == ks[place]:
+        often = stand_often([indices], [xs[place]])
+    else:
+        # How often each place is met is counted where the values are added.
+        often = None if ks[place] > lookups.FEW else False
+    return _scatter_add((x, values, indices), place, often, dtype)
+
+
+def _added(name: str, x: Any) -> DType:
+    """Return the dtype of an array; raise `TypeError` if it is of booleans."""
+    if dtype_of(x) == bool_:  # tensor-40
+        msg = f"{name}: booleans must be converted to numbers first, got dtype bool"
+        raise TypeError(msg)
+    return dtype_of(x)
