@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from ..checks import Shape, normalize_axis, refuse, shown
+from ..checks import Shape, check_int, normalize_axis, refuse, shown
 from ..dtypes import DType, bool_, is_floating, promote
 from ..recording import (
     Primitive,
@@ -20,7 +21,7 @@ from ..recording import (
 from . import formulas as F
 from . import lookups
 from .families import listed
-from .indexing import lookup_of, plain_keys, stand_often, window_of
+from .indexing import index_array, lookup_of, plain_keys, stand_often, window_of
 
 Array = Any
 
@@ -151,3 +152,50 @@ def _added(name: str, x: Any) -> DType:
         msg = f"{name}: booleans must be converted to numbers first, got dtype bool"
         raise TypeError(msg)
     return dtype_of(x)
+
+
+def _add_rows(count: int, often: bool | None, x: Array, ids: Array) -> Array:
+    """Return the sums of the rows of x, shape (n, ...), at ids (n,); others are added to none."""
+    rows = jnp.zeros((count, *x.shape[1:]), x.dtype)
+    inside = lookups.places(ids, count, negative=False)
+    return lookups.add(lookups.along(0), often, rows, x, inside)
+
+
+def _array_of(ids: Any) -> Any:
+    """Return a list of ids as an array, and anything else as it is."""
+    if not isinstance(ids, list | tuple | range):
+        return ids
+    try:
+        return index_array(ids)
+    except IndexError:
+        refuse("segment_sum", "segment_ids", "of one axis", "lists of several lengths")
+
+
+_segment_sum = Primitive(_add_rows, "segment_sum", F.all_but_first)
+
+
+@listed(
+    "x : Tensor or raw array, shape (N, ...)\nsegment_ids : array or list of integers, shape (N,)\n"
+    "    In any order.\nnum_segments : int",
+    "shape (num_segments, ...), the dtype of x\n    0 where no row has the id.",
+    "ValueError\n    If the shapes do not fit, or `num_segments` is negative.\n"
+    "TypeError\n    If x holds booleans, the ids no integers, or `num_segments` is no int.\n"
+    "IndexError\n    If an id is out of range, where values are known.",
+    "page of jax.ops.segment_sum",
+)
+def segment_sum(x: Any, segment_ids: Any, /, num_segments: int) -> Any:
+    """Return the sums of the rows that have each id."""
+    name = "segment_sum"
+    x = as_operand(name, x)
+    _added(name, x)
+    count = check_int(name, "num_segments", num_segments)
+    if not 0 <= count < 2**40:
+        refuse(name, "num_segments", "at least 0, and a count that memory can hold", count)
+    ids = _array_of(segment_ids)
+    as_integers(name, "segment_ids", ids)
+    if not shape_of(x) or shape_of(ids) != shape_of(x)[:1]:
+        wanted = f"of one axis, as long as the first of x of shape {shape_of(x)}"
+        refuse(name, "segment_ids", wanted, f"shape {shape_of(ids)}")
+    ids = as_indices(name, "segment_ids", ids, 0, count, ", which is num_segments")
+    often = is_floating(dtype_of(x)) and stand_often([ids], [count])
+    return _segment_sum((x, ids), count, often)
