@@ -153,9 +153,6 @@ def check_shape(name: str, shape: Shape, free: bool = False) -> tuple[int, ...]:
         wanted = "at most one size of -1 and none below" if free else "no negative sizes"
         msg = f"{name}: shape must have {wanted}, got {counts}"
         raise ValueError(msg)
-    if any(count >= _COUNT for count in counts):
-        msg = f"{name}: each size must be below 2**63, got {shown(counts)}"
-        raise ValueError(msg)
     return counts
 
 
@@ -349,7 +346,7 @@ def check_flag(name: str, option: str, value: Any) -> bool:
 
 
 def check_int(name: str, option: str, value: Any) -> int:
-    """Return `value` as an int, or raise a TypeError."""
+    """Return `value` as an int of 64 bits, or raise."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -357,6 +354,9 @@ def check_int(name: str, option: str, value: Any) -> int:
     if number is None or isinstance(value, bool):
         msg = f"{name}: {option} must be an int, got {shown(value)}"
         raise TypeError(msg)
+    if not -_COUNT <= number < _COUNT:
+        msg = f"{name}: {option} must be below 2**63, got {shown(number)}"
+        raise ValueError(msg)
     return number
 
 
@@ -365,9 +365,6 @@ def check_size(name: str, option: str, value: Any) -> int:
     number = check_int(name, option, value)
     if number < 1:  # errors-05
         msg = f"{name}: {option} must be a positive int, got {number}"
-        raise ValueError(msg)
-    if number >= _COUNT:
-        msg = f"{name}: {option} must be below 2**63, got {shown(number)}"
         raise ValueError(msg)
     return number
 

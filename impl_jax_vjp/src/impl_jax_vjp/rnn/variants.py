@@ -332,8 +332,13 @@ class RecurrentDropoutCell(_Around):
     def step(self, projected: Any, hx: Any = None, *, recurrent: Any = None) -> Any:
         """Return the new state of what `project` returned and the old one; see the cell's."""
         inner, masks = self._own(projected, 1 if self.training and self.p else 0)
-        if recurrent is None and hx is not None:
-            recurrent = _listed(hx)[0]
+        states = [] if hx is None else _listed(hx)
+        if recurrent is None and states:
+            recurrent = states[0]
         if masks and recurrent is not None:
-            recurrent = dropped(as_operand(type(self).__name__, recurrent), masks[0], self.p)
+            recurrent = as_operand(type(self).__name__, recurrent)
+            if shape_of(recurrent) != shape_of(masks[0]):
+                wanted, came = shape_of(masks[0]), shape_of(recurrent)
+                refuse(type(self).__name__, "h", f"of shape {wanted}", came)
+            recurrent = dropped(recurrent, masks[0], self.p)
         return self.cell.step(inner, hx, recurrent=recurrent)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,7 +107,7 @@ class Module(torch.nn.Module):
         msg = f"to: dtype must be float32 or float64, got {came}"
         # torch takes None for nothing to do, and a number for a device.
         if (not kwargs and all(a is None for a in args)) or (
-            args and isinstance(args[0], float | complex)
+            args and isinstance(args[0], float | complex | np.inexact)
         ):
             raise TypeError(msg)
         try:

@@ -31,7 +31,7 @@ class Sequential(Module, torch.nn.Sequential):
 
     def __getitem__(self, index: Any) -> Any:
         """Return the Module at `index`, or those of a slice in a container of the same kind."""
-        return super().__getitem__(_checked_index("Sequential", index))
+        return super().__getitem__(_checked_index(self, index))
 
 
 class ModuleList(Module, torch.nn.ModuleList):
@@ -49,7 +49,7 @@ class ModuleList(Module, torch.nn.ModuleList):
 
     def __getitem__(self, index: Any) -> Any:
         """Return the Module at `index`, or those of a slice in a container of the same kind."""
-        return super().__getitem__(_checked_index("ModuleList", index))
+        return super().__getitem__(_checked_index(self, index))
 
     def append(self, module: torch.nn.Module) -> "ModuleList":
         """Append `module` and return the list itself; raise a TypeError if it is none."""
@@ -88,5 +88,12 @@ def _check_module(name: str, item: Any) -> None:
         raise TypeError(msg)
 
 
-def _checked_index(name: str, index: Any) -> Any:
-    return index if isinstance(index, slice) else check_int(name, "an index", index)
+def _checked_index(container: Sequential | ModuleList, index: Any) -> Any:
+    if isinstance(index, slice):
+        return index
+    name, count = type(container).__name__, len(container)
+    place = check_int(name, "an index", index)
+    if not -count <= place < count:
+        msg = f"{name}: index {place} is out of range for {count} Modules"
+        raise IndexError(msg)
+    return place

@@ -109,11 +109,7 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
     if isinstance(repeats, Tensor) or hasattr(repeats, "shape"):
         counts = index_array("repeat", "repeats", repeats, 2**63).to(torch.int64)
     else:
-        count = check_count("repeat", "repeats", repeats)
-        if count >= 2**63:
-            msg = f"repeat: repeats must be below 2**63, got {count}"
-            raise ValueError(msg)
-        counts = torch.tensor(count)
+        counts = torch.tensor(check_count("repeat", "repeats", repeats))
     if counts.ndim > 1 or (counts.ndim == 1 and len(counts) not in (1, size)):
         msg = f"repeat: repeats must be one int or {size} of them, got shape {tuple(counts.shape)}"
         raise ValueError(msg)

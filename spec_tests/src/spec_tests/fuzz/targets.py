@@ -382,7 +382,7 @@ def _transforms(nn: Any) -> Iterator[Target]:
     made = _good(partial(nn.checkpoint, loss), nn.ones(2))
     yield Target("checkpoint", ("checkpoint", "loss", "multiply", "operator"), made)
     # The function may come to be another, whose own errors pass through (errors-06).
-    others = ("int", "item", "max", "Linear", "no_grad")
+    others = ("int", "item", "scalar", "max", "Linear", "no_grad")
     yield Target("vjp", ("vjp", *others), _good(nn.vjp, loss, nn.ones(2)))
     primals = (nn.ones(2),), (nn.ones(2),)
     yield Target("jvp", ("jvp", *others), _good(nn.jvp, loss, *primals))
