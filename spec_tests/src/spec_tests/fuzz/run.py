@@ -5,6 +5,7 @@ import re
 import reprlib
 import warnings
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,7 +76,8 @@ def fuzz(nn: Any, calls: int, seed: int = 0, only: str = "") -> list[Finding]:
         If there is no such operation.
     """
     findings: dict[tuple[str, str], Finding] = {}
-    with TemporaryDirectory() as folder, warnings.catch_warnings():
+    # What is spoilt may become a path: files are written there, not where the caller is.
+    with TemporaryDirectory() as folder, chdir(folder), warnings.catch_warnings():
         warnings.simplefilter("error")
         known = [t for t in targets(nn, Path(folder)) if only in t.name]
         if not known:
