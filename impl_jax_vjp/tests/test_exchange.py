@@ -38,15 +38,6 @@ def test_results_are_writable_native_and_in_c_order(
         assert same.tobytes() == array.tobytes()
 
 
-def test_flax_without_biases_is_read_as_none(lstm: dict[str, np.ndarray]) -> None:
-    flax = convert(lstm, target="flax")
-    weights = {name: array for name, array in flax.items() if "bias" not in name}
-    assert list(convert(weights, "flax")) == [name for name in lstm if "weight" in name]
-    del flax["l1.dense_h.bias"]
-    with pytest.raises(ValueError, match=r"'l1\.dense_h\.bias' of flax"):
-        convert(flax, "flax")
-
-
 def test_a_sum_too_large_is_infinite(lstm: dict[str, np.ndarray]) -> None:
     largest = {name: np.full_like(array, 3e38) for name, array in lstm.items()}
     assert np.isinf(convert(largest, target="keras")["l0.bias"]).all()
