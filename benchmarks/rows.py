@@ -373,17 +373,10 @@ ROWS: tuple[Row, ...] = (
     *_recurrent("inference", SHAPES),
     *_recurrent("cell", ((8, 32, 8, 32), (28, 64, 28, 128))),
     *(
-        Row("unroll", name, shape, options=options, quick=shape == (8, 32, 8, 32))
-        for name, shape, options in product(
-            ("own", "LSTM"),
-            ((8, 32, 8, 32), (28, 64, 28, 128), (100, 32, 128, 256)),
-            ({}, {"sqrt": True}),
-        )
+        Row("unroll", name, shape, options=options, quick=shape == SHAPES[0])
+        for name, shape, options in product(("own", "LSTM"), SHAPES[:3], ({}, {"sqrt": True}))
     ),
-    *(
-        Row("unroll", "own", shape, options={"apart": True})
-        for shape in ((8, 32, 8, 32), (28, 64, 28, 128), (100, 32, 128, 256))
-    ),
+    *(Row("unroll", "own", shape, options={"apart": True}) for shape in SHAPES[:3]),
     *_recurrent("second", ((8, 32, 8, 32), (28, 64, 28, 128))),
     *(
         Row("eager", name, (side, side), quick=side == 2 and name in ("add", "tanh", "matmul"))

@@ -31,7 +31,7 @@ _CALLS = {
 _FAMILY = re.compile(r"^## (?P<name>[a-z]+):")
 _CLAUSE = re.compile(r"^[a-z]+-\d\d$")
 # Between the constructor's arguments and the call's; not the arrow of `einsum`.
-_ARROW = re.compile(r"(?:^|\s)->\s")
+ARROW = re.compile(r"(?:^|\s)->\s")
 _CLAUSES = re.compile(r"^### [a-z]+-\d\d ")
 
 
@@ -234,7 +234,7 @@ def _calls(cell: str, family: str) -> tuple[str, ...]:
         return tuple(call.format(cell) for call in _CALLS[family])
     calls = tuple(call.strip() for call in code.split(";"))
     for call in calls:
-        for part in _ARROW.split(call):
+        for part in ARROW.split(call):
             _check_expression(f"call({part})")
     return calls
 

@@ -15,7 +15,7 @@ from spec_tests.check import check_gradients
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import normal
 from spec_tests.support.recurrent import squares
-from spec_tests.support.user_cells import CELLS, first_state, loop, tensors_of
+from spec_tests.support.user_cells import CELLS, first_state, loop, mapped, tensors_of
 
 T, N, I, H = 5, 3, 2, 4  # noqa: E741 - the letters of the chapter
 ENDS = (3, 5, 0)
@@ -91,12 +91,7 @@ def test_a_cell_in_two_parts(nn: Any, dtype: str, name: str) -> None:
         state, leaves = state_for(nn, name, dtype)
         row = x[2]
         if whole:
-            projected = cell.project(x)
-            parts = [part[2] for part in tensors_of(projected)]
-            tree = parts[0] if not isinstance(projected, tuple | list | dict) else projected
-            if tree is projected:
-                tree = type(projected)(parts)
-            after = cell.step(tree, state)
+            after = cell.step(mapped(lambda part: part[2], cell.project(x)), state)
         else:
             after = cell(row, state)
         nn.ops.sum(sum(part * part for part in tensors_of(after))).backward()
@@ -326,12 +321,6 @@ def stretches(nn: Any, cell: Any, x: Any, state: Any, fresh: Any, ends: Any, mas
 def rows_of(state: Any, n: int) -> Any:
     """Return the state of one sequence of the batch."""
     return mapped(lambda part: part[n : n + 1], state)
-
-
-def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
-    if isinstance(tree, tuple):
-        return tuple(mapped(change, part) for part in tree)
-    return change(tree)
 
 
 @clause("rnn-41")

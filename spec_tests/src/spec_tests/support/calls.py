@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spec_tests.judge.tables import Row
+from spec_tests.judge.tables import ARROW, Row
 from spec_tests.support import inputs
 from spec_tests.support.assertions import raw
 from spec_tests.support.places import put, scatter_add, segment_sum
@@ -90,7 +90,7 @@ def calls(
 def module_calls(row: Row, dtype: str) -> Iterator[tuple[Call, Call]]:
     """Return the constructor's and the call's arguments of each call of a Module's row."""
     for text in row.inputs:
-        constructor, _, call = text.partition("->")
+        constructor, call = ARROW.split(text)
         yield _call(row.name, constructor, dtype), _call(row.name, call, dtype)
 
 

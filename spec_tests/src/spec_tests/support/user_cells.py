@@ -1,5 +1,6 @@
 """Cells as a user writes them, and the loop that `unroll` stands for."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,15 @@ def tensors_of(tree: Any) -> list[Any]:
     if isinstance(tree, tuple | list):
         return [leaf for part in tree for leaf in tensors_of(part)]
     return [tree]
+
+
+def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
+    """Return a structure with `change` made of every Tensor."""
+    if isinstance(tree, dict):
+        return {key: mapped(change, part) for key, part in tree.items()}
+    if isinstance(tree, tuple | list):
+        return type(tree)(mapped(change, part) for part in tree)
+    return change(tree)
 
 
 def loop(nn: Any, cell: Any, inputs: Any, state: Any) -> tuple[Any, Any]:
