@@ -18,7 +18,7 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 ROOMS = (
     "backend dtypes random capabilities checks launch native sums buffers memory tape engine "
     "recording protocols tensor creation ops xp pytree context followed function_vjp "
-    "function_node function trees autograd parameter module init nn rnn loss optim serialization"
+    "function_node function trees autograd parameter module init nn rnn loss optim serialization data"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
@@ -46,10 +46,14 @@ FOLDERS = {
         "activation inspection"
     ).split(),
     "autograd": "modes transforms derivatives jit checkpoint".split(),
-    "module": "state base functional".split(),
-    "nn": "layer activation linear embedding norm dropout shape container".split(),
+    "module": "state hooks base functional summary".split(),
+    "nn": (
+        "layer activation linear embedding window conv pool norm dropout attention shape container"
+    ).split(),
     "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
-    "optim": "optimizer algorithms".split(),
+    "loss": "reduction regression classification embedding sequence".split(),
+    "optim": "optimizer algorithms lbfgs lr_scheduler clip".split(),
+    "serialization": "files checkpoint".split(),
 }
 # Folders of sources that are not Python, beside the rooms.
 OTHER = {"impl_cupy": {"kernels"}}

@@ -72,9 +72,9 @@ def _keywords(signature: inspect.Signature) -> tuple[str, ...]:
     return tuple(name for name, p in signature.parameters.items() if p.kind not in hidden)
 
 
-def _good(operation: Callable[..., Any], *arguments: Any) -> Callable[[], Made]:
+def _good(operation: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], Made]:
     """Return what makes a call of an operation that one call does not change."""
-    return lambda: (operation, arguments, {})
+    return lambda: (operation, arguments, dict(options))
 
 
 def _fresh(
@@ -117,9 +117,10 @@ def _modules(nn: Any) -> Iterator[Target]:
             module = getattr(nn, row.name)
             says = (row.name, "forward", _FUNCTIONS.get(row.name, row.name))
             for constructor, call in module_calls(row, "float32"):
-                made = _good(module, *constructor.arguments)
+                given, options = constructor.arguments, constructor.options
+                made = _good(module, *given, **options)
                 yield Target(row.name, (row.name,), made, _keywords(row.signature))
-                made = _of_row(nn, module(*constructor.arguments), call, as_tensors)
+                made = _of_row(nn, module(*given, **options), call, as_tensors)
                 yield Target(f"{row.name}()", says, made)
 
 

@@ -14,7 +14,7 @@ GRADIENTS = ("yes", "zero", "none")
 MAKERS = ("normal", "positive", "distinct")
 _COLUMNS = {
     "ops": ("function", "formula", "inputs", "class", "gradient", "source", "clauses"),
-    "nn": ("module", "equation", "inputs", "class", "source", "clauses"),
+    "nn": ("module", "call", "equation", "inputs", "class", "source", "clauses"),
     "loss": ("function", "module", "formula", "inputs", "class", "source", "clauses"),
     "optim": ("optimizer", "step", "source", "clauses"),
     "init": ("function", "values", "source", "clauses"),
@@ -47,6 +47,8 @@ class Row:
         Of the function, or of the constructor without ``self``.
     module, module_signature : str and inspect.Signature, or None
         The Module beside a loss.
+    call : inspect.Signature or None
+        Of a Module's `forward`, without ``self``; None outside the chapter nn.
     formula : str or None
         The value as a NumPy expression, None where the chapter says it in prose.
     inputs : tuple of str
@@ -65,6 +67,7 @@ class Row:
     signature: inspect.Signature
     module: str | None
     module_signature: inspect.Signature | None
+    call: inspect.Signature | None
     formula: str | None
     inputs: tuple[str, ...]
     tolerance: str | None
@@ -179,6 +182,7 @@ def _row(chapter: str, family: str, cells: list[str]) -> Row:
     module_signature: inspect.Signature | None = None
     if chapter == "loss":
         module, module_signature = parse_signature(_required(cell["module"]))
+    call = parse_signature(f"forward({_required(cell['call'])})")[1] if "call" in cell else None
     return Row(
         chapter,
         family,
@@ -186,6 +190,7 @@ def _row(chapter: str, family: str, cells: list[str]) -> Row:
         signature,
         module,
         module_signature,
+        call,
         _expression(cell.get("formula", cell.get("equation", "-"))),
         _calls(cell.get("inputs", "-"), family),
         cell.get("class"),

@@ -1,4 +1,4 @@
-"""The tables of nn, loss, optim and init, row by row."""
+"""The tables of loss, optim and init, row by row."""
 
 import inspect
 from collections.abc import Callable
@@ -13,15 +13,11 @@ from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
 from spec_tests.support.assertions import agrees, refuses, same_signature, to_numpy
 from spec_tests.support.calls import (
-    Call,
     arguments,
     as_tensors,
     calls,
     evaluate,
-    formula,
-    module_calls,
 )
-from spec_tests.support.inputs import in_double
 
 REDUCTIONS: dict[str, Callable[..., Any]] = {"none": np.asarray, "sum": np.sum, "mean": np.mean}
 
@@ -32,81 +28,6 @@ def has_formula(row: Row) -> bool:
 
 def arguments_of_forward(module: Any) -> list[str]:
     return [name for name in inspect.signature(module.forward).parameters if name != "self"]
-
-
-def made(nn: Any, row: Row, call: Call, dtype: str) -> Any:
-    """Return the Module of a row, with parameters of `dtype`."""
-    options = dict(call.options)
-    if "dtype" in row.signature.parameters:
-        options["dtype"] = getattr(nn, dtype)
-    return getattr(nn, row.name)(*call.arguments, **options)
-
-
-def value(nn: Any, row: Row, constructor: Call, module: Any, call: Call) -> np.ndarray:
-    """Return the equation's value, with the Module's own parameters."""
-    bound = row.signature.bind(*constructor.arguments, **constructor.options)
-    bound.apply_defaults()
-    named = {name: in_double(to_numpy(nn, p)) for name, p in module.named_parameters()}
-    array = call.arguments[0]
-    data = in_double(array) if array.dtype.kind == "f" else array
-    return formula(row, {**bound.arguments, **named, "input": data})
-
-
-@clause("nn-09")
-@rows("nn")
-def test_signatures_of_modules(nn: Any, row: Row) -> None:
-    same_signature(getattr(nn, row.name), row.signature)
-    assert issubclass(getattr(nn, row.name), nn.Module), f"nn.{row.name} should be a Module"
-
-
-@clause("nn-12")
-@rows("nn")
-def test_modules_are_called_with_input(nn: Any, row: Row) -> None:
-    got = arguments_of_forward(getattr(nn, row.name))
-    assert got == ["input"], f"forward of {row.name} takes {got} but should take ['input']"
-
-
-@clause("nn-09")
-@rows("nn", where=has_formula)
-def test_values_of_modules(nn: Any, dtype: str, row: Row) -> None:
-    for constructor, call in module_calls(row, dtype):
-        module = made(nn, row, constructor, dtype)
-        want = value(nn, row, constructor, module, call)
-        positional, options, _ = as_tensors(nn, call)
-        text = f"{constructor.text} on {call.text}"
-        agrees(nn, module(*positional, **options), want, str(row.tolerance), call=text)
-        agrees(nn, module(input=positional[0]), want, str(row.tolerance), call=text)
-
-
-@clause("nn-09", needs=("float64", "double_backward"))
-@rows("nn", where=has_formula)
-def test_gradients_of_modules(nn: Any, row: Row) -> None:
-    constructor, call = next(iter(module_calls(row, "float64")))
-    module = made(nn, row, constructor, "float64")
-    parameters = {name: to_numpy(nn, p) for name, p in module.named_parameters()}
-    data = call.floating()
-
-    def cube(*tensors: Any) -> Any:
-        replaced = dict(zip(parameters, tensors[len(data) :], strict=True))
-        input = tensors[0] if data else nn.tensor(call.arguments[0])
-        y = nn.functional_call(module, replaced, input)
-        return y * y * y
-
-    points = [*data, *parameters.values()]
-    check_gradients(nn, cube, points, second_order=True, call=constructor.text)
-
-
-@clause("nn-09")
-@rows("nn", where=lambda row: "dtype" in row.signature.parameters)
-def test_dtypes_of_parameters_are_floating(nn: Any, row: Row) -> None:
-    constructor, _ = next(iter(module_calls(row, "float32")))
-    nn.manual_seed(3)
-    before = to_numpy(nn, nn.rand((2,)))
-    nn.manual_seed(3)
-    with refuses(TypeError, row.name, "int64"):
-        made(nn, row, constructor, "int64")
-    after = to_numpy(nn, nn.rand((2,)))
-    assert np.array_equal(before, after), f"{row.name}(dtype=int64) drew numbers"
 
 
 @clause("loss-09")

@@ -201,6 +201,8 @@ def _makers(dtype: str, change: Callable[[tuple[int, ...]], Any]) -> dict[str, A
         "positive": seeded(inputs.positive),
         "distinct": seeded(inputs.distinct),
         "mask": mask,
+        "upper": lambda rows, columns: np.triu(np.ones((rows, columns), bool), 1),
+        "tail": lambda rows, columns: np.arange(columns) >= columns - np.arange(rows)[:, None],
         "ints": lambda *values: np.array(values, np.int64),
     }
 
