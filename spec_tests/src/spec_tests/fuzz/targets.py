@@ -117,10 +117,10 @@ def _modules(nn: Any) -> Iterator[Target]:
             module = getattr(nn, row.name)
             says = (row.name, "forward", _FUNCTIONS.get(row.name, row.name))
             for constructor, call in module_calls(row, "float32"):
-                given, options = constructor.arguments, constructor.options
-                made = _good(module, *given, **options)
+                given, named = constructor.arguments, constructor.options
+                made = _good(module, *given, **named)
                 yield Target(row.name, (row.name,), made, _keywords(row.signature))
-                made = _of_row(nn, module(*given, **options), call, as_tensors)
+                made = _of_row(nn, module(*given, **named), call, as_tensors)
                 yield Target(f"{row.name}()", says, made)
 
 

@@ -121,9 +121,9 @@ def test_what_modules_keep_and_show(nn: Any, row: Row) -> None:
             assert list(got.items()) == list(known[what].items()), f"{what} of {case.key}: {got}"
         assert repr(module) == shown(known), f"{case.key}: {module!r} should be {shown(known)}"
         for name, want in known["attributes"].items():
-            got = getattr(module, name)
-            got = list(got) if isinstance(got, tuple) else got
-            assert got == want, f"{case.key}: attribute {name} is {got} but should be {want}"
+            kept = getattr(module, name)
+            kept = list(kept) if isinstance(kept, tuple) else kept
+            assert kept == want, f"{case.key}: attribute {name} is {kept} but should be {want}"
 
 
 @clause("nn-12")
