@@ -1,0 +1,1 @@
+../derivatives/chosen.py
