@@ -1,8 +1,8 @@
 """Write text a character at a time: a small transformer block, trained on a real text.
 
-The text is the documentation that CPython ships. The block is the one of today's language models:
-norms in front (RMSNorm), causal attention, and a GELU network of two layers, each added to what came
-in (Vaswani et al. 2017; Xiong et al. 2020). Positions are learnt, as characters are.
+The text is the documentation that CPython ships. The block is that of today's language models: norms
+in front (RMSNorm), causal attention, and a GELU network of two layers, each added to what came in
+(Vaswani et al. 2017; Xiong et al. 2020). Positions are learnt, as characters are.
 
 T characters of a window, N windows, V characters of the vocabulary.
 
@@ -39,7 +39,7 @@ def define(nn: Any) -> tuple[type, type]:
     """Return the Modules `Block` and `Model` of an implementation."""
 
     class Block(nn.Module):
-        """What is added to (N, T, E): attention to what came before, and a network of two layers."""
+        """Add to (N, T, E) what attention finds before each place, and a network of two layers."""
 
         def __init__(self, width: int, heads: int) -> None:
             super().__init__()
@@ -102,8 +102,8 @@ def written(nn: Any, model: Any, text: Text, start: str, count: int, sharpness: 
     found = start
     with nn.no_grad():
         for _ in range(count):
-            # Always a whole window, so that a backend that compiles does it once; what stands behind
-            # the last character is not looked at.
+            # Always a whole window, so that a backend that compiles does it once; what stands
+            # behind the last character is not looked at.
             window = found[-WINDOW:]
             read = np.zeros((1, WINDOW), np.int64)
             read[0, : len(window)] = [text.number[character] for character in window]
