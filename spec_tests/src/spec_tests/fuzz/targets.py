@@ -142,8 +142,14 @@ def _constructors(nn: Any) -> Iterator[Target]:
         "arange": (0, 5, 2),
         "eye": (2, 3),
         "manual_seed": (7,),
+        "set_rng_state": (nn.get_rng_state(),),
     }
-    options = {"manual_seed": (), "from_array": ("requires_grad",), "Variable": ("requires_grad",)}
+    options = {
+        "manual_seed": (),
+        "set_rng_state": (),
+        "from_array": ("requires_grad",),
+        "Variable": ("requires_grad",),
+    }
     says = {"Variable": ("Variable", "from_array"), "Parameter": ("Parameter",)}
     for name, arguments in good.items():
         yield Target(
@@ -354,6 +360,8 @@ def _initializers(nn: Any) -> Iterator[Target]:
             made = _fresh(_constant(function), _initialized(nn, rest))
             if row.name == "calculate_gain":
                 made = _good(function, "relu")
+            if row.name == "dirac_":
+                made = _fresh(_constant(function), lambda: (nn.zeros((3, 2, 1)),))
             if row.name == "lstm_bias_":
                 made = _good(function, nn.LSTMCell(3, 2))
             yield Target(f"init.{row.name}", (row.name,), made, _keywords(row.signature))
