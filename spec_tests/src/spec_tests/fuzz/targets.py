@@ -232,6 +232,10 @@ def _module_methods(nn: Any) -> Iterator[Target]:
         "requires_grad_": (False,),
         "register_forward_hook": (max,),
         "register_forward_pre_hook": (max,),
+        "register_full_backward_hook": (max,),
+        "register_full_backward_pre_hook": (max,),
+        "register_state_dict_pre_hook": (max,),
+        "register_load_state_dict_post_hook": (max,),
     }
     for name, arguments in good.items():
         says = (name, "Sequential", "Linear", "Module")
@@ -242,10 +246,19 @@ def _module_methods(nn: Any) -> Iterator[Target]:
         "append": (nn.ReLU(),),
         "insert": (0, nn.ReLU()),
         "extend": ([nn.ReLU()],),
+        "pop": (0,),
         "__getitem__": (0,),
     }
     for name, arguments in listed.items():
         yield Target(f"ModuleList.{name}", ("ModuleList",), _of_list(nn, name, arguments))
+    layer, values = nn.ReLU(), nn.ones(2)
+    yield Target("ModuleDict", ("ModuleDict",), _good(nn.ModuleDict, {"a": layer}))
+    updated = _fresh(lambda: nn.ModuleDict().update, lambda: ({"a": layer},))
+    yield Target("ModuleDict.update", ("ModuleDict", "update"), updated)
+    yield Target("ParameterList", ("ParameterList",), _good(nn.ParameterList, [values]))
+    yield Target("ParameterDict", ("ParameterDict",), _good(nn.ParameterDict, {"a": values}))
+    summed = _good(nn.summary, nn.Linear(3, 2), nn.ones((4, 3)))
+    yield Target("summary", ("summary", "Linear", "forward"), summed)
 
 
 def _of_module(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made]:

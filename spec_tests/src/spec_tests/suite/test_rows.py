@@ -188,10 +188,11 @@ def test_signatures_of_initial_values(nn: Any, row: Row) -> None:
 @clause("init-05")
 @rows("init", where=lambda row: "tensor" in row.signature.parameters)
 def test_initial_values_are_put_in_place(nn: Any, dtype: str, row: Row) -> None:
-    x = nn.zeros((4, 3), dtype=getattr(nn, dtype))
-    further = [0.5] if "val" in row.signature.parameters else []
+    shape = (4, 3, 1) if row.name == "dirac_" else (4, 3)
+    x = nn.zeros(shape, dtype=getattr(nn, dtype))
+    further = [0.5] if {"val", "sparsity"} & set(row.signature.parameters) else []
     assert getattr(nn.init, row.name)(x, *further) is x, f"{row.name} should return its tensor"
-    assert (str(to_numpy(nn, x).dtype), tuple(x.shape)) == (dtype, (4, 3)), row.name
+    assert (str(to_numpy(nn, x).dtype), tuple(x.shape)) == (dtype, shape), row.name
 
 
 @clause("init-09")
