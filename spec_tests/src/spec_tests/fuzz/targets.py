@@ -443,4 +443,15 @@ def _files(nn: Any, folder: Path) -> Iterator[Target]:
     nn.save({"a": nn.zeros(2)}, path)
     other = folder / "other.safetensors"
     yield Target("save", ("save",), _good(nn.save, {"a": nn.zeros(2), "b": np.ones(3)}, other))
-    yield Target("load", ("load",), _good(nn.load, path))
+    keywords = ("metadata", "max_shard_size")
+    yield Target("save in shards", ("save",), _good(nn.save, {"a": nn.zeros(2)}, other), keywords)
+    yield Target("load", ("load",), _good(nn.load, path), ("return_metadata", "names"))
+    kept = folder / "checkpoint.safetensors"
+    module = nn.Linear(3, 2)
+    nn.save_checkpoint(kept, module=module)
+    parts = ("module", "optimizer", "scheduler", "generator")
+    saved = _good(nn.save_checkpoint, kept)
+    says = ("save_checkpoint",)
+    yield Target("save_checkpoint", says, saved, (*parts, "position", "metadata"))
+    loaded = ("load_checkpoint", "Linear", "set_rng_state")
+    yield Target("load_checkpoint", loaded, _good(nn.load_checkpoint, kept), parts)

@@ -212,7 +212,7 @@ def test_what_a_module_dict_refuses(nn: Any) -> None:
         (KeyError, ("other",), lambda: module["other"]),
         (KeyError, ("other",), lambda: module.pop("other")),
         (KeyError, ("other",), lambda: module.__delitem__("other")),
-        (KeyError, ("."), lambda: module.__setitem__("x.y", b)),
+        (KeyError, (".",), lambda: module.__setitem__("x.y", b)),
         (KeyError, ("forward",), lambda: module.__setitem__("forward", b)),
         (TypeError, ("ModuleDict", "int"), lambda: module.__setitem__(3, b)),
         (TypeError, ("ModuleDict", "str"), lambda: module.__setitem__("b", "tanh")),
@@ -254,13 +254,14 @@ def test_parameter_list(nn: Any) -> None:
     assert repr(nn.ParameterList([first])) == (
         "ParameterList(\n  (0): Parameter of shape (2, 3) and dtype float32\n)"
     )
-    for error, fragment, call in (
+    bad: list[tuple[type[Exception], str, Callable[[], Any]]] = [
         (IndexError, "9", lambda: module[9]),
         (IndexError, "9", lambda: module.__setitem__(9, first)),
         (TypeError, "str", lambda: module.append("weight")),
         (TypeError, "None", lambda: module.extend([first, None])),
         (TypeError, "int", lambda: nn.ParameterList(3)),
-    ):
+    ]
+    for error, fragment, call in bad:
         with refuses(error, "ParameterList", fragment):
             call()
         assert len(module) == 5
@@ -297,7 +298,7 @@ def test_parameter_dict(nn: Any) -> None:
     del module["a"]
     assert same([p for _, p in module.items()], [first])
     assert repr(module) == "ParameterDict(\n  (b): Parameter of shape (2, 3) and dtype float32\n)"
-    for error, fragments, call in (
+    bad: list[tuple[type[Exception], tuple[str, ...], Callable[[], Any]]] = [
         (KeyError, ("other",), lambda: module["other"]),
         (KeyError, ("other",), lambda: module.pop("other")),
         (KeyError, (".",), lambda: module.__setitem__("x.y", first)),
@@ -305,7 +306,8 @@ def test_parameter_dict(nn: Any) -> None:
         (TypeError, ("ParameterDict", "int"), lambda: module.__setitem__(3, first)),
         (TypeError, ("ParameterDict", "str"), lambda: module.update({"c": first, "d": "no"})),
         (TypeError, ("ParameterDict", "None"), lambda: module.setdefault("c", None)),
-    ):
+    ]
+    for error, fragments, call in bad:
         with refuses(error, *fragments):
             call()
         assert list(module) == ["b"]
