@@ -59,6 +59,7 @@ def targets(nn: Any, folder: Path) -> list[Target]:
         *_optimizers(nn),
         *_initializers(nn),
         *_transforms(nn),
+        *_data(nn),
         *_files(nn, folder),
     ]
 
@@ -434,6 +435,15 @@ class _Same:
     @staticmethod
     def backward(ctx: Any, grad_output: Any) -> Any:
         return grad_output
+
+
+def _data(nn: Any) -> Iterator[Target]:
+    good = {"batches": (nn.ones((4, 3)), 2), "bucketed": ([nn.ones((2, 3)), nn.ones((1, 3))], 2)}
+    for row in read().values():
+        if row.chapter == "data":
+            function = getattr(nn.data, row.name)
+            made = _good(function, *good[row.name])
+            yield Target(f"data.{row.name}", (row.name,), made, _keywords(row.signature))
 
 
 def _files(nn: Any, folder: Path) -> Iterator[Target]:

@@ -75,6 +75,10 @@ class Draws:
             matrix[order[: math.ceil(sparsity * rows)], column] = 0
         return matrix.astype(dtype)
 
+    def order(self, count: int) -> np.ndarray:
+        """Return the order of things (data-01)."""
+        return np.argsort(self.units(count), kind="stable")
+
     def state(self) -> np.ndarray:
         """Return the state of the generator (init-11)."""
         state = self.bits.state
