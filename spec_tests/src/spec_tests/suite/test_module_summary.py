@@ -105,5 +105,5 @@ def test_a_summary_that_fails_leaves_the_module(nn: Any) -> None:
     assert all(part.training for part in module.modules())
     assert nn.is_grad_enabled()
     for wrong in (3, None, nn.Linear):
-        with refuses(TypeError, "summary", type(wrong).__name__):
+        with refuses(TypeError, "summary", (type(wrong).__name__, str(wrong), "Linear")):
             nn.summary(wrong)
