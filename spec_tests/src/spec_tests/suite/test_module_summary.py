@@ -82,7 +82,9 @@ def test_a_summary_without_inputs_and_of_several_calls(nn: Any) -> None:
     twice = nn.Sequential(layer, nn.Flatten(0), nn.Identity())
     twice.add_module("again", twice[2])
     seen: list[Any] = []
-    layer.register_forward_hook(lambda owner, args, output: seen.append(output.requires_grad))
+    layer.register_forward_hook(
+        lambda owner, args, output: seen.append((output.requires_grad, owner.training))
+    )
     summary = nn.summary(twice, np.ones((2, 3), np.float32))
     rows = [tuple(row) for row in summary.rows]
     assert rows[1:] == [
@@ -90,7 +92,7 @@ def test_a_summary_without_inputs_and_of_several_calls(nn: Any) -> None:
         ("1", "Flatten", (6,), 0),
         ("2", "Identity", (6,), 0),
     ]
-    assert seen == [False]
+    assert seen == [(False, False)]
     twice(nn.ones((2, 3)))
     assert len(seen) == 2
     assert nn.summary(nn.ReLU()).total_parameters == 0

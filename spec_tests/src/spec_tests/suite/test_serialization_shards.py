@@ -213,6 +213,25 @@ def test_what_is_not_saved_in_shards(nn: Any, tmp_path: Path) -> None:
         assert present(tmp_path) == before
 
 
+@clause("serialization-12", "serialization-03")
+@pytest.mark.parametrize("there", ["shards", "a plain file", "nothing"])
+def test_shards_that_cannot_be_written(nn: Any, tmp_path: Path, there: str) -> None:
+    resource = pytest.importorskip("resource", reason="file sizes are limited on Unix alone")
+    path = tmp_path / "model.safetensors"
+    if there != "nothing":
+        sharded(nn, tmp_path, max_shard_size=24 if there == "shards" else None)
+    before = present(tmp_path)
+    arrays = {"z": nn.zeros((4,)), "large": nn.zeros((4096,)), "count": nn.zeros((2,))}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with refuses(Exception):
+            nn.save(arrays, path, max_shard_size=24)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert present(tmp_path) == before
+
+
 FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a list": lambda index: [index],
     "no map": lambda index: {"metadata": {}},
