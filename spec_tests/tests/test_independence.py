@@ -26,7 +26,7 @@ ORDER = (
     ("autograd", "ops"),
     ("init", "module"),
     ("nn", "rnn", "loss"),
-    ("optim", "serialization"),
+    ("optim", "serialization", "data"),
 )
 LEVEL = {name: level for level, group in enumerate(ORDER) for name in group}
 ROOT = Path(__file__).parents[2]

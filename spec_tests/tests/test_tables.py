@@ -19,7 +19,14 @@ def rows_of(directory, *lines):
 
 
 def test_every_chapter_with_a_table_is_read():
-    assert {row.chapter for row in read().values()} == {"ops", "nn", "loss", "optim", "init"}
+    assert {row.chapter for row in read().values()} == {
+        "ops",
+        "nn",
+        "loss",
+        "optim",
+        "init",
+        "data",
+    }
 
 
 def test_rows_name_clauses_and_classes_that_exist():

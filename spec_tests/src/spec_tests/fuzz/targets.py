@@ -59,6 +59,7 @@ def targets(nn: Any, folder: Path) -> list[Target]:
         *_optimizers(nn),
         *_initializers(nn),
         *_transforms(nn),
+        *_data(nn),
         *_files(nn, folder),
     ]
 
@@ -143,8 +144,14 @@ def _constructors(nn: Any) -> Iterator[Target]:
         "arange": (0, 5, 2),
         "eye": (2, 3),
         "manual_seed": (7,),
+        "set_rng_state": (nn.get_rng_state(),),
     }
-    options = {"manual_seed": (), "from_array": ("requires_grad",), "Variable": ("requires_grad",)}
+    options = {
+        "manual_seed": (),
+        "set_rng_state": (),
+        "from_array": ("requires_grad",),
+        "Variable": ("requires_grad",),
+    }
     says = {"Variable": ("Variable", "from_array"), "Parameter": ("Parameter",)}
     for name, arguments in good.items():
         yield Target(
@@ -227,6 +234,10 @@ def _module_methods(nn: Any) -> Iterator[Target]:
         "requires_grad_": (False,),
         "register_forward_hook": (max,),
         "register_forward_pre_hook": (max,),
+        "register_full_backward_hook": (max,),
+        "register_full_backward_pre_hook": (max,),
+        "register_state_dict_pre_hook": (max,),
+        "register_load_state_dict_post_hook": (max,),
     }
     for name, arguments in good.items():
         says = (name, "Sequential", "Linear", "Module")
@@ -237,10 +248,19 @@ def _module_methods(nn: Any) -> Iterator[Target]:
         "append": (nn.ReLU(),),
         "insert": (0, nn.ReLU()),
         "extend": ([nn.ReLU()],),
+        "pop": (0,),
         "__getitem__": (0,),
     }
     for name, arguments in listed.items():
         yield Target(f"ModuleList.{name}", ("ModuleList",), _of_list(nn, name, arguments))
+    layer, values = nn.ReLU(), nn.ones(2)
+    yield Target("ModuleDict", ("ModuleDict",), _good(nn.ModuleDict, {"a": layer}))
+    updated = _fresh(lambda: nn.ModuleDict().update, lambda: ({"a": layer},))
+    yield Target("ModuleDict.update", ("ModuleDict", "update"), updated)
+    yield Target("ParameterList", ("ParameterList",), _good(nn.ParameterList, [values]))
+    yield Target("ParameterDict", ("ParameterDict",), _good(nn.ParameterDict, {"a": values}))
+    summed = _good(nn.summary, nn.Linear(3, 2), nn.ones((4, 3)))
+    yield Target("summary", ("summary", "Linear", "forward"), summed)
 
 
 def _of_module(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made]:
@@ -355,6 +375,8 @@ def _initializers(nn: Any) -> Iterator[Target]:
             made = _fresh(_constant(function), _initialized(nn, rest))
             if row.name == "calculate_gain":
                 made = _good(function, "relu")
+            if row.name == "dirac_":
+                made = _fresh(_constant(function), lambda: (nn.zeros((3, 2, 1)),))
             if row.name == "lstm_bias_":
                 made = _good(function, nn.LSTMCell(3, 2))
             yield Target(f"init.{row.name}", (row.name,), made, _keywords(row.signature))
@@ -416,6 +438,15 @@ class _Same:
         return grad_output
 
 
+def _data(nn: Any) -> Iterator[Target]:
+    good = {"batches": (nn.ones((4, 3)), 2), "bucketed": ([nn.ones((2, 3)), nn.ones((1, 3))], 2)}
+    for row in read().values():
+        if row.chapter == "data":
+            function = getattr(nn.data, row.name)
+            made = _good(function, *good[row.name])
+            yield Target(f"data.{row.name}", (row.name,), made, _keywords(row.signature))
+
+
 def _files(nn: Any, folder: Path) -> Iterator[Target]:
     if not nn.spec_capabilities()["serialization"]:
         return
@@ -423,4 +454,15 @@ def _files(nn: Any, folder: Path) -> Iterator[Target]:
     nn.save({"a": nn.zeros(2)}, path)
     other = folder / "other.safetensors"
     yield Target("save", ("save",), _good(nn.save, {"a": nn.zeros(2), "b": np.ones(3)}, other))
-    yield Target("load", ("load",), _good(nn.load, path))
+    keywords = ("metadata", "max_shard_size")
+    yield Target("save in shards", ("save",), _good(nn.save, {"a": nn.zeros(2)}, other), keywords)
+    yield Target("load", ("load",), _good(nn.load, path), ("return_metadata", "names"))
+    kept = folder / "checkpoint.safetensors"
+    module = nn.Linear(3, 2)
+    nn.save_checkpoint(kept, module=module)
+    parts = ("module", "optimizer", "scheduler", "generator")
+    saved = _good(nn.save_checkpoint, kept)
+    says = ("save_checkpoint",)
+    yield Target("save_checkpoint", says, saved, (*parts, "position", "metadata"))
+    loaded = ("load_checkpoint", "Linear", "set_rng_state")
+    yield Target("load_checkpoint", loaded, _good(nn.load_checkpoint, kept), parts)

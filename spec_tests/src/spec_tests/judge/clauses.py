@@ -23,6 +23,7 @@ CHAPTERS = (
     "optim",
     "init",
     "serialization",
+    "data",
     "errors",
     "numerics",
 )

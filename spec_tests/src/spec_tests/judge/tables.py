@@ -18,6 +18,7 @@ _COLUMNS = {
     "loss": ("function", "module", "formula", "inputs", "class", "source", "clauses"),
     "optim": ("optimizer", "step", "source", "clauses"),
     "init": ("function", "values", "source", "clauses"),
+    "data": ("function", "values", "source", "clauses"),
 }
 # The calls of a family whose rows name only what their arrays are made of.
 _CALLS = {

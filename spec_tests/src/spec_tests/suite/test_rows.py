@@ -10,7 +10,7 @@ import pytest
 from spec_tests import clause
 from spec_tests.check import check_gradients
 from spec_tests.judge.clauses import rows
-from spec_tests.judge.tables import Row
+from spec_tests.judge.tables import Row, read
 from spec_tests.support.assertions import agrees, refuses, same_signature, to_numpy
 from spec_tests.support.calls import (
     arguments,
@@ -109,10 +109,23 @@ def test_signatures_of_initial_values(nn: Any, row: Row) -> None:
 @clause("init-05")
 @rows("init", where=lambda row: "tensor" in row.signature.parameters)
 def test_initial_values_are_put_in_place(nn: Any, dtype: str, row: Row) -> None:
-    x = nn.zeros((4, 3), dtype=getattr(nn, dtype))
-    further = [0.5] if "val" in row.signature.parameters else []
+    shape = (4, 3, 1) if row.name == "dirac_" else (4, 3)
+    x = nn.zeros(shape, dtype=getattr(nn, dtype))
+    further = [0.5] if {"val", "sparsity"} & set(row.signature.parameters) else []
     assert getattr(nn.init, row.name)(x, *further) is x, f"{row.name} should return its tensor"
-    assert (str(to_numpy(nn, x).dtype), tuple(x.shape)) == (dtype, (4, 3)), row.name
+    assert (str(to_numpy(nn, x).dtype), tuple(x.shape)) == (dtype, shape), row.name
+
+
+@clause("data-10")
+@rows("data")
+def test_signatures_of_data(nn: Any, row: Row) -> None:
+    same_signature(getattr(nn.data, row.name), row.signature)
+
+
+@clause("data-10")
+def test_names_of_data(nn: Any) -> None:
+    listed = sorted(row.name for row in read().values() if row.chapter == "data")
+    assert sorted(nn.data.__all__) == listed
 
 
 @clause("init-09")
