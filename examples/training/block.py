@@ -1,6 +1,6 @@
 """Write text a character at a time: a small transformer block, trained on a real text.
 
-The text is the documentation that CPython ships. The block is that of today's language models: norms
+The text is the documentation that CPython ships. The block is today's usual one: norms
 in front (RMSNorm), causal attention, and a GELU network of two layers, each added to what came in
 (Vaswani et al. 2017; Xiong et al. 2020). Positions are learnt, as characters are.
 
