@@ -27,7 +27,7 @@ def value_and_slopes(
 
 @clause("loss-13")
 def test_ends_of_binary_cross_entropy(nn: Any, dtype: str) -> None:
-    p = np.array([0, 0, 1, 1, 0.5, 0, 2.0**-20, 1], dtype)
+    p = np.array([0, 0, 1, 1, 0.5, 0, 2.0**-60, 1], dtype)
     t = np.array([0, 1, 0, 1, 0.25, 0.5, 0, 0.25], dtype)
     value, (slope, to_target) = value_and_slopes(
         nn, lambda *leaves: nn.loss.binary_cross_entropy(*leaves, reduction="none"), [p, t]
@@ -267,11 +267,11 @@ def test_cosine_of_zeros(nn: Any, dtype: str) -> None:
     value, slopes = value_and_slopes(
         nn,
         lambda *leaves: nn.loss.cosine_embedding_loss(
-            *leaves, nn.tensor(target), 0.5, reduction="none"
+            *leaves, nn.tensor(target), -0.5, reduction="none"
         ),
         [first, second],
     )
-    exactly(nn, value, np.array([1.0, 1.0, 0.0, 0.0]), call="cosine of zeros, targets 1, 1, 0, -1")
+    exactly(nn, value, np.array([1.0, 1.0, 0.0, 0.5]), call="cosine of zeros, targets 1, 1, 0, -1")
     want = np.zeros((4, 3))
     want[1] = -np.array([1, 2, 2]) / (1e-6 * np.sqrt(9 + 1e-12))
     agrees(nn, slopes[0], want, "gradient", call="gradient to zeros")
@@ -378,7 +378,7 @@ def test_long_sequences(nn: Any, dtype: str) -> None:
 
     value, (slope,) = value_and_slopes(nn, loss, [x])
     agrees(nn, value, np.array([300 - np.log(5050), 180]), "rnn", call="100 and 60 steps")
-    want = np.where(np.arange(100)[:, None] < steps, -1, 0)
+    want = np.where(np.arange(100)[:, None] < steps, -1.0, 0.0)
     within(nn, slope.sum(axis=2), want, 0.02, call="gradient, summed over the classes")
 
 
