@@ -94,6 +94,7 @@ def test_batchmean(nn: Any, dtype: str, row: Row) -> None:
 
 
 @clause("loss-03", needs="double_backward")
+@pytest.mark.sampled(2)
 @rows("loss")
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_second_derivatives_of_losses(nn: Any, dtype: str, row: Row, reduction: str) -> None:
