@@ -2,7 +2,8 @@
 
 ``make_oracle.py`` (torch.nn) and ``make_init_vectors.py`` (NumPy alone) made them;
 ``provenance.json`` has the versions, the date and the seed. ``make_states.py`` made the states of
-optimizers, which are in the writers' own precision.
+optimizers, which are in the writers' own precision. ``make_losses.py`` made the results of the
+losses' table, whose versions stand in ``provenance_losses.json``.
 """
 
 from spec_tests.oracle.draws import Draws

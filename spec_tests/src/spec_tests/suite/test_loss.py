@@ -12,6 +12,16 @@ from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_n
 from spec_tests.support.inputs import in_double, normal
 
 REDUCTIONS = ["mean", "sum", "none"]
+# The losses of input and target of one shape.
+ELEMENTS = (
+    "mse_loss",
+    "l1_loss",
+    "huber_loss",
+    "smooth_l1_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "kl_div",
+)
 CASES = ["classes", "one_sample", "positions"]
 
 
@@ -65,11 +75,12 @@ def test_mse_loss(nn: Any, dtype: str, reduction: str) -> None:
         agrees(nn, nn.loss.mse_loss(*inputs), known["mean"]["value"], "reduction")
 
 
-@clause("loss-01")
+@clause("loss-01", "loss-07", "loss-11", "loss-12", "loss-13", "loss-14", "loss-17")
 @pytest.mark.parametrize("shape", [(3,), (2, 1), (1, 3), ()])
-def test_mse_loss_does_not_broadcast(nn: Any, shape: tuple[int, ...]) -> None:
-    with refuses(ValueError, "mse_loss", "(2, 3)", str(shape)):
-        nn.loss.mse_loss(nn.zeros((2, 3)), nn.zeros(shape))
+def test_targets_are_not_broadcast(nn: Any, shape: tuple[int, ...]) -> None:
+    for name in ELEMENTS:
+        with refuses(ValueError, name, "(2, 3)", str(shape)):
+            getattr(nn.loss, name)(nn.zeros((2, 3)), nn.zeros(shape))
 
 
 @clause("loss-02")
@@ -150,22 +161,29 @@ def test_unknown_reductions(nn: Any) -> None:
 def test_targets_of_the_wrong_shape(
     nn: Any, shape: tuple[int, ...], wrong: tuple[int, ...]
 ) -> None:
-    with refuses(ValueError, "cross_entropy", str(shape), str(wrong)):
-        nn.loss.cross_entropy(nn.zeros(shape), nn.zeros(wrong, dtype=nn.int64))
+    for name in ("cross_entropy", "nll_loss"):
+        with refuses(ValueError, name, str(shape), str(wrong)):
+            getattr(nn.loss, name)(nn.zeros(shape), nn.zeros(wrong, dtype=nn.int64))
 
 
 @clause("loss-05")
 def test_floating_targets(nn: Any) -> None:
-    for target in (nn.zeros((2,)), nn.zeros((2, 3))):
+    for target in (nn.zeros((2,)), nn.zeros((3, 2))):
         with refuses(TypeError, "cross_entropy", "float32"):
             nn.loss.cross_entropy(nn.zeros((2, 3)), target)
+    with refuses(TypeError, "nll_loss", "float32"):
+        nn.loss.nll_loss(nn.zeros((2, 3)), nn.zeros((2,)))
 
 
 @clause("loss-05")
 @pytest.mark.parametrize("index", [3, -1])
-def test_classes_out_of_range(nn: Any, index: int) -> None:
-    with refuses((ValueError, IndexError), "cross_entropy", str(index), "3"):
-        nn.loss.cross_entropy(nn.zeros((2, 3)), nn.tensor([1, index]))
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_classes_out_of_range(nn: Any, name: str, index: int) -> None:
+    loss = getattr(nn.loss, name)
+    with refuses((ValueError, IndexError), name, str(index), "3"):
+        loss(nn.zeros((2, 3)), nn.tensor([1, index]))
+    with refuses((ValueError, IndexError), name, "-100", "3"):
+        loss(nn.zeros((2, 3)), nn.tensor([1, -100]), ignore_index=index)
 
 
 @clause("loss-06")

@@ -78,13 +78,15 @@ def calls(
     Parameters
     ----------
     row : Row
-        Of the chapters ops or loss.
+        Of the chapters ops or loss. The numbers of a loss are multiples of 1/64, the same in both
+        dtypes, so that one stored reference in float64 serves both.
     dtype : str
         Of the floating arrays.
     change : callable, optional
         ``change(shape)`` is the shape that stands in the place of each.
     """
-    return [_call(row.name, text, dtype, change) for text in row.inputs]
+    found = [_call(row.name, text, dtype, change) for text in row.inputs]
+    return [_on_grid(call) for call in found] if row.chapter == "loss" else found
 
 
 def module_calls(row: Row, dtype: str) -> Iterator[tuple[Call, Call]]:
@@ -182,6 +184,15 @@ def _call(
     return Call(f"{name}({text.strip()})", positional, options)
 
 
+def _on_grid(call: Call) -> Call:
+    return Call(call.text, *call.map(_rounded_to_grid))
+
+
+def _rounded_to_grid(leaf: Any) -> Any:
+    floating = isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
+    return np.round(leaf * 64) / 64 if floating else leaf
+
+
 def _makers(dtype: str, change: Callable[[tuple[int, ...]], Any]) -> dict[str, Any]:
     made = 0
 
@@ -200,6 +211,7 @@ def _makers(dtype: str, change: Callable[[tuple[int, ...]], Any]) -> dict[str, A
         "normal": seeded(inputs.normal),
         "positive": seeded(inputs.positive),
         "distinct": seeded(inputs.distinct),
+        "unit": seeded(inputs.unit),
         "mask": mask,
         "upper": lambda rows, columns: np.triu(np.ones((rows, columns), bool), 1),
         "tail": lambda rows, columns: np.arange(columns) >= columns - np.arange(rows)[:, None],

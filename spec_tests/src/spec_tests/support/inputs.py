@@ -15,6 +15,11 @@ def positive(shape: int | tuple[int, ...], dtype: str = "float64", seed: int = 0
     return np.asarray(np.random.default_rng(seed).uniform(0.5, 1.5, size=shape)).astype(dtype)
 
 
+def unit(shape: int | tuple[int, ...], dtype: str = "float64", seed: int = 0) -> np.ndarray:
+    """Return numbers between 1/8 and 7/8, such as probabilities are, rounded to `dtype`."""
+    return np.asarray(np.random.default_rng(seed).uniform(0.125, 0.875, size=shape)).astype(dtype)
+
+
 def distinct(shape: int | tuple[int, ...], dtype: str = "float64", seed: int = 0) -> np.ndarray:
     """Return numbers between -1 and 1 no two of which are close: no ties, and none near 0."""
     size = int(np.prod(shape))
