@@ -272,3 +272,7 @@ def test_lbfgs_has_one_group_and_wants_a_closure(nn: Any) -> None:
     assert len(optimizer.param_groups) == 1
     with refuses(TypeError, "LBFGS", "closure", "None"):
         optimizer.step(None)
+    for wrong, came in ((None, "None"), ("text", "str"), (nn.ones((2,)), "(2,)")):
+        with refuses((TypeError, ValueError), "LBFGS", "closure", (came, type(wrong).__name__)):
+            optimizer.step(lambda value=wrong: value)
+    exactly(nn, one, np.ones(2, np.float32), call="a parameter after no step")

@@ -27,7 +27,7 @@ SUBMODULES = {
     """.split(),
     "loss": ["mse_loss", "cross_entropy"],
     "optim": """
-    SGD Adam AdamW RMSprop Adagrad LBFGS lr_scheduler clip_grad_norm_ clip_grad_value_
+    SGD Adam AdamW RMSprop Adagrad LBFGS clip_grad_norm_ clip_grad_value_
     """.split(),
     "init": """
     uniform_ normal_ constant_ zeros_ ones_ xavier_uniform_ xavier_normal_
