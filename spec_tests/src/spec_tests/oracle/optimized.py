@@ -165,6 +165,31 @@ DESCENTS: dict[str, tuple[str, Options, int]] = {
         {"max_iter": 1, "max_eval": 25, "line_search_fn": "strong_wolfe"},
         10,
     ),
+    "rosenbrock_searched_far": (
+        "rosenbrock",
+        {"max_iter": 1, "max_eval": 25, "lr": 0.0078125, "line_search_fn": "strong_wolfe"},
+        8,
+    ),
+    "rosenbrock_searched_near": (
+        "rosenbrock",
+        {"max_iter": 1, "max_eval": 25, "lr": 16.0, "line_search_fn": "strong_wolfe"},
+        4,
+    ),
+    "rosenbrock_searched_between": (
+        "rosenbrock",
+        {"max_iter": 1, "max_eval": 25, "lr": 3.0, "line_search_fn": "strong_wolfe"},
+        8,
+    ),
+    "rosenbrock_searched_briefly": (
+        "rosenbrock",
+        {"max_iter": 3, "max_eval": 5, "lr": 0.03125, "line_search_fn": "strong_wolfe"},
+        4,
+    ),
+    "quadratic_searched": (
+        "quadratic",
+        {"max_iter": 1, "max_eval": 25, "lr": 0.0625, "line_search_fn": "strong_wolfe"},
+        6,
+    ),
     "rosenbrock_searched_at_once": (
         "rosenbrock",
         {"max_iter": 4, "max_eval": 12, "history_size": 3, "line_search_fn": "strong_wolfe"},

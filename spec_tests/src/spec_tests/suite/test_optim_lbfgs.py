@@ -16,6 +16,8 @@ from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
 
 PLAIN = [name for name, (_, options, _) in DESCENTS.items() if "line_search_fn" not in options]
 SEARCHED = [name for name in DESCENTS if name not in PLAIN]
+# Where a search takes few trials, float32 has the same iterates.
+SHORT = ["rosenbrock_searched", "rosenbrock_searched_at_once"]
 # Entries of a state: flat arrays, lists of them, lists of numbers, numbers, counts.
 ARRAYS, LISTS = ["d", "prev_flat_grad"], ["old_dirs", "old_stps"]
 NUMBERS, COUNTS = ["t", "H_diag", "prev_loss"], ["func_evals", "n_iter"]
@@ -54,10 +56,19 @@ def go_on(nn: Any, dtype: str, name: str, own: tuple[Any, ...], steps: range) ->
         # The losses approach 0; they are compared beside the first.
         losses = np.array([float(to_numpy(nn, returned)), want["returned"][0]])
         reference = want["returned"][[step, 0]]
-        agrees(nn, losses.astype(dtype), reference, "descent", call=f"{call}, what is returned")
+        agrees(
+            nn,
+            losses.astype(dtype),
+            reference,
+            "descent",
+            dtype=dtype,
+            call=f"{call}, what is returned",
+        )
         for place, parameter in enumerate(parameters):
             reference = want[f"iterate{place}"][step]
-            agrees(nn, parameter, reference, "descent", call=f"{call}, parameter {place}")
+            agrees(
+                nn, parameter, reference, "descent", dtype=dtype, call=f"{call}, parameter {place}"
+            )
         if dtype == "float64":
             state = optimizer.state_dict()["state"][0]
             counts = (state["n_iter"], state["func_evals"])
@@ -70,10 +81,16 @@ def test_iterates(nn: Any, dtype: str, name: str) -> None:
     go_on(nn, dtype, name, scene(nn, dtype, name), range(DESCENTS[name][2]))
 
 
-@clause("optim-18")
+@clause("optim-18", needs="float64")
 @pytest.mark.parametrize("name", SEARCHED)
-def test_iterates_with_a_line_search(nn: Any, dtype: str, name: str) -> None:
-    go_on(nn, dtype, name, scene(nn, dtype, name), range(DESCENTS[name][2]))
+def test_iterates_with_a_line_search(nn: Any, name: str) -> None:
+    go_on(nn, "float64", name, scene(nn, "float64", name), range(DESCENTS[name][2]))
+
+
+@clause("optim-18")
+@pytest.mark.parametrize("name", SHORT)
+def test_iterates_with_a_short_search(nn: Any, name: str) -> None:
+    go_on(nn, "float32", name, scene(nn, "float32", name), range(DESCENTS[name][2]))
 
 
 @clause("optim-17")
