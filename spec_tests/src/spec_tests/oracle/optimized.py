@@ -159,6 +159,7 @@ DESCENTS: dict[str, tuple[str, Options, int]] = {
     "quadratic_evaluations": ("quadratic", {"max_iter": 10, "max_eval": 3, "lr": 0.5}, 3),
     "quadratic_flat": ("quadratic", {"lr": 0.5, "tolerance_grad": 0.25}, 3),
     "quadratic_slow": ("quadratic", {"lr": 0.5, "tolerance_change": 0.25}, 3),
+    "quadratic_level": ("quadratic", {"lr": 0.0625, "tolerance_change": 0.0625}, 3),
     "rosenbrock": ("rosenbrock", {"max_iter": 1, "lr": 0.125}, 10),
     "rosenbrock_searched": (
         "rosenbrock",
@@ -183,6 +184,16 @@ DESCENTS: dict[str, tuple[str, Options, int]] = {
     "rosenbrock_searched_briefly": (
         "rosenbrock",
         {"max_iter": 3, "max_eval": 5, "lr": 0.03125, "line_search_fn": "strong_wolfe"},
+        4,
+    ),
+    "rosenbrock_searched_cut": (
+        "rosenbrock",
+        {"max_iter": 2, "max_eval": 3, "lr": 16.0, "line_search_fn": "strong_wolfe"},
+        2,
+    ),
+    "rosenbrock_searched_cut_far": (
+        "rosenbrock",
+        {"max_iter": 2, "max_eval": 3, "lr": 0.0078125, "line_search_fn": "strong_wolfe"},
         4,
     ),
     "quadratic_searched": (
