@@ -338,8 +338,56 @@ def _read_to_the_end(nn: Any, layer: Any) -> Callable[..., Any]:
 
 def _optimizers(nn: Any) -> Iterator[Target]:
     for row in read().values():
-        if row.chapter == "optim":
+        if row.chapter == "optim" and row.family == "schedulers":
+            yield from _of_scheduler(nn, row)
+        elif row.chapter == "optim" and row.family == "clipping":
+            clip = getattr(nn.optim, row.name)
+            made = _fresh(partial(_same, clip), lambda: ([_with_gradient(nn)], 0.5))
+            yield Target(row.name, (row.name,), made, _keywords(row.signature))
+        elif row.chapter == "optim":
             yield from _of_optimizer(nn, row)
+
+
+def _same(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def _with_gradient(nn: Any) -> Any:
+    p = nn.Parameter(nn.ones(2))
+    nn.ops.sum(p * p).backward()
+    return p
+
+
+# What a scheduler needs beside the optimizer.
+_NEEDED: dict[str, tuple[Any, ...]] = {
+    "StepLR": (2,),
+    "MultiStepLR": ([2, 4],),
+    "ExponentialLR": (0.5,),
+    "CosineAnnealingLR": (4,),
+    "LambdaLR": (float,),
+    "OneCycleLR": (1.0, 8),
+}
+
+
+def _of_scheduler(nn: Any, row: Row) -> Iterator[Target]:
+    schedulers, says = nn.optim.lr_scheduler, (row.name,)
+    make = getattr(schedulers, row.name)
+
+    def arguments() -> tuple[Any, ...]:
+        optimizer = nn.optim.SGD([nn.Parameter(nn.zeros(2))], lr=0.1, momentum=0.5)
+        if row.name == "SequentialLR":
+            chain = [schedulers.ExponentialLR(optimizer, 0.5), schedulers.StepLR(optimizer, 2)]
+            return optimizer, chain, [2]
+        return (optimizer, *_NEEDED.get(row.name, ()))
+
+    yield Target(row.name, says, _fresh(lambda: make, arguments), _keywords(row.signature))
+    if row.name == "ReduceLROnPlateau":
+        stepped = _fresh(lambda: make(*arguments()).step, lambda: (1.0,))
+        yield Target(f"{row.name}.step", says, stepped, ("metrics",))
+    loaded = _fresh(
+        lambda: make(*arguments()).load_state_dict, lambda: (make(*arguments()).state_dict(),)
+    )
+    yield Target(f"{row.name}.load_state_dict", says, loaded)
 
 
 def _of_optimizer(nn: Any, row: Row) -> Iterator[Target]:
@@ -352,7 +400,7 @@ def _of_optimizer(nn: Any, row: Row) -> Iterator[Target]:
         p = nn.Parameter(nn.ones(2))
         nn.ops.sum(p * p).backward()
         made = optimizer([p], lr=0.1)
-        made.step()
+        made.step(lambda: nn.ops.sum(p * p))
         return made
 
     def group() -> dict[str, Any]:
@@ -360,8 +408,11 @@ def _of_optimizer(nn: Any, row: Row) -> Iterator[Target]:
 
     yield Target(row.name, says, _fresh(lambda: optimizer, parameters), _keywords(row.signature))
     yield Target(f"{row.name} groups", says, _fresh(lambda: optimizer, lambda: ([group()],)))
-    added = _fresh(lambda: running().add_param_group, lambda: (group(),))
-    yield Target(f"{row.name}.add_param_group", says, added)
+    stepped = _fresh(lambda: running().step, lambda: (lambda: nn.zeros(()),))
+    yield Target(f"{row.name}.step", says, stepped, ("closure",))
+    if row.name != "LBFGS":  # It has one group, so that no call of it is good.
+        added = _fresh(lambda: running().add_param_group, lambda: (group(),))
+        yield Target(f"{row.name}.add_param_group", says, added)
     loaded = _fresh(lambda: running().load_state_dict, lambda: (running().state_dict(),))
     yield Target(f"{row.name}.load_state_dict", says, loaded)
 

@@ -27,6 +27,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "SGD_decay": {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.25},
     "Adam_plain": {"lr": 0.01},
     "Adam_options": {"lr": 0.05, "betas": (0.75, 0.9), "eps": 1e-3, "weight_decay": 0.25},
+    "SGD_maximize": {"lr": 0.1, "momentum": 0.5, "maximize": True},
+    "Adam_amsgrad": {"lr": 0.05, "betas": (0.75, 0.9), "eps": 1e-3, "amsgrad": True},
+    "Adam_decoupled": {"lr": 0.05, "weight_decay": 0.25, "decoupled_weight_decay": True},
+    "AdamW_plain": {"lr": 0.05, "weight_decay": 0.25},
+    "RMSprop_plain": {"lr": 0.05, "alpha": 0.75, "eps": 1e-3},
+    "RMSprop_centered": {"lr": 0.05, "momentum": 0.5, "eps": 0.125, "centered": True},
+    "Adagrad_plain": {"lr": 0.05, "lr_decay": 0.25, "initial_accumulator_value": 0.5},
 }
 
 

@@ -8,12 +8,23 @@ import pytest
 from spec_tests import clause
 from spec_tests.oracle import load
 from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
-from spec_tests.support.optimizers import ADAM, OPTIONS, SGD, give, optimizer_of, start, walk
+from spec_tests.support.optimizers import (
+    ADAM,
+    OPTIONS,
+    SGD,
+    give,
+    optimizer_of,
+    path_of,
+    start,
+    walk,
+)
+
+ALGORITHMS = ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "LBFGS"]
 
 
 def check_path(nn: Any, dtype: str, name: str) -> None:
     """Compare ten steps with the reference's."""
-    want = load("optimizers")[name][dtype]
+    want = path_of(name)[dtype]
     parameters = start(nn, dtype)
     optimizer = optimizer_of(nn, name, parameters.values())
     for step in range(10):
@@ -65,13 +76,34 @@ def test_step_keeps_objects_and_passes_over_none(nn: Any, dtype: str, name: str)
 
 
 @clause("optim-04")
-@pytest.mark.parametrize("algorithm", ["SGD", "Adam"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_zero_grad(nn: Any, algorithm: str) -> None:
     parameters = start(nn, "float32")
     optimizer = getattr(nn.optim, algorithm)(parameters.values(), lr=0.1)
     give(nn, parameters, "float32", 0)
     assert all(parameter.grad is not None for parameter in parameters.values())
     optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in parameters.values())
+
+
+@clause("optim-04")
+def test_zero_grad_to_zeros(nn: Any, dtype: str) -> None:
+    parameters = start(nn, dtype)
+    idle = nn.Parameter(nn.ones((2,)))
+    optimizer = nn.optim.SGD([*parameters.values(), idle], lr=0.1)
+    give(nn, parameters, dtype, 0)
+    held = [parameter.grad for parameter in parameters.values()]
+    before = [np.array(to_numpy(nn, grad)) for grad in held]
+    optimizer.zero_grad(set_to_none=False)
+    for parameter in parameters.values():
+        exactly(nn, parameter.grad, np.zeros(parameter.shape, dtype), call="zero_grad(False)")
+        assert not parameter.grad.requires_grad
+    assert idle.grad is None
+    # Zeros are a gradient: the next is added, and momentum and decay go on.
+    give(nn, parameters, dtype, 0)
+    for parameter, want in zip(parameters.values(), before, strict=True):
+        exactly(nn, parameter.grad, want, call="a gradient after zero_grad(False)")
+    optimizer.zero_grad(True)
     assert all(parameter.grad is None for parameter in parameters.values())
 
 
@@ -117,6 +149,10 @@ def test_groups_follow_the_reference(nn: Any, dtype: str, name: str) -> None:
         ("Adam", {"lr": -0.5}, ("lr", "-0.5")),
         ("Adam", {"betas": (1.0, 0.999)}, ("betas", "1.0")),
         ("Adam", {"betas": (0.9, -0.25)}, ("betas", "-0.25")),
+        ("AdamW", {"betas": (0.9, 1.5)}, ("betas", "1.5")),
+        ("AdamW", {"eps": -0.5}, ("eps", "-0.5")),
+        ("RMSprop", {"alpha": -0.5}, ("alpha", "-0.5")),
+        ("Adagrad", {"initial_accumulator_value": -0.5}, ("initial_accumulator_value", "-0.5")),
         ("SGD", {"lr": 0.1, "nesterov": True}, ("nesterov", "momentum")),
     ],
 )
@@ -128,7 +164,7 @@ def test_options_that_do_not_fit(
 
 
 @clause("optim-06")
-@pytest.mark.parametrize("algorithm", ["SGD", "Adam"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_parameters_that_do_not_fit(nn: Any, algorithm: str) -> None:
     make = getattr(nn.optim, algorithm)
     with refuses(ValueError, algorithm, "params", ("empty", "[]")):
@@ -139,7 +175,7 @@ def test_parameters_that_do_not_fit(nn: Any, algorithm: str) -> None:
 
 
 @clause("optim-06")
-@pytest.mark.parametrize("algorithm", ["SGD", "Adam"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_results_of_operations_are_no_parameters(nn: Any, algorithm: str) -> None:
     result = nn.Parameter(nn.ones((2,))) * 2
     with refuses(ValueError, ("leaf", "leaves")):
@@ -147,7 +183,9 @@ def test_results_of_operations_are_no_parameters(nn: Any, algorithm: str) -> Non
 
 
 @clause("optim-07")
-@pytest.mark.parametrize("name", ["SGD_nesterov", "Adam_options"])
+@pytest.mark.parametrize(
+    "name", ["SGD_nesterov", "Adam_options", "Adam_amsgrad", "RMSprop_centered", "Adagrad_plain"]
+)
 def test_a_loaded_state_continues_with_the_same_numbers(nn: Any, dtype: str, name: str) -> None:
     whole, parameters = start(nn, dtype), start(nn, dtype)
     walk(nn, optimizer_of(nn, name, whole.values()), whole, dtype, range(6))

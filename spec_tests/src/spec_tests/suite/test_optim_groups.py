@@ -11,7 +11,15 @@ from spec_tests import clause
 from spec_tests.support.assertions import exactly, refuses, to_numpy
 from spec_tests.support.optimizers import OPTIONS, give, optimizer_of, start, walk
 
-STATEFUL = ["SGD_momentum", "SGD_nesterov", "Adam_plain", "Adam_options"]
+STATEFUL = [
+    "SGD_momentum",
+    "SGD_nesterov",
+    "Adam_plain",
+    "Adam_options",
+    "Adam_amsgrad",
+    "RMSprop_centered",
+    "Adagrad_plain",
+]
 STEPS = 6
 
 
@@ -215,6 +223,7 @@ def as_scalars(options: dict[str, Any], make: Callable[[Any], Any]) -> dict[str,
 
 
 @clause("optim-12", "tensor-39")
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("kind", SCALARS)
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("name", OPTIONS)
@@ -271,11 +280,23 @@ OPTION_OF = pytest.mark.parametrize(
         ("Adam", "lr"),
         ("Adam", "eps"),
         ("Adam", "weight_decay"),
+        ("AdamW", "weight_decay"),
+        ("RMSprop", "lr"),
+        ("RMSprop", "alpha"),
+        ("RMSprop", "eps"),
+        ("RMSprop", "weight_decay"),
+        ("RMSprop", "momentum"),
+        ("Adagrad", "lr"),
+        ("Adagrad", "lr_decay"),
+        ("Adagrad", "weight_decay"),
+        ("Adagrad", "initial_accumulator_value"),
+        ("Adagrad", "eps"),
     ],
 )
 
 
 @clause("optim-12")
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("what", NO_NUMBERS)
 @OPTION_OF
 def test_options_that_are_no_numbers(nn: Any, algorithm: str, option: str, what: str) -> None:
@@ -286,13 +307,14 @@ def test_options_that_are_no_numbers(nn: Any, algorithm: str, option: str, what:
 
 
 @clause("optim-12")
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("what", NO_NUMBERS)
 @OPTION_OF
 def test_options_that_are_no_numbers_later(nn: Any, algorithm: str, option: str, what: str) -> None:
     wrong = NO_NUMBERS[what]
     shown = (str(wrong), repr(wrong), type(wrong).__name__)
     parameters = [nn.Parameter(nn.ones((2,))) for _ in range(2)]
-    optimizer = getattr(nn.optim, algorithm)(parameters[:1], lr=0.5)
+    optimizer = getattr(nn.optim, algorithm)(parameters[:1], lr=0.03125)
     optimizer.add_param_group({"params": parameters[1:]})
     for count in range(2):
         # Before there is a state, and with one; the second group's option stops the first's step.
@@ -357,3 +379,35 @@ def test_betas_that_are_no_numbers(nn: Any, number: int) -> None:
 def test_dampening_that_is_no_number(nn: Any, what: str) -> None:
     with refuses((TypeError, ValueError), "SGD", "dampening"):
         nn.optim.SGD([nn.Parameter(nn.ones((2,)))], momentum=0.5, dampening=NO_NUMBERS[what])
+
+
+@clause("optim-12")
+@pytest.mark.parametrize("wrong", ["yes", [1]], ids=["text", "a list"])
+@pytest.mark.parametrize(
+    ("algorithm", "option"),
+    [
+        ("SGD", "nesterov"),
+        ("SGD", "maximize"),
+        ("Adam", "amsgrad"),
+        ("Adam", "maximize"),
+        ("Adam", "decoupled_weight_decay"),
+        ("AdamW", "amsgrad"),
+        ("AdamW", "maximize"),
+        ("RMSprop", "centered"),
+        ("RMSprop", "maximize"),
+        ("Adagrad", "maximize"),
+    ],
+)
+def test_flags_that_are_no_booleans(nn: Any, algorithm: str, option: str, wrong: Any) -> None:
+    parameter = nn.Parameter(nn.ones((2,)))
+    shown = (str(wrong), type(wrong).__name__)
+    with refuses((TypeError, ValueError), algorithm, option, shown):
+        getattr(nn.optim, algorithm)([parameter], **{option: wrong})
+    optimizer = getattr(nn.optim, algorithm)([parameter])
+    nn.ops.sum(parameter * 2).backward()
+    right, optimizer.param_groups[0][option] = optimizer.param_groups[0][option], wrong
+    with refuses((TypeError, ValueError), algorithm, option, shown):
+        optimizer.step()
+    exactly(nn, parameter, np.ones(2, np.float32), call=f"a parameter beside {option}={wrong}")
+    optimizer.param_groups[0][option] = right
+    optimizer.step()

@@ -11,15 +11,32 @@ import pytest
 from spec_tests import clause
 from spec_tests.oracle import load, states
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, to_numpy
-from spec_tests.support.optimizers import OPTIONS, optimizer_of, start, walk
+from spec_tests.support.optimizers import OPTIONS, optimizer_of, path_of, start, walk
 
 # Steps that were taken when a state was written; `states` has them.
 TAKEN = 4
+_ADAM = ["lr", "betas", "eps", "weight_decay", "amsgrad", "maximize", "decoupled_weight_decay"]
 NAMES = {
-    "SGD": {"lr", "momentum", "dampening", "weight_decay", "nesterov", "params"},
-    "Adam": {"lr", "betas", "eps", "weight_decay", "params"},
+    "SGD": ["lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize"],
+    "Adam": _ADAM,
+    "AdamW": _ADAM,
+    "RMSprop": ["lr", "alpha", "eps", "weight_decay", "momentum", "centered", "maximize"],
+    "Adagrad": ["lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps", "maximize"],
 }
-ENTRIES = {"SGD": {"momentum_buffer"}, "Adam": {"step", "exp_avg", "exp_avg_sq"}}
+ENTRIES = {
+    "SGD": {"momentum_buffer"},
+    "Adam": {"step", "exp_avg", "exp_avg_sq"},
+    "AdamW": {"step", "exp_avg", "exp_avg_sq"},
+    "RMSprop": {"step", "square_avg"},
+    "Adagrad": {"step", "sum"},
+}
+# What an option adds to the entries.
+ADDED = {
+    "Adam_amsgrad": {"max_exp_avg_sq"},
+    "RMSprop_centered": {"momentum_buffer", "grad_avg"},
+}
+# What a state may lack, since it was written without it: it is then at its default.
+LATER = ["maximize", "amsgrad", "decoupled_weight_decay"]
 FORMS = ["Tensors", "raw arrays", "NumPy arrays", "lists", "lists under strings"]
 STATEFUL = [name for name in OPTIONS if name != "SGD_plain"]
 
@@ -53,7 +70,7 @@ def formed(nn: Any, state: dict[str, Any], form: str, dtype: str) -> dict[str, A
 
 def at_step(nn: Any, name: str, dtype: str, steps: int) -> dict[str, Any]:
     """Return Parameters with the values that the reference has after so many steps."""
-    path = load("optimizers")[name][dtype]
+    path = path_of(name)[dtype]
     return {
         key: nn.Parameter(nn.tensor(path[key][steps - 1].astype(dtype))) for key in start(nn, dtype)
     }
@@ -61,7 +78,7 @@ def at_step(nn: Any, name: str, dtype: str, steps: int) -> dict[str, Any]:
 
 def go_on(nn: Any, optimizer: Any, parameters: Any, name: str, dtype: str, call: str) -> None:
     """Take the steps that are left, and compare each with the reference's."""
-    want = load("optimizers")[name][dtype]
+    want = path_of(name)[dtype]
     for step in range(TAKEN, 10):
         walk(nn, optimizer, parameters, dtype, range(step, step + 1))
         for key, parameter in parameters.items():
@@ -106,8 +123,8 @@ def test_the_form_of_the_state(nn: Any, dtype: str, name: str) -> None:
     algorithm = name.partition("_")[0]
     assert set(got) == {"state", "param_groups"}
     (group,), (wanted,) = got["param_groups"], want["param_groups"]
-    assert set(group) >= NAMES[algorithm]
-    for option in NAMES[algorithm]:
+    assert set(group) >= {*NAMES[algorithm], "params"}
+    for option in [*NAMES[algorithm], "params"]:
         plain = list(group[option]) if isinstance(group[option], tuple) else group[option]
         assert plain == wanted[option], f"{name}: {option} is {group[option]}"
     entries = {position: entry for position, entry in got["state"].items() if entry}
@@ -115,7 +132,9 @@ def test_the_form_of_the_state(nn: Any, dtype: str, name: str) -> None:
     assert set(entries) == set(wanted_entries)
     assert all(type(position) is int for position in entries)
     for position, entry in entries.items():
-        assert set(entry) == ENTRIES[algorithm], f"{name}: entries {set(entry)}"
+        assert set(entry) == ENTRIES[algorithm] | ADDED.get(name, set()), (
+            f"{name}: entries {set(entry)}"
+        )
         for key, value in entry.items():
             assert isinstance(value, nn.Tensor), f"{name}: {key} is {type(value).__name__}"
             assert not value.requires_grad
@@ -145,7 +164,7 @@ def test_positions_are_counted_over_the_groups(nn: Any) -> None:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_what_others_wrote_is_read(nn: Any, dtype: str, name: str, form: str) -> None:
-    for writer in states():
+    for writer in [writer for writer, known_names in states().items() if name in known_names]:
         parameters = at_step(nn, name, dtype, TAKEN)
         optimizer = getattr(nn.optim, name.partition("_")[0])(parameters.values(), lr=7.0)
         optimizer.load_state_dict(formed(nn, known(writer, name, dtype), form, dtype))
@@ -182,7 +201,8 @@ WRONG_ENTRIES: dict[str, Any] = {
 
 def last_of(state: dict[str, Any]) -> str:
     """Return the name of an array among the entries of a parameter."""
-    return "momentum_buffer" if "momentum_buffer" in state["state"][0] else "exp_avg_sq"
+    names = ("momentum_buffer", "exp_avg_sq", "sum")
+    return next(name for name in names if name in state["state"][0])
 
 
 def enter(value: Any) -> Callable[[dict[str, Any]], Any]:
@@ -237,8 +257,11 @@ SAID = {
 
 
 @clause("optim-10")
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["SGD_momentum", "Adam_options"])
+@pytest.mark.parametrize(
+    "name", ["SGD_momentum", "Adam_options", "RMSprop_centered", "Adagrad_plain"]
+)
 def test_states_that_are_refused(nn: Any, name: str, fault: str) -> None:
     optimizer, parameters = after(nn, name, "float32")
     wrong = known("torch.optim", name, "float32")
@@ -261,11 +284,20 @@ def test_what_is_no_state(nn: Any) -> None:
         assert held(nn, optimizer) == before
 
 
+OTHERS = [
+    ("SGD_momentum", "Adam"),
+    ("Adam_plain", "SGD"),
+    ("AdamW_plain", "RMSprop"),
+    ("RMSprop_plain", "Adagrad"),
+    ("Adagrad_plain", "AdamW"),
+]
+
+
 @clause("optim-10")
-@pytest.mark.parametrize(("own", "other"), [("SGD_momentum", "Adam"), ("Adam_plain", "SGD")])
+@pytest.mark.parametrize(("own", "other"), OTHERS)
 def test_the_state_of_another_algorithm(nn: Any, own: str, other: str) -> None:
     optimizer, _ = after(nn, own, "float32")
-    stranger, _ = after(nn, f"{other}_plain" if other == "Adam" else "SGD_momentum", "float32")
+    stranger, _ = after(nn, "SGD_momentum" if other == "SGD" else f"{other}_plain", "float32")
     fresh, _ = after(nn, f"{other}_plain", "float32", 0)
     before = held(nn, optimizer)
     for state in (stranger.state_dict(), fresh.state_dict()):
@@ -300,8 +332,8 @@ def test_a_state_of_another_dtype_is_cast(nn: Any, name: str) -> None:
 @clause("optim-10")
 @pytest.mark.parametrize("name", ["SGD_momentum", "Adam_plain"])
 def test_options_that_torch_alone_has(nn: Any, name: str) -> None:
-    options = ["maximize", "foreach", "differentiable", "fused", "capturable", "amsgrad", "newer"]
-    for option in options:
+    options = ["foreach", "differentiable", "fused", "capturable", "newer"]
+    for option in options if name == "Adam_plain" else [*options, "amsgrad"]:
         for off in (False, None):
             optimizer, parameters = after(nn, name, "float32")
             state = known("torch.optim", name, "float32")
@@ -314,3 +346,65 @@ def test_options_that_torch_alone_has(nn: Any, name: str) -> None:
         with refuses((ValueError, TypeError), name.partition("_")[0], option):
             optimizer.load_state_dict(state)
         assert held(nn, optimizer) == before
+
+
+@clause("optim-10")
+@pytest.mark.parametrize("name", ["SGD_momentum", "Adam_options", "AdamW_plain"])
+def test_options_that_came_later(nn: Any, name: str) -> None:
+    state = known("torch.optim", name, "float32")
+    for option in LATER:
+        state["param_groups"][0].pop(option, None)
+    parameters = at_step(nn, name, "float32", TAKEN)
+    optimizer = getattr(nn.optim, name.partition("_")[0])(parameters.values(), lr=7.0)
+    optimizer.load_state_dict(state)
+    go_on(nn, optimizer, parameters, name, "float32", f"{name} of a state without {LATER}")
+
+
+@clause("optim-09", "optim-13")
+def test_states_of_both_adams(nn: Any) -> None:
+    """The state says how the decay acts in Adam; AdamW's is its own whatever the state says."""
+    name = "AdamW_plain"
+    for maker, decoupled in (("Adam", True), ("AdamW", True), ("AdamW", False)):
+        parameters = at_step(nn, name, "float32", TAKEN)
+        state = known("torch.optim", name, "float32")
+        state["param_groups"][0]["decoupled_weight_decay"] = decoupled
+        optimizer = getattr(nn.optim, maker)(parameters.values())
+        optimizer.load_state_dict(state)
+        assert optimizer.param_groups[0]["decoupled_weight_decay"] is True
+        go_on(nn, optimizer, parameters, name, "float32", f"{maker} of {name}, {decoupled}")
+
+
+@clause("optim-28")
+@pytest.mark.parametrize(
+    ("name", "options", "entries"),
+    [
+        ("Adam_plain", {"amsgrad": True}, {"max_exp_avg_sq"}),
+        ("RMSprop_plain", {"momentum": 0.5, "centered": True}, {"momentum_buffer", "grad_avg"}),
+        ("SGD_plain", {"momentum": 0.5}, {"momentum_buffer"}),
+    ],
+)
+def test_buffers_that_are_asked_for_later(
+    nn: Any, name: str, options: dict[str, Any], entries: set[str]
+) -> None:
+    """An option that is turned on, in the groups or in a state, starts what it lacks."""
+    set_later, parameters = after(nn, name, "float32")
+    loaded, twins = after(nn, name, "float32")
+    state = loaded.state_dict()
+    state["param_groups"][0].update(options)
+    loaded.load_state_dict(state)
+    set_later.param_groups[0].update(options)
+    for optimizer, own in ((set_later, parameters), (loaded, twins)):
+        walk(nn, optimizer, own, "float32", range(TAKEN, TAKEN + 2))
+        found = optimizer.state_dict()["state"][0]
+        assert set(found) == ENTRIES[name.partition("_")[0]] | entries, f"{name}: {set(found)}"
+    for key, parameter in parameters.items():
+        exactly(nn, twins[key], to_numpy(nn, parameter), call=f"{name} with {options}: {key}")
+    if name.startswith("SGD"):
+        given = load("optimizers")["given"]["float32"]["gradients"]["vector"].astype(np.float64)
+        want = given[TAKEN] * 0.5 + given[TAKEN + 1]
+        buffer = set_later.state_dict()["state"][1]["momentum_buffer"]
+        agrees(nn, buffer, want, "optim", dtype="float32", call="the buffer after two steps")
+    if name.startswith("Adam"):
+        held_now = set_later.state_dict()["state"][1]
+        most, last = (to_numpy(nn, held_now[key]) for key in ("max_exp_avg_sq", "exp_avg_sq"))
+        assert np.all(most >= last), "max_exp_avg_sq is below exp_avg_sq"

@@ -26,7 +26,9 @@ SUBMODULES = {
     broadcast_to concat stack take relu sigmoid softmax log_softmax logsumexp
     """.split(),
     "loss": ["mse_loss", "cross_entropy"],
-    "optim": ["SGD", "Adam"],
+    "optim": """
+    SGD Adam AdamW RMSprop Adagrad LBFGS clip_grad_norm_ clip_grad_value_
+    """.split(),
     "init": """
     uniform_ normal_ constant_ zeros_ ones_ xavier_uniform_ xavier_normal_
     kaiming_uniform_ kaiming_normal_ calculate_gain

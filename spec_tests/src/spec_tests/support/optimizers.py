@@ -3,6 +3,7 @@
 from typing import Any
 
 from spec_tests.oracle import load
+from spec_tests.oracle.optimized import EXCHANGED
 
 SGD: dict[str, dict[str, Any]] = {
     "SGD_plain": {"lr": 0.1},
@@ -15,7 +16,13 @@ ADAM: dict[str, dict[str, Any]] = {
     "Adam_plain": {"lr": 0.01},
     "Adam_options": {"lr": 0.05, "betas": (0.75, 0.9), "eps": 1e-3, "weight_decay": 0.25},
 }
-OPTIONS = SGD | ADAM
+OPTIONS = SGD | ADAM | EXCHANGED
+
+
+def path_of(name: str) -> dict[str, Any]:
+    """Return the stored steps of an optimizer, by dtype and parameter."""
+    known: dict[str, Any] = load("optim")["exchanged"] if name in EXCHANGED else load("optimizers")
+    return dict(known[name])
 
 
 def start(nn: Any, dtype: str) -> dict[str, Any]:
