@@ -4,7 +4,7 @@ With spec_tests and torch installed::
 
     python -m spec_tests.oracle.make_signatures
 
-The judge's tests hold the tables of the chapters against it: what torch takes, the rows take too, or
+The judge's tests hold the tables of the chapters against it: what torch takes the rows take too, or
 a reason stands beside it.
 """
 
