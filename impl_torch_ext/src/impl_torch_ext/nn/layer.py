@@ -27,6 +27,10 @@ class Layer(Module):
     """
 
     _options: ClassVar[Options] = {}
+    # So many options stand in `repr` without their names; those of `_unsaid` stand there only with
+    # another value than the one given, those with `...` never.
+    _bare: ClassVar[int] = 0
+    _unsaid: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, *values: Any) -> None:
         super().__init__()
@@ -56,8 +60,13 @@ class Layer(Module):
         return check_input(type(self).__name__, argument, x, shape, text, dtype)
 
     def extra_repr(self) -> str:
-        """Return the options."""
-        return ", ".join(f"{option}={self._shown(option)!r}" for option in self._options)
+        """Return the options, as torch shows them."""
+        values = {option: self._shown(option) for option in self._options}
+        return ", ".join(
+            repr(value) if place < self._bare else f"{option}={value!r}"
+            for place, (option, value) in enumerate(values.items())
+            if option not in self._unsaid or self._unsaid[option] not in (..., value)
+        )
 
     def _shown(self, option: str) -> Any:
         if option in self._parameters:
