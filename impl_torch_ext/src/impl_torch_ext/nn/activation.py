@@ -12,6 +12,7 @@ from impl_torch_ext.checks import (
     check_floating,
     check_int,
     check_size,
+    check_tensor,
     normalize_axis,
 )
 from impl_torch_ext.init import constant_
@@ -82,7 +83,7 @@ class LeakyReLU(Layer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the function of `input`, any shape."""
-        return ops.leaky_relu(input, self.negative_slope)
+        return ops.leaky_relu(check_tensor("LeakyReLU", input, "input"), self.negative_slope)
 
 
 class PReLU(Layer):

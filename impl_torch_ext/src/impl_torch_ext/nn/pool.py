@@ -182,7 +182,11 @@ class AvgPool1d(_Pool):
     """
 
     _axes = 1
-    _options: ClassVar[Options] = {**_sizes(1, False), "ceil_mode": check_flag, "count_include_pad": check_flag}
+    _options: ClassVar[Options] = {
+        **_sizes(1, False),
+        "ceil_mode": check_flag,
+        "count_include_pad": check_flag,
+    }
     _unsaid: ClassVar[dict[str, Any]] = {"ceil_mode": ..., "count_include_pad": ...}
     _apply = staticmethod(torch.nn.functional.avg_pool1d)
     count_include_pad: bool

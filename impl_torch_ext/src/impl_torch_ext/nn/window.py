@@ -101,9 +101,9 @@ def windows(
         late = ceil_mode and (count - 1) * stride >= size + padding // 2
         counts.append(count - 1 if late else count)
     if min(counts) < 1 or min(sizes) < 1:  # nn-19, nn-22
-        padding = tuple(each[2] for each in options)
+        widths = tuple(each[2] for each in options)
         msg = (
-            f"{name}: input must have places, and with its padding, {padding}, be at least as "
+            f"{name}: input must have places, and with its padding, {widths}, be at least as "
             f"long as the kernel, {tuple(reaches)}, got sizes {sizes} of shape {tuple(x.shape)}"
         )
         raise ValueError(msg)
