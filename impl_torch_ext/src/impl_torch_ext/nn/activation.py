@@ -16,7 +16,7 @@ from impl_torch_ext.checks import (
     normalize_axis,
 )
 from impl_torch_ext.init import constant_
-from impl_torch_ext.nn.layer import Layer, Options
+from impl_torch_ext.nn.layer import Layer, Options, over_channels
 from impl_torch_ext.ops.transcendental import as_float
 
 __all__ = [
@@ -134,7 +134,10 @@ class PReLU(Layer):
                 f"shape {tuple(input.shape)}"
             )
             raise ValueError(msg)
-        return torch.prelu(input, self.weight)
+        if channels == 1 or self.num_parameters == 1:
+            return torch.prelu(input, self.weight)
+        weight = over_channels(self.weight, input).unsqueeze(0)
+        return torch.ops.aten._prelu_kernel.default(input, weight)
 
 
 class ELU(Layer):

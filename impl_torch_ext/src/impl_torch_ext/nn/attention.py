@@ -15,6 +15,8 @@ from impl_torch_ext.checks import (
     check_tensor,
     explain,
 )
+from impl_torch_ext.context import Context
+from impl_torch_ext.function import Function
 from impl_torch_ext.nn.dropout import draw_kept, drop
 from impl_torch_ext.nn.layer import Layer, Options
 from impl_torch_ext.nn.linear import Linear
@@ -28,6 +30,34 @@ _Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
 def _size_or_none(name: str, option: str, value: Any) -> int | None:
     return None if value is None else check_size(name, option, value)
+
+
+class MaskedSoftmaxFunction(Function):
+    """The softmax along the last axis of those scores that are not shut, and 0 elsewhere."""
+
+    _pure = True
+
+    @staticmethod
+    def forward(ctx: Context, scores: Tensor, *, shut: Tensor) -> Tensor:
+        """Return the weights of `scores`, to whose shape `shut` broadcasts."""
+        weights = ops.softmax(scores.masked_fill(shut, -math.inf), axis=-1)
+        weights.masked_fill_(shut.all(-1, keepdim=True), 0.0)  # nn-33: NaN so far
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Tensor) -> Tensor:
+        """Return the gradient to the scores, which is 0 where the weight is 0."""
+        (weights,) = ctx.saved_tensors
+        assert weights is not None
+        return torch.ops.aten._softmax_backward_data(grad_output, weights, -1, weights.dtype)
+
+    @staticmethod
+    def composite(scores: Tensor, *, shut: Tensor) -> Tensor:
+        """Return the weights, where no step gives NaN."""
+        nowhere = shut.all(-1, keepdim=True)
+        scores = scores.masked_fill(shut, -math.inf).masked_fill(nowhere, 0.0)
+        return ops.softmax(scores, axis=-1).masked_fill(nowhere, 0.0)
 
 
 class MultiheadAttention(Layer):
@@ -181,8 +211,8 @@ class MultiheadAttention(Layer):
         if key_padding_mask is not None and key_padding_mask.dtype == torch.bool:
             padding = key_padding_mask.reshape(-1, key.shape[1 - self._batch_axis], 1)
             padding = padding if self.batch_first else padding.transpose(0, 1)
-            of_itself, zero = False, key.new_zeros(())  # nn-33: nothing of it is used
-            key, value = torch.where(padding, zero, key), torch.where(padding, zero, value)
+            of_itself = False  # nn-33: nothing of what stands there is used
+            key, value = key.masked_fill(padding, 0.0), value.masked_fill(padding, 0.0)
         try:
             q, k, v = (self._heads(x) for x in self._projected(query, key, value, of_itself))
             weights = self._weights(q, k, *masks)
@@ -285,10 +315,7 @@ class MultiheadAttention(Layer):
         if shut is None:
             weights = ops.softmax(scores, axis=-1)
         else:
-            nowhere = shut.all(-1, keepdim=True)  # nn-33
-            fill = scores.new_zeros(nowhere.shape).masked_fill(~nowhere, -math.inf)
-            weights = ops.softmax(torch.where(shut, fill, scores), axis=-1)
-            weights = weights.masked_fill(nowhere, 0.0)
+            weights = MaskedSoftmaxFunction.apply(scores, shut=shut)
         if not (self.training and self.dropout):
             return weights
         return drop(weights, draw_kept(tuple(weights.shape), self.dropout), self.dropout)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from impl_torch_ext import init
 from impl_torch_ext.checks import Option, check_choice, check_flag, check_size, explain, shown
-from impl_torch_ext.nn.layer import Layer, Options
+from impl_torch_ext.nn.layer import Layer, Options, over_channels
 from impl_torch_ext.nn.window import check_sample, padded, per_axis, windows
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
@@ -92,13 +92,14 @@ class _Weighted(Layer):
 
     def _sums(self, x: Tensor, counts: Sequence[int], *options: Any) -> Tensor:
         """Return the products with the weight, of so many places, and add the bias."""
-        bias, places = self.bias, len(x) * math.prod(counts)
+        channels = x.ndim - self._axes - 1
+        bias, places = self.bias, math.prod(x.shape[:channels]) * math.prod(counts)
         try:
             if bias is None or places <= _MANY:
                 return type(self)._apply(x, self.weight, bias, *options)
             # ops-25: oneDNN adds the gradients of the bias up one by one.
             y = type(self)._apply(x, self.weight, None, *options)
-            return y + bias.reshape(-1, *(1,) * self._axes)
+            return y + over_channels(bias, y, channels)
         except RuntimeError as error:  # Parameters that functional_call put there.
             explain(type(self).__name__, error, x, self.weight, shapes=((), ()))
 

@@ -11,7 +11,7 @@ from impl_torch_ext.creation import empty
 from impl_torch_ext.module import Module
 from impl_torch_ext.parameter import Parameter
 
-__all__ = ["Layer", "Options"]
+__all__ = ["Layer", "Options", "over_channels"]
 
 Options: TypeAlias = Mapping[str, Option]
 
@@ -72,3 +72,13 @@ class Layer(Module):
         if option in self._parameters:
             return self._parameters[option] is not None
         return getattr(self, option)
+
+
+def over_channels(parameter: Tensor, x: Tensor, channels: int = 1) -> Tensor:
+    """Return (C,) as a view of the shape of `x`, whose axis of channels is given, from there on.
+
+    Gradients are summed over what precedes the channels first and then over what follows: over all
+    of it at once torch does not sum by pairs (ops-25).
+    """
+    shape = x.shape[channels:]
+    return parameter.reshape(-1, *(1,) * (len(shape) - 1)).expand(shape)

@@ -19,12 +19,13 @@ from impl_torch_ext.checks import (
 )
 from impl_torch_ext.context import Context
 from impl_torch_ext.function import Function
-from impl_torch_ext.nn.layer import Layer, Options
+from impl_torch_ext.nn.layer import Layer, Options, over_channels
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
 
-# Rows whose sum needs no pairs.
+# Rows, and places of one channel in a sample, whose sum needs no pairs.
 _MANY = 2048
+_WIDE = 1 << 16
 
 
 class _Norm(Layer):
@@ -38,6 +39,17 @@ class _Norm(Layer):
     ) -> None:
         self._draw(init.ones_, dtype, weight=weight)
         self._draw(init.zeros_, dtype, bias=weight if bias else None)
+
+    def _apart(self, x: Tensor) -> bool:
+        """Return whether torch's kernels would add too many gradients of channels up one by one."""
+        return self.weight is not None and (
+            x.shape[0] > _MANY or math.prod(x.shape[2:]) > _WIDE
+        )  # ops-25
+
+    def _scaled(self, y: Tensor) -> Tensor:
+        """Return (N, C, *) times the weight, and the bias added, whose gradients sum by pairs."""
+        y = y if self.weight is None else y * over_channels(self.weight, y)
+        return y if self.bias is None else y + over_channels(self.bias, y)
 
 
 class LayerNorm(_Norm):
@@ -250,12 +262,15 @@ class GroupNorm(_Norm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize `input`, shape (N, num_channels, *)."""
-        weight, bias = self.weight, self.bias
+        weight, bias, groups = self.weight, self.bias, self.num_groups
         rest = (None,) * max(0, getattr(input, "ndim", 2) - 2)
         shape = (None, self.num_channels, *rest)
         self._check("input", input, shape, "(N, num_channels, *)", weight)
         try:
-            return torch.group_norm(input, self.num_groups, weight, bias, float(self.eps), False)
+            if self._apart(input):
+                y = torch.group_norm(input, groups, None, None, float(self.eps), False)
+                return self._scaled(y)
+            return torch.group_norm(input, groups, weight, bias, float(self.eps), False)
         except RuntimeError as error:  # Parameters that functional_call put there.
             explain("GroupNorm", error, input, shapes=((), ()))
 
@@ -324,6 +339,8 @@ class _BatchNorm(_Norm):
             if momentum is None:  # nn-27
                 momentum = 1.0 / float(self.num_batches_tracked)
         factors = 0.0 if momentum is None else float(momentum), float(self.eps)
+        if self._apart(x):
+            return self._scaled(torch.batch_norm(x, None, None, mean, var, own, *factors, False))
         return torch.batch_norm(x, self.weight, self.bias, mean, var, own, *factors, False)
 
     def _checked(self, input: Any) -> Tensor:
