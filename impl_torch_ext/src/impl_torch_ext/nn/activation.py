@@ -13,6 +13,7 @@ from impl_torch_ext.checks import (
     check_int,
     check_size,
     check_tensor,
+    explain,
     normalize_axis,
 )
 from impl_torch_ext.init import constant_
@@ -134,10 +135,13 @@ class PReLU(Layer):
                 f"shape {tuple(input.shape)}"
             )
             raise ValueError(msg)
-        if channels == 1 or self.num_parameters == 1:
-            return torch.prelu(input, self.weight)
-        weight = over_channels(self.weight, input).unsqueeze(0)
-        return torch.ops.aten._prelu_kernel.default(input, weight)
+        try:
+            if channels == 1 or self.num_parameters == 1:
+                return torch.prelu(input, self.weight)
+            weight = over_channels(self.weight, input).unsqueeze(0)
+            return torch.ops.aten._prelu_kernel.default(input, weight)
+        except RuntimeError as error:  # Parameters that functional_call put there.
+            explain("PReLU", error, input, shapes=((), ()))
 
 
 class ELU(Layer):

@@ -209,7 +209,8 @@ class MultiheadAttention(Layer):
         query, key, value = self._checked(query, key, value, batched)
         masks = self._masks(key_padding_mask, attn_mask, query, key, batched)
         if key_padding_mask is not None and key_padding_mask.dtype == torch.bool:
-            padding = key_padding_mask.reshape(-1, key.shape[1 - self._batch_axis], 1)
+            axis = self._batch_axis
+            padding = key_padding_mask.reshape(key.shape[axis], key.shape[1 - axis], 1)
             padding = padding if self.batch_first else padding.transpose(0, 1)
             of_itself = False  # nn-33: nothing of what stands there is used
             key, value = key.masked_fill(padding, 0.0), value.masked_fill(padding, 0.0)

@@ -198,11 +198,14 @@ class RMSNorm(_Norm):
         weight, shape = self.weight, self.normalized_shape
         self._check("input", input, (..., *shape), "(*, normalized_shape)", weight)
         eps = torch.finfo(input.dtype).eps if self.eps is None else float(self.eps)  # nn-24
-        if len(shape) > 1:
-            weight = None if weight is None else weight.reshape(-1)
+        weight = None if weight is None else weight.reshape(-1)
+        try:
+            if len(shape) == 1:
+                return RMSNormFunction.apply(input, weight, eps=eps)
             y = RMSNormFunction.apply(input.flatten(-len(shape)), weight, eps=eps)
             return y.reshape(input.shape)
-        return RMSNormFunction.apply(input, weight, eps=eps)
+        except RuntimeError as error:  # Parameters that functional_call put there.
+            explain("RMSNorm", error, input, shapes=((), ()))
 
 
 class GroupNorm(_Norm):

@@ -281,4 +281,8 @@ class AdaptiveAvgPool2d(Layer):
         windows("AdaptiveAvgPool2d", x, [(1, 1, 0, 1)] * 2)  # nn-22
         sizes = zip(spread(self.output_size, 2), x.shape[-2:], strict=True)
         counts = [have if want is None else want for want, have in sizes]
-        return torch.nn.functional.adaptive_avg_pool2d(x, counts)
+        if x.numel():
+            return torch.nn.functional.adaptive_avg_pool2d(x, counts)
+        # torch takes no input without channels.
+        flat = torch.nn.functional.adaptive_avg_pool2d(x.reshape(-1, 1, *x.shape[-2:]), counts)
+        return flat.reshape(*x.shape[:-2], *counts)
