@@ -487,7 +487,7 @@ def _digits(number: int) -> str:
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[Any, ...]) -> bool:
-    if wanted[0] is ...:
+    if wanted and wanted[0] is ...:
         return shape[-len(wanted) + 1 :] == wanted[1:]
     if len(shape) != len(wanted):
         return False

@@ -11,7 +11,7 @@ from impl_torch_ext.creation import empty
 from impl_torch_ext.module import Module
 from impl_torch_ext.parameter import Parameter
 
-__all__ = ["Layer", "Options"]
+__all__ = ["Layer", "Options", "over_channels"]
 
 Options: TypeAlias = Mapping[str, Option]
 
@@ -27,6 +27,10 @@ class Layer(Module):
     """
 
     _options: ClassVar[Options] = {}
+    # So many options stand in `repr` without their names; those of `_unsaid` stand there only with
+    # another value than the one given, those with `...` never.
+    _bare: ClassVar[int] = 0
+    _unsaid: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, *values: Any) -> None:
         super().__init__()
@@ -56,10 +60,25 @@ class Layer(Module):
         return check_input(type(self).__name__, argument, x, shape, text, dtype)
 
     def extra_repr(self) -> str:
-        """Return the options."""
-        return ", ".join(f"{option}={self._shown(option)!r}" for option in self._options)
+        """Return the options, as torch shows them."""
+        values = {option: self._shown(option) for option in self._options}
+        return ", ".join(
+            repr(value) if place < self._bare else f"{option}={value!r}"
+            for place, (option, value) in enumerate(values.items())
+            if option not in self._unsaid or self._unsaid[option] not in (..., value)
+        )
 
     def _shown(self, option: str) -> Any:
         if option in self._parameters:
             return self._parameters[option] is not None
         return getattr(self, option)
+
+
+def over_channels(parameter: Tensor, x: Tensor, channels: int = 1) -> Tensor:
+    """Return (C,) as a view of the shape of `x`, whose axis of channels is given, from there on.
+
+    Gradients are summed over what precedes the channels first and then over what follows: over all
+    of it at once torch does not sum by pairs (ops-25).
+    """
+    shape = x.shape[channels:]
+    return parameter.reshape(-1, *(1,) * (len(shape) - 1)).expand(shape)

@@ -1,15 +1,16 @@
 """Layers that change the shape alone, or nothing."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from impl_torch_ext import ops
-from impl_torch_ext.checks import check_int, check_tensor
+from impl_torch_ext.checks import check_int, check_tensor, normalize_axis, shown
 from impl_torch_ext.nn.layer import Layer, Options
 
-__all__ = ["Flatten", "Identity"]
+__all__ = ["Flatten", "Identity", "Unflatten"]
 
 
 class Flatten(Layer):
@@ -35,6 +36,59 @@ class Flatten(Layer):
             raise ValueError(msg)
         size = math.prod(shape[start : end + 1])
         return ops.reshape(input, (*shape[:start], size, *shape[end + 1 :]))
+
+
+def _check_parts(name: str, option: str, value: Any) -> tuple[int, ...]:
+    """Return sizes of which one may be -1, or raise."""
+    if not isinstance(value, list | tuple):
+        msg = f"{name}: {option} must be a sequence of ints, got {shown(value)}"
+        raise TypeError(msg)
+    sizes = tuple(check_int(name, f"each of {option}", size) for size in value)
+    if not sizes or min(sizes) < -1 or sizes.count(-1) > 1:
+        msg = f"{name}: {option} must be sizes of which at most one is -1, got {shown(value)}"
+        raise ValueError(msg)
+    return sizes
+
+
+class Unflatten(Layer):
+    """The axis `dim` parted into several.
+
+    Source: the page of `torch.nn.Unflatten`.
+
+    Parameters
+    ----------
+    dim : int
+    unflattened_size : sequence of int
+        One of them may be -1 and follows from the others then.
+    """
+
+    _options: ClassVar[Options] = {"dim": check_int, "unflattened_size": _check_parts}
+    dim: int
+    unflattened_size: tuple[int, ...]
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__(dim, unflattened_size)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Part the axis of `input`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such axis, or the product of the sizes is not its size.
+        """
+        axis = normalize_axis("Unflatten", self.dim, check_tensor("Unflatten", input, "input"))
+        shape, size = tuple(input.shape), input.shape[axis]
+        known = math.prod(part for part in self.unflattened_size if part >= 0)
+        rest = size // max(1, known)
+        parts = tuple(rest if part < 0 else part for part in self.unflattened_size)
+        if math.prod(parts) != size:  # nn-31
+            msg = (
+                f"Unflatten: unflattened_size must have the product {size}, the size of axis "
+                f"{self.dim}, got {self.unflattened_size}"
+            )
+            raise ValueError(msg)
+        return ops.reshape(input, (*shape[:axis], *parts, *shape[axis + 1 :]))
 
 
 class Identity(Layer):

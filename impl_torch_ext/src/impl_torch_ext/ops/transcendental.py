@@ -136,13 +136,13 @@ def _gaussian(x: Tensor) -> Tensor:
 
 def _gelu(x: Tensor) -> Tensor:
     x = x.clamp(min=-_FAR)
-    return x * (torch.special.erfc(x * -math.sqrt(0.5)) / 2) + 0.0
+    return torch.special.erfc(x * -math.sqrt(0.5)).mul_(x).mul_(0.5).add_(0.0)
 
 
 def _gelu_slope(x: Tensor) -> Tensor:
     x = x.clamp(-_FAR, _FAR)
-    density = torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-    return torch.special.erfc(x * -math.sqrt(0.5)) / 2 + x * density
+    cumulated = torch.special.erfc(x * -math.sqrt(0.5)) / 2
+    return torch.addcmul(cumulated, x, torch.exp(x * x * -0.5), value=1 / math.sqrt(2 * math.pi))
 
 
 def _twice_cubic(x: Tensor) -> Tensor:
@@ -279,17 +279,34 @@ def leaky_relu(x: Tensor, /, negative_slope: float = 0.01) -> Tensor:
     return torch.nn.functional.leaky_relu(reals, slope)
 
 
+class _ELU(torch.autograd.Function):
+    """torch's value; torch's gradient at NaN is a number (ops-37)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, scale: float) -> Tensor:
+        return torch.nn.functional.elu(x, scale)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.scale = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        slope = torch.where(x > 0, 1.0, ctx.scale * torch.exp(x.clamp(max=0)))
+        return grads[0] * slope, None
+
+
 @_shaped("alpha", "number", "elu")
 def elu(x: Tensor, /, alpha: float = 1.0) -> Tensor:
     """Return `x` where it is positive, else `alpha` times exp(x) - 1."""
     reals = array_of_reals("elu", x)
     scale = as_float("elu", "alpha", alpha)
-    apply = derived(
-        "elu",
-        lambda x: torch.where(x > 0, x, scale * torch.expm1(x.clamp(max=0))),
-        lambda x: torch.where(x > 0, 1.0, scale * torch.exp(x.clamp(max=0))),
-    )
-    return apply(reals)
+    result: Tensor = _ELU.apply(reals, scale)
+    return result
 
 
 _FORMS = {
