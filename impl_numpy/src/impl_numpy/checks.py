@@ -459,9 +459,14 @@ def check_no_gradient(function: str, where: str, value: Any) -> None:
             waiting += [(f"{where}.{name}", getattr(value, name, None)) for name in names]
 
 
-def check_hooked(result: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -> None:
+def check_hooked(
+    result: Any,
+    is_tensor: bool,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    subject: str = "register_hook: the hook must return None or a Tensor",
+) -> None:
     """Raise for what a hook returned unless it fits the gradient (autograd-26)."""
-    subject = "register_hook: the hook must return None or a Tensor"
     if not is_tensor:
         msg = f"{subject}, returned {type(result).__name__}"
         raise TypeError(msg)

@@ -271,7 +271,8 @@ def dirac_(tensor: T, groups: int = 1) -> T:
     each = shape[0] // groups
     channels = np.arange(min(each, shape[1]))
     if values.size:
-        middle = values[(..., *[size // 2 for size in shape[2:]])]
+        at: Any = (..., *[size // 2 for size in shape[2:]])
+        middle = values[at]
         for first in range(0, shape[0], each):
             middle[first + channels, channels] = 1  # init-14
     return _put(tensor, values)
