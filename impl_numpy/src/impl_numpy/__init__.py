@@ -44,7 +44,7 @@ from impl_numpy.dtypes import bool_ as bool
 from impl_numpy.dtypes import float32, float64, int32, int64
 from impl_numpy.function import Function, as_function, once_differentiable
 from impl_numpy.loss import CrossEntropyLoss, L1Loss, MSELoss
-from impl_numpy.module import Module, functional_call
+from impl_numpy.module import Module, functional_call, summary
 from impl_numpy.nn import (
     Dropout,
     Embedding,
@@ -159,6 +159,7 @@ __all__ = [
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",
+    "summary",
     "tensor",
     "value_and_grad",
     "vjp",

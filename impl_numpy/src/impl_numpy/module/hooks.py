@@ -208,6 +208,11 @@ class Hooked:
             hooks[key] = hooks.pop(key)
         return handle
 
+    def _tidy_hooks(self) -> None:
+        """Forget the kinds of which no hook is left: a call without hooks is a plain one."""
+        for kind in [kind for kind, hooks in self._hooks.items() if not hooks]:
+            del self._hooks[kind]
+
     def _hooks_of(self, kind: str) -> tuple[tuple[int, Hook], ...]:
         return tuple(self._hooks.get(kind, {}).items())
 
