@@ -4,7 +4,7 @@ Meant to be imported as `import impl_numpy as nn`, and to be read: `tape`, `engi
 `tensor`, in this order, are the whole of autograd; the rows of `ops` are what it knows.
 """
 
-from impl_numpy import init, loss, ops, optim, rnn
+from impl_numpy import data, init, loss, ops, optim, rnn
 from impl_numpy.autograd import (
     checkpoint,
     enable_grad,
@@ -122,6 +122,7 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "data",
     "empty",
     "enable_grad",
     "eye",
