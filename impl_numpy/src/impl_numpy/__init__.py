@@ -78,7 +78,7 @@ from impl_numpy.rnn import (
     RNNCell,
     ZoneoutCell,
 )
-from impl_numpy.serialization import load, save
+from impl_numpy.serialization import load, load_checkpoint, save, save_checkpoint
 from impl_numpy.tensor import Tensor
 
 __all__ = [
@@ -146,6 +146,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "load_checkpoint",
     "loss",
     "manual_seed",
     "no_grad",
@@ -157,6 +158,7 @@ __all__ = [
     "randn",
     "rnn",
     "save",
+    "save_checkpoint",
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",
