@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from impl_numpy import random
-from impl_numpy.checks import FIVE, LARGEST, check_number, shown
+from impl_numpy.checks import FIVE, check_number, shown
 from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.tensor import Tensor, wrap
 
@@ -185,7 +186,7 @@ def _starts(count: int, size: int, drop_last: bool) -> list[int]:
     return [size * k for k in range(number)]
 
 
-def _int(operation: str, name: str, value: Any, least: int, most: int, wanted: str) -> int:
+def _int(operation: str, name: str, value: Any, least: int, most: float, wanted: str) -> int:
     if isinstance(value, (bool, np.bool)) or not isinstance(value, (int, np.integer)):
         msg = f"{operation}: {name} must be an int, got {type(value).__name__} {shown(value)}"
         raise TypeError(msg)
@@ -196,7 +197,7 @@ def _int(operation: str, name: str, value: Any, least: int, most: int, wanted: s
 
 
 def _size(operation: str, value: Any) -> int:
-    return _int(operation, "batch_size", value, 1, LARGEST, "at least 1, and not beyond 2**59")
+    return _int(operation, "batch_size", value, 1, math.inf, "at least 1")
 
 
 def _start(operation: str, value: Any, number: int) -> int:
@@ -266,7 +267,7 @@ def _check_padding(value: float, dtype: np.dtype[Any]) -> None:
     if dtype.kind == "i":
         least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     if dtype.kind == "f":
-        held = isinstance(value, float) or abs(value) <= np.finfo(np.float64).max
+        held = isinstance(value, float) or abs(value) <= sys.float_info.max
     else:
         whole = isinstance(value, int) or value.is_integer()
         held = whole and least <= value <= most

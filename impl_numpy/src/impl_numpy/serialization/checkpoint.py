@@ -204,9 +204,15 @@ class _Writer:
     def text(self, part: str, state: Any) -> str:
         """Return the JSON text of a state."""
         try:
-            return json.dumps(self._plain(part, (), state))
+            plain = self._plain(part, (), state)
         except RecursionError:
             msg = f"save_checkpoint: {part} must not be nested so deep, nor hold itself"
+            raise ValueError(msg) from None
+        try:
+            return json.dumps(plain)
+        except (RecursionError, ValueError) as error:
+            # Python spells no int of some thousand digits.
+            msg = f"save_checkpoint: {part} cannot be spelled in JSON: {error}"
             raise ValueError(msg) from None
 
     def keep(self, part: str, name: str, value: Any) -> None:
