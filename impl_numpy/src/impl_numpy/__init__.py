@@ -4,7 +4,7 @@ Meant to be imported as `import impl_numpy as nn`, and to be read: `tape`, `engi
 `tensor`, in this order, are the whole of autograd; the rows of `ops` are what it knows.
 """
 
-from impl_numpy import init, loss, ops, optim, rnn
+from impl_numpy import data, init, loss, ops, optim, rnn
 from impl_numpy.autograd import (
     checkpoint,
     enable_grad,
@@ -32,9 +32,11 @@ from impl_numpy.creation import (
     eye,
     from_array,
     full,
+    get_rng_state,
     ones,
     rand,
     randn,
+    set_rng_state,
     tensor,
     zeros,
 )
@@ -42,7 +44,7 @@ from impl_numpy.dtypes import bool_ as bool
 from impl_numpy.dtypes import float32, float64, int32, int64
 from impl_numpy.function import Function, as_function, once_differentiable
 from impl_numpy.loss import CrossEntropyLoss, L1Loss, MSELoss
-from impl_numpy.module import Module, functional_call
+from impl_numpy.module import Module, functional_call, summary
 from impl_numpy.nn import (
     Dropout,
     Embedding,
@@ -51,7 +53,10 @@ from impl_numpy.nn import (
     LayerNorm,
     Linear,
     LogSoftmax,
+    ModuleDict,
     ModuleList,
+    ParameterDict,
+    ParameterList,
     ReLU,
     Sequential,
     Sigmoid,
@@ -73,7 +78,7 @@ from impl_numpy.rnn import (
     RNNCell,
     ZoneoutCell,
 )
-from impl_numpy.serialization import load, save
+from impl_numpy.serialization import load, load_checkpoint, save, save_checkpoint
 from impl_numpy.tensor import Tensor
 
 __all__ = [
@@ -96,8 +101,11 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
@@ -114,6 +122,7 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "data",
     "empty",
     "enable_grad",
     "eye",
@@ -122,6 +131,7 @@ __all__ = [
     "from_array",
     "full",
     "functional_call",
+    "get_rng_state",
     "grad",
     "hessian",
     "hvp",
@@ -136,6 +146,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "load_checkpoint",
     "loss",
     "manual_seed",
     "no_grad",
@@ -147,8 +158,11 @@ __all__ = [
     "randn",
     "rnn",
     "save",
+    "save_checkpoint",
     "set_grad_enabled",
+    "set_rng_state",
     "spec_capabilities",
+    "summary",
     "tensor",
     "value_and_grad",
     "vjp",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -274,8 +275,9 @@ def check_finite(owner: str, **values: Any) -> list[bool | int | float]:
     """Return numbers as Python's; raise ValueError for an infinity or NaN, TypeError for none."""
     numbers = [check_number(owner, name, value) for name, value in values.items()]
     for name, number in zip(values, numbers, strict=True):
-        if not math.isfinite(number):
-            msg = f"{owner}: {name} must be finite, got {number}"
+        # An int beyond float64 is none to compute with.
+        if not -sys.float_info.max <= number <= sys.float_info.max:
+            msg = f"{owner}: {name} must be finite, got {shown(number)}"
             raise ValueError(msg)
     return numbers
 
@@ -459,9 +461,14 @@ def check_no_gradient(function: str, where: str, value: Any) -> None:
             waiting += [(f"{where}.{name}", getattr(value, name, None)) for name in names]
 
 
-def check_hooked(result: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -> None:
+def check_hooked(
+    result: Any,
+    is_tensor: bool,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    subject: str = "register_hook: the hook must return None or a Tensor",
+) -> None:
     """Raise for what a hook returned unless it fits the gradient (autograd-26)."""
-    subject = "register_hook: the hook must return None or a Tensor"
     if not is_tensor:
         msg = f"{subject}, returned {type(result).__name__}"
         raise TypeError(msg)

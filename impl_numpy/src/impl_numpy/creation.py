@@ -20,7 +20,7 @@ from impl_numpy.checks import (
     check_sizes,
     shown,
 )
-from impl_numpy.dtypes import DTYPES, Array, Shape, bool_, float32, int64, is_raw
+from impl_numpy.dtypes import DTYPES, Array, Shape, bool_, float32, int64, is_raw, native
 from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor, wrap
 
@@ -149,6 +149,53 @@ def randn(*shape: Any, dtype: DTypeLike | None = None, requires_grad: bool = Fal
     """Return standard normal numbers, drawn in float64 and rounded."""
     sizes, wanted = _sizes(shape, "randn"), _floating(dtype, "randn")
     return _made(random.normal(sizes).astype(wanted), requires_grad, "randn")
+
+
+def get_rng_state() -> Tensor:
+    """Return the state of the generator, which `set_rng_state` takes and `save` writes.
+
+    Before any seed or draw the generator is started.
+
+    Returns
+    -------
+    Tensor of int64, shape (11,)
+        Four words of the Philox counter, two of its key, four of its buffer, and the place in it.
+        (Salmon et al., SC 2011; torch.get_rng_state.)
+    """
+    return wrap(random.words(), None)
+
+
+def set_rng_state(state: Tensor | Array) -> None:
+    """Go on with the numbers that followed where a state was taken.
+
+    Parameters
+    ----------
+    state : Tensor or numpy.ndarray of int64, shape (11,)
+        Of `get_rng_state`, also of another implementation; copied.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or not of int64; the generator goes on as it was.
+    ValueError
+        If it has another shape, or its last number is not from 0 to 4.
+    """
+    array = state._data if isinstance(state, Tensor) else state
+    if not is_raw(array):
+        got = type(state).__name__
+        msg = f"set_rng_state: the state must be a Tensor or an array, got {got}"
+        raise TypeError(msg)
+    array = native(np.asarray(array))
+    if array.dtype != int64:
+        msg = f"set_rng_state: the state must be of int64, got {array.dtype}"
+        raise TypeError(msg)
+    if array.shape != (11,):
+        msg = f"set_rng_state: the state must have shape (11,), got {array.shape}"
+        raise ValueError(msg)
+    if not 0 <= array[10] <= 4:  # init-11
+        msg = f"set_rng_state: the last number must be from 0 to 4, got {array[10]}"
+        raise ValueError(msg)
+    random.resume_words(array)
 
 
 def _made(array: Array, requires_grad: bool, operation: str) -> Tensor:

@@ -39,8 +39,31 @@ def _generator() -> Philox:
 
 
 def place() -> Any:
-    """Return where the generator stands, for `replayed`."""
+    """Return where the generator stands, for `replayed` and `resume`."""
     return _generator().state
+
+
+def resume(start: Any) -> None:
+    """Go on from a former place."""
+    _generator().state = start
+
+
+def words() -> NDArray[np.int64]:
+    """Return the place as 11 numbers: counter, key, buffer and the place in it (init-11)."""
+    state = place()
+    parts = state["state"]["counter"], state["state"]["key"], state["buffer"]
+    position = np.array([state["buffer_pos"]], np.uint64)
+    return np.concatenate([*parts, position]).astype(np.uint64, copy=False).view(np.int64)
+
+
+def resume_words(numbers: NDArray[np.int64]) -> None:
+    """Go on from the place that 11 numbers say, of which the last is from 0 to 4."""
+    parts = np.ascontiguousarray(numbers).view(np.uint64)
+    state = np.random.Philox(key=0).state
+    state["state"] = {"counter": parts[:4].copy(), "key": parts[4:6].copy()}
+    state["buffer"] = parts[6:10].copy()
+    state["buffer_pos"] = int(parts[10])
+    resume(state)
 
 
 @contextmanager
@@ -68,23 +91,32 @@ def manual_seed(seed: int) -> None:
     TypeError, ValueError
         If `seed` is no int or out of range; the generator goes on as it was.
     """
+    bits = philox("manual_seed", seed)
+    (_Stream if _REPLAY.bits is None else _REPLAY).bits = bits
+
+
+def philox(operation: str, seed: Any) -> Philox:
+    """Return a generator of its own for a seed; raise as `manual_seed` does, in another's name."""
     try:
         key = None if isinstance(seed, (bool, np.bool)) else operator.index(seed)
     except (TypeError, ValueError):
         key = None
     if key is None:
-        msg = f"manual_seed: wants an int, got {type(seed).__name__}"
+        msg = f"{operation}: the seed must be an int, got {type(seed).__name__}"
         raise TypeError(msg)
     if not 0 <= key < 2**64:
-        msg = f"manual_seed: the seed must be at least 0 and less than 2**64, got {key}"
+        msg = f"{operation}: the seed must be at least 0 and less than 2**64, got {key}"
         raise ValueError(msg)
-    (_Stream if _REPLAY.bits is None else _REPLAY).bits = np.random.Philox(key=key)
+    return np.random.Philox(key=key)
 
 
-def uniform(shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Return the next numbers in [0, 1), in C order: 53 bits of each 64-bit word."""
-    words: Any = _generator().random_raw(_count(shape))
-    return ((words >> np.uint64(11)) * 2.0**-53).reshape(shape)
+def uniform(shape: tuple[int, ...], bits: Philox | None = None) -> NDArray[np.float64]:
+    """Return the next numbers in [0, 1), in C order: 53 bits of each 64-bit word.
+
+    They come from the one generator, or from another that is given.
+    """
+    raw: Any = (_generator() if bits is None else bits).random_raw(_count(shape))
+    return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)
 
 
 def normal(shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -153,6 +153,9 @@ class Handle:
         # The key is no handle: hooks that held it would live as long as it, and it as they.
         self._hooks: dict[int, Any] | None = hooks
         self._key = _next_key()
+        # Hooks that another process pickled have keys of that process.
+        while self._key in hooks:
+            self._key = _next_key()
         hooks[self._key] = hook
 
     def remove(self) -> None:

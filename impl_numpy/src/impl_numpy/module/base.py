@@ -10,13 +10,13 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import check_callable, check_dtype, check_flag, check_string, shown
 from impl_numpy.dtypes import float32, float64
+from impl_numpy.module.hooks import Hooked
 from impl_numpy.module.state import LoadResult, load_into
 from impl_numpy.parameter import Parameter
-from impl_numpy.tape import Handle
 from impl_numpy.tensor import Tensor, wrap
 
 
-class Module:
+class Module(Hooked):
     """Base class: assign Parameters and Modules in `__init__`, compute in `forward`."""
 
     # Whether it computes with parameters of their own shapes alone.
@@ -26,8 +26,6 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
-    _pre_hooks: dict[int, Callable[..., Any]]
-    _hooks: dict[int, Callable[..., Any]]
 
     def __init__(self) -> None:
         own = self.__dict__
@@ -36,26 +34,7 @@ class Module:
         own["_buffers"] = {}
         own["_modules"] = {}
         own["_transient"] = set()
-        own["_pre_hooks"] = {}
         own["_hooks"] = {}
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute; a subclass defines it."""
-        msg = f"{type(self).__name__}: defines no forward"
-        raise NotImplementedError(msg)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the hooks and `forward`."""
-        for pre_hook in tuple(self._pre_hooks.values()):
-            replaced = pre_hook(self, args)
-            if replaced is not None:
-                args = replaced if isinstance(replaced, tuple) else (replaced,)
-        output = self.forward(*args, **kwargs)
-        for hook in tuple(self._hooks.values()):
-            replaced = hook(self, args, output)
-            if replaced is not None:
-                output = replaced
-        return output
 
     def __setattr__(self, name: str, value: Any) -> None:
         for place, registered in (("_parameters", Parameter), ("_modules", Module)):
@@ -158,9 +137,21 @@ class Module:
             msg = f"{operation}: the name {shown(name)} {reason}"
             raise KeyError(msg)
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """Yield this Module and all below it, each once, with dotted names; parents first."""
-        yield from self._every_module(prefix, {})
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """Return this Module and all below it, with dotted names; parents first.
+
+        Parameters
+        ----------
+        prefix : str
+            What the names begin with; this Module's own name.
+        remove_duplicate : bool
+            Give each Module once, under its first name.
+        """
+        prefix = check_string("named_modules", "prefix", prefix)
+        once = check_flag("named_modules", "remove_duplicate", remove_duplicate)
+        return self._every_module(prefix, {} if once else None)
 
     def _every_module(
         self, prefix: str, seen: dict[int, Module] | None
@@ -175,7 +166,7 @@ class Module:
                 yield from module._every_module(dotted(prefix, name), seen)
 
     def modules(self) -> Iterator[Module]:
-        """Return this Module and all below it."""
+        """Return this Module and all below it, each once."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -191,41 +182,78 @@ class Module:
         return (module for _, module in self.named_children())
 
     def named_parameters(
-        self, prefix: str = "", recurse: bool = True
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Yield Parameters with dotted names; a shared one once, under its first name."""
-        yield from self._named("_parameters", prefix, recurse)
+        """Return Parameters with dotted names; parents' own first.
+
+        Parameters
+        ----------
+        prefix : str
+            What the names begin with.
+        recurse : bool
+            Those of the Modules below too.
+        remove_duplicate : bool
+            Give a shared one once, under its first name.
+        """
+        return self._named("named_parameters", "_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Return Parameters, each once."""
-        return (param for _, param in self.named_parameters(recurse=recurse))
+        return (param for _, param in self._named("parameters", "_parameters", "", recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Yield buffers with dotted names; a shared one once, under its first name."""
-        yield from self._named("_buffers", prefix, recurse)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Return buffers with dotted names; parents' own first.
+
+        Parameters
+        ----------
+        prefix : str
+            What the names begin with.
+        recurse : bool
+            Those of the Modules below too.
+        remove_duplicate : bool
+            Give a shared one once, under its first name.
+        """
+        return self._named("named_buffers", "_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """Return buffers, each once."""
-        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+        return (buffer for _, buffer in self._named("buffers", "_buffers", "", recurse))
 
-    def _named(self, place: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+    def _named(
+        self, operation: str, place: str, prefix: str, recurse: bool, once: bool = True
+    ) -> Iterator[tuple[str, Any]]:
+        prefix = check_string(operation, "prefix", prefix)
+        recurse = check_flag(operation, "recurse", recurse)
+        once = check_flag(operation, "remove_duplicate", once)
+        return self._entries(place, prefix, recurse, once)
+
+    def _entries(
+        self, place: str, prefix: str, recurse: bool, once: bool
+    ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix) if recurse else ((prefix, self),):
+        every = self._every_module(prefix, {} if once else None) if recurse else ((prefix, self),)
+        for path, module in every:
             for name, tensor in module.__dict__[place].items():
                 if tensor is not None and id(tensor) not in seen:
-                    seen.add(id(tensor))
+                    if once:
+                        seen.add(id(tensor))
                     yield dotted(path, name), tensor
 
-    def _named_state(self) -> Iterator[tuple[str, Tensor]]:
+    def _named_state(self, hooked: bool = False) -> Iterator[tuple[str, Tensor]]:
         """Yield every name of every Parameter and persistent buffer, shared ones too."""
         for path, module in self._every_module("", None):
+            if hooked:
+                for _, hook in module._hooks_of("register_state_dict_pre_hook"):
+                    hook.function(module, f"{path}." if path else "", False)  # module-24
             for name, tensor in (*module._parameters.items(), *module._buffers.items()):
                 if tensor is not None and name not in module._transient:
                     yield dotted(path, name), tensor
 
     def state_dict(self) -> OrderedDict[str, Tensor]:
         """Return detached Tensors by dotted name, which share the Module's memory."""
-        return OrderedDict((name, tensor.detach()) for name, tensor in self._named_state())
+        return OrderedDict((name, tensor.detach()) for name, tensor in self._named_state(True))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values into the present parameters and buffers.
@@ -250,7 +278,19 @@ class Module:
         """
         owner = type(self).__name__
         strict = check_flag(f"{owner}.load_state_dict", "strict", strict)
-        return load_into(owner, self._named_state(), state_dict, strict)
+        result = load_into(owner, self._named_state(), state_dict, strict)
+        for module in self._upward(set()):
+            for _, hook in module._hooks_of("register_load_state_dict_post_hook"):
+                hook.function(module, result)
+        return result
+
+    def _upward(self, seen: set[int]) -> Iterator[Module]:
+        """Yield the Modules below this one and then it, each once."""
+        seen.add(id(self))
+        for child in self._modules.values():
+            if child is not None and id(child) not in seen:
+                yield from child._upward(seen)
+        yield self
 
     def train(self, mode: bool = True) -> Self:
         """Set `training` here and below."""
@@ -312,46 +352,61 @@ class Module:
         AttributeError
             If a part of the name is no Module.
         """
+        return self._descend("get_submodule", target, target)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """Return the Parameter of a dotted name.
+
+        Raises
+        ------
+        AttributeError
+            If a part of the name is no Module, or the last no Parameter.
+        """
+        parameter: Parameter = self._entry("get_parameter", "parameter", target)
+        return parameter
+
+    def get_buffer(self, target: str) -> Tensor:
+        """Return the buffer of a dotted name.
+
+        Raises
+        ------
+        AttributeError
+            If a part of the name is no Module, or the last no buffer.
+        """
+        buffer: Tensor = self._entry("get_buffer", "buffer", target)
+        return buffer
+
+    def _entry(self, operation: str, kind: str, target: str) -> Any:
+        path, _, name = check_string(operation, "the name", target).rpartition(".")
+        module = self._descend(operation, path, target)
+        entry = module.__dict__[f"_{kind}s"].get(name)
+        if entry is None:
+            msg = f"{operation}: {type(module).__name__} has no {kind} {name} (of {target})"
+            raise AttributeError(msg)
+        return entry
+
+    def _descend(self, operation: str, path: str, target: str) -> Module:
         module = self
-        check_string("get_submodule", "the name", target)
-        for part in target.split(".") if target else ():
+        check_string(operation, "the name", path)
+        for part in path.split(".") if path else ():
             child = module._modules.get(part)
             if child is None:
-                msg = f"get_submodule: {type(module).__name__} has no module {part} (of {target})"
+                msg = f"{operation}: {type(module).__name__} has no module {part} (of {target})"
                 raise AttributeError(msg)
             module = child
         return module
-
-    def get_parameter(self, target: str) -> Parameter:
-        """Return the Parameter of a dotted name."""
-        check_string("get_parameter", "the name", target)
-        path, _, name = target.rpartition(".")
-        module = self.get_submodule(path)
-        parameter = module._parameters.get(name)
-        if parameter is None:
-            msg = f"get_parameter: {type(module).__name__} has no parameter {name} (of {target})"
-            raise AttributeError(msg)
-        return parameter
-
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call `hook(module, args)` before `forward`; it may return other args."""
-        check_callable("register_forward_pre_hook", "hook", hook)
-        return Handle(self._pre_hooks, hook)
-
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call `hook(module, args, output)` after `forward`; it may return another output."""
-        check_callable("register_forward_hook", "hook", hook)
-        return Handle(self._hooks, hook)
 
     def extra_repr(self) -> str:
         """Return what `repr` shows between the brackets."""
         return ""
 
+    def _shown_entries(self) -> Iterator[tuple[str, str]]:
+        """Yield what `repr` shows in lines of their own: names, and texts."""
+        return ((name, repr(module)) for name, module in self._modules.items())
+
     def __repr__(self) -> str:
         name, extra = type(self).__name__, self.extra_repr()
-        lines = [
-            f"({key}): {module!r}".replace("\n", "\n  ") for key, module in self._modules.items()
-        ]
+        lines = [f"({key}): {text}".replace("\n", "\n  ") for key, text in self._shown_entries()]
         if not lines:
             return f"{name}({extra})"
         body = "".join(f"  {line}\n" for line in ([extra] if extra else []) + lines)
