@@ -448,7 +448,7 @@ class RemovableHandle:
 
     def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
         self._hooks = hooks
-        self._key = next(self._keys)
+        self._key = next(key for key in self._keys if key not in hooks)
         hooks[self._key] = hook
 
     def remove(self) -> None:
