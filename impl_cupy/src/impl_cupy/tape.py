@@ -446,7 +446,7 @@ class RemovableHandle:
 
     _keys = count()
 
-    def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
         self._hooks = hooks
         self._key = next(key for key in self._keys if key not in hooks)
         hooks[self._key] = hook

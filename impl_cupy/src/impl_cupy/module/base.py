@@ -305,13 +305,18 @@ class Module(Hooked):
         """Give what `repr` shows between the brackets, the constructor's arguments as a rule."""
         return ""
 
+    def _shown(self) -> list[tuple[str, str]]:
+        """Give what `repr` shows in lines of their own, by name."""
+        return [(name, repr(child)) for name, child in self._modules.items()]
+
     def __repr__(self) -> str:
         extra = self.extra_repr()
-        if not self._modules:
+        entries = self._shown()
+        if not entries:
             return f"{type(self).__name__}({extra})"
         lines = extra.split("\n") if extra else []
-        for name, child in self._modules.items():
-            lines.append(f"({name}): {child!r}".replace("\n", "\n  "))
+        for name, text in entries:
+            lines.append(f"({name}): {text}".replace("\n", "\n  "))
         inner = "".join(f"  {line}\n" for line in lines)
         return f"{type(self).__name__}(\n{inner})"
 
