@@ -39,7 +39,7 @@ from impl_cupy.dtypes import bool_ as bool
 from impl_cupy.dtypes import float32, float64, int32, int64
 from impl_cupy.function import Function, as_function, once_differentiable
 from impl_cupy.loss import CrossEntropyLoss, L1Loss, MSELoss
-from impl_cupy.module import Module, functional_call
+from impl_cupy.module import Module, functional_call, summary
 from impl_cupy.nn import (
     Dropout,
     Embedding,
@@ -156,6 +156,7 @@ __all__ = [
     "set_rng_state",
     "spec_capabilities",
     "spec_device",
+    "summary",
     "tensor",
     "value_and_grad",
     "vjp",
