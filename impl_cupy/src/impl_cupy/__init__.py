@@ -73,7 +73,7 @@ from impl_cupy.rnn import (
     RNNCell,
     ZoneoutCell,
 )
-from impl_cupy.serialization import load, save
+from impl_cupy.serialization import load, load_checkpoint, save, save_checkpoint
 from impl_cupy.tensor import Tensor
 
 __all__ = [
@@ -140,6 +140,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "load_checkpoint",
     "loss",
     "manual_seed",
     "nn",
@@ -152,6 +153,7 @@ __all__ = [
     "randn",
     "rnn",
     "save",
+    "save_checkpoint",
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",
