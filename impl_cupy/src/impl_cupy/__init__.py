@@ -1,6 +1,6 @@
 """Tensors with reverse-mode autograd, Functions, Modules and recurrent layers on CuPy."""
 
-from impl_cupy import init, loss, nn, ops, optim, rnn
+from impl_cupy import data, init, loss, nn, ops, optim, rnn
 from impl_cupy.autograd import (
     checkpoint,
     enable_grad,
@@ -117,6 +117,7 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "data",
     "empty",
     "enable_grad",
     "eye",
