@@ -1,6 +1,6 @@
 """Tensors with reverse-mode autograd, Functions, Modules and recurrent layers on CuPy."""
 
-from impl_cupy import init, loss, nn, ops, optim, rnn
+from impl_cupy import data, init, loss, nn, ops, optim, rnn
 from impl_cupy.autograd import (
     checkpoint,
     enable_grad,
@@ -27,9 +27,11 @@ from impl_cupy.creation import (
     eye,
     from_array,
     full,
+    get_rng_state,
     ones,
     rand,
     randn,
+    set_rng_state,
     tensor,
     zeros,
 )
@@ -37,7 +39,7 @@ from impl_cupy.dtypes import bool_ as bool
 from impl_cupy.dtypes import float32, float64, int32, int64
 from impl_cupy.function import Function, as_function, once_differentiable
 from impl_cupy.loss import CrossEntropyLoss, L1Loss, MSELoss
-from impl_cupy.module import Module, functional_call
+from impl_cupy.module import Module, functional_call, summary
 from impl_cupy.nn import (
     Dropout,
     Embedding,
@@ -46,7 +48,10 @@ from impl_cupy.nn import (
     LayerNorm,
     Linear,
     LogSoftmax,
+    ModuleDict,
     ModuleList,
+    ParameterDict,
+    ParameterList,
     ReLU,
     Sequential,
     Sigmoid,
@@ -68,7 +73,7 @@ from impl_cupy.rnn import (
     RNNCell,
     ZoneoutCell,
 )
-from impl_cupy.serialization import load, save
+from impl_cupy.serialization import load, load_checkpoint, save, save_checkpoint
 from impl_cupy.tensor import Tensor
 
 __all__ = [
@@ -91,8 +96,11 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
@@ -109,6 +117,7 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "data",
     "empty",
     "enable_grad",
     "eye",
@@ -117,6 +126,7 @@ __all__ = [
     "from_array",
     "full",
     "functional_call",
+    "get_rng_state",
     "grad",
     "hessian",
     "hvp",
@@ -131,6 +141,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "load_checkpoint",
     "loss",
     "manual_seed",
     "nn",
@@ -143,9 +154,12 @@ __all__ = [
     "randn",
     "rnn",
     "save",
+    "save_checkpoint",
     "set_grad_enabled",
+    "set_rng_state",
     "spec_capabilities",
     "spec_device",
+    "summary",
     "tensor",
     "value_and_grad",
     "vjp",

@@ -249,6 +249,61 @@ def randn(*shape: Any, dtype: DTypeLike = float32, requires_grad: bool = False) 
     return _leaf("randn", rounded(random.normal(sizes), wanted), requires_grad)
 
 
+def get_rng_state() -> Tensor:
+    """Return the state of the generator, from which `set_rng_state` goes on.
+
+    Source: ``torch.get_rng_state``; the layout is that of ``numpy.random.Philox.state``.
+
+    Returns
+    -------
+    Tensor, int64, shape (11,)
+        Four words of the counter, two of the key, four of the buffer, each read as a signed
+        number, and the place in the buffer.
+    """
+    words = np.array(random.state(), np.uint64)
+    made: Tensor = wrap(cp.asarray(words.view(np.int64)))
+    return made
+
+
+def set_rng_state(state: Any) -> None:
+    """Let the generator go on from what `get_rng_state` gave.
+
+    Source: ``torch.set_rng_state``.
+
+    Parameters
+    ----------
+    state : Tensor, cupy.ndarray or numpy.ndarray, int64, shape (11,)
+        Of this or of another implementation; it is copied.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of int64.
+    ValueError
+        If it has another shape, or a place in the buffer that is not from 0 to 4.
+    """
+    random.set_state(rng_state("set_rng_state", state))
+
+
+def rng_state(operation: str, state: Any) -> random.State:
+    """Return the words of a state of the generator as ints, checked (init-11)."""
+    raw = state._data if isinstance(state, Tensor) else state
+    if not isinstance(raw, (cp.ndarray, np.ndarray)):
+        msg = f"{operation}: state must be a Tensor or an array, got {type_name(state)}"
+        raise TypeError(msg)
+    if raw.dtype.newbyteorder("=") != np.int64:
+        msg = f"{operation}: state must have dtype int64, got {raw.dtype.name}"
+        raise TypeError(msg)
+    if raw.shape != (random.STATE_SIZE,):
+        msg = f"{operation}: state must have shape ({random.STATE_SIZE},), got {raw.shape}"
+        raise ValueError(msg)
+    words = [int(word) for word in cp.asnumpy(raw)]
+    if not 0 <= words[-1] <= 4:
+        msg = f"{operation}: state must end with a place from 0 to 4, got {words[-1]}"
+        raise ValueError(msg)
+    return tuple(word % 2**64 for word in words)
+
+
 def _check_finite(operation: str, argument: str, value: Any) -> None:
     check_number(operation, argument, value)
     if not -math.inf < value < math.inf:

@@ -47,3 +47,12 @@ def plain(value: np.generic) -> Any:
     # item() of a longdouble is a longdouble.
     made = {"b": bool, "i": int, "u": int, "f": float}.get(value.dtype.kind)
     return value if made is None else made(value)
+
+
+def held(dtype: np.dtype[Any], value: Any) -> Any:
+    """Return what a number becomes in a dtype of integers or booleans, None if it does not fit."""
+    try:
+        made = dtype.type(int(value))
+    except (OverflowError, ValueError):
+        return None
+    return made if made == value else None

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from impl_cupy import random
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_at_least_zero, check_choice, check_number, type_name
+from impl_cupy.checks import (
+    check_at_least_zero,
+    check_choice,
+    check_fraction,
+    check_number,
+    check_positive_int,
+    type_name,
+)
+from impl_cupy.dtypes import held
 from impl_cupy.module import Module
 from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
@@ -18,11 +27,16 @@ from impl_cupy.tensor import Tensor
 __all__ = [
     "calculate_gain",
     "constant_",
+    "dirac_",
+    "eye_",
     "kaiming_normal_",
     "kaiming_uniform_",
     "lstm_bias_",
     "normal_",
     "ones_",
+    "orthogonal_",
+    "sparse_",
+    "trunc_normal_",
     "uniform_",
     "xavier_normal_",
     "xavier_uniform_",
@@ -33,6 +47,15 @@ _T = TypeVar("_T", bound=Tensor)
 _M = TypeVar("_M", bound=Module)
 
 _LSTM_GATES = 4
+_CONVOLUTIONS = [f"conv{way}{n}d" for way in ("", "_transpose") for n in (1, 2, 3)]
+_GAINS = {
+    **dict.fromkeys(["linear", *_CONVOLUTIONS, "sigmoid"], 1.0),
+    "tanh": 5.0 / 3,
+    "relu": math.sqrt(2.0),
+    "selu": 3.0 / 4,
+}
+# How far from its nearer end a truncated normal distribution is looked at (init-12).
+_TAIL = 38
 _BIAS = re.compile(r"bias_[ih]h|norm_\w+\.bias")
 
 
@@ -95,7 +118,7 @@ def _fill(name: str, tensor: _T, val: Any) -> _T:
     _check(name, tensor, floating=False)
     if not isinstance(val, (bool, np.bool_)):
         check_number(name, "val", val)
-    if tensor.dtype.kind != "f" and val != _held(tensor.dtype, val):
+    if tensor.dtype.kind != "f" and held(tensor.dtype, val) is None:
         msg = f"{name}: val must be a number that {tensor.dtype.name} holds, got {val}"
         raise ValueError(msg)
     note_change(tensor)
@@ -183,6 +206,185 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, gain / math.sqrt(fan))
 
 
+def trunc_normal_(
+    tensor: _T, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+) -> _T:
+    """Draw normal numbers within ``[a, b]``, by rejection.
+
+    Source: Robert, "Simulation of truncated normal variables", 1995; torch.nn.init.trunc_normal_.
+
+    Parameters
+    ----------
+    tensor : Tensor, floating
+    mean, std : float
+        Of the distribution before it is cut; `std` is above 0.
+    a, b : float
+        The ends, ``a <= b``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not finite, `std` is not above 0, ``a > b``, or an end is infinitely many
+        deviations away.
+    """
+    name = "trunc_normal_"
+    _check(name, tensor)
+    _check_finite(name, mean=mean, std=std, a=a, b=b)
+    mean, std, a, b = float(mean), float(std), float(a), float(b)
+    if not std > 0:
+        msg = f"{name}: std must be above 0, got {std}"
+        raise ValueError(msg)
+    if not a <= b:
+        msg = f"{name}: a must not be above b, got a={a}, b={b}"
+        raise ValueError(msg)
+    alpha, beta = (a - mean) / std, (b - mean) / std
+    for argument, end in (("a", alpha), ("b", beta)):
+        if not math.isfinite(end):
+            msg = f"{name}: {argument} must be finitely many std from mean, got {end}"
+            raise ValueError(msg)
+    unit = _truncated(tensor.size, alpha, beta)
+    return _write(tensor, np.clip(mean + std * unit, a, b).reshape(tensor.shape))
+
+
+def _truncated(count: int, alpha: float, beta: float) -> np.ndarray[Any, np.dtype[Any]]:
+    """Draw normal numbers within ``[alpha, beta]``, round by round (init-12)."""
+    made = np.empty(count)
+    is_wide = alpha <= 0 <= beta and beta - alpha >= 2.5
+    nearest = min(max(alpha, 0.0), beta)
+    low = max(alpha, nearest - _TAIL / max(-nearest, 1.0)) if nearest < 0 else alpha
+    high = min(beta, nearest + _TAIL / max(nearest, 1.0)) if nearest > 0 else beta
+    left = np.arange(count)
+    while left.size:
+        if is_wide:
+            z = random.normal(left.shape)
+            accepted = (alpha <= z) & (z <= beta)
+        else:
+            pairs = random.uniform((left.size, 2))
+            z = low + (high - low) * pairs[:, 0]
+            accepted = pairs[:, 1] < np.exp((nearest - z) * (nearest + z) / 2)
+        made[left[accepted]] = z[accepted]
+        left = left[~accepted]
+    return made
+
+
+def orthogonal_(tensor: _T, gain: float = 1) -> _T:
+    """Set the rows or columns, whichever are fewer, to orthogonal vectors of length `gain`.
+
+    They are Q of a QR decomposition of normal numbers, with the signs that make the diagonal of R
+    positive.
+
+    Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+    deep linear neural networks", 2013.
+
+    Parameters
+    ----------
+    tensor : Tensor, floating, at least two axes
+        Taken as a matrix: the first axis, and all others.
+    gain : float
+
+    Raises
+    ------
+    ValueError
+        If `tensor` has fewer than two axes, or `gain` is negative or not finite.
+    """
+    _check("orthogonal_", tensor)
+    _check_axes("orthogonal_", tensor, range(2, 65), "at least two")
+    _check_finite("orthogonal_", gain=gain)
+    check_at_least_zero("orthogonal_", "gain", gain)
+    if not tensor.size:  # init-13
+        return tensor
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    matrix = random.normal((rows, columns))
+    q, r = np.linalg.qr(matrix.T if rows < columns else matrix)
+    q = np.where(np.diag(r) < 0, -q, q)
+    return _write(tensor, (float(gain) * (q.T if rows < columns else q)).reshape(tensor.shape))
+
+
+def sparse_(tensor: _T, sparsity: float, std: float = 0.01) -> _T:
+    """Draw normal numbers of mean 0, and set a share of each column to 0.
+
+    Source: Martens, "Deep learning via Hessian-free optimization", 2010.
+
+    Parameters
+    ----------
+    tensor : Tensor, floating, two axes
+    sparsity : float
+        The share, from 0 to 1; of r rows ``ceil(sparsity r)`` become 0.
+    std : float
+
+    Raises
+    ------
+    ValueError
+        If `tensor` has other axes, or `sparsity` or `std` is out of range.
+    """
+    _check("sparse_", tensor)
+    _check_axes("sparse_", tensor, (2,), "two")
+    check_fraction("sparse_", "sparsity", sparsity)
+    _check_finite("sparse_", std=std)
+    check_at_least_zero("sparse_", "std", std)
+    rows, columns = tensor.shape
+    matrix = random.normal((rows, columns), 0.0, float(std))
+    order = np.argsort(random.uniform((columns, rows)), axis=1, kind="stable")
+    dropped = order[:, : math.ceil(float(sparsity) * rows)]
+    np.put_along_axis(matrix, dropped.T, 0.0, axis=0)
+    return _write(tensor, matrix)
+
+
+def eye_(tensor: _T) -> _T:
+    """Set the diagonal of a matrix to 1 and all else to 0.
+
+    Source: ``torch.nn.init.eye_``.
+
+    Raises
+    ------
+    ValueError
+        If `tensor` has other than two axes.
+    """
+    _check("eye_", tensor, floating=False)
+    _check_axes("eye_", tensor, (2,), "two")
+    rows, columns = tensor.shape
+    return _write(tensor, np.eye(rows, columns))
+
+
+def dirac_(tensor: _T, groups: int = 1) -> _T:
+    """Set the weight of a convolution so that it passes its input on.
+
+    Source: ``torch.nn.init.dirac_``.
+
+    Parameters
+    ----------
+    tensor : Tensor, shape (out, in, ...), three to five axes
+        In each group, the elements ``[d, d]`` at the middle of the further axes become 1.
+    groups : int
+        A divisor of `out`.
+
+    Raises
+    ------
+    ValueError
+        If `tensor` has other axes, or `groups` is no divisor.
+    """
+    _check("dirac_", tensor, floating=False)
+    _check_axes("dirac_", tensor, (3, 4, 5), "three, four or five")
+    groups = check_positive_int("dirac_", "groups", groups)
+    shape = tensor.shape
+    if shape[0] % groups:
+        msg = f"dirac_: groups must divide the length of axis 0, got groups={groups}, shape {shape}"
+        raise ValueError(msg)
+    each = shape[0] // groups
+    values = np.zeros(shape)
+    inner = np.arange(min(each, shape[1]))
+    for first in range(0, shape[0], each or 1):
+        place: Any = (first + inner, inner, *(size // 2 for size in shape[2:]))
+        values[place] = 1.0
+    return _write(tensor, values)
+
+
+def _check_axes(name: str, tensor: Tensor, wanted: Sequence[int], said: str) -> None:
+    if tensor.ndim not in wanted:
+        msg = f"{name}: tensor must have {said} axes, got shape {tensor.shape}"
+        raise ValueError(msg)
+
+
 def lstm_bias_(module: _M, forget: float = 1.0) -> _M:
     """Set the biases of an LSTM to 0, and that of its forget gate to `forget`.
 
@@ -228,7 +430,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
     Parameters
     ----------
-    nonlinearity : "linear", "sigmoid", "tanh", "relu" or "leaky_relu"
+    nonlinearity : str
+        "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+        "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu" or "selu".
     param : float, optional
         Slope of leaky_relu for negative numbers, 0.01 unless given.
 
@@ -241,23 +445,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _gain(name: str, nonlinearity: Any, param: Any) -> float:
-    gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0)}
     argument = "a" if name.endswith("_") else "param"
     if param is not None:
         _check_finite(name, **{argument: param})  # init-07
-    check_choice(name, "nonlinearity", nonlinearity, (*gains, "leaky_relu"))
-    if nonlinearity in gains:
-        return gains[nonlinearity]
+    check_choice(name, "nonlinearity", nonlinearity, (*_GAINS, "leaky_relu"))
+    if nonlinearity in _GAINS:
+        return _GAINS[nonlinearity]
     slope = 0.01 if param is None else float(param)
     return math.sqrt(2.0 / (1.0 + slope * slope))
-
-
-def _held(dtype: np.dtype[Any], val: Any) -> Any:
-    """Return what a number becomes in a dtype of integers or booleans, None if it does not fit."""
-    try:
-        return dtype.type(int(val))
-    except (OverflowError, ValueError):
-        return None
 
 
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,29 +18,65 @@ _WORDS_PER_STEP = 4
 
 _HostArray = np.ndarray[Any, np.dtype[Any]]
 
+State: TypeAlias = "tuple[int, ...]"
+"""Four words of the counter, two of the key, four of the buffer, and the place in the buffer."""
+
+STATE_SIZE = 11
+
+
+def seeded(seed: int) -> State:
+    """Return the state of ``numpy.random.Philox(key=seed)``."""
+    return (0, 0, 0, 0, seed, 0, 0, 0, 0, 0, _WORDS_PER_STEP)
+
 
 class _Generator:
-    """Philox with a position that can be read and set for the cost of an integer."""
+    """Philox with a position that can be read and set for the cost of an integer.
 
-    def __init__(self, seed: int, position: int = 0) -> None:
+    The position counts the words since `origin`.
+    """
+
+    def __init__(self, origin: State, position: int = 0) -> None:
         self.lock = threading.Lock()
-        self.restart(seed, position)
+        self.bits = np.random.Philox(key=0)
+        self.restart(origin, position)
 
-    def restart(self, seed: int, position: int) -> None:
-        self.seed = seed
-        self.position = position
-        bits = np.random.Philox(key=seed)
-        bits.advance(position // _WORDS_PER_STEP)
-        bits.random_raw(position % _WORDS_PER_STEP)
-        self.bits = bits
+    def restart(self, origin: State, position: int) -> None:
+        words = np.array(origin[:-1], np.uint64)
+        with self.lock:
+            self.origin = origin
+            self.position = position
+            self.bits.state = {
+                "bit_generator": "Philox",
+                "state": {"counter": words[:4], "key": words[4:6]},
+                "buffer": words[6:],
+                "buffer_pos": origin[-1],
+                "has_uint32": 0,
+                "uinteger": 0,
+            }
+            beyond = position - (_WORDS_PER_STEP - origin[-1])
+            if beyond > 0:
+                # The last step is drawn, so that the buffer holds what it held (errors-03).
+                steps, position = divmod(beyond - 1, _WORDS_PER_STEP)
+                self.bits.advance(steps)
+                position += 1
+            self.bits.random_raw(position)
 
     def words(self, count: int) -> _HostArray:
         with self.lock:
             self.position += count
             return np.asarray(self.bits.random_raw(count), dtype=np.uint64)
 
+    def units(self, count: int) -> _HostArray:
+        return np.asarray((self.words(count) >> np.uint64(11)) * 2.0**-53)
 
-_generator = _Generator(int.from_bytes(os.urandom(8), "little"))
+    def state(self) -> State:
+        with self.lock:
+            held: Any = self.bits.state
+        parts = (*held["state"]["counter"], *held["state"]["key"], *held["buffer"])
+        return (*map(int, parts), int(held["buffer_pos"]))
+
+
+_generator = _Generator(seeded(int.from_bytes(os.urandom(8), "little")))
 
 
 class _Own(threading.local):
@@ -70,13 +107,41 @@ def manual_seed(seed: int) -> None:
     ValueError
         If `seed` is out of range.
     """
+    _current().restart(seeded(check_seed("manual_seed", seed)), 0)
+
+
+def check_seed(operation: str, seed: Any) -> int:
+    """Return a seed as an int (init-01).
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        If it is out of range.
+    """
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        msg = f"manual_seed: seed must be an int, got {type(seed).__name__}"
+        msg = f"{operation}: seed must be an int, got {type(seed).__name__}"
         raise TypeError(msg)
     if not 0 <= seed < 2**64:
-        msg = f"manual_seed: seed must be in 0 <= seed < 2**64, got {seed}"
+        msg = f"{operation}: seed must be in 0 <= seed < 2**64, got {seed}"
         raise ValueError(msg)
-    _current().restart(int(seed), 0)
+    return int(seed)
+
+
+def stream(seed: int) -> Callable[[int], _HostArray]:
+    """Return what draws the next uniform numbers of a seed, apart from the generator (data-01)."""
+    return _Generator(seeded(seed)).units
+
+
+def state() -> State:
+    """Return the state of the generator (init-11)."""
+    return _current().state()
+
+
+def set_state(state: State) -> None:
+    """Let the generator go on from a state."""
+    _current().restart(state, 0)
 
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> _HostArray:
@@ -89,9 +154,7 @@ def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> _Hos
     low, high : float
         Ends of the half-open interval.
     """
-    words = _current().words(math.prod(shape))
-    unit = (words >> np.uint64(11)) * 2.0**-53
-    return (low + (high - low) * unit).reshape(shape)
+    return (low + (high - low) * _current().units(math.prod(shape))).reshape(shape)
 
 
 def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> _HostArray:
@@ -115,14 +178,14 @@ def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0) -> _Host
     return (mean + std * unit[:count]).reshape(shape)
 
 
-Mark: TypeAlias = "tuple[int, int]"
-"""A seed, and how many words have been drawn since."""
+Mark: TypeAlias = "tuple[State, int]"
+"""A state, and how many words have been drawn since."""
 
 
 def mark() -> Mark:
     """Return where the generator stands."""
     generator = _current()
-    return generator.seed, generator.position
+    return generator.origin, generator.position
 
 
 class RestoredOnError:

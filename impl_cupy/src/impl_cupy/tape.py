@@ -446,9 +446,9 @@ class RemovableHandle:
 
     _keys = count()
 
-    def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
         self._hooks = hooks
-        self._key = next(self._keys)
+        self._key = next(key for key in self._keys if key not in hooks)
         hooks[self._key] = hook
 
     def remove(self) -> None:

@@ -1,7 +1,13 @@
 """Layers and containers."""
 
 from impl_cupy.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
-from impl_cupy.nn.container import ModuleList, Sequential
+from impl_cupy.nn.container import (
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Sequential,
+)
 from impl_cupy.nn.dropout import Dropout
 from impl_cupy.nn.embedding import Embedding
 from impl_cupy.nn.linear import Linear
@@ -16,7 +22,10 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LogSoftmax",
+    "ModuleDict",
     "ModuleList",
+    "ParameterDict",
+    "ParameterList",
     "ReLU",
     "Sequential",
     "Sigmoid",
