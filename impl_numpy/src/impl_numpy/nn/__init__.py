@@ -1,25 +1,67 @@
 """Layers and containers."""
 
-from impl_numpy.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
-from impl_numpy.nn.container import ModuleList, Sequential
-from impl_numpy.nn.dropout import Dropout
-from impl_numpy.nn.embedding import Embedding
-from impl_numpy.nn.linear import Linear
-from impl_numpy.nn.norm import LayerNorm
-from impl_numpy.nn.shape import Flatten, Identity
+from impl_numpy.nn.activation import (
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from impl_numpy.nn.container import (
+    ModuleList,
+    Sequential,
+)
+from impl_numpy.nn.dropout import (
+    Dropout,
+)
+from impl_numpy.nn.embedding import (
+    Embedding,
+)
+from impl_numpy.nn.linear import (
+    Bilinear,
+    Linear,
+)
+from impl_numpy.nn.norm import (
+    LayerNorm,
+)
+from impl_numpy.nn.shape import (
+    Flatten,
+    Identity,
+    Unflatten,
+)
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
+    "Bilinear",
     "Dropout",
     "Embedding",
     "Flatten",
     "Identity",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "Mish",
     "ModuleList",
+    "PReLU",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
+    "Unflatten",
 ]
