@@ -20,6 +20,12 @@ from impl_numpy.nn.container import (
     ModuleList,
     Sequential,
 )
+from impl_numpy.nn.conv import (
+    Conv1d,
+    Conv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+)
 from impl_numpy.nn.dropout import (
     Dropout,
 )
@@ -45,6 +51,10 @@ __all__ = [
     "GLU",
     "SELU",
     "Bilinear",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "Dropout",
     "Embedding",
     "Flatten",
