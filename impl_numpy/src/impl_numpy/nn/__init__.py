@@ -39,6 +39,13 @@ from impl_numpy.nn.linear import (
 from impl_numpy.nn.norm import (
     LayerNorm,
 )
+from impl_numpy.nn.pool import (
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from impl_numpy.nn.shape import (
     Flatten,
     Identity,
@@ -50,6 +57,9 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
     "Bilinear",
     "Conv1d",
     "Conv2d",
@@ -63,6 +73,8 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "MaxPool1d",
+    "MaxPool2d",
     "Mish",
     "ModuleList",
     "PReLU",

@@ -103,13 +103,15 @@ def framed(x: Array, before: Shape, after: Shape, value: float = 0) -> Array:
     if not any(before) and not any(after):
         return x
     axes = len(before)
+    every: Any = ...
     lengths = list(zip(x.shape[-axes:], before, after, strict=True))
     shape = (*x.shape[:-axes], *[n + p + q for n, p, q in lengths])
     out = np.full(check_sizes(shape, "pad"), value, x.dtype) if value else np.zeros(shape, x.dtype)
+    if max(*before, *after) <= 0:
+        return x[(every, *[slice(-p, n + q) for n, p, q in lengths])]
     kept = [max(0, n + min(p, 0) + min(q, 0)) for n, p, q in lengths]
     inside = [slice(max(p, 0), max(p, 0) + n) for p, n in zip(before, kept, strict=True)]
     taken = [slice(max(-p, 0), max(-p, 0) + n) for p, n in zip(before, kept, strict=True)]
-    every: Any = ...
     out[(every, *inside)] = x[(every, *taken)]
     return out
 
