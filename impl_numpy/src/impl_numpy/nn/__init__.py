@@ -37,7 +37,11 @@ from impl_numpy.nn.linear import (
     Linear,
 )
 from impl_numpy.nn.norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GroupNorm,
     LayerNorm,
+    RMSNorm,
 )
 from impl_numpy.nn.pool import (
     AdaptiveAvgPool2d,
@@ -60,6 +64,8 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Bilinear",
     "Conv1d",
     "Conv2d",
@@ -68,6 +74,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GroupNorm",
     "Identity",
     "LayerNorm",
     "LeakyReLU",
@@ -78,6 +85,7 @@ __all__ = [
     "Mish",
     "ModuleList",
     "PReLU",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",
