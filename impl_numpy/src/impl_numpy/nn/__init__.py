@@ -16,6 +16,9 @@ from impl_numpy.nn.activation import (
     Softplus,
     Tanh,
 )
+from impl_numpy.nn.attention import (
+    MultiheadAttention,
+)
 from impl_numpy.nn.container import (
     ModuleList,
     Sequential,
@@ -84,6 +87,7 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "ModuleList",
+    "MultiheadAttention",
     "PReLU",
     "RMSNorm",
     "ReLU",
