@@ -21,17 +21,14 @@ from impl_numpy.checks import (
 from impl_numpy.dtypes import Shape
 from impl_numpy.nn.layer import Layer
 from impl_numpy.nn.window import (
+    MAPS,
     MODES,
     Geometry,
     Windows,
     bordered,
-    correlated,
-    correlated_biased,
     like_input,
     per_axis,
     reach,
-    transposed,
-    transposed_biased,
     with_batch,
 )
 from impl_numpy.parameter import Parameter
@@ -52,7 +49,7 @@ class _Convolution(Layer):
         bias = check_flag(owner, "bias", bias)
         for name, least in _LEAST.items():
             # In words the padding was checked before.
-            if name in options and not (name == "padding" and options[name] in _WORDS):
+            if name in options and not (name == "padding" and isinstance(options[name], str)):
                 options[name] = per_axis(owner, name, options[name], self._axes, least)
         Layer.__init__(self, **options)
         for name in ("in_channels", "out_channels"):
@@ -174,11 +171,11 @@ class _Forward(_Convolution):
             wanted = f"at least the kernel's reach, {windows.reach}"
             msg = f"{owner}: input with its padding must have {wanted} places, got {tuple(lengths)}"
             raise ValueError(msg)
-        geometry = (Geometry(windows, self.groups),)
+        geometry, maps = (Geometry(windows, self.groups),), MAPS[self._axes]
         if self.bias is None:
-            y = record(correlated, (x, self.weight), geometry)
+            y = record(maps.correlated, (x, self.weight), geometry)
         else:
-            y = record(correlated_biased, (x, self.weight, self.bias), geometry)
+            y = record(maps.correlated_biased, (x, self.weight, self.bias), geometry)
         return like_input(y, input.ndim == x.ndim)
 
 
@@ -310,11 +307,11 @@ class _Transposed(_Convolution):
         spans = zip(x.shape[2:], self.stride, self._reach(), sizes, self.padding, strict=True)
         after = tuple([(n - 1) * s + r - size - p for n, s, r, size, p in spans])
         windows = Windows(sizes, self.kernel_size, self.stride, self.dilation, self.padding, after)
-        geometry = (Geometry(windows, self.groups),)
+        geometry, maps = (Geometry(windows, self.groups),), MAPS[self._axes]
         if self.bias is None:
-            y = record(transposed, (x, self.weight), geometry)
+            y = record(maps.transposed, (x, self.weight), geometry)
         else:
-            y = record(transposed_biased, (x, self.weight, self.bias), geometry)
+            y = record(maps.transposed_biased, (x, self.weight, self.bias), geometry)
         return like_input(y, input.ndim == x.ndim)
 
     def _reach(self) -> Shape:

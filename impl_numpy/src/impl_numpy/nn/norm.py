@@ -38,7 +38,6 @@ class Normalized(Function):
     r (g - mean(g) - z mean(g z)), and without `centred` r (g - z mean(g z)).
     """
 
-    _title = "normalize"
     _trusted = True
 
     @staticmethod
@@ -121,6 +120,13 @@ def _terms(shape: Shape, axes: Shape) -> float:
 class _Norm(Layer):
     """What norms share: `eps`, and the parameters, ones and zeros."""
 
+    # Messages of the backward pass name the norm.
+    _function: ClassVar[type[Normalized]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._function = type(cls.__name__, (Normalized,), {})
+
     def _prepare(self, eps: float | None, flags: dict[str, bool], **options: Any) -> list[bool]:
         """Check and keep the options, and return the flags as bools."""
         owner = type(self).__name__
@@ -153,7 +159,9 @@ class _LastAxes(_Norm):
         axes = tuple(range(x.ndim - len(self.normalized_shape), x.ndim))
         bias = self.bias if centred else None
         eps = float(np.finfo(x.dtype).eps) if eps is None else eps
-        y: Tensor = Normalized.apply(x, self.weight, bias, axes=axes, eps=eps, centred=centred)[0]
+        y: Tensor = self._function.apply(x, self.weight, bias, axes=axes, eps=eps, centred=centred)[
+            0
+        ]
         return y
 
 
@@ -329,7 +337,7 @@ class GroupNorm(_Norm):
         scale, shift = [
             None if p is None else p.reshape((*inner, 1)) for p in (self.weight, self.bias)
         ]
-        y: Tensor = Normalized.apply(apart, scale, shift, axes=(2, 3), eps=self.eps)[0]
+        y: Tensor = self._function.apply(apart, scale, shift, axes=(2, 3), eps=self.eps)[0]
         return y.reshape(x.shape)
 
 
@@ -394,7 +402,7 @@ class _BatchNorm(_Norm):
             scale = inverse if scale is None else scale * inverse
             y = (apart - self.running_mean.reshape((-1, 1))) * scale
             return (y if shift is None else y + shift).reshape(x.shape)
-        y, mean, var = Normalized.apply(apart, scale, shift, axes=(0, 2), eps=self.eps)
+        y, mean, var = self._function.apply(apart, scale, shift, axes=(0, 2), eps=self.eps)
         if self.training and self.running_mean is not None:
             self._note(mean._data.reshape(-1), var._data.reshape(-1), shape[0] * shape[2])
         return y.reshape(x.shape)

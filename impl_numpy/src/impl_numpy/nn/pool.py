@@ -14,7 +14,16 @@ import numpy as np
 from impl_numpy.checks import check_flag, check_int
 from impl_numpy.dtypes import Array, Shape, Value, int64
 from impl_numpy.nn.layer import Layer
-from impl_numpy.nn.window import Windows, framed, like_input, per_axis, reach, tap, with_batch
+from impl_numpy.nn.window import (
+    FORMS,
+    Windows,
+    framed,
+    like_input,
+    per_axis,
+    reach,
+    tap,
+    with_batch,
+)
 from impl_numpy.recording import OUT, Grads, Primitive, quiet, raw
 from impl_numpy.recording import unary as record_unary
 from impl_numpy.sums import total
@@ -97,7 +106,9 @@ def _gather_vjp(grad: Value, _needs: Parents, _x: None, _out: None, *config: Any
     return (_spreading(grad, *config),)
 
 
-_max_pool = Primitive("max_pool", _largest, _largest_vjp, ((0, OUT),))
+_max_pools = {
+    axes: Primitive(f"MaxPool{axes}d", _largest, _largest_vjp, ((0, OUT),)) for axes in FORMS
+}
 _spreading = Primitive("max_pool", _spread, _spread_vjp)
 _gathering = Primitive("max_pool", _gather, _gather_vjp)
 
@@ -179,11 +190,8 @@ class _Pool(Layer):
 
     def __init__(self, kernel_size: Any, stride: Any, padding: Any, **options: Any) -> None:
         owner, axes = type(self).__name__, self._axes
-        given = {
-            "kernel_size": kernel_size,
-            "stride": kernel_size if stride is None else stride,
-            "padding": padding,
-        }
+        stride = kernel_size if stride is None else stride
+        given = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
         if "dilation" in options:
             given["dilation"] = options.pop("dilation")
         sizes = {k: per_axis(owner, k, v, axes, int(k != "padding")) for k, v in given.items()}
@@ -195,15 +203,9 @@ class _Pool(Layer):
             name: sizes[name] if self._tuples or isinstance(value, (tuple, list)) else int(value)
             for name, value in given.items()
         }
-        flags = ("return_indices", "ceil_mode", "count_include_pad")
-        for name in flags:
-            if name in options:
-                options[name] = check_flag(owner, name, options[name])
+        for name in {"return_indices", "ceil_mode", "count_include_pad"} & set(options):
+            options[name] = check_flag(owner, name, options[name])
         super().__init__(**kept, **options)
-
-    def _floating(self, input: Any) -> Tensor:
-        """Return the input, checked, with its batch."""
-        return _sample(type(self).__name__, self._input(input), self._axes)
 
     def _windows(self, x: Tensor) -> Windows:
         """Return where the windows lie in an input (nn-21)."""
@@ -231,9 +233,10 @@ class _Pool(Layer):
         return Windows(x.shape[2:], kernel, stride, dilation, padding, tuple(after))
 
 
-def _sample(owner: str, x: Tensor, axes: int) -> Tensor:
+def _sample(pool: Layer, input: Any, axes: int) -> Tensor:
     """Return an input that is floating, with its batch."""
-    x = with_batch(owner, x, axes)
+    owner = type(pool).__name__
+    x = with_batch(owner, pool._input(input), axes)
     if x.dtype.kind != "f":
         msg = f"{owner}: input must be float32 or float64, got {x.dtype}; cast with astype"
         raise TypeError(msg)
@@ -282,9 +285,9 @@ class _MaxPool(_Pool):
         TypeError
             If it is not floating.
         """
-        x = self._floating(input)
+        x = _sample(self, input, self._axes)
         windows, batch = self._windows(x), input.ndim == x.ndim
-        y = record_unary(_max_pool, x, (windows,))
+        y = record_unary(_max_pools[self._axes], x, (windows,))
         if not self.return_indices:
             return like_input(y, batch)
         found = wrap(_places(x._data, y._data, windows), None)
@@ -351,7 +354,7 @@ class _AvgPool(_Pool):
         TypeError
             If it is not floating.
         """
-        x = self._floating(input)
+        x = _sample(self, input, self._axes)
         windows = self._windows(x)
         pairs, lengths = [], []
         for size, kernel, stride, _, p, _, count in zip(*windows, windows.counts, strict=True):
@@ -477,7 +480,7 @@ class AdaptiveAvgPool2d(Layer):
         TypeError
             If it is not floating.
         """
-        x = _sample("AdaptiveAvgPool2d", self._input(input), 2)
+        x = _sample(self, input, 2)
         sizes = x.shape[2:]
         if min(sizes) < 1:
             msg = f"AdaptiveAvgPool2d: input must have places to take the mean of, got {x.shape}"

@@ -333,31 +333,48 @@ def _over_places(grad: Value) -> Value:
 
 
 def _correlate_vjp(grad: Value, needs: Parents, x: Value, weight: Value, *rest: Any) -> Grads:
+    maps, geometry = _maps(rest)
     return (
-        None if needs[0] is None else transposed(grad, weight, rest[-1]),
-        None if needs[1] is None else _weighed(x, grad, rest[-1]),
+        None if needs[0] is None else maps.transposed(grad, weight, geometry),
+        None if needs[1] is None else maps.weighed(x, grad, geometry),
         *[None if need is None else _over_places(grad) for need in needs[2:]],
     )
 
 
 def _transpose_vjp(grad: Value, needs: Parents, y: Value, weight: Value, *rest: Any) -> Grads:
+    maps, geometry = _maps(rest)
     return (
-        None if needs[0] is None else correlated(grad, weight, rest[-1]),
-        None if needs[1] is None else _weighed(grad, y, rest[-1]),
+        None if needs[0] is None else maps.correlated(grad, weight, geometry),
+        None if needs[1] is None else maps.weighed(grad, y, geometry),
         *[None if need is None else _over_places(grad) for need in needs[2:]],
     )
 
 
 def _weigh_vjp(grad: Value, needs: Parents, x: Value, y: Value, *rest: Any) -> Grads:
+    maps, geometry = _maps(rest)
     return (
-        None if needs[0] is None else transposed(y, grad, rest[-1]),
-        None if needs[1] is None else correlated(x, grad, rest[-1]),
+        None if needs[0] is None else maps.transposed(y, grad, geometry),
+        None if needs[1] is None else maps.correlated(x, grad, geometry),
     )
 
 
-_BOTH = ((1,), (0,))
-correlated = Primitive("conv", _correlate, _correlate_vjp, _BOTH)
-transposed = Primitive("conv_transpose", _transpose, _transpose_vjp, _BOTH)
-_weighed = Primitive("conv", _weigh, _weigh_vjp, _BOTH)
-correlated_biased = Primitive("conv", _correlate, _correlate_vjp, (*_BOTH, ()))
-transposed_biased = Primitive("conv_transpose", _transpose, _transpose_vjp, (*_BOTH, ()))
+class Maps:
+    """The maps of convolutions along so many axes, and two of them with a bias."""
+
+    def __init__(self, axes: int) -> None:
+        keep = ((1,), (0,))
+        names = f"Conv{axes}d", f"ConvTranspose{axes}d"
+        self.correlated = Primitive(names[0], _correlate, _correlate_vjp, keep)
+        self.transposed = Primitive(names[1], _transpose, _transpose_vjp, keep)
+        self.weighed = Primitive(names[0], _weigh, _weigh_vjp, keep)
+        self.correlated_biased = Primitive(names[0], _correlate, _correlate_vjp, (*keep, ()))
+        self.transposed_biased = Primitive(names[1], _transpose, _transpose_vjp, (*keep, ()))
+
+
+MAPS = {axes: Maps(axes) for axes in FORMS}
+
+
+def _maps(rest: tuple[Any, ...]) -> tuple[Maps, Geometry]:
+    """Return the maps that a rule's configuration, the last of its arguments, is for."""
+    geometry: Geometry = rest[-1]
+    return MAPS[len(geometry.windows.kernel)], geometry
