@@ -106,7 +106,8 @@ def framed(x: Array, before: Shape, after: Shape, value: float = 0) -> Array:
     every: Any = ...
     lengths = list(zip(x.shape[-axes:], before, after, strict=True))
     shape = (*x.shape[:-axes], *[n + p + q for n, p, q in lengths])
-    out = np.full(check_sizes(shape, "pad"), value, x.dtype) if value else np.zeros(shape, x.dtype)
+    out = empty(check_sizes(shape, "pad"), x.dtype)
+    out.fill(value)
     if max(*before, *after) <= 0:
         return x[(every, *[slice(-p, n + q) for n, p, q in lengths])]
     kept = [max(0, n + min(p, 0) + min(q, 0)) for n, p, q in lengths]
@@ -194,7 +195,7 @@ def bordered(owner: str, x: Tensor, before: Shape, after: Shape, mode: str) -> T
 
 
 # So many elements are written out at once: the processor still has them when they are multiplied.
-BLOCK = 1 << 19
+BLOCK = 1 << 20
 
 
 class Geometry(NamedTuple):
@@ -243,7 +244,14 @@ def _columns(x: Array, geometry: Geometry) -> Iterator[tuple[_Block, Array]]:
 def _rows(y: Array, block: _Block, groups: int) -> Array:
     """Return a block of results as matrices (G, O / G, places)."""
     part = y[block.samples, :, block.rows].swapaxes(0, 1)
-    return part.reshape(groups, y.shape[1] // groups, -1)
+    rows = empty(part.shape, y.dtype)
+    np.copyto(rows, part)
+    return rows.reshape(groups, y.shape[1] // groups, -1)
+
+
+def _times(matrix: Array, columns: Array) -> Array:
+    out = empty((*matrix.shape[:2], columns.shape[2]), columns.dtype)
+    return np.matmul(matrix, columns, out=out)
 
 
 def _put(y: Array, block: _Block, product: Array) -> None:
@@ -259,7 +267,7 @@ def _correlate(x: Array, weight: Array, *rest: Any) -> Array:
     y = empty(check_sizes((len(x), len(weight), *geometry.windows.counts), "conv"), x.dtype)
     matrix = weight.reshape(groups, len(weight) // groups, -1)
     for block, columns in _columns(x, geometry):
-        product = matrix @ columns
+        product = _times(matrix, columns)
         for b in bias:
             product += b.reshape(groups, -1, 1)
         _put(y, block, product)
@@ -303,7 +311,7 @@ def _scattered(y: Array, weight: Array, geometry: Geometry) -> Array:
     matrix = weight.reshape(groups, len(weight) // groups, -1).swapaxes(1, 2)
     step = windows.stride[0]
     for block in _blocks(channels, len(y), windows):
-        product = matrix @ _rows(y, block, groups)
+        product = _times(matrix, _rows(y, block, groups))
         columns = product.reshape(channels, *windows.kernel, *block.shape)
         target = whole[block.samples, :, step * block.rows.start :].swapaxes(0, 1)
         for place in np.ndindex(windows.kernel):
