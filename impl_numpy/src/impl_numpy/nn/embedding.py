@@ -8,11 +8,22 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import init, ops
-from impl_numpy.checks import check_indices, shown
+from impl_numpy.checks import check_flag, check_indices, check_number, shown
 from impl_numpy.creation import empty
+from impl_numpy.dtypes import Array
+from impl_numpy.memory import written
 from impl_numpy.nn.layer import Layer
-from impl_numpy.parameter import Parameter
+from impl_numpy.parameter import Parameter, overwrite
+from impl_numpy.recording import Primitive, quiet
+from impl_numpy.recording import unary as record_unary
 from impl_numpy.tensor import Tensor
+
+# The rows as they are, and a gradient that is multiplied by a constant.
+_lessened = Primitive(
+    "Embedding",
+    lambda rows, _shares: rows,
+    lambda grad, _needs, _rows, _out, shares: (grad * shares,),
+)
 
 
 class Embedding(Layer):
@@ -23,12 +34,23 @@ class Embedding(Layer):
     num_embeddings, embedding_dim : int
     padding_idx : int, optional
         A row that starts as zero and gets no gradient; may count from the end.
+    max_norm : float, optional
+        Rows that are longer become so long, in the table itself, when they are looked up.
+    norm_type : float
+        The order of that norm.
+    scale_grad_by_freq : bool
+        Divide the gradient of a row by how often it is looked up in the call.
     dtype : dtype
 
     Attributes
     ----------
     weight : Parameter, shape (num_embeddings, embedding_dim)
         Standard normal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is no positive int, a norm no positive number, or padding_idx out of range.
     """
 
     _sizes = ("num_embeddings", "embedding_dim")
@@ -39,21 +61,28 @@ class Embedding(Layer):
         num_embeddings: int,
         embedding_dim: int,
         padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
         *,
         dtype: DTypeLike | None = None,
     ) -> None:
-        super().__init__(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        super().__init__(
+            num_embeddings=num_embeddings,
+            embedding_dim=embedding_dim,
+            padding_idx=padding_idx,
+            max_norm=max_norm,
+            norm_type=norm_type,
+            scale_grad_by_freq=check_flag("Embedding", "scale_grad_by_freq", scale_grad_by_freq),
+        )
         checked = self._dtype(dtype)
-        if padding_idx is not None:
-            if not isinstance(padding_idx, (int, np.integer)):
-                msg = f"Embedding: padding_idx must be an int, got {shown(padding_idx)}"
-                raise TypeError(msg)
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                count = f"num_embeddings = {num_embeddings}"
-                msg = f"Embedding: padding_idx must lie within {count}, got {padding_idx}"
+        for name in ("norm_type",) if max_norm is None else ("max_norm", "norm_type"):
+            value = getattr(self, name)
+            if not check_number("Embedding", name, value) > 0:  # nn-16
+                msg = f"Embedding: {name} must be a positive number, got {value}"
                 raise ValueError(msg)
-            padding_idx = int(padding_idx) % num_embeddings
-        self.padding_idx = padding_idx
+        if padding_idx is not None:
+            self.padding_idx = padding_idx = _row(padding_idx, self.num_embeddings)  # nn-04
         self.weight = init.normal_(Parameter(empty((num_embeddings, embedding_dim), dtype=checked)))
         if padding_idx is not None:
             self.weight._data[padding_idx] = 0
@@ -78,13 +107,48 @@ class Embedding(Layer):
         """
         rows = self.num_embeddings
         index = check_indices("Embedding", "input", input, 0, rows, "num_embeddings")  # nn-05
+        if self.max_norm is not None:
+            _shorten(self.weight, np.unique(index), self.max_norm, self.norm_type)
         vectors = self.weight[index]
+        if self.scale_grad_by_freq:
+            times = np.bincount(index.ravel(), minlength=rows)[index][..., None]
+            vectors = record_unary(_lessened, vectors, (1 / times.astype(vectors.dtype),))
         if self.padding_idx is None:
             return vectors
         padding = (index == self.padding_idx)[..., None]
         return ops.where(padding, vectors.detach(), vectors)
 
     def extra_repr(self) -> str:
-        """Return the sizes and the padding row."""
-        sizes = f"{self.num_embeddings}, {self.embedding_dim}"
-        return sizes if self.padding_idx is None else f"{sizes}, padding_idx={self.padding_idx}"
+        """Return the sizes, and what differs from the usual."""
+        usual = {"padding_idx": None, "max_norm": None, "norm_type": 2, "scale_grad_by_freq": False}
+        options = [f"{k}={getattr(self, k)}" for k, v in usual.items() if getattr(self, k) != v]
+        return ", ".join([str(self.num_embeddings), str(self.embedding_dim), *options])
+
+
+def _row(padding_idx: Any, count: int) -> int:
+    """Return the number of the padding row, which may count from the end."""
+    if not isinstance(padding_idx, (int, np.integer)):
+        msg = f"Embedding: padding_idx must be an int, got {shown(padding_idx)}"
+        raise TypeError(msg)
+    if not -count <= padding_idx < count:
+        msg = f"Embedding: padding_idx must lie within num_embeddings = {count}, got {padding_idx}"
+        raise ValueError(msg)
+    return int(padding_idx) % count
+
+
+@quiet
+def _shorten(weight: Tensor, rows: Array, longest: float, order: float) -> None:
+    """Make the rows of a table that are too long as long as they may be (nn-16)."""
+    vectors = weight._data[rows]
+    norms = np.linalg.norm(vectors, order, axis=1, keepdims=True)
+    long = (norms > longest)[:, 0]
+    if not long.any():
+        return
+    shorter = (vectors * (longest / (norms + 1e-7)))[long]
+    if weight._data.flags.writeable:
+        weight._data[rows[long]] = shorter
+        written(weight)
+    else:
+        whole = weight._data.copy()
+        whole[rows[long]] = shorter
+        overwrite(weight, whole)

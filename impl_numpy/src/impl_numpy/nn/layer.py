@@ -56,29 +56,33 @@ class Layer(Module):
         filled = None if shape is None else Parameter(full(shape, value, dtype=checked))
         self.register_parameter(name, filled)
 
-    def _input(self, x: Any, dtype: np.dtype[Any] | None = None) -> Tensor:
-        """Return the input as a Tensor, of the parameters' dtype where there are any."""
+    def _input(self, x: Any, dtype: np.dtype[Any] | None = None, name: str = "input") -> Tensor:
+        """Return an input as a Tensor, of the parameters' dtype where there are any."""
         owner = type(self).__name__
-        x = as_tensor(owner, x, "input")
+        x = as_tensor(owner, x, name)
         if dtype is not None:
-            check_same_dtype(owner, "input", x.dtype, dtype)
+            check_same_dtype(owner, name, x.dtype, dtype)
         return x
 
-    def _last_axes(self, x: Tensor, sizes: Shape, names: str) -> None:
+    def _last_axes(self, x: Tensor, sizes: Shape, names: str, name: str = "input") -> None:
         """Raise ValueError for an input whose last axes are not these."""
         if x.shape[x.ndim - len(sizes) :] != sizes or x.ndim < len(sizes):
             wanted = ", ".join(map(str, sizes))
             msg = (
-                f"{type(self).__name__}: input must have shape (*, {names}) = (*, {wanted}), "
+                f"{type(self).__name__}: {name} must have shape (*, {names}) = (*, {wanted}), "
                 f"got {x.shape}"
             )
             raise ValueError(msg)
 
     def extra_repr(self) -> str:
-        """Return the options that `repr` shows."""
+        """Return the options that `repr` shows; of a bias, whether there is one (nn-09)."""
         return ", ".join(
-            f"{name}{getattr(self, name.rstrip('='))}"
-            if name.endswith("=")
-            else f"{getattr(self, name)}"
+            f"{name}{self._text(name[:-1])}" if name.endswith("=") else self._text(name)
             for name in self._shown
         )
+
+    def _text(self, name: str) -> str:
+        value = getattr(self, name)
+        if name == "bias":
+            value = value is not None
+        return repr(value) if isinstance(value, str) else str(value)
