@@ -240,14 +240,41 @@ __device__ inline Real leaky_relu_backward(Real x, Real slope, Real grad) {
     return x > Real(0) ? grad : slope * grad;
 }
 
+// To the slope.
 template <typename Real>
-__device__ inline Real elu(Real x, Real alpha) {
-    return x > Real(0) ? x : alpha * expm1(x);
+__device__ inline Real slope_backward(Real x, Real grad) {
+    return x < Real(0) ? x * grad : Real(0);
 }
 
 template <typename Real>
-__device__ inline Real elu_backward(Real x, Real alpha, Real grad) {
-    return x > Real(0) ? grad : grad * (alpha * exponential(x));
+__device__ inline Real elu(Real x, Real alpha, Real scale) {
+    return scale * (x > Real(0) ? x : alpha * expm1(x));
+}
+
+template <typename Real>
+__device__ inline Real elu_backward(Real x, Real alpha, Real scale, Real grad) {
+    return scale * grad * (x > Real(0) ? Real(1) : alpha * exponential(x));
+}
+
+template <typename Real>
+__device__ inline Real bent(Real x, Real beta, Real threshold) {
+    return beta * x > threshold ? x : softplus(beta * x) / beta;
+}
+
+template <typename Real>
+__device__ inline Real bent_backward(Real x, Real beta, Real threshold, Real grad) {
+    return beta * x > threshold ? grad : grad * sigmoid(beta * x);
+}
+
+template <typename Real>
+__device__ inline Real mish(Real x) {
+    return weighted(x, tanh(softplus(x)));
+}
+
+template <typename Real>
+__device__ inline Real mish_backward(Real x, Real grad) {
+    Real share = tanh(softplus(x));
+    return grad * (share + weighted(x, (Real(1) - share * share) * sigmoid(x)));
 }
 
 // The normal distribution below x.

@@ -1,25 +1,50 @@
 """Layers and containers."""
 
-from impl_cupy.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from impl_cupy.nn.activation import (
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from impl_cupy.nn.container import ModuleList, Sequential
 from impl_cupy.nn.dropout import Dropout
 from impl_cupy.nn.embedding import Embedding
 from impl_cupy.nn.linear import Linear
 from impl_cupy.nn.norm import LayerNorm
-from impl_cupy.nn.shape import Flatten, Identity
+from impl_cupy.nn.shape import Flatten, Identity, Unflatten
 
 __all__ = [
+    "ELU",
+    "GELU",
+    "GLU",
+    "SELU",
     "Dropout",
     "Embedding",
     "Flatten",
     "Identity",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "Mish",
     "ModuleList",
+    "PReLU",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
+    "Unflatten",
 ]
