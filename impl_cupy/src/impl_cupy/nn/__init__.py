@@ -19,7 +19,7 @@ from impl_cupy.nn.activation import (
 from impl_cupy.nn.container import ModuleList, Sequential
 from impl_cupy.nn.dropout import Dropout
 from impl_cupy.nn.embedding import Embedding
-from impl_cupy.nn.linear import Linear
+from impl_cupy.nn.linear import Bilinear, Linear
 from impl_cupy.nn.norm import LayerNorm
 from impl_cupy.nn.shape import Flatten, Identity, Unflatten
 
@@ -28,6 +28,7 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "Bilinear",
     "Dropout",
     "Embedding",
     "Flatten",

@@ -59,7 +59,7 @@ class Layer(Module):
         drawn = Parameter(rounded(draw(shape), self._dtype)) if present else None
         self.register_parameter(name, drawn)
 
-    def _input(self, input: Any, axes: str, sizes: tuple[int, ...]) -> Any:
+    def _input(self, input: Any, axes: str, sizes: tuple[int, ...], argument: str = "input") -> Any:
         """Check an input whose last axes have these sizes and the parameters' dtype.
 
         Raises
@@ -73,12 +73,14 @@ class Layer(Module):
         value = as_tensor(name, input)
         if value.ndim < len(sizes) or value.shape[value.ndim - len(sizes) :] != sizes:
             wanted = ", ".join(map(str, sizes))
-            msg = f"{name}: input must have shape (*, {axes}) = (*, {wanted}), got {value.shape}"
+            msg = (
+                f"{name}: {argument} must have shape (*, {axes}) = (*, {wanted}), got {value.shape}"
+            )
             raise ValueError(msg)
-        self._check_parameters(value.dtype)
+        self._check_parameters(value.dtype, argument)
         return value
 
-    def _check_parameters(self, dtype: np.dtype[Any]) -> None:
+    def _check_parameters(self, dtype: np.dtype[Any], argument: str = "input") -> None:
         """Refuse an input of another dtype than the parameters' (nn-03).
 
         Parameters may have been replaced, and kernels read as many elements as they should have.
@@ -96,7 +98,7 @@ class Layer(Module):
                 continue
             raw = parameter._data
             if raw.dtype != dtype:
-                check_same_dtype(type(self).__name__, "input", dtype, raw.dtype)
+                check_same_dtype(type(self).__name__, argument, dtype, raw.dtype)
             if name in shapes and raw.shape != shapes[name]:
                 msg = (
                     f"{type(self).__name__}: {name} must have shape {shapes[name]}, got {raw.shape}"
