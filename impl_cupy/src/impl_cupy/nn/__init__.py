@@ -17,6 +17,7 @@ from impl_cupy.nn.activation import (
     Tanh,
 )
 from impl_cupy.nn.container import ModuleList, Sequential
+from impl_cupy.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from impl_cupy.nn.dropout import Dropout
 from impl_cupy.nn.embedding import Embedding
 from impl_cupy.nn.linear import Bilinear, Linear
@@ -29,6 +30,10 @@ __all__ = [
     "GLU",
     "SELU",
     "Bilinear",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "Dropout",
     "Embedding",
     "Flatten",
