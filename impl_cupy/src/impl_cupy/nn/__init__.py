@@ -22,6 +22,7 @@ from impl_cupy.nn.dropout import Dropout
 from impl_cupy.nn.embedding import Embedding
 from impl_cupy.nn.linear import Bilinear, Linear
 from impl_cupy.nn.norm import LayerNorm
+from impl_cupy.nn.pool import AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from impl_cupy.nn.shape import Flatten, Identity, Unflatten
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
     "Bilinear",
     "Conv1d",
     "Conv2d",
@@ -42,6 +46,8 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "MaxPool1d",
+    "MaxPool2d",
     "Mish",
     "ModuleList",
     "PReLU",
