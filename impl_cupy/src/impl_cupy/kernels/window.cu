@@ -137,7 +137,7 @@ __device__ void max_forward(const Real* x, Real* y, long long* indices, Axis h, 
         long long left = i;
         int column = next_index(left, w.places), row = next_index(left, h.places);
         const Real* plane = x + left * h.size * w.size;
-        Real best = -INFINITY;
+        Real best = (Real)__int_as_float((int)0xff800000);
         long long place = -1;
         for (int a = 0; a < h.kernel; ++a) {
             long long at = h.at(row, a);

@@ -21,7 +21,7 @@ from impl_cupy.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from impl_cupy.nn.dropout import Dropout
 from impl_cupy.nn.embedding import Embedding
 from impl_cupy.nn.linear import Bilinear, Linear
-from impl_cupy.nn.norm import LayerNorm
+from impl_cupy.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from impl_cupy.nn.pool import AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from impl_cupy.nn.shape import Flatten, Identity, Unflatten
 
@@ -33,6 +33,8 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Bilinear",
     "Conv1d",
     "Conv2d",
@@ -41,6 +43,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GroupNorm",
     "Identity",
     "LayerNorm",
     "LeakyReLU",
@@ -51,6 +54,7 @@ __all__ = [
     "Mish",
     "ModuleList",
     "PReLU",
+    "RMSNorm",
     "ReLU",
     "Sequential",
     "SiLU",
