@@ -95,7 +95,7 @@ __device__ inline Real divisor_backward(Real x, Real other, Real grad) {
 // total is the sum of grad y along the axis.
 template <typename Real>
 __device__ inline Real softmax_backward(Real y, Real total, Real grad) {
-    return grad * y - y * total;
+    return y * (grad - total);
 }
 
 // y is the logarithm; total is the sum of grad along the axis.
@@ -476,4 +476,10 @@ __device__ inline Real ratio(Real x, Real y) {
 template <typename Real>
 __device__ inline Real ratio_backward(Real x, Real y, Real grad) {
     return is_lowest(x) ? Real(0) : grad * exponential(x - y);
+}
+
+// A score as a softmax sees it: -inf where a mask shuts its place.
+template <typename Real>
+__device__ inline Real shut_out(bool is_shut, Real score) {
+    return is_shut ? (Real)__int_as_float((int)0xff800000) : score;
 }

@@ -16,6 +16,7 @@ from impl_cupy.nn.activation import (
     Softplus,
     Tanh,
 )
+from impl_cupy.nn.attention import MultiheadAttention
 from impl_cupy.nn.container import ModuleList, Sequential
 from impl_cupy.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from impl_cupy.nn.dropout import Dropout
@@ -53,6 +54,7 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "ModuleList",
+    "MultiheadAttention",
     "PReLU",
     "RMSNorm",
     "ReLU",

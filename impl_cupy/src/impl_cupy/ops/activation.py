@@ -219,7 +219,7 @@ def softmax_slope(node: Any, grad: Any) -> Any:
     if isinstance(grad, cp.ndarray):
         sums = total(weighted, axis=node.config, keepdims=True)
         return pointwise("softmax_backward")(node.output, sums, grad)
-    return weighted - node.output * node.xp.sum(weighted, axis=node.config, keepdims=True)
+    return node.output * (grad - node.xp.sum(weighted, axis=node.config, keepdims=True))
 
 
 softmax = along(
