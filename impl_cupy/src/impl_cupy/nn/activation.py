@@ -133,7 +133,7 @@ class LeakyReLU(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return leaky_relu(input, self.negative_slope)
+        return leaky_relu(as_tensor("LeakyReLU", input), self.negative_slope)
 
 
 class PReLU(Layer):

@@ -374,7 +374,7 @@ class _ConvTranspose(_Convolution):
             "dilation": dilation,
             "output_padding": output_padding,
         }
-        if padding_mode != "zeros":  # nn-20
+        if not isinstance(padding_mode, str) or padding_mode != "zeros":  # nn-20
             msg = f"{name}: padding_mode must be 'zeros', got {shown(padding_mode)}"
             raise ValueError(msg)
         super().__init__(channels, sizes, groups, bias, padding_mode, dtype)

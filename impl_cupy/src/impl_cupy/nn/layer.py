@@ -160,12 +160,10 @@ class Rows(NamedTuple):
         """How many elements a row has."""
         return math.prod(self.shape[len(self.shape) - self.axes :])
 
-    @property
-    def by_weight(self) -> tuple[int, int, int]:
-        """The shape in which the middle axis has the weights."""
+    def by_weight(self, weight: Any) -> tuple[int, int, int]:
+        """Return the shape in which the middle axis has the weights."""
         count = math.prod(self.shape[: len(self.shape) - self.axes])
-        channels = self.groups * self.width // self.spatial if self.spatial else 0
-        return count // self.groups, channels, self.spatial
+        return count // self.groups, math.prod(weight.shape), self.spatial
 
 
 class NormFunction(Function):
@@ -205,7 +203,7 @@ class NormFunction(Function):
         sizes = rows.groups, rows.spatial, rows.width
         launch("norm", "norm_backward", x.dtype, WARP * len(moments), *arrays, *sizes)
         made = [
-            total(part.reshape(rows.by_weight), axis=(0, 2)).reshape(weight.shape)
+            total(part.reshape(rows.by_weight(weight)), axis=(0, 2)).reshape(weight.shape)
             if wanted
             else None
             for part, wanted in zip((parts, grad), ctx.needs_input_grad[1:], strict=True)
@@ -227,6 +225,6 @@ class NormFunction(Function):
             output = output if weight is None else output * weight
             return output if bias is None else output + bias
         if weight is not None:
-            output = reshape(output, rows.by_weight) * reshape(weight, (-1, 1))
+            output = reshape(output, rows.by_weight(weight)) * reshape(weight, (-1, 1))
             output = output if bias is None else output + reshape(bias, (-1, 1))
         return reshape(output, x.shape)
