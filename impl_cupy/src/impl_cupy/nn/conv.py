@@ -63,41 +63,61 @@ def _bilinear(function: Callable[..., Any], rule: Any) -> Callable[..., Any]:
 
 def _correlate_raw(x: Any, weight: Any, bias: Any, plan: _Plan) -> Any:
     """Convolve `x`, (N, C, *sizes), to (N, O, *places)."""
-    rows, samples = plan.weight[0], len(x)
-    columns = _by_group(unfold(x, plan.windows), plan)
-    made = product(_by_group(weight.reshape(rows, -1), plan), columns)
-    made = made.reshape(rows, samples, math.prod(plan.windows.places)).swapaxes(0, 1)
-    out = cp.empty(made.shape, dtype=made.dtype)
-    if bias is None:
-        out[...] = made
-    else:
-        cp.add(made, cp.expand_dims(bias, 1), out=out)
-    return out.reshape(samples, rows, *plan.windows.places)
+    return _from_columns(_columns(x, plan), weight, bias, plan)
 
 
 def _spread_raw(y: Any, weight: Any, bias: Any, plan: _Plan) -> Any:
     """Take `y`, (N, O, *places), back to (N, C, *sizes)."""
-    matrix = _by_group(weight.reshape(plan.weight[0], -1), plan).swapaxes(1, 2)
-    columns = product(matrix, _rows(y, plan))
-    groups, rows, count = columns.shape
-    return fold(columns.reshape(groups * rows, count), bias, len(y), plan.windows)
+    return _from_rows(_rows(y, plan), weight, bias, plan)
 
 
-def _gather_raw(x: Any, y: Any, bias: Any, plan: _Plan) -> Any:
+def _gather_raw(x: Any, y: Any, _: Any, plan: _Plan) -> Any:
     """Return the sum over all windows of `x` of their products with `y`: a weight."""
-    del bias
-    columns = _by_group(unfold(x, plan.windows), plan)
-    return product(_rows(y, plan), columns.swapaxes(1, 2)).reshape(plan.weight)
+    return _gathered(_columns(x, plan), _rows(y, plan), plan)
+
+
+def _columns(x: Any, plan: _Plan) -> Any:
+    """Return the windows of `x`: kernels by N * places."""
+    return _by_group(unfold(x, plan.windows), plan)
 
 
 def _rows(y: Any, plan: _Plan) -> Any:
-    """Return (N, O, *places) as (groups, O / groups, N * places)."""
+    """Return (N, O, *places) as O by N * places."""
     rows = cp.ascontiguousarray(y.swapaxes(0, 1))
     return _by_group(rows.reshape(plan.weight[0], len(y) * math.prod(plan.windows.places)), plan)
 
 
 def _by_group(matrix: Any, plan: _Plan) -> Any:
-    return matrix.reshape(plan.groups, matrix.shape[0] // plan.groups, matrix.shape[1])
+    """Part the rows of a matrix; a single one is left flat, as it is transposed without a copy."""
+    groups, (rows, columns) = plan.groups, matrix.shape
+    return matrix if groups == 1 else matrix.reshape(groups, rows // groups, columns)
+
+
+def _from_columns(columns: Any, weight: Any, bias: Any, plan: _Plan) -> Any:
+    rows, places = plan.weight[0], plan.windows.places
+    made = product(_by_group(weight.reshape(rows, -1), plan), columns)
+    samples = columns.shape[-1] // math.prod(places)
+    made = made.reshape(rows, samples, *places).swapaxes(0, 1)
+    out = cp.empty(made.shape, dtype=made.dtype)
+    if bias is None:
+        out[...] = made
+        return out
+    return cp.add(made, bias.reshape(rows, *(1,) * len(places)), out=out)
+
+
+def _from_rows(rows: Any, weight: Any, bias: Any, plan: _Plan) -> Any:
+    matrix, count = _by_group(weight.reshape(plan.weight[0], -1), plan), rows.shape[-1]
+    columns = product(matrix.swapaxes(-1, -2), rows)
+    columns = columns.reshape(plan.groups * math.prod(plan.weight[1:]), count)
+    return fold(columns, bias, count // math.prod(plan.windows.places), plan.windows)
+
+
+def _gathered(columns: Any, rows: Any, plan: _Plan) -> Any:
+    if plan.groups == 1:
+        return product(rows, columns.T).reshape(plan.weight)
+    # Several matrices are copied to be turned; the rows are fewer.
+    made = product(columns, rows.swapaxes(-1, -2))
+    return made.swapaxes(-1, -2).reshape(plan.weight)
 
 
 def _to_bias(node: Any, grad: Any) -> Any:
@@ -106,21 +126,29 @@ def _to_bias(node: Any, grad: Any) -> Any:
 
 
 def _correlate_back(node: Any, grad: Any) -> tuple[Any, ...]:
-    (x, weight), edges, plan = node.inputs, node.edges, node.config
-    to_x = spread(grad, weight, None, plan) if edges[0] else None
-    return to_x, gather(x, grad, None, plan) if edges[1] else None, _to_bias(node, grad)
+    (x, weight), plan, (first, second, _) = node.inputs, node.config, node.edges
+    if isinstance(grad, cp.ndarray):
+        rows = _rows(grad, plan)
+        to_x = _from_rows(rows, weight, None, plan) if first else None
+        return to_x, second and _gathered(_columns(x, plan), rows, plan), _to_bias(node, grad)
+    to_x = spread(grad, weight, None, plan) if first else None
+    return to_x, second and gather(x, grad, None, plan), _to_bias(node, grad)
 
 
 def _spread_back(node: Any, grad: Any) -> tuple[Any, ...]:
-    (y, weight), edges, plan = node.inputs, node.edges, node.config
-    to_y = correlate(grad, weight, None, plan) if edges[0] else None
-    return to_y, gather(grad, y, None, plan) if edges[1] else None, _to_bias(node, grad)
+    (y, weight), plan, (first, second, _) = node.inputs, node.config, node.edges
+    if isinstance(grad, cp.ndarray):
+        columns = _columns(grad, plan)
+        to_y = _from_columns(columns, weight, None, plan) if first else None
+        return to_y, second and _gathered(columns, _rows(y, plan), plan), _to_bias(node, grad)
+    to_y = correlate(grad, weight, None, plan) if first else None
+    return to_y, second and gather(grad, y, None, plan), _to_bias(node, grad)
 
 
 def _gather_back(node: Any, grad: Any) -> tuple[Any, ...]:
-    (x, y), edges, plan = node.inputs, node.edges, node.config
-    to_x = spread(y, grad, None, plan) if edges[0] else None
-    return to_x, correlate(x, grad, None, plan) if edges[1] else None, None
+    (x, y), plan, (first, second, _) = node.inputs, node.config, node.edges
+    to_x = spread(y, grad, None, plan) if first else None
+    return to_x, second and correlate(x, grad, None, plan), None
 
 
 correlate = _bilinear(_correlate_raw, _correlate_back)
@@ -142,13 +170,7 @@ def _usual(axes: int) -> dict[str, Any]:
 
 
 class _Convolution(Layer):
-    """What all four have: channels in groups, and windows.
-
-    Raises
-    ------
-    ValueError, TypeError
-        That names the Module, the argument and its value (nn-19).
-    """
+    """What all four have: channels in groups, and windows; arguments are checked here (nn-19)."""
 
     _axes: ClassVar[int]
     _words: ClassVar[tuple[str, ...]] = ()
@@ -277,18 +299,14 @@ class _Conv(_Convolution):
             value = extend(name, value, pads, self.padding_mode)
             pads = [(0, 0)] * self._axes
         sizes = value.shape[2:]
-        for size, pair, kernel, dilation in zip(
-            sizes, pads, self.kernel_size, self.dilation, strict=True
-        ):
-            least = dilation * (kernel - 1) + 1
-            if size + sum(pair) < least:  # nn-19
-                msg = (
-                    f"{name}: input with its padding must have at least the kernel's {least} "
-                    f"places, got {size + sum(pair)} for shape {value.shape}"
-                )
-                raise ValueError(msg)
+        room = tuple(size + sum(pair) for size, pair in zip(sizes, pads, strict=True))
         rest = zip(sizes, pads, self.kernel_size, self.stride, self.dilation, strict=True)
         places = tuple(count_places(*part) for part in rest)
+        if min(places) < 1:  # nn-19
+            each = zip(self.kernel_size, self.dilation, strict=True)
+            least = tuple(dilation * (kernel - 1) + 1 for kernel, dilation in each)
+            msg = f"{name}: input with its padding must have at least {least} places, got {room}"
+            raise ValueError(msg)
         plan = self._plan(sizes, places, tuple(pair[0] for pair in pads))
         output: Tensor = correlate(value, self.weight, self.bias, plan)
         return output if has_batch else reshape(output, output.shape[1:])
@@ -414,11 +432,7 @@ class _ConvTranspose(_Convolution):
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
         """Take `input`, shape (N, in_channels, *places) or without N, back to what made it.
 
-        Parameters
-        ----------
-        input : Tensor
-        output_size : sequence of int, optional
-            Sizes of the result's last axes, or of all, in the place of `output_padding`.
+        `output_size`, the sizes of the result's last axes or of all, stands for `output_padding`.
 
         Raises
         ------
@@ -460,9 +474,8 @@ class ConvTranspose1d(_ConvTranspose):
     Attributes
     ----------
     weight : Parameter, shape (in_channels, out_channels / groups, *kernel_size)
-        Uniform in ``[-k, k)``, k one by the root of the product of its sizes but the first.
     bias : Parameter or None, shape (out_channels,)
-        Likewise.
+        Drawn as those of `Conv1d`.
 
     Raises
     ------
