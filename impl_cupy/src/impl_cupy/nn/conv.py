@@ -418,10 +418,10 @@ class _ConvTranspose(_Convolution):
             fits = len(wanted) in (self._axes, len(shape)) and all(
                 low <= size <= high for low, size, high in zip(least, sizes, most, strict=True)
             )
-            if not fits:
+            if not fits:  # nn-20
                 msg = f"{name}: output_size must be from {least} to {most}, got {wanted}"
                 raise ValueError(msg)
-        if min(sizes) < 1:
+        if min(sizes) < 1:  # nn-20
             msg = (
                 f"{name}: padding {self.padding} must leave the result a place, got sizes {sizes} "
                 f"for shape {shape}"

@@ -236,7 +236,7 @@ class GroupNorm(_Norm):
     def forward(self, input: Any) -> Tensor:
         """Normalize `input`, shape (N, num_channels, *)."""
         value, channels = as_tensor("GroupNorm", input), self.num_channels
-        if value.ndim < 2 or value.shape[1] != channels:
+        if value.ndim < 2 or value.shape[1] != channels:  # nn-25
             msg = (
                 f"GroupNorm: input must have shape (N, num_channels, *) = (N, {channels}, *), got "
                 f"{value.shape}"
@@ -422,7 +422,7 @@ class _BatchNorm(_Norm):
         """Return mean and variance of a batch, and move the buffers towards them (nn-27)."""
         channels, spatial = _sizes(value)
         count = len(value) * spatial
-        if count < 2:
+        if count < 2:  # nn-27
             msg = (
                 f"{type(self).__name__}: input must have at least two values per channel in "
                 f"training, got shape {value.shape}"

@@ -143,7 +143,7 @@ class _Pool(Layer):
         sizes = value.shape[value.ndim - self._axes :]
         each = zip(sizes, kernel, stride, padding, dilation, strict=True)
         places = tuple(count_places(i, (p, p), k, s, d, self.ceil_mode) for i, k, s, p, d in each)
-        if min(places) < 1:
+        if min(places) < 1:  # nn-22
             msg = (
                 f"{type(self).__name__}: input must have room for kernel_size={self.kernel_size} "
                 f"with padding={self.padding}, got shape {value.shape}"
@@ -377,7 +377,7 @@ class AvgPool2d(_AvgPool):
         self._begin(ceil_mode, count_include_pad)
         if divisor_override is not None:
             divisor_override = check_int("AvgPool2d", "divisor_override", divisor_override)
-            if divisor_override == 0:
+            if divisor_override == 0:  # nn-22
                 msg = "AvgPool2d: divisor_override must not be 0, got 0"
                 raise ValueError(msg)
         self.divisor_override = divisor_override
