@@ -328,29 +328,42 @@ def test_recurrence(
     put.check()
 
 
+@pytest.mark.parametrize("is_centered", [False, True])
 @pytest.mark.parametrize("is_affine", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("grid", [(1, 32), (3, 64), (5, 256)], ids=str)
-@pytest.mark.parametrize("sizes", [(1, 2), (5, 7), (3, 70)], ids=str)
-def test_norm(sizes: tuple[int, int], grid: tuple[int, int], dtype: str, is_affine: bool) -> None:
-    rows, D = sizes
+@pytest.mark.parametrize(
+    "sizes", [(1, 2, 1, 1), (5, 7, 1, 1), (3, 70, 1, 1), (6, 35, 3, 5)], ids=str
+)
+def test_norm(
+    sizes: tuple[int, ...], grid: tuple[int, int], dtype: str, is_affine: bool, is_centered: bool
+) -> None:
+    rows, D, groups, spatial = sizes
     rng, put = np.random.default_rng(6), Arrays(dtype)
     x, grad = rounded(rng, dtype, rows, D), rounded(rng, dtype, rows, D)
-    weight, bias = rounded(rng, dtype, D), rounded(rng, dtype, D)
-    y, moments = put.put(np.zeros(sizes)), cp.zeros((rows, 2), dtype="float64")
+    width = D // spatial
+    weight, bias = rounded(rng, dtype, groups * width), rounded(rng, dtype, groups * width)
+    every = rows // groups, groups, width, 1
+    w, b = (
+        np.broadcast_to(part.reshape(groups, width, 1), (*every[:3], spatial)).reshape(rows, D)
+        for part in (weight, bias)
+    )
+    y, moments = put.put(np.zeros((rows, D))), cp.zeros((rows, 2), dtype="float64")
     given = [put.put(each) for each in (x, weight, bias)]
-    numbers = (D, 32 * rows)
-    flags = (is_affine, is_affine, 0.25)
+    numbers = (groups, spatial, D, 32 * rows)
+    flags = (is_affine, is_affine, is_centered, 0.25)
     run(grid, "norm", "norm_forward", dtype, *given, y, moments, *flags, *numbers)
-    scale = 1 / np.sqrt(x.var(axis=1, keepdims=True) + 0.25)
-    normal = (x - x.mean(axis=1, keepdims=True)) * scale
-    close(y, normal * weight + bias if is_affine else normal)
+    left = x - x.mean(axis=1, keepdims=True) * is_centered
+    scale = 1 / np.sqrt((left * left).mean(axis=1, keepdims=True) + 0.25)
+    normal = left * scale
+    close(y, normal * w + b if is_affine else normal)
 
-    to_x, parts = put.put(np.zeros(sizes)), put.put(np.zeros(sizes))
-    args = (given[0], given[1], moments, put.put(grad), to_x, parts, is_affine)
+    to_x, parts = put.put(np.zeros((rows, D))), put.put(np.zeros((rows, D)))
+    args = (given[0], given[1], moments, put.put(grad), to_x, parts, is_affine, is_centered)
     run(grid, "norm", "norm_backward", dtype, *args, *numbers)
-    arrived = grad * weight if is_affine else grad
+    arrived = grad * w if is_affine else grad
     along = (arrived * normal).mean(axis=1, keepdims=True)
-    close(to_x, (arrived - arrived.mean(axis=1, keepdims=True) - normal * along) * scale)
+    mean = arrived.mean(axis=1, keepdims=True) * is_centered
+    close(to_x, (arrived - mean - normal * along) * scale)
     close(parts, grad * normal * is_affine)
     put.check()

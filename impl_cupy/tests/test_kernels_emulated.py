@@ -457,6 +457,46 @@ def test_gradients_of_norms(shape: tuple[int, ...], affine: tuple[bool, bool]) -
             assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
 
 
+def attention(dtype: Any) -> Any:
+    layer = nn.MultiheadAttention(4, 2, dtype=dtype)
+    shut = nn.tensor(np.triu(np.ones((3, 3), bool), 1))
+    layer.register_forward_pre_hook(lambda _, args: (args[0],) * 3 + (None, True, shut))
+    layer.register_forward_hook(lambda *args: args[2][0])
+    return layer
+
+
+MODULES: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
+    "Conv2d": (lambda d: nn.Conv2d(2, 3, (3, 2), 2, 1, dtype=d), (2, 2, 7, 9)),
+    "ConvTranspose2d": (lambda d: nn.ConvTranspose2d(2, 3, 3, 2, 1, dtype=d), (2, 2, 5, 17)),
+    "MaxPool2d": (lambda _: nn.MaxPool2d(3, 2, 1, ceil_mode=True), (2, 2, 7, 33)),
+    "AvgPool2d": (lambda _: nn.AvgPool2d(3, 2, 1, ceil_mode=True), (2, 2, 7, 33)),
+    "AdaptiveAvgPool2d": (lambda _: nn.AdaptiveAvgPool2d((3, 40)), (2, 2, 7, 33)),
+    "RMSNorm": (lambda d: nn.RMSNorm(35, 0.1, dtype=d), (3, 35)),
+    "GroupNorm": (lambda d: nn.GroupNorm(2, 4, 0.1, dtype=d), (3, 4, 33)),
+    "BatchNorm1d": (lambda d: nn.BatchNorm1d(5, 0.1, None, dtype=d), (7, 5, 3)),
+    "PReLU": (lambda d: nn.PReLU(5, dtype=d), (7, 5, 3)),
+    "Mish": (lambda _: nn.Mish(), (3, 171)),
+    "SELU": (lambda _: nn.SELU(), (3, 171)),
+    "Softplus": (lambda _: nn.Softplus(2.0, 0.5), (3, 171)),
+    "MultiheadAttention": (attention, (3, 2, 4)),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_gradients_of_modules(name: str) -> None:
+    rng, (make, shape) = np.random.default_rng(17), MODULES[name]
+    for dtype in (nn.float32, nn.float64):
+        layer = make(dtype)
+        x = nn.tensor(draw(rng, *shape, dtype=dtype), requires_grad=True)
+        weights = cp.asarray(draw(rng, *layer(x).shape, dtype=dtype))
+        leaves = [x, *layer.parameters()]
+        if dtype == nn.float64:
+            check_gradient(lambda f=layer, x=x, w=weights: nn.ops.sum(f(x) * w), leaves, rng)
+        else:
+            nn.ops.sum(layer(x) * weights).backward()
+            assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
+
+
 def test_every_kernel_has_run() -> None:
     """Must stay the last test of the file."""
     texts = [path.read_text(encoding="utf-8") for path in KERNELS]

@@ -95,7 +95,7 @@ __device__ inline Real divisor_backward(Real x, Real other, Real grad) {
 // total is the sum of grad y along the axis.
 template <typename Real>
 __device__ inline Real softmax_backward(Real y, Real total, Real grad) {
-    return grad * y - y * total;
+    return y * (grad - total);
 }
 
 // y is the logarithm; total is the sum of grad along the axis.
@@ -240,14 +240,41 @@ __device__ inline Real leaky_relu_backward(Real x, Real slope, Real grad) {
     return x > Real(0) ? grad : slope * grad;
 }
 
+// To the slope.
 template <typename Real>
-__device__ inline Real elu(Real x, Real alpha) {
-    return x > Real(0) ? x : alpha * expm1(x);
+__device__ inline Real slope_backward(Real x, Real grad) {
+    return x < Real(0) ? x * grad : Real(0);
 }
 
 template <typename Real>
-__device__ inline Real elu_backward(Real x, Real alpha, Real grad) {
-    return x > Real(0) ? grad : grad * (alpha * exponential(x));
+__device__ inline Real elu(Real x, Real alpha, Real scale) {
+    return scale * (x > Real(0) ? x : alpha * expm1(x));
+}
+
+template <typename Real>
+__device__ inline Real elu_backward(Real x, Real alpha, Real scale, Real grad) {
+    return scale * grad * (x > Real(0) ? Real(1) : alpha * exponential(x));
+}
+
+template <typename Real>
+__device__ inline Real bent(Real x, Real beta, Real threshold) {
+    return beta * x > threshold ? x : softplus(beta * x) / beta;
+}
+
+template <typename Real>
+__device__ inline Real bent_backward(Real x, Real beta, Real threshold, Real grad) {
+    return beta * x > threshold ? grad : grad * sigmoid(beta * x);
+}
+
+template <typename Real>
+__device__ inline Real mish(Real x) {
+    return weighted(x, tanh(softplus(x)));
+}
+
+template <typename Real>
+__device__ inline Real mish_backward(Real x, Real grad) {
+    Real share = tanh(softplus(x));
+    return grad * (share + weighted(x, (Real(1) - share * share) * sigmoid(x)));
 }
 
 // The normal distribution below x.
@@ -449,4 +476,10 @@ __device__ inline Real ratio(Real x, Real y) {
 template <typename Real>
 __device__ inline Real ratio_backward(Real x, Real y, Real grad) {
     return is_lowest(x) ? Real(0) : grad * exponential(x - y);
+}
+
+// A score as a softmax sees it: -inf where a mask shuts its place.
+template <typename Real>
+__device__ inline Real shut_out(bool is_shut, Real score) {
+    return is_shut ? (Real)__int_as_float((int)0xff800000) : score;
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from impl_cupy.checks import normalize_axis
+from impl_cupy.checks import as_ints, check_int, normalize_axis
 from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.recording import as_tensor
@@ -60,3 +60,57 @@ class Flatten(Layer):
             raise ValueError(msg)
         middle = math.prod(value.shape[start : end + 1])
         return reshape(value, (*value.shape[:start], middle, *value.shape[end + 1 :]))
+
+
+class Unflatten(Layer):
+    """Part an axis into several.
+
+    Source: the page of torch.nn.Unflatten.
+
+    Parameters
+    ----------
+    dim : int
+        The axis.
+    unflattened_size : sequence of int
+        The sizes that it gets; one may be -1.
+
+    Raises
+    ------
+    TypeError
+        If `dim` or a size is no int.
+    ValueError
+        If there is no size, one is below -1, or two are -1.
+    """
+
+    dim: int
+    unflattened_size: tuple[int, ...]
+
+    def __init__(self, dim: int, unflattened_size: Any) -> None:
+        check_int("Unflatten", "dim", dim)
+        sizes = as_ints("Unflatten", "unflattened_size", unflattened_size)
+        if not sizes or min(sizes) < -1 or sizes.count(-1) > 1:
+            msg = f"Unflatten: unflattened_size must hold sizes, one -1 at most, got {sizes}"
+            raise ValueError(msg)
+        super().__init__(dim=dim, unflattened_size=sizes)
+
+    def forward(self, input: Any) -> Tensor:
+        """Part the axis of `input`.
+
+        Raises
+        ------
+        ValueError
+            If the axis is out of range, or the sizes' product is not its size.
+        """
+        value = as_tensor("Unflatten", input)
+        axis = normalize_axis("Unflatten", self.dim, value.shape)
+        sizes, size = self.unflattened_size, value.shape[axis]
+        known = math.prod(part for part in sizes if part != -1)
+        is_free = -1 in sizes
+        if (known == 0 or size % known) if is_free else known != size:  # nn-31
+            msg = (
+                f"Unflatten: unflattened_size {sizes} must have the product {size}, the size of "
+                f"axis {self.dim} of shape {value.shape}"
+            )
+            raise ValueError(msg)
+        parts = tuple(size // known if part == -1 else part for part in sizes)
+        return reshape(value, (*value.shape[:axis], *parts, *value.shape[axis + 1 :]))

@@ -54,12 +54,13 @@ sigmoid = unary(
 _FAR = 1e4
 
 
-def _near(node: Any) -> Any:
+def near(node: Any) -> Any:
+    """Return a node's operand within bounds beyond which nothing changes."""
     return node.xp.clip(node.x, -_FAR, _FAR)
 
 
 def _silu(node: Any, grad: Any) -> Any:
-    x, sigmoid = _near(node), handles.sigmoid
+    x, sigmoid = near(node), handles.sigmoid
     return grad * (sigmoid(x) + x * (sigmoid(x) * sigmoid(-x)))
 
 
@@ -83,7 +84,7 @@ softplus = unary(
 )
 
 
-def _shaped(name: str, kernel: str, x: Any, rule: Any, *numbers: float) -> Tensor:
+def shaped(name: str, kernel: str, x: Any, rule: Any, *numbers: float) -> Tensor:
     """Apply a kernel of an operand and the numbers that shape the function."""
     value = floating(as_tensor(name, x))
     return record(
@@ -115,7 +116,7 @@ def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
         If `x` is no array, or `negative_slope` no number.
     """
     check_number("leaky_relu", "negative_slope", negative_slope)
-    return _shaped("leaky_relu", "leaky_relu", x, _leaky_relu, float(negative_slope))
+    return shaped("leaky_relu", "leaky_relu", x, _leaky_relu, float(negative_slope))
 
 
 def _leaky_relu(node: Any, grad: Any) -> tuple[Any]:
@@ -144,16 +145,18 @@ def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
         If `x` is no array, or `alpha` no number.
     """
     check_number("elu", "alpha", alpha)
-    return _shaped("elu", "elu", x, _elu, float(alpha))
+    return shaped("elu", "elu", x, elu_rule, float(alpha), 1.0)
 
 
-def _elu(node: Any, grad: Any) -> tuple[Any]:
-    (alpha,) = node.config
+def elu_rule(node: Any, grad: Any) -> tuple[Any]:
+    """Give the gradient of ``scale * elu(x, alpha)``; `config` is (alpha, scale)."""
+    alpha, scale = node.config
     xp = node.xp
     if isinstance(grad, cp.ndarray):
-        return (pointwise("elu_backward")(node.x, alpha, grad),)
+        return (pointwise("elu_backward")(node.x, alpha, scale, grad),)
     # Without the bound exp overflows where it is not chosen, and 0 times that is NaN.
-    return (xp.where(node.x > 0, grad, grad * (alpha * xp.exp(xp.clip(node.x, max=0.0)))),)
+    slope = alpha * xp.exp(xp.clip(node.x, max=0.0))
+    return (xp.where(node.x > 0, grad * scale, grad * (scale * slope)),)
 
 
 @written("the page of torch.nn.functional.gelu")
@@ -179,14 +182,14 @@ def gelu(x: Any, /, approximate: str = "none") -> Tensor:
     """
     check_choice("gelu", "approximate", approximate, ("none", "tanh"))
     if approximate == "tanh":
-        return _shaped("gelu", "gelu_tanh", x, _gelu_tanh)
-    return _shaped("gelu", "gelu", x, _gelu)
+        return shaped("gelu", "gelu_tanh", x, _gelu_tanh)
+    return shaped("gelu", "gelu", x, _gelu)
 
 
 def _gelu(node: Any, grad: Any) -> tuple[Any]:
     if isinstance(grad, cp.ndarray):
         return (pointwise("gelu_backward")(node.x, grad),)
-    x, xp = _near(node), node.xp
+    x, xp = near(node), node.xp
     below = 0.5 * (1 + xp.erf(x * math.sqrt(0.5)))
     density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
     return (grad * (below + x * density),)
@@ -195,7 +198,7 @@ def _gelu(node: Any, grad: Any) -> tuple[Any]:
 def _gelu_tanh(node: Any, grad: Any) -> tuple[Any]:
     if isinstance(grad, cp.ndarray):
         return (pointwise("gelu_tanh_backward")(node.x, grad),)
-    x, sigmoid = _near(node), handles.sigmoid
+    x, sigmoid = near(node), handles.sigmoid
     twice = 2 * math.sqrt(2 / math.pi)
     inner = twice * (x + 0.044715 * x * x * x)
     steep = twice * (1 + 3 * 0.044715 * x * x)
@@ -210,18 +213,19 @@ def _softmax(raw: RawArray, axes: tuple[int, ...]) -> RawArray:
     return powers
 
 
-def _softmax_slope(node: Any, grad: Any) -> Any:
+def softmax_slope(node: Any, grad: Any) -> Any:
+    """Give the gradient of a softmax, whose axes are `config`."""
     weighted = grad * node.output
     if isinstance(grad, cp.ndarray):
         sums = total(weighted, axis=node.config, keepdims=True)
         return pointwise("softmax_backward")(node.output, sums, grad)
-    return weighted - node.output * node.xp.sum(weighted, axis=node.config, keepdims=True)
+    return node.output * (grad - node.xp.sum(weighted, axis=node.config, keepdims=True))
 
 
 softmax = along(
     "softmax",
     _softmax,
-    _softmax_slope,
+    softmax_slope,
     "Return ``exp(x) / sum(exp(x))`` along `axis`, without overflow.",
     source="the page of torch.nn.functional.softmax",
 )
