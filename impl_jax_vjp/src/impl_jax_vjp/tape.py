@@ -32,7 +32,8 @@ class Mode(threading.local):
     depth: int = 0
     # The ctx of the Function whose backward runs here, what it saved, and those around it.
     running: Any = None
-    # The trace of nn.jit that wants to know which Tensors are used, if any.
+    # The trace of nn.jit that wants to know which Tensors are used, if any, or the run of a
+    # checkpointed function, which compiles nothing.
     capture: Any = None
 
 

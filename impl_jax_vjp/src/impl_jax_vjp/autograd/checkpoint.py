@@ -66,6 +66,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
 class _Seen:
     """Notes the values of the Tensors that a function uses, or puts them in their place again."""
 
+    compiles = False
+
     def __init__(self, around: Any, values: dict[int, Array]) -> None:
         self._around = around
         self._values = values
