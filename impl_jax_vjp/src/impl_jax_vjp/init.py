@@ -1,9 +1,10 @@
 """Initial values, in place.
 
 Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks",
-2010; He et al., "Delving deep into rectifiers", 2015; Saxe, McClelland and Ganguli, "Exact solutions
-to the nonlinear dynamics of learning in deep linear neural networks", 2013; Martens, "Deep learning
-via Hessian-free optimization", 2010; Robert, "Simulation of truncated normal variables", 1995.
+2010; He et al., "Delving deep into rectifiers", 2015; Saxe, McClelland and Ganguli, "Exact
+solutions to the nonlinear dynamics of learning in deep linear neural networks", 2013; Martens,
+"Deep learning via Hessian-free optimization", 2010; Robert, "Simulation of truncated normal
+variables", 1995.
 """
 
 import math
@@ -355,10 +356,11 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         refuse("dirac_", "groups", f"at least 1 and a divisor of {shape[0]}", count)
     values = np.zeros(shape)
     size = shape[0] // count
-    middle = tuple([n // 2 for n in shape[2:]])
+    middle = [n // 2 for n in shape[2:]]
     if values.size:
         for d in range(min(size, shape[1])):
-            values[(slice(d, None, size), d, *middle)] = 1
+            index: Any = (slice(d, None, size), d, *middle)
+            values[index] = 1
     return _assign("dirac_", tensor, values)
 
 

@@ -61,9 +61,15 @@ class _Stream:
 def _placed(words: tuple[int, ...]) -> Any:
     """Return the generator in a state."""
     bits = np.random.Philox(key=0)
-    counter, key, buffer = (np.array(words[a:b], np.uint64) for a, b in ((0, 4), (4, 6), (6, 10)))
-    inner = {"counter": counter, "key": key}
-    bits.state = {**bits.state, "state": inner, "buffer": buffer, "buffer_pos": words[10]}
+    state: Any = bits.state
+    for target, part in (
+        (state["state"]["counter"], words[:4]),
+        (state["state"]["key"], words[4:6]),
+        (state["buffer"], words[6:10]),
+    ):
+        target[...] = np.array(part, np.uint64)
+    state["buffer_pos"] = words[10]
+    bits.state = state
     return bits
 
 

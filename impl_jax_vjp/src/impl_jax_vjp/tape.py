@@ -18,7 +18,9 @@ import jax
 Array = Any
 Mask = tuple[bool, ...]
 Edge = tuple[Any, int]
-Hooks = dict[int, Callable[[Any], Any]]
+Hooks = dict[int, Callable[..., Any]]
+# The key, beside the slots, of a hook that is asked for the gradients of all outputs of a node.
+WHOLE = -1
 
 
 class Mode(threading.local):
