@@ -39,7 +39,7 @@ from .dtypes import bool_ as bool
 from .dtypes import float32, float64, int32, int64
 from .function import Function, as_function, once_differentiable
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
-from .module import Module, functional_call
+from .module import Module, functional_call, summary
 from .nn import (
     Dropout,
     Embedding,
@@ -48,7 +48,10 @@ from .nn import (
     LayerNorm,
     Linear,
     LogSoftmax,
+    ModuleDict,
     ModuleList,
+    ParameterDict,
+    ParameterList,
     ReLU,
     Sequential,
     Sigmoid,
@@ -93,8 +96,11 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
@@ -148,6 +154,7 @@ __all__ = [
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",
+    "summary",
     "tensor",
     "value_and_grad",
     "vjp",
