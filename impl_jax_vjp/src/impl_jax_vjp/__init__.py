@@ -1,6 +1,6 @@
 """Functions, Modules and RNNs with hand-written derivatives, each one ``jax.custom_vjp``."""
 
-from . import init, loss, ops, optim, rnn
+from . import data, init, loss, ops, optim, rnn
 from .autograd import (
     checkpoint,
     enable_grad,
@@ -73,7 +73,7 @@ from .rnn import (
     RNNCell,
     ZoneoutCell,
 )
-from .serialization import load, save
+from .serialization import load, load_checkpoint, save, save_checkpoint
 from .tensor import Tensor
 
 __all__ = [
@@ -117,6 +117,7 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "data",
     "empty",
     "enable_grad",
     "eye",
@@ -140,6 +141,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "load_checkpoint",
     "loss",
     "manual_seed",
     "no_grad",
@@ -151,6 +153,7 @@ __all__ = [
     "randn",
     "rnn",
     "save",
+    "save_checkpoint",
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",
