@@ -67,7 +67,11 @@ class _Parameters(_Container):
             return value
         if not isinstance(value, Traced | jax.Array | np.ndarray):  # module-27
             refuse_type(type(self).__name__, "each entry", self._what, value)
-        return Parameter(value)
+        try:
+            return Parameter(value)
+        except (TypeError, ValueError) as error:
+            msg = f"{type(self).__name__}: {error}"
+            raise type(error)(msg) from None
 
     def _shown_entries(self) -> Iterator[tuple[str, str]]:
         for name, parameter in self._parameters.items():
