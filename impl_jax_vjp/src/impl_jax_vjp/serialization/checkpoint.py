@@ -228,9 +228,9 @@ class _Writer:
 
     def _refuse(self, way: tuple[str, ...], came: str) -> NoReturn:
         place = f"{'.'.join(way)!r} in {self._part}" if way else self._part
-        wanted = "None, a number, a string, a list, a tuple or a dict"
-        wanted += "" if self._arrays is None else ", or an array,"
-        msg = f"save_checkpoint: {place} must be {wanted} got {came}"
+        wanted = "None, a number, a string, a list, tuple or dict"
+        wanted += "" if self._arrays is None else " or an array"
+        msg = f"save_checkpoint: {place} must be {wanted}, got {came}"
         raise TypeError(msg)
 
 
