@@ -1,6 +1,6 @@
 """Functions, Modules and RNNs with hand-written derivatives, each one ``jax.custom_vjp``."""
 
-from . import init, loss, ops, optim, rnn
+from . import data, init, loss, ops, optim, rnn
 from .autograd import (
     checkpoint,
     enable_grad,
@@ -27,9 +27,11 @@ from .creation import (
     eye,
     from_array,
     full,
+    get_rng_state,
     ones,
     rand,
     randn,
+    set_rng_state,
     tensor,
     zeros,
 )
@@ -37,7 +39,7 @@ from .dtypes import bool_ as bool
 from .dtypes import float32, float64, int32, int64
 from .function import Function, as_function, once_differentiable
 from .loss import CrossEntropyLoss, L1Loss, MSELoss
-from .module import Module, functional_call
+from .module import Module, functional_call, summary
 from .nn import (
     Dropout,
     Embedding,
@@ -46,7 +48,10 @@ from .nn import (
     LayerNorm,
     Linear,
     LogSoftmax,
+    ModuleDict,
     ModuleList,
+    ParameterDict,
+    ParameterList,
     ReLU,
     Sequential,
     Sigmoid,
@@ -68,7 +73,7 @@ from .rnn import (
     RNNCell,
     ZoneoutCell,
 )
-from .serialization import load, save
+from .serialization import load, load_checkpoint, save, save_checkpoint
 from .tensor import Tensor
 
 __all__ = [
@@ -91,8 +96,11 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PeepholeLSTMCell",
     "RNNCell",
     "ReLU",
@@ -109,6 +117,7 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "data",
     "empty",
     "enable_grad",
     "eye",
@@ -117,6 +126,7 @@ __all__ = [
     "from_array",
     "full",
     "functional_call",
+    "get_rng_state",
     "grad",
     "hessian",
     "hvp",
@@ -131,6 +141,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "load_checkpoint",
     "loss",
     "manual_seed",
     "no_grad",
@@ -142,8 +153,11 @@ __all__ = [
     "randn",
     "rnn",
     "save",
+    "save_checkpoint",
     "set_grad_enabled",
+    "set_rng_state",
     "spec_capabilities",
+    "summary",
     "tensor",
     "value_and_grad",
     "vjp",

@@ -26,6 +26,7 @@ from .checks import (
     check_floating,
     check_number,
     check_sizes,
+    known,
     refuse,
     refuse_type,
     shown,
@@ -368,3 +369,59 @@ def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Draw standard normal numbers from the generator."""
     return _random("randn", "normal", shape, dtype, requires_grad)
+
+
+def get_rng_state() -> Tensor:
+    """Return the state of the generator, which `set_rng_state` takes and `save` writes.
+
+    Returns
+    -------
+    Tensor, shape (11,), int64
+        The four words of Philox's counter, two of its key, four of its buffer, and the place there.
+
+    Raises
+    ------
+    RuntimeError
+        In a function under `jit`, which would keep what it was at first.
+    """
+    _check_outside("get_rng_state")
+    state: Tensor = wrap(make_array(random.state_words().view(np.int64)))
+    return state
+
+
+def set_rng_state(state: Any) -> None:
+    """Let the generator go on from a state, of this or of another implementation.
+
+    Parameters
+    ----------
+    state : Tensor, jax.Array or numpy.ndarray, shape (11,), int64
+        What `get_rng_state` returned.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of int64.
+    ValueError
+        If it is of another shape, or the place in the buffer is not from 0 to 4.
+    RuntimeError
+        In a function under `jit`.
+    """
+    _check_outside("set_rng_state")
+    raw = native(unwrap(state))
+    if not isinstance(raw, jax.Array | np.ndarray):
+        refuse_type("set_rng_state", "state", "an int64 array of shape (11,)", state)
+    if raw.dtype != int64:
+        msg = f"set_rng_state: state must be an int64 array of shape (11,), got dtype {raw.dtype}"
+        raise TypeError(msg)
+    if raw.shape != (11,):
+        refuse("set_rng_state", "state", "of shape (11,)", raw.shape)
+    words = known("set_rng_state", raw).astype(np.int64)
+    if not 0 <= words[-1] <= 4:
+        refuse("set_rng_state", "the last of state, a place in the buffer,", "0 to 4", words[-1])
+    random.place_at(words.view(np.uint64))
+
+
+def _check_outside(name: str) -> None:
+    if MODE.capture is not None and MODE.capture.compiles:  # autograd-20
+        msg = f"{name}: the state of the generator is not known in a compiled function"
+        raise RuntimeError(msg)

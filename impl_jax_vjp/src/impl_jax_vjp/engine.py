@@ -15,6 +15,7 @@ import jax
 from .dtypes import restore_x64, swap_x64
 from .tape import (
     MODE,
+    WHOLE,
     Edge,
     Node,
     Scattered,
@@ -92,14 +93,18 @@ def _together_recorded(scattered: Scattered) -> Any:
 
 
 class Handle:
-    """A hook's place in a table; `remove` takes it out."""
+    """A hook's place in a table, the first with `prepend`; `remove` takes it out."""
 
     __slots__ = ("_key", "_table")
 
-    def __init__(self, table: dict[int, Any], hook: Callable[..., Any]) -> None:
+    def __init__(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> None:
         self._table = table
-        self._key = next(_hook_ids)
+        # A table that was unpickled has keys of another process.
+        self._key = next(key for key in _hook_ids if key not in table)
+        behind = list(table) if prepend else []
         table[self._key] = hook
+        for key in behind:
+            table[key] = table.pop(key)
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
@@ -132,6 +137,8 @@ class Engine:
         self._wanted: set[tuple[Node, int]] = set()
         self._arrived: dict[tuple[Node, int], Any] = {}
         self._scattered = False
+        # What the hooks of whole nodes remember from one to the next.
+        self._memory: dict[Any, Any] = {}
         # Nodes that are older do not step: they count as leaves, and hooks are not called there.
         self._since = 0
 
@@ -228,7 +235,8 @@ class Engine:
     def _attend(self, node: Node, grads: list[Any]) -> None:
         """Run the hooks of a node's outputs, and note the gradients that somebody wants."""
         for slot, hooks in (node.hooks or {}).items():
-            grads[slot] = self.hook(hooks, grads[slot])
+            if slot != WHOLE:
+                grads[slot] = self.hook(hooks, grads[slot])
         for slot, reference in (node.retained or {}).items():
             tensor = reference()
             if tensor is not None and grads[slot] is not None:
@@ -237,6 +245,16 @@ class Engine:
             for slot, grad in enumerate(grads):
                 if (node, slot) in self._wanted:
                     self._arrived[node, slot] = grad
+
+    def _asked(self, hook: Callable[..., Any], grads: list[Any]) -> list[Any]:
+        """Return the gradients of a node's outputs as a hook leaves them, Tensors to it."""
+        given = [g if g is None or self._create else wrap(g) for g in grads]
+        restore_x64(self._outside)
+        try:
+            left = hook(self._memory, given)
+        finally:
+            self._outside = swap_x64(True)
+        return [g if g is None or self._create else g._data for g in left]
 
     def hook(self, hooks: dict[int, Any] | None, grad: Any) -> Any:
         """Return a gradient after the hooks, each of which may put another in its place."""
@@ -249,7 +267,7 @@ class Engine:
             finally:
                 self._outside = swap_x64(True)
             if answer is not None:
-                data = _check_answer(answer, grad)
+                data = check_answer("register_hook: the hook", answer, grad)
                 grad = answer if self._create else data
         return grad
 
@@ -262,6 +280,8 @@ class Engine:
                 "call that one with retain_graph=True to run it twice"
             )
             raise RuntimeError(msg)
+        if node.hooks and WHOLE in node.hooks:
+            grads = self._asked(node.hooks[WHOLE][0], grads)
         pulled = rule.derive(node, grads) if self._create else rule.pull(node.saved, grads)
         targets, slots = node.targets, node.slots
         if not self._retain:
@@ -294,16 +314,16 @@ class Engine:
                 tensor._grad = total
 
 
-def _check_answer(answer: Any, grad: Any) -> Array:
+def check_answer(hook: str, answer: Any, grad: Any) -> Array:
     """Return the array that a hook gave in place of `grad`, or raise if it cannot stand there."""
     if not isinstance(answer, Traced):  # autograd-26
-        msg = f"register_hook: the hook must give a Tensor or None, got {type(answer).__name__}"
+        msg = f"{hook} must give a Tensor or None, got {type(answer).__name__}"
         raise TypeError(msg)
     data = answer._data
     if data.shape != grad.shape:
-        msg = f"register_hook: the hook must give shape {grad.shape}, got {data.shape}"
+        msg = f"{hook} must give shape {grad.shape}, got {data.shape}"
         raise ValueError(msg)
     if data.dtype != grad.dtype:
-        msg = f"register_hook: the hook must give dtype {grad.dtype}, got {data.dtype}"
+        msg = f"{hook} must give dtype {grad.dtype}, got {data.dtype}"
         raise TypeError(msg)
     return data

@@ -18,8 +18,12 @@ Float64Array = NDArray[np.float64]
 _WORDS_PER_BLOCK = 4
 
 
+# A seed, or the eleven words of a state.
+Origin = int | tuple[int, ...]
+
+
 class _Stream:
-    """Words of Philox(key=seed), with a position that can be read and set again.
+    """Words of Philox from a seed or a state on, with a position that can be read and set again.
 
     A position is a plain int, so that remembering it before a call that may fail costs nothing.
     """
@@ -28,19 +32,45 @@ class _Stream:
         self.lock = threading.Lock()
         self.start(int.from_bytes(os.urandom(8), "little"))
 
-    def start(self, seed: int, position: int = 0) -> None:
-        """Begin at a seed, some words in."""
-        self.seed = seed
+    def start(self, origin: Origin, position: int = 0) -> None:
+        """Begin at a seed or a state, some words in."""
+        self.origin = origin
         self.position = position
-        self._bits = np.random.Philox(key=seed)
-        self._bits.advance(position // _WORDS_PER_BLOCK)
-        self._bits.random_raw(position % _WORDS_PER_BLOCK)
+        self._bits = np.random.Philox(key=origin) if isinstance(origin, int) else _placed(origin)
+        rest = position - (_WORDS_PER_BLOCK - self._bits.state["buffer_pos"])
+        if rest > 0:
+            # The last block is drawn, so that the buffer is what it was.
+            self._bits.advance((rest - 1) // _WORDS_PER_BLOCK)
+            position = (rest - 1) % _WORDS_PER_BLOCK + 1
+        self._bits.random_raw(position)
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """Return the next `count` words, shape (count,)."""
         with self.lock:
             self.position += count
             return self._bits.random_raw(count)
+
+    def state(self) -> NDArray[np.uint64]:
+        """Return the eleven words of the state."""
+        with self.lock:
+            state = self._bits.state
+        words = [*state["state"]["counter"], *state["state"]["key"], *state["buffer"]]
+        return np.array([*words, state["buffer_pos"]], np.uint64)
+
+
+def _placed(words: tuple[int, ...]) -> Any:
+    """Return the generator in a state."""
+    bits = np.random.Philox(key=0)
+    state: Any = bits.state
+    for target, part in (
+        (state["state"]["counter"], words[:4]),
+        (state["state"]["key"], words[4:6]),
+        (state["buffer"], words[6:10]),
+    ):
+        target[...] = np.array(part, np.uint64)
+    state["buffer_pos"] = words[10]
+    bits.state = state
+    return bits
 
 
 _stream = _Stream()
@@ -61,18 +91,54 @@ def manual_seed(seed: int) -> None:
     ValueError
         If `seed` is outside the range.
     """
+    value = check_seed("manual_seed", seed)
+    with _stream.lock:
+        _stream.start(value)
+
+
+def check_seed(name: str, seed: Any) -> int:
+    """Return a seed as an int; raise `TypeError` if it is none, `ValueError` if out of range."""
     try:
         if isinstance(seed, bool):
             raise TypeError
         value = operator.index(seed)
     except (TypeError, ValueError):
-        msg = f"manual_seed: seed must be an int, got {type(seed).__name__}"
+        msg = f"{name}: seed must be an int, got {type(seed).__name__}"
         raise TypeError(msg) from None
     if not 0 <= value < 2**64:
-        msg = f"manual_seed: seed must be in 0 <= seed < 2**64, got {value}"
+        msg = f"{name}: seed must be in 0 <= seed < 2**64, got {value}"
         raise ValueError(msg)
+    return value
+
+
+def state_words() -> NDArray[np.uint64]:
+    """Return the state: the counter, the key, the buffer and the place in it, eleven words."""
+    return _stream.state()
+
+
+def place_at(words: NDArray[np.uint64]) -> None:
+    """Go on from a state as `state_words` returns it."""
     with _stream.lock:
-        _stream.start(value)
+        _stream.start(tuple(map(int, words)))
+
+
+class Draws:
+    """Uniform numbers in [0, 1) from a generator of their own."""  # data-01
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.Philox(key=seed)
+
+    def units(self, count: int) -> Float64Array:
+        """Return the next numbers, shape (count,)."""
+        return _units(self._bits.random_raw(count))
+
+    def order(self, count: int) -> NDArray[np.intp]:
+        """Return an order of so many things, by the next numbers."""
+        return np.argsort(self.units(count), kind="stable")
+
+
+def _units(words: NDArray[np.uint64]) -> Float64Array:
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def uniform(shape: tuple[int, ...]) -> Float64Array:
@@ -83,8 +149,7 @@ def uniform(shape: tuple[int, ...]) -> Float64Array:
     numpy.ndarray, shape `shape`, float64
         ``(w >> 11) * 2**-53`` for the next words ``w``.
     """
-    words = _stream.words(math.prod(shape))
-    return ((words >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
+    return _units(_stream.words(math.prod(shape))).reshape(shape)
 
 
 def normal(shape: tuple[int, ...]) -> Float64Array:
@@ -146,12 +211,12 @@ def drawn(request: Request) -> list[Float64Array]:
     return made
 
 
-def get_state() -> tuple[int, int]:
-    """Return the seed and the number of words drawn since."""
-    return _stream.seed, _stream.position
+def get_state() -> tuple[Origin, int]:
+    """Return the seed, or the state that was set, and the number of words drawn since."""
+    return _stream.origin, _stream.position
 
 
-def set_state(state: tuple[int, int]) -> None:
+def set_state(state: tuple[Origin, int]) -> None:
     """Take the generator back to what `get_state` returned."""
     if state != get_state():
         with _stream.lock:

@@ -18,7 +18,9 @@ import jax
 Array = Any
 Mask = tuple[bool, ...]
 Edge = tuple[Any, int]
-Hooks = dict[int, Callable[[Any], Any]]
+Hooks = dict[int, Callable[..., Any]]
+# The key, beside the slots, of a hook that is asked for the gradients of all outputs of a node.
+WHOLE = -1
 
 
 class Mode(threading.local):
@@ -32,7 +34,8 @@ class Mode(threading.local):
     depth: int = 0
     # The ctx of the Function whose backward runs here, what it saved, and those around it.
     running: Any = None
-    # The trace of nn.jit that wants to know which Tensors are used, if any.
+    # The trace of nn.jit that wants to know which Tensors are used, if any, or the run of a
+    # checkpointed function, which compiles nothing.
     capture: Any = None
 
 

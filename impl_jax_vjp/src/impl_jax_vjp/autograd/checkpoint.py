@@ -66,6 +66,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
 class _Seen:
     """Notes the values of the Tensors that a function uses, or puts them in their place again."""
 
+    compiles = False
+
     def __init__(self, around: Any, values: dict[int, Array]) -> None:
         self._around = around
         self._values = values
@@ -160,7 +162,8 @@ class _Run:
         paired = zip(outputs, grads, strict=True)
         given = [(out, grad) for out, grad in paired if grad is not None]
         roots, seeds = [out for out, _ in given], [grad for _, grad in given]
-        return Engine(create, False).across(roots, seeds, since, self._edges)
+        with x64(self._outside):  # Hooks find it so.
+            return Engine(create, False).across(roots, seeds, since, self._edges)
 
     def pull(self, _saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return the gradients of what the function depends on."""

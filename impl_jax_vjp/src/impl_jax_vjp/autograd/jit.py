@@ -155,6 +155,8 @@ def _check_form(name: str, leaves: Sequence[Any], form: Any) -> None:
 class Capture:
     """What a trace uses beyond its arguments; with `arrays`, what stands for it."""
 
+    compiles = True
+
     def __init__(self, tensors: Sequence[Traced] = (), arrays: Sequence[Array] = ()) -> None:
         self._arrays = {id(t): a for t, a in zip(tensors, arrays, strict=False) if t is not None}
         self._random = iter(arrays[len(tensors) :])

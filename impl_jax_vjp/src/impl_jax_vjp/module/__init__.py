@@ -1,6 +1,7 @@
-"""Module, its state dict, and a Module called with other parameters."""
+"""Module, its state dict, a Module called with other parameters, and a table of one."""
 
 from .base import Module
 from .functional import functional_call
+from .summary import summary
 
-__all__ = ["Module", "functional_call"]
+__all__ = ["Module", "functional_call", "summary"]

@@ -12,16 +12,20 @@ from typing import Any, ClassVar
 from .. import pytree
 from ..checks import check_callable, check_flag, floating_dtype, refuse_type
 from ..dtypes import cast_array, float32, float64, is_floating
-from ..engine import Handle
 from ..parameter import Parameter
 from ..tape import MODE, Traced, wrap
 from ..tensor import Tensor
+from .hooks import HookMethods, call_hooked, of_kind
 from .state import LoadResult, load_into
 
-Hook = Callable[..., Any]
+
+def _no_forward(module: "Module", *_args: Any, **_kwargs: Any) -> Any:
+    """Refuse: a subclass defines what a call does."""
+    msg = f"{type(module).__name__}: forward is not defined"
+    raise NotImplementedError(msg)
 
 
-class Module:
+class Module(HookMethods):
     """Base of all layers; names and behaviour follow ``torch.nn.Module``.
 
     A subclass calls ``super().__init__()``, assigns Parameters and Modules to attributes, which
@@ -29,7 +33,7 @@ class Module:
     """
 
     training: bool
-    forward: ClassVar[Callable[..., Any]]
+    forward: ClassVar[Callable[..., Any]] = _no_forward
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Make every class of Modules known to JAX."""
@@ -39,8 +43,7 @@ class Module:
     def __init__(self) -> None:
         for name in ("_parameters", "_buffers", "_modules"):
             object.__setattr__(self, name, {})
-        for name in ("_forward_pre_hooks", "_forward_hooks"):
-            object.__setattr__(self, name, {})
+        object.__setattr__(self, "_module_hooks", {})
         object.__setattr__(self, "_not_persistent", set())
         object.__setattr__(self, "training", True)
         if MODE.capture is not None:
@@ -50,22 +53,9 @@ class Module:
         """Call `forward`, with the hooks around it."""
         if MODE.capture is not None:
             MODE.capture.note(self)
-        forward = getattr(self, "forward", None)
-        if forward is None:
-            msg = f"{type(self).__name__}: forward is not defined"
-            raise NotImplementedError(msg)
-        if not self._forward_pre_hooks and not self._forward_hooks:
-            return forward(*args, **kwargs)
-        for hook in list(self._forward_pre_hooks.values()):
-            answer = hook(self, args)
-            if answer is not None:
-                args = answer if isinstance(answer, tuple) else (answer,)
-        output = forward(*args, **kwargs)
-        for hook in list(self._forward_hooks.values()):
-            answer = hook(self, args, output)
-            if answer is not None:
-                output = answer
-        return output
+        if not self._module_hooks:
+            return self.forward(*args, **kwargs)
+        return call_hooked(self, self.forward, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         table = "_parameters" if isinstance(value, Parameter) else "_modules"
@@ -175,15 +165,24 @@ class Module:
         """Register a Module: another name for `register_module`."""
         self.register_module(name, module)
 
-    def named_modules(self, prefix: str = "") -> "Iterator[tuple[str, Module]]":
-        """Yield this Module and all below it with dotted names, each once."""
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> "Iterator[tuple[str, Module]]":
+        """Yield this Module and all below it with dotted names behind `prefix`.
+
+        Each comes once, under its first name, or with ``remove_duplicate=False`` for every name.
+        """
+        once = check_flag("named_modules", "remove_duplicate", remove_duplicate)
+        return self._walk(_check_prefix("named_modules", prefix), once)
+
+    def _walk(self, prefix: str, once: bool) -> "Iterator[tuple[str, Module]]":
         if MODE.capture is not None:
             MODE.capture.note(self)
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
             name, module = stack.pop()
-            if id(module) in seen:
+            if once and id(module) in seen:
                 continue
             seen.add(id(module))
             yield name, module
@@ -206,28 +205,50 @@ class Module:
         """Yield the Modules right below."""
         return (module for _, module in self.named_children())
 
-    def _named(self, table: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+    def _named(
+        self, method: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield what `method`, ``named_parameters`` or ``named_buffers``, yields."""  # module-20
+        prefix, below = _check_prefix(method, prefix), check_flag(method, "recurse", recurse)
+        once = check_flag(method, "remove_duplicate", remove_duplicate)
+        return self._entries(method.removeprefix("named"), prefix, below, once)
+
+    def _entries(
+        self, table: str, prefix: str, recurse: bool, once: bool
+    ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        owners = self.named_modules(prefix) if recurse else iter([(prefix, self)])
+        owners = self._walk(prefix, once) if recurse else iter([(prefix, self)])
         for path, module in owners:
             for name, tensor in getattr(module, table).items():
-                if tensor is not None and id(tensor) not in seen:
+                if tensor is not None and not (once and id(tensor) in seen):
                     seen.add(id(tensor))
                     yield (f"{path}.{name}" if path else name), tensor
 
     def named_parameters(
-        self, prefix: str = "", recurse: bool = True
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Yield parameters with dotted names in order of registration, a shared one once."""
-        return self._named("_parameters", prefix, recurse)
+        """Yield parameters with dotted names in order of registration.
+
+        Parameters
+        ----------
+        prefix : str
+            What the names begin with, with a dot behind it.
+        recurse : bool
+            Whether those of the Modules below come too.
+        remove_duplicate : bool
+            Whether a shared one comes once, under its first name, or under every name.
+        """
+        return self._named("named_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Yield parameters in order of registration, each once."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """Yield buffers with dotted names in order of registration."""
-        return self._named("_buffers", prefix, recurse)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield buffers with dotted names; the arguments are those of `named_parameters`."""
+        return self._named("named_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """Yield buffers in order of registration, each once."""
@@ -244,6 +265,8 @@ class Module:
         """Return dotted names with detached Tensors, shared ones under each name."""
         state: OrderedDict[str, Tensor] = OrderedDict()
         for prefix, module in self._paths():
+            for entry in of_kind(module._module_hooks, "state_dict_pre"):
+                entry.hook(module, prefix, False)
             for name, tensor in itertools.chain(
                 module._parameters.items(), module._buffers.items()
             ):
@@ -272,7 +295,24 @@ class Module:
             ):
                 if tensor is not None and name not in module._not_persistent:
                     own[prefix + name] = tensor
-        return load_into(type(self).__name__, own, state_dict, strict)
+        result = load_into(type(self).__name__, own, state_dict, strict)
+        for module in self._upwards():
+            for entry in of_kind(module._module_hooks, "load_state_dict_post"):
+                entry.hook(module, result)
+        return result
+
+    def _upwards(self) -> "list[Module]":
+        """Return this Module and those below, each once, children before parents."""
+        found: dict[int, Module] = {}
+
+        def visit(module: Module) -> None:
+            for child in module.children():
+                if id(child) not in found:
+                    visit(child)
+            found[id(module)] = module
+
+        visit(self)
+        return list(found.values())
 
     def train(self, mode: bool = True) -> "Module":
         """Set `training` on this Module and all below, and return it."""
@@ -352,40 +392,47 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """Return a Parameter by its dotted name."""
-        if not isinstance(target, str):
-            refuse_type("get_parameter", "target", "a string", target)
-        path, _, name = target.rpartition(".")
-        module = self.get_submodule(path)
-        parameter = module._parameters.get(name)
-        if parameter is None:
-            msg = (
-                f"get_parameter: {type(module).__name__} has no Parameter {name!r} (in {target!r})"
-            )
-            raise AttributeError(msg)
+        parameter: Parameter = self._find("get_parameter", "_parameters", "Parameter", target)
         return parameter
 
-    def register_forward_pre_hook(self, hook: Hook) -> Handle:
-        """Call ``hook(module, args)`` before `forward`; it may return other args."""
-        check_callable("register_forward_pre_hook", "hook", hook)
-        return Handle(self._forward_pre_hooks, hook)
+    def get_buffer(self, target: str) -> Tensor:
+        """Return a buffer by its dotted name."""
+        buffer: Tensor = self._find("get_buffer", "_buffers", "buffer", target)
+        return buffer
 
-    def register_forward_hook(self, hook: Hook) -> Handle:
-        """Call ``hook(module, args, output)`` after `forward`; it may return another output."""
-        check_callable("register_forward_hook", "hook", hook)
-        return Handle(self._forward_hooks, hook)
+    def _find(self, method: str, table: str, what: str, target: str) -> Any:
+        if not isinstance(target, str):
+            refuse_type(method, "target", "a string", target)
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = getattr(module, table).get(name)
+        if found is None:
+            msg = f"{method}: {type(module).__name__} has no {what} {name!r} (in {target!r})"
+            raise AttributeError(msg)
+        return found
 
     def extra_repr(self) -> str:
         """Return what `repr` shows between the parentheses."""
         return ""
 
+    def _shown_entries(self) -> "Iterator[tuple[str, str]]":
+        """Yield the names and texts of what `repr` shows in lines of their own."""
+        return ((name, repr(module)) for name, module in self._modules.items())
+
     def __repr__(self) -> str:
-        lines = [line for line in self.extra_repr().split("\n") if line]
-        for name, module in self._modules.items():
-            lines.append(f"({name}): " + repr(module).replace("\n", "\n  "))
-        if len(lines) == 1 and not self._modules:
+        options = [line for line in self.extra_repr().split("\n") if line]
+        entries = [f"({name}): {text}" for name, text in self._shown_entries()]
+        lines = options + [line.replace("\n", "\n  ") for line in entries]
+        if len(lines) == 1 and not entries:
             return f"{type(self).__name__}({lines[0]})"
         body = "".join(f"\n  {line}" for line in lines)
         return f"{type(self).__name__}({body}\n)" if lines else f"{type(self).__name__}()"
+
+
+def _check_prefix(method: str, prefix: Any) -> str:
+    if not isinstance(prefix, str):
+        refuse_type(method, "prefix", "a string", prefix)
+    return prefix
 
 
 pytree.register(Module)
