@@ -1,7 +1,13 @@
 """The layers that are no recurrence and no loss."""
 
 from impl_torch_ext.nn.activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
-from impl_torch_ext.nn.container import ModuleList, Sequential
+from impl_torch_ext.nn.container import (
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Sequential,
+)
 from impl_torch_ext.nn.dropout import Dropout
 from impl_torch_ext.nn.embedding import Embedding
 from impl_torch_ext.nn.linear import Linear
@@ -16,7 +22,10 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "LogSoftmax",
+    "ModuleDict",
     "ModuleList",
+    "ParameterDict",
+    "ParameterList",
     "ReLU",
     "Sequential",
     "Sigmoid",
