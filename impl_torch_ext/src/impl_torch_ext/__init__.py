@@ -43,7 +43,7 @@ from impl_torch_ext.dtypes import bool_ as bool
 from impl_torch_ext.dtypes import float32, float64, int32, int64
 from impl_torch_ext.function import Function, as_function, once_differentiable
 from impl_torch_ext.loss import CrossEntropyLoss, L1Loss, MSELoss
-from impl_torch_ext.module import Module, functional_call
+from impl_torch_ext.module import Module, functional_call, summary
 from impl_torch_ext.nn import (
     Dropout,
     Embedding,
@@ -158,6 +158,7 @@ __all__ = [
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",
+    "summary",
     "tensor",
     "value_and_grad",
     "vjp",

@@ -13,6 +13,15 @@ from impl_torch_ext.checks import check_flag, check_function, shown
 
 __all__ = ["Hooked", "children_first"]
 
+# What torch calls for every Module.
+_of_all = (
+    torchs._global_forward_hooks,
+    torchs._global_forward_pre_hooks,
+    torchs._global_backward_hooks,
+    torchs._global_backward_pre_hooks,
+)
+_tracing = torch._C._get_tracing_state
+
 # One gradient for each argument or output, None for what has none.
 _Entries: TypeAlias = tuple[Any, ...]
 
@@ -137,14 +146,18 @@ class Hooked(torch.nn.Module):
         return name
 
     def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
-        if (
+        own = (
             self._forward_hooks
             or self._forward_pre_hooks
             or self._backward_hooks
             or self._backward_pre_hooks
-        ) and not (self._is_full_backward_hook is False or torch.compiler.is_compiling()):
-            return _called(self, args, kwargs)
-        return super()._call_impl(*args, **kwargs)
+        )
+        # torch's own way is one call more, which counts where a Module does little.
+        if not (own or _of_all[0] or _of_all[1] or _of_all[2] or _of_all[3]):
+            return (self._slow_forward if _tracing() else self.forward)(*args, **kwargs)
+        if not own or self._is_full_backward_hook is False or torch.compiler.is_compiling():
+            return super()._call_impl(*args, **kwargs)
+        return _called(self, args, kwargs)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -175,7 +188,7 @@ def _called(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             elif (came := hook(module, args)) is not None:
                 args = came if isinstance(came, tuple) else (came,)
         args = follower.enter(args) if follower else args
-        forward = module._slow_forward if torch._C._get_tracing_state() else module.forward
+        forward = module._slow_forward if _tracing() else module.forward
         output = forward(*args, **kwargs)
         for number, hook in _listed(torchs._global_forward_hooks, module._forward_hooks):
             done.add(number)
