@@ -1,10 +1,10 @@
 """One API for Tensors, Functions, Modules and recurrent layers, on torch.
 
-The names are those of the specification; `impl_torch_ext.ops`, `loss`, `optim`, `init` and `rnn`
-are submodules.
+The names are those of the specification; `impl_torch_ext.ops`, `loss`, `optim`, `init`, `data` and
+`rnn` are submodules.
 """
 
-from impl_torch_ext import init, loss, ops, optim, rnn
+from impl_torch_ext import data, init, loss, ops, optim, rnn
 from impl_torch_ext.autograd import (
     checkpoint,
     enable_grad,
@@ -77,7 +77,7 @@ from impl_torch_ext.rnn import (
     RNNCell,
     ZoneoutCell,
 )
-from impl_torch_ext.serialization import load, save
+from impl_torch_ext.serialization import load, load_checkpoint, save, save_checkpoint
 from impl_torch_ext.tensor import Tensor
 
 __all__ = [
@@ -121,6 +121,7 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "data",
     "empty",
     "enable_grad",
     "eye",
@@ -144,6 +145,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "load_checkpoint",
     "loss",
     "manual_seed",
     "no_grad",
@@ -155,6 +157,7 @@ __all__ = [
     "randn",
     "rnn",
     "save",
+    "save_checkpoint",
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",
