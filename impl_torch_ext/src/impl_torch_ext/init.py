@@ -176,9 +176,12 @@ def trunc_normal_(
         if not math.isfinite(end):  # init-12
             msg = f"{name}: {argument} must be a finite number of std from mean, got {value}"
             raise ValueError(msg)
-    return _draw(
-        name, tensor, lambda shape: np.clip(mean + std * _truncated(shape, alpha, beta), a, b)
-    )
+
+    def draw(shape: tuple[int, ...]) -> np.ndarray:
+        # Without axes the result of arithmetic is a scalar of NumPy's.
+        return np.asarray(np.clip(mean + std * _truncated(shape, alpha, beta), a, b))
+
+    return _draw(name, tensor, draw)
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1) -> Tensor:

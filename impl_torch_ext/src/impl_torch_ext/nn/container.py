@@ -34,7 +34,8 @@ class _Container(Module):
         return value
 
     def _refuse_entry(self, method: str, value: Any) -> Any:
-        msg = f"{type(self).__name__}{method}: entries must be {self._holds}, got {shown(value)}"
+        name, came = f"{type(self).__name__}{method}", type(value).__name__
+        msg = f"{name}: entries must be {self._holds}, got {came}"
         raise TypeError(msg)
 
 
@@ -52,7 +53,11 @@ class _OfParameters(_Container):
             return value
         if not isinstance(value, Tensor | np.ndarray):  # module-27
             self._refuse_entry(method, value)
-        return Parameter(value)
+        try:
+            return Parameter(value)
+        except (TypeError, ValueError) as error:
+            msg = f"{type(self).__name__}{method}: {error}"
+            raise type(error)(msg) from error
 
     def __repr__(self) -> str:
         lines = [
