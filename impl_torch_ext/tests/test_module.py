@@ -1,5 +1,7 @@
 """Modules where torch expects its own."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from tolerances import agree
@@ -76,3 +78,56 @@ def test_random_values_want_a_floating_tensor(fill: str) -> None:
     with pytest.raises(TypeError, match=rf"{fill}: .* floating dtype, got torch.int64"):
         getattr(nn.init, fill)(whole)
     assert not whole.any()
+
+
+def test_hooks_of_all_modules_and_of_one_meet() -> None:
+    seen: list[str] = []
+    layer = nn.Linear(2, 1)
+    layer.register_forward_hook(lambda *_: seen.append("own"))
+    handles = [
+        torch.nn.modules.module.register_module_forward_hook(lambda *_: seen.append("all")),
+        torch.nn.modules.module.register_module_forward_pre_hook(lambda *_: seen.append("before")),
+    ]
+    try:
+        layer(nn.ones((1, 2)))
+        nn.Identity()(nn.ones((1,)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert seen == ["before", "all", "own", "before", "all"]
+
+
+def test_a_new_hook_takes_no_number_of_one_that_was_pickled() -> None:
+    layer = nn.Tanh()
+    layer.register_forward_hook(print)
+    state = layer.__getstate__()
+    number = torch.utils.hooks.RemovableHandle.next_id + 5
+    state["_forward_hooks"] = OrderedDict({number: max})
+    twin = nn.Tanh.__new__(nn.Tanh)
+    twin.__setstate__(state)
+    assert twin.register_forward_hook(min).id > number
+    assert list(twin._forward_hooks.values()) == [max, min]
+
+
+def test_backward_hooks_of_torch_and_ours_nest() -> None:
+    seen: list[object] = []
+    net = torch.nn.Sequential(nn.Linear(3, 2), torch.nn.Sequential(nn.Tanh()))
+    for part in net.modules():
+        part.register_full_backward_hook(lambda part, *_: seen.append(part))
+    net(nn.rand((4, 3), requires_grad=True)).sum().backward()
+    assert seen == [net[1][0], net[1], net[0], net]
+
+
+def test_torch_walks_over_our_modules() -> None:
+    net = torch.nn.ModuleList([nn.Sequential(nn.Linear(2, 2)), nn.ModuleDict({"a": nn.Tanh()})])
+    assert [name for name, _ in net.named_modules()] == ["", "0", "0.0", "1", "1.a"]
+    assert [name for name, _ in net[0].named_modules(None, "x", False)] == ["x", "x.0"]
+    assert isinstance(net[1], torch.nn.ModuleDict)
+
+
+def test_a_compiled_module_calls_its_hooks() -> None:
+    layer = nn.Sequential(nn.Tanh())
+    layer[0].register_forward_hook(lambda part, args, output: output * 2)
+    x = nn.rand((3,))
+    compiled = torch.compile(layer, backend="eager")
+    agree(compiled(x), 2 * x.tanh(), "elementwise")

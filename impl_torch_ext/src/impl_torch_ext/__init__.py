@@ -4,7 +4,7 @@ The names are those of the specification; `impl_torch_ext.ops`, `loss`, `optim`,
 are submodules.
 """
 
-from impl_torch_ext import init, loss, ops, optim, rnn
+from impl_torch_ext import data, init, loss, ops, optim, rnn
 from impl_torch_ext.autograd import (
     checkpoint,
     enable_grad,
@@ -31,9 +31,11 @@ from impl_torch_ext.creation import (
     eye,
     from_array,
     full,
+    get_rng_state,
     ones,
     rand,
     randn,
+    set_rng_state,
     tensor,
     zeros,
 )
@@ -41,7 +43,7 @@ from impl_torch_ext.dtypes import bool_ as bool
 from impl_torch_ext.dtypes import float32, float64, int32, int64
 from impl_torch_ext.function import Function, as_function, once_differentiable
 from impl_torch_ext.loss import CrossEntropyLoss, L1Loss, MSELoss
-from impl_torch_ext.module import Module, functional_call
+from impl_torch_ext.module import Module, functional_call, summary
 from impl_torch_ext.nn import (
     ELU,
     GELU,
@@ -69,8 +71,11 @@ from impl_torch_ext.nn import (
     MaxPool1d,
     MaxPool2d,
     Mish,
+    ModuleDict,
     ModuleList,
     MultiheadAttention,
+    ParameterDict,
+    ParameterList,
     PReLU,
     ReLU,
     RMSNorm,
@@ -97,7 +102,7 @@ from impl_torch_ext.rnn import (
     RNNCell,
     ZoneoutCell,
 )
-from impl_torch_ext.serialization import load, save
+from impl_torch_ext.serialization import load, load_checkpoint, save, save_checkpoint
 from impl_torch_ext.tensor import Tensor
 
 __all__ = [
@@ -139,10 +144,13 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "MultiheadAttention",
     "PReLU",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PeepholeLSTMCell",
     "RMSNorm",
     "RNNCell",
@@ -163,6 +171,7 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "data",
     "empty",
     "enable_grad",
     "eye",
@@ -171,6 +180,7 @@ __all__ = [
     "from_array",
     "full",
     "functional_call",
+    "get_rng_state",
     "grad",
     "hessian",
     "hvp",
@@ -185,6 +195,7 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "load_checkpoint",
     "loss",
     "manual_seed",
     "no_grad",
@@ -196,8 +207,11 @@ __all__ = [
     "randn",
     "rnn",
     "save",
+    "save_checkpoint",
     "set_grad_enabled",
+    "set_rng_state",
     "spec_capabilities",
+    "summary",
     "tensor",
     "value_and_grad",
     "vjp",

@@ -39,9 +39,11 @@ __all__ = [
     "eye",
     "from_array",
     "full",
+    "get_rng_state",
     "ones",
     "rand",
     "randn",
+    "set_rng_state",
     "tensor",
     "zeros",
 ]
@@ -167,6 +169,51 @@ randn = _filled(
     "standard normal numbers, drawn from the generator of `manual_seed`",
     _drawn("randn", random.normal),
 )
+
+
+def get_rng_state() -> Tensor:
+    """Return where the generator of `manual_seed` stands.
+
+    Returns
+    -------
+    Tensor, int64, shape (11,)
+        The four words of the Philox counter, the two of its key, the four of its buffer and
+        `buffer_pos`, in NumPy's order.
+    """
+    return with_grad("get_rng_state", torch.from_numpy(random.state()), False)
+
+
+def set_rng_state(state: Tensor | np.ndarray) -> None:
+    """Let the generator go on from a state of this or of another implementation.
+
+    Parameters
+    ----------
+    state : Tensor, raw array or numpy.ndarray, int64, shape (11,)
+        What `get_rng_state` returned; it is copied.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of int64.
+    ValueError
+        If it has another shape, or a `buffer_pos` that is not from 0 to 4.
+    """
+    wanted = "set_rng_state: state must be an array of int64 of shape (11,)"
+    if not isinstance(state, Tensor | np.ndarray):
+        msg = f"{wanted}, got {type(state).__name__}"
+        raise TypeError(msg)
+    there = FROM_NUMPY.get(state.dtype) if isinstance(state, np.ndarray) else state.dtype
+    if there is not int64:  # init-11
+        msg = f"{wanted}, got {state.dtype}"
+        raise TypeError(msg)
+    words = state if isinstance(state, np.ndarray) else state.detach().numpy()
+    if words.shape != (11,):
+        msg = f"{wanted}, got {words.shape}"
+        raise ValueError(msg)
+    if not 0 <= words[10] <= 4:
+        msg = f"{wanted} with a buffer_pos from 0 to 4, got {words[10]}"
+        raise ValueError(msg)
+    random.restore(words)
 
 
 def full(

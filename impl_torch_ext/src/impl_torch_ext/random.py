@@ -6,14 +6,26 @@ Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw: Parallel random numb
 
 import math
 import operator
+import reprlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-__all__ = ["Draw", "manual_seed", "normal", "noted", "repeated", "uniform"]
+__all__ = [
+    "Draw",
+    "check_seed",
+    "manual_seed",
+    "normal",
+    "noted",
+    "repeated",
+    "restore",
+    "state",
+    "stream",
+    "uniform",
+]
 
 Draw: TypeAlias = tuple[Any, int]
 """Where the generator stood before it gave words, and how many."""
@@ -67,21 +79,61 @@ def manual_seed(seed: int) -> None:
         If it is out of range.
     """
     global _generator
-    if isinstance(seed, bool):
-        msg = f"manual_seed: seed must be an int, got {seed!r}"
-        raise TypeError(msg)
-    try:
-        key = operator.index(seed)
-    except TypeError:
-        msg = f"manual_seed: seed must be an int, got {type(seed).__name__}"
-        raise TypeError(msg) from None
-    if not 0 <= key < 2**64:  # init-01
-        msg = f"manual_seed: seed must be at least 0 and below 2**64, got {key}"
-        raise ValueError(msg)
+    key = check_seed("manual_seed", seed)
     if _thread.again is not None:
         return  # What is repeated begins where it began the first time.
     with _lock:
         _generator = np.random.Philox(key=key)
+
+
+def check_seed(name: str, seed: Any) -> int:
+    """Return a seed as an int, or raise in the name of `name`."""
+    try:
+        key = None if isinstance(seed, bool) else operator.index(seed)
+    except TypeError:
+        key = None
+    if key is None:
+        msg = f"{name}: seed must be an int, got {' '.join(reprlib.repr(seed).split())}"
+        raise TypeError(msg)
+    if not 0 <= key < 2**64:  # init-01
+        came = key if key.bit_length() < 256 else f"an int of {key.bit_length()} bits"
+        msg = f"{name}: seed must be at least 0 and below 2**64, got {came}"
+        raise ValueError(msg)
+    return key
+
+
+def stream(seed: int) -> Callable[[int], np.ndarray]:
+    """Return what draws so many numbers in [0, 1) from a new generator of a seed (data-01)."""
+    generator = np.random.Philox(key=seed)
+    return lambda count: _floats(generator.random_raw(count))
+
+
+def state() -> np.ndarray:
+    """Return the state of the generator as 11 words of int64 (init-11)."""
+    with _lock:
+        again = _thread.again
+        there = again.left[-1][0] if again is not None and again.left else _generator.state
+    words = [*there["state"]["counter"], *there["state"]["key"], *there["buffer"]]
+    return np.array([*words, np.uint64(there["buffer_pos"])], np.uint64).view(np.int64)
+
+
+def restore(words: np.ndarray) -> None:
+    """Let the generator go on from what `state` returned."""
+    global _generator
+    if _thread.again is not None:
+        return
+    whole = words.astype(np.int64).view(np.uint64)
+    generator = np.random.Philox(key=0)
+    generator.state = {
+        "bit_generator": "Philox",
+        "state": {"counter": whole[:4], "key": whole[4:6]},
+        "buffer": whole[6:10],
+        "buffer_pos": int(whole[10]),
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+    with _lock:
+        _generator = generator
 
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray:
@@ -161,5 +213,9 @@ def _unit(count: int) -> np.ndarray:
         generator = _generator if _thread.again is None else _thread.again.generator(count)
         for notes in _thread.notes:
             notes.append((generator.state, count))
-        words = np.asarray(generator.random_raw(count), dtype=np.uint64)
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        words = generator.random_raw(count)
+    return _floats(words)
+
+
+def _floats(words: Any) -> np.ndarray:
+    return (np.asarray(words, np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -2,5 +2,6 @@
 
 from impl_torch_ext.module.base import Module
 from impl_torch_ext.module.functional import functional_call
+from impl_torch_ext.module.summary import summary
 
-__all__ = ["Module", "functional_call"]
+__all__ = ["Module", "functional_call", "summary"]

@@ -1,6 +1,6 @@
 """Module: an owner of Parameters, buffers and other Modules."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -9,17 +9,18 @@ from torch import Tensor
 
 from impl_torch_ext.checks import check_flag, check_floating_dtype, check_function, shown
 from impl_torch_ext.dtypes import dtype_of
+from impl_torch_ext.module.hooks import Hooked, children_first
 from impl_torch_ext.module.state import LoadResult, checked_state
 
 __all__ = ["Module"]
 
 
-class Module(torch.nn.Module):
+class Module(Hooked):
     """Owner of Parameters, buffers and other Modules, whose `forward` runs when it is called.
 
     Everything is inherited from `torch.nn.Module` but the errors of registration and of
-    `load_state_dict`, which name what is wrong in one line, and the arrays that `load_state_dict`
-    takes.
+    `load_state_dict`, which name what is wrong in one line, the arrays that `load_state_dict`
+    takes, and the hooks.
     """
 
     def register_parameter(self, name: str, param: torch.nn.Parameter | None) -> None:
@@ -81,12 +82,27 @@ class Module(torch.nn.Module):
         assign = check_flag("load_state_dict", "assign", assign)
         own = self.state_dict()
         state = checked_state(type(self).__name__, own, state_dict, strict)
-        # Keys that are no str get here with strict=False alone; torch would trip over them.
-        known = {key: value for key, value in state.items() if isinstance(key, str)}
-        super().load_state_dict(known, strict, assign)
-        return LoadResult(  # module-08
+        self._take(state, getattr(state_dict, "_metadata", None) or {}, assign)
+        result = LoadResult(  # module-08
             [key for key in own if key not in state], [key for key in state if key not in own]
         )
+        for part in children_first(self):
+            for hook in [*part._load_state_dict_post_hooks.values()]:  # module-24
+                hook(part, result)
+        return result
+
+    def _take(self, state: Mapping[str, Any], metadata: Mapping[str, Any], assign: bool) -> None:
+        """Copy values that are checked, as torch does, but with its hooks left for later."""
+        faults: list[str] = []
+        # Keys that are no str get here with strict=False alone; torch would trip over them.
+        known = {key: value for key, value in state.items() if isinstance(key, str)}
+        for path, part in self.named_modules(remove_duplicate=False):
+            prefix = f"{path}." if path else ""
+            about = {**metadata.get(path, {}), "assign_to_params_buffers": assign}
+            part._load_from_state_dict(known, prefix, about, False, [], [], faults)
+        if faults:
+            msg = f"{type(self).__name__}.load_state_dict: {'; '.join(faults)}"
+            raise RuntimeError(" ".join(msg.split()))
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Convert parameters and buffers that are floating; as in torch.
@@ -139,15 +155,56 @@ class Module(torch.nn.Module):
             msg = f"{type(self).__name__}.get_parameter: there is no Parameter {target!r}: {error}"
             raise AttributeError(msg) from None
 
-    def register_forward_hook(self, hook: Callable[..., Any], **options: Any) -> Any:
-        """Call `hook(module, args, output)` after each call, as in torch."""
-        check_function(f"{type(self).__name__}.register_forward_hook", "hook", hook)
-        return super().register_forward_hook(hook, **options)
+    def get_buffer(self, target: str) -> Tensor:
+        """Return the buffer of a dotted name; raise an AttributeError if there is none."""
+        if not isinstance(target, str):
+            self._refuse("get_buffer", "target must be a str", target)
+        try:
+            return super().get_buffer(target)
+        except AttributeError as error:
+            msg = f"{type(self).__name__}.get_buffer: there is no buffer {target!r}: {error}"
+            raise AttributeError(msg) from None
 
-    def register_forward_pre_hook(self, hook: Callable[..., Any], **options: Any) -> Any:
-        """Call `hook(module, args)` before each call, as in torch."""
-        check_function(f"{type(self).__name__}.register_forward_pre_hook", "hook", hook)
-        return super().register_forward_pre_hook(hook, **options)
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Yield names, which begin with `prefix`, and Parameters, in order of registration.
+
+        Parameters
+        ----------
+        prefix : str
+        recurse : bool
+            Whether those of the Modules below are among them.
+        remove_duplicate : bool
+            Whether one of several names comes once, under its first.
+        """
+        self._check_prefix("named_parameters", prefix)
+        return super().named_parameters(prefix, recurse, remove_duplicate)
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yield names and buffers; as `named_parameters`."""
+        self._check_prefix("named_buffers", prefix)
+        return super().named_buffers(prefix, recurse, remove_duplicate)
+
+    def named_modules(
+        self, prefix: Any = "", remove_duplicate: Any = True, memo: Any = None
+    ) -> Iterator[tuple[str, torch.nn.Module]]:
+        """Yield this Module, called `prefix`, and those below it; as `named_parameters`.
+
+        `memo` is torch's, which has it before the others; this order is taken too.
+        """
+        if prefix is None or isinstance(prefix, set):  # module-20
+            flag = True if memo is None else memo
+            memo, prefix = prefix, "" if remove_duplicate is True else remove_duplicate
+            remove_duplicate = flag
+        self._check_prefix("named_modules", prefix)
+        return super().named_modules(memo, prefix, remove_duplicate)
+
+    def _check_prefix(self, method: str, prefix: Any) -> None:
+        if not isinstance(prefix, str):
+            self._refuse(method, "prefix must be a str", prefix)
 
     def _refuse(self, method: str, wanted: str, came: Any) -> NoReturn:
         msg = f"{type(self).__name__}.{method}: {wanted}, got {type(came).__name__}"

@@ -17,7 +17,13 @@ from impl_torch_ext.nn.activation import (
     Tanh,
 )
 from impl_torch_ext.nn.attention import MultiheadAttention
-from impl_torch_ext.nn.container import ModuleList, Sequential
+from impl_torch_ext.nn.container import (
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Sequential,
+)
 from impl_torch_ext.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from impl_torch_ext.nn.dropout import Dropout
 from impl_torch_ext.nn.embedding import Embedding
@@ -53,9 +59,12 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "Mish",
+    "ModuleDict",
     "ModuleList",
     "MultiheadAttention",
     "PReLU",
+    "ParameterDict",
+    "ParameterList",
     "RMSNorm",
     "ReLU",
     "Sequential",
