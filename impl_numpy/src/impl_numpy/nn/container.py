@@ -279,16 +279,15 @@ class ModuleList(_RowOfModules):
         self.extend(() if modules is None else modules)
 
     def insert(self, index: int, module: Module) -> None:
-        """Add a Module before the one at an index, which is from -n to n.
+        """Add a Module before the one at an index, of any size, as a list does.
 
         Raises
         ------
-        IndexError
-            If the index is out of range.
         TypeError
             If it is no Module; nothing has changed then.
         """
-        self._insert(index, module)
+        n = len(self)
+        self._insert(max(-n, min(self._index(index), n)), module)  # module-25
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList(self).extend(other)

@@ -147,6 +147,9 @@ def test_module_list_in_full(nn: Any) -> None:
     module += (c,)
     assert module is kept
     assert same(module, [a, d, c])
+    module.insert(-9, b)
+    module.insert(9, b)
+    assert same(module, [b, a, d, c, b])
     assert len(nn.ModuleList(None)) == 0
 
 
