@@ -56,7 +56,7 @@ class LayerNorm(Layer):
         Ones and zeros.
     """
 
-    _options = ("normalized_shape", "eps=", "elementwise_affine=")
+    _options = ("normalized_shape", "eps=", "elementwise_affine=", "bias=")
 
     def __init__(
         self,
