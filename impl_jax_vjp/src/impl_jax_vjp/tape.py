@@ -124,7 +124,7 @@ def change(what: str, tensor: Traced, data: Array) -> None:
     elif isinstance(data, jax.core.Tracer) and not isinstance(tensor._data, jax.core.Tracer):
         msg = (
             f"{what} must not be changed in a function that JAX traces; call eval() before, or "
-            "make the Module an argument of the function"
+            "make the Module an argument and a result of the function"
         )
         raise RuntimeError(msg)
     else:

@@ -62,6 +62,8 @@ def _chosen(scores: Array, shut: Array) -> Array:
 def _chosen_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     scores, shut = primals
     y, d = _chosen(scores, shut), jnp.where(shut, 0, tangents[0])
+    # A number that all have in common has no part in it, and would take digits from the rest.
+    d = d - d[..., :1]
     return y, y * (d - F.total(y * d, (y.ndim - 1,), True))
 
 
