@@ -197,3 +197,20 @@ def test_a_window_without_a_place_of_the_input() -> None:
     assert np.array_equal(out.data, [[-np.inf]])
     out.sum().backward()
     assert np.array_equal(x.grad.data, [[0]])
+
+
+@pytest.mark.parametrize("sizes", [(0, 3, 5), (2, 0, 5), (2, 3, 0)])
+def test_attention_of_nothing(sizes: tuple[int, int, int]) -> None:
+    batch, queries, keys = sizes
+    layer = nn.MultiheadAttention(4, 2, batch_first=True)
+    x, y = nn.zeros((batch, queries, 4), requires_grad=True), nn.zeros((batch, keys, 4))
+    out, weights = layer(x, y, y, attn_mask=nn.zeros((queries, keys)))
+    out.sum().backward()
+    assert (out.shape, weights.shape) == ((batch, queries, 4), (batch, queries, keys))
+    assert not np.array(x.grad.data).any()
+
+
+def test_a_largest_of_no_batch() -> None:
+    x = nn.zeros((0, 2, 5), requires_grad=True)
+    nn.MaxPool1d(2)(x).sum().backward()
+    assert x.grad.shape == (0, 2, 5)

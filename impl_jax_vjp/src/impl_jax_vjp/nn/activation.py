@@ -166,7 +166,7 @@ class LeakyReLU(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Map any shape to the same shape."""
-        return ops.leaky_relu(input, self.negative_slope)
+        return ops.leaky_relu(as_operand("LeakyReLU", input), self.negative_slope)
 
 
 class ELU(Layer):

@@ -39,7 +39,6 @@ class _Plan(NamedTuple):
     """What is fixed in a compiled call: the operands' names, and the options."""
 
     names: tuple[str, ...]
-    shapes: tuple[tuple[str, Shape], ...]
     heads: int
     batch_first: bool
     zeros: bool
@@ -69,8 +68,6 @@ def _chosen_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tu
 
 def _attend(plan: _Plan, *arrays: Array) -> Any:
     given = dict(zip(plan.names, arrays, strict=True))
-    for name, shape in plan.shapes:
-        check_parameter("MultiheadAttention", name, given[name], shape)
     query, key, value, alone = _laid_out(plan, given)
     count, queries, _ = query.shape
     padding = given.get("key_padding_mask")
@@ -82,13 +79,14 @@ def _attend(plan: _Plan, *arrays: Array) -> Any:
     q, k, v = _projected(plan, given, query, key, value)
     keys = k.shape[1]
     shut, added = _masks(plan, given, padding, (count, queries, key.shape[1]), keys, q.dtype)
-    q, k, v = [part.reshape(*part.shape[:2], plan.heads, -1) for part in (q, k, v)]
-    scores = jnp.einsum("nlhd,nshd->nhls", q / math.sqrt(q.shape[-1]), k, precision=_HIGHEST)
+    size = q.shape[2] // plan.heads
+    q, k, v = [part.reshape(*part.shape[:2], plan.heads, size) for part in (q, k, v)]
+    scores = jnp.einsum("nlhd,nshd->nhls", q / math.sqrt(size), k, precision=_HIGHEST)
     weights = _chosen(scores if added is None else scores + added, shut)
     if "keep" in given:
         weights = thinned(plan.dropout, weights, given["keep"])
     heads = jnp.einsum("nhls,nshd->nlhd", weights, v, precision=_HIGHEST)
-    out = F.product(heads.reshape(count, queries, -1), given["out_proj.weight"].T)
+    out = F.product(heads.reshape(count, queries, plan.heads * size), given["out_proj.weight"].T)
     out = _shifted(out, given.get("out_proj.bias"))
     out = out[0] if alone else out if plan.batch_first else out.swapaxes(0, 1)
     if not plan.weights:
@@ -307,10 +305,13 @@ class MultiheadAttention(Layer):
         return mask
 
     def _held(self) -> dict[str, Any]:
-        """Return the parameters that there are, by name."""
+        """Return the parameters that there are, by name; raise if one has another shape."""
         held = {name: getattr(self, name) for name in self._parameters}
         held |= {f"out_proj.{name}": getattr(self.out_proj, name) for name in ("weight", "bias")}
-        return {name: parameter for name, parameter in held.items() if parameter is not None}
+        there = {name: parameter for name, parameter in held.items() if parameter is not None}
+        for name, parameter in there.items():
+            check_parameter("MultiheadAttention", name, parameter, self._shapes()[name])
+        return there
 
     def forward(
         self,
@@ -363,8 +364,7 @@ class MultiheadAttention(Layer):
             refuse(name, "attn_mask", "given where is_causal is True", None)
         mean = check_flag(name, "average_attn_weights", average_attn_weights)
         needed = check_flag(name, "need_weights", need_weights)
-        parameters, shapes = self._held(), self._shapes()
-        operands |= parameters
+        operands |= self._held()
         dropping = self.training and self.dropout > 0
         if dropping:
             batch, length, count = sizes
@@ -373,8 +373,7 @@ class MultiheadAttention(Layer):
             operands["keep"] = ~below(self.dropout, shape, query)  # nn-32
         how = ("mean" if mean else "each") if needed else ""
         p = float(self.dropout) if dropping else 0.0
-        known = tuple([(n, shapes[n]) for n in parameters])
         options = (self.num_heads, self.batch_first, self.add_zero_attn, p, how)
-        plan = _Plan(tuple(operands), known, *options)
+        plan = _Plan(tuple(operands), *options)
         made = _attention(list(operands.values()), plan)
         return made if needed else (made, None)

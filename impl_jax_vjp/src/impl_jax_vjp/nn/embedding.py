@@ -44,7 +44,8 @@ def _rows(
     return jnp.where((indices == padding)[..., None], lax.stop_gradient(rows), rows)
 
 
-def _shortened(most: float, order: float, weight: Any, indices: Any) -> Any:
+def _shortened(shape: Shape, most: float, order: float, weight: Any, indices: Any) -> Any:
+    check_parameter("Embedding", "weight", weight, shape)
     known = lookups.places(indices.reshape(-1), weight.shape[0], negative=False)
     rows = weight[known]
     norm = jnp.linalg.norm(rows, order, axis=-1, keepdims=True)
@@ -138,7 +139,7 @@ class Embedding(Layer):
         weight = self.weight
         if self.max_norm is not None:
             operands = (self._live("weight"), unwrap(indices))
-            made = _renormalize(operands, float(self.max_norm), float(self.norm_type))
+            made = _renormalize(operands, shape, float(self.max_norm), float(self.norm_type))
             self._become(weight=unwrap(made))  # nn-16
         often = are_met_often(weight, [indices], [bound])
         found: Tensor = _embedding(

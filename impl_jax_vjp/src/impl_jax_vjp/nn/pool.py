@@ -78,9 +78,9 @@ def _largest_jvp(plan: _Plan, primals: tuple[Array], tangents: tuple[Array]) -> 
     (x,), (dx,) = primals, tangents
     value, place = _largest(plan, x)
     axes = len(plan.kernel)
-    lead = x.shape[: x.ndim - axes]
-    flat = dx.reshape(*lead, -1)
-    at = jnp.where(place < 0, flat.shape[-1], place).reshape(*lead, -1)
+    lead, size = x.shape[: x.ndim - axes], math.prod(x.shape[x.ndim - axes :])
+    flat = dx.reshape(*lead, size)
+    at = jnp.where(place < 0, size, place).reshape(*lead, math.prod(plan.results))
     found = jnp.take_along_axis(flat, at, -1, mode="fill", fill_value=0)
     return (value, place), (found.reshape(value.shape), np.zeros(place.shape, jax.dtypes.float0))
 
