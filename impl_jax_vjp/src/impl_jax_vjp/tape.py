@@ -114,6 +114,26 @@ def constant(data: Array) -> Array:
     return jax.lax.stop_gradient(data)
 
 
+def change(what: str, tensor: Traced, data: Array) -> None:
+    """Give a Tensor other values without a record, in the running trace of nn.jit too.
+
+    Raises
+    ------
+    RuntimeError
+        If the values are those of a trace of JAX's that the Tensor is no part of.
+    """
+    if MODE.capture is not None:
+        MODE.capture.change(what, tensor, data)
+    elif isinstance(data, jax.core.Tracer) and not isinstance(tensor._data, jax.core.Tracer):
+        msg = (
+            f"{what} must not be changed in a function that JAX traces; call eval() before, or "
+            "make the Module an argument and a result of the function"
+        )
+        raise RuntimeError(msg)
+    else:
+        tensor._data = data
+
+
 def edge_of(tensor: Traced) -> Edge | None:
     """Return where the gradient of a Tensor goes."""
     return (tensor._node or tensor, tensor._slot) if tensor._requires_grad else None

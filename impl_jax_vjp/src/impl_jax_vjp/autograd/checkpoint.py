@@ -81,6 +81,17 @@ class _Seen:
         self._used[id(tensor)] = (weakref.ref(tensor), array)
         return array
 
+    def live(self, tensor: Traced) -> Array:
+        """Return the array of a Tensor that the function may change, as it is now."""
+        return tensor._data if self._around is None else self._around.live(tensor)
+
+    def change(self, what: str, tensor: Traced, data: Array) -> None:
+        """Change a Tensor at each run."""  # autograd-39
+        if self._around is None:
+            tensor._data = data
+        else:
+            self._around.change(what, tensor, data)
+
     def draw(self, request: random.Request) -> list[Array]:
         """Return numbers from the generator."""
         return random.drawn(request)

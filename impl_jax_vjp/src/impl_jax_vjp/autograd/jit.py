@@ -24,7 +24,7 @@ from ..creation import drawn
 from ..dtypes import is_floating, x64, x64_is_on
 from ..pytree import Contents, Watch, fixed, kind_of, modules_of
 from ..recording import Operation, Pullback, record
-from ..tape import MODE, Node, Traced, edge_of, unwrap, wrap
+from ..tape import MODE, Node, Traced, change, edge_of, unwrap, wrap
 from ..tensor import bare
 from ..trees import join, split, statics
 
@@ -164,6 +164,9 @@ class Capture:
         self.used: dict[int, tuple[weakref.ref[Any], Array, Any]] = {}
         self.draws: list[random.Request] = []
         self.modules: dict[int, Any] = {}
+        # What was changed, by the Tensor's id: how a message names it, the Tensor, its new array.
+        self.changes: dict[int, tuple[str, Traced, Array]] = {}
+        self._rounds = 0
         self._made: set[int] = set()
         self._before: list[tuple[Any, Contents]] = []
 
@@ -195,12 +198,23 @@ class Capture:
 
     def resolve(self, tensor: Traced) -> Array:
         """Return the array that stands for a Tensor in this trace."""
+        if id(tensor) in self.changes:
+            return self.changes[id(tensor)][2]
         if self._replay:
             return self._arrays.get(id(tensor), tensor._data)
         known = self.used.get(id(tensor))
         if known is None or known[0]() is not tensor:
             self.used[id(tensor)] = (weakref.ref(tensor), tensor._data, tensor._grad)
         return tensor._data
+
+    live = resolve
+
+    def change(self, what: str, tensor: Traced, data: Array) -> None:
+        """Give a Tensor another array, which it has after each call of what is compiled."""
+        if self._rounds:
+            msg = f"{what} must not be changed in a loop that is compiled; call eval() before"
+            raise RuntimeError(msg)
+        self.changes[id(tensor)] = (what, tensor, data)
 
     def draw(self, request: random.Request) -> list[Array]:
         """Return random numbers that are an input of the trace."""
@@ -218,9 +232,11 @@ class Capture:
         """
         before = self.draws, self._random
         self.draws, self._random = [], iter(numbers)
+        self._rounds += 1
         try:
             yield self.draws
         finally:
+            self._rounds -= 1
             self.draws, self._random = before
 
     def tensors(self, name: str) -> list[Any]:
@@ -261,6 +277,8 @@ class _Plan:
         self._flags = flags
         self._out_form: Any = None
         self._out_flags: tuple[bool | None, ...] = ()
+        # Which of the operands are changed, by their place, and how a message names each.
+        self._changes: list[tuple[int, str]] = []
         # Weak: what is compiled keeps nothing alive.
         self._tensors: list[weakref.ref[Any]] = []
         self._asked: list[Any] = []
@@ -325,10 +343,12 @@ class _Plan:
         return [reference() for reference in self._tensors]
 
     def _run(self, *arrays: Array) -> tuple[Array, ...]:
-        count = len(self._flags)
-        return self._traced(Capture(self._used(), arrays[count:]), *arrays[:count])
+        count, used = len(self._flags), self._used()
+        return self._traced(Capture(used, arrays[count:]), *arrays[:count], used=used)
 
-    def _traced(self, capture: Capture, *arrays: Array) -> tuple[Array, ...]:
+    def _traced(
+        self, capture: Capture, *arrays: Array, used: Sequence[Any] = ()
+    ) -> tuple[Array, ...]:
         inner = [
             array if flag is None else bare(flag[0], array, flag[1])
             for array, flag in zip(arrays, self._flags, strict=True)
@@ -344,8 +364,14 @@ class _Plan:
             self._out_flags = tuple(
                 t._requires_grad if isinstance(t, Traced) else None for t in leaves
             )
-            return tuple(jax.numpy.asarray(unwrap(leaf)) for leaf in leaves)
+            places = {id(tensor): place for place, tensor in enumerate([*inner, *used])}
+            changes = [(places[i], *rest) for i, rest in capture.changes.items() if i in places]
+            self._changes = [(place, what) for place, what, _, _ in changes]
+            made = [*map(unwrap, leaves), *(data for _, _, _, data in changes)]
+            return tuple(map(jax.numpy.asarray, made))
         finally:
+            # What the function made itself goes with it.
+            capture.changes = {}
             MODE.capture = before
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
@@ -355,24 +381,32 @@ class _Plan:
         mask = tuple(isinstance(v, Traced) and v._requires_grad for v in operands)
         if not (MODE.enabled and any(mask)):
             outs = record(self.operation, operands)
+            self._change(operands, [out._data for out in outs])
             made = [
                 out if flag is not None else out._data
-                for out, flag in zip(outs, self._out_flags, strict=True)
+                for out, flag in zip(outs, self._out_flags, strict=False)
             ]
             return join(self._out_form, made)
         arrays = [unwrap(v) for v in operands]
         forward, backward = self._pair(mask)
         outs, pull = forward(*arrays)
+        self._change(operands, outs)
         edges = [edge_of(v) for v, m in zip(operands, mask, strict=True) if m]
         targets, slots = zip(*(edge for edge in edges if edge is not None), strict=True)
         avals = [(out.shape, out.dtype) for out in outs]
         rule = _JitRule(self.operation, mask, avals, functools.partial(backward, pull))
         node = Node(rule, arrays, targets, slots, len(outs))
         made = []
-        for index, (out, flag) in enumerate(zip(outs, self._out_flags, strict=True)):
+        for index, (out, flag) in enumerate(zip(outs, self._out_flags, strict=False)):
             live = flag and is_floating(out.dtype)
             made.append(out if flag is None else wrap(out, node if live else None, index))
         return join(self._out_form, made)
+
+    def _change(self, operands: Sequence[Any], outs: Sequence[Array]) -> None:
+        """Give the Tensors that the function changes what came for them, behind the results."""
+        changed = zip(self._changes, outs[len(self._out_flags) :], strict=True)
+        for (place, what), array in changed:
+            change(what, operands[place], array)
 
     def _pair(self, mask: Mask) -> Any:
         """Return the halves for a choice of differentiated inputs: residuals pass between them."""

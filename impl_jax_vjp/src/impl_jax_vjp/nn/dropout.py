@@ -15,11 +15,12 @@ from ..tensor import Tensor
 from .layer import Layer
 
 
-def _thin(p: float, x: Any, keep: Any) -> Any:
+def thinned(p: float, x: Any, keep: Any) -> Any:
+    """Return an array with 0 where it is not kept, and the rest made larger for it."""
     return jnp.where(keep, x / (1.0 - p), 0) if p < 1 else jnp.zeros_like(x)
 
 
-_dropout = Primitive(_thin, "Dropout", F.all_but_first)
+_dropout = Primitive(thinned, "Dropout", F.all_but_first)
 
 
 def drop(x: Any, p: float) -> Tensor:

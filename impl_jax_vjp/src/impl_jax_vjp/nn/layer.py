@@ -8,10 +8,12 @@ import numpy as np
 
 from ..checks import Shape, check_same_dtype, fits, floating_dtype, positive_int
 from ..creation import host
+from ..dtypes import is_floating
 from ..init import uniform_values
 from ..module import Module
 from ..parameter import Parameter
 from ..recording import as_operand, dtype_of, shape_of
+from ..tape import MODE, change
 
 
 class Layer(Module):
@@ -21,7 +23,8 @@ class Layer(Module):
     ----------
     _options : tuple of str
         What `repr` shows: ``"size"`` the value alone, ``"size="`` with its name, ``"size?"`` with
-        its name where it is not the default. A Parameter is shown as whether there is one.
+        its name where it is not the default, or a tuple of it. A Parameter is shown as whether
+        there is one.
     """
 
     _options: ClassVar[tuple[str, ...]] = ()
@@ -61,12 +64,33 @@ class Layer(Module):
             known = _known(symbols, wanted)
             msg = f"{name}: {argument} must have shape {symbols} = {known}, got {shape}"
             raise ValueError(msg)
-        # The parameters', not `_dtype`: a Module can be converted after it was made.
-        for parameter in self._parameters.values():
-            if parameter is not None:
-                check_same_dtype(name, argument, dtype_of(value), dtype_of(parameter))
-                break
+        return self._of_dtype(argument, value)
+
+    def _of_dtype(self, argument: str, value: Any) -> Any:
+        """Return an array of the parameters' dtype, or raise `TypeError` that names both.
+
+        Where there are none, buffers stand for them; without either any floating dtype will do.
+        """
+        name, dtype = type(self).__name__, dtype_of(value)
+        # Not `_dtype`: a Module can be converted after it was made.
+        for held in (*self._parameters.values(), *self._buffers.values()):
+            if held is not None:
+                check_same_dtype(name, argument, dtype, dtype_of(held))
+                return value
+        if not is_floating(dtype):
+            msg = f"{name}: {argument} must be float32 or float64, got dtype {dtype}"
+            raise TypeError(msg)
         return value
+
+    def _live(self, name: str) -> Any:
+        """Return the array of a Tensor that the call may give other values, as it is now."""
+        held = getattr(self, name)
+        return held._data if MODE.capture is None else MODE.capture.live(held)
+
+    def _become(self, **arrays: Any) -> None:
+        """Give Tensors other values; nothing is recorded, and the objects stay."""
+        for name, array in arrays.items():
+            change(f"{type(self).__name__}: {name}", getattr(self, name), array)
 
     def extra_repr(self) -> str:
         """Return the options that the class names."""
@@ -76,10 +100,15 @@ class Layer(Module):
             value = getattr(self, name)
             if name in self._parameters:
                 value = value is not None
-            if option.endswith("?") and value == _default(type(self), name):
+            default = _default(type(self), name) if option.endswith("?") else _NONE
+            if value == default or (isinstance(value, tuple) and set(value) == {default}):
                 continue
             shown.append(f"{name}={value}" if name != option else str(value))
         return ", ".join(shown)
+
+
+# No option has this value.
+_NONE = object()
 
 
 def _default(cls: type[Any], name: str) -> Any:

@@ -1,10 +1,11 @@
 """Modules that change no values."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from .. import ops
-from ..checks import check_int, normalize_axis, refuse
+from ..checks import check_int, check_ints, normalize_axis, refuse, refuse_type
 from ..recording import as_operand, shape_of
 from ..tensor import Tensor
 from .layer import Layer
@@ -44,3 +45,51 @@ class Identity(Layer):
     def forward(self, input: Any) -> Any:
         """Return the input."""
         return input
+
+
+class Unflatten(Layer):
+    """The axis `dim` parted into several (the page of ``torch.nn.Unflatten``).
+
+    Parameters
+    ----------
+    dim : int
+    unflattened_size : sequence of int
+        One of them may be -1, for what the others leave.
+
+    Raises
+    ------
+    ValueError
+        If a size is below -1, two are -1, or there is none.
+    TypeError
+        If `unflattened_size` is no sequence of ints.
+    """
+
+    _options = ("dim=", "unflattened_size=")
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim = check_int("Unflatten", "dim", dim)
+        if not isinstance(unflattened_size, list | tuple):
+            refuse_type("Unflatten", "unflattened_size", "a sequence of ints", unflattened_size)
+        sizes = check_ints("Unflatten", "unflattened_size", unflattened_size)
+        if not sizes or min(sizes) < -1 or sizes.count(-1) > 1:  # nn-31
+            refuse("Unflatten", "unflattened_size", "sizes, of which one may be -1", sizes)
+        self.unflattened_size = sizes
+
+    def forward(self, input: Any) -> Tensor:
+        """Map shape (..., a * ... * b, ...) to shape (..., a, ..., b, ...).
+
+        Raises
+        ------
+        ValueError
+            If the product of the sizes is not the size of the axis.
+        """
+        shape, sizes = shape_of(as_operand("Unflatten", input)), self.unflattened_size
+        axis = normalize_axis("Unflatten", self.dim, shape)
+        known = math.prod([size for size in sizes if size >= 0])
+        rest = shape[axis] // known if -1 in sizes and known else 1
+        if known * rest != shape[axis] or (-1 in sizes and not known):
+            wanted = f"sizes whose product is that of axis {self.dim}, {shape[axis]}"
+            refuse("Unflatten", "unflattened_size", wanted, sizes)
+        parts = [rest if size < 0 else size for size in sizes]
+        return ops.reshape(input, (*shape[:axis], *parts, *shape[axis + 1 :]))

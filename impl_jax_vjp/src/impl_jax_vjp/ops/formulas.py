@@ -453,8 +453,8 @@ def nothing(mask: tuple[bool, ...]) -> tuple[bool, ...]:
 
 
 def others(mask: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Say that backward needs the factor beside a differentiated one."""
-    return mask[1], mask[0]
+    """Say that backward needs the factor beside a differentiated one, and nothing that is added."""
+    return mask[1], mask[0], *[False] * (len(mask) - 2)
 
 
 def divisor(mask: tuple[bool, ...]) -> tuple[bool, ...]:
