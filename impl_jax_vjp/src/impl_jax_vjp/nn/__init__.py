@@ -1,20 +1,30 @@
 """Layers."""
 
-from activation import ELU, GELU, GLU, SELU, LeakyReLU, Mish, PReLU, SiLU, Softplus
-from attention import MultiheadAttention
-from conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from linear import Bilinear
-from norm import BatchNorm1d, BatchNorm2d, GroupNorm, RMSNorm
-from pool import AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
-from shape import Unflatten
-
-from .activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .activation import (
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    LeakyReLU,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from .attention import MultiheadAttention
 from .container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .dropout import Dropout
 from .embedding import Embedding
-from .linear import Linear
-from .norm import LayerNorm
-from .shape import Flatten, Identity
+from .linear import Bilinear, Linear
+from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from .pool import AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
+from .shape import Flatten, Identity, Unflatten
 
 __all__ = [
     "ELU",

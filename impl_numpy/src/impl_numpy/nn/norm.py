@@ -389,7 +389,8 @@ class _BatchNorm(_Norm):
         Raises
         ------
         ValueError
-            If the input has other axes or channels, or in training fewer than two values for each.
+            If the input has other axes or channels, or the batch has fewer than two values for each
+            where its own statistics are taken.
         TypeError
             If the dtype is not the parameters'.
         """
@@ -423,8 +424,9 @@ class _BatchNorm(_Norm):
         x = self._input(x, dtype)
         if x.dtype.kind != "f":
             x = ops.astype(x, float32)
-        if self.training and x.shape[0] * math.prod(x.shape[2:]) < 2:  # nn-27
-            msg = f"{owner}: wants two values for each channel in training, got shape {x.shape}"
+        batch = self.training or self.running_mean is None
+        if batch and x.shape[0] * math.prod(x.shape[2:]) < 2:  # nn-27
+            msg = f"{owner}: wants two values for each channel of the batch, got shape {x.shape}"
             raise ValueError(msg)
         return x
 

@@ -329,7 +329,8 @@ class _BatchNorm(_Norm):
         Raises
         ------
         ValueError
-            If the shape does not fit or, in training, a channel has fewer than two values.
+            If the shape does not fit or, where the batch's own statistics are taken, a channel
+            has fewer than two values.
         """
         x, mean, var = self._checked(input), self.running_mean, self.running_var
         own = self.training or mean is None or var is None
@@ -355,9 +356,10 @@ class _BatchNorm(_Norm):
         shape = (None, self.num_features, *(None,) * (axes - 2))
         dtype = None if first is None else first.dtype
         x = check_input(name, "input", input, shape, text, dtype)
-        if self.training and math.prod(x.shape) < 2 * self.num_features:  # nn-27
+        batch = self.training or self.running_mean is None
+        if batch and math.prod(x.shape) < 2 * self.num_features:  # nn-27
             msg = (
-                f"{name}: input must have at least two values per channel in training, got shape "
+                f"{name}: input must have at least two values per channel of the batch, got shape "
                 f"{tuple(x.shape)}"
             )
             raise ValueError(msg)

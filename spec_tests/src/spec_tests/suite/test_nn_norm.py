@@ -73,6 +73,8 @@ def test_a_norm_without_statistics_uses_the_batch(nn: Any, dtype: str) -> None:
     assert list(layer.state_dict()) == ["weight", "bias"]
     x = nn.tensor(normal((5, 3), dtype))
     exactly(nn, layer.eval()(x), to_numpy(nn, layer.train()(x)), call="in evaluation")
+    with refuses(ValueError, "BatchNorm1d", "(1, 3)"):
+        layer.eval()(x[:1])
 
 
 @clause("nn-26", "nn-27")
