@@ -115,6 +115,27 @@ def compare(session: nox.Session) -> None:
 
 
 @nox.session
+def across(session: nox.Session) -> None:
+    """Train in one implementation, or torch.nn, and go on in another: five times five."""
+    folder = Path(session.create_tmp()) / "files"
+    shutil.rmtree(folder, ignore_errors=True)
+    pythons = {}
+    for name in BACKENDS:
+        pythons[f"impl_{name}"] = backend_python(session, name)
+        install_backend(session, name, pythons[f"impl_{name}"])
+        if name == "cupy":
+            emulate_without_a_gpu(session, pythons[f"impl_{name}"])
+    pythons["torch"] = pythons["impl_torch_ext"]
+    program = ROOT / "examples" / "training" / "across.py"
+    for stage in ("write", "read"):
+        for name, python in pythons.items():
+            options = ("--impl", name, "--folder", str(folder), "--stage", stage)
+            session.run(str(python), str(program), *options, external=True)
+    run = (str(program), "--folder", str(folder), "--stage", "table")
+    session.run(str(pythons["impl_numpy"]), *run, external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time the four and their peers in turns, each in its environment; write report/bench.html."""
     sys.path.insert(0, str(ROOT))
