@@ -2,8 +2,8 @@
 
 Each writer trains for an epoch and writes a checkpoint. Each reader reads each checkpoint, writes
 it again, which must give the same bits, and trains for another epoch, which must give the same
-losses to rounding. torch.nn is the fifth: torch's own layers, optimizer and scheduler, with the files, the
-batches and the dropout masks of impl_torch_ext.
+losses to rounding. torch.nn is the fifth: its own layers, optimizer and scheduler, with the files,
+the batches and the dropout masks of impl_torch_ext.
 
     python across.py --impl impl_numpy --folder files --stage write
     python across.py --impl torch --folder files --stage write
