@@ -224,7 +224,7 @@ class Row:
     shape : tuple of int
         The sizes named by the kind's ``axes``, or the input's shape.
     arguments : tuple of int
-        A layer's constructor's.
+        A layer's constructor's, by position.
     options : mapping
         The keywords of an optimizer or a sequence layer, there with `lengths`, whether the
         sequences have different lengths, and `projected`, to half of H; `apart` and `sqrt` of a
@@ -387,13 +387,31 @@ ROWS: tuple[Row, ...] = (
     Row("layer", "Embedding", (64, 32), (1000, 64)),
     Row("layer", "ReLU", (64, 512)),
     Row("layer", "Softmax", (64, 512), (1,)),
+    Row("layer", "GELU", (64, 512)),
+    Row("layer", "RMSNorm", (64, 512), (512,)),
+    Row("layer", "GroupNorm", (32, 16, 28, 28), (4, 16)),
+    Row("layer", "BatchNorm2d", (32, 16, 28, 28), (16,)),
+    Row("layer", "Conv1d", (32, 16, 256), (16, 32, 3)),
+    Row("layer", "Conv2d", (32, 16, 28, 28), (16, 32, 3), quick=True),
+    Row("layer", "Conv2d", (32, 64, 14, 14), (64, 64, 3, 1, 1)),
+    # Depthwise: as many groups as channels.
+    Row("layer", "Conv2d", (32, 32, 14, 14), (32, 32, 3, 1, 1, 1, 32)),
+    Row("layer", "ConvTranspose2d", (32, 32, 14, 14), (32, 16, 3, 2)),
+    Row("layer", "MaxPool2d", (32, 16, 28, 28), (2,)),
+    Row("layer", "AvgPool2d", (32, 16, 28, 28), (2,)),
+    Row("layer", "MultiheadAttention", (64, 16, 64), (64, 4)),
     Row("loss", "MSELoss", (64, 10)),
     Row("loss", "L1Loss", (64, 10)),
     Row("loss", "CrossEntropyLoss", (64, 10), quick=True),
     Row("loss", "CrossEntropyLoss", (512, 1000)),
+    Row("loss", "BCEWithLogitsLoss", (64, 10)),
+    Row("loss", "HuberLoss", (64, 10)),
     Row("optimizer", "SGD", (8, 128)),
     Row("optimizer", "SGD", (8, 128), options={"momentum": 0.9}),
     Row("optimizer", "Adam", (8, 128), quick=True),
+    Row("optimizer", "AdamW", (8, 128)),
+    Row("optimizer", "RMSprop", (8, 128)),
+    Row("optimizer", "Adagrad", (8, 128)),
     *(Row("epoch", name, quick=name == "digits_gru") for name in WORKLOADS),
     *_growing(),
     Row("import", "import", quick=True),

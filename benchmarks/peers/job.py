@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.rows import Row
 
-__all__ = ["Job", "Maker", "Makers", "Unsupported"]
+__all__ = ["Job", "Maker", "Makers", "Unsupported", "to_itself"]
 
 
 class Unsupported(Exception):
@@ -28,6 +29,11 @@ class Job:
 
     call: Callable[[], object]
     wait: Callable[[], object] = lambda: None
+
+
+def to_itself(layer: Any) -> Callable[[Any], Any]:
+    """Return attention of a sequence (L, N, E) to itself, without its weights."""
+    return lambda x: layer(x, x, x, need_weights=False)[0]
 
 
 Maker = Callable[[Row], Job]

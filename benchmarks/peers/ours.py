@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.arrays import arrays, expression, integers, lengths, sequence
-from benchmarks.peers.job import Job, Makers, Unsupported
+from benchmarks.peers.job import Job, Makers, Unsupported, to_itself
 from benchmarks.peers.own_cell import next_state, weights
 from benchmarks.rows import Row
 
@@ -257,13 +257,14 @@ def _layer(nn: Any, row: Row) -> Job:
         x = nn.tensor(integers(row.arguments[0], row.shape))
     else:
         x = nn.tensor(arrays(row.shape)[0], requires_grad=True)
-    cotangent = nn.ops.ones_like(layer(x).detach())
+    apply = to_itself(layer) if row.name == "MultiheadAttention" else layer
+    cotangent = nn.ops.ones_like(apply(x).detach())
     last: list[Any] = []
 
     def call() -> None:
         layer.zero_grad()
         x.grad = None
-        last[:] = [layer(x)]
+        last[:] = [apply(x)]
         last[0].backward(cotangent)
 
     return Job(call, lambda: [_read(p.grad) for p in layer.parameters()] or _read(x.grad))
