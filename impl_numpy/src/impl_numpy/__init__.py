@@ -41,7 +41,20 @@ from impl_numpy.creation import (
 from impl_numpy.dtypes import bool_ as bool
 from impl_numpy.dtypes import float32, float64, int32, int64
 from impl_numpy.function import Function, as_function, once_differentiable
-from impl_numpy.loss import CrossEntropyLoss, L1Loss, MSELoss
+from impl_numpy.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+    TripletMarginLoss,
+)
 from impl_numpy.module import Module, functional_call
 from impl_numpy.nn import (
     Dropout,
@@ -80,13 +93,19 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CTCLoss",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Flatten",
     "Function",
     "GRUCell",
+    "HuberLoss",
     "Identity",
+    "KLDivLoss",
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
@@ -97,6 +116,7 @@ __all__ = [
     "MSELoss",
     "Module",
     "ModuleList",
+    "NLLLoss",
     "Parameter",
     "PeepholeLSTMCell",
     "RNNCell",
@@ -104,9 +124,11 @@ __all__ = [
     "RecurrentDropoutCell",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Tanh",
     "Tensor",
+    "TripletMarginLoss",
     "Variable",
     "ZoneoutCell",
     "__spec_version__",
