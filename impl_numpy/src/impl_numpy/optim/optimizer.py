@@ -417,9 +417,7 @@ class Optimizer:
         """Return one entry as a new array of the Parameter's dtype; a count as an int."""
         scalar = key in self._scalars
         entry = f"{name}: {key} of parameter {place}"
-        if isinstance(value, Tensor):
-            value = value._data
-        array = _numbers(entry, value)
+        array = numbers_of(entry, value)
         shape = () if scalar else p.shape
         if array.shape != shape:
             msg = f"{entry} must have shape {shape}, got {array.shape}"
@@ -450,8 +448,10 @@ def _position(name: str, key: Any) -> int:
     return int(key)
 
 
-def _numbers(entry: str, value: Any) -> Array:
-    """Return numbers, or nested lists of them, as an array."""
+def numbers_of(entry: str, value: Any) -> Array:
+    """Return the numbers of a Tensor, a raw array or nested lists as an array."""
+    if isinstance(value, Tensor):
+        value = value._data
     lists = isinstance(value, (list, tuple))
     if not is_raw(value) and not lists and as_number(value) is None:
         msg = f"{entry} must be an array of numbers, got {type(value).__name__}"
