@@ -1,5 +1,6 @@
 """Optimizers, schedulers of the learning rate, and functions that clip gradients."""
 
+from impl_numpy.optim import lr_scheduler
 from impl_numpy.optim.algorithms import SGD, Adagrad, Adam, AdamW, RMSprop
 from impl_numpy.optim.clip import clip_grad_norm_, clip_grad_value_
 from impl_numpy.optim.lbfgs import LBFGS
@@ -15,6 +16,7 @@ __all__ = [
     "RMSprop",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "lr_scheduler",
 ]
 
 
