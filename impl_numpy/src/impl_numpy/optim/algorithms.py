@@ -10,7 +10,7 @@ import numpy as np
 
 from impl_numpy.checks import shown
 from impl_numpy.dtypes import Array
-from impl_numpy.optim.optimizer import Group, Optimizer, State
+from impl_numpy.optim.optimizer import Group, Optimizer, State, plain_number
 
 Begun = tuple[list[Array], tuple[Any, ...]]
 
@@ -192,7 +192,7 @@ class Adam(Optimizer):
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             msg = f"{name}: betas must be two numbers in [0, 1), got {shown(betas)}"
             raise ValueError(msg)
-        plain["betas"] = tuple([self._number("betas", beta) for beta in betas])
+        plain["betas"] = tuple([plain_number(name, "betas", beta) for beta in betas])
         if not all(0 <= beta < 1 for beta in plain["betas"]):
             msg = f"{name}: betas must be two numbers in [0, 1), got {shown(betas)}"
             raise ValueError(msg)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_flag, check_no_bool, check_not_negative, shown
+from impl_numpy.checks import check_flag, check_items, check_no_bool, check_not_negative, shown
 from impl_numpy.dtypes import Array, float32
 from impl_numpy.parameter import overwrite
 from impl_numpy.recording import quiet
@@ -92,7 +92,7 @@ def _gradients(name: str, parameters: Any) -> list[Tensor]:
     if isinstance(several, (str, Mapping)) or not isinstance(several, Iterable):
         msg = f"{name}: parameters must be a Tensor or an iterable of them, got {shown(parameters)}"
         raise TypeError(msg)
-    members = list(several)
+    members = check_items(name, "parameters", several, "an iterable of Tensors")
     for member in members:
         if not isinstance(member, Tensor):
             msg = f"{name}: parameters must be Tensors, got {shown(member)}"

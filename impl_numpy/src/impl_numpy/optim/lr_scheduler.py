@@ -1,8 +1,4 @@
-"""Schedulers: the learning rate of each group, epoch by epoch, made from what stands there.
-
-A scheduler is the parameters of its constructor, the checks of its options, and the rate of a group
-at an epoch.
-"""
+"""Schedulers: the learning rate of each group, epoch by epoch, made from what stands there."""
 
 from __future__ import annotations
 
@@ -10,78 +6,34 @@ import inspect
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from impl_numpy.checks import as_number, check_choice, check_count, check_flag, check_int, shown
-from impl_numpy.checks import check_positive as _check_positive
-from impl_numpy.optim.optimizer import Group, Optimizer
+from impl_numpy.checks import (
+    check_callable,
+    check_choice,
+    check_count,
+    check_flag,
+    check_int,
+    check_positive,
+    shown,
+)
+from impl_numpy.optim.optimizer import Group, Optimizer, least_zero, plain_number, within
 from impl_numpy.tensor import Tensor
 
-__all__ = [
-    "CosineAnnealingLR",
-    "ExponentialLR",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "OneCycleLR",
-    "ReduceLROnPlateau",
-    "SequentialLR",
-    "StepLR",
-]
+__all__ = (
+    "CosineAnnealingLR ExponentialLR LambdaLR LinearLR MultiStepLR OneCycleLR ReduceLROnPlateau "
+    "SequentialLR StepLR"
+).split()
 
-# What checks an option: it takes the scheduler's name, the option's and its value, and returns the
-# option as it is kept.
+# Takes the scheduler's name, an option's and its value; returns the option as it is kept, or None.
 Check = Callable[[str, str, Any], Any]
 
 
-def _number(owner: str, name: str, value: Any) -> float:
-    number = as_number(value)
-    if number is None or type(number) is bool:
-        msg = f"{owner}: {name} must be a number, got {shown(value)}"
-        raise TypeError(msg)
-    return number
-
-
-def _within(fits: Callable[[float], bool], wanted: str) -> Check:
-    """Return the check of a number that must fit; NaN fits nowhere."""
-
-    def check(owner: str, name: str, value: Any) -> float:
-        number = _number(owner, name, value)
-        if not fits(number):
-            msg = f"{owner}: {name} must be {wanted}, got {value}"
-            raise ValueError(msg)
-        return number
-
-    return check
-
-
-_least_zero = _within(lambda x: x >= 0, "0 or more")
-_positive = _within(lambda x: x > 0, "above 0")
-_share = _within(lambda x: 0 <= x <= 1, "from 0 to 1")
-_positive_share = _within(lambda x: 0 < x <= 1, "above 0 and at most 1")
-_below_one = _within(lambda x: 0 <= x < 1, "0 or more and below 1")
-
-
 def _positive_int(owner: str, name: str, value: Any) -> int:
-    _check_positive(owner, **{name: value})
+    check_positive(owner, **{name: value})
     return int(value)
-
-
-def _epoch(owner: str, name: str, value: Any) -> int:
-    last = check_int(owner, name, value)
-    if last < -1:
-        msg = f"{owner}: {name} must be -1 or more, got {last}"
-        raise ValueError(msg)
-    return last
-
-
-def _choice(*words: str) -> Check:
-    def check(owner: str, name: str, value: Any) -> str:
-        check_choice(owner, name, value, words)
-        return str(value)
-
-    return check
 
 
 def _items(owner: str, name: str, value: Any) -> list[Any]:
@@ -91,19 +43,43 @@ def _items(owner: str, name: str, value: Any) -> list[Any]:
     return list(value)
 
 
-def _for_each(name: str, value: Any, owner: str, groups: int) -> list[Any]:
-    """Return what stands for every group, or one for each."""
-    several = list(value) if isinstance(value, (list, tuple)) else [value] * groups
-    if len(several) != groups:
-        msg = f"{owner}: {name} must have one for each of {groups} groups, got {len(several)}"
-        raise ValueError(msg)
-    return several
+def _epochs(owner: str, name: str, value: Any) -> list[int]:
+    several = enumerate(_items(owner, name, value))
+    return sorted([check_count(owner, f"{name}[{k}]", item) for k, item in several])
+
+
+_CHECKS: dict[str, Check] = {
+    **dict.fromkeys(("step_size", "total_iters", "T_max", "total_steps"), _positive_int),
+    **dict.fromkeys(("patience", "cooldown"), check_count),
+    **dict.fromkeys(("gamma", "eta_min", "max_lr", "threshold", "min_lr", "eps"), least_zero),
+    **dict.fromkeys(("div_factor", "final_div_factor"), within(lambda x: x > 0, "above 0")),
+    **dict.fromkeys(("end_factor", "pct_start"), within(lambda x: 0 <= x <= 1, "from 0 to 1")),
+    **dict.fromkeys(
+        ("factor", "base_momentum", "max_momentum"),
+        within(lambda x: 0 <= x < 1, "0 or more and below 1"),
+    ),
+    **dict.fromkeys(("cycle_momentum", "three_phase"), check_flag),
+    "start_factor": within(lambda x: 0 < x <= 1, "above 0 and at most 1"),
+    "milestones": _epochs,
+    "lr_lambda": check_callable,
+    "mode": partial(check_choice, choices=("min", "max")),
+    "threshold_mode": partial(check_choice, choices=("rel", "abs")),
+    "anneal_strategy": partial(check_choice, choices=("cos", "linear")),
+}  # optim-25
+# Those that may be a list with one for each group.
+_LISTED = ("max_lr", "base_momentum", "max_momentum", "min_lr", "lr_lambda")
 
 
 class Scheduler:
     """What sets options of every group, by the epoch (optim-20).
 
     A subclass gives the parameters of its constructor, as in ``takes="optimizer, gamma"``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    last_epoch : int
+        -1 starts at epoch 0; another goes on after that epoch, with `initial_lr` in the groups.
 
     Raises
     ------
@@ -115,9 +91,7 @@ class Scheduler:
         If a group lacks `initial_lr` where `last_epoch` wants it. Nothing has changed then.
     """
 
-    # The checks of the options in the state; those that may be a list with one for each group.
     _checks: ClassVar[Mapping[str, Check]] = {}
-    _listed: ClassVar[tuple[str, ...]] = ()
     _takes: ClassVar[inspect.Signature]
     optimizer: Optimizer
     last_epoch: int
@@ -139,7 +113,8 @@ class Scheduler:
             kind = type(optimizer).__name__
             msg = f"{owner}: optimizer must be an optimizer, got {shown(optimizer)} ({kind})"
             raise TypeError(msg)
-        last = _epoch(owner, "last_epoch", options.pop("last_epoch", -1))
+        last = check_int(owner, "last_epoch", options.pop("last_epoch", -1))
+        within(lambda e: e >= -1, "-1 or more")(owner, "last_epoch", last)
         self._take(self._checked(options))
         groups = optimizer.param_groups
         if last >= 0 and not all("initial_lr" in group for group in groups):
@@ -161,18 +136,28 @@ class Scheduler:
         __init__.__qualname__ = f"{cls.__qualname__}.__init__"
         cls.__init__ = __init__  # type: ignore[method-assign]
         cls._takes = whole.replace(parameters=list(whole.parameters.values())[1:])
+        cls._checks = {name: _CHECKS[name] for name in whole.parameters if name in _CHECKS}
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options of the state, checked."""
-        owner, groups, checked = type(self).__name__, len(self.optimizer.param_groups), {}
+        """Return the options, checked; one that is not saved stays as it is."""
+        owner, checked = type(self).__name__, {}
         for name, check in self._checks.items():
-            value = options[name]
-            if name in self._listed and isinstance(value, (list, tuple)):
-                several = _for_each(name, value, owner, groups)
-                checked[name] = [check(owner, name, item) for item in several]
-            else:
-                checked[name] = check(owner, name, value)
+            value = options[name] if name in options else getattr(self, name)
+            lists = name in _LISTED and isinstance(value, (list, tuple))
+            several = self._for_each(name, value) if lists else [value]
+            found = [check(owner, name, item) for item in several]
+            kept = [one if new is None else new for one, new in zip(several, found, strict=True)]
+            checked[name] = kept if lists else kept[0]
         return checked
+
+    def _for_each(self, name: str, value: Any) -> list[Any]:
+        """Return what stands for every group, or one for each."""
+        groups, owner = len(self.optimizer.param_groups), type(self).__name__
+        several = list(value) if isinstance(value, (list, tuple)) else [value] * groups
+        if len(several) != groups:
+            msg = f"{owner}: {name} must have one for each of {groups} groups, got {len(several)}"
+            raise ValueError(msg)
+        return several
 
     def _take(self, values: dict[str, Any]) -> None:
         for name, value in values.items():
@@ -186,10 +171,11 @@ class Scheduler:
         self._go(last + 1, True)
 
     def _groups(self) -> list[Group]:
-        """Return the groups, as many as there were rates."""
-        groups = self.optimizer.param_groups
-        _for_each("the optimizer", groups, type(self).__name__, len(self._last_lr))
-        return groups
+        """Return the groups, as many as there were rates, which are numbers."""
+        self._for_each("what get_last_lr returns", self._last_lr)
+        for group in self.optimizer.param_groups:
+            group["lr"] = plain_number(type(self).__name__, "lr", group["lr"])
+        return self.optimizer.param_groups
 
     def _rate(self, lr: float, base: float, e: int, first: bool, k: int) -> float:
         """Return the rate of group k at epoch e; `first` says that the constructor sets it."""
@@ -197,10 +183,8 @@ class Scheduler:
 
     def _settings(self, e: int, first: bool) -> list[Group]:
         """Return what each group gets at an epoch."""
-        owner = type(self).__name__
-        rates = [_number(owner, "lr", group["lr"]) for group in self._groups()]
-        pairs = enumerate(zip(rates, self.base_lrs, strict=True))
-        return [{"lr": float(self._rate(lr, base, e, first, k))} for k, (lr, base) in pairs]
+        pairs = enumerate(zip(self._groups(), self.base_lrs, strict=True))
+        return [{"lr": float(self._rate(g["lr"], base, e, first, k))} for k, (g, base) in pairs]
 
     def _go(self, e: int, first: bool) -> None:
         """Set what the groups get at an epoch."""
@@ -225,7 +209,8 @@ class Scheduler:
 
     def _names(self) -> list[str]:
         """Return the names of the state."""
-        return [*self._checks, "base_lrs", "last_epoch", "_last_lr"]
+        options = [name for name, check in self._checks.items() if check is not check_callable]
+        return [*options, "base_lrs", "last_epoch", "_last_lr"]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the options, the epoch and the rates: a copy that `json` writes (optim-24)."""
@@ -257,31 +242,21 @@ class Scheduler:
             raise ValueError(msg)
         values = self._checked(state)
         values["last_epoch"] = check_count(owner, "last_epoch", state["last_epoch"])
-        for name in ("_last_lr", "base_lrs"):
-            if name in state:
-                rates = [_number(owner, name, rate) for rate in _items(owner, name, state[name])]
-                values[name] = _for_each(name, rates, owner, len(self._last_lr))
+        for name in {"_last_lr", "base_lrs"} & set(state):
+            rates = self._for_each(name, _items(owner, name, state[name]))
+            values[name] = [plain_number(owner, name, rate) for rate in rates]
         return values
 
 
 class StepLR(Scheduler, takes="optimizer, step_size, gamma=0.1, last_epoch=-1"):
     """Multiply the rate by `gamma` every `step_size` epochs (torch.optim.lr_scheduler)."""
 
-    _checks: ClassVar = {"step_size": _positive_int, "gamma": _least_zero}
-
     def _rate(self, lr: float, base: float, e: int, first: bool, k: int) -> float:
         return float(lr * self.gamma) if e > 0 and e % self.step_size == 0 else lr
 
 
-def _epochs(owner: str, name: str, value: Any) -> list[int]:
-    several = enumerate(_items(owner, name, value))
-    return sorted([check_count(owner, f"{name}[{k}]", item) for k, item in several])
-
-
 class MultiStepLR(Scheduler, takes="optimizer, milestones, gamma=0.1, last_epoch=-1"):
     """Multiply the rate by `gamma` at epochs, in any order (torch.optim.lr_scheduler)."""
-
-    _checks: ClassVar = {"milestones": _epochs, "gamma": _least_zero}
 
     def _rate(self, lr: float, base: float, e: int, first: bool, k: int) -> float:
         return float(lr * self.gamma ** self.milestones.count(e))
@@ -289,8 +264,6 @@ class MultiStepLR(Scheduler, takes="optimizer, milestones, gamma=0.1, last_epoch
 
 class ExponentialLR(Scheduler, takes="optimizer, gamma, last_epoch=-1"):
     """Multiply the rate by `gamma` every epoch (torch.optim.lr_scheduler)."""
-
-    _checks: ClassVar = {"gamma": _least_zero}
 
     def _rate(self, lr: float, base: float, e: int, first: bool, k: int) -> float:
         return lr if first else float(lr * self.gamma)
@@ -301,12 +274,6 @@ class LinearLR(
     takes="optimizer, start_factor=1.0 / 3, end_factor=1.0, total_iters=5, last_epoch=-1",
 ):
     """Go from one factor of the rate to another in equal steps (torch.optim.lr_scheduler)."""
-
-    _checks: ClassVar = {
-        "start_factor": _positive_share,
-        "end_factor": _share,
-        "total_iters": _positive_int,
-    }
 
     def _rate(self, lr: float, base: float, e: int, first: bool, k: int) -> float:
         start, change = self.start_factor, self.end_factor - self.start_factor
@@ -319,8 +286,6 @@ class LinearLR(
 
 class CosineAnnealingLR(Scheduler, takes="optimizer, T_max, eta_min=0.0, last_epoch=-1"):
     """Follow a cosine down to `eta_min` at epoch `T_max`, and up (Loshchilov and Hutter 2017)."""
-
-    _checks: ClassVar = {"T_max": _positive_int, "eta_min": _least_zero}
 
     def _rate(self, lr: float, base: float, e: int, first: bool, k: int) -> float:
         least, period = self.eta_min, self.T_max
@@ -338,19 +303,9 @@ class LambdaLR(Scheduler, takes="optimizer, lr_lambda, last_epoch=-1"):
     `lr_lambda` is one, or a list with one for each group. It is not in the state.
     """
 
-    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        if "lr_lambda" not in options:
-            return {}
-        given, groups = options["lr_lambda"], len(self.optimizer.param_groups)
-        several = _for_each("lr_lambda", given, "LambdaLR", groups)
-        for function in several:
-            if not callable(function):
-                msg = f"LambdaLR: lr_lambda must be a function or a list of them, got {given!r}"
-                raise TypeError(msg)
-        return {"lr_lambdas": several}
-
     def _rate(self, lr: float, base: float, e: int, first: bool, k: int) -> float:
-        return base * _number("LambdaLR", "what lr_lambda returns", self.lr_lambdas[k](e))
+        factor = self._for_each("lr_lambda", self.lr_lambda)[k](e)
+        return base * plain_number("LambdaLR", "what lr_lambda returns", factor)
 
 
 class OneCycleLR(
@@ -365,48 +320,30 @@ class OneCycleLR(
     a list with one for each group.
     """
 
-    _checks: ClassVar = {
-        "max_lr": _least_zero,
-        "total_steps": _positive_int,
-        "pct_start": _share,
-        "anneal_strategy": _choice("cos", "linear"),
-        "cycle_momentum": check_flag,
-        "base_momentum": _below_one,
-        "max_momentum": _below_one,
-        "div_factor": _positive,
-        "final_div_factor": _positive,
-        "three_phase": check_flag,
-    }
-    _listed = ("max_lr", "base_momentum", "max_momentum")
-
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        total, epochs, steps = (
-            options.get(k) for k in ("total_steps", "epochs", "steps_per_epoch")
-        )
+        total = options["total_steps"]
         if total is None:
+            epochs, steps = options.get("epochs"), options.get("steps_per_epoch")
             if epochs is None or steps is None:
                 got = f"epochs = {shown(epochs)}, steps_per_epoch = {shown(steps)}"
                 msg = f"OneCycleLR: wants total_steps, or epochs and steps_per_epoch, got {got}"
                 raise ValueError(msg)
-            _check_positive("OneCycleLR", epochs=epochs, steps_per_epoch=steps)
+            check_positive("OneCycleLR", epochs=epochs, steps_per_epoch=steps)
             total = int(epochs) * int(steps)
         return super()._checked({**options, "total_steps": total})
 
     def _start(self, last: int) -> None:
         groups = self.optimizer.param_groups
         if self.cycle_momentum and not all("momentum" in g or "betas" in g for g in groups):
-            kind = type(self.optimizer).__name__
-            msg = f"OneCycleLR: cycle_momentum wants an option momentum or betas, got {kind}"
+            name = type(self.optimizer).__name__
+            msg = f"OneCycleLR: cycle_momentum wants an option momentum or betas, got {name}"
             raise ValueError(msg)
-        most, *momenta = (
-            _for_each(name, getattr(self, name), "OneCycleLR", len(groups))
-            for name in (*self._listed[:1], "max_momentum", "base_momentum")
-        )
-        for k, group in enumerate(groups):
-            start = most[k] / self.div_factor
-            put = {"max_lr": most[k], "initial_lr": start, "min_lr": start / self.final_div_factor}
-            if self.cycle_momentum:
-                put |= {"max_momentum": momenta[0][k], "base_momentum": momenta[1][k]}
+        names = ("max_lr", "max_momentum", "base_momentum")
+        each = [self._for_each(name, getattr(self, name)) for name in names]
+        for group, most, *momenta in zip(groups, *each, strict=True):
+            start = most / self.div_factor
+            put = {"max_lr": most, "initial_lr": start, "min_lr": start / self.final_div_factor}
+            put |= dict(zip(names[1:], momenta, strict=True)) if self.cycle_momentum else {}
             group.update(put if last < 0 else {**put, **group})
         super()._start(last)
 
@@ -415,26 +352,24 @@ class OneCycleLR(
             msg = f"OneCycleLR: total_steps is {self.total_steps}, got a step to epoch {e}"
             raise ValueError(msg)
         up = self.pct_start * self.total_steps
-        middle = [2 * up - 2] if self.three_phase else []
-        ends = [up - 1, *middle, self.total_steps - 1]
+        ends = [up - 1, *[2 * up - 2] * self.three_phase, self.total_steps - 1]
         place = next((k for k, end in enumerate(ends) if e <= end), len(ends) - 1)
         start = ends[place - 1] if place else 0.0
         x = (e - start) / (ends[place] - start) if ends[place] != start else 1.0
-        again = ["initial_lr"] if self.three_phase else []
-        rates = ["initial_lr", "max_lr", *again, "min_lr"][place : place + 2]
-        momenta = ["max_momentum", "base_momentum", *["max_momentum"] * 2][place : place + 2]
+        rates = ["initial_lr", "max_lr", *["initial_lr"] * self.three_phase, "min_lr"]
+        momenta = ["max_momentum", "base_momentum", *["max_momentum"] * 2]
         settings = []
         for group in self._groups():
-            settings.append({"lr": self._between(group, rates, x)})
+            settings.append({"lr": self._between(group, rates[place:], x)})
             if self.cycle_momentum:
-                momentum = self._between(group, momenta, x)
+                momentum = self._between(group, momenta[place:], x)
                 betas = {"betas": (momentum, *group.get("betas", ())[1:])}
                 settings[-1] |= {"momentum": momentum} if "momentum" in group else betas
         return settings
 
     def _between(self, group: Group, names: Sequence[str], x: float) -> Any:
         """Return what lies between two numbers of a group."""
-        a, b = (float(group[name]) for name in names)
+        a, b = (float(group[name]) for name in names[:2])
         if self.anneal_strategy == "linear":
             return a + (b - a) * x
         return b + (a - b) * (1 + math.cos(math.pi * x)) / 2
@@ -450,17 +385,6 @@ class ReduceLROnPlateau(
     `min_lr` is one number, or a list with one for each group.
     """
 
-    _checks: ClassVar = {
-        "mode": _choice("min", "max"),
-        "factor": _below_one,
-        "patience": check_count,
-        "threshold": _least_zero,
-        "threshold_mode": _choice("rel", "abs"),
-        "cooldown": check_count,
-        "min_lr": _least_zero,
-        "eps": _least_zero,
-    }
-    _listed = ("min_lr",)
     _counters = ("num_bad_epochs", "cooldown_counter")
 
     def _start(self, last: int) -> None:
@@ -475,7 +399,7 @@ class ReduceLROnPlateau(
         metrics : float or Tensor of one element
         """
         one = isinstance(metrics, Tensor) and metrics._data.size == 1
-        number = _number("ReduceLROnPlateau", "metrics", metrics.item() if one else metrics)
+        number = plain_number("ReduceLROnPlateau", "metrics", metrics.item() if one else metrics)
         groups, waiting, better = self._groups(), self.cooldown_counter > 0, self._better(number)
         if better:
             self.best = float(number)
@@ -483,8 +407,7 @@ class ReduceLROnPlateau(
         self.cooldown_counter -= waiting
         if bad > self.patience:
             bad, self.cooldown_counter = 0, self.cooldown
-            bounds = _for_each("min_lr", self.min_lr, "ReduceLROnPlateau", len(groups))
-            for group, least in zip(groups, bounds, strict=True):
+            for group, least in zip(groups, self._for_each("min_lr", self.min_lr), strict=True):
                 rate = max(group["lr"] * self.factor, least)
                 if group["lr"] - rate > self.eps:
                     group["lr"] = float(rate)
@@ -493,11 +416,9 @@ class ReduceLROnPlateau(
 
     def _better(self, number: float) -> bool:
         sign = -1 if self.mode == "min" else 1
-        if self.threshold_mode == "abs":
-            bound = self.best + sign * self.threshold
-        else:
-            bound = self.best * (1 + sign * self.threshold)
-        return bool(number < bound if self.mode == "min" else number > bound)
+        change = sign * self.threshold
+        bound = self.best + change if self.threshold_mode == "abs" else self.best * (1 + change)
+        return bool(sign * number > sign * bound)
 
     def _names(self) -> list[str]:
         return [*self._checks, *self._counters, "best", "last_epoch", "_last_lr"]
@@ -505,7 +426,7 @@ class ReduceLROnPlateau(
     def _checked_state(self, state: Any) -> dict[str, Any]:
         values, owner = super()._checked_state(state), type(self).__name__
         counted = {name: check_count(owner, name, state[name]) for name in self._counters}
-        return {**values, **counted, "best": _number(owner, "best", state["best"])}
+        return {**values, **counted, "best": plain_number(owner, "best", state["best"])}
 
 
 class SequentialLR(Scheduler, takes="optimizer, schedulers, milestones, last_epoch=-1"):
@@ -516,23 +437,20 @@ class SequentialLR(Scheduler, takes="optimizer, schedulers, milestones, last_epo
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the schedulers, those of a state as they are, and the milestones."""
-        own = options["schedulers"] if "schedulers" in options else self._schedulers
+        own = options["schedulers"] if "_schedulers" not in options else self._schedulers
         for scheduler in _items("SequentialLR", "schedulers", own):
+            kind = type(scheduler).__name__
             if not isinstance(scheduler, Scheduler):
-                kind = type(scheduler).__name__
                 msg = f"SequentialLR: schedulers must be schedulers, got {shown(scheduler)}, {kind}"
                 raise TypeError(msg)
-            if isinstance(scheduler, ReduceLROnPlateau):
-                msg = "SequentialLR: schedulers must not hold a ReduceLROnPlateau"
-                raise ValueError(msg)
-            if scheduler.optimizer is not self.optimizer:
-                msg = "SequentialLR: schedulers must be those of this optimizer"
+            told = isinstance(scheduler, ReduceLROnPlateau)
+            if told or scheduler.optimizer is not self.optimizer:
+                msg = f"SequentialLR: schedulers must be of this optimizer, without metrics: {kind}"
                 raise ValueError(msg)
         epochs = _items("SequentialLR", "milestones", options["milestones"])
-        _check_positive("SequentialLR", **{f"milestones[{k}]": e for k, e in enumerate(epochs)})
+        check_positive("SequentialLR", **{f"milestones[{k}]": e for k, e in enumerate(epochs)})
         if not own or len(epochs) != len(own) - 1:
-            counts = f"{len(epochs)} beside {len(own)}"
-            msg = f"SequentialLR: milestones must be one fewer than schedulers, got {counts}"
+            msg = f"SequentialLR: milestones must be {len(own)} - 1, by schedulers, got {epochs}"
             raise ValueError(msg)
         if any(one >= two for one, two in pairwise(epochs)):
             msg = f"SequentialLR: milestones must increase, got {shown(epochs)}"
@@ -541,14 +459,11 @@ class SequentialLR(Scheduler, takes="optimizer, schedulers, milestones, last_epo
 
     def _go(self, e: int, first: bool) -> None:
         scheduler = self._schedulers[0 if first else bisect_right(self.milestones, e)]
-        if first or e in self.milestones:
-            scheduler._restart()
-        else:
-            scheduler.step()
+        scheduler._restart() if first or e in self.milestones else scheduler.step()
         self.last_epoch, self._last_lr = e, scheduler.get_last_lr()
 
     def _names(self) -> list[str]:
-        return ["milestones", "_schedulers", *super()._names()]
+        return ["_schedulers", *super()._names()]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch, the rates, and the states of the schedulers."""

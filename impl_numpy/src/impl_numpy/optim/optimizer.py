@@ -29,6 +29,33 @@ SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
 BLOCK = 16384
 
 
+def plain_number(owner: str, name: str, value: Any) -> float:
+    """Return a number as Python's, or raise TypeError (optim-12)."""
+    if type(value) is float or type(value) is int:
+        return value
+    number = as_number(value)
+    if number is None or type(number) is bool:
+        msg = f"{owner}: {name} must be a number, got {shown(value)}"
+        raise TypeError(msg)
+    return number
+
+
+def within(fits: Callable[[float], bool], wanted: str) -> Callable[[str, str, Any], float]:
+    """Return the check of a number that must fit; NaN fits nowhere."""
+
+    def check(owner: str, name: str, value: Any) -> float:
+        number = plain_number(owner, name, value)
+        if not fits(number):
+            msg = f"{owner}: {name} must be {wanted}, got {value}"
+            raise ValueError(msg)
+        return number
+
+    return check
+
+
+least_zero = within(lambda x: x >= 0, "0 or more")
+
+
 class _Own:
     """The state of one Parameter; the key of a dict may be another's id once it is gone."""
 
@@ -132,30 +159,12 @@ class Optimizer:
             )
             raise ValueError(msg)
 
-    def _number(self, name: str, value: Any) -> float:
-        """Return an option as a Python number, or raise TypeError (optim-12)."""
-        if type(value) is float or type(value) is int:
-            return value
-        number = as_number(value)
-        if number is None or type(number) is bool:
-            msg = f"{type(self).__name__}: {name} must be a number, got {shown(value)}"
-            raise TypeError(msg)
-        return number
-
     def _plain(self, group: Group) -> Group:
         """Return the options of a group as Python's numbers, checked."""
-        plain: Group = {}
-        for name in self._least_zero:
-            number = self._number(name, group[name])
-            if not number >= 0:
-                msg = f"{type(self).__name__}: {name} must not be negative, got {group[name]}"
-                raise ValueError(msg)
-            plain[name] = number
-        for name in self._numbers:
-            plain[name] = self._number(name, group[name])
-        for name in self._flags:
-            plain[name] = check_flag(type(self).__name__, name, group[name])
-        return plain
+        owner = type(self).__name__
+        plain: Group = {name: least_zero(owner, name, group[name]) for name in self._least_zero}
+        plain |= {name: plain_number(owner, name, group[name]) for name in self._numbers}
+        return plain | {name: check_flag(owner, name, group[name]) for name in self._flags}
 
     def _begin(self, p: Array, state: State, group: Group) -> tuple[list[Array], tuple[Any, ...]]:
         """Return the buffers of a Parameter for one step, and the numbers of the step."""
@@ -377,7 +386,7 @@ class Optimizer:
                 raise ValueError(msg)
         for option, value in other.items():
             if option in SCHEDULED:
-                self._number(option, value)
+                plain_number(name, option, value)
             elif option not in own and value is not False and value is not None:
                 msg = f"{name}: {type(self).__name__} has no {option}, got {shown(value)}"
                 raise ValueError(msg)
