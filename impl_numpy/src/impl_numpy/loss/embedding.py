@@ -75,7 +75,9 @@ def _distance_vjp(
     elif p == 1:
         slope = RULES["sign"](d) * grad[..., None]
     else:
-        power = RULES["pow by a number"](RULES["abs"](d), p - 1)
+        # Where the difference is 0 the power may be infinite, and its sign is 0.
+        size = RULES["where"](RULES["abs"](d), np.ones((), out.dtype), raw(d) != 0)
+        power = RULES["pow by a number"](size, p - 1)
         slope = RULES["sign"](d) * power * (grad * far ** (1 - p))[..., None]
     return None if needs[0] is None else slope, None if needs[1] is None else -slope
 

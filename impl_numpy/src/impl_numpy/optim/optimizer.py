@@ -180,8 +180,12 @@ class Optimizer:
         raise NotImplementedError
 
     @quiet
-    def _advance(self, members: list[Tensor], group: Group) -> None:
-        """Take one step with the Parameters of a group: small ones several at a time."""
+    def _advance(self, members: list[Tensor], group: Group) -> list[tuple[Tensor, Array]]:
+        """Take one step with the Parameters of a group: small ones several at a time.
+
+        Return those that cannot be changed in place, with their new values.
+        """
+        copies: list[tuple[Tensor, Array]] = []
         pack: list[list[Array]] = []
         room = 0
         kind: tuple[Any, ...] = ()
@@ -199,13 +203,10 @@ class Optimizer:
             pack.append(flats)
             room -= p.size
             if values is not p:
-                self._together(pack, group, *numbers)
-                pack = []
-                overwrite(member, values)
-            else:
-                written(member)
+                copies.append((member, values))
         if pack:
             self._together(pack, group, *kind[0])
+        return copies
 
     def _together(self, pack: list[list[Array]], group: Group, *numbers: Any) -> None:
         """Change several small Parameters as one, or a large one by its blocks."""
@@ -289,7 +290,11 @@ class Optimizer:
         options = [self._plain(group) for group in self.param_groups]
         for group, plain in zip(self.param_groups, options, strict=True):
             moving = [p for p in group["params"] if p._grad is not None and p._node is not None]
-            self._advance(moving, plain)
+            for p, values in self._advance(moving, plain):
+                overwrite(p, values)
+            # Not before, as whether somebody else holds the memory is told by its references.
+            for p in moving:
+                written(p)
         return returned
 
     def zero_grad(self, set_to_none: bool = True) -> None:
