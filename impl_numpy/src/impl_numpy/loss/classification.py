@@ -81,28 +81,37 @@ def _picked_vjp(
     return (_rows(each) * -targets.shares(x.shape),)
 
 
-def _entropy(x: Array, targets: Targets, divisor: float | None) -> Any:
-    shifted = x - x.max(axis=1, keepdims=True, initial=-np.inf)
+def _entropy(x: Array, targets: Targets, divisor: float | None, kept: list[Array]) -> Any:
+    logs = x - x.max(axis=1, keepdims=True, initial=-np.inf)
+    odds = np.exp(logs)
+    sums = total(odds, (1,))
+    kept[:] = odds, sums
     if targets.spread is None:
         # A row's logarithm of the sum is enough: the others are not looked at.
-        logs = np.log(total(np.exp(shifted), (1,)))
-        logs -= shifted[np.arange(len(x)), targets.classes]
-        return summed(logs * targets.counts, divisor)
-    shifted -= np.log(total(np.exp(shifted), (1,), True))
-    return summed(targets.of(shifted), divisor)
+        own = logs[np.arange(len(x)), targets.classes]
+        return summed((np.log(sums) - own) * targets.counts, divisor)
+    logs -= np.log(sums)[:, None]
+    return summed(targets.of(logs), divisor)
 
 
 def _entropy_vjp(
-    grad: Value, needs: Parents, x: Value, out: None, targets: Targets, divisor: float | None
+    grad: Value,
+    needs: Parents,
+    x: Value,
+    out: None,
+    targets: Targets,
+    divisor: float | None,
+    kept: list[Array],
 ) -> Grads:
     each = shared(grad, divisor)
     weights = targets.counts
     if targets.spread is not None:
         weights = weights + targets.live * total(targets.spread, (0,))
-    slope = RULES["softmax"](x, 1)
-    if isinstance(slope, Tensor) or isinstance(each, Tensor):
-        return ((slope * weights[:, None] - targets.shares(x.shape)) * _rows(each),)
-    slope *= (weights * each)[:, None]
+    if isinstance(x, Tensor) or isinstance(each, Tensor):
+        slope = RULES["softmax"](x, 1) * weights[:, None] - targets.shares(x.shape)
+        return (slope * _rows(each),)
+    odds, sums = kept
+    slope = odds * (weights * each / sums)[:, None]
     slope[np.arange(len(slope)), targets.classes] -= targets.counts * each
     if targets.spread is not None:
         slope -= (targets.live * each)[:, None] * targets.spread
@@ -243,7 +252,11 @@ def _by_index(
         live = np.ones(len(t), x.dtype) if kept is None else kept.astype(x.dtype)
         spread = spread if weight is None else spread * weight
         targets = Targets(t, counts * x.dtype.type(1 - smooth), spread, live)
-    loss: Tensor = unary(rule, x, (targets, divisor))
+    # The last is what `forward` leaves for its `vjp`.
+    config: tuple[Any, ...] = (targets, divisor)
+    if rule is _entropy_rule:
+        config = (*config, [])
+    loss: Tensor = unary(rule, x, config)
     return loss if divisor is not None else as_one(loss, wanted)
 
 

@@ -285,6 +285,9 @@ class Loss(Module):
         every = inspect.signature(of)
         chosen = [p for p in every.parameters.values() if p.default is not p.empty]
         inputs = [p for p in every.parameters.values() if p.default is p.empty]
+        names = ", ".join([p.name for p in chosen])
+        cls.__doc__ = f"{cls.__doc__}\n\n    Parameters\n    ----------\n    {names}\n"
+        cls.__doc__ += f"        As `{of.__name__}` takes them.\n    "
         cls._takes = every.replace(parameters=chosen, return_annotation=None)
         own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
 

@@ -273,7 +273,10 @@ class LinearLR(
     Scheduler,
     takes="optimizer, start_factor=1.0 / 3, end_factor=1.0, total_iters=5, last_epoch=-1",
 ):
-    """Go from one factor of the rate to another in equal steps (torch.optim.lr_scheduler)."""
+    """Go from `start_factor` to `end_factor` of the rate in `total_iters` equal steps.
+
+    As torch.optim.lr_scheduler.
+    """
 
     def _rate(self, lr: float, base: float, e: int, first: bool, k: int) -> float:
         start, change = self.start_factor, self.end_factor - self.start_factor
@@ -316,8 +319,10 @@ class OneCycleLR(
 ):
     """Go up to `max_lr` and down to a tiny rate, momentum the other way (optim-21).
 
-    Smith and Topin 2018, as torch.optim.lr_scheduler. `max_lr` and both momenta are one number, or
-    a list with one for each group.
+    Smith and Topin 2018, as torch.optim.lr_scheduler. There are `total_steps`, or `epochs` times
+    `steps_per_epoch`; the share `pct_start` of them goes up, from `max_lr` / `div_factor`, and the
+    end is that / `final_div_factor`. With `three_phase` it goes down as far as up first. `max_lr`
+    and both momenta are one number, or a list with one for each group.
     """
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -382,7 +387,9 @@ class ReduceLROnPlateau(
 ):
     """Multiply the rate by `factor` when a number gets no better (torch.optim.lr_scheduler).
 
-    `min_lr` is one number, or a list with one for each group.
+    `patience` epochs are borne; better means by `threshold`, as `threshold_mode` has it. After a
+    change of more than `eps`, and not below `min_lr`, `cooldown` epochs are not counted. `min_lr`
+    is one number, or a list with one for each group.
     """
 
     _counters = ("num_bad_epochs", "cooldown_counter")
@@ -432,7 +439,7 @@ class ReduceLROnPlateau(
 class SequentialLR(Scheduler, takes="optimizer, schedulers, milestones, last_epoch=-1"):
     """Step one scheduler until a milestone, then the next (torch.optim.lr_scheduler).
 
-    At its milestone a scheduler starts from its own epoch 0 and the initial rates.
+    At one of the `milestones` a scheduler starts from its own epoch 0 and the initial rates.
     """
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
