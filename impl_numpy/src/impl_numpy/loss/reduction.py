@@ -299,7 +299,11 @@ class Loss(Module):
             kept = {name: getattr(self, name) for name in self._takes.parameters}
             return of(*inputs, **named, **kept)
 
-        for method, rest in ((__init__, chosen), (forward, inputs)):
+        for method, rest, returned in (
+            (__init__, chosen, None),
+            (forward, inputs, every.return_annotation),
+        ):
             method.__qualname__ = f"{cls.__qualname__}.{method.__name__}"
-            method.__dict__["__signature__"] = every.replace(parameters=[own, *rest])
+            signature = every.replace(parameters=[own, *rest], return_annotation=returned)
+            method.__dict__["__signature__"] = signature
             setattr(cls, method.__name__, method)
