@@ -75,7 +75,8 @@ def test_constants_draw_nothing(nn: Any, dtype: str) -> None:
     exactly(nn, norm.running_mean, np.zeros(3, dtype))
     exactly(nn, norm.num_batches_tracked, np.zeros((), np.int64))
     exactly(nn, nn.PReLU(3, 0.5, dtype=kind).weight, np.full(3, 0.5, dtype))
-    exactly(nn, nn.rand((2,)), Draws(13).uniform((2,), 0.0, 1.0, "float32"))
+    after = Draws(13).uniform((2,), 0.0, 1.0, "float32")
+    exactly(nn, nn.rand((2,)), after, dtype="float32")
 
 
 @clause("nn-02", "nn-04")
