@@ -4,18 +4,56 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from impl_numpy.checks import as_number, check_items, shown
+from impl_numpy.autograd.modes import enable_grad
+from impl_numpy.checks import as_number, check_flag, check_items, shown
 from impl_numpy.dtypes import Array, float32, is_raw
+from impl_numpy.memory import written
 from impl_numpy.parameter import overwrite
+from impl_numpy.recording import quiet
 from impl_numpy.tensor import Tensor, wrap
 
 Group = dict[str, Any]
 State = dict[str, Any]
+Closure = Callable[[], Any]
+
+# Options that a state may lack, since it was written without them; they are off then (optim-10).
+LATER = ("maximize", "amsgrad", "decoupled_weight_decay")
+# What schedulers put into groups.
+SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
+# So many elements are changed at a time: all arrays of a step together stay in the cache.
+BLOCK = 16384
+
+
+def plain_number(owner: str, name: str, value: Any) -> float:
+    """Return a number as Python's, or raise TypeError (optim-12)."""
+    if type(value) is float or type(value) is int:
+        return value
+    number = as_number(value)
+    if number is None or type(number) is bool:
+        msg = f"{owner}: {name} must be a number, got {shown(value)}"
+        raise TypeError(msg)
+    return number
+
+
+def within(fits: Callable[[float], bool], wanted: str) -> Callable[[str, str, Any], float]:
+    """Return the check of a number that must fit; NaN fits nowhere."""
+
+    def check(owner: str, name: str, value: Any) -> float:
+        number = plain_number(owner, name, value)
+        if not fits(number):
+            msg = f"{owner}: {name} must be {wanted}, got {value}"
+            raise ValueError(msg)
+        return number
+
+    return check
+
+
+least_zero = within(lambda x: x >= 0, "0 or more")
 
 
 class _Own:
@@ -45,10 +83,14 @@ class Optimizer:
         If something is no Tensor.
     """
 
-    # The names of a Parameter's state, those of no axes first; and options that are 0 or more.
+    # The names of a Parameter's state, those that an option may add, and those of no axes.
     _entries: ClassVar[tuple[str, ...]] = ()
+    _added: ClassVar[tuple[str, ...]] = ()
     _scalars: ClassVar[tuple[str, ...]] = ()
+    # Options that are 0 or more, those that are any number, and flags.
     _least_zero: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
+    _numbers: ClassVar[tuple[str, ...]] = ()
+    _flags: ClassVar[tuple[str, ...]] = ("maximize",)
     param_groups: list[Group]
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
@@ -117,30 +159,84 @@ class Optimizer:
             )
             raise ValueError(msg)
 
-    def _number(self, name: str, value: Any) -> float:
-        """Return an option as a Python number, or raise TypeError (optim-12)."""
-        if type(value) is float or type(value) is int:
-            return value
-        number = as_number(value)
-        if number is None or type(number) is bool:
-            msg = f"{type(self).__name__}: {name} must be a number, got {shown(value)}"
-            raise TypeError(msg)
-        return number
-
     def _plain(self, group: Group) -> Group:
         """Return the options of a group as Python's numbers, checked."""
-        plain: Group = {}
-        for name in self._least_zero:
-            number = self._number(name, group[name])
-            if not number >= 0:
-                msg = f"{type(self).__name__}: {name} must not be negative, got {group[name]}"
-                raise ValueError(msg)
-            plain[name] = number
-        return plain
+        owner = type(self).__name__
+        plain: Group = {name: least_zero(owner, name, group[name]) for name in self._least_zero}
+        plain |= {name: plain_number(owner, name, group[name]) for name in self._numbers}
+        return plain | {name: check_flag(owner, name, group[name]) for name in self._flags}
 
-    def _update(self, p: Array, grad: Array, state: State, group: Group) -> Array:
-        """Return the new values of one Parameter."""
+    def _begin(self, p: Array, state: State, group: Group) -> tuple[list[Array], tuple[Any, ...]]:
+        """Return the buffers of a Parameter for one step, and the numbers of the step."""
         raise NotImplementedError
+
+    def _block(
+        self, p: Array, g: Array, buffers: list[Array], free: Array, group: Group, *numbers: Any
+    ) -> None:
+        """Change some elements of one Parameter and of its buffers, all flat, in place.
+
+        `free` may be written; `g` may not, and may share memory with `p`.
+        """
+        raise NotImplementedError
+
+    @quiet
+    def _advance(self, members: list[Tensor], group: Group) -> list[tuple[Tensor, Array]]:
+        """Take one step with the Parameters of a group: small ones several at a time.
+
+        Return those that cannot be changed in place, with their new values.
+        """
+        copies: list[tuple[Tensor, Array]] = []
+        pack: list[list[Array]] = []
+        room = 0
+        kind: tuple[Any, ...] = ()
+        for member in members:
+            p, grad = member._data, member._grad
+            assert grad is not None
+            buffers, numbers = self._begin(p, self._state_of(member), group)
+            values = p if p.flags.c_contiguous and p.flags.writeable else np.array(p, order="C")
+            flats = [x.reshape(-1) for x in (values, grad._data, *buffers)]
+            if pack and (p.size > room or kind != (numbers, p.dtype)):
+                self._together(pack, group, *kind[0])
+                pack = []
+            if not pack:
+                room, kind = BLOCK, (numbers, p.dtype)
+            pack.append(flats)
+            room -= p.size
+            if values is not p:
+                copies.append((member, values))
+        if pack:
+            self._together(pack, group, *kind[0])
+        return copies
+
+    def _together(self, pack: list[list[Array]], group: Group, *numbers: Any) -> None:
+        """Change several small Parameters as one, or a large one by its blocks."""
+        if len(pack) == 1:
+            (flats,) = pack
+            size = len(flats[0])
+            for start in range(0, size, BLOCK):
+                parts = [x[start : start + BLOCK] for x in flats] if size > BLOCK else flats
+                self._changed(parts, group, *numbers)
+            return
+        joined = [np.concatenate(flats) for flats in zip(*pack, strict=True)]
+        self._changed(joined, group, *numbers)
+        start = 0
+        for flats in pack:
+            stop = start + len(flats[0])
+            for k, x in enumerate(flats):
+                if k != 1:
+                    x[...] = joined[k][start:stop]
+            start = stop
+
+    def _changed(self, flats: list[Array], group: Group, *numbers: Any) -> None:
+        """Change flat arrays: the Parameter's, and its buffers; the second is the gradient."""
+        p, g, *buffers = flats
+        free = np.empty_like(p)
+        if group["maximize"]:
+            g = np.negative(g)
+        if group["weight_decay"] and not group.get("decoupled_weight_decay"):
+            np.multiply(p, group["weight_decay"], out=free)
+            g = g + free
+        self._block(p, g, buffers, free, group, *numbers)
 
     def _params(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -161,25 +257,59 @@ class Optimizer:
         self.__dict__.update(attributes)
         self._states = {id(p): _Own(p, entries) for p, entries in attributes["_states"]}
 
-    def step(self) -> None:
+    def _called(self, closure: Closure | None) -> Any:
+        """Return what a closure returns, called with recording on; None without one (optim-16)."""
+        if closure is None:
+            return None
+        if not callable(closure):
+            kind, name = type(closure).__name__, type(self).__name__
+            msg = f"{name}: closure must be callable or None, got {shown(closure)} ({kind})"
+            raise TypeError(msg)
+        with enable_grad():
+            return closure()
+
+    def step(self, closure: Closure | None = None) -> Any:
         """Change every Parameter that requires grad and has a gradient.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Called first; it computes the gradients.
+
+        Returns
+        -------
+        What the closure returned.
 
         Raises
         ------
         ValueError, TypeError
-            If an option was set to what it cannot be; nothing has changed then.
+            If an option was set to what it cannot be, or closure is not callable; nothing has
+            changed then.
         """
+        returned = self._called(closure)
         options = [self._plain(group) for group in self.param_groups]
         for group, plain in zip(self.param_groups, options, strict=True):
-            for p in group["params"]:
-                if p._grad is not None and p._node is not None:
-                    state = self._state_of(p)
-                    overwrite(p, self._update(p._data, p._grad._data, state, plain))
+            moving = [p for p in group["params"] if p._grad is not None and p._node is not None]
+            for p, values in self._advance(moving, plain):
+                overwrite(p, values)
+            # Not before, as whether somebody else holds the memory is told by its references.
+            for p in moving:
+                written(p)
+        return returned
 
-    def zero_grad(self) -> None:
-        """Make the `grad` of every Parameter None."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Make the `grad` of every Parameter None, or zeros where there is one (optim-04).
+
+        Parameters
+        ----------
+        set_to_none : bool
+        """
+        none = check_flag(f"{type(self).__name__}.zero_grad", "set_to_none", set_to_none)
         for p in self._params():
-            p.grad = None
+            if none or p._grad is None:
+                p.grad = None
+            else:
+                p.grad = wrap(np.zeros(p.shape, p.dtype), None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state by position of the Parameter, and the options of each group."""
@@ -256,14 +386,21 @@ class Optimizer:
     def _checked_options(self, name: str, own: Group, other: Mapping[str, Any]) -> Group:
         """Return the options of a group of a state, checked (optim-10)."""
         for option in self.defaults:
-            if option not in other:
+            if option not in other and option not in LATER:
                 msg = f"{name}: a group must have {option}, got {sorted(map(str, other))}"
                 raise ValueError(msg)
         for option, value in other.items():
-            if option not in own and value is not False and value is not None:
+            if option in SCHEDULED:
+                plain_number(name, option, value)
+            elif option not in own and value is not False and value is not None:
                 msg = f"{name}: {type(self).__name__} has no {option}, got {shown(value)}"
                 raise ValueError(msg)
-        known = {key: value for key, value in other.items() if key in own and key != "params"}
+        known = {option: False for option in LATER if option in self.defaults}
+        known |= {
+            key: _kept(value) if key in SCHEDULED else value
+            for key, value in other.items()
+            if (key in own or key in SCHEDULED) and key != "params"
+        }
         plain = self._plain({**own, **known})
         return {key: plain.get(key, value) for key, value in known.items()}
 
@@ -281,9 +418,10 @@ class Optimizer:
                 msg = f"{name}: state {place} must be a mapping, got {type(entries).__name__}"
                 raise TypeError(msg)
             there = {k: value for k, value in entries.items() if value is not None}
-            if there and set(there) != set(self._entries):
+            needed, known = set(self._entries), {*self._entries, *self._added}
+            if there and not needed <= set(there) <= known:
                 got = sorted(map(str, there))
-                msg = f"{name}: state {place} must hold {sorted(self._entries)}, got {got}"
+                msg = f"{name}: state {place} must hold {sorted(needed or known)}, got {got}"
                 raise ValueError(msg)
             own = {k: self._entry(name, place, k, v, places[place]) for k, v in there.items()}
             loaded.append((place, own))
@@ -293,9 +431,7 @@ class Optimizer:
         """Return one entry as a new array of the Parameter's dtype; a count as an int."""
         scalar = key in self._scalars
         entry = f"{name}: {key} of parameter {place}"
-        if isinstance(value, Tensor):
-            value = value._data
-        array = _numbers(entry, value)
+        array = numbers_of(entry, value)
         shape = () if scalar else p.shape
         if array.shape != shape:
             msg = f"{entry} must have shape {shape}, got {array.shape}"
@@ -326,8 +462,10 @@ def _position(name: str, key: Any) -> int:
     return int(key)
 
 
-def _numbers(entry: str, value: Any) -> Array:
-    """Return numbers, or nested lists of them, as an array."""
+def numbers_of(entry: str, value: Any) -> Array:
+    """Return the numbers of a Tensor, a raw array or nested lists as an array."""
+    if isinstance(value, Tensor):
+        value = value._data
     lists = isinstance(value, (list, tuple))
     if not is_raw(value) and not lists and as_number(value) is None:
         msg = f"{entry} must be an array of numbers, got {type(value).__name__}"
