@@ -10,7 +10,7 @@ import types
 import pytest
 
 from spec_tests.fuzz import run, values
-from spec_tests.fuzz.targets import Target
+from spec_tests.fuzz.target import Target
 
 IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from spec_tests.fuzz.targets import Target, targets
+from spec_tests.fuzz.target import Target
+from spec_tests.fuzz.targets import targets
 from spec_tests.fuzz.values import pool, spoil
 
 KINDS = (
@@ -95,6 +96,8 @@ def _made(nn: Any, known: list[Target], calls: int, draw: random.Random) -> Iter
         target = draw.choice(known)
         function, arguments, options = target.make()
         positional, named = spoil(draw, values, arguments, options, target.options)
+        if target.calls and _other_functions(arguments, [*positional, *named.values()]):
+            continue
         call = _shown(positional, named)
         mode = nn.is_grad_enabled()
         try:
@@ -109,6 +112,19 @@ def _made(nn: Any, known: list[Target], calls: int, draw: random.Random) -> Iter
         elif nn.is_grad_enabled() is not mode:
             nn.set_grad_enabled(mode)
             yield Finding(target.name, call, "left the mode of recording changed", "")
+
+
+def _other_functions(good: tuple[Any, ...], given: list[Any]) -> bool:
+    """Whether a function is given that the good call does not have."""
+    functions = [value for item in given for value in _inside(item) if callable(value)]
+    return any(all(value is not own for own in good) for value in functions)
+
+
+def _inside(item: Any) -> list[Any]:
+    """Return what a list, tuple or dict holds, or the thing itself."""
+    if isinstance(item, dict):
+        return list(item.values())
+    return list(item) if isinstance(item, list | tuple) else [item]
 
 
 def _fault(error: Exception, target: Target) -> str:

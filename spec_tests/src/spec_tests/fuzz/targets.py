@@ -1,40 +1,15 @@
 """What is called: every public function, constructor and method, each with a call that is good."""
 
-import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spec_tests.fuzz.target import Made, Target, fresh, good, keywords
 from spec_tests.judge.tables import Row, read
 from spec_tests.support.calls import Call, as_raw, as_tensors, calls, module_calls
-
-Made = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Target:
-    """An operation and a good call of it.
-
-    Attributes
-    ----------
-    name : str
-        As a reader would write it.
-    says : tuple of str
-        A message names the operation by one of these, capitals aside.
-    make : callable
-        Returns the operation, fresh, and the arguments of a good call.
-    options : tuple of str
-        The keywords that it takes.
-    """
-
-    name: str
-    says: tuple[str, ...]
-    make: Callable[[], Made]
-    options: tuple[str, ...] = ()
 
 
 def targets(nn: Any, folder: Path) -> list[Target]:
@@ -64,27 +39,6 @@ def targets(nn: Any, folder: Path) -> list[Target]:
     ]
 
 
-def _keywords(signature: inspect.Signature) -> tuple[str, ...]:
-    hidden = (
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.VAR_POSITIONAL,
-        inspect.Parameter.VAR_KEYWORD,
-    )
-    return tuple(name for name, p in signature.parameters.items() if p.kind not in hidden)
-
-
-def _good(operation: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], Made]:
-    """Return what makes a call of an operation that one call does not change."""
-    return lambda: (operation, arguments, dict(options))
-
-
-def _fresh(
-    make: Callable[[], Callable[..., Any]], arguments: Callable[[], tuple[Any, ...]]
-) -> Callable[[], Made]:
-    """Return what makes an operation and its arguments anew for every call."""
-    return lambda: (make(), arguments(), {})
-
-
 def _functions(nn: Any) -> Iterator[Target]:
     for row in read().values():
         if row.chapter in ("ops", "loss"):
@@ -93,7 +47,7 @@ def _functions(nn: Any) -> Iterator[Target]:
                 for kind, make in (("Tensors", as_tensors), ("raw arrays", as_raw)):
                     made = _of_row(nn, function, call, make)
                     name = f"{row.key} {kind} {k}"
-                    yield Target(name, (row.name,), made, _keywords(row.signature))
+                    yield Target(name, (row.name,), made, keywords(row.signature))
 
 
 def _of_row(
@@ -110,8 +64,8 @@ def _modules(nn: Any) -> Iterator[Target]:
     for row in read().values():
         if row.module is not None and row.module_signature is not None:
             module = getattr(nn, row.module)
-            options = _keywords(row.module_signature)
-            yield Target(row.module, (row.module,), _good(module), options)
+            options = keywords(row.module_signature)
+            yield Target(row.module, (row.module,), good(module), options)
             made = _of_row(nn, module(), calls(row, "float32")[0], as_tensors)
             yield Target(f"{row.module}()", (row.module, row.name), made)
         if row.chapter == "nn":
@@ -119,8 +73,8 @@ def _modules(nn: Any) -> Iterator[Target]:
             says = (row.name, "forward", _FUNCTIONS.get(row.name, row.name))
             for constructor, call in module_calls(row, "float32"):
                 given, named = constructor.arguments, constructor.options
-                made = _good(module, *given, **named)
-                yield Target(row.name, (row.name,), made, _keywords(row.signature))
+                made = good(module, *given, **named)
+                yield Target(row.name, (row.name,), made, keywords(row.signature))
                 made = _of_row(nn, module(*given, **named), call, as_tensors)
                 yield Target(f"{row.name}()", says, made)
 
@@ -157,7 +111,7 @@ def _constructors(nn: Any) -> Iterator[Target]:
         yield Target(
             name,
             says.get(name, (name,)),
-            _good(getattr(nn, name), *arguments),
+            good(getattr(nn, name), *arguments),
             options.get(
                 name, ("requires_grad",) if name == "Parameter" else ("dtype", "requires_grad")
             ),
@@ -188,10 +142,10 @@ def _methods(nn: Any) -> Iterator[Target]:
     for name, (arguments, options, says) in good.items():
         yield Target(f"Tensor.{name}", (name, *says), _method(nn, name, arguments), options)
     yield Target(
-        "Tensor.data", ("data",), _fresh(lambda: _assign_data(nn), lambda: (nn.ones((3, 4)).data,))
+        "Tensor.data", ("data",), fresh(lambda: _assign_data(nn), lambda: (nn.ones((3, 4)).data,))
     )
     yield Target(
-        "Tensor.grad", ("grad",), _fresh(lambda: _assign_grad(nn), lambda: (nn.ones((3, 4)),))
+        "Tensor.grad", ("grad",), fresh(lambda: _assign_grad(nn), lambda: (nn.ones((3, 4)),))
     )
 
 
@@ -206,7 +160,7 @@ def _method(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made
             x = x * 2
         return getattr(x, name)
 
-    return _fresh(bound, lambda: arguments)
+    return fresh(bound, lambda: arguments)
 
 
 def _assign_data(nn: Any) -> Callable[[Any], None]:
@@ -242,8 +196,8 @@ def _module_methods(nn: Any) -> Iterator[Target]:
     for name, arguments in good.items():
         says = (name, "Sequential", "Linear", "Module")
         yield Target(f"Module.{name}", says, _of_module(nn, name, arguments))
-    yield Target("Sequential", ("Sequential",), _good(nn.Sequential, nn.ReLU(), nn.Tanh()))
-    yield Target("ModuleList", ("ModuleList",), _good(nn.ModuleList, [nn.ReLU()]))
+    yield Target("Sequential", ("Sequential",), good(nn.Sequential, nn.ReLU(), nn.Tanh()))
+    yield Target("ModuleList", ("ModuleList",), good(nn.ModuleList, [nn.ReLU()]))
     listed = {
         "append": (nn.ReLU(),),
         "insert": (0, nn.ReLU()),
@@ -254,12 +208,12 @@ def _module_methods(nn: Any) -> Iterator[Target]:
     for name, arguments in listed.items():
         yield Target(f"ModuleList.{name}", ("ModuleList",), _of_list(nn, name, arguments))
     layer, values = nn.ReLU(), nn.ones(2)
-    yield Target("ModuleDict", ("ModuleDict",), _good(nn.ModuleDict, {"a": layer}))
-    updated = _fresh(lambda: nn.ModuleDict().update, lambda: ({"a": layer},))
+    yield Target("ModuleDict", ("ModuleDict",), good(nn.ModuleDict, {"a": layer}))
+    updated = fresh(lambda: nn.ModuleDict().update, lambda: ({"a": layer},))
     yield Target("ModuleDict.update", ("ModuleDict", "update"), updated)
-    yield Target("ParameterList", ("ParameterList",), _good(nn.ParameterList, [values]))
-    yield Target("ParameterDict", ("ParameterDict",), _good(nn.ParameterDict, {"a": values}))
-    summed = _good(nn.summary, nn.Linear(3, 2), nn.ones((4, 3)))
+    yield Target("ParameterList", ("ParameterList",), good(nn.ParameterList, [values]))
+    yield Target("ParameterDict", ("ParameterDict",), good(nn.ParameterDict, {"a": values}))
+    summed = good(nn.summary, nn.Linear(3, 2), nn.ones((4, 3)))
     yield Target("summary", ("summary", "Linear", "forward"), summed)
 
 
@@ -269,11 +223,11 @@ def _of_module(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], M
         whole = layer if name == "load_state_dict" else nn.Sequential(layer)
         return getattr(whole, name)
 
-    return _fresh(bound, lambda: arguments)
+    return fresh(bound, lambda: arguments)
 
 
 def _of_list(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made]:
-    return _fresh(lambda: getattr(nn.ModuleList([nn.ReLU()]), name), lambda: arguments)
+    return fresh(lambda: getattr(nn.ModuleList([nn.ReLU()]), name), lambda: arguments)
 
 
 _LAYERS = ("num_layers", "batch_first", "dropout", "bidirectional")
@@ -289,7 +243,7 @@ def _recurrent(nn: Any) -> Iterator[Target]:
             options = (*options, "proj_size") if name == "LSTM" else options
             # Of two layers, so that dropout between them has an effect.
             sizes = (3, 2) if cell else (3, 2, 2)
-            yield Target(name, (name,), _good(getattr(nn, name), *sizes), options)
+            yield Target(name, (name,), good(getattr(nn, name), *sizes), options)
             called = ("input", "hx") if cell else ("input", "hx", *_OF_A_CALL)
             yield Target(f"{name}()", (name, "forward"), _of_layer(nn, name), called)
 
@@ -302,34 +256,34 @@ def _of_layer(nn: Any, name: str) -> Callable[[], Made]:
         h = nn.zeros(state)
         return nn.ones(shape), (h, nn.zeros(state)) if "LSTM" in name else h
 
-    return _fresh(lambda: getattr(nn, name)(3, 2), arguments)
+    return fresh(lambda: getattr(nn, name)(3, 2), arguments)
 
 
 def _over_sequences(nn: Any) -> Iterator[Target]:
     """Yield the cells beyond torch's, and what runs any cell over a sequence."""
     for name in ("LayerNormLSTMCell", "LayerNormGRUCell", "PeepholeLSTMCell"):
         eps = () if name.startswith("Peephole") else ("eps",)
-        yield Target(name, (name,), _good(getattr(nn, name), 3, 2), ("bias", "dtype", *eps))
+        yield Target(name, (name,), good(getattr(nn, name), 3, 2), ("bias", "dtype", *eps))
         says = (name, "forward", "LayerNorm")
         yield Target(f"{name}()", says, _of_layer(nn, name), ("input", "hx"))
     for name in ("ZoneoutCell", "RecurrentDropoutCell"):
         wrapper = getattr(nn, name)
-        yield Target(name, (name,), _good(wrapper, nn.GRUCell(3, 2), 0.5), ("cell", "p"))
-        called = _good(wrapper(nn.GRUCell(3, 2)), nn.ones((4, 3)), nn.zeros((4, 2)))
+        yield Target(name, (name,), good(wrapper, nn.GRUCell(3, 2), 0.5), ("cell", "p"))
+        called = good(wrapper(nn.GRUCell(3, 2)), nn.ones((4, 3)), nn.zeros((4, 2)))
         yield Target(f"{name}()", (name, "GRUCell", "forward"), called, ("input", "hx"))
     # The errors of another function or Module than these would pass through (errors-06).
     options = ("lengths", "reset_mask", "reset_state", "batch_first", "checkpoint", "state")
     for kind in ("LSTM", "GRU"):
         over = partial(nn.rnn.unroll, getattr(nn, f"{kind}Cell")(3, 2))
         says = ("unroll", f"{kind}Cell", "forward")
-        yield Target(f"unroll {kind}Cell", says, _good(over, nn.ones((5, 4, 3))), options)
+        yield Target(f"unroll {kind}Cell", says, good(over, nn.ones((5, 4, 3))), options)
         layer = getattr(nn, kind)(3, 2)
-        read = _good(_read_to_the_end(nn, layer), [nn.ones((5, 4, 3))])
+        read = good(_read_to_the_end(nn, layer), [nn.ones((5, 4, 3))])
         yield Target(f"truncated {kind}", ("truncated", kind, "forward"), read, ("chunks", "hx"))
     parameters = {name: p.detach() for name, p in nn.GRU(3, 2).named_parameters()}
     sizes = "cell input_size hidden_size num_layers bidirectional proj_size bias".split()
     said = ("source", "target", *sizes)
-    yield Target("convert", ("convert",), _good(nn.rnn.convert, parameters), said)
+    yield Target("convert", ("convert",), good(nn.rnn.convert, parameters), said)
 
 
 def _read_to_the_end(nn: Any, layer: Any) -> Callable[..., Any]:
@@ -342,8 +296,8 @@ def _optimizers(nn: Any) -> Iterator[Target]:
             yield from _of_scheduler(nn, row)
         elif row.chapter == "optim" and row.family == "clipping":
             clip = getattr(nn.optim, row.name)
-            made = _fresh(partial(_same, clip), lambda: ([_with_gradient(nn)], 0.5))
-            yield Target(row.name, (row.name,), made, _keywords(row.signature))
+            made = fresh(partial(_same, clip), lambda: ([_with_gradient(nn)], 0.5))
+            yield Target(row.name, (row.name,), made, keywords(row.signature))
         elif row.chapter == "optim":
             yield from _of_optimizer(nn, row)
 
@@ -380,11 +334,13 @@ def _of_scheduler(nn: Any, row: Row) -> Iterator[Target]:
             return optimizer, chain, [2]
         return (optimizer, *_NEEDED.get(row.name, ()))
 
-    yield Target(row.name, says, _fresh(lambda: make, arguments), _keywords(row.signature))
+    made = fresh(lambda: make, arguments)
+    calls = row.name == "LambdaLR"
+    yield Target(row.name, says, made, keywords(row.signature), calls=calls)
     if row.name == "ReduceLROnPlateau":
-        stepped = _fresh(lambda: make(*arguments()).step, lambda: (1.0,))
+        stepped = fresh(lambda: make(*arguments()).step, lambda: (1.0,))
         yield Target(f"{row.name}.step", says, stepped, ("metrics",))
-    loaded = _fresh(
+    loaded = fresh(
         lambda: make(*arguments()).load_state_dict, lambda: (make(*arguments()).state_dict(),)
     )
     yield Target(f"{row.name}.load_state_dict", says, loaded)
@@ -406,14 +362,14 @@ def _of_optimizer(nn: Any, row: Row) -> Iterator[Target]:
     def group() -> dict[str, Any]:
         return {"params": [nn.Parameter(nn.zeros(2))], "lr": 0.1}
 
-    yield Target(row.name, says, _fresh(lambda: optimizer, parameters), _keywords(row.signature))
-    yield Target(f"{row.name} groups", says, _fresh(lambda: optimizer, lambda: ([group()],)))
-    stepped = _fresh(lambda: running().step, lambda: (lambda: nn.zeros(()),))
-    yield Target(f"{row.name}.step", says, stepped, ("closure",))
+    yield Target(row.name, says, fresh(lambda: optimizer, parameters), keywords(row.signature))
+    yield Target(f"{row.name} groups", says, fresh(lambda: optimizer, lambda: ([group()],)))
+    stepped = fresh(lambda: running().step, lambda: (lambda: nn.zeros(()),))
+    yield Target(f"{row.name}.step", says, stepped, ("closure",), calls=True)
     if row.name != "LBFGS":  # It has one group, so that no call of it is good.
-        added = _fresh(lambda: running().add_param_group, lambda: (group(),))
+        added = fresh(lambda: running().add_param_group, lambda: (group(),))
         yield Target(f"{row.name}.add_param_group", says, added)
-    loaded = _fresh(lambda: running().load_state_dict, lambda: (running().state_dict(),))
+    loaded = fresh(lambda: running().load_state_dict, lambda: (running().state_dict(),))
     yield Target(f"{row.name}.load_state_dict", says, loaded)
 
 
@@ -423,14 +379,14 @@ def _initializers(nn: Any) -> Iterator[Target]:
             required = [p for p in row.signature.parameters.values() if p.default is p.empty]
             rest = (0.5,) * (len(required) - 1)
             function = getattr(nn.init, row.name)
-            made = _fresh(_constant(function), _initialized(nn, rest))
+            made = fresh(_constant(function), _initialized(nn, rest))
             if row.name == "calculate_gain":
-                made = _good(function, "relu")
+                made = good(function, "relu")
             if row.name == "dirac_":
-                made = _fresh(_constant(function), lambda: (nn.zeros((3, 2, 1)),))
+                made = fresh(_constant(function), lambda: (nn.zeros((3, 2, 1)),))
             if row.name == "lstm_bias_":
-                made = _good(function, nn.LSTMCell(3, 2))
-            yield Target(f"init.{row.name}", (row.name,), made, _keywords(row.signature))
+                made = good(function, nn.LSTMCell(3, 2))
+            yield Target(f"init.{row.name}", (row.name,), made, keywords(row.signature))
 
 
 def _constant(operation: Callable[..., Any]) -> Callable[[], Callable[..., Any]]:
@@ -450,31 +406,31 @@ def _transforms(nn: Any) -> Iterator[Target]:
     for name in ("grad", "value_and_grad", "jacrev", "jacfwd", "hessian", "jit"):
         transform = getattr(nn, name)
         options = options_of.get(name, by_argument)
-        yield Target(name, (name,), _good(transform, loss), options)
+        yield Target(name, (name,), good(transform, loss), options)
         says = (name, "multiply", "operator", "loss")
-        yield Target(f"{name}(f)", says, _good(transform(loss), nn.ones(2)))
-    made = _good(partial(nn.checkpoint, loss), nn.ones(2))
+        yield Target(f"{name}(f)", says, good(transform(loss), nn.ones(2)))
+    made = good(partial(nn.checkpoint, loss), nn.ones(2))
     yield Target("checkpoint", ("checkpoint", "loss", "multiply", "operator"), made)
     # The function may come to be another, whose own errors pass through (errors-06).
     others = ("int", "item", "scalar", "max", "Linear", "no_grad")
-    yield Target("vjp", ("vjp", *others), _good(nn.vjp, loss, nn.ones(2)))
+    yield Target("vjp", ("vjp", *others), good(nn.vjp, loss, nn.ones(2)))
     primals = (nn.ones(2),), (nn.ones(2),)
-    yield Target("jvp", ("jvp", *others), _good(nn.jvp, loss, *primals))
-    yield Target("hvp", ("hvp", *others), _good(nn.hvp, loss, *primals))
-    yield Target("linearize", ("linearize", *others), _good(nn.linearize, loss, nn.ones(2)))
+    yield Target("jvp", ("jvp", *others), good(nn.jvp, loss, *primals))
+    yield Target("hvp", ("hvp", *others), good(nn.hvp, loss, *primals))
+    yield Target("linearize", ("linearize", *others), good(nn.linearize, loss, nn.ones(2)))
     push = nn.linearize(loss, nn.ones(2))[1]
-    yield Target("linearize push", ("linearize", "push"), _good(push, nn.ones(2)))
-    yield Target("vjp pull", ("vjp", "pull"), _good(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))
+    yield Target("linearize push", ("linearize", "push"), good(push, nn.ones(2)))
+    yield Target("vjp pull", ("vjp", "pull"), good(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))
 
     def called() -> Made:
         layer = nn.Linear(3, 2)
         return nn.functional_call, (layer, dict(layer.state_dict()), nn.ones((4, 3))), {}
 
     yield Target("functional_call", ("functional_call", "Linear"), called)
-    yield Target("as_function", ("as_function",), _good(nn.as_function, _Same))
+    yield Target("as_function", ("as_function",), good(nn.as_function, _Same))
     same = nn.as_function(_Same)
-    yield Target("Function.apply", ("Same", "multiply", "forward"), _good(same.apply, nn.ones(2)))
-    yield Target("set_grad_enabled", ("set_grad_enabled",), _good(nn.set_grad_enabled, True))
+    yield Target("Function.apply", ("Same", "multiply", "forward"), good(same.apply, nn.ones(2)))
+    yield Target("set_grad_enabled", ("set_grad_enabled",), good(nn.set_grad_enabled, True))
 
 
 class _Same:
@@ -494,8 +450,8 @@ def _data(nn: Any) -> Iterator[Target]:
     for row in read().values():
         if row.chapter == "data":
             function = getattr(nn.data, row.name)
-            made = _good(function, *good[row.name])
-            yield Target(f"data.{row.name}", (row.name,), made, _keywords(row.signature))
+            made = good(function, *good[row.name])
+            yield Target(f"data.{row.name}", (row.name,), made, keywords(row.signature))
 
 
 def _files(nn: Any, folder: Path) -> Iterator[Target]:
@@ -504,17 +460,17 @@ def _files(nn: Any, folder: Path) -> Iterator[Target]:
     path = folder / "good.safetensors"
     nn.save({"a": nn.zeros(2)}, path)
     other = folder / "other.safetensors"
-    yield Target("save", ("save",), _good(nn.save, {"a": nn.zeros(2), "b": np.ones(3)}, other))
+    yield Target("save", ("save",), good(nn.save, {"a": nn.zeros(2), "b": np.ones(3)}, other))
     keywords = ("metadata", "max_shard_size")
-    yield Target("save in shards", ("save",), _good(nn.save, {"a": nn.zeros(2)}, other), keywords)
-    # Not `names`: what a callable of the user's raises passes through (errors-06).
-    yield Target("load", ("load",), _good(nn.load, path), ("return_metadata",))
+    yield Target("save in shards", ("save",), good(nn.save, {"a": nn.zeros(2)}, other), keywords)
+    options = ("return_metadata", "names")
+    yield Target("load", ("load",), good(nn.load, path), options, calls=True)
     kept = folder / "checkpoint.safetensors"
     module = nn.Linear(3, 2)
     nn.save_checkpoint(kept, module=module)
     parts = ("module", "optimizer", "scheduler", "generator")
-    saved = _good(nn.save_checkpoint, kept)
+    saved = good(nn.save_checkpoint, kept)
     says = ("save_checkpoint",)
     yield Target("save_checkpoint", says, saved, (*parts, "position", "metadata"))
     loaded = ("load_checkpoint", "Linear", "set_rng_state")
-    yield Target("load_checkpoint", loaded, _good(nn.load_checkpoint, kept), parts)
+    yield Target("load_checkpoint", loaded, good(nn.load_checkpoint, kept), parts)
