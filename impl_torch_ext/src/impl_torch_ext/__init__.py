@@ -40,7 +40,20 @@ from impl_torch_ext.creation import (
 from impl_torch_ext.dtypes import bool_ as bool
 from impl_torch_ext.dtypes import float32, float64, int32, int64
 from impl_torch_ext.function import Function, as_function, once_differentiable
-from impl_torch_ext.loss import CrossEntropyLoss, L1Loss, MSELoss
+from impl_torch_ext.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+    TripletMarginLoss,
+)
 from impl_torch_ext.module import Module, functional_call
 from impl_torch_ext.nn import (
     Dropout,
@@ -79,13 +92,19 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CTCLoss",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Flatten",
     "Function",
     "GRUCell",
+    "HuberLoss",
     "Identity",
+    "KLDivLoss",
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
@@ -96,6 +115,7 @@ __all__ = [
     "MSELoss",
     "Module",
     "ModuleList",
+    "NLLLoss",
     "Parameter",
     "PeepholeLSTMCell",
     "RNNCell",
@@ -103,9 +123,11 @@ __all__ = [
     "RecurrentDropoutCell",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Tanh",
     "Tensor",
+    "TripletMarginLoss",
     "Variable",
     "ZoneoutCell",
     "__spec_version__",
