@@ -1,9 +1,9 @@
 """Optimizers."""
 
-from impl_torch_ext.optim.algorithms import SGD, Adam
+from impl_torch_ext.optim.algorithms import SGD, Adagrad, Adam, AdamW, RMSprop
 from impl_torch_ext.optim.optimizer import Optimizer
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 
 def __dir__() -> list[str]:

@@ -1,16 +1,40 @@
 """What optimizers share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_at_least_zero, shown
+from impl_torch_ext.checks import Option, check_flag, check_function, check_number, shown
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import bool_, plain_number
+from impl_torch_ext.ops.transcendental import as_float
 
-__all__ = ["Optimizer"]
+__all__ = ["Optimizer", "check_not_negative", "check_switch", "copied_array", "copied_number"]
+
+# What schedulers put into groups (optim-10).
+_SCHEDULED = frozenset({"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"})
+# Options that a state may lack.
+_LATER = frozenset({"maximize", "amsgrad", "decoupled_weight_decay"})
+
+
+def check_not_negative(name: str, option: str, value: Any) -> float:
+    """Return `value` as a Python number, or raise if it is none, negative or NaN."""
+    number = check_number(name, option, value)
+    if not as_float(name, option, number) >= 0:  # optim-06, optim-12
+        msg = f"{name}: {option} must be at least 0, got {value}"
+        raise ValueError(msg)
+    return number
+
+
+def check_switch(name: str, option: str, value: Any) -> bool:
+    """Return whether `value` is true, or raise if it is neither a boolean nor a number."""
+    number = plain_number(value)
+    if not isinstance(number, bool | int | float):  # optim-12
+        msg = f"{name}: {option} must be true or false, got {shown(value)}"
+        raise TypeError(msg)
+    return bool(number)
 
 
 class Optimizer:
@@ -24,8 +48,12 @@ class Optimizer:
         From Parameters to dicts of what a step keeps for the next.
     """
 
-    # What `state` has of each parameter; the first may be the number of steps.
+    # The options with their checks; of those that came later also what they are by default.
+    _checks: ClassVar[Mapping[str, Option]] = {}
+    _later: ClassVar[Mapping[str, bool]] = {"maximize": False}
+    # What `state` has of each parameter, and what it may have beside that.
     _entries: ClassVar[tuple[str, ...]] = ()
+    _more: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -38,30 +66,59 @@ class Optimizer:
         for item in items:
             self.add_param_group(item)
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient, in place; nothing is recorded.
 
         One that is frozen, or has no gradient, keeps what it has.
 
+        Parameters
+        ----------
+        closure : function, optional
+            Called first, with recording on.
+
+        Returns
+        -------
+        object
+            What the closure returned, or None.
+
         Raises
         ------
         ValueError, TypeError
-            If an option that was changed is no number or out of range; nothing has changed then.
+            If an option that was changed is no number or out of range, or `closure` cannot be
+            called; nothing has changed then.
         """
+        name = type(self).__name__
+        returned = None
+        if closure is not None:  # optim-16
+            check_function(name, "closure", closure)
+            with torch.enable_grad():
+                returned = closure()
         with torch.no_grad():
             # All are checked before one parameter changes.
-            groups = [{**g, **self._checked(type(self).__name__, g)} for g in self.param_groups]
-            for options in groups:
-                for p in options["params"]:
-                    grad = p.grad
-                    if grad is not None and p.requires_grad:  # optim-11
-                        self._update(p, grad.detach(), options, self.state.setdefault(p, {}))
+            groups = [{**g, **self._checked(name, g)} for g in self.param_groups]
+            for group in groups:
+                params = [p for p in group["params"] if p.grad is not None and p.requires_grad]
+                if params:  # optim-11
+                    states = [self.state.setdefault(p, {}) for p in params]
+                    self._update(params, _directed(params, group), states, group)
+        return returned
 
-    def zero_grad(self) -> None:
-        """Make every `grad` None."""
-        for group in self.param_groups:
-            for p in group["params"]:
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Make every `grad` None, or zeros where there is one.
+
+        Parameters
+        ----------
+        set_to_none : bool
+            Whether None takes the place of a gradient.
+        """
+        dropped = check_flag(f"{type(self).__name__}.zero_grad", "set_to_none", set_to_none)
+        for p in self._params():
+            if dropped or p.grad is None:
                 p.grad = None
+            elif p.grad.requires_grad:  # optim-04
+                p.grad = torch.zeros_like(p.grad.detach())
+            else:
+                p.grad.zero_()
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add a group of parameters.
@@ -91,7 +148,7 @@ class Optimizer:
         numbers = {id(p): i for i, p in enumerate(self._params())}
         return {  # optim-09
             "state": {
-                numbers[id(p)]: {key: _written(value) for key, value in self.state[p].items()}
+                numbers[id(p)]: self._written(self.state[p])
                 for p in self._params()
                 if p in self.state
             },
@@ -145,16 +202,27 @@ class Optimizer:
         ]
 
     def _update(
-        self, p: Tensor, grad: Tensor, group: dict[str, Any], state: dict[str, Any]
+        self,
+        params: list[Tensor],
+        grads: list[Tensor],
+        states: list[dict[str, Any]],
+        group: Mapping[str, Any],
     ) -> None:
+        """Make a step of the parameters of a group, all of which have a gradient."""
         msg = f"{type(self).__name__}: must have a method _update, got none"
         raise NotImplementedError(msg)
 
     def _checked(self, name: str, group: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options of `group` as plain numbers, or raise."""
         return {
-            option: check_at_least_zero(name, option, group[option])
-            for option in ("lr", "weight_decay")
+            option: check(name, option, group[option]) for option, check in self._checks.items()
+        }
+
+    def _written(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a copy of what is kept for a parameter, as `state_dict` has it."""
+        return {
+            key: value.clone() if isinstance(value, Tensor) else torch.tensor(float(value))
+            for key, value in entry.items()
         }
 
     def _params(self) -> list[Tensor]:
@@ -186,16 +254,19 @@ class Optimizer:
         self, name: str, group: Mapping[str, Any], mine: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the options of a loaded group, or raise."""
-        missing = [option for option in self._defaults if option not in group]
+        missing = [o for o in self._checks if o not in group and o not in _LATER]
         if missing:
-            msg = f"{name}: a group must have the options {[*self._defaults]}, got no {missing}"
-            raise ValueError(msg)
-        on = [key for key, value in group.items() if key not in mine and value not in (None, False)]
-        if on:  # optim-10
-            msg = f"{name}: the option {on[0]} must be off, got {shown(group[on[0]])}"
+            msg = f"{name}: a group must have the options {[*self._checks]}, got no {missing}"
             raise ValueError(msg)
         known = {key: value for key, value in group.items() if key in mine and key != "params"}
-        return {**known, **self._checked(name, group)}
+        for key, value in group.items():
+            if key in _SCHEDULED and key not in mine:
+                known[key] = check_number(name, key, value)
+            elif key not in mine and value is not None and plain_number(value) is not False:
+                msg = f"{name}: the option {key} must be off, got {shown(value)}"  # optim-10
+                raise ValueError(msg)
+        known = {**{key: off for key, off in self._later.items() if key in mine}, **known}
+        return {**known, **self._checked(name, known)}
 
     def _loaded_entries(self, place: str, entry: Any, p: Tensor) -> dict[str, Any]:
         """Return what is kept for the parameter `p`, copied into its dtype, or raise."""
@@ -203,15 +274,26 @@ class Optimizer:
             msg = f"{place} must be a mapping, got {type(entry).__name__}"
             raise TypeError(msg)
         present = {key: value for key, value in entry.items() if value is not None}
-        if present and set(present) != set(self._entries):
-            msg = f"{place} must have the entries {[*self._entries]}, got {[*present]}"
+        own = {*self._entries, *self._more}
+        if present and not {*self._entries} <= {*present} <= own:
+            msg = f"{place} must have the entries {[*self._entries, *self._more]}, got {[*present]}"
             raise ValueError(msg)
         return {
-            key: _steps(f"{place}[{key!r}]", value)
+            key: check_not_negative(place, key, copied_number(f"{place}[{key!r}]", value))
             if key == "step"
-            else _array(f"{place}[{key!r}]", value, p)
+            else copied_array(f"{place}[{key!r}]", value, p.shape, p.dtype)
             for key, value in present.items()
         }
+
+
+def _directed(params: list[Tensor], group: Mapping[str, Any]) -> list[Tensor]:
+    """Return the gradients as the step takes them, with `maximize` and `weight_decay`."""
+    grads = [p.grad for p in params if p.grad is not None]
+    if group.get("maximize"):
+        grads = torch._foreach_neg(grads)
+    if group.get("weight_decay") and not group.get("decoupled_weight_decay"):
+        grads = torch._foreach_add(grads, params, alpha=group["weight_decay"])
+    return [*grads]
 
 
 def _listed(name: str, params: Any) -> list[Any]:
@@ -259,25 +341,23 @@ def _plain(option: Any) -> Any:
     return plain_number(option)
 
 
-def _written(value: Any) -> Tensor:
-    return value.clone() if isinstance(value, Tensor) else torch.tensor(float(value))
-
-
-def _steps(place: str, value: Any) -> float:
-    steps = _copied(place, value)
-    if steps.ndim != 0:
-        msg = f"{place} must have no axes, got shape {tuple(steps.shape)}"
+def copied_number(place: str, value: Any) -> float:
+    """Return a number of a state, or raise if it is none."""
+    found = _copied(place, value)
+    if found.ndim != 0:
+        msg = f"{place} must have no axes, got shape {tuple(found.shape)}"
         raise ValueError(msg)
-    return check_at_least_zero(place, "it", steps.item())
+    return found.item()
 
 
-def _array(place: str, value: Any, p: Tensor) -> Tensor:
+def copied_array(place: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return a copy of an array of a state, or raise if it has another shape."""
     # Of lists there is no other dtype to keep.
-    result = _copied(place, value, p.dtype if isinstance(value, list | tuple) else None)
-    if result.shape != p.shape:
-        msg = f"{place} must have shape {tuple(p.shape)}, got {tuple(result.shape)}"
+    result = _copied(place, value, dtype if isinstance(value, list | tuple) else None)
+    if result.shape != shape:
+        msg = f"{place} must have shape {tuple(shape)}, got {tuple(result.shape)}"
         raise ValueError(msg)
-    return result.to(p.dtype)
+    return result.to(dtype)
 
 
 def _copied(place: str, value: Any, dtype: torch.dtype | None = None) -> Tensor:
