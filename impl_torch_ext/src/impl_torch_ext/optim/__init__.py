@@ -1,9 +1,21 @@
-"""Optimizers."""
+"""Optimizers, schedulers of their learning rates, and functions that clip gradients."""
 
 from impl_torch_ext.optim.algorithms import SGD, Adagrad, Adam, AdamW, RMSprop
+from impl_torch_ext.optim.clip import clip_grad_norm_, clip_grad_value_
+from impl_torch_ext.optim.lbfgs import LBFGS
 from impl_torch_ext.optim.optimizer import Optimizer
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Optimizer",
+    "RMSprop",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+]
 
 
 def __dir__() -> list[str]:

@@ -1,17 +1,37 @@
 """What optimizers share."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import Option, check_flag, check_function, check_number, shown
+from impl_torch_ext.checks import (
+    Option,
+    check_flag,
+    check_function,
+    check_int,
+    check_number,
+    check_size,
+    shown,
+)
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import bool_, plain_number
 from impl_torch_ext.ops.transcendental import as_float
 
-__all__ = ["Optimizer", "check_not_negative", "check_switch", "copied_array", "copied_number"]
+__all__ = [
+    "Optimizer",
+    "bounded",
+    "bounded_int",
+    "check_each",
+    "check_list",
+    "check_not_negative",
+    "check_size_or_none",
+    "check_switch",
+    "copied_array",
+    "copied_number",
+]
 
 # What schedulers put into groups (optim-10).
 _SCHEDULED = frozenset({"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"})
@@ -35,6 +55,60 @@ def check_switch(name: str, option: str, value: Any) -> bool:
         msg = f"{name}: {option} must be true or false, got {shown(value)}"
         raise TypeError(msg)
     return bool(number)
+
+
+def bounded(text: str, fits: Callable[[float], bool]) -> Option:
+    """Make a check of a number that is as `text` says."""
+
+    def check(name: str, option: str, value: Any) -> float:
+        number = as_float(name, option, value)
+        if math.isnan(number) or not fits(number):
+            msg = f"{name}: {option} must be {text}, got {shown(value)}"
+            raise ValueError(msg)
+        return number
+
+    return check
+
+
+def bounded_int(low: int) -> Option:
+    """Make a check of an int that is at least `low`."""
+
+    def check(name: str, option: str, value: Any) -> int:
+        number = check_int(name, option, value)
+        if number < low:
+            msg = f"{name}: {option} must be at least {low}, got {number}"
+            raise ValueError(msg)
+        return number
+
+    return check
+
+
+def check_size_or_none(name: str, option: str, value: Any) -> int | None:
+    """Return a positive int or None, or raise."""
+    return None if value is None else check_size(name, option, value)
+
+
+def check_list(check: Option, *, ordered: bool = False) -> Option:
+    """Make a check of a list, of whose items each is checked."""
+
+    def several(name: str, option: str, value: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            msg = f"{name}: {option} must be a list, got {shown(value)}"
+            raise TypeError(msg)
+        items = [check(name, f"each of {option}", item) for item in value]
+        return sorted(items) if ordered else items
+
+    return several
+
+
+def check_each(check: Option, name: str, option: str, value: Any, count: int) -> list[Any]:
+    """Return one value per group, of one or of a list, or raise."""
+    if not isinstance(value, list | tuple):
+        return [check(name, option, value)] * count
+    if len(value) != count:
+        msg = f"{name}: {option} must have one item per group, {count}, got {len(value)}"
+        raise ValueError(msg)
+    return [check(name, f"each of {option}", item) for item in value]
 
 
 class Optimizer:
@@ -343,6 +417,8 @@ def _plain(option: Any) -> Any:
 
 def copied_number(place: str, value: Any) -> float:
     """Return a number of a state, or raise if it is none."""
+    if isinstance(value, float):  # A Tensor of it would be float32.
+        return value
     found = _copied(place, value)
     if found.ndim != 0:
         msg = f"{place} must have no axes, got shape {tuple(found.shape)}"
