@@ -1,5 +1,6 @@
 """Optimizers, schedulers of their learning rates, and functions that clip gradients."""
 
+from impl_torch_ext.optim import lr_scheduler
 from impl_torch_ext.optim.algorithms import SGD, Adagrad, Adam, AdamW, RMSprop
 from impl_torch_ext.optim.clip import clip_grad_norm_, clip_grad_value_
 from impl_torch_ext.optim.lbfgs import LBFGS
@@ -15,6 +16,7 @@ __all__ = [
     "RMSprop",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "lr_scheduler",
 ]
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import Option, check_number, shown
-from impl_torch_ext.optim.optimizer import Optimizer, check_not_negative, check_switch
+from impl_torch_ext.dtypes import plain_number
+from impl_torch_ext.optim.optimizer import Optimizer, check_not_negative
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSprop"]
 
@@ -29,6 +30,15 @@ def _check_betas(name: str, option: str, value: Any) -> tuple[float, float]:
         msg = f"{name}: {option} must be two numbers in [0, 1), got {shown(value)}"
         raise ValueError(msg)
     return first, second
+
+
+def _check_switch(name: str, option: str, value: Any) -> bool:
+    """Return whether `value` is true, or raise if it is neither a boolean nor a number."""
+    number = plain_number(value)
+    if not isinstance(number, bool | int | float):  # optim-12
+        msg = f"{name}: {option} must be true or false, got {shown(value)}"
+        raise TypeError(msg)
+    return bool(number)
 
 
 def _kept(states: _States, entry: str, params: list[Tensor], start: float = 0) -> list[Tensor]:
@@ -75,8 +85,8 @@ class SGD(Optimizer):
         "momentum": check_not_negative,
         "dampening": check_number,
         "weight_decay": check_not_negative,
-        "nesterov": check_switch,
-        "maximize": check_switch,
+        "nesterov": _check_switch,
+        "maximize": _check_switch,
     }
     _more = ("momentum_buffer",)
 
@@ -159,9 +169,9 @@ class Adam(Optimizer):
         "betas": _check_betas,
         "eps": check_not_negative,
         "weight_decay": check_not_negative,
-        "amsgrad": check_switch,
-        "maximize": check_switch,
-        "decoupled_weight_decay": check_switch,
+        "amsgrad": _check_switch,
+        "maximize": _check_switch,
+        "decoupled_weight_decay": _check_switch,
     }
     _later: ClassVar[Mapping[str, bool]] = {
         "maximize": False,
@@ -276,8 +286,8 @@ class RMSprop(Optimizer):
         "eps": check_not_negative,
         "weight_decay": check_not_negative,
         "momentum": check_not_negative,
-        "centered": check_switch,
-        "maximize": check_switch,
+        "centered": _check_switch,
+        "maximize": _check_switch,
     }
     _entries = ("step", "square_avg")
     _more = ("momentum_buffer", "grad_avg")
@@ -350,7 +360,7 @@ class Adagrad(Optimizer):
         "weight_decay": check_not_negative,
         "initial_accumulator_value": check_not_negative,
         "eps": check_not_negative,
-        "maximize": check_switch,
+        "maximize": _check_switch,
     }
     _entries = ("step", "sum")
 

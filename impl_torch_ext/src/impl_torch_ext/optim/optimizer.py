@@ -1,5 +1,6 @@
 """What optimizers share."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from impl_torch_ext.checks import (
     Option,
+    check_choice,
     check_flag,
     check_function,
     check_int,
@@ -20,18 +22,8 @@ from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import bool_, plain_number
 from impl_torch_ext.ops.transcendental import as_float
 
-__all__ = [
-    "Optimizer",
-    "bounded",
-    "bounded_int",
-    "check_each",
-    "check_list",
-    "check_not_negative",
-    "check_size_or_none",
-    "check_switch",
-    "copied_array",
-    "copied_number",
-]
+__all__ = ["SCHEDULE", "Optimizer", "check_list", "check_not_negative", "construct"]
+__all__ += ["copied_array", "copied_number"]
 
 # What schedulers put into groups (optim-10).
 _SCHEDULED = frozenset({"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"})
@@ -46,15 +38,6 @@ def check_not_negative(name: str, option: str, value: Any) -> float:
         msg = f"{name}: {option} must be at least 0, got {value}"
         raise ValueError(msg)
     return number
-
-
-def check_switch(name: str, option: str, value: Any) -> bool:
-    """Return whether `value` is true, or raise if it is neither a boolean nor a number."""
-    number = plain_number(value)
-    if not isinstance(number, bool | int | float):  # optim-12
-        msg = f"{name}: {option} must be true or false, got {shown(value)}"
-        raise TypeError(msg)
-    return bool(number)
 
 
 def bounded(text: str, fits: Callable[[float], bool]) -> Option:
@@ -88,27 +71,83 @@ def check_size_or_none(name: str, option: str, value: Any) -> int | None:
     return None if value is None else check_size(name, option, value)
 
 
-def check_list(check: Option, *, ordered: bool = False) -> Option:
-    """Make a check of a list, of whose items each is checked."""
+def check_list(check: Option, count: int | None = None) -> Option:
+    """Make a check of a list, of `count` items if that is said, each of which is checked."""
 
     def several(name: str, option: str, value: Any) -> list[Any]:
         if not isinstance(value, list | tuple):
             msg = f"{name}: {option} must be a list, got {shown(value)}"
             raise TypeError(msg)
-        items = [check(name, f"each of {option}", item) for item in value]
-        return sorted(items) if ordered else items
+        if count is not None and len(value) != count:
+            msg = f"{name}: {option} must have one item per group, {count}, got {len(value)}"
+            raise ValueError(msg)
+        return [check(name, f"each of {option}", item) for item in value]
 
     return several
 
 
-def check_each(check: Option, name: str, option: str, value: Any, count: int) -> list[Any]:
-    """Return one value per group, of one or of a list, or raise."""
-    if not isinstance(value, list | tuple):
-        return [check(name, option, value)] * count
-    if len(value) != count:
-        msg = f"{name}: {option} must have one item per group, {count}, got {len(value)}"
-        raise ValueError(msg)
-    return [check(name, f"each of {option}", item) for item in value]
+_number = bounded("a number", lambda _x: True)
+_not_negative = bounded("at least 0", lambda x: x >= 0)
+_positive = bounded("above 0", lambda x: x > 0)
+_share = bounded("in [0, 1]", lambda x: 0 <= x <= 1)
+_below_one = bounded("in [0, 1)", lambda x: 0 <= x < 1)
+_from_zero = bounded_int(0)
+
+# The options of schedulers, and what else is in their state (optim-25).
+SCHEDULE: Mapping[str, Option] = {
+    **dict.fromkeys(("step_size", "total_iters", "T_max", "total_steps"), check_size),
+    **dict.fromkeys(("epochs", "steps_per_epoch"), check_size_or_none),
+    **dict.fromkeys(("patience", "cooldown", "num_bad_epochs", "cooldown_counter"), _from_zero),
+    **dict.fromkeys(("gamma", "eta_min", "max_lr", "threshold", "min_lr", "eps"), _not_negative),
+    **dict.fromkeys(("div_factor", "final_div_factor"), _positive),
+    **dict.fromkeys(("end_factor", "pct_start"), _share),
+    **dict.fromkeys(("factor", "base_momentum", "max_momentum"), _below_one),
+    **dict.fromkeys(("cycle_momentum", "three_phase"), check_flag),
+    **dict.fromkeys(("best", "base_lrs", "_last_lr"), _number),
+    "last_epoch": bounded_int(-1),
+    "start_factor": bounded("in (0, 1]", lambda x: 0 < x <= 1),
+    "milestones": check_list(_from_zero),
+    "mode": check_choice("min", "max"),
+    "threshold_mode": check_choice("rel", "abs"),
+    "anneal_strategy": check_choice("cos", "linear"),
+    "lr_lambda": check_function,
+}
+
+
+_RAISES = """
+Raises
+------
+ValueError, TypeError, KeyError
+    If an option is out of range or of another kind, or a group lacks `initial_lr` to start later.
+"""
+
+
+def construct(cls: Any, options: Mapping[str, Any]) -> None:
+    """Give a scheduler an `__init__` of `options`, of which `...` has no default, and a docstring.
+
+    What arrives goes to the method `_begin`, by name.
+    """
+    kind, none = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    parameters = [inspect.Parameter("self", kind)] + [
+        inspect.Parameter(name, kind, default=none if value is ... else value)
+        for name, value in options.items()
+    ]
+    signature = inspect.Signature(parameters)
+
+    def init(*values: Any, **named: Any) -> None:
+        try:
+            bound = signature.bind(*values, **named)
+        except TypeError as error:
+            msg = f"{cls.__name__}: {error}"
+            raise TypeError(msg) from None
+        bound.apply_defaults()
+        cls._begin(**bound.arguments)
+
+    init.__signature__ = signature  # type: ignore[attr-defined]
+    cls.__init__ = init
+    first, rule, own = inspect.cleandoc(cls.__doc__ or "").partition("----------\n")
+    last = ["last_epoch : int\n    After which epoch to start."] * ("last_epoch" in options)
+    cls.__doc__ = "\n".join([f"{first}{rule}optimizer : Optimizer", own, *last, _RAISES])
 
 
 class Optimizer:
