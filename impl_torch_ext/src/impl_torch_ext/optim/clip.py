@@ -105,4 +105,6 @@ def _gradients(name: str, parameters: Any) -> list[Tensor]:
     if items is None or not all(isinstance(item, Tensor) for item in items):
         msg = f"{name}: parameters must be a Tensor or several, got {shown(parameters)}"
         raise TypeError(msg)
+    # torch warns of the gradient of a result, which has none unless it is kept.
+    items = [item for item in items if item.is_leaf or item.retains_grad]
     return [item.grad for item in items if item.grad is not None]
