@@ -253,7 +253,9 @@ def cross_entropy(
     )
     if smoothing == 0:
         return loss
-    every = -_along_classes(logarithms, weight, axis).sum(axis) * (smoothing / input.shape[axis])
+    every = -_along_classes(logarithms, weight, axis).sum(axis) * (
+        smoothing / max(input.shape[axis], 1)
+    )
     every = every.masked_fill(away, 0)
     if reduction == "mean":
         count = (~away).sum() if weight is None else weight[indices[~away]].sum()

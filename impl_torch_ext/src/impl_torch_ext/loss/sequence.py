@@ -69,7 +69,7 @@ def ctc_loss(
         raise ValueError(msg)
     inputs = _lengths("input_lengths", input_lengths, count, steps, "T")
     labels, sizes = _labels(targets, target_lengths, count, symbols, blank, single)
-    values = -_forward(batch, labels, torch.tensor(inputs), sizes, blank)
+    values = -_forward(batch, labels, torch.tensor(inputs, dtype=torch.int64), sizes, blank)
     if zeroed:
         values = torch.where(values == math.inf, 0, values)
     if reduction == "mean":
@@ -142,12 +142,15 @@ def _forward(
     chosen = log_probs.gather(2, places.expand(len(log_probs), *places.shape))
     state = chosen.new_full(places.shape, -math.inf)
     state[:, 0] = 0
-    going = torch.arange(len(log_probs)).unsqueeze(1) < inputs
-    for now, on in zip(chosen.unbind(), going.unbind(), strict=True):
+    whole = int(inputs.min()) if count else 0
+    for step, now in enumerate(chosen.unbind()):
         before = torch.nn.functional.pad(state, (2, 0), value=-math.inf)
         skipped = torch.where(skips, before[:, :-2], -math.inf)
         arrived = _log_of_sum(state, before[:, 1:-1], skipped) + now
-        state = torch.where(on.unsqueeze(1), arrived, state)
+        if step < whole:
+            state = arrived
+        else:
+            state = torch.where((step < inputs).unsqueeze(1), arrived, state)
     last = (2 * sizes).unsqueeze(1)
     ends = state.gather(1, torch.cat([last, (last - 1).clamp_min(0)], 1))
     label = torch.where(sizes > 0, ends[:, 1], -math.inf)
