@@ -1,16 +1,153 @@
 """What optimizers share."""
 
-from collections.abc import Iterable, Mapping
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_at_least_zero, shown
+from impl_torch_ext.checks import (
+    Option,
+    check_choice,
+    check_flag,
+    check_function,
+    check_int,
+    check_number,
+    check_size,
+    shown,
+)
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import bool_, plain_number
+from impl_torch_ext.ops.transcendental import as_float
 
-__all__ = ["Optimizer"]
+__all__ = ["SCHEDULE", "Optimizer", "check_list", "check_not_negative", "construct"]
+__all__ += ["copied_array", "copied_number"]
+
+# What schedulers put into groups (optim-10).
+_SCHEDULED = frozenset({"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"})
+# Options that a state may lack.
+_LATER = frozenset({"maximize", "amsgrad", "decoupled_weight_decay"})
+
+
+def check_not_negative(name: str, option: str, value: Any) -> float:
+    """Return `value` as a Python number, or raise if it is none, negative or NaN."""
+    number = check_number(name, option, value)
+    if not as_float(name, option, number) >= 0:  # optim-06, optim-12
+        msg = f"{name}: {option} must be at least 0, got {value}"
+        raise ValueError(msg)
+    return number
+
+
+def bounded(text: str, fits: Callable[[float], bool]) -> Option:
+    """Make a check of a number that is as `text` says."""
+
+    def check(name: str, option: str, value: Any) -> float:
+        number = as_float(name, option, value)
+        if math.isnan(number) or not fits(number):
+            msg = f"{name}: {option} must be {text}, got {shown(value)}"
+            raise ValueError(msg)
+        return number
+
+    return check
+
+
+def bounded_int(low: int) -> Option:
+    """Make a check of an int that is at least `low`."""
+
+    def check(name: str, option: str, value: Any) -> int:
+        number = check_int(name, option, value)
+        if number < low:
+            msg = f"{name}: {option} must be at least {low}, got {number}"
+            raise ValueError(msg)
+        return number
+
+    return check
+
+
+def check_size_or_none(name: str, option: str, value: Any) -> int | None:
+    """Return a positive int or None, or raise."""
+    return None if value is None else check_size(name, option, value)
+
+
+def check_list(check: Option, count: int | None = None) -> Option:
+    """Make a check of a list, of `count` items if that is said, each of which is checked."""
+
+    def several(name: str, option: str, value: Any) -> list[Any]:
+        if not isinstance(value, list | tuple):
+            msg = f"{name}: {option} must be a list, got {shown(value)}"
+            raise TypeError(msg)
+        if count is not None and len(value) != count:
+            msg = f"{name}: {option} must have one item per group, {count}, got {len(value)}"
+            raise ValueError(msg)
+        return [check(name, f"each of {option}", item) for item in value]
+
+    return several
+
+
+_number = bounded("a number", lambda _x: True)
+_not_negative = bounded("at least 0", lambda x: x >= 0)
+_positive = bounded("above 0", lambda x: x > 0)
+_share = bounded("in [0, 1]", lambda x: 0 <= x <= 1)
+_below_one = bounded("in [0, 1)", lambda x: 0 <= x < 1)
+_from_zero = bounded_int(0)
+
+# The options of schedulers, and what else is in their state (optim-25).
+SCHEDULE: Mapping[str, Option] = {
+    **dict.fromkeys(("step_size", "total_iters", "T_max", "total_steps"), check_size),
+    **dict.fromkeys(("epochs", "steps_per_epoch"), check_size_or_none),
+    **dict.fromkeys(("patience", "cooldown", "num_bad_epochs", "cooldown_counter"), _from_zero),
+    **dict.fromkeys(("gamma", "eta_min", "max_lr", "threshold", "min_lr", "eps"), _not_negative),
+    **dict.fromkeys(("div_factor", "final_div_factor"), _positive),
+    **dict.fromkeys(("end_factor", "pct_start"), _share),
+    **dict.fromkeys(("factor", "base_momentum", "max_momentum"), _below_one),
+    **dict.fromkeys(("cycle_momentum", "three_phase"), check_flag),
+    **dict.fromkeys(("best", "base_lrs", "_last_lr"), _number),
+    "last_epoch": bounded_int(-1),
+    "start_factor": bounded("in (0, 1]", lambda x: 0 < x <= 1),
+    "milestones": check_list(_from_zero),
+    "mode": check_choice("min", "max"),
+    "threshold_mode": check_choice("rel", "abs"),
+    "anneal_strategy": check_choice("cos", "linear"),
+    "lr_lambda": check_function,
+}
+
+
+_RAISES = """
+Raises
+------
+ValueError, TypeError, KeyError
+    If an option is out of range or of another kind, or a group lacks `initial_lr` to start later.
+"""
+
+
+def construct(cls: Any, options: Mapping[str, Any]) -> None:
+    """Give a scheduler an `__init__` of `options`, of which `...` has no default, and a docstring.
+
+    What arrives goes to the method `_begin`, by name.
+    """
+    kind, none = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    parameters = [inspect.Parameter("self", kind)] + [
+        inspect.Parameter(name, kind, default=none if value is ... else value)
+        for name, value in options.items()
+    ]
+    signature = inspect.Signature(parameters)
+
+    def init(*values: Any, **named: Any) -> None:
+        try:
+            bound = signature.bind(*values, **named)
+        except TypeError as error:
+            msg = f"{cls.__name__}: {error}"
+            raise TypeError(msg) from None
+        bound.apply_defaults()
+        cls._begin(**bound.arguments)
+
+    init.__signature__ = signature  # type: ignore[attr-defined]
+    cls.__init__ = init
+    first, rule, own = inspect.cleandoc(cls.__doc__ or "").partition("----------\n")
+    last = ["last_epoch : int\n    After which epoch to start."] * ("last_epoch" in options)
+    cls.__doc__ = "\n".join([f"{first}{rule}optimizer : Optimizer", own, *last, _RAISES])
 
 
 class Optimizer:
@@ -24,8 +161,12 @@ class Optimizer:
         From Parameters to dicts of what a step keeps for the next.
     """
 
-    # What `state` has of each parameter; the first may be the number of steps.
+    # The options with their checks; of those that came later also what they are by default.
+    _checks: ClassVar[Mapping[str, Option]] = {}
+    _later: ClassVar[Mapping[str, bool]] = {"maximize": False}
+    # What `state` has of each parameter, and what it may have beside that.
     _entries: ClassVar[tuple[str, ...]] = ()
+    _more: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -38,30 +179,59 @@ class Optimizer:
         for item in items:
             self.add_param_group(item)
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient, in place; nothing is recorded.
 
         One that is frozen, or has no gradient, keeps what it has.
 
+        Parameters
+        ----------
+        closure : function, optional
+            Called first, with recording on.
+
+        Returns
+        -------
+        object
+            What the closure returned, or None.
+
         Raises
         ------
         ValueError, TypeError
-            If an option that was changed is no number or out of range; nothing has changed then.
+            If an option that was changed is no number or out of range, or `closure` cannot be
+            called; nothing has changed then.
         """
+        name = type(self).__name__
+        returned = None
+        if closure is not None:  # optim-16
+            check_function(name, "closure", closure)
+            with torch.enable_grad():
+                returned = closure()
         with torch.no_grad():
             # All are checked before one parameter changes.
-            groups = [{**g, **self._checked(type(self).__name__, g)} for g in self.param_groups]
-            for options in groups:
-                for p in options["params"]:
-                    grad = p.grad
-                    if grad is not None and p.requires_grad:  # optim-11
-                        self._update(p, grad.detach(), options, self.state.setdefault(p, {}))
+            groups = [{**g, **self._checked(name, g)} for g in self.param_groups]
+            for group in groups:
+                params = [p for p in group["params"] if p.grad is not None and p.requires_grad]
+                if params:  # optim-11
+                    states = [self.state.setdefault(p, {}) for p in params]
+                    self._update(params, _directed(params, group), states, group)
+        return returned
 
-    def zero_grad(self) -> None:
-        """Make every `grad` None."""
-        for group in self.param_groups:
-            for p in group["params"]:
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Make every `grad` None, or zeros where there is one.
+
+        Parameters
+        ----------
+        set_to_none : bool
+            Whether None takes the place of a gradient.
+        """
+        dropped = check_flag(f"{type(self).__name__}.zero_grad", "set_to_none", set_to_none)
+        for p in self._params():
+            if dropped or p.grad is None:
                 p.grad = None
+            elif p.grad.requires_grad:  # optim-04
+                p.grad = torch.zeros_like(p.grad.detach())
+            else:
+                p.grad.zero_()
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add a group of parameters.
@@ -91,7 +261,7 @@ class Optimizer:
         numbers = {id(p): i for i, p in enumerate(self._params())}
         return {  # optim-09
             "state": {
-                numbers[id(p)]: {key: _written(value) for key, value in self.state[p].items()}
+                numbers[id(p)]: self._written(self.state[p])
                 for p in self._params()
                 if p in self.state
             },
@@ -145,16 +315,27 @@ class Optimizer:
         ]
 
     def _update(
-        self, p: Tensor, grad: Tensor, group: dict[str, Any], state: dict[str, Any]
+        self,
+        params: list[Tensor],
+        grads: list[Tensor],
+        states: list[dict[str, Any]],
+        group: Mapping[str, Any],
     ) -> None:
+        """Make a step of the parameters of a group, all of which have a gradient."""
         msg = f"{type(self).__name__}: must have a method _update, got none"
         raise NotImplementedError(msg)
 
     def _checked(self, name: str, group: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options of `group` as plain numbers, or raise."""
         return {
-            option: check_at_least_zero(name, option, group[option])
-            for option in ("lr", "weight_decay")
+            option: check(name, option, group[option]) for option, check in self._checks.items()
+        }
+
+    def _written(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a copy of what is kept for a parameter, as `state_dict` has it."""
+        return {
+            key: value.clone() if isinstance(value, Tensor) else torch.tensor(float(value))
+            for key, value in entry.items()
         }
 
     def _params(self) -> list[Tensor]:
@@ -186,16 +367,19 @@ class Optimizer:
         self, name: str, group: Mapping[str, Any], mine: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the options of a loaded group, or raise."""
-        missing = [option for option in self._defaults if option not in group]
+        missing = [o for o in self._checks if o not in group and o not in _LATER]
         if missing:
-            msg = f"{name}: a group must have the options {[*self._defaults]}, got no {missing}"
-            raise ValueError(msg)
-        on = [key for key, value in group.items() if key not in mine and value not in (None, False)]
-        if on:  # optim-10
-            msg = f"{name}: the option {on[0]} must be off, got {shown(group[on[0]])}"
+            msg = f"{name}: a group must have the options {[*self._checks]}, got no {missing}"
             raise ValueError(msg)
         known = {key: value for key, value in group.items() if key in mine and key != "params"}
-        return {**known, **self._checked(name, group)}
+        for key, value in group.items():
+            if key in _SCHEDULED and key not in mine:
+                known[key] = check_number(name, key, value)
+            elif key not in mine and value is not None and plain_number(value) is not False:
+                msg = f"{name}: the option {key} must be off, got {shown(value)}"  # optim-10
+                raise ValueError(msg)
+        known = {**{key: off for key, off in self._later.items() if key in mine}, **known}
+        return {**known, **self._checked(name, known)}
 
     def _loaded_entries(self, place: str, entry: Any, p: Tensor) -> dict[str, Any]:
         """Return what is kept for the parameter `p`, copied into its dtype, or raise."""
@@ -203,15 +387,26 @@ class Optimizer:
             msg = f"{place} must be a mapping, got {type(entry).__name__}"
             raise TypeError(msg)
         present = {key: value for key, value in entry.items() if value is not None}
-        if present and set(present) != set(self._entries):
-            msg = f"{place} must have the entries {[*self._entries]}, got {[*present]}"
+        own = {*self._entries, *self._more}
+        if present and not {*self._entries} <= {*present} <= own:
+            msg = f"{place} must have the entries {[*self._entries, *self._more]}, got {[*present]}"
             raise ValueError(msg)
         return {
-            key: _steps(f"{place}[{key!r}]", value)
+            key: check_not_negative(place, key, copied_number(f"{place}[{key!r}]", value))
             if key == "step"
-            else _array(f"{place}[{key!r}]", value, p)
+            else copied_array(f"{place}[{key!r}]", value, p.shape, p.dtype)
             for key, value in present.items()
         }
+
+
+def _directed(params: list[Tensor], group: Mapping[str, Any]) -> list[Tensor]:
+    """Return the gradients as the step takes them, with `maximize` and `weight_decay`."""
+    grads = [p.grad for p in params if p.grad is not None]
+    if group.get("maximize"):
+        grads = torch._foreach_neg(grads)
+    if group.get("weight_decay") and not group.get("decoupled_weight_decay"):
+        grads = torch._foreach_add(grads, params, alpha=group["weight_decay"])
+    return [*grads]
 
 
 def _listed(name: str, params: Any) -> list[Any]:
@@ -259,25 +454,25 @@ def _plain(option: Any) -> Any:
     return plain_number(option)
 
 
-def _written(value: Any) -> Tensor:
-    return value.clone() if isinstance(value, Tensor) else torch.tensor(float(value))
-
-
-def _steps(place: str, value: Any) -> float:
-    steps = _copied(place, value)
-    if steps.ndim != 0:
-        msg = f"{place} must have no axes, got shape {tuple(steps.shape)}"
+def copied_number(place: str, value: Any) -> float:
+    """Return a number of a state, or raise if it is none."""
+    if isinstance(value, float):  # A Tensor of it would be float32.
+        return value
+    found = _copied(place, value)
+    if found.ndim != 0:
+        msg = f"{place} must have no axes, got shape {tuple(found.shape)}"
         raise ValueError(msg)
-    return check_at_least_zero(place, "it", steps.item())
+    return found.item()
 
 
-def _array(place: str, value: Any, p: Tensor) -> Tensor:
+def copied_array(place: str, value: Any, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return a copy of an array of a state, or raise if it has another shape."""
     # Of lists there is no other dtype to keep.
-    result = _copied(place, value, p.dtype if isinstance(value, list | tuple) else None)
-    if result.shape != p.shape:
-        msg = f"{place} must have shape {tuple(p.shape)}, got {tuple(result.shape)}"
+    result = _copied(place, value, dtype if isinstance(value, list | tuple) else None)
+    if result.shape != shape:
+        msg = f"{place} must have shape {tuple(shape)}, got {tuple(result.shape)}"
         raise ValueError(msg)
-    return result.to(p.dtype)
+    return result.to(dtype)
 
 
 def _copied(place: str, value: Any, dtype: torch.dtype | None = None) -> Tensor:

@@ -44,7 +44,7 @@ def keywords(signature: inspect.Signature) -> tuple[str, ...]:
     return tuple(name for name, p in signature.parameters.items() if p.kind not in hidden)
 
 
-def good(operation: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], Made]:
+def ready(operation: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[[], Made]:
     """Return what makes a call of an operation that one call does not change."""
     return lambda: (operation, arguments, dict(options))
 

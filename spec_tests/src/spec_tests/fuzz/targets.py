@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from spec_tests.fuzz.target import Made, Target, fresh, good, keywords
+from spec_tests.fuzz.target import Made, Target, fresh, keywords, ready
 from spec_tests.judge.tables import Row, read
 from spec_tests.support.calls import Call, as_raw, as_tensors, calls, module_calls
 
@@ -65,7 +65,7 @@ def _modules(nn: Any) -> Iterator[Target]:
         if row.module is not None and row.module_signature is not None:
             module = getattr(nn, row.module)
             options = keywords(row.module_signature)
-            yield Target(row.module, (row.module,), good(module), options)
+            yield Target(row.module, (row.module,), ready(module), options)
             made = _of_row(nn, module(), calls(row, "float32")[0], as_tensors)
             yield Target(f"{row.module}()", (row.module, row.name), made)
         if row.chapter == "nn":
@@ -73,7 +73,7 @@ def _modules(nn: Any) -> Iterator[Target]:
             says = (row.name, "forward", _FUNCTIONS.get(row.name, row.name))
             for constructor, call in module_calls(row, "float32"):
                 given, named = constructor.arguments, constructor.options
-                made = good(module, *given, **named)
+                made = ready(module, *given, **named)
                 yield Target(row.name, (row.name,), made, keywords(row.signature))
                 made = _of_row(nn, module(*given, **named), call, as_tensors)
                 yield Target(f"{row.name}()", says, made)
@@ -111,7 +111,7 @@ def _constructors(nn: Any) -> Iterator[Target]:
         yield Target(
             name,
             says.get(name, (name,)),
-            good(getattr(nn, name), *arguments),
+            ready(getattr(nn, name), *arguments),
             options.get(
                 name, ("requires_grad",) if name == "Parameter" else ("dtype", "requires_grad")
             ),
@@ -196,8 +196,8 @@ def _module_methods(nn: Any) -> Iterator[Target]:
     for name, arguments in good.items():
         says = (name, "Sequential", "Linear", "Module")
         yield Target(f"Module.{name}", says, _of_module(nn, name, arguments))
-    yield Target("Sequential", ("Sequential",), good(nn.Sequential, nn.ReLU(), nn.Tanh()))
-    yield Target("ModuleList", ("ModuleList",), good(nn.ModuleList, [nn.ReLU()]))
+    yield Target("Sequential", ("Sequential",), ready(nn.Sequential, nn.ReLU(), nn.Tanh()))
+    yield Target("ModuleList", ("ModuleList",), ready(nn.ModuleList, [nn.ReLU()]))
     listed = {
         "append": (nn.ReLU(),),
         "insert": (0, nn.ReLU()),
@@ -208,12 +208,12 @@ def _module_methods(nn: Any) -> Iterator[Target]:
     for name, arguments in listed.items():
         yield Target(f"ModuleList.{name}", ("ModuleList",), _of_list(nn, name, arguments))
     layer, values = nn.ReLU(), nn.ones(2)
-    yield Target("ModuleDict", ("ModuleDict",), good(nn.ModuleDict, {"a": layer}))
+    yield Target("ModuleDict", ("ModuleDict",), ready(nn.ModuleDict, {"a": layer}))
     updated = fresh(lambda: nn.ModuleDict().update, lambda: ({"a": layer},))
     yield Target("ModuleDict.update", ("ModuleDict", "update"), updated)
-    yield Target("ParameterList", ("ParameterList",), good(nn.ParameterList, [values]))
-    yield Target("ParameterDict", ("ParameterDict",), good(nn.ParameterDict, {"a": values}))
-    summed = good(nn.summary, nn.Linear(3, 2), nn.ones((4, 3)))
+    yield Target("ParameterList", ("ParameterList",), ready(nn.ParameterList, [values]))
+    yield Target("ParameterDict", ("ParameterDict",), ready(nn.ParameterDict, {"a": values}))
+    summed = ready(nn.summary, nn.Linear(3, 2), nn.ones((4, 3)))
     yield Target("summary", ("summary", "Linear", "forward"), summed)
 
 
@@ -243,7 +243,7 @@ def _recurrent(nn: Any) -> Iterator[Target]:
             options = (*options, "proj_size") if name == "LSTM" else options
             # Of two layers, so that dropout between them has an effect.
             sizes = (3, 2) if cell else (3, 2, 2)
-            yield Target(name, (name,), good(getattr(nn, name), *sizes), options)
+            yield Target(name, (name,), ready(getattr(nn, name), *sizes), options)
             called = ("input", "hx") if cell else ("input", "hx", *_OF_A_CALL)
             yield Target(f"{name}()", (name, "forward"), _of_layer(nn, name), called)
 
@@ -263,27 +263,27 @@ def _over_sequences(nn: Any) -> Iterator[Target]:
     """Yield the cells beyond torch's, and what runs any cell over a sequence."""
     for name in ("LayerNormLSTMCell", "LayerNormGRUCell", "PeepholeLSTMCell"):
         eps = () if name.startswith("Peephole") else ("eps",)
-        yield Target(name, (name,), good(getattr(nn, name), 3, 2), ("bias", "dtype", *eps))
+        yield Target(name, (name,), ready(getattr(nn, name), 3, 2), ("bias", "dtype", *eps))
         says = (name, "forward", "LayerNorm")
         yield Target(f"{name}()", says, _of_layer(nn, name), ("input", "hx"))
     for name in ("ZoneoutCell", "RecurrentDropoutCell"):
         wrapper = getattr(nn, name)
-        yield Target(name, (name,), good(wrapper, nn.GRUCell(3, 2), 0.5), ("cell", "p"))
-        called = good(wrapper(nn.GRUCell(3, 2)), nn.ones((4, 3)), nn.zeros((4, 2)))
+        yield Target(name, (name,), ready(wrapper, nn.GRUCell(3, 2), 0.5), ("cell", "p"))
+        called = ready(wrapper(nn.GRUCell(3, 2)), nn.ones((4, 3)), nn.zeros((4, 2)))
         yield Target(f"{name}()", (name, "GRUCell", "forward"), called, ("input", "hx"))
     # The errors of another function or Module than these would pass through (errors-06).
     options = ("lengths", "reset_mask", "reset_state", "batch_first", "checkpoint", "state")
     for kind in ("LSTM", "GRU"):
         over = partial(nn.rnn.unroll, getattr(nn, f"{kind}Cell")(3, 2))
         says = ("unroll", f"{kind}Cell", "forward")
-        yield Target(f"unroll {kind}Cell", says, good(over, nn.ones((5, 4, 3))), options)
+        yield Target(f"unroll {kind}Cell", says, ready(over, nn.ones((5, 4, 3))), options)
         layer = getattr(nn, kind)(3, 2)
-        read = good(_read_to_the_end(nn, layer), [nn.ones((5, 4, 3))])
+        read = ready(_read_to_the_end(nn, layer), [nn.ones((5, 4, 3))])
         yield Target(f"truncated {kind}", ("truncated", kind, "forward"), read, ("chunks", "hx"))
     parameters = {name: p.detach() for name, p in nn.GRU(3, 2).named_parameters()}
     sizes = "cell input_size hidden_size num_layers bidirectional proj_size bias".split()
     said = ("source", "target", *sizes)
-    yield Target("convert", ("convert",), good(nn.rnn.convert, parameters), said)
+    yield Target("convert", ("convert",), ready(nn.rnn.convert, parameters), said)
 
 
 def _read_to_the_end(nn: Any, layer: Any) -> Callable[..., Any]:
@@ -381,11 +381,11 @@ def _initializers(nn: Any) -> Iterator[Target]:
             function = getattr(nn.init, row.name)
             made = fresh(_constant(function), _initialized(nn, rest))
             if row.name == "calculate_gain":
-                made = good(function, "relu")
+                made = ready(function, "relu")
             if row.name == "dirac_":
                 made = fresh(_constant(function), lambda: (nn.zeros((3, 2, 1)),))
             if row.name == "lstm_bias_":
-                made = good(function, nn.LSTMCell(3, 2))
+                made = ready(function, nn.LSTMCell(3, 2))
             yield Target(f"init.{row.name}", (row.name,), made, keywords(row.signature))
 
 
@@ -406,31 +406,31 @@ def _transforms(nn: Any) -> Iterator[Target]:
     for name in ("grad", "value_and_grad", "jacrev", "jacfwd", "hessian", "jit"):
         transform = getattr(nn, name)
         options = options_of.get(name, by_argument)
-        yield Target(name, (name,), good(transform, loss), options)
+        yield Target(name, (name,), ready(transform, loss), options)
         says = (name, "multiply", "operator", "loss")
-        yield Target(f"{name}(f)", says, good(transform(loss), nn.ones(2)))
-    made = good(partial(nn.checkpoint, loss), nn.ones(2))
+        yield Target(f"{name}(f)", says, ready(transform(loss), nn.ones(2)))
+    made = ready(partial(nn.checkpoint, loss), nn.ones(2))
     yield Target("checkpoint", ("checkpoint", "loss", "multiply", "operator"), made)
     # The function may come to be another, whose own errors pass through (errors-06).
     others = ("int", "item", "scalar", "max", "Linear", "no_grad")
-    yield Target("vjp", ("vjp", *others), good(nn.vjp, loss, nn.ones(2)))
+    yield Target("vjp", ("vjp", *others), ready(nn.vjp, loss, nn.ones(2)))
     primals = (nn.ones(2),), (nn.ones(2),)
-    yield Target("jvp", ("jvp", *others), good(nn.jvp, loss, *primals))
-    yield Target("hvp", ("hvp", *others), good(nn.hvp, loss, *primals))
-    yield Target("linearize", ("linearize", *others), good(nn.linearize, loss, nn.ones(2)))
+    yield Target("jvp", ("jvp", *others), ready(nn.jvp, loss, *primals))
+    yield Target("hvp", ("hvp", *others), ready(nn.hvp, loss, *primals))
+    yield Target("linearize", ("linearize", *others), ready(nn.linearize, loss, nn.ones(2)))
     push = nn.linearize(loss, nn.ones(2))[1]
-    yield Target("linearize push", ("linearize", "push"), good(push, nn.ones(2)))
-    yield Target("vjp pull", ("vjp", "pull"), good(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))
+    yield Target("linearize push", ("linearize", "push"), ready(push, nn.ones(2)))
+    yield Target("vjp pull", ("vjp", "pull"), ready(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))
 
     def called() -> Made:
         layer = nn.Linear(3, 2)
         return nn.functional_call, (layer, dict(layer.state_dict()), nn.ones((4, 3))), {}
 
     yield Target("functional_call", ("functional_call", "Linear"), called)
-    yield Target("as_function", ("as_function",), good(nn.as_function, _Same))
+    yield Target("as_function", ("as_function",), ready(nn.as_function, _Same))
     same = nn.as_function(_Same)
-    yield Target("Function.apply", ("Same", "multiply", "forward"), good(same.apply, nn.ones(2)))
-    yield Target("set_grad_enabled", ("set_grad_enabled",), good(nn.set_grad_enabled, True))
+    yield Target("Function.apply", ("Same", "multiply", "forward"), ready(same.apply, nn.ones(2)))
+    yield Target("set_grad_enabled", ("set_grad_enabled",), ready(nn.set_grad_enabled, True))
 
 
 class _Same:
@@ -450,7 +450,7 @@ def _data(nn: Any) -> Iterator[Target]:
     for row in read().values():
         if row.chapter == "data":
             function = getattr(nn.data, row.name)
-            made = good(function, *good[row.name])
+            made = ready(function, *good[row.name])
             yield Target(f"data.{row.name}", (row.name,), made, keywords(row.signature))
 
 
@@ -460,17 +460,17 @@ def _files(nn: Any, folder: Path) -> Iterator[Target]:
     path = folder / "good.safetensors"
     nn.save({"a": nn.zeros(2)}, path)
     other = folder / "other.safetensors"
-    yield Target("save", ("save",), good(nn.save, {"a": nn.zeros(2), "b": np.ones(3)}, other))
+    yield Target("save", ("save",), ready(nn.save, {"a": nn.zeros(2), "b": np.ones(3)}, other))
     keywords = ("metadata", "max_shard_size")
-    yield Target("save in shards", ("save",), good(nn.save, {"a": nn.zeros(2)}, other), keywords)
+    yield Target("save in shards", ("save",), ready(nn.save, {"a": nn.zeros(2)}, other), keywords)
     options = ("return_metadata", "names")
-    yield Target("load", ("load",), good(nn.load, path), options, calls=True)
+    yield Target("load", ("load",), ready(nn.load, path), options, calls=True)
     kept = folder / "checkpoint.safetensors"
     module = nn.Linear(3, 2)
     nn.save_checkpoint(kept, module=module)
     parts = ("module", "optimizer", "scheduler", "generator")
-    saved = good(nn.save_checkpoint, kept)
+    saved = ready(nn.save_checkpoint, kept)
     says = ("save_checkpoint",)
     yield Target("save_checkpoint", says, saved, (*parts, "position", "metadata"))
     loaded = ("load_checkpoint", "Linear", "set_rng_state")
-    yield Target("load_checkpoint", loaded, good(nn.load_checkpoint, kept), parts)
+    yield Target("load_checkpoint", loaded, ready(nn.load_checkpoint, kept), parts)
