@@ -322,6 +322,60 @@ def test_losses(reduction: str, shape: tuple[int, int]) -> None:
     assert single.grad.data.dtype == cp.float32
 
 
+ELEMENTS: dict[str, dict[str, Any]] = {
+    "huber_loss": {"delta": 0.75},
+    "smooth_l1_loss": {"beta": 0.75},
+    "binary_cross_entropy": {},
+    "binary_cross_entropy_with_logits": {},
+    "kl_div": {},
+    "kl_div of logarithms": {"log_target": True},
+}
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 7), (2, 257)], ids=str)
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_losses_of_elements(name: str, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(17)
+    loss, options = getattr(nn.loss, name.partition(" ")[0]), ELEMENTS[name]
+    arrays = [rng.uniform(0.1, 0.9, shape) for _ in range(2)]
+    leaves = [nn.tensor(array, requires_grad=True) for array in arrays]
+    check_gradient(lambda: loss(*leaves, reduction="sum", **options), leaves, rng)
+    singles = [nn.tensor(array.astype(np.float32), requires_grad=True) for array in arrays]
+    loss(*singles, reduction="sum", **options).backward()
+    assert all(leaf.grad.data.dtype == cp.float32 for leaf in singles)
+
+
+@pytest.mark.parametrize("width", [1, 33])
+def test_losses_of_rows(width: int) -> None:
+    rng = np.random.default_rng(18)
+    rows = [nn.tensor(draw(rng, 3, width), requires_grad=True) for _ in range(3)]
+    for p in (1.0, 2.0, 3.0):
+        check_gradient(lambda p=p: nn.loss.triplet_margin_loss(*rows, 9.0, p), rows, rng)
+
+
+@pytest.mark.parametrize("sizes", [(1, 0), (5, 2), (40, 18)], ids=str)
+@pytest.mark.parametrize("classes", [2, 40])
+def test_losses_of_sequences(sizes: tuple[int, int], classes: int) -> None:
+    """A warp has 32 lanes, and states, classes and sequences more or fewer."""
+    rng = np.random.default_rng(19)
+    steps, longest = sizes
+    array = draw(rng, steps, 10, classes)
+    targets = nn.tensor(rng.integers(1, classes, (10, longest)))
+    lengths = [max(steps - n % 2, 1) for n in range(10)]
+    counts = [longest if n % 3 else longest // 2 for n in range(10)]
+    for dtype in ("float64", "float32"):
+        x = nn.tensor(array.astype(dtype), requires_grad=True)
+
+        def loss(x: Any = x) -> Any:
+            return nn.loss.ctc_loss(x, targets, lengths, counts, zero_infinity=True)
+
+        if dtype == "float64":
+            check_gradient(loss, [x], rng)
+        else:
+            loss().backward()
+            assert x.grad.data.dtype == dtype
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(1,), (3, 7), (257,), (0, 3)], ids=str)
 def test_optimizers(shape: tuple[int, ...], dtype: str) -> None:
@@ -462,7 +516,7 @@ def test_every_kernel_has_run() -> None:
     texts = [path.read_text(encoding="utf-8") for path in KERNELS]
     all_of_them = {name for text in texts for name in kernel_names(expanded(text))}
     functions = re.compile(launch._TEMPLATE.format(name=r"(\w+)"))
-    pointwise = (FOLDER / "pointwise.cu").read_text(encoding="utf-8")
-    all_of_them |= {f"pointwise_{found[2]}" for found in functions.findall(pointwise)}
+    for text in texts:
+        all_of_them |= {f"pointwise_{found[2]}" for found in functions.findall(text)}
     assert len(all_of_them) > 10
     assert all_of_them - seen == set()
