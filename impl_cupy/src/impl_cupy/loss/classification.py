@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_flag, check_fraction, check_int
+from impl_cupy.checks import check_flag, check_fraction
 from impl_cupy.function import Function
 from impl_cupy.launch import launch, pointwise
 from impl_cupy.loss.reduction import (
@@ -15,6 +15,7 @@ from impl_cupy.loss.reduction import (
     Elements,
     Options,
     as_module,
+    check_index,
     floating_input,
     floating_inputs,
     spread_weight,
@@ -68,8 +69,8 @@ def _check_nothing(*_: Any) -> None:
 _UNCHECKED = dict.fromkeys(WEIGHTS, _check_nothing)
 _BCE = Options("binary_cross_entropy", **_UNCHECKED)
 _LOGITS = Options("binary_cross_entropy_with_logits", **_UNCHECKED)
-_NLL = Options("nll_loss", ignore_index=check_int)
-_CROSS = Options("cross_entropy", ignore_index=check_int, label_smoothing=check_fraction)
+_NLL = Options("nll_loss", ignore_index=check_index)
+_CROSS = Options("cross_entropy", ignore_index=check_index, label_smoothing=check_fraction)
 _KL = Options("kl_div", "batchmean", log_target=check_flag)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_choice, check_number, type_name
+from impl_cupy.checks import check_choice, check_int, check_number, type_name
 from impl_cupy.launch import pointwise
 from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.reduction import mean, sum
@@ -67,6 +67,21 @@ def check_positive_finite(operation: str, argument: str, value: Any) -> None:
     check_positive(operation, argument, value)
     if value == math.inf:
         msg = f"{operation}: {argument} must be finite, got {value}"
+        raise ValueError(msg)
+
+
+def check_index(operation: str, argument: str, value: Any) -> None:
+    """Refuse what is no int of 64 bits.
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        If it has more bits.
+    """
+    if not -(2**63) <= check_int(operation, argument, value) < 2**63:
+        msg = f"{operation}: {argument} must be an int of 64 bits, got {value}"
         raise ValueError(msg)
 
 
