@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_at_least_zero, check_choice, check_number, shown
+from impl_cupy.checks import check_at_least_zero, check_choice, check_int, check_number, shown
 from impl_cupy.launch import launch
 from impl_cupy.optim.optimizer import (
     Check,
+    Checks,
     Group,
     Optimizer,
     plain_option,
@@ -89,7 +90,8 @@ def list_of(check: Check) -> Check:
         if not isinstance(value, (list, tuple)):
             msg = f"{operation}: {argument} must be a list, got {shown(value)}"
             raise TypeError(msg)
-        return [check(operation, argument, part) for part in value]
+        made = [check(operation, argument, part) for part in value]
+        return [own if own is not None else part for own, part in zip(made, value, strict=True)]
 
     return check_all
 
@@ -99,9 +101,43 @@ def one_or_list_of(check: Check) -> Check:
     several = list_of(check)
 
     def check_either(operation: str, argument: str, value: Any) -> Any:
-        return (several if isinstance(value, (list, tuple)) else check)(operation, argument, value)
+        is_list = isinstance(value, (list, tuple))
+        made = (several if is_list else check)(operation, argument, value)
+        return value if made is None else made
 
     return check_either
+
+
+class At(NamedTuple):
+    """Where a rate is wanted: the epoch, what stands in the group, and its first rate."""
+
+    epoch: int
+    lr: float
+    base: float
+    place: int
+    is_first: bool
+
+
+def of_group(value: Any, place: int) -> Any:
+    """Return the value for one group, of a list of one for each or of one for all."""
+    return value[place] if isinstance(value, list) else value
+
+
+def check_epoch(operation: str, argument: str, value: Any) -> int:
+    """Return an int that is -1 or more.
+
+    Raises
+    ------
+    TypeError
+        If it is no int.
+    ValueError
+        If it is less.
+    """
+    epoch = check_int(operation, argument, value)
+    if epoch < -1:
+        msg = f"{operation}: {argument} must be -1 or more, got {epoch}"
+        raise ValueError(msg)
+    return epoch
 
 
 def check_betas(operation: str, argument: str, value: Any) -> None:
@@ -146,7 +182,7 @@ class SGD(Optimizer):
     """
 
     _optional = ("momentum_buffer",)
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         "lr": check_at_least_zero,
         "momentum": check_at_least_zero,
         "dampening": check_finite_number,
@@ -217,7 +253,7 @@ class Adam(Optimizer):
 
     _entries = ("step", "exp_avg", "exp_avg_sq")
     _optional = ("max_exp_avg_sq",)
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         "lr": check_at_least_zero,
         "betas": check_betas,
         "eps": check_at_least_zero,
@@ -324,7 +360,7 @@ class RMSprop(Optimizer):
 
     _entries = ("step", "square_avg")
     _optional = ("momentum_buffer", "grad_avg")
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         **dict.fromkeys(("lr", "alpha", "eps", "weight_decay", "momentum"), check_at_least_zero),
         **dict.fromkeys(("centered", "maximize"), check_flag_or_number),
     }
@@ -381,7 +417,7 @@ class Adagrad(Optimizer):
     """
 
     _entries = ("step", "sum")
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         "lr": check_at_least_zero,
         "lr_decay": check_at_least_zero,
         "weight_decay": check_at_least_zero,

@@ -13,7 +13,7 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_at_least_zero, check_positive_int, shown, type_name
 from impl_cupy.optim.algorithms import check_finite_number
 from impl_cupy.optim.optimizer import (
-    Check,
+    Checks,
     Entries,
     Optimizer,
     check_mapping,
@@ -70,7 +70,7 @@ class LBFGS(Optimizer):
     Source: Nocedal and Wright 2006, algorithm 7.4; the page of torch.optim.LBFGS.
     """
 
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         "lr": check_at_least_zero,
         "max_iter": check_positive_int,
         "max_eval": check_positive_int,
@@ -134,7 +134,7 @@ class LBFGS(Optimizer):
         (group,) = self.param_groups
         self._check_options(group)
         result = self._call(closure)
-        now = _Point(0.0, self._number(result), self._flat_grad(), 0.0)
+        now = _Point(0.0, _loss_of(result), self._flat_grad(), 0.0)
         first = group["params"][0]
         _, state = self._state.setdefault(id(first), (first, {"func_evals": 0, "n_iter": 0}))
         self._check_state(state, now.grad)
@@ -164,7 +164,7 @@ class LBFGS(Optimizer):
             else:
                 self._move(self._flat(), t, d)
                 if count < group["max_iter"]:
-                    loss = self._number(self._call(closure))
+                    loss = _loss_of(self._call(closure))
                     now, made = _Point(t, loss, self._flat_grad(), 0.0), 1
             calls += made
             state["func_evals"] += made
@@ -208,7 +208,7 @@ class LBFGS(Optimizer):
             calls += 1
             try:
                 self._move(origin, t, d)
-                loss = self._number(self._call(closure))
+                loss = _loss_of(self._call(closure))
             finally:
                 self._move(origin, 0.0, d)
             grad = self._flat_grad()
@@ -216,15 +216,6 @@ class LBFGS(Optimizer):
 
         bracket, is_done = _bracket(at, t, start, most)
         return _zoom(at, bracket, is_done, start, most - calls + 1, _largest(d)), calls
-
-    def _number(self, value: Any) -> float:
-        if isinstance(value, Tensor) and value._data.size == 1:
-            return float(value._data.reshape(()))
-        if isinstance(value, (int, float, np.integer, np.floating)):
-            return float(value)
-        got = f"shape {value.shape}" if isinstance(value, Tensor) else type_name(value)
-        msg = f"LBFGS: closure must return a number or a Tensor of one element, got {got}"
-        raise TypeError(msg)  # optim-16
 
     def _flat(self) -> RawArray:
         return cp.concatenate([param._data.reshape(-1) for param in self._params()])
@@ -307,6 +298,28 @@ def _one(where: str, value: Any) -> float:
         msg = f"{where} must be one number, got shape {array.shape}"
         raise ValueError(msg)
     return float(array.reshape(()))
+
+
+def one_number(what: str, value: Any) -> float:
+    """Return a number, or the element of a Tensor that has one.
+
+    Raises
+    ------
+    TypeError
+        That begins with `what`, and names what came.
+    """
+    if isinstance(value, Tensor) and value._data.size == 1:
+        return float(value._data.reshape(()))
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    if is_number and not isinstance(value, bool):
+        return float(value)
+    got = f"shape {value.shape}" if isinstance(value, Tensor) else type_name(value)
+    msg = f"{what} a number or a Tensor of one element, got {got}"
+    raise TypeError(msg)
+
+
+def _loss_of(value: Any) -> float:
+    return one_number("LBFGS: closure must return", value)  # optim-16
 
 
 def _number_of(raw: RawArray) -> float:

@@ -4,79 +4,33 @@ from __future__ import annotations
 
 import bisect
 import math
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from impl_cupy.checks import (
-    check_count,
-    check_flag,
-    check_int,
-    check_number,
-    check_positive_int,
-    shown,
-    type_name,
+from impl_cupy import checks
+from impl_cupy.checks import check_count, check_positive_int, type_name
+from impl_cupy.optim.algorithms import (
+    At,
+    check_epoch,
+    list_of,
+    number_in,
+    of_group,
+    one_of,
+    one_or_list_of,
+    or_none,
 )
-from impl_cupy.optim.algorithms import list_of, number_in, one_of, one_or_list_of, or_none
-from impl_cupy.optim.optimizer import (
-    Check,
-    Group,
-    Optimizer,
-    Scheduler,
-    check_mapping,
-    plain_option,
-)
-from impl_cupy.tensor import Tensor
+from impl_cupy.optim.lbfgs import one_number
+from impl_cupy.optim.optimizer import Checks, Group, Optimizer, Scheduler, plain_option
 
-__all__ = [
-    "CosineAnnealingLR",
-    "ExponentialLR",
-    "LRScheduler",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "OneCycleLR",
-    "ReduceLROnPlateau",
-    "SequentialLR",
-    "StepLR",
-]
-
-
-def __dir__() -> list[str]:
-    return __all__
-
-
-class _At(NamedTuple):
-    """Where a rate is wanted: the epoch, what stands in the group, and its first rate."""
-
-    epoch: int
-    lr: float
-    base: float
-    place: int
-    is_first: bool
-
-
-def _epoch(operation: str, argument: str, value: Any) -> int:
-    epoch = check_int(operation, argument, value)
-    if epoch < -1:
-        msg = f"{operation}: {argument} must be -1 or more, got {epoch}"
-        raise ValueError(msg)
-    return epoch
-
-
-def _function(operation: str, argument: str, value: Any) -> Any:
-    if not callable(value):
-        msg = f"{operation}: {argument} must be a function, got {shown(value)}"
-        raise TypeError(msg)
-    return value
-
+__all__ = (
+    "CosineAnnealingLR ExponentialLR LRScheduler LambdaLR LinearLR MultiStepLR OneCycleLR "
+    "ReduceLROnPlateau SequentialLR StepLR"
+).split()
 
 _any_number = number_in(-math.inf, math.inf)
 _AT_LEAST_ZERO, _ABOVE_ZERO = number_in(0), number_in(0, ends="(]")
 _FRACTION, _BELOW_ONE = number_in(0, 1), number_in(0, 1, "[)")
-_HELD: dict[str, Check] = {"last_epoch": _epoch, "_last_lr": list_of(_any_number)}
-
-
-def _of_group(value: Any, place: int) -> Any:
-    return value[place] if isinstance(value, list) else value
+_HELD: Checks = {"last_epoch": check_epoch, "_last_lr": list_of(_any_number)}
 
 
 def _rates(optimizer: Optimizer) -> list[float]:
@@ -94,11 +48,6 @@ class LRScheduler(Scheduler):
     last_epoch : int
         The epoch after which it starts; -1 for none.
 
-    Attributes
-    ----------
-    base_lrs : list of float
-        The ``initial_lr`` of each group.
-
     Raises
     ------
     TypeError, ValueError
@@ -107,73 +56,51 @@ class LRScheduler(Scheduler):
         If it starts later, and a group has no ``initial_lr``.
     """
 
-    _held: ClassVar[dict[str, Check]] = {**_HELD, "base_lrs": list_of(_any_number)}
+    last_epoch: int
+    _last_lr: list[float]
+    _held: ClassVar[Checks] = {**_HELD, "base_lrs": list_of(_any_number)}
 
     def _begin(self, given: dict[str, Any]) -> None:
         """Check a constructor's arguments, and set the rates of the first epoch."""
         names = ("optimizer", "last_epoch", *self._checks)
         Scheduler.__init__(self, **{name: given[name] for name in names})
-        self._check()
-        groups, name = self.optimizer.param_groups, type(self).__name__
-        if self.last_epoch >= 0 and not all("initial_lr" in group for group in groups):
-            msg = f"{name}: every group must have initial_lr for last_epoch={self.last_epoch}"
+        self._check_together(type(self).__name__, vars(self))
+        groups, epoch = self.optimizer.param_groups, self.last_epoch + 1
+        if epoch and not all("initial_lr" in group for group in groups):
+            msg = f"{type(self).__name__}: each group needs initial_lr where last_epoch is given"
             raise KeyError(msg)
-        self.base_lrs = [
-            plain_option(self._initial(group, place)) for place, group in enumerate(groups)
-        ]
-        changes = self._changes(_rates(self.optimizer), True)
-        for place, group in enumerate(groups):
-            group |= {"initial_lr": self.base_lrs[place], **self._marks(place)}
-        self._set(changes)
+        marks = [self._marks(group, place) for place, group in enumerate(groups)]
+        self.base_lrs = [mark["initial_lr"] for mark in marks]
+        changes = self._changes(epoch, _rates(self.optimizer), True)
+        self._set(epoch, [mark | change for mark, change in zip(marks, changes, strict=True)])
 
-    def _check(self) -> None:
-        """Refuse options that do not go together."""
-
-    def _initial(self, group: Group, place: int) -> float:
-        del place
-        lr: float = group.get("initial_lr", group["lr"])
-        return lr
-
-    def _marks(self, place: int) -> Group:
+    def _marks(self, group: Group, place: int) -> Group:
         """Return what a group must hold beside its rates."""
         del place
-        return {}
+        return {"initial_lr": plain_option(group.get("initial_lr", group["lr"]))}
 
     def _restart(self) -> None:
         """Go to epoch 0 from the initial rates, as in a sequence (optim-23)."""
-        before, self.last_epoch = self.last_epoch, -1
-        try:
-            initial = [plain_option(group["initial_lr"]) for group in self.optimizer.param_groups]
-            changes = self._changes(initial, True)
-        except BaseException:
-            self.last_epoch = before
-            raise
-        self._set(changes)
+        initial = [plain_option(group["initial_lr"]) for group in self.optimizer.param_groups]
+        self._set(0, self._changes(0, initial, True))
 
     def step(self) -> None:
         """Set the rates of the next epoch."""
         for group in self.optimizer.param_groups[len(self.base_lrs) :]:
             self.base_lrs.append(plain_option(group.setdefault("initial_lr", group["lr"])))
-        self._set(self._changes(_rates(self.optimizer), False))
+        epoch = self.last_epoch + 1
+        self._set(epoch, self._changes(epoch, _rates(self.optimizer), False))
 
-    def _set(self, changes: list[Group]) -> None:
+    def _set(self, epoch: int, changes: list[Group]) -> None:
         for group, change in zip(self.optimizer.param_groups, changes, strict=True):
             group.update(change)
-        self._done()
+        self.last_epoch, self._last_lr = epoch, _rates(self.optimizer)
 
-    def _done(self) -> None:
-        self.last_epoch += 1
-        self._last_lr = _rates(self.optimizer)
-
-    def _changes(self, rates: list[float], is_first: bool) -> list[Group]:
-        """Return what each group gets in the next epoch."""
-        epoch = self.last_epoch + 1
+    def _changes(self, epoch: int, rates: list[float], is_first: bool) -> list[Group]:
+        """Return what each group gets in an epoch."""
         places = enumerate(zip(rates, self.base_lrs, strict=True))
-        each = [_At(epoch, float(lr), base, place, is_first) for place, (lr, base) in places]
+        each = [At(epoch, float(lr), base, place, is_first) for place, (lr, base) in places]
         return [{"lr": float(self._rate(at))} for at in each]
-
-    def _rate(self, at: _At) -> float:
-        raise NotImplementedError
 
 
 class StepLR(LRScheduler):
@@ -185,14 +112,14 @@ class StepLR(LRScheduler):
     gamma : float
     """
 
-    _checks: ClassVar[dict[str, Check]] = {"step_size": check_positive_int, "gamma": _AT_LEAST_ZERO}
+    _checks: ClassVar[Checks] = {"step_size": check_positive_int, "gamma": _AT_LEAST_ZERO}
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         self._begin(locals())
 
-    def _rate(self, at: _At) -> float:
+    def _rate(self, at: At) -> float:
         is_due = at.epoch > 0 and at.epoch % self.step_size == 0
         return float(at.lr * self.gamma) if is_due else at.lr
 
@@ -207,29 +134,26 @@ class MultiStepLR(LRScheduler):
     gamma : float
     """
 
-    _checks: ClassVar[dict[str, Check]] = {
-        "milestones": list_of(check_count),
-        "gamma": _AT_LEAST_ZERO,
-    }
+    _checks: ClassVar[Checks] = {"milestones": list_of(check_count), "gamma": _AT_LEAST_ZERO}
 
     def __init__(
         self, optimizer: Optimizer, milestones: Any, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         self._begin(locals())
 
-    def _rate(self, at: _At) -> float:
+    def _rate(self, at: At) -> float:
         return float(at.lr * float(self.gamma) ** self.milestones.count(at.epoch))
 
 
 class ExponentialLR(LRScheduler):
     """Multiply the rate with `gamma`, a number, every epoch."""
 
-    _checks: ClassVar[dict[str, Check]] = {"gamma": _AT_LEAST_ZERO}
+    _checks: ClassVar[Checks] = {"gamma": _AT_LEAST_ZERO}
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self._begin(locals())
 
-    def _rate(self, at: _At) -> float:
+    def _rate(self, at: At) -> float:
         return at.lr if at.is_first else float(at.lr * self.gamma)
 
 
@@ -244,7 +168,7 @@ class LinearLR(LRScheduler):
         After how many epochs it is at its end.
     """
 
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         "start_factor": number_in(0, 1, "(]"),
         "end_factor": _FRACTION,
         "total_iters": check_positive_int,
@@ -260,7 +184,7 @@ class LinearLR(LRScheduler):
     ) -> None:
         self._begin(locals())
 
-    def _rate(self, at: _At) -> float:
+    def _rate(self, at: At) -> float:
         if at.epoch == 0:
             return float(at.lr * self.start_factor)
         if at.is_first or at.epoch > self.total_iters:
@@ -281,14 +205,14 @@ class CosineAnnealingLR(LRScheduler):
         The least rate.
     """
 
-    _checks: ClassVar[dict[str, Check]] = {"T_max": check_positive_int, "eta_min": _AT_LEAST_ZERO}
+    _checks: ClassVar[Checks] = {"T_max": check_positive_int, "eta_min": _AT_LEAST_ZERO}
 
     def __init__(
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
         self._begin(locals())
 
-    def _rate(self, at: _At) -> float:
+    def _rate(self, at: At) -> float:
         if at.is_first:
             return at.lr
         low, turn = self.eta_min, math.pi / self.T_max
@@ -307,14 +231,14 @@ class LambdaLR(LRScheduler):
         From an int to the factor; one for all groups, or one for each. Not in the state.
     """
 
-    _checks: ClassVar[dict[str, Check]] = {"lr_lambda": one_or_list_of(_function)}
+    _checks: ClassVar[Checks] = {"lr_lambda": one_or_list_of(checks.check_callable)}
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
         self._begin(locals())
 
-    def _rate(self, at: _At) -> float:
-        factor = _of_group(self.lr_lambda, at.place)(at.epoch)
-        check_number("LambdaLR", "lr_lambda's result", factor)
+    def _rate(self, at: At) -> float:
+        factor = of_group(self.lr_lambda, at.place)(at.epoch)
+        checks.check_number("LambdaLR", "lr_lambda's result", factor)
         return at.base * float(factor)
 
 
@@ -336,15 +260,15 @@ class OneCycleLR(LRScheduler):
     div_factor, final_div_factor : float
         The rate begins at ``max_lr / div_factor``, and ends at that by `final_div_factor`.
     three_phase : bool
-        Whether it falls to where it began first, in as many steps as it rose.
+        Whether it falls as it rose first.
     """
 
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         "max_lr": one_or_list_of(_AT_LEAST_ZERO),
         **dict.fromkeys(("total_steps", "epochs", "steps_per_epoch"), or_none(check_positive_int)),
         "pct_start": _FRACTION,
         "anneal_strategy": one_of("cos", "linear"),
-        **dict.fromkeys(("cycle_momentum", "three_phase"), check_flag),
+        **dict.fromkeys(("cycle_momentum", "three_phase"), checks.check_flag),
         **dict.fromkeys(("base_momentum", "max_momentum"), one_or_list_of(_BELOW_ONE)),
         **dict.fromkeys(("div_factor", "final_div_factor"), _ABOVE_ZERO),
     }
@@ -368,25 +292,23 @@ class OneCycleLR(LRScheduler):
     ) -> None:
         self._begin(locals())
 
-    def _check(self) -> None:
-        if self.total_steps is None and None in (self.epochs, self.steps_per_epoch):
-            msg = "OneCycleLR: total_steps must be given, or epochs and steps_per_epoch"
+    def _check_together(self, name: str, options: Mapping[str, Any]) -> None:
+        product = [options[key] for key in ("epochs", "steps_per_epoch")]
+        if options["total_steps"] is None and None in product:
+            msg = f"{name}: total_steps must be given, or epochs and steps_per_epoch, got None"
             raise ValueError(msg)
         groups = self.optimizer.param_groups
-        if self.cycle_momentum and not all("momentum" in g or "betas" in g for g in groups):
+        if options["cycle_momentum"] and not all("momentum" in g or "betas" in g for g in groups):
             got = type_name(self.optimizer)
-            msg = f"OneCycleLR: cycle_momentum needs the option momentum or betas, got {got}"
+            msg = f"{name}: cycle_momentum needs the option momentum or betas, got {got}"
             raise ValueError(msg)
 
-    def _initial(self, group: Group, place: int) -> float:
-        started = group.get("initial_lr", 0.0)
-        first = _of_group(self.max_lr, place) / self.div_factor
-        return float(first if self.last_epoch < 0 else started)
-
-    def _marks(self, place: int) -> Group:
-        lasts = {"min_lr": self.base_lrs[place] / self.final_div_factor}
+    def _marks(self, group: Group, place: int) -> Group:
         names = ["max_lr", *["base_momentum", "max_momentum"] * self.cycle_momentum]
-        return lasts | {name: _of_group(getattr(self, name), place) for name in names}
+        made = {name: of_group(getattr(self, name), place) for name in names}
+        first = float(made["max_lr"] / self.div_factor)
+        first = first if self.last_epoch < 0 else plain_option(group["initial_lr"])
+        return made | {"initial_lr": first, "min_lr": first / self.final_div_factor}
 
     def _phase(self, epoch: int) -> tuple[int, float]:
         """Return which phase an epoch is in, and how far."""
@@ -400,15 +322,15 @@ class OneCycleLR(LRScheduler):
         start, end = ends[phase : phase + 2]
         return phase, (epoch - start) / (end - start) if end != start else 1.0
 
-    def _changes(self, rates: list[float], is_first: bool) -> list[Group]:
+    def _changes(self, epoch: int, rates: list[float], is_first: bool) -> list[Group]:
         del rates, is_first
-        made, (phase, x) = [], self._phase(self.last_epoch + 1)
+        made, (phase, x) = [], self._phase(epoch)
         for place, group in enumerate(self.optimizer.param_groups):
-            low, top = self.base_lrs[place], _of_group(self.max_lr, place)
+            low, top = self.base_lrs[place], of_group(self.max_lr, place)
             way = [low, top, *[low] * self.three_phase, low / self.final_div_factor]
             change = {"lr": self._between(way, phase, x)}
             if self.cycle_momentum:
-                most, least = (_of_group(m, place) for m in (self.max_momentum, self.base_momentum))
+                most, least = (of_group(m, place) for m in (self.max_momentum, self.base_momentum))
                 momentum = self._between([most, least, most, most], phase, x)
                 betas = (momentum, *group.get("betas", ())[1:])
                 change |= {"momentum": momentum} if "momentum" in group else {"betas": betas}
@@ -420,13 +342,6 @@ class OneCycleLR(LRScheduler):
         if self.anneal_strategy == "linear":
             return float(a + (b - a) * x)
         return float(b + (a - b) * (1 + math.cos(math.pi * x)) / 2)
-
-    def _from_state(self, name: str, state: Any) -> dict[str, Any]:
-        made = super()._from_state(name, state)
-        if made["total_steps"] is None and None in (made["epochs"], made["steps_per_epoch"]):
-            msg = f"{name}: total_steps must be a positive int, got None"
-            raise TypeError(msg)
-        return made
 
 
 class ReduceLROnPlateau(Scheduler):
@@ -449,7 +364,7 @@ class ReduceLROnPlateau(Scheduler):
         A change that is not larger is not made.
     """
 
-    _checks: ClassVar[dict[str, Check]] = {
+    _checks: ClassVar[Checks] = {
         "mode": one_of("min", "max"),
         "factor": _BELOW_ONE,
         **dict.fromkeys(("patience", "cooldown"), check_count),
@@ -457,7 +372,7 @@ class ReduceLROnPlateau(Scheduler):
         "threshold_mode": one_of("rel", "abs"),
         "min_lr": one_or_list_of(_AT_LEAST_ZERO),
     }
-    _held: ClassVar[dict[str, Check]] = {
+    _held: ClassVar[Checks] = {
         **_HELD,
         "best": _any_number,
         **dict.fromkeys(("num_bad_epochs", "cooldown_counter"), check_count),
@@ -489,13 +404,11 @@ class ReduceLROnPlateau(Scheduler):
         TypeError, ValueError
             If it is neither; nothing is changed then.
         """
-        metric = _metric(metrics)
+        metric = one_number("ReduceLROnPlateau: metrics must be", metrics)
         self.last_epoch += 1
         sign = 1 if self.mode == "max" else -1
-        is_part = self.threshold_mode == "rel"
-        step = sign * self.threshold
-        bound = self.best * (1 + step) if is_part else self.best + step
-        if sign * metric > sign * bound:
+        by, is_part = sign * self.threshold, self.threshold_mode == "rel"
+        if sign * metric > sign * (self.best * (1 + by) if is_part else self.best + by):
             self.best, self.num_bad_epochs = metric, 0
         else:
             self.num_bad_epochs += 1
@@ -504,21 +417,11 @@ class ReduceLROnPlateau(Scheduler):
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
             for place, group in enumerate(self.optimizer.param_groups):
-                lower = max(float(group["lr"]) * self.factor, _of_group(self.min_lr, place))
+                lower = max(float(group["lr"]) * self.factor, of_group(self.min_lr, place))
                 if group["lr"] - lower > self.eps:
                     group["lr"] = lower
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
         self._last_lr = _rates(self.optimizer)
-
-
-def _metric(value: Any) -> float:
-    if isinstance(value, Tensor):
-        if value._data.size != 1:
-            msg = f"ReduceLROnPlateau: metrics must be one number, got shape {value.shape}"
-            raise ValueError(msg)
-        return float(value._data.reshape(()))
-    check_number("ReduceLROnPlateau", "metrics", value)
-    return float(value)
 
 
 class SequentialLR(LRScheduler):
@@ -532,7 +435,7 @@ class SequentialLR(LRScheduler):
         The epochs at which the second and the following come.
     """
 
-    _checks: ClassVar[dict[str, Check]] = {"milestones": list_of(check_positive_int)}
+    _checks: ClassVar[Checks] = {"milestones": list_of(check_positive_int)}
 
     def __init__(
         self, optimizer: Optimizer, schedulers: Any, milestones: Any, last_epoch: int = -1
@@ -541,22 +444,22 @@ class SequentialLR(LRScheduler):
         if last_epoch != -1:
             msg = f"SequentialLR: last_epoch must be -1, got {last_epoch}"
             raise ValueError(msg)
-        self._schedulers = list(schedulers) if isinstance(schedulers, (list, tuple)) else []
-        for one in self._schedulers or [schedulers]:
-            if isinstance(one, Scheduler) and isinstance(schedulers, (list, tuple)):
-                if isinstance(one, LRScheduler) and one.optimizer is self.optimizer:
-                    continue
-                got = f"{type_name(one)} of {'this' if one.optimizer is optimizer else 'another'}"
-                msg = f"SequentialLR: schedulers must be of epochs and of one optimizer, got {got}"
-                raise ValueError(msg)
-            msg = f"SequentialLR: schedulers must be a list of schedulers, got {type_name(one)}"
-            raise ValueError(msg) if one in ([], ()) else TypeError(msg)
-        self._check_milestones("SequentialLR", self.milestones)
+        is_list = isinstance(schedulers, (list, tuple))
+        self._schedulers = every = list(schedulers) if is_list else [schedulers]
+        got = [type_name(one) for one in every]
+        if not is_list or not all(isinstance(one, Scheduler) for one in every):
+            msg = f"SequentialLR: schedulers must be a list of schedulers, got {got}"
+            raise TypeError(msg)
+        is_ours = [isinstance(s, LRScheduler) and s.optimizer is optimizer for s in every]
+        if not all(is_ours) or not every:
+            msg = f"SequentialLR: schedulers must be of epochs and of its optimizer, got {got}"
+            raise ValueError(msg)
+        self._check_together("SequentialLR", vars(self))
         self._restart()
         self.base_lrs = [plain_option(g["initial_lr"]) for g in self.optimizer.param_groups]
 
-    def _check_milestones(self, name: str, milestones: list[int]) -> None:
-        count = len(self._schedulers)
+    def _check_together(self, name: str, options: Mapping[str, Any]) -> None:
+        count, milestones = len(self._schedulers), options["milestones"]
         if len(milestones) != count - 1 or sorted(set(milestones)) != milestones:
             wanted = f"one fewer than {count} schedulers, and increase"
             msg = f"{name}: milestones must be {wanted}, got {milestones}"
@@ -564,16 +467,14 @@ class SequentialLR(LRScheduler):
 
     def _restart(self) -> None:
         self._schedulers[0]._restart()
-        self.last_epoch = -1
-        self._done()
+        self._set(0, [{} for _ in self.optimizer.param_groups])
 
     def step(self) -> None:
         """Set the rates of the next epoch, by the scheduler whose turn it is."""
-        place = bisect.bisect_right(self.milestones, self.last_epoch + 1)
-        scheduler = self._schedulers[place]
-        is_new = place > 0 and self.milestones[place - 1] == self.last_epoch + 1
-        (scheduler._restart if is_new else scheduler.step)()
-        self._done()
+        epoch = self.last_epoch + 1
+        scheduler = self._schedulers[bisect.bisect_right(self.milestones, epoch)]
+        (scheduler._restart if epoch in self.milestones else scheduler.step)()
+        self._set(epoch, [{} for _ in self.optimizer.param_groups])
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the state and those of its schedulers, which JSON can hold."""
@@ -585,12 +486,11 @@ class SequentialLR(LRScheduler):
         super()._put(made)
 
     def _from_state(self, name: str, state: Any) -> dict[str, Any]:
-        check_mapping(name, "the state", state, ("_schedulers",))
-        parts = state["_schedulers"]
-        made = super()._from_state(name, {k: v for k, v in state.items() if k != "_schedulers"})
-        self._check_milestones(name, made["milestones"])
-        if not isinstance(parts, (list, tuple)) or len(parts) != len(self._schedulers):
-            msg = f"{name}: _schedulers must be {len(self._schedulers)} states, got {shown(parts)}"
+        own = dict(state) if isinstance(state, Mapping) else state
+        parts = own.pop("_schedulers", None) if isinstance(own, dict) else None
+        made, count = super()._from_state(name, own), len(self._schedulers)
+        if not isinstance(parts, (list, tuple)) or len(parts) != count:
+            msg = f"{name}: _schedulers must be {count} states, got {checks.shown(parts)}"
             raise ValueError(msg)
         each = zip(self._schedulers, parts, strict=True)
         return made | {"_schedulers": [s._from_state(name, part) for s, part in each]}

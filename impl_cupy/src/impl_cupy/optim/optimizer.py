@@ -18,6 +18,7 @@ from impl_cupy.tensor import Tensor
 Group = dict[str, Any]
 Entries = dict[str, Any]
 Check = Callable[[str, str, Any], Any]
+Checks = dict[str, Check]
 
 # What schedulers put into groups.
 _SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
@@ -40,7 +41,7 @@ class Optimizer:
     _optional: ClassVar[tuple[str, ...]] = ()
     """The names of what is kept besides, where an option asks for it."""
 
-    _checks: ClassVar[dict[str, Check]] = {}
+    _checks: ClassVar[Checks] = {}
     """How the options are checked."""
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -345,18 +346,13 @@ class Scheduler:
     ----------
     optimizer : Optimizer
     **options : object
-        By name; nothing is changed before all of them have been checked.
-
-    Attributes
-    ----------
-    last_epoch : int
-        Counted from 0.
+        By name.
     """
 
-    _checks: ClassVar[dict[str, Check]] = {}
+    _checks: ClassVar[Checks] = {}
     """The options with their checks, which return them as plain values."""
 
-    _held: ClassVar[dict[str, Check]] = {}
+    _held: ClassVar[Checks] = {}
     """What the state has beside the options."""
 
     if TYPE_CHECKING:
@@ -379,6 +375,9 @@ class Scheduler:
                 msg = f"{name}: {key} must have {count} entries, one a group, got {len(value)}"
                 raise ValueError(msg)
         return made
+
+    def _check_together(self, name: str, options: Mapping[str, Any]) -> None:
+        """Refuse options that do not go together."""
 
     def get_last_lr(self) -> list[float]:
         """Return the rates that were last set, one for each group."""
@@ -413,7 +412,9 @@ class Scheduler:
             got = sorted(map(str, state))
             msg = f"{name}: the state must have {sorted(self._names())}, got {got}"
             raise ValueError(msg)
-        return self._checked(name, {**self._checks, **self._held}, state)
+        made = self._checked(name, {**self._checks, **self._held}, state)
+        self._check_together(name, made)
+        return made
 
 
 def _exported(name: str, value: Any) -> Any:
