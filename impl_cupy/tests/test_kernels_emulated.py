@@ -25,7 +25,10 @@ from impl_cupy.backend import EMULATED, cp
 pytestmark = pytest.mark.skipif(not EMULATED, reason="counts launches of the emulation")
 
 FOLDER = Path(nn.__file__).parent / "kernels"
-KERNELS = sorted(FOLDER.glob("*.cu"))
+# Those of losses and optimizers are run in `test_kernels_of_training`.
+KERNELS = sorted(
+    set(FOLDER.glob("*.cu")) - {FOLDER / f"{n}.cu" for n in ("loss", "optim", "pointwise_loss")}
+)
 # One element, fewer than a warp, one more than a block of 256 or 512 threads, no multiple of 32.
 SIZES = [(1, 1, 1, 1), (3, 5, 7, 11), (2, 3, 1, 171), (2, 1, 4, 257), (4, 2, 3, 33)]
 LAYERS: dict[str, Callable[..., Any]] = {
@@ -305,97 +308,6 @@ def test_keys_sort_as_numbers_do(dtype: str) -> None:
     assert np.array_equal(nn.ops.sort(nn.tensor(array)).numpy(), np.sort(array), equal_nan=True)
 
 
-@pytest.mark.parametrize("shape", [(1, 2), (5, 7), (257, 3), (2, 300)], ids=str)
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_losses(reduction: str, shape: tuple[int, int]) -> None:
-    rng = np.random.default_rng(6)
-    x = nn.tensor(draw(rng, *shape), requires_grad=True)
-    target = nn.tensor(draw(rng, *shape))
-    classes = nn.tensor(rng.integers(0, shape[1], shape[0]))
-    for loss in (
-        lambda: nn.ops.sum(nn.loss.mse_loss(x, target, reduction=reduction)),
-        lambda: nn.ops.sum(nn.loss.cross_entropy(x, classes, reduction=reduction)),
-    ):
-        check_gradient(loss, [x], rng)
-    single = nn.tensor(x.data.astype(cp.float32), requires_grad=True)
-    nn.ops.sum(nn.loss.cross_entropy(single, classes, reduction=reduction)).backward()
-    assert single.grad.data.dtype == cp.float32
-
-
-ELEMENTS: dict[str, dict[str, Any]] = {
-    "huber_loss": {"delta": 0.75},
-    "smooth_l1_loss": {"beta": 0.75},
-    "binary_cross_entropy": {},
-    "binary_cross_entropy_with_logits": {},
-    "kl_div": {},
-    "kl_div of logarithms": {"log_target": True},
-}
-
-
-@pytest.mark.parametrize("shape", [(1,), (3, 7), (2, 257)], ids=str)
-@pytest.mark.parametrize("name", ELEMENTS)
-def test_losses_of_elements(name: str, shape: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(17)
-    loss, options = getattr(nn.loss, name.partition(" ")[0]), ELEMENTS[name]
-    arrays = [rng.uniform(0.1, 0.9, shape) for _ in range(2)]
-    leaves = [nn.tensor(array, requires_grad=True) for array in arrays]
-    check_gradient(lambda: loss(*leaves, reduction="sum", **options), leaves, rng)
-    singles = [nn.tensor(array.astype(np.float32), requires_grad=True) for array in arrays]
-    loss(*singles, reduction="sum", **options).backward()
-    assert all(leaf.grad.data.dtype == cp.float32 for leaf in singles)
-
-
-@pytest.mark.parametrize("width", [1, 33])
-def test_losses_of_rows(width: int) -> None:
-    rng = np.random.default_rng(18)
-    rows = [nn.tensor(draw(rng, 3, width), requires_grad=True) for _ in range(3)]
-    for p in (1.0, 2.0, 3.0):
-        check_gradient(lambda p=p: nn.loss.triplet_margin_loss(*rows, 9.0, p), rows, rng)
-
-
-@pytest.mark.parametrize("sizes", [(1, 0), (5, 2), (40, 18)], ids=str)
-@pytest.mark.parametrize("classes", [2, 40])
-def test_losses_of_sequences(sizes: tuple[int, int], classes: int) -> None:
-    """A warp has 32 lanes, and states, classes and sequences more or fewer."""
-    rng = np.random.default_rng(19)
-    steps, longest = sizes
-    array = draw(rng, steps, 10, classes)
-    targets = nn.tensor(rng.integers(1, classes, (10, longest)))
-    lengths = [max(steps - n % 2, 1) for n in range(10)]
-    counts = [longest if n % 3 else longest // 2 for n in range(10)]
-    for dtype in ("float64", "float32"):
-        x = nn.tensor(array.astype(dtype), requires_grad=True)
-
-        def loss(x: Any = x) -> Any:
-            return nn.loss.ctc_loss(x, targets, lengths, counts, zero_infinity=True)
-
-        if dtype == "float64":
-            check_gradient(loss, [x], rng)
-        else:
-            loss().backward()
-            assert x.grad.data.dtype == dtype
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(1,), (3, 7), (257,), (0, 3)], ids=str)
-def test_optimizers(shape: tuple[int, ...], dtype: str) -> None:
-    rng = np.random.default_rng(7)
-    for make in (
-        lambda p: nn.optim.SGD(p, lr=0.1),
-        lambda p: nn.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1, dampening=0.1),
-        lambda p: nn.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
-        lambda p: nn.optim.Adam(p, lr=0.1, weight_decay=0.01),
-    ):
-        parameter = nn.Parameter(nn.tensor(draw(rng, *shape, dtype=np.dtype(dtype))))
-        optimizer = make([parameter])
-        for _ in range(3):
-            optimizer.zero_grad()
-            nn.ops.sum(parameter * parameter).backward()
-            optimizer.step()
-        assert parameter.data.dtype == dtype
-        assert cp.isfinite(parameter.data).all()
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", [1, 3, 33])
 def test_gradients_of_lookups(width: int, dtype: str) -> None:
@@ -511,12 +423,16 @@ def test_gradients_of_norms(shape: tuple[int, ...], affine: tuple[bool, bool]) -
             assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
 
 
+def kernels_of(paths: list[Path]) -> set[str]:
+    """Return the kernels of some files, and those that are made of their pointwise functions."""
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    functions = re.compile(launch._TEMPLATE.format(name=r"(\w+)"))
+    found = {name for text in texts for name in kernel_names(expanded(text))}
+    return found | {f"pointwise_{each[2]}" for text in texts for each in functions.findall(text)}
+
+
 def test_every_kernel_has_run() -> None:
     """Must stay the last test of the file."""
-    texts = [path.read_text(encoding="utf-8") for path in KERNELS]
-    all_of_them = {name for text in texts for name in kernel_names(expanded(text))}
-    functions = re.compile(launch._TEMPLATE.format(name=r"(\w+)"))
-    for text in texts:
-        all_of_them |= {f"pointwise_{found[2]}" for found in functions.findall(text)}
+    all_of_them = kernels_of(KERNELS)
     assert len(all_of_them) > 10
     assert all_of_them - seen == set()

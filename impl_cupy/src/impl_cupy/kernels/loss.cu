@@ -70,7 +70,7 @@ __device__ void nll_backward(const Real* log_p, const long long* target, const R
 
 // The logarithm of a sum of three exponentials; no argument is NaN.
 template <typename Real>
-__device__ inline Real log_sum(Real a, Real b, Real c) {
+__device__ __forceinline__ Real log_sum(Real a, Real b, Real c) {
     Real most = a > b ? a : b;
     most = c > most ? c : most;
     if (most - most != Real(0)) return most;

@@ -13,7 +13,7 @@ __device__ inline double root(double x) { return sqrt(x); }
 
 // What every step starts with: the gradient, turned round or not, with the decay added.
 template <typename Real>
-__device__ inline Real slope_of(Real p, Real grad, Real weight_decay, int maximize) {
+__device__ __forceinline__ Real slope_of(Real p, Real grad, Real weight_decay, int maximize) {
     Real g = maximize ? -grad : grad;
     return weight_decay == Real(0) ? g : g + weight_decay * p;
 }
