@@ -328,6 +328,17 @@ class AdamW(Adam):
         options: dict[str, Any] = {"maximize": maximize, "decoupled_weight_decay": True}
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **options)
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, whose decay is decoupled whatever it says (optim-13).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for other optimizers.
+        """
+        super().add_param_group(param_group)
+        self.param_groups[-1]["decoupled_weight_decay"] = True
+
     def _merged(self, name: str, own: Group, other: Mapping[str, Any]) -> Group:
         return {**super()._merged(name, own, other), "decoupled_weight_decay": True}  # optim-13
 

@@ -292,11 +292,13 @@ class OneCycleLR(LRScheduler):
     ) -> None:
         self._begin(locals())
 
-    def _check_together(self, name: str, options: Mapping[str, Any]) -> None:
-        product = [options[key] for key in ("epochs", "steps_per_epoch")]
-        if options["total_steps"] is None and None in product:
-            msg = f"{name}: total_steps must be given, or epochs and steps_per_epoch, got None"
-            raise ValueError(msg)
+    def _check_together(self, name: str, options: dict[str, Any]) -> None:
+        factors = [options[key] for key in ("epochs", "steps_per_epoch")]
+        if options["total_steps"] is None:
+            if None in factors:
+                msg = f"{name}: total_steps must be given, or epochs and steps_per_epoch, got None"
+                raise ValueError(msg)
+            options["total_steps"] = math.prod(factors)
         groups = self.optimizer.param_groups
         if options["cycle_momentum"] and not all("momentum" in g or "betas" in g for g in groups):
             got = type_name(self.optimizer)
@@ -312,7 +314,7 @@ class OneCycleLR(LRScheduler):
 
     def _phase(self, epoch: int) -> tuple[int, float]:
         """Return which phase an epoch is in, and how far."""
-        total = self.total_steps or self.epochs * self.steps_per_epoch
+        total = self.total_steps
         if epoch > total:
             msg = f"OneCycleLR: total_steps is {total}, and there is no epoch {epoch}"
             raise ValueError(msg)
@@ -458,7 +460,7 @@ class SequentialLR(LRScheduler):
         self._restart()
         self.base_lrs = [plain_option(g["initial_lr"]) for g in self.optimizer.param_groups]
 
-    def _check_together(self, name: str, options: Mapping[str, Any]) -> None:
+    def _check_together(self, name: str, options: dict[str, Any]) -> None:
         count, milestones = len(self._schedulers), options["milestones"]
         if len(milestones) != count - 1 or sorted(set(milestones)) != milestones:
             wanted = f"one fewer than {count} schedulers, and increase"

@@ -376,7 +376,7 @@ class Scheduler:
                 raise ValueError(msg)
         return made
 
-    def _check_together(self, name: str, options: Mapping[str, Any]) -> None:
+    def _check_together(self, name: str, options: dict[str, Any]) -> None:
         """Refuse options that do not go together."""
 
     def get_last_lr(self) -> list[float]:
