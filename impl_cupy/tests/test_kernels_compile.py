@@ -37,11 +37,10 @@ HEADERS = [
     )
 ]
 FOLDER = Path(impl_cupy.__file__).parent / "kernels"
-POINTWISE = FOLDER / "pointwise.cu"
-KERNELS = sorted(set(FOLDER.glob("*.cu")) - {POINTWISE})
-FUNCTIONS = re.findall(
-    launch._TEMPLATE.format(name=r"(\w+)"), POINTWISE.read_text(encoding="utf-8")
-)
+POINTWISE = sorted(FOLDER.glob("pointwise*.cu"))
+KERNELS = sorted(set(FOLDER.glob("*.cu")) - set(POINTWISE))
+POINTWISE_TEXT = "".join(path.read_text(encoding="utf-8") for path in POINTWISE)
+FUNCTIONS = re.findall(launch._TEMPLATE.format(name=r"(\w+)"), POINTWISE_TEXT)
 
 
 # The dtypes of what stands for a function's template's type, by its name.
@@ -139,8 +138,7 @@ def test_a_spill_is_found() -> None:
 
 
 def test_every_pointwise_function_has_been_found() -> None:
-    text = POINTWISE.read_text(encoding="utf-8")
-    assert len(FUNCTIONS) == text.count(">\n__device__ inline ") > 10
+    assert len(FUNCTIONS) == POINTWISE_TEXT.count(">\n__device__ inline ") > 10
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function[2])

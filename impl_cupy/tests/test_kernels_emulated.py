@@ -25,7 +25,10 @@ from impl_cupy.backend import EMULATED, cp
 pytestmark = pytest.mark.skipif(not EMULATED, reason="counts launches of the emulation")
 
 FOLDER = Path(nn.__file__).parent / "kernels"
-KERNELS = sorted(FOLDER.glob("*.cu"))
+# Those of losses and optimizers are run in `test_kernels_of_training`.
+KERNELS = sorted(
+    set(FOLDER.glob("*.cu")) - {FOLDER / f"{n}.cu" for n in ("loss", "optim", "pointwise_loss")}
+)
 # One element, fewer than a warp, one more than a block of 256 or 512 threads, no multiple of 32.
 SIZES = [(1, 1, 1, 1), (3, 5, 7, 11), (2, 3, 1, 171), (2, 1, 4, 257), (4, 2, 3, 33)]
 LAYERS: dict[str, Callable[..., Any]] = {
@@ -305,43 +308,6 @@ def test_keys_sort_as_numbers_do(dtype: str) -> None:
     assert np.array_equal(nn.ops.sort(nn.tensor(array)).numpy(), np.sort(array), equal_nan=True)
 
 
-@pytest.mark.parametrize("shape", [(1, 2), (5, 7), (257, 3), (2, 300)], ids=str)
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_losses(reduction: str, shape: tuple[int, int]) -> None:
-    rng = np.random.default_rng(6)
-    x = nn.tensor(draw(rng, *shape), requires_grad=True)
-    target = nn.tensor(draw(rng, *shape))
-    classes = nn.tensor(rng.integers(0, shape[1], shape[0]))
-    for loss in (
-        lambda: nn.ops.sum(nn.loss.mse_loss(x, target, reduction=reduction)),
-        lambda: nn.ops.sum(nn.loss.cross_entropy(x, classes, reduction=reduction)),
-    ):
-        check_gradient(loss, [x], rng)
-    single = nn.tensor(x.data.astype(cp.float32), requires_grad=True)
-    nn.ops.sum(nn.loss.cross_entropy(single, classes, reduction=reduction)).backward()
-    assert single.grad.data.dtype == cp.float32
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(1,), (3, 7), (257,), (0, 3)], ids=str)
-def test_optimizers(shape: tuple[int, ...], dtype: str) -> None:
-    rng = np.random.default_rng(7)
-    for make in (
-        lambda p: nn.optim.SGD(p, lr=0.1),
-        lambda p: nn.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1, dampening=0.1),
-        lambda p: nn.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
-        lambda p: nn.optim.Adam(p, lr=0.1, weight_decay=0.01),
-    ):
-        parameter = nn.Parameter(nn.tensor(draw(rng, *shape, dtype=np.dtype(dtype))))
-        optimizer = make([parameter])
-        for _ in range(3):
-            optimizer.zero_grad()
-            nn.ops.sum(parameter * parameter).backward()
-            optimizer.step()
-        assert parameter.data.dtype == dtype
-        assert cp.isfinite(parameter.data).all()
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", [1, 3, 33])
 def test_gradients_of_lookups(width: int, dtype: str) -> None:
@@ -457,6 +423,7 @@ def test_gradients_of_norms(shape: tuple[int, ...], affine: tuple[bool, bool]) -
             assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
 
 
+<<<<<<< HEAD
 def attention(dtype: Any) -> Any:
     layer = nn.MultiheadAttention(4, 2, dtype=dtype)
     shut = nn.tensor(np.triu(np.ones((3, 3), bool), 1))
@@ -495,14 +462,18 @@ def test_gradients_of_modules(name: str) -> None:
         else:
             nn.ops.sum(layer(x) * weights).backward()
             assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
+=======
+def kernels_of(paths: list[Path]) -> set[str]:
+    """Return the kernels of some files, and those that are made of their pointwise functions."""
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    functions = re.compile(launch._TEMPLATE.format(name=r"(\w+)"))
+    found = {name for text in texts for name in kernel_names(expanded(text))}
+    return found | {f"pointwise_{each[2]}" for text in texts for each in functions.findall(text)}
+>>>>>>> c-cupy
 
 
 def test_every_kernel_has_run() -> None:
     """Must stay the last test of the file."""
-    texts = [path.read_text(encoding="utf-8") for path in KERNELS]
-    all_of_them = {name for text in texts for name in kernel_names(expanded(text))}
-    functions = re.compile(launch._TEMPLATE.format(name=r"(\w+)"))
-    pointwise = (FOLDER / "pointwise.cu").read_text(encoding="utf-8")
-    all_of_them |= {f"pointwise_{found[2]}" for found in functions.findall(pointwise)}
+    all_of_them = kernels_of(KERNELS)
     assert len(all_of_them) > 10
     assert all_of_them - seen == set()

@@ -20,10 +20,11 @@ def test_our_kernels_stay_inside_their_arrays() -> None:
         sanitize.environment()
     except RuntimeError as error:
         pytest.skip(str(error))
-    path = str(Path(__file__).with_name("test_kernels_emulated.py"))
+    names = ("test_kernels_emulated.py", "test_kernels_of_training.py")
+    paths = [str(Path(__file__).with_name(name)) for name in names]
     command = [sys.executable, "-m", "cupy_emulation.sanitize", "-m", "pytest", "-q"]
     done = subprocess.run(
-        [*command, "-p", "no:cacheprovider", path],
+        [*command, "-p", "no:cacheprovider", *paths],
         env=dict(os.environ),
         capture_output=True,
         text=True,

@@ -43,12 +43,13 @@ def _function(stem: str, name: str) -> Any:
 
 @cache
 def pointwise(name: str) -> Any:
-    """Return a function of ``kernels/pointwise.cu`` as an operation on arrays that broadcast.
+    """Return a function of ``kernels/pointwise*.cu`` as an operation on arrays that broadcast.
 
     Parameters
     ----------
     name : str
-        The function. What it takes of its template's type has one dtype in a call.
+        The function; those of other files than ``pointwise.cu`` stand behind it, and may use what
+        it has. What it takes of its template's type has one dtype in a call.
 
     Returns
     -------
@@ -58,6 +59,9 @@ def pointwise(name: str) -> Any:
     """
     source = _source("pointwise")
     found = re.search(_TEMPLATE.format(name=name), source)
+    if found is None:
+        source += _source("pointwise_loss")
+        found = re.search(_TEMPLATE.format(name=name), source)
     assert found is not None, name
     letter, result, parameters = found.groups()
     types = {letter: "T", "bool": "bool", "long long": "int64"}

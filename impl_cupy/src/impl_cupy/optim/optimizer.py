@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from impl_cupy.autograd import enable_grad
 from impl_cupy.backend import cp
-from impl_cupy.checks import as_list, check_at_least_zero, check_number, type_name
+from impl_cupy.checks import as_list, check_number, type_name
 from impl_cupy.dtypes import plain
 from impl_cupy.tape import RawArray, note_change, wrap
 from impl_cupy.tensor import Tensor
 
 Group = dict[str, Any]
 Entries = dict[str, Any]
+Check = Callable[[str, str, Any], Any]
+Checks = dict[str, Check]
+
+# What schedulers put into groups.
+_SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
+# What a state may lack, and then has off (optim-10).
+_LATER = ("maximize", "amsgrad", "decoupled_weight_decay")
 
 
 class Optimizer:
@@ -28,10 +36,13 @@ class Optimizer:
     """
 
     _entries: ClassVar[tuple[str, ...]] = ()
-    """The names of what is kept for a Parameter."""
+    """The names of what is kept for a Parameter after its first step."""
 
-    _is_whole = False
-    """Whether all of them are kept or none."""
+    _optional: ClassVar[tuple[str, ...]] = ()
+    """The names of what is kept besides, where an option asks for it."""
+
+    _checks: ClassVar[Checks] = {}
+    """How the options are checked."""
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -93,43 +104,62 @@ class Optimizer:
             seen.add(id(param))
         made = {**self.defaults, **param_group}
         self._check_options(made)
-        options = {name: _plain(value) for name, value in made.items() if name != "params"}
+        options = {name: plain_option(value) for name, value in made.items() if name != "params"}
         self.param_groups.append({**options, "params": params})
 
     def _check_options(self, options: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        name = type(self).__name__
+        for option, check in self._checks.items():
+            if option not in options:
+                msg = f"{name}: a group must have the option {option}, got none"
+                raise ValueError(msg)
+            check(name, option, options[option])
 
-    def _option(self, options: Mapping[str, Any], option: str) -> Any:
-        if option not in options:
-            msg = f"{type(self).__name__}: a group must have the option {option}, got none"
-            raise ValueError(msg)
-        return options[option]
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Make the `grad` of every Parameter None.
 
-    def _check_at_least_zero(self, options: Mapping[str, Any], *names: str) -> None:
-        for name in names:
-            check_at_least_zero(type(self).__name__, name, self._option(options, name))
-
-    def _check_number(self, options: Mapping[str, Any], name: str) -> None:
-        value = self._option(options, name)
-        check_number(type(self).__name__, name, value)
-        if value != value:
-            msg = f"{type(self).__name__}: {name} must be a number, got {value}"
-            raise ValueError(msg)
-
-    def zero_grad(self) -> None:
-        """Make the `grad` of every Parameter None."""
+        Parameters
+        ----------
+        set_to_none : bool
+            With False each becomes zeros; one that is None stays None.
+        """
         for param in self._params():
-            param.grad = None
+            if set_to_none:
+                param.grad = None
+            elif param.grad is not None:
+                param.grad = wrap(cp.zeros(param.grad.shape, dtype=param.grad.dtype))
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every Parameter that requires grad and has one; nothing is recorded.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Called first, with recording on; may make the gradients anew.
+
+        Returns
+        -------
+        object
+            What `closure` returned, or None.
 
         Raises
         ------
         TypeError, ValueError
-            If an option that was changed is no number or out of range, or a gradient does not fit
-            its Parameter any more; nothing is changed then.
+            If `closure` cannot be called, an option that was changed is no number or out of range,
+            or a gradient does not fit its Parameter any more; nothing is changed then.
         """
+        result = None if closure is None else self._call(closure)
+        self._step_all()
+        return result
+
+    def _call(self, closure: Any) -> Any:
+        if not callable(closure):
+            msg = f"{type(self).__name__}: closure must be callable, got {type_name(closure)}"
+            raise TypeError(msg)  # optim-16
+        with enable_grad():
+            return closure()
+
+    def _step_all(self) -> None:
         due = []
         for group in self.param_groups:
             self._check_options(group)
@@ -184,7 +214,9 @@ class Optimizer:
         }
         groups = []
         for group in self.param_groups:
-            options = {name: _plain(value) for name, value in group.items() if name != "params"}
+            options = {
+                name: plain_option(value) for name, value in group.items() if name != "params"
+            }
             listed = [positions[id(param)] for param in group["params"]]
             groups.append({**options, "params": listed})
         return {"state": state, "param_groups": groups}
@@ -205,7 +237,7 @@ class Optimizer:
             algorithm, shape or dtype; nothing is changed then.
         """
         name = f"{type(self).__name__}.load_state_dict"
-        _check_mapping(name, "the state", state_dict, ("state", "param_groups"))
+        check_mapping(name, "the state", state_dict, ("state", "param_groups"))
         groups = self._check_groups(name, state_dict["param_groups"])
         merged = [
             self._merged(name, own, other)
@@ -216,7 +248,7 @@ class Optimizer:
         if len(by_position) != len(listed):
             msg = f"{name}: params must name each position once, got {listed}"
             raise ValueError(msg)
-        _check_mapping(name, "state", state_dict["state"], ())
+        check_mapping(name, "state", state_dict["state"], ())
         state: dict[int, tuple[Tensor, Entries]] = {}
         for key, entries in state_dict["state"].items():
             position = _position(name, key, by_position)
@@ -238,7 +270,7 @@ class Optimizer:
             msg = f"{name}: must have {len(self.param_groups)} groups, got {len(groups)}"
             raise ValueError(msg)
         for own, other in zip(self.param_groups, groups, strict=True):
-            _check_mapping(name, "a group", other, ("params",))
+            check_mapping(name, "a group", other, ("params",))
             listed = other["params"]
             if not isinstance(listed, (list, tuple)) or any(type(n) is not int for n in listed):
                 msg = f"{name}: params of a group must be a list of positions, got {listed!r}"
@@ -252,13 +284,17 @@ class Optimizer:
 
     def _merged(self, name: str, own: Group, other: Mapping[str, Any]) -> Group:
         """Return a group with the options of another; refuse options that are not its own."""
+        later = {option: False for option in _LATER if option in self.defaults}
+        other = {**later, **other}
         for option in self.defaults:
             if option not in other:
                 msg = f"{name}: a group must have the option {option}, got {sorted(other)}"
                 raise ValueError(msg)
         taken = {}
         for option, value in other.items():
-            if option in own:
+            if option in _SCHEDULED:
+                check_number(name, option, value)
+            if option in own or option in _SCHEDULED:
                 taken[option] = tuple(value) if type(value) is list else copy.deepcopy(value)
             elif value is not None and value is not False:
                 msg = f"{name}: there is no option {option} here, got {option}={value!r}"
@@ -275,16 +311,16 @@ class Optimizer:
         TypeError, ValueError
             That names the entry, what came and what was wanted.
         """
-        _check_mapping(where, "it", entries, ())
+        check_mapping(where, "it", entries, ())
         present = {key: value for key, value in entries.items() if value is not None}
-        strange = [key for key in entries if key not in self._entries]
+        strange = [key for key in entries if key not in (*self._entries, *self._optional)]
         missing = [key for key in self._entries if key not in present] if present else []
-        if strange or (missing and self._is_whole):
-            wanted = ", ".join(self._entries)
+        if strange or missing:
+            wanted = ", ".join(self._entries or self._optional)
             msg = f"{where}: must have the entries {wanted}, got {', '.join(map(repr, entries))}"
             raise ValueError(msg)
         return {
-            key: _step_of(f"{where}: {key}", value)
+            key: whole_number(f"{where}: {key}", value)
             if key == "step"
             else _array_of(f"{where}: {key}", value, param)
             for key, value in present.items()
@@ -303,22 +339,109 @@ class Optimizer:
         self._state = {id(param): (param, entries) for param, entries in kept["_state"]}
 
 
-def _exported(name: str, value: Any) -> Tensor:
-    copied = cp.asarray(np.float32(value)) if name == "step" else value.copy()
-    exported: Tensor = wrap(copied)
-    return exported
+class Scheduler:
+    """What schedulers share: an optimizer, options that are attributes, and a state.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    **options : object
+        By name.
+    """
+
+    _checks: ClassVar[Checks] = {}
+    """The options with their checks, which return them as plain values."""
+
+    _held: ClassVar[Checks] = {}
+    """What the state has beside the options."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, optimizer: Any, **options: Any) -> None:
+        name = type(self).__name__
+        if not isinstance(optimizer, Optimizer):
+            msg = f"{name}: optimizer must be an Optimizer, got {type_name(optimizer)}"
+            raise TypeError(msg)
+        self.optimizer = optimizer
+        vars(self).update(self._checked(name, {**self._checks, **self._held}, options))
+
+    def _checked(self, name: str, checks: Mapping[str, Check], given: Any) -> dict[str, Any]:
+        made = {key: check(name, key, given[key]) for key, check in checks.items() if key in given}
+        count = len(self.optimizer.param_groups)
+        for key, value in made.items():
+            if isinstance(value, list) and key != "milestones" and len(value) != count:
+                msg = f"{name}: {key} must have {count} entries, one a group, got {len(value)}"
+                raise ValueError(msg)
+        return made
+
+    def _check_together(self, name: str, options: dict[str, Any]) -> None:
+        """Refuse options that do not go together."""
+
+    def get_last_lr(self) -> list[float]:
+        """Return the rates that were last set, one for each group."""
+        return list(self._last_lr)
+
+    def _names(self) -> list[str]:
+        """Return what is in the state; a function is not (optim-24)."""
+        return [name for name in (*self._checks, *self._held) if name != "lr_lambda"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of the options and the state, which JSON can hold."""
+        return {name: copy.deepcopy(getattr(self, name)) for name in self._names()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave, options too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no mapping, has an entry too few or more, or one that does not fit; nothing is
+            changed then.
+        """
+        self._put(self._from_state(type(self).__name__, state_dict))
+
+    def _put(self, made: dict[str, Any]) -> None:
+        vars(self).update(made)
+
+    def _from_state(self, name: str, state: Any) -> dict[str, Any]:
+        """Return the entries of a state, checked."""
+        check_mapping(name, "the state", state, ())
+        if set(state) != set(self._names()):
+            got = sorted(map(str, state))
+            msg = f"{name}: the state must have {sorted(self._names())}, got {got}"
+            raise ValueError(msg)
+        made = self._checked(name, {**self._checks, **self._held}, state)
+        self._check_together(name, made)
+        return made
 
 
-def _plain(value: Any) -> Any:
+def _exported(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_exported(name, part) for part in value]
+    if name == "step":
+        return wrap(cp.asarray(np.float32(value)))
+    return wrap(value.copy()) if isinstance(value, cp.ndarray) else value
+
+
+def plain_option(value: Any) -> Any:
     """Return an option as Python's own numbers."""
     if isinstance(value, np.generic):
         return plain(value)
     if isinstance(value, (tuple, list)):
-        return tuple([_plain(part) for part in value])
+        return tuple([plain_option(part) for part in value])
     return copy.copy(value)
 
 
-def _check_mapping(name: str, what: str, value: Any, keys: tuple[str, ...]) -> None:
+def check_mapping(name: str, what: str, value: Any, keys: tuple[str, ...]) -> None:
+    """Refuse what is no mapping, or lacks one of the keys.
+
+    Raises
+    ------
+    TypeError, ValueError
+        That names what came, or the key.
+    """
     if not isinstance(value, Mapping):
         msg = f"{name}: {what} must be a mapping, got {type_name(value)}"
         raise TypeError(msg)
@@ -337,7 +460,7 @@ def _position(name: str, key: Any, known: Mapping[int, Any]) -> int:
     return position
 
 
-def _numbers(where: str, value: Any) -> Any:
+def numbers_of(where: str, value: Any) -> Any:
     """Return an array of numbers, raw or NumPy's, of what a state may hold them in."""
     array = value._data if isinstance(value, Tensor) else value
     if not isinstance(array, (cp.ndarray, np.ndarray)):
@@ -353,15 +476,22 @@ def _numbers(where: str, value: Any) -> Any:
 
 
 def _array_of(where: str, value: Any, param: Tensor) -> RawArray:
-    array = _numbers(where, value)
+    array = numbers_of(where, value)
     if array.shape != param.shape:
         msg = f"{where} must have the parameter's shape {param.shape}, got {array.shape}"
         raise ValueError(msg)
     return cp.array(array, dtype=param.dtype, copy=True, order="C")
 
 
-def _step_of(where: str, value: Any) -> int:
-    array = _numbers(where, value)
+def whole_number(where: str, value: Any) -> int:
+    """Return the one whole number of a state, which may be an array of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none.
+    """
+    array = numbers_of(where, value)
     number = array.item() if array.size == 1 else -1
     if not (0 <= number < 2**53 and number == int(number)):
         msg = f"{where} must be one whole number, got {value!r}"
