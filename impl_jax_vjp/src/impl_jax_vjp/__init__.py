@@ -36,7 +36,20 @@ from .creation import (
 from .dtypes import bool_ as bool
 from .dtypes import float32, float64, int32, int64
 from .function import Function, as_function, once_differentiable
-from .loss import CrossEntropyLoss, L1Loss, MSELoss
+from .loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    CTCLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+    TripletMarginLoss,
+)
 from .module import Module, functional_call
 from .nn import (
     Dropout,
@@ -75,13 +88,19 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CTCLoss",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Flatten",
     "Function",
     "GRUCell",
+    "HuberLoss",
     "Identity",
+    "KLDivLoss",
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
@@ -92,6 +111,7 @@ __all__ = [
     "MSELoss",
     "Module",
     "ModuleList",
+    "NLLLoss",
     "Parameter",
     "PeepholeLSTMCell",
     "RNNCell",
@@ -99,9 +119,11 @@ __all__ = [
     "RecurrentDropoutCell",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Tanh",
     "Tensor",
+    "TripletMarginLoss",
     "Variable",
     "ZoneoutCell",
     "__spec_version__",
