@@ -3,30 +3,20 @@
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from ..checks import check_flag, refuse, refuse_type, shown
-from .optimizer import Checked, Group, Optimizer
+from .optimizer import Group, Optimizer, Scheduled
 
-__all__ = [
-    "CosineAnnealingLR",
-    "ExponentialLR",
-    "LRScheduler",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "OneCycleLR",
-    "ReduceLROnPlateau",
-    "SequentialLR",
-    "StepLR",
-]
+__all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR"]
+__all__ += ["MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "StepLR"]
 
 
 def __dir__() -> list[str]:
     return __all__
 
 
-class LRScheduler(Checked):
+class LRScheduler(Scheduled):
     """Sets `lr` in every group: when it is made that of epoch 0, at each step the next one's.
 
     Attributes
@@ -37,45 +27,37 @@ class LRScheduler(Checked):
         The `initial_lr` of each group.
     """
 
-    # What `state_dict` has beside the epoch and the rates.
-    _options: ClassVar[tuple[str, ...]] = ()
-    base_lrs: list[float]
-    _last_lr: list[float]
     # Whether the rates asked for are those that the constructor sets.
     _made = True
 
     def __init__(self, optimizer: Any, last_epoch: int = -1) -> None:
         self._check_optimizer(optimizer)
         epoch = self._int("last_epoch", last_epoch, -1)
-        self.optimizer = optimizer
         groups = optimizer.param_groups
         if epoch >= 0 and not all(["initial_lr" in group for group in groups]):  # optim-20
             msg = f"{type(self).__name__}: every group must have initial_lr to start after {epoch}"
             raise KeyError(msg)
-        bases = [group.get("initial_lr", group["lr"]) for group in groups]
-        self.base_lrs = [self._bounded("initial_lr", base) for base in bases]
-        self.last_epoch = epoch + 1
-        groups = [
-            {**group, "initial_lr": b} for group, b in zip(groups, self.base_lrs, strict=True)
-        ]
-        rates = self._rates(groups)
-        groups = optimizer.param_groups
-        for group, base in zip(groups, self.base_lrs, strict=True):
-            group.setdefault("initial_lr", base)
-        self._set(rates)
+        before = [dict(group) for group in groups]
+        try:
+            self._mark(groups, later=epoch >= 0)
+            for group in groups:
+                group.setdefault("initial_lr", self._bounded("lr", group["lr"]))
+            self.base_lrs = [self._bounded("initial_lr", group["initial_lr"]) for group in groups]
+            self.last_epoch = epoch + 1
+            self._set(self._rates(groups))
+        except BaseException:  # optim-25
+            for group, old in zip(groups, before, strict=True):
+                group.clear()
+                group.update(old)
+            raise
+
+    def _mark(self, groups: list[Group], later: bool) -> None:
+        """Put into the groups what the scheduler keeps there."""
 
     def _check_optimizer(self, optimizer: Any) -> None:
         if not isinstance(optimizer, Optimizer):
             refuse_type(type(self).__name__, "optimizer", "an optimizer", optimizer)
-
-    def _each(self, argument: str, value: Any, most: float = math.inf) -> list[float]:
-        """Return one number, or one for each group, as a list."""
-        count = len(self.optimizer.param_groups)
-        if not isinstance(value, list | tuple):
-            return [self._bounded(argument, value, most=most)] * count
-        if len(value) != count:
-            refuse(type(self).__name__, argument, f"one for each of {count} groups", len(value))
-        return [self._bounded(argument, part, most=most) for part in value]
+        self.optimizer = optimizer
 
     def _rates(self, groups: list[Group]) -> list[float]:
         """Return the rate of each group at `last_epoch`."""
@@ -110,41 +92,6 @@ class LRScheduler(Checked):
         """Return the rates that were last set."""
         return self._last_lr
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return epoch, rates and options, a copy that `json` writes."""
-        state = {key: getattr(self, key) for key in self._options}
-        state |= {"last_epoch": self.last_epoch, "_last_lr": self._last_lr}
-        if hasattr(self, "base_lrs"):
-            state["base_lrs"] = self.base_lrs
-        return copy.deepcopy(state)
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the state of a scheduler of the same kind.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If it is none; nothing is changed then.
-        """
-        for key, value in self._checked(state_dict).items():
-            setattr(self, key, value)
-
-    def _checked(self, state: Any) -> dict[str, Any]:
-        name = type(self).__name__
-        if not isinstance(state, Mapping):
-            refuse_type(name, "state_dict", "a dict", state)
-        own = self.state_dict()
-        if state.keys() != own.keys():
-            came = ", ".join(sorted(map(str, state)))
-            refuse(name, "the entries of a state", ", ".join(sorted(own)), came)
-        self._int("last_epoch", state["last_epoch"], -1)
-        for key in ("_last_lr", "base_lrs"):
-            if key in own:
-                if not isinstance(state[key], list | tuple):
-                    refuse_type(name, key, "a list", state[key])
-                self._each(key, state[key])
-        return copy.deepcopy(dict(state))
-
 
 class StepLR(LRScheduler):
     """Multiplies the rate by `gamma` every `step_size` epochs (torch's page of the same name).
@@ -166,7 +113,7 @@ class StepLR(LRScheduler):
 
     def _rate(self, group: Group) -> float:
         turns = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
-        return group["lr"] * (self.gamma if turns else 1)
+        return float(group["lr"] * (self.gamma if turns else 1))
 
 
 class MultiStepLR(LRScheduler):
@@ -174,8 +121,7 @@ class MultiStepLR(LRScheduler):
 
     Parameters
     ----------
-    milestones : list of int, 0 or more
-        In any order; one that stands there twice counts twice.
+    milestones : list of int, 0 or more, in any order; one that stands there twice counts twice
     gamma : float, 0 or more
     """
 
@@ -191,8 +137,7 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _rate(self, group: Group) -> float:
-        count = self.milestones.count(self.last_epoch)
-        return group["lr"] * (self.gamma**count if count else 1)
+        return float(group["lr"] * self.gamma ** self.milestones.count(self.last_epoch))
 
 
 class ExponentialLR(LRScheduler):
@@ -272,10 +217,8 @@ class CosineAnnealingLR(LRScheduler):
             return lr
         if (epoch - 1 - half) % (2 * half) == 0:
             return lr + (group["initial_lr"] - self.eta_min) * (1 - math.cos(math.pi / half)) / 2
-        share = (1 + math.cos(math.pi * epoch / half)) / (
-            1 + math.cos(math.pi * (epoch - 1) / half)
-        )
-        return self.eta_min + (lr - self.eta_min) * share
+        now, before = [1 + math.cos(math.pi * e / half) for e in (epoch, epoch - 1)]
+        return self.eta_min + (lr - self.eta_min) * (now / before)
 
 
 class LambdaLR(LRScheduler):
@@ -288,19 +231,22 @@ class LambdaLR(LRScheduler):
 
     def __init__(self, optimizer: Any, lr_lambda: Any, last_epoch: int = -1) -> None:
         self._check_optimizer(optimizer)
-        count = len(optimizer.param_groups)
-        listed = list(lr_lambda) if isinstance(lr_lambda, list | tuple) else [lr_lambda] * count
+        several, count = isinstance(lr_lambda, list | tuple), len(optimizer.param_groups)
+        listed: list[Callable[[int], float]] = list(lr_lambda) if several else [lr_lambda] * count
         if len(listed) != count:
             refuse("LambdaLR", "lr_lambda", f"one for each of {count} groups", len(listed))
         for function in listed:
             if not callable(function):
                 refuse_type("LambdaLR", "lr_lambda", "callable", function)
-        self.lr_lambdas: list[Callable[[int], float]] = listed
+        self.lr_lambdas = listed
         super().__init__(optimizer, last_epoch)
 
     def _rates(self, groups: list[Group]) -> list[float]:
         pairs = zip(groups, self.lr_lambdas, strict=True)
         return [float(group["initial_lr"] * own(self.last_epoch)) for group, own in pairs]
+
+
+_ENDS = ("max_lr", "initial_lr", "min_lr", "base_momentum", "max_momentum")
 
 
 class OneCycleLR(LRScheduler):
@@ -340,7 +286,6 @@ class OneCycleLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         self._check_optimizer(optimizer)
-        self.optimizer = optimizer
         self.total_steps = self._length(total_steps, epochs, steps_per_epoch)
         self.pct_start = self._bounded("pct_start", pct_start, most=1)
         self.anneal_strategy = self._choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
@@ -351,47 +296,27 @@ class OneCycleLR(LRScheduler):
         high = self._each("max_momentum", max_momentum, math.nextafter(1, 0))
         first = self._bounded("div_factor", div_factor, above=True)
         last = self._bounded("final_div_factor", final_div_factor, above=True)
-        epoch = self._int("last_epoch", last_epoch, -1)
         groups = optimizer.param_groups
         if self.cycle_momentum and not all(["momentum" in g or "betas" in g for g in groups]):
-            wanted = "with momentum or betas where cycle_momentum is on"
-            refuse("OneCycleLR", "optimizer", wanted, type(optimizer).__name__)  # optim-21
-        before = [dict(group) for group in groups]
-        try:
-            if epoch < 0 or all(["initial_lr" in group for group in groups]):
-                starts = [rate / first for rate in most]
-                self._mark(groups, starts, last, most, low, high, later=epoch >= 0)
-            super().__init__(optimizer, last_epoch)
-        except BaseException:
-            for group, old in zip(groups, before, strict=True):
-                group.clear()
-                group.update(old)
-            raise
+            wanted = "with momentum or betas where cycle_momentum is on"  # optim-21
+            refuse("OneCycleLR", "optimizer", wanted, type(optimizer).__name__)
+        ends = zip(most, low, high, strict=True)
+        self._ends = [(m, m / first, m / first / last, a, b) for m, a, b in ends]
+        super().__init__(optimizer, last_epoch)
 
-    def _mark(
-        self,
-        groups: list[Group],
-        starts: list[float],
-        last: float,
-        most: list[float],
-        low: list[float],
-        high: list[float],
-        later: bool,
-    ) -> None:
-        """Put the ends of the cycle into the groups; one that starts later keeps what is there."""
-        for k, group in enumerate(groups):
-            ends = {"initial_lr": starts[k], "max_lr": most[k], "min_lr": starts[k] / last}
-            if self.cycle_momentum:
-                ends |= {"max_momentum": high[k], "base_momentum": low[k]}
+    def _mark(self, groups: list[Group], later: bool) -> None:
+        # One that starts later keeps what is there.
+        for group, ends in zip(groups, self._ends, strict=True):
+            count = 5 if self.cycle_momentum else 3
             held = dict(group) if later else {}
-            group.update({key: float(held.get(key, value)) for key, value in ends.items()})
+            for key, value in zip(_ENDS[:count], ends, strict=False):
+                group[key] = float(held.get(key, value))
 
     def _length(self, total: Any, epochs: Any, steps: Any) -> int:
         if total is not None:
             return self._int("total_steps", total, 1)
         if epochs is None or steps is None:
-            wanted = "given, or epochs and steps_per_epoch"
-            refuse("OneCycleLR", "total_steps", wanted, None)
+            refuse("OneCycleLR", "total_steps", "given, or epochs and steps_per_epoch", None)
         return self._int("epochs", epochs, 1) * self._int("steps_per_epoch", steps, 1)
 
     def _phases(self) -> list[tuple[float, str, str, str, str]]:
@@ -412,7 +337,7 @@ class OneCycleLR(LRScheduler):
             wanted = f"total_steps = {self.total_steps} at most"
             refuse("OneCycleLR", "the epoch", wanted, self.last_epoch)
         rates = []
-        for group in self.optimizer.param_groups:
+        for group in groups:
             start, phases = 0.0, self._phases()
             for number, phase in enumerate(phases):
                 if self.last_epoch <= phase[0] or number == len(phases) - 1:
@@ -423,10 +348,9 @@ class OneCycleLR(LRScheduler):
             rates.append(float(self._between(group[phase[1]], group[phase[2]], x)))
             if self.cycle_momentum:
                 momentum = float(self._between(group[phase[3]], group[phase[4]], x))
-                if "betas" in group:
-                    group["betas"] = (momentum, group["betas"][1])
-                else:
-                    group["momentum"] = momentum
+                of_adam = "betas" in group
+                now = (momentum, group["betas"][1]) if of_adam else momentum
+                group["betas" if of_adam else "momentum"] = now
         return rates
 
 
@@ -462,7 +386,6 @@ class ReduceLROnPlateau(LRScheduler):
         eps: float = 1e-08,
     ) -> None:
         self._check_optimizer(optimizer)
-        self.optimizer = optimizer
         self.mode = self._choice("mode", mode, ("min", "max"))
         self.factor = self._bounded("factor", factor, most=math.nextafter(1, 0))
         self.patience = self._int("patience", patience, 0)
@@ -529,25 +452,21 @@ class SequentialLR(LRScheduler):
             refuse(name, "milestones", "a list of ints", shown(milestones))
         numbers = [self._int("milestones", part, 1) for part in milestones]
         if len(numbers) != len(schedulers) - 1:
-            wanted = f"one fewer than the {len(schedulers)} schedulers"
-            refuse(name, "milestones", wanted, f"{len(numbers)}")
+            refuse(name, "milestones", f"one fewer than {len(schedulers)} schedulers", len(numbers))
         if sorted({*numbers}) != numbers:
             refuse(name, "milestones", "increasing", numbers)
         self._int("last_epoch", last_epoch, -1)
-        self.optimizer, self.milestones = optimizer, numbers
-        self._schedulers = list(schedulers)
-        self.last_epoch = 0
+        self.milestones = numbers
+        self._schedulers, self.last_epoch = list(schedulers), 0
         self.base_lrs = list(schedulers[0].base_lrs)
-        self._schedulers[0]._restart()
-        self._last_lr = self._schedulers[0].get_last_lr()
+        schedulers[0]._restart()
+        self._last_lr = schedulers[0].get_last_lr()
 
     def _check_schedulers(self, optimizer: Any, schedulers: Any) -> None:
         name = "SequentialLR"
         if not isinstance(schedulers, list | tuple):
             refuse_type(name, "schedulers", "a list of schedulers", schedulers)
-        if not schedulers:
-            refuse(name, "schedulers", "at least one", "[]")
-        for scheduler in schedulers:
+        for scheduler in schedulers or refuse(name, "schedulers", "at least one", "[]"):
             if not isinstance(scheduler, LRScheduler):
                 refuse_type(name, "each of schedulers", "a scheduler", scheduler)
             if isinstance(scheduler, ReduceLROnPlateau):
@@ -559,10 +478,7 @@ class SequentialLR(LRScheduler):
         """Set the rates of the next epoch."""
         epoch = self.last_epoch + 1
         scheduler = self._schedulers[sum([epoch >= part for part in self.milestones])]
-        if epoch in self.milestones:
-            scheduler._restart()
-        else:
-            scheduler.step()
+        (scheduler._restart if epoch in self.milestones else scheduler.step)()
         self.last_epoch = epoch
         self._last_lr = scheduler.get_last_lr()
 
@@ -572,15 +488,13 @@ class SequentialLR(LRScheduler):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the state of a sequence of the same schedulers; see the other schedulers'."""
-        state = self._checked(state_dict)
-        states = state.pop("_schedulers")
+        states = self._checked(state_dict)["_schedulers"]
         if not isinstance(states, list) or len(states) != len(self._schedulers):
-            count = len(self._schedulers)
-            refuse("SequentialLR", "_schedulers", f"a list of {count} states", shown(states))
-        pairs = list(zip(self._schedulers, states, strict=True))
-        for scheduler, own in pairs:
+            wanted = f"a list of {len(self._schedulers)} states"
+            refuse("SequentialLR", "_schedulers", wanted, shown(states))
+        for scheduler, own in zip(self._schedulers, states, strict=True):
             scheduler._checked(own)
-        for scheduler, own in pairs:
+        for scheduler, own in zip(self._schedulers, states, strict=True):
             scheduler.load_state_dict(own)
-        for key, value in state.items():
-            setattr(self, key, value)
+        own = {key: value for key, value in state_dict.items() if key != "_schedulers"}
+        self.__dict__.update(copy.deepcopy(own))

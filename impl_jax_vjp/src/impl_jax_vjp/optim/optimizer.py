@@ -410,6 +410,61 @@ class Optimizer(Checked):
         return copy.deepcopy(others) | self._options(others) | self._scheduled(theirs)
 
 
+class Scheduled(Checked):
+    """The numbers and the state of what sets the rates of an optimizer's groups."""
+
+    # What `state_dict` has beside the epoch and the rates.
+    _options: ClassVar[tuple[str, ...]] = ()
+    optimizer: Any
+    last_epoch: int
+    base_lrs: list[float]
+    _last_lr: list[float]
+
+    def _each(self, argument: str, value: Any, most: float = np.inf) -> list[float]:
+        """Return one number, or one for each group, as a list."""
+        count = len(self.optimizer.param_groups)
+        if not isinstance(value, list | tuple):
+            return [self._bounded(argument, value, most=most)] * count
+        if len(value) != count:
+            refuse(type(self).__name__, argument, f"one for each of {count} groups", len(value))
+        return [self._bounded(argument, part, most=most) for part in value]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return epoch, rates and options, a copy that `json` writes."""
+        state = {key: getattr(self, key) for key in self._options}
+        state |= {"last_epoch": self.last_epoch, "_last_lr": self._last_lr}
+        if hasattr(self, "base_lrs"):
+            state["base_lrs"] = self.base_lrs
+        return copy.deepcopy(state)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state of a scheduler of the same kind.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is none; nothing is changed then.
+        """
+        for key, value in self._checked(state_dict).items():
+            setattr(self, key, value)
+
+    def _checked(self, state: Any) -> dict[str, Any]:
+        name = type(self).__name__
+        if not isinstance(state, Mapping):
+            refuse_type(name, "state_dict", "a dict", state)
+        own = self.state_dict()
+        if state.keys() != own.keys():
+            came = ", ".join(sorted(map(str, state)))
+            refuse(name, "the entries of a state", ", ".join(sorted(own)), came)
+        self._int("last_epoch", state["last_epoch"], -1)
+        for key in ("_last_lr", "base_lrs"):
+            if key in own:
+                if not isinstance(state[key], list | tuple):
+                    refuse_type(name, key, "a list", state[key])
+                self._each(key, state[key])
+        return copy.deepcopy(dict(state))
+
+
 def as_array(value: Any) -> Any:
     """Return a number, lists of numbers or an array as a NumPy array, or None."""
     if isinstance(value, Traced):
