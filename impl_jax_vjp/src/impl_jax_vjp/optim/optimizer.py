@@ -1,22 +1,84 @@
 """What optimizers share: groups of parameters, their options, and the state of each parameter."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import as_number, check_number, refuse, refuse_type, shown
+from ..checks import (
+    as_number,
+    check_callable,
+    check_choice,
+    check_flag,
+    check_int,
+    check_number,
+    refuse,
+    refuse_type,
+    shown,
+)
 from ..dtypes import in_x64, make_array
-from ..tape import Traced, unwrap, wrap
+from ..tape import Traced, recording_set, unwrap, wrap
 from ..tensor import Tensor
 
 Group = dict[str, Any]
 State = dict[str, Any]
 
+# What schedulers put into groups, beside the options of the optimizer.
+SCHEDULED = ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
+# What a state may lack, as it was written before there were these. # optim-10
+_LATER = {"maximize": False, "amsgrad": False, "decoupled_weight_decay": False}
 
-class Optimizer:
+
+class Checked:
+    """Checks of arguments, which name the class."""
+
+    def _plain(self, argument: str, value: Any) -> int | float:
+        """Return a number as Python's; an array or a boolean is none."""  # optim-12
+        number = as_number(value)
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            msg = f"{type(self).__name__}: {argument} must be a number, got {shown(value)}"
+            raise TypeError(msg)
+        return check_number(type(self).__name__, argument, number)
+
+    def _bounded(
+        self, argument: str, value: Any, least: float = 0, most: float = np.inf, above: bool = False
+    ) -> int | float:
+        """Return a number within bounds, the lower one excluded where it must be `above`."""
+        number = self._plain(argument, value)
+        if not (least < number if above else least <= number) or number > most:
+            wanted = f"{'above' if above else 'at least'} {least} and at most {most}"
+            refuse(type(self).__name__, argument, wanted, number)
+        return number
+
+    def _int(self, argument: str, value: Any, least: int) -> int:
+        """Return an int of at least `least`."""
+        number = check_int(type(self).__name__, argument, value)
+        if number < least:
+            refuse(type(self).__name__, argument, f"at least {least}", number)
+        return number
+
+    def _choice(self, argument: str, value: Any, choices: tuple[str, ...]) -> str:
+        check_choice(type(self).__name__, argument, value, choices)
+        return str(value)
+
+    def _one(self, argument: str, value: Any) -> float:
+        """Return a number, or a Tensor or array of one element, as a number."""
+        array = unwrap(value) if isinstance(value, Traced) else as_number(value)
+        came = shown(value)
+        if isinstance(array, jax.Array | np.ndarray) and not isinstance(array, jax.core.Tracer):
+            if array.size == 1 and array.dtype.kind in "fiu":
+                return float(np.asarray(array).reshape(())[()])
+            came = f"one of shape {array.shape} and dtype {array.dtype}"
+        elif isinstance(array, int | float) and not isinstance(array, bool):
+            return float(array)
+        msg = f"{type(self).__name__}: {argument} must be one number, got {came}"
+        raise TypeError(msg)
+
+
+class Optimizer(Checked):
     """Parameters in groups, and the state that steps keep of each.
 
     Attributes
@@ -25,8 +87,13 @@ class Optimizer:
         Each has ``params`` and its options; a change is obeyed by the next step.
     """
 
-    # The names in the state of a parameter; `step` is a number, the others are like the parameter.
-    _entries: ClassVar[frozenset[str]]
+    # The names in the state of a parameter, and those that options add; `step` is a number, the
+    # others are like the parameter.
+    _entries: ClassVar[frozenset[str]] = frozenset()
+    _added: ClassVar[frozenset[str]] = frozenset()
+    # The options that are flags, and the least value of those numbers where it is not 0.
+    _flags: ClassVar[tuple[str, ...]] = ("maximize",)
+    _least: ClassVar[Mapping[str, float | None]] = {}
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         listed = self._listed("params", params)
@@ -84,11 +151,31 @@ class Optimizer:
                 refuse(name, "params", "distinct", f"one of shape {param.shape} twice")
             seen.add(id(param))
         options = {key: param_group.get(key, value) for key, value in self.defaults.items()}
-        self.param_groups.append({"params": params} | self._options(options))
+        scheduled = self._scheduled(param_group)
+        self.param_groups.append({"params": params} | self._options(options) | scheduled)
+
+    def _scheduled(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what schedulers have put into a group."""
+        return {key: self._plain(key, group[key]) for key in SCHEDULED if key in group}
 
     def _options(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options of a group as plain numbers, or raise what the algorithm says."""
-        raise NotImplementedError
+        """Return the options of a group as plain numbers, or raise what does not fit."""
+        options: dict[str, Any] = {}
+        for key in self.defaults:
+            if key in self._flags:
+                options[key] = self._flag(group, key)
+            elif key == "betas":
+                options[key] = self._betas(group[key])
+            else:
+                options[key] = self._number(group, key, self._least.get(key, 0))
+        return options
+
+    def _betas(self, betas: Any) -> tuple[float, float]:
+        listed = isinstance(betas, tuple | list)
+        numbers = [self._plain("each of betas", beta) for beta in betas] if listed else []
+        if len(numbers) != 2 or not all([0 <= beta < 1 for beta in numbers]):
+            self._refuse("betas", shown(betas), "two numbers in [0, 1)")
+        return numbers[0], numbers[1]
 
     def _update(self, options: Mapping[str, Any], params: list[Any], states: list[State]) -> None:
         """Change parameters and their states by one step."""
@@ -101,14 +188,6 @@ class Optimizer:
             self._refuse(argument, number, f"at least {least}")
         return number
 
-    def _plain(self, argument: str, value: Any) -> int | float:
-        """Return a number as Python's; an array or a boolean is none."""  # optim-12
-        number = as_number(value)
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            msg = f"{type(self).__name__}: {argument} must be a number, got {shown(value)}"
-            raise TypeError(msg)
-        return check_number(type(self).__name__, argument, number)
-
     def _flag(self, group: Mapping[str, Any], argument: str) -> bool:
         flag = as_number(group[argument])
         if not isinstance(flag, int):
@@ -118,22 +197,48 @@ class Optimizer:
     def _refuse(self, argument: str, value: Any, wanted: str) -> None:
         refuse(type(self).__name__, argument, wanted, value)
 
-    def zero_grad(self) -> None:
-        """Make every `grad` None."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Make every `grad` None, or zeros where there is one."""
+        nothing = check_flag(f"{type(self).__name__}.zero_grad", "set_to_none", set_to_none)
         for group in self.param_groups:
             for param in group["params"]:
-                param.grad = None
+                if nothing:
+                    param.grad = None
+                elif param._grad is not None:  # optim-04
+                    zeros = np.zeros(param._grad._data.shape, param._grad._data.dtype)
+                    param._grad = wrap(make_array(zeros))
 
-    @in_x64
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change each Parameter that has a `grad`; objects and dtypes stay, nothing is recorded.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Called once before anything else, with recording on; it makes the gradients.
+
+        Returns
+        -------
+        object
+            What the closure returned.
 
         Raises
         ------
         ValueError, TypeError
-            If an option was set to what does not fit, or a shape has changed; nothing is changed
-            then.
+            If an option was set to what does not fit, a shape has changed, or the closure is not
+            callable; nothing is changed then.
         """
+        value = None if closure is None else self._call(closure)
+        self._step()
+        return value
+
+    def _call(self, closure: Any) -> Any:
+        """Return what a closure returns that is called with recording on."""
+        check_callable(type(self).__name__, "closure", closure)  # optim-16
+        with recording_set(True):
+            return closure()
+
+    @in_x64
+    def _step(self) -> None:
         plans = []
         for group in self.param_groups:
             options = self._options(group)
@@ -171,12 +276,16 @@ class Optimizer:
             count += len(numbers)
             for number, param in zip(numbers, group["params"], strict=True):
                 if id(param) in self._state:
-                    state[number] = {
-                        key: wrap(jnp.asarray(value, jnp.float32) if key == "step" else value)
-                        for key, value in self._state[id(param)][1].items()
-                    }
-            groups.append({**group, **self._options(group), "params": numbers})
+                    state[number] = self._shown_state(self._state[id(param)][1])
+            options = self._options(group) | self._scheduled(group)
+            groups.append({**group, **options, "params": numbers})
         return {"state": state, "param_groups": groups}
+
+    def _shown_state(self, state: State) -> State:
+        return {
+            key: wrap(jnp.asarray(value, jnp.float32) if key == "step" else value)
+            for key, value in state.items()
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take over the options and the state of an optimizer of the same form.
@@ -251,22 +360,27 @@ class Optimizer:
             what = f"the state of parameter {number}"
             if not isinstance(entry, Mapping):
                 refuse_type(name, what, "a dict", entry)
-            kept = {k: value for k, value in entry.items() if value is not None}
-            if kept and kept.keys() != self._entries:
-                named = f"{', '.join(sorted(map(str, kept)))}"
-                refuse(name, f"the entries of {what}", ", ".join(sorted(self._entries)), named)
             param = places[number]
+            kept = self._loaded_state(what, entry, param)
             if kept:
-                loaded[id(param)] = (
-                    param,
-                    {k: self._entry(f"{k!r} in {what}", k, v, param) for k, v in kept.items()},
-                )
+                loaded[id(param)] = (param, kept)
         return loaded
+
+    def _loaded_state(self, what: str, entry: Mapping[str, Any], param: Any) -> State:
+        """Return a copy of what a state has of one parameter, after a check."""
+        kept = {k: value for k, value in entry.items() if value is not None}
+        every = self._entries | self._added
+        if kept and not self._entries <= kept.keys() <= every:
+            named = f"{', '.join(sorted(map(str, kept)))}"
+            wanted = ", ".join(sorted(self._entries)) or "none"
+            added = f", maybe {', '.join(sorted(self._added))}" if self._added else ""
+            refuse(type(self).__name__, f"the entries of {what}", wanted + added, named)
+        return {k: self._entry(f"{k!r} in {what}", k, v, param) for k, v in kept.items()}
 
     def _entry(self, what: str, key: str, value: Any, param: Any) -> Any:
         """Return a copy of an array in the parameter's dtype, or the number of steps."""
         name = type(self).__name__
-        array = _as_array(value)
+        array = as_array(value)
         # bfloat16 is no floating dtype to NumPy, but a number all the same.
         if array is None or not jnp.issubdtype(array.dtype, np.number) or array.dtype.kind == "c":
             came = type(value).__name__ if array is None else f"dtype {array.dtype}"
@@ -285,17 +399,73 @@ class Optimizer:
     def _loaded_options(self, mine: Group, theirs: Mapping[str, Any]) -> dict[str, Any]:
         name = type(self).__name__
         for key in self.defaults:
-            if key not in theirs:
+            if key not in theirs and key not in _LATER:
                 refuse(name, f"the options of a state of {name}", f"given with {key!r}", [*theirs])
         for key, value in theirs.items():
             # torch's other options do nothing where they are off. # optim-10
-            if key not in mine and not (value is None or value is False):
+            if key not in mine and key not in SCHEDULED and not (value is None or value is False):
                 refuse(name, f"the option {key!r}", f"off, which {name} does not have", repr(value))
-        others = {k: v for k, v in theirs.items() if k in mine and k != "params"}
-        return copy.deepcopy(others) | self._options(others)
+        later = {key: value for key, value in _LATER.items() if key in self.defaults}
+        others = later | {k: v for k, v in theirs.items() if k in mine and k != "params"}
+        return copy.deepcopy(others) | self._options(others) | self._scheduled(theirs)
 
 
-def _as_array(value: Any) -> Any:
+class Scheduled(Checked):
+    """The numbers and the state of what sets the rates of an optimizer's groups."""
+
+    # What `state_dict` has beside the epoch and the rates.
+    _options: ClassVar[tuple[str, ...]] = ()
+    optimizer: Any
+    last_epoch: int
+    base_lrs: list[float]
+    _last_lr: list[float]
+
+    def _each(self, argument: str, value: Any, most: float = np.inf) -> list[float]:
+        """Return one number, or one for each group, as a list."""
+        count = len(self.optimizer.param_groups)
+        if not isinstance(value, list | tuple):
+            return [self._bounded(argument, value, most=most)] * count
+        if len(value) != count:
+            refuse(type(self).__name__, argument, f"one for each of {count} groups", len(value))
+        return [self._bounded(argument, part, most=most) for part in value]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return epoch, rates and options, a copy that `json` writes."""
+        state = {key: getattr(self, key) for key in self._options}
+        state |= {"last_epoch": self.last_epoch, "_last_lr": self._last_lr}
+        if hasattr(self, "base_lrs"):
+            state["base_lrs"] = self.base_lrs
+        return copy.deepcopy(state)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over the state of a scheduler of the same kind.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is none; nothing is changed then.
+        """
+        for key, value in self._checked(state_dict).items():
+            setattr(self, key, value)
+
+    def _checked(self, state: Any) -> dict[str, Any]:
+        name = type(self).__name__
+        if not isinstance(state, Mapping):
+            refuse_type(name, "state_dict", "a dict", state)
+        own = self.state_dict()
+        if state.keys() != own.keys():
+            came = ", ".join(sorted(map(str, state)))
+            refuse(name, "the entries of a state", ", ".join(sorted(own)), came)
+        self._int("last_epoch", state["last_epoch"], -1)
+        for key in ("_last_lr", "base_lrs"):
+            if key in own:
+                if not isinstance(state[key], list | tuple):
+                    refuse_type(name, key, "a list", state[key])
+                self._each(key, state[key])
+        return copy.deepcopy(dict(state))
+
+
+def as_array(value: Any) -> Any:
     """Return a number, lists of numbers or an array as a NumPy array, or None."""
     if isinstance(value, Traced):
         value = unwrap(value)
