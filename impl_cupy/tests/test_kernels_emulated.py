@@ -423,7 +423,6 @@ def test_gradients_of_norms(shape: tuple[int, ...], affine: tuple[bool, bool]) -
             assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
 
 
-<<<<<<< HEAD
 def attention(dtype: Any) -> Any:
     layer = nn.MultiheadAttention(4, 2, dtype=dtype)
     shut = nn.tensor(np.triu(np.ones((3, 3), bool), 1))
@@ -462,14 +461,14 @@ def test_gradients_of_modules(name: str) -> None:
         else:
             nn.ops.sum(layer(x) * weights).backward()
             assert all(leaf.grad.data.dtype == dtype for leaf in leaves)
-=======
+
+
 def kernels_of(paths: list[Path]) -> set[str]:
     """Return the kernels of some files, and those that are made of their pointwise functions."""
     texts = [path.read_text(encoding="utf-8") for path in paths]
     functions = re.compile(launch._TEMPLATE.format(name=r"(\w+)"))
     found = {name for text in texts for name in kernel_names(expanded(text))}
     return found | {f"pointwise_{each[2]}" for text in texts for each in functions.findall(text)}
->>>>>>> c-cupy
 
 
 def test_every_kernel_has_run() -> None:
