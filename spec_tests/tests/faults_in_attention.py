@@ -31,7 +31,7 @@ def who_may_look_nowhere_looks_everywhere(nn):
     attention._weights.forward = weigh
 
 
-@fault("test_nn_rows", "nn-12")
+@fault("test_nn_attention", "nn-32")
 def scores_are_divided_by_the_root_of_all_heads(nn):
     owner = nn.MultiheadAttention
     original = owner._attended
@@ -42,7 +42,7 @@ def scores_are_divided_by_the_root_of_all_heads(nn):
     owner._attended = attended
 
 
-@fault("test_nn_rows", "nn-12")
+@fault("test_nn_attention", "nn-32")
 def masks_shut_the_places_put_behind(nn):
     owner = nn.MultiheadAttention
     original = owner._joined
@@ -69,7 +69,7 @@ def the_dropped_weights_are_drawn_key_by_key(nn):
     attention.drawn = drawn
 
 
-@fault("test_nn_rows", "nn-12")
+@fault("test_nn_attention", "nn-32")
 def zeros_stand_before_the_learnt_place(nn):
     owner = nn.MultiheadAttention
     original = owner._attended
