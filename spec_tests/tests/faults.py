@@ -17,6 +17,9 @@ MODULES = (
     "faults_in_values",
     "faults_in_functions",
     "faults_in_cells",
+    "faults_in_layers",
+    "faults_in_attention",
+    "faults_in_states",
 )
 
 

@@ -1,5 +1,6 @@
 """The chapter ``module``: the summary of a Module."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,10 @@ def test_a_summary_without_inputs_and_of_several_calls(nn: Any) -> None:
     twice(nn.ones((2, 3)))
     assert len(seen) == 2
     assert nn.summary(nn.ReLU()).total_parameters == 0
+    # A hook of the summary's own that stayed could not be pickled.
+    plain = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+    nn.summary(plain, nn.ones((2, 3)))
+    exactly(nn, pickle.loads(pickle.dumps(plain))[0].bias, to_numpy(nn, plain[0].bias))
 
 
 @clause("module-28", "errors-06")

@@ -125,3 +125,46 @@ def test_gradients_by_frequency(nn: Any, dtype: str) -> None:
     want[2] = (wide[0, 2] + wide[1, 0] + wide[1, 2]) / 3
     agrees(nn, layer.weight.grad, want, "gradient", call="scale_grad_by_freq")
     assert not to_numpy(nn, layer.weight.grad)[1].any()
+
+
+@clause("nn-30")
+def test_the_second_half_of_glu_is_the_gate(nn: Any, dtype: str) -> None:
+    values = normal((2, 6), dtype)
+    wide = in_double(values)
+    want = wide[:, :3] / (1 + np.exp(-wide[:, 3:]))
+    agrees(nn, nn.GLU()(nn.tensor(values)), want, "elementwise", call="GLU of (2, 6)")
+
+
+@clause("nn-31")
+def test_unflatten_in_the_order_of_its_sizes(nn: Any, dtype: str) -> None:
+    values = normal((2, 6), dtype)
+    exactly(nn, nn.Unflatten(1, (2, 3))(nn.tensor(values)), values.reshape(2, 2, 3))
+
+
+@clause("nn-15")
+def test_bilinear(nn: Any, dtype: str) -> None:
+    layer = nn.Bilinear(3, 4, 2, dtype=getattr(nn, dtype))
+    values, others, cotangent = (
+        normal(shape, dtype, seed=k) for k, shape in enumerate([(5, 3), (5, 4), (5, 2)])
+    )
+    x, z = tensor(nn, values), tensor(nn, others)
+    layer(x, z).backward(nn.tensor(cotangent))
+    y, a, b = (in_double(array) for array in (cotangent, values, others))
+    weight = in_double(to_numpy(nn, layer.weight))
+    for got, names, parts in (
+        (x.grad, "no,oij,nj->ni", (y, weight, b)),
+        (z.grad, "no,oij,ni->nj", (y, weight, a)),
+        (layer.weight.grad, "no,ni,nj->oij", (y, a, b)),
+        (layer.bias.grad, "no->o", (y,)),
+    ):
+        agrees(nn, got, np.einsum(names, *parts), "gradient", call=f"Bilinear, {names}")
+
+
+@clause("nn-16")
+def test_the_norm_of_rows_has_its_order(nn: Any, dtype: str) -> None:
+    layer = nn.Embedding(2, 2, max_norm=1.0, norm_type=1.0, dtype=getattr(nn, dtype))
+    table = np.array([[3, -4], [0.25, 0.5]], dtype)
+    layer.load_state_dict({"weight": table})
+    want = in_double(table)
+    want[0] /= 7 + 1e-7
+    agrees(nn, layer(nn.tensor([0, 1])), want, "elementwise", call="norm_type=1.0")

@@ -133,3 +133,20 @@ def test_what_does_not_fit(nn: Any) -> None:
     for arguments, options, error, parts in cases:
         with refuses(error, "MultiheadAttention", *parts):
             layer(*arguments, **options)
+
+
+@clause("nn-32")
+def test_scores_and_places_put_behind(nn: Any, dtype: str) -> None:
+    """All keys are shut: the learnt place and the zeros behind it are left."""
+    layer = attention(nn, dtype, add_bias_kv=True, add_zero_attn=True)
+    query, key, value = sequences(nn, dtype)
+    state = {name: in_double(to_numpy(nn, t)) for name, t in layer.state_dict().items()}
+    heads = in_double(to_numpy(nn, query)) @ state["in_proj_weight"][:4].T
+    heads = heads.reshape(2, 3, 2, 2).swapaxes(1, 2)
+    learnt = state["bias_k"].reshape(1, 2, 1, 2)
+    score = np.exp((heads * learnt).sum(axis=3) / np.sqrt(2))
+    want = np.zeros((2, 2, 3, 7))
+    want[..., 5], want[..., 6] = score / (score + 1), 1 / (score + 1)
+    shut = nn.tensor(np.ones((3, 5), bool))
+    _, weights = layer(query, key, value, attn_mask=shut, average_attn_weights=False)
+    agrees(nn, weights, want, "gradient", call="weights of what is put behind")

@@ -40,6 +40,50 @@ def test_sizes(nn: Any, dtype: str, size: tuple[int, ...]) -> None:
     agrees(nn, layer.bias.grad, np.full(6, float(count)), "gradient", call=f"{layer}, bias")
 
 
+BORDERS: dict[str, Any] = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
+
+
+@clause("nn-17", "nn-18")
+@pytest.mark.parametrize("mode", BORDERS)
+def test_what_stands_outside(nn: Any, dtype: str, mode: str) -> None:
+    """A kernel of 4 places wants one place in front and two behind."""
+    kind, kernel = getattr(nn, dtype), np.array([1.0, -2, 4, 8])
+    layer = nn.Conv1d(1, 1, 4, padding="same", bias=False, padding_mode=mode, dtype=kind)
+    layer.load_state_dict({"weight": kernel.reshape(1, 1, 4).astype(dtype)})
+
+    def wanted(row: np.ndarray) -> np.ndarray:
+        return np.correlate(np.pad(row, (1, 2), BORDERS[mode]), kernel, "valid")
+
+    values, weights = np.array([1.0, 3, -2, 5, 7]), np.array([1.0, 2, -1, 3, -4])
+    x = tensor(nn, values.reshape(1, 5).astype(dtype))
+    y = layer(x)
+    agrees(nn, y, wanted(values)[None], "matmul", call=f"{layer}")
+    y.backward(nn.tensor(weights.reshape(1, 5).astype(dtype)))
+    slope = np.array([wanted(unit) @ weights for unit in np.eye(5)])
+    agrees(nn, x.grad, slope[None], "gradient", call=f"{layer}, gradient to the input")
+
+
+@clause("nn-17")
+def test_groups_and_dilation(nn: Any, dtype: str) -> None:
+    layer = nn.Conv1d(4, 6, 2, dilation=3, groups=2, bias=False, dtype=getattr(nn, dtype))
+    x, cotangent = tensor(nn, normal((4, 7), dtype)), normal((6, 4), dtype, seed=1)
+    wide, weight = (in_double(to_numpy(nn, p)) for p in (x, layer.weight))
+    want, slope = np.zeros((6, 4)), np.zeros((4, 7))
+    for o, c, k, t in np.ndindex(6, 2, 2, 4):
+        channel, place = o // 3 * 2 + c, t + 3 * k
+        want[o, t] += weight[o, c, k] * wide[channel, place]
+        slope[channel, place] += weight[o, c, k] * in_double(cotangent)[o, t]
+    y = layer(x)
+    agrees(nn, y, want, "matmul", call=f"{layer}")
+    y.backward(nn.tensor(cotangent))
+    agrees(nn, x.grad, slope, "gradient", call=f"{layer}, gradient to the input")
+
+
 @clause("nn-17", "nn-20")
 @pytest.mark.parametrize("name", ["Conv1d", "ConvTranspose1d"])
 def test_an_empty_batch(nn: Any, name: str) -> None:

@@ -138,3 +138,21 @@ def test_calls_say_what_does_not_fit(nn: Any) -> None:
         nn.GroupNorm(2, 4)(nn.zeros((2, 3, 5)))
     with refuses(ValueError, "GroupNorm", "(4,)"):
         nn.GroupNorm(2, 4)(nn.zeros((4,)))
+
+
+@clause("nn-25")
+def test_channels_that_are_neighbours_make_a_group(nn: Any, dtype: str) -> None:
+    layer, values = nn.GroupNorm(2, 6, dtype=getattr(nn, dtype)), normal((3, 6, 4), dtype)
+    wide = in_double(values).reshape(3, 2, 12)
+    mean, variance = wide.mean(axis=2, keepdims=True), wide.var(axis=2, keepdims=True)
+    want = ((wide - mean) / np.sqrt(variance + 1e-5)).reshape(3, 6, 4)
+    agrees(nn, layer(nn.tensor(values)), want, "gradient", call=f"{layer}")
+
+
+@clause("nn-24")
+def test_the_eps_that_is_left_out(nn: Any, dtype: str) -> None:
+    values = (normal((2, 5), dtype) / 256).astype(dtype)
+    layer, wide = nn.RMSNorm(5, dtype=getattr(nn, dtype)), in_double(values)
+    square = np.square(wide).mean(axis=1, keepdims=True)
+    want = wide / np.sqrt(square + np.finfo(dtype).eps)
+    agrees(nn, layer(nn.tensor(values)), want, "reduction", call=f"{layer}")
