@@ -366,8 +366,10 @@ def _check_classes(name: str, given: Any, classes: RawArray, count: int, ignore:
     if worst is None:
         return 0 <= ignore < count
     counting = classes[classes != ignore]
-    worst = find_outside(counting, counting, 0, count)
-    if worst is not None:
+    another = find_outside(counting, counting, 0, count)
+    if another is not None:
+        # Where nothing is ignored, the number as it was given: int64 may not hold it.
+        worst = worst if counting.size == classes.size else another
         msg = f"{name}: target {worst} is outside 0 <= t < C = {count}"
         raise ValueError(msg)
     return True

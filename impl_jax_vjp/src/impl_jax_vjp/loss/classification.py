@@ -357,7 +357,9 @@ def cross_entropy(
     ignore = ignored(name, "ignore_index", ignore_index)
     smoothing = float(check_probability(name, "label_smoothing", label_smoothing))  # loss-16
     shape = shape_of(input)
-    target = target if isinstance(target, np.integer) else as_operand(name, target)
+    # Integers may be of any width (tensor-36).
+    narrow = isinstance(target, np.integer | np.ndarray | jax.Array) and target.dtype.kind in "iu"
+    target = target if narrow else as_operand(name, target)
     if shape and is_floating(dtype_of(target)) and shape_of(target) == shape:
         if ignore >= 0:  # loss-16
             refuse(name, "ignore_index", "negative where target holds probabilities", ignore)

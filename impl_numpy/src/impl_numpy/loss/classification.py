@@ -198,8 +198,8 @@ def cross_entropy(
     ignored = option(name, "ignore_index", ignore_index)
     smooth = option(name, "label_smoothing", label_smoothing)
     w = classes_weight(name, weight, classes, x.dtype)
-    t = as_tensor(name, target, "target")
-    if t.dtype.kind != "f" or t.shape != x.shape:
+    t = _probabilities(name, target, x.shape)
+    if t is None:
         return _by_index(_entropy_rule, x, axis, target, w, ignored, reduction, smooth)
     if ignored >= 0:  # loss-16
         msg = f"{name}: ignore_index must be negative beside probabilities, got {ignored}"
@@ -209,6 +209,14 @@ def cross_entropy(
         shares = shares * w.reshape(-1, *(1,) * (x.ndim - 1 - axis))
     loss = -ops.sum(shares * logs, axis=axis)
     return reduced(loss, reduction)
+
+
+def _probabilities(name: str, target: Any, shape: Shape) -> Tensor | None:
+    """Return a floating target of the input's shape, None for another."""
+    if isinstance(target, np.ndarray | np.generic) and target.dtype.kind in "iu":
+        return None  # Of any width (tensor-36).
+    t = as_tensor(name, target, "target")
+    return t if t.dtype.kind == "f" and t.shape == shape else None
 
 
 def _of_classes(name: str, input: Any) -> tuple[Tensor, int, int]:
