@@ -30,6 +30,11 @@ BACKENDS: dict[str, tuple[str, ...]] = {
 # The tests run in two processes. Who has none left steals some of the same file, whose shapes are
 # compiled where there is a compiler.
 TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
+# XLA's passes that make a program quick take longer than the programs of most tests, which run once.
+# The implementation's own tests and the examples go through all of them.
+UNOPTIMIZED = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+}
 EMULATION = "impl_cupy/emulation"
 CPLUSPLUS = (
     "impl_torch_ext/csrc/*.*",
@@ -190,7 +195,8 @@ def conformance(session: nox.Session, name: str, *, quick: bool = False) -> None
     pytest = ("python", "-m", "pytest")
     suite = ("--pyargs", "spec_tests.suite", "--impl", f"impl_{name}", "--result", str(result))
     some = session.posargs or (["--quick"] if quick else [])
-    session.run(*pytest, *suite, *TWO_PROCESSES, *some)
+    env = UNOPTIMIZED if quick and not session.posargs else {}
+    session.run(*pytest, *suite, *TWO_PROCESSES, *some, env=env)
     if not session.posargs:
         session.run(*pytest, f"impl_{name}/tests", *TWO_PROCESSES)
         # What the judge asks of installed packages, and each is installed in its own session only.
