@@ -30,7 +30,7 @@ BACKENDS: dict[str, tuple[str, ...]] = {
 # The tests run in two processes. Who has none left steals some of the same file, whose shapes are
 # compiled where there is a compiler.
 TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
-# XLA's passes that make a program quick take longer than the programs of most tests, which run once.
+# The passes that make a program quick take longer than the programs of most tests, run once, do.
 # The implementation's own tests and the examples go through all of them.
 UNOPTIMIZED = {
     "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
