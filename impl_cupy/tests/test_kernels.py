@@ -272,18 +272,33 @@ def test_scatter(lookups: int, rows: int, width: int, dtype: str, grid: tuple[in
     put.check()
 
 
+@pytest.mark.parametrize("is_soft", [False, True])
+@pytest.mark.parametrize("has_weight", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("grid", GRIDS, ids=str)
-def test_cross_entropy(dtype: str, grid: tuple[int, int]) -> None:
-    N, C, D = 3, 5, 7
+def test_losses_of_classes(
+    grid: tuple[int, int], dtype: str, has_weight: bool, is_soft: bool
+) -> None:
+    N, C, D, ignore, share = 3, 5, 7, 2, 0.25 if is_soft else 0.0
     rng, put = np.random.default_rng(4), Arrays(dtype)
     log_p, grad = rounded(rng, dtype, N, C, D), rounded(rng, dtype, N, D)
+    weight = rounded(rng, dtype, C)
     target = rng.integers(0, C, (N, D))
-    out = put.put(np.zeros((N, C, D)))
-    args = [put.put(each) for each in (log_p, target, grad)]
-    run(grid, "loss", "cross_entropy_backward", dtype, *args, out, C, D, N * C * D)
+    given = [put.put(each) for each in (log_p, target, weight)]
+    losses, out = put.put(np.zeros((N, D))), put.put(np.zeros((N, C, D)))
+    numbers = (share, ignore, C, D)
+    run(grid, "loss", "nll_forward", dtype, *given, losses, has_weight, *numbers, N * D)
+
+    w = weight[None, :, None] if has_weight else np.ones((1, C, 1))
     hot = np.arange(C)[None, :, None] == target[:, None, :]
-    close(out, (np.exp(log_p) - hot) * grad[:, None, :])
+    counts = (target != ignore)[:, None, :]
+    q = ((1 - share) * hot + share / C) * w * counts
+    close(losses, -(q * log_p).sum(axis=1))
+    args = (*given, put.put(weight.sum(keepdims=True)), put.put(grad), out)
+    flags = (has_weight, is_soft, *numbers)
+    run(grid, "loss", "nll_backward", dtype, *args, *flags, N * C * D)
+    expected = np.exp(log_p) * q.sum(axis=1, keepdims=True) if is_soft else 0
+    close(out, (expected - q) * grad[:, None, :])
     put.check()
 
 
