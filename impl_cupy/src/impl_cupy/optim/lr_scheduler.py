@@ -293,7 +293,7 @@ class OneCycleLR(LRScheduler):
         self._begin(locals())
 
     def _check_together(self, name: str, options: dict[str, Any]) -> None:
-        factors = [options[key] for key in ("epochs", "steps_per_epoch")]
+        factors = [options.get(key) for key in ("epochs", "steps_per_epoch")]
         if options["total_steps"] is None:
             if None in factors:
                 msg = f"{name}: total_steps must be given, or epochs and steps_per_epoch, got None"

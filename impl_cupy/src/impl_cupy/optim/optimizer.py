@@ -385,7 +385,8 @@ class Scheduler:
 
     def _names(self) -> list[str]:
         """Return what is in the state; a function is not (optim-24)."""
-        return [name for name in (*self._checks, *self._held) if name != "lr_lambda"]
+        left_out = ("lr_lambda", "epochs", "steps_per_epoch")
+        return [name for name in (*self._checks, *self._held) if name not in left_out]
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the options and the state, which JSON can hold."""

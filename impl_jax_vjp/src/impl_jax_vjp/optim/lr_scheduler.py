@@ -51,9 +51,6 @@ class LRScheduler(Scheduled):
                 group.update(old)
             raise
 
-    def _mark(self, groups: list[Group], later: bool) -> None:
-        """Put into the groups what the scheduler keeps there."""
-
     def _check_optimizer(self, optimizer: Any) -> None:
         if not isinstance(optimizer, Optimizer):
             refuse_type(type(self).__name__, "optimizer", "an optimizer", optimizer)
@@ -246,9 +243,6 @@ class LambdaLR(LRScheduler):
         return [float(group["initial_lr"] * own(self.last_epoch)) for group, own in pairs]
 
 
-_ENDS = ("max_lr", "initial_lr", "min_lr", "base_momentum", "max_momentum")
-
-
 class OneCycleLR(LRScheduler):
     """One cycle of the rate, and the opposite one of momentum (Smith and Topin 2018).
 
@@ -266,7 +260,10 @@ class OneCycleLR(LRScheduler):
     three_phase : bool
     """
 
-    _options = ("total_steps", "pct_start", "anneal_strategy", "cycle_momentum", "three_phase")
+    _options = (
+        *("max_lr", "total_steps", "pct_start", "anneal_strategy", "cycle_momentum", "three_phase"),
+        *("base_momentum", "max_momentum", "div_factor", "final_div_factor"),
+    )
 
     def __init__(
         self,
@@ -291,26 +288,26 @@ class OneCycleLR(LRScheduler):
         self.anneal_strategy = self._choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
         self.cycle_momentum = check_flag("OneCycleLR", "cycle_momentum", cycle_momentum)
         self.three_phase = check_flag("OneCycleLR", "three_phase", three_phase)
-        most = self._each("max_lr", max_lr)
-        low = self._each("base_momentum", base_momentum, math.nextafter(1, 0))
-        high = self._each("max_momentum", max_momentum, math.nextafter(1, 0))
-        first = self._bounded("div_factor", div_factor, above=True)
-        last = self._bounded("final_div_factor", final_div_factor, above=True)
+        self.max_lr = self._each("max_lr", max_lr)
+        self.base_momentum = self._each("base_momentum", base_momentum, math.nextafter(1, 0))
+        self.max_momentum = self._each("max_momentum", max_momentum, math.nextafter(1, 0))
+        self.div_factor = self._bounded("div_factor", div_factor, above=True)
+        self.final_div_factor = self._bounded("final_div_factor", final_div_factor, above=True)
         groups = optimizer.param_groups
         if self.cycle_momentum and not all(["momentum" in g or "betas" in g for g in groups]):
             wanted = "with momentum or betas where cycle_momentum is on"  # optim-21
             refuse("OneCycleLR", "optimizer", wanted, type(optimizer).__name__)
-        ends = zip(most, low, high, strict=True)
-        self._ends = [(m, m / first, m / first / last, a, b) for m, a, b in ends]
         super().__init__(optimizer, last_epoch)
 
     def _mark(self, groups: list[Group], later: bool) -> None:
         # One that starts later keeps what is there.
-        for group, ends in zip(groups, self._ends, strict=True):
-            count = 5 if self.cycle_momentum else 3
+        first, last = self.div_factor, self.final_div_factor
+        each = zip(groups, self.max_lr, self.base_momentum, self.max_momentum, strict=True)
+        for group, most, low, high in each:
+            ends = {"max_lr": most, "initial_lr": most / first, "min_lr": most / first / last}
+            momenta = {"base_momentum": low, "max_momentum": high} if self.cycle_momentum else {}
             held = dict(group) if later else {}
-            for key, value in zip(_ENDS[:count], ends, strict=False):
-                group[key] = float(held.get(key, value))
+            group.update({k: float(held.get(k, end)) for k, end in (ends | momenta).items()})
 
     def _length(self, total: Any, epochs: Any, steps: Any) -> int:
         if total is not None:
@@ -369,7 +366,7 @@ class ReduceLROnPlateau(LRScheduler):
     """
 
     _options = (
-        *("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lrs"),
+        *("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr"),
         *("eps", "best", "num_bad_epochs", "cooldown_counter"),
     )
 
@@ -392,7 +389,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.threshold = self._bounded("threshold", threshold)
         self.threshold_mode = self._choice("threshold_mode", threshold_mode, ("rel", "abs"))
         self.cooldown = self._int("cooldown", cooldown, 0)
-        self.min_lrs = self._each("min_lr", min_lr)
+        self.min_lr = self._each("min_lr", min_lr)
         self.eps = self._bounded("eps", eps)
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
@@ -416,7 +413,7 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
+            for group, least in zip(self.optimizer.param_groups, self.min_lr, strict=True):
                 lower = max(group["lr"] * self.factor, least)
                 if group["lr"] - lower > self.eps:
                     group["lr"] = float(lower)

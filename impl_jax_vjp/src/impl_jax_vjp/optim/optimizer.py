@@ -447,6 +447,10 @@ class Scheduled(Checked):
         """
         for key, value in self._checked(state_dict).items():
             setattr(self, key, value)
+        self._mark(self.optimizer.param_groups, later=False)
+
+    def _mark(self, groups: list[Group], later: bool) -> None:
+        """Put into the groups what the scheduler keeps there."""
 
     def _checked(self, state: Any) -> dict[str, Any]:
         name = type(self).__name__
@@ -462,7 +466,11 @@ class Scheduled(Checked):
                 if not isinstance(state[key], list | tuple):
                     refuse_type(name, key, "a list", state[key])
                 self._each(key, state[key])
-        return copy.deepcopy(dict(state))
+        made = copy.deepcopy(dict(state))
+        for key in ("max_lr", "base_momentum", "max_momentum", "min_lr"):
+            if key in own:
+                made[key] = self._each(key, made[key])
+        return made
 
 
 def as_array(value: Any) -> Any:

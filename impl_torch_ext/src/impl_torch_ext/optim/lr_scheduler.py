@@ -12,7 +12,7 @@ from torch import Tensor
 
 from impl_torch_ext.checks import Option, check_size, shown
 from impl_torch_ext.ops.transcendental import as_float
-from impl_torch_ext.optim.optimizer import SCHEDULE, Optimizer, check_list, construct
+from impl_torch_ext.optim.optimizer import SCHEDULE, Optimizer, check_each, check_list, construct
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR"]
 __all__ += ["MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "StepLR"]
@@ -85,11 +85,11 @@ class LRScheduler:
         """Return the names of the state, with their checks."""
         count = len(self.optimizer.param_groups)
         names = ["last_epoch", "_last_lr", *self._own, *self._options]
-        return {
-            name: check_list(SCHEDULE[name], count) if name in _OF_GROUPS else SCHEDULE[name]
-            for name in names
-            if name not in _UNSAVED
-        }
+        checks = {name: SCHEDULE[name] for name in names if name not in _UNSAVED}
+        for name in _OF_GROUPS & {*checks}:
+            make = check_list if name in _RATES else check_each
+            checks[name] = make(checks[name], count)
+        return checks
 
     def _read(self, state_dict: Any) -> dict[str, Any]:
         """Return what is in a state, or raise if it does not fit."""
@@ -132,8 +132,7 @@ class LRScheduler:
         for option, value in options.items():
             check = SCHEDULE[option]
             if option in _OF_GROUPS:
-                check = check_list(check, len(groups))
-                value = value if isinstance(value, list | tuple) else [value] * len(groups)
+                check = check_each(check, len(groups))
             setattr(self, option, check(name, option, value))
         return name, groups
 

@@ -86,6 +86,16 @@ def check_list(check: Option, count: int | None = None) -> Option:
     return several
 
 
+def check_each(check: Option, count: int) -> Option:
+    """Make a check of one value for all groups, or of a list with one for each of them."""
+
+    def each(name: str, option: str, value: Any) -> Any:
+        alone = not isinstance(value, list | tuple)
+        return check_list(check, count)(name, option, [value] * count if alone else value)
+
+    return each
+
+
 _number = bounded("a number", lambda _x: True)
 _not_negative = bounded("at least 0", lambda x: x >= 0)
 _positive = bounded("above 0", lambda x: x > 0)

@@ -1,6 +1,7 @@
 """The chapter ``optim``: schedulers of the learning rate."""
 
 import copy
+import inspect
 import json
 import math
 import warnings
@@ -213,6 +214,39 @@ def test_what_schedulers_put_into_groups_is_saved(nn: Any) -> None:
     other = grouped(nn)
     other.load_state_dict(state)
     assert [group["max_lr"] for group in other.param_groups] == [2.0, 2.0]
+
+
+LEFT_OUT = ("optimizer", "lr_lambda", "epochs", "steps_per_epoch", "schedulers")
+MADE: dict[str, tuple[Any, ...]] = {
+    "StepLR": (2,),
+    "MultiStepLR": ([2, 4],),
+    "ExponentialLR": (0.5,),
+    "LinearLR": (),
+    "CosineAnnealingLR": (4,),
+    "OneCycleLR": (2.0, None, 2, 4),
+    "ReduceLROnPlateau": (),
+}
+
+
+@clause("optim-24")
+@pytest.mark.parametrize("name", MADE)
+def test_every_state_has_the_same_entries(nn: Any, name: str) -> None:
+    make = getattr(nn.optim.lr_scheduler, name)
+    scheduler = make(grouped(nn), *MADE[name])
+    state = scheduler.state_dict()
+    wanted = {*inspect.signature(make).parameters} - {*LEFT_OUT}
+    wanted |= {"last_epoch", "_last_lr"}
+    plateau = {"best", "num_bad_epochs", "cooldown_counter"}
+    wanted |= plateau if name == "ReduceLROnPlateau" else {"base_lrs"}
+    assert set(state) == wanted
+    # A number for all groups, or one for each.
+    count = len(state["_last_lr"])
+    for key in {"max_lr", "base_momentum", "max_momentum", "min_lr"} & set(state):
+        first = state[key][0] if isinstance(state[key], list) else state[key]
+        for form in (first, [first] * count):
+            scheduler.load_state_dict(state | {key: form})
+        again = scheduler.state_dict()
+        assert set(again) == wanted
 
 
 @clause("optim-24")
