@@ -36,6 +36,21 @@ def torch_side() -> Any:
 
     import impl_torch_ext
 
+    class OneCycleLR(torch.optim.lr_scheduler.OneCycleLR):
+        """torch's own, which takes on and hands out the state that the specification describes."""
+
+        def state_dict(self) -> dict[str, Any]:
+            twin = impl_torch_ext.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1, 0.9)
+            options = {"max_lr": digits.MAX_LR, "total_steps": self.total_steps}
+            own = impl_torch_ext.optim.lr_scheduler.OneCycleLR(twin, **options).state_dict()
+            return own | {
+                "last_epoch": self.last_epoch,
+                "_last_lr": list(map(float, self._last_lr)),
+            }
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            super().load_state_dict({key: state[key] for key in ("last_epoch", "_last_lr")})
+
     return SimpleNamespace(
         Sequential=torch.nn.Sequential,
         Conv2d=torch.nn.Conv2d,
@@ -50,7 +65,7 @@ def torch_side() -> Any:
         loss=SimpleNamespace(cross_entropy=functional.cross_entropy),
         optim=SimpleNamespace(
             SGD=torch.optim.SGD,
-            lr_scheduler=torch.optim.lr_scheduler,
+            lr_scheduler=SimpleNamespace(OneCycleLR=OneCycleLR),
             clip_grad_norm_=torch.nn.utils.clip_grad_norm_,
         ),
         data=impl_torch_ext.data,

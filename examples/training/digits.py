@@ -18,7 +18,7 @@ from typing import Any
 import chosen
 import numpy as np
 
-BATCH, HELD_OUT, EPOCHS, PATIENCE = 50, 100, 8, 3
+BATCH, HELD_OUT, EPOCHS, PATIENCE, MAX_LR = 50, 100, 8, 3, 0.2
 
 
 def data() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -57,7 +57,7 @@ class Training:
         self.model = network(nn)
         self.optimizer = nn.optim.SGD(self.model.parameters(), lr=0.02, momentum=0.9, nesterov=True)
         self.scheduler = nn.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=0.2, total_steps=epochs * self.steps
+            self.optimizer, max_lr=MAX_LR, total_steps=epochs * self.steps
         )
         self.epoch, self.best, self.waited = 0, 0.0, 0
         self.losses: list[float] = []
