@@ -29,7 +29,7 @@ def off_by(times, tolerance, dtype):
 
 def test_every_class_has_figures():
     assert {name for name, _, _ in FIGURES} | {"exact"} == set(tolerances())
-    assert len(FIGURES) == 2 * 6 + 1
+    assert len(FIGURES) == 2 * 7 + 1
 
 
 @pytest.mark.parametrize(("name", "dtype", "tolerance"), FIGURES)
