@@ -47,7 +47,11 @@ class _OfParameters(_Container):
             name = type(self).__name__
             msg = f"{name}: must be a Parameter, a Tensor or an array, got {type_name(value)}"
             raise TypeError(msg)
-        return Parameter(value)
+        try:
+            return Parameter(value)
+        except (TypeError, ValueError) as error:
+            msg = f"{type(self).__name__}: {error}"
+            raise type(error)(msg) from error
 
     def _shown(self) -> list[tuple[str, str]]:
         return [
