@@ -42,7 +42,8 @@ def torch_side() -> Any:
         def state_dict(self) -> dict[str, Any]:
             twin = impl_torch_ext.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1, 0.9)
             options = {"max_lr": digits.MAX_LR, "total_steps": self.total_steps}
-            own = impl_torch_ext.optim.lr_scheduler.OneCycleLR(twin, **options).state_dict()
+            make: Any = impl_torch_ext.optim.lr_scheduler.OneCycleLR
+            own: dict[str, Any] = make(twin, **options).state_dict()
             return own | {
                 "last_epoch": self.last_epoch,
                 "_last_lr": list(map(float, self._last_lr)),
