@@ -13,9 +13,6 @@ denominators; that loss is written out too, and `check_bce` holds it against tor
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from spec_tests.oracle.stored import folder, store
+from spec_tests.oracle.stored import record, store
 from spec_tests.support.losses import Case, cases, cotangent, flat, is_floating, losses
 
 
@@ -39,17 +36,8 @@ def main() -> None:
     }
     store("loss_rows", stored)
     everything = b"".join(numbers.tobytes() for numbers in stored.values())
-    facts = {
-        "made by": "make_losses.py",
-        "cases": sum(len(cases(row, "float64")) for row in losses()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "sha256 of the numbers": hashlib.sha256(everything).hexdigest(),
-    }
-    path = folder / "provenance_losses.json"
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    facts = {"cases": sum(len(cases(row, "float64")) for row in losses())}
+    record("losses", "make_losses.py", everything, facts, {"torch": torch.__version__})
 
 
 def results(case: Case) -> list[np.ndarray]:

@@ -10,9 +10,7 @@ torch's own float32 is from the results, in units of its epsilon.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 from collections import defaultdict
 from typing import Any
 
@@ -22,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from spec_tests.judge.tables import read
 from spec_tests.oracle.modules import NAME, SEED, ModuleCase, cases
-from spec_tests.oracle.stored import folder, store
+from spec_tests.oracle.stored import record, store
 
 # Random ones, whose masks are a matter of the specification's generator.
 LEFT_OUT = ("Dropout",)
@@ -58,7 +56,8 @@ def compute_all() -> None:
     flat = np.concatenate(numbers)
     text = np.frombuffer(json.dumps(index).encode(), np.uint8)
     store(NAME, {"numbers": flat, "index": text})
-    write_provenance(len(index), flat)
+    facts, versions = {"cases": len(index), "seed": SEED}, {"torch": torch.__version__}
+    record(NAME, "make_modules.py", flat.tobytes(), facts, versions)
     for kind, worst in sorted(errors.items()):
         print(f"{kind:40} {worst:8.2f} eps")
 
@@ -70,22 +69,6 @@ def error(rough: np.ndarray, array: np.ndarray) -> float:
     size = np.abs(array) + np.abs(array).max()
     off = np.abs(rough - array)
     return float(np.max(off[off > 0] / size[off > 0], initial=0.0) / 2.0**-23)
-
-
-def write_provenance(count: int, flat: np.ndarray) -> None:
-    """Write what made the results."""
-    facts = {
-        "made by": "make_modules.py",
-        "cases": count,
-        "seed": SEED,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "sha256 of the numbers": hashlib.sha256(flat.tobytes()).hexdigest(),
-    }
-    path = folder / "provenance_modules.json"
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def results(case: ModuleCase, dtype: torch.dtype) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -7,9 +7,7 @@ With spec_tests and torch installed, in the versions that ``data/provenance_opti
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +17,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from spec_tests.oracle import optimized as cases
-from spec_tests.oracle.stored import folder, load, store
+from spec_tests.oracle.stored import load, record, store
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,17 +30,7 @@ def main() -> None:
     arrays = {**paths(), **exchanged(), **descents(), **schedules(), **plateaus()}
     store("optim", arrays)
     content = b"".join(arrays[key].tobytes() for key in sorted(arrays))
-    facts = {
-        "made by": "make_optim.py",
-        "seed": cases.SEED,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "sha256 of the numbers": hashlib.sha256(content).hexdigest(),
-    }
-    path = folder / "provenance_optim.json"
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    record("optim", "make_optim.py", content, {"seed": cases.SEED}, {"torch": torch.__version__})
 
 
 def made(name: str, parameters: Any, options: cases.Options) -> Any:

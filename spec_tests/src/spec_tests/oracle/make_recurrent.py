@@ -10,9 +10,6 @@ its dropout nor a length of 0: there its layers are called one by one, and seque
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 from math import prod
 from typing import Any
 
@@ -29,7 +26,7 @@ from spec_tests.oracle.configurations import (
     T,
     configurations,
 )
-from spec_tests.oracle.stored import folder, store
+from spec_tests.oracle.stored import record, store
 
 Tensors = dict[str, torch.Tensor]
 
@@ -42,18 +39,9 @@ def main() -> None:
     numbers = [results(configuration) for configuration in configurations()]
     flat = np.concatenate(numbers)
     store("recurrent", {"numbers": flat, "counts": np.array([len(own) for own in numbers])})
-    facts = {
-        "made by": "make_recurrent.py",
-        "configurations": COUNT,
-        "seed": SEED,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "sha256 of the numbers": hashlib.sha256(flat.tobytes()).hexdigest(),
-    }
-    path = folder / "provenance_recurrent.json"
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    facts = {"configurations": COUNT, "seed": SEED}
+    versions = {"torch": torch.__version__}
+    record("recurrent", "make_recurrent.py", flat.tobytes(), facts, versions)
 
 
 def results(configuration: Configuration) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import platform
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -57,3 +59,30 @@ def states() -> dict[str, Any]:
 def store(name: str, arrays: Mapping[str, Any]) -> None:
     """Write the arrays, whose keys are paths with slashes, to the file that `load` reads."""
     np.savez_compressed(folder / f"{name}.npz", allow_pickle=False, **arrays)
+
+
+def record(
+    name: str, script: str, content: bytes, facts: Mapping[str, Any], versions: Mapping[str, str]
+) -> None:
+    """Write where a file's numbers come from to ``provenance_<name>.json``.
+
+    Parameters
+    ----------
+    name, script : str
+        What the numbers are of, and what made them.
+    content : bytes
+        The numbers, of which a digest is kept.
+    facts, versions : mapping
+        What else there is to say, and the versions of what computed, beside Python's and NumPy's.
+    """
+    origin = {
+        "made by": script,
+        **facts,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        **versions,
+        "machine": platform.machine(),
+        "sha256 of the numbers": hashlib.sha256(content).hexdigest(),
+    }
+    path = folder / f"provenance_{name}.json"
+    path.write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from spec_tests import clause
 from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
 from spec_tests.support.assertions import agrees, exactly, raw, tensor, to_numpy
-from spec_tests.support.calls import Call, arguments, calls, evaluate, module_calls, results
+from spec_tests.support.calls import Call, calls, evaluate, filled, module_calls, results
 from spec_tests.support.cases import OPERATORS
 from spec_tests.support.changes import (
     ASSIGNMENTS,
@@ -64,12 +64,7 @@ def of_floats(nn: Any, function: Any, call: Call) -> Any:
     """Return the call as a function of its floating arrays alone."""
 
     def apply(*tensors: Any) -> Any:
-        remaining = iter(tensors)
-
-        def placed(array: np.ndarray) -> Any:
-            return next(remaining) if array.dtype.kind == "f" else nn.tensor(array)
-
-        positional, options = arguments(nn, call, placed)
+        positional, options = filled(nn, call, iter(tensors))
         values = results(function(*positional, **options))
         if len(values) == 1:
             return values[0]

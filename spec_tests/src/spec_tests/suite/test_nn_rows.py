@@ -10,7 +10,7 @@ from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
 from spec_tests.oracle.modules import ModuleCase, cases, stored
 from spec_tests.support.assertions import agrees, raw, refuses, same_signature, to_numpy
-from spec_tests.support.calls import arguments, results
+from spec_tests.support.calls import arguments, filled, results
 
 
 def has_results(row: Row) -> bool:
@@ -165,11 +165,7 @@ def test_second_derivatives(nn: Any, row: Row) -> None:
 
         def total(*tensors: Any, case: ModuleCase = case, module: Any = module) -> Any:
             remaining = iter(tensors)
-
-            def placed(array: np.ndarray) -> Any:
-                return next(remaining) if array.dtype.kind == "f" else nn.tensor(array)
-
-            positional, options = arguments(nn, case.call, placed)
+            positional, options = filled(nn, case.call, remaining)
             own = dict(zip(dict(module.named_parameters()), remaining, strict=True))
             values = results(nn.functional_call(module, own, *positional, **options))
             there = [value for value in values if value is not None]

@@ -14,12 +14,12 @@ from spec_tests.support.assertions import agrees, exactly, raw, refuses, same_si
 from spec_tests.support.calls import (
     Call,
     DType,
-    arguments,
     as_raw,
     as_tensors,
     calls,
     evaluate,
     evaluate_all,
+    filled,
     results,
 )
 
@@ -126,12 +126,7 @@ def test_second_derivatives(nn: Any, row: Row) -> None:
         return
 
     def cube(*tensors: Any) -> Any:
-        remaining = iter(tensors)
-
-        def placed(array: np.ndarray) -> Any:
-            return next(remaining) if array.dtype.kind == "f" else nn.tensor(array)
-
-        positional, options = arguments(nn, call, placed)
+        positional, options = filled(nn, call, iter(tensors))
         values = results(getattr(nn.ops, row.name)(*positional, **options))
         # The third power gives linear functions a second derivative too.
         cubes = [nn.ops.reshape(y * y * y, (-1,)) for y in values]

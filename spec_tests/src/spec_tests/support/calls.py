@@ -107,6 +107,15 @@ def arguments(nn: Any, call: Call, make: Callable[[np.ndarray], Any]) -> Any:
     return call.map(change)
 
 
+def filled(nn: Any, call: Call, tensors: Iterator[Any]) -> Any:
+    """Return a call's arguments with the next of `tensors` for each floating array, in order."""
+
+    def placed(array: np.ndarray) -> Any:
+        return next(tensors) if array.dtype.kind == "f" else nn.tensor(array)
+
+    return arguments(nn, call, placed)
+
+
 def as_tensors(nn: Any, call: Call, *, requires_grad: bool = False) -> tuple[Any, Any, list[Any]]:
     """Return a call's arguments with Tensors for arrays, and the floating Tensors among them."""
     leaves: list[Any] = []
