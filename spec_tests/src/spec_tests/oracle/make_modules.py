@@ -19,6 +19,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from spec_tests.judge.tables import read
+from spec_tests.oracle.make_recurrent import gradients
 from spec_tests.oracle.modules import NAME, SEED, ModuleCase, cases
 from spec_tests.oracle.stored import record, store
 
@@ -158,19 +159,6 @@ def derivatives(
     second = gradients(torch.stack([(slope**2).sum() for slope in first.values()]).sum(), leaves)
     return {f"gradient to {name}": slope for name, slope in first.items()} | {
         f"second gradient to {name}": slope for name, slope in second.items()
-    }
-
-
-def gradients(
-    total: torch.Tensor, leaves: dict[str, torch.Tensor], **options: bool
-) -> dict[str, torch.Tensor]:
-    """Return the gradient to every leaf; zeros where it has none."""
-    if not total.requires_grad:
-        return {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-    slopes = torch.autograd.grad(total, list(leaves.values()), allow_unused=True, **options)
-    return {
-        name: torch.zeros_like(leaf) if slope is None else slope
-        for (name, leaf), slope in zip(leaves.items(), slopes, strict=True)
     }
 
 
