@@ -46,7 +46,7 @@ FOLDERS = {
         "recurrence linalg manipulation movement indexing places einsum sorting creation "
         "activation inspection"
     ).split(),
-    "autograd": "modes transforms derivatives jit checkpoint".split(),
+    "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),
     "nn": (
         "layer activation linear embedding window conv pool norm dropout attention shape container"

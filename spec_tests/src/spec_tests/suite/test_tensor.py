@@ -15,7 +15,8 @@ Function as_function once_differentiable Parameter Module Sequential ModuleList
 Linear Embedding ReLU Tanh Sigmoid Softmax LogSoftmax Flatten Identity Dropout
 RNNCell LSTMCell GRUCell RNN LSTM GRU MSELoss CrossEntropyLoss
 no_grad enable_grad set_grad_enabled is_grad_enabled grad value_and_grad
-vjp jvp linearize jacrev jacfwd jacobian hessian hvp functional_call jit manual_seed save load
+vjp jvp linearize jacrev jacfwd jacobian hessian hvp functional_call jit checkpoint
+detect_anomaly graph saved_tensors_hooks manual_seed save load
 """.split()
 SUBMODULES = {
     "ops": """
