@@ -53,7 +53,7 @@ FOLDERS = {
     ).split(),
     "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
     "loss": "reduction regression classification embedding sequence".split(),
-    "optim": "optimizer algorithms lbfgs lr_scheduler clip".split(),
+    "optim": "optimizer algorithms lbfgs growth lr_scheduler clip".split(),
     "serialization": "files checkpoint".split(),
 }
 # Folders of sources that are not Python, beside the rooms.
