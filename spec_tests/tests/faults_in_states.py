@@ -376,3 +376,43 @@ def same_is_taken_with_a_stride(nn):
         self.padding = padding if isinstance(padding, str) else self.padding
 
     conv._Forward.__init__ = __init__
+
+
+def explained_otherwise(nn, change):
+    original = nn.explain
+
+    def explain(module, *args, **kwargs):
+        found = original(module, *args, **kwargs)
+        found.rows[:] = [row._replace(**change(row)) for row in found.rows]
+        return found
+
+    nn.explain = explain
+
+
+@fault("test_module_explain", "module-30")
+def every_call_is_said_to_be_fused(nn):
+    explained_otherwise(nn, lambda row: {"path": "fused", "why": ""})
+
+
+@fault("test_module_explain", "module-30")
+def what_is_kept_is_counted_in_numbers(nn):
+    explained_otherwise(nn, lambda row: {"kept": row.kept // 4})
+
+
+@fault("test_rnn_explain", "rnn-54")
+def a_fused_layer_is_said_to_be_composed(nn):
+    explained_otherwise(
+        nn, lambda row: {"path": "composed", "why": "steps"} if row.nodes > 1 else {}
+    )
+
+
+@fault("test_module_explain", "module-31")
+def an_explanation_draws(nn):
+    original = nn.explain
+
+    def explain(module, *args, **kwargs):
+        found = original(module, *args, **kwargs)
+        nn.rand(1)
+        return found
+
+    nn.explain = explain

@@ -18,8 +18,8 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 ROOMS = (
     "backend dtypes random capabilities checks launch native sums buffers memory tape engine "
     "recording protocols tensor creation ops xp pytree context followed function_vjp "
-    "function_node function trees autograd parameter module init nn rnn loss optim serialization "
-    "data"
+    "function_node function trees autograd parameter module init nn rnn explain loss optim "
+    "serialization data"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
@@ -53,7 +53,7 @@ FOLDERS = {
     ).split(),
     "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
     "loss": "reduction regression classification embedding sequence".split(),
-    "optim": "optimizer algorithms lbfgs lr_scheduler clip".split(),
+    "optim": "optimizer algorithms lbfgs growth lr_scheduler clip".split(),
     "serialization": "files checkpoint".split(),
 }
 # Folders of sources that are not Python, beside the rooms.

@@ -19,6 +19,7 @@ from impl_cupy.optim.algorithms import (
     one_or_list_of,
     or_none,
 )
+from impl_cupy.optim.growth import meet_groups
 from impl_cupy.optim.lbfgs import one_number
 from impl_cupy.optim.optimizer import Checks, Group, Optimizer, Scheduler, plain_option
 
@@ -74,20 +75,19 @@ class LRScheduler(Scheduler):
         changes = self._changes(epoch, _rates(self.optimizer), True)
         self._set(epoch, [mark | change for mark, change in zip(marks, changes, strict=True)])
 
-    def _marks(self, group: Group, place: int) -> Group:
+    def _marks(self, group: Group, place: int) -> Group:  # noqa: ARG002
         """Return what a group must hold beside its rates."""
-        del place
         return {"initial_lr": plain_option(group.get("initial_lr", group["lr"]))}
 
     def _restart(self) -> None:
         """Go to epoch 0 from the initial rates, as in a sequence (optim-23)."""
+        meet_groups(self)
         initial = [plain_option(group["initial_lr"]) for group in self.optimizer.param_groups]
         self._set(0, self._changes(0, initial, True))
 
     def step(self) -> None:
         """Set the rates of the next epoch."""
-        for group in self.optimizer.param_groups[len(self.base_lrs) :]:
-            self.base_lrs.append(plain_option(group.setdefault("initial_lr", group["lr"])))
+        meet_groups(self)
         epoch = self.last_epoch + 1
         self._set(epoch, self._changes(epoch, _rates(self.optimizer), False))
 
@@ -407,6 +407,7 @@ class ReduceLROnPlateau(Scheduler):
             If it is neither; nothing is changed then.
         """
         metric = one_number("ReduceLROnPlateau: metrics must be", metrics)
+        meet_groups(self)
         self.last_epoch += 1
         sign = 1 if self.mode == "max" else -1
         by, is_part = sign * self.threshold, self.threshold_mode == "rel"
@@ -473,6 +474,7 @@ class SequentialLR(LRScheduler):
 
     def step(self) -> None:
         """Set the rates of the next epoch, by the scheduler whose turn it is."""
+        meet_groups(*self._schedulers, self)
         epoch = self.last_epoch + 1
         scheduler = self._schedulers[bisect.bisect_right(self.milestones, epoch)]
         (scheduler._restart if epoch in self.milestones else scheduler.step)()

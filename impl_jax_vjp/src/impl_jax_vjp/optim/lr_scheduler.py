@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..checks import check_flag, refuse, refuse_type, shown
+from .growth import grow
 from .optimizer import Group, Optimizer, Scheduled
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR"]
@@ -70,6 +71,7 @@ class LRScheduler(Scheduled):
 
     def step(self) -> None:
         """Set the rates of the next epoch."""
+        grow(self)
         self.last_epoch, self._made = self.last_epoch + 1, False
         try:
             rates = self._rates(self.optimizer.param_groups)
@@ -80,6 +82,7 @@ class LRScheduler(Scheduled):
 
     def _restart(self) -> None:
         """Set what the epoch 0 has from the initial rates."""  # optim-23
+        grow(self)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         self.last_epoch, self._made = 0, True
@@ -87,7 +90,7 @@ class LRScheduler(Scheduled):
 
     def get_last_lr(self) -> list[float]:
         """Return the rates that were last set."""
-        return self._last_lr
+        return [*self._last_lr]
 
 
 class StepLR(LRScheduler):
@@ -404,6 +407,7 @@ class ReduceLROnPlateau(LRScheduler):
             If it is no number and no Tensor of one element; nothing is changed then.
         """
         value = self._one("metrics", metrics)  # optim-22
+        grow(self)
         self.last_epoch += 1
         if self._is_better(value):
             self.best, self.num_bad_epochs = value, 0
@@ -453,8 +457,7 @@ class SequentialLR(LRScheduler):
         if sorted({*numbers}) != numbers:
             refuse(name, "milestones", "increasing", numbers)
         self._int("last_epoch", last_epoch, -1)
-        self.milestones = numbers
-        self._schedulers, self.last_epoch = list(schedulers), 0
+        self.milestones, self._schedulers, self.last_epoch = numbers, list(schedulers), 0
         self.base_lrs = list(schedulers[0].base_lrs)
         schedulers[0]._restart()
         self._last_lr = schedulers[0].get_last_lr()
@@ -473,11 +476,11 @@ class SequentialLR(LRScheduler):
 
     def step(self) -> None:
         """Set the rates of the next epoch."""
+        grow(*self._schedulers, self)
         epoch = self.last_epoch + 1
         scheduler = self._schedulers[sum([epoch >= part for part in self.milestones])]
         (scheduler._restart if epoch in self.milestones else scheduler.step)()
-        self.last_epoch = epoch
-        self._last_lr = scheduler.get_last_lr()
+        self.last_epoch, self._last_lr = epoch, scheduler.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
         """Return epoch, rates and the states of the schedulers, a copy that `json` writes."""

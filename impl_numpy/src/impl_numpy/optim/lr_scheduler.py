@@ -19,6 +19,7 @@ from impl_numpy.checks import (
     check_positive,
     shown,
 )
+from impl_numpy.optim.growth import take_up
 from impl_numpy.optim.optimizer import Group, Optimizer, least_zero, plain_number, within
 from impl_numpy.tensor import Tensor
 
@@ -171,8 +172,8 @@ class Scheduler:
         self._go(last + 1, True)
 
     def _groups(self) -> list[Group]:
-        """Return the groups, as many as there were rates, which are numbers."""
-        self._for_each("what get_last_lr returns", self._last_lr)
+        """Return the groups, whose rates are numbers."""
+        take_up(self)
         for group in self.optimizer.param_groups:
             group["lr"] = plain_number(type(self).__name__, "lr", group["lr"])
         return self.optimizer.param_groups
@@ -465,6 +466,7 @@ class SequentialLR(Scheduler, takes="optimizer, schedulers, milestones, last_epo
         return {"_schedulers": list(own), "milestones": [int(e) for e in epochs]}
 
     def _go(self, e: int, first: bool) -> None:
+        take_up(*self._schedulers, self)
         scheduler = self._schedulers[0 if first else bisect_right(self.milestones, e)]
         scheduler._restart() if first or e in self.milestones else scheduler.step()
         self.last_epoch, self._last_lr = e, scheduler.get_last_lr()

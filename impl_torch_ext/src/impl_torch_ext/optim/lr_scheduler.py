@@ -12,6 +12,7 @@ from torch import Tensor
 
 from impl_torch_ext.checks import Option, check_size, shown
 from impl_torch_ext.ops.transcendental import as_float
+from impl_torch_ext.optim.growth import admit
 from impl_torch_ext.optim.optimizer import SCHEDULE, Optimizer, check_each, check_list, construct
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR"]
@@ -56,6 +57,7 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go to the next epoch and set `lr` in every group."""
+        admit(self)
         self._go(self.last_epoch + 1)
 
     def get_last_lr(self) -> list[float]:
@@ -398,6 +400,7 @@ class ReduceLROnPlateau(LRScheduler, later=False):
         """
         known = isinstance(metrics, Tensor) and metrics.numel() == 1
         number = as_float("ReduceLROnPlateau", "metrics", metrics.item() if known else metrics)
+        admit(self)
         self.last_epoch += 1
         if self._better(number):
             self.best, self.num_bad_epochs = number, 0
@@ -451,13 +454,10 @@ class SequentialLR(LRScheduler):
 
     def step(self) -> None:
         """Go to the next epoch, and set `lr` in every group by the scheduler whose turn it is."""
+        admit(*self._schedulers, self)
         epoch = self.last_epoch + 1
-        place = bisect_right(self.milestones, epoch)
-        scheduler = self._schedulers[place]
-        if place and self.milestones[place - 1] == epoch:  # optim-23
-            scheduler._restart()
-        else:
-            scheduler.step()
+        scheduler = self._schedulers[bisect_right(self.milestones, epoch)]
+        (scheduler._restart if epoch in self.milestones else scheduler.step)()  # optim-23
         self.last_epoch, self._last_lr = epoch, scheduler.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:

@@ -215,6 +215,8 @@ def _module_methods(nn: Any) -> Iterator[Target]:
     yield Target("ParameterDict", ("ParameterDict",), ready(nn.ParameterDict, {"a": values}))
     summed = ready(nn.summary, nn.Linear(3, 2), nn.ones((4, 3)))
     yield Target("summary", ("summary", "Linear", "forward"), summed)
+    explained = ready(nn.explain, nn.Linear(3, 2), nn.ones((4, 3)))
+    yield Target("explain", ("explain", "Linear", "forward"), explained)
 
 
 def _of_module(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made]:
