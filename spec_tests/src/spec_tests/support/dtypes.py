@@ -45,7 +45,7 @@ def meet(one: str, other: str) -> str | None:
     for first, second in ((one, other), (other, one)):
         if first == "bool":
             return second
-        if first in INTEGERS and second not in INTEGERS:
+        if first in INTEGERS and second in (*FLOATING, *COMPLEX):
             return second
         if first in COMPLEX:
             return f"complex{2 * max(bits(first), bits(second))}"
