@@ -47,11 +47,11 @@ def meet(one: str, other: str) -> str | None:
             return second
         if first in INTEGERS and second in (*FLOATING, *COMPLEX):
             return second
-        if first in COMPLEX:
-            return f"complex{2 * max(bits(first), bits(second))}"
         if first in UNSIGNED and second in SIGNED:
             size = max(2 * bits(first), bits(second))
             return f"int{size}" if size <= 64 else None
+    if one in COMPLEX or other in COMPLEX:
+        return f"complex{2 * max(bits(one), bits(other))}"
     return max(one, other, key=bits)
 
 
