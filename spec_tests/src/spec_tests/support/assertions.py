@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from spec_tests.judge.clauses import tolerances
+from spec_tests.support.inputs import in_double
 
 _SHOWN = 6
 _expected_dtype: str | None = None
@@ -25,7 +26,7 @@ def agrees(
     got : Tensor, raw array, NumPy array or number
         The result. Its dtype decides the column of the table.
     want : array_like
-        The reference, in float64 as a rule. Its shape must be that of the result.
+        The reference, in float64 or complex128 as a rule. Its shape must be that of the result.
     tolerance : str
         The class: ``"elementwise"``, ``"rnn"``, ...
     call : str
@@ -42,16 +43,16 @@ def agrees(
     """
     __tracebackhide__ = True
     x, r = _same_form(nn, got, want, call, dtype)
-    if r.dtype.kind != "f":
+    if r.dtype.kind not in "fc":
         ratio = np.where(x == r, 0.0, np.inf)
         bound = "exact"
     else:
-        column = x.dtype.name
+        column = np.finfo(x.dtype).dtype.name
         figure = tolerances()[tolerance].get(column)
         if figure is None:
             msg = f"{_prefix(call)}class {tolerance} has no figure for {column}"
             raise AssertionError(msg)
-        ratio = _error_in_tolerances(x.astype(np.float64), r.astype(np.float64), figure)
+        ratio = _error_in_tolerances(in_double(x), in_double(r), figure)
         worst = float(np.max(ratio, initial=0.0))
         if np.isfinite(worst):
             note_ratios({tolerance: {column: worst}})
@@ -74,7 +75,7 @@ def within(
     """
     __tracebackhide__ = True
     x, r = _same_form(nn, got, want, call, dtype)
-    x, r = x.astype(np.float64), r.astype(np.float64)
+    x, r = in_double(x), in_double(r)
     same = (x == r) | (np.isnan(x) & np.isnan(r))
     inexact = np.isfinite(r) & np.isfinite(x) & ~same
     ratio = np.where(same, 0.0, np.inf)
@@ -171,7 +172,7 @@ def to_numpy(nn: Any, value: Any) -> np.ndarray:
         raise AssertionError(msg)
     if isinstance(value, nn.Tensor):
         return np.asarray(value.detach().numpy())
-    if isinstance(value, np.ndarray | np.generic | bool | int | float | list | tuple):
+    if isinstance(value, np.ndarray | np.generic | bool | int | float | complex | list | tuple):
         return np.asarray(value)
     return np.asarray(nn.from_array(value).numpy())
 
@@ -236,8 +237,8 @@ def _same_form(
 ) -> tuple[np.ndarray, np.ndarray]:
     __tracebackhide__ = True
     x, r = to_numpy(nn, got), to_numpy(nn, want)
-    wanted = dtype or (_expected_dtype if r.dtype.kind == "f" else None) or r.dtype.name
-    if isinstance(got, bool | int | float):
+    wanted = dtype or _expected(r.dtype.kind) or r.dtype.name
+    if isinstance(got, bool | int | float | complex):
         x = x.astype(wanted) if x.dtype.kind == np.dtype(wanted).kind else x
     if x.shape != r.shape:
         msg = f"{_prefix(call)}got shape {x.shape} but should be {r.shape}"
@@ -246,6 +247,12 @@ def _same_form(
         msg = f"{_prefix(call)}got dtype {x.dtype.name} but should be {wanted}"
         raise AssertionError(msg)
     return x, r
+
+
+def _expected(kind: str) -> str | None:
+    if kind == "c" and _expected_dtype:
+        return {"float32": "complex64", "float64": "complex128"}[_expected_dtype]
+    return _expected_dtype if kind == "f" else None
 
 
 def _error_in_tolerances(x: np.ndarray, r: np.ndarray, tolerance: float) -> np.ndarray:

@@ -60,8 +60,8 @@ class Call:
         return arrays
 
     def floating(self) -> list[np.ndarray]:
-        """Return the floating arrays, in order."""
-        return [array for array in self.arrays() if array.dtype.kind == "f"]
+        """Return the floating and complex arrays, in order."""
+        return [array for array in self.arrays() if array.dtype.kind in "fc"]
 
     def dtype(self, dtype: str) -> str:
         """Return the dtype of a floating result, where floating arrays have `dtype`."""
@@ -73,7 +73,7 @@ class Call:
 def calls(
     row: Row, dtype: str, change: Callable[[tuple[int, ...]], Any] | None = None
 ) -> list[Call]:
-    """Return the calls of a row, floating arrays rounded to `dtype`.
+    """Return the calls of a row, arrays of numbers rounded to `dtype`.
 
     Parameters
     ----------
@@ -81,7 +81,8 @@ def calls(
         Of the chapters ops or loss. The numbers of a loss are multiples of 1/64, the same in both
         dtypes, so that one stored reference in float64 serves both.
     dtype : str
-        Of the floating arrays.
+        Of the arrays of numbers, but for those that `ints` makes: a floating or complex dtype, or
+        one of integers.
     change : callable, optional
         ``change(shape)`` is the shape that stands in the place of each.
     """
@@ -108,10 +109,10 @@ def arguments(nn: Any, call: Call, make: Callable[[np.ndarray], Any]) -> Any:
 
 
 def filled(nn: Any, call: Call, tensors: Iterator[Any]) -> Any:
-    """Return a call's arguments with the next of `tensors` for each floating array, in order."""
+    """Return a call's arguments with the next of `tensors` for each array of `floating`."""
 
     def placed(array: np.ndarray) -> Any:
-        return next(tensors) if array.dtype.kind == "f" else nn.tensor(array)
+        return next(tensors) if array.dtype.kind in "fc" else nn.tensor(array)
 
     return arguments(nn, call, placed)
 
@@ -121,7 +122,7 @@ def as_tensors(nn: Any, call: Call, *, requires_grad: bool = False) -> tuple[Any
     leaves: list[Any] = []
 
     def make(array: np.ndarray) -> Any:
-        if array.dtype.kind != "f":
+        if array.dtype.kind not in "fc":
             return nn.tensor(array)
         leaves.append(nn.tensor(array, requires_grad=requires_grad))
         return leaves[-1]
@@ -160,7 +161,7 @@ def evaluate_all(
     remaining = iter(floating if floating is not None else call.floating())
 
     def change(leaf: Any) -> Any:
-        if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f":
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fc":
             return inputs.in_double(next(remaining))
         return np.dtype(leaf.name) if isinstance(leaf, DType) else leaf
 
