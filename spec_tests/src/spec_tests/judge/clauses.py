@@ -16,6 +16,7 @@ CHAPTERS = (
     "function",
     "autograd",
     "ops",
+    "linalg",
     "module",
     "nn",
     "rnn",

@@ -16,6 +16,7 @@ _ALSO_FIRST = {"optim": ("scheduler", "function")}
 MAKERS = ("normal", "positive", "distinct")
 _COLUMNS = {
     "ops": ("function", "formula", "inputs", "class", "gradient", "source", "clauses"),
+    "linalg": ("function", "formula", "inputs", "class", "gradient", "source", "clauses"),
     "nn": ("module", "call", "equation", "inputs", "class", "source", "clauses"),
     "loss": ("function", "module", "formula", "inputs", "class", "source", "clauses"),
     "optim": ("optimizer", "step", "source", "clauses"),

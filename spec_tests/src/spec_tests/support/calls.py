@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from spec_tests.judge.tables import ARROW, Row
-from spec_tests.support import inputs
+from spec_tests.support import inputs, matrices
 from spec_tests.support.assertions import raw
 from spec_tests.support.places import put, scatter_add, segment_sum
 from spec_tests.support.recurrence import linear_recurrence
@@ -21,6 +21,7 @@ _NUMPY = {
     "erf": np.vectorize(math.erf, otypes=[float]),
     "linear_recurrence": linear_recurrence,
     **{function.__name__: function for function in (put, scatter_add, segment_sum)},
+    **matrices.FORMULAS,
     "__builtins__": {},
 }
 
@@ -78,7 +79,7 @@ def calls(
     Parameters
     ----------
     row : Row
-        Of the chapters ops or loss. The numbers of a loss are multiples of 1/64, the same in both
+        Of the chapters ops, linalg or loss. The numbers of a loss are multiples of 1/64, the same in both
         dtypes, so that one stored reference in float64 serves both.
     dtype : str
         Of the arrays of numbers, but for those that `ints` makes: a floating or complex dtype, or
@@ -226,6 +227,7 @@ def _makers(dtype: str, change: Callable[[tuple[int, ...]], Any]) -> dict[str, A
         "upper": lambda rows, columns: np.triu(np.ones((rows, columns), bool), 1),
         "tail": lambda rows, columns: np.arange(columns) >= columns - np.arange(rows)[:, None],
         "ints": lambda *values: np.array(values, np.int64),
+        **matrices.makers(dtype, seeded),
     }
 
 
