@@ -16,6 +16,7 @@ CHAPTERS = (
     "function",
     "autograd",
     "ops",
+    "fft",
     "module",
     "nn",
     "rnn",
