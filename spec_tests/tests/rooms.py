@@ -43,7 +43,7 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 FOLDERS = {
     "ops": (
         "lookups formulas families elementwise transcendental rounding comparison reduction "
-        "recurrence linalg manipulation movement indexing places einsum sorting creation "
+        "recurrence linalg manipulation movement indexing places einsum fft sorting creation "
         "activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def targets(nn: Any, folder: Path) -> list[Target]:
 
 def _functions(nn: Any) -> Iterator[Target]:
     for row in read().values():
-        if row.chapter in ("ops", "loss"):
-            function = getattr(getattr(nn, row.chapter), row.name)
+        if row.chapter in ("ops", "fft", "loss"):
+            function = attrgetter(row.key)(nn)
             for k, call in enumerate(calls(row, "float32")):
                 for kind, make in (("Tensors", as_tensors), ("raw arrays", as_raw)):
                     made = _of_row(nn, function, call, make)

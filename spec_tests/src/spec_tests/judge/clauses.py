@@ -17,6 +17,7 @@ CHAPTERS = (
     "autograd",
     "ops",
     "linalg",
+    "fft",
     "module",
     "nn",
     "rnn",

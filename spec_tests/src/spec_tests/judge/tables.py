@@ -17,12 +17,15 @@ MAKERS = ("normal", "positive", "distinct")
 _COLUMNS = {
     "ops": ("function", "formula", "inputs", "class", "gradient", "source", "clauses"),
     "linalg": ("function", "formula", "inputs", "class", "gradient", "source", "clauses"),
+    "fft": ("function", "formula", "inputs", "class", "gradient", "source", "clauses"),
     "nn": ("module", "call", "equation", "inputs", "class", "source", "clauses"),
     "loss": ("function", "module", "formula", "inputs", "class", "source", "clauses"),
     "optim": ("optimizer", "step", "source", "clauses"),
     "init": ("function", "values", "source", "clauses"),
     "data": ("function", "values", "source", "clauses"),
 }
+# Where the functions of a chapter are, if not in the namespace of its name.
+_PLACES = {"fft": "ops.fft"}
 # The calls of a family whose rows name only what their arrays are made of.
 _CALLS = {
     "unary": ("{0}(3, 4)", "{0}()"),
@@ -81,8 +84,8 @@ class Row:
 
     @property
     def key(self) -> str:
-        """The path of what the row defines, as in ``ops.tanh``."""
-        return f"{self.chapter}.{self.name}"
+        """The path of what the row defines, as in ``ops.tanh`` or ``ops.fft.rfft``."""
+        return f"{_PLACES.get(self.chapter, self.chapter)}.{self.name}"
 
 
 @cache

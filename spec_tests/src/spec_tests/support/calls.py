@@ -18,6 +18,7 @@ from spec_tests.support.recurrence import linear_recurrence
 
 _NUMPY = {
     **vars(np),
+    "fft": np.fft,  # NumPy imports it when it is asked for.
     "erf": np.vectorize(math.erf, otypes=[float]),
     "linear_recurrence": linear_recurrence,
     **{function.__name__: function for function in (put, scatter_add, segment_sum)},
