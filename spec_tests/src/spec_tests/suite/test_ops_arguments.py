@@ -1,5 +1,6 @@
 """Chapter ops: dtypes, copies, sizes and axes that a function of the tables is told."""
 
+import array as array_module
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor, to_numpy
 from spec_tests.support.calls import calls
+from spec_tests.support.dtypes import ALL, INTEGERS, there
 from spec_tests.support.inputs import normal
 
 REAL = (
@@ -29,7 +31,7 @@ def takes_several_axes(row: Row) -> bool:
 @clause("ops-01")
 def test_the_names_of_the_namespace(nn: Any) -> None:
     wanted = {row.name for row in tables.read().values() if row.chapter == "ops"}
-    wanted |= {"float32", "float64", "int32", "int64", "bool"}
+    wanted |= set(ALL)
     wanted |= {"e", "inf", "nan", "newaxis", "pi", "fft"}
     listed = set(nn.ops.__all__)
     assert listed == wanted, f"__all__ and the tables differ by {sorted(listed ^ wanted)}"
@@ -37,12 +39,13 @@ def test_the_names_of_the_namespace(nn: Any) -> None:
 
 @clause("ops-14")
 @rows("ops", where=lambda row: row.name in REAL)
-@pytest.mark.parametrize("name", ["int32", "int64", "bool"])
-def test_integers_become_real_numbers(nn: Any, row: Row, name: str) -> None:
-    array = np.array([[1, 1, 2], [3, 1, 1]]).astype(name)
+def test_integers_become_real_numbers(nn: Any, row: Row) -> None:
     function = getattr(nn.ops, row.name)
-    want = to_numpy(nn, function(nn.tensor(array.astype("float32"))))
-    agrees(nn, function(nn.tensor(array)), want, "elementwise", call=row.name, dtype="float32")
+    for name in there(nn, ("bool", *INTEGERS)):
+        array = np.array([[1, 1, 2], [3, 1, 1]]).astype(name)
+        want = to_numpy(nn, function(nn.tensor(array.astype("float32"))))
+        call = f"{row.name} of {name}"
+        agrees(nn, function(nn.tensor(array)), want, "elementwise", call=call, dtype="float32")
 
 
 @clause("ops-14")
@@ -88,9 +91,23 @@ def test_asarray_copies(nn: Any, dtype: str) -> None:
     nn.ops.asarray(array, dtype=floating, copy=False)
     with refuses(ValueError, "asarray"):
         nn.ops.asarray(array, dtype=nn.int64, copy=False)
-    for data in ([1.0, 2.0], 1.5):
+    for data in ([1.0, 2.0], 1.5, memoryview(normal(3, dtype))):
         with refuses(ValueError, "asarray"):
             nn.ops.asarray(data, copy=False)
+
+
+@clause("ops-16")
+def test_asarray_of_memory(nn: Any) -> None:
+    for code, dtype in (("f", "float32"), ("i", "int32"), ("b", "int8"), ("B", "uint8")):
+        memory = array_module.array(code, [1, 0, 5])
+        for given in (memory, memoryview(memory)):
+            got = nn.ops.asarray(given)
+            exactly(nn, got, np.array([1, 0, 5], dtype), dtype=dtype, call=f"memory of {code!r}")
+        got = nn.ops.asarray(memory)
+        memory[0] = 9
+        exactly(nn, got, np.array([1, 0, 5], dtype), dtype=dtype, call="after its memory changed")
+    with refuses(TypeError, "asarray", "bytes"):
+        nn.ops.asarray(b"abcd")
 
 
 @clause("ops-16")

@@ -7,6 +7,7 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.support.assertions import address, agrees, exactly, raw, refuses, tensor, to_numpy
+from spec_tests.support.dtypes import ALL, there
 from spec_tests.support.inputs import in_double, normal
 
 TOP = """
@@ -35,16 +36,10 @@ SUBMODULES = {
     kaiming_uniform_ kaiming_normal_ calculate_gain
     """.split(),
 }
-DTYPES = ("float32", "float64", "int32", "int64", "bool")
-
-
-def dtypes_of(nn: Any) -> list[str]:
-    wide = nn.spec_capabilities()["float64"]
-    return [name for name in DTYPES if wide or name != "float64"]
 
 
 def dtype_name(nn: Any, value: Any) -> list[str]:
-    return [name for name in DTYPES if value.dtype == getattr(nn, name)]
+    return [name for name in ALL if value.dtype == getattr(nn, name)]
 
 
 def arrays_can_change(nn: Any) -> bool:
@@ -59,14 +54,15 @@ def arrays_can_change(nn: Any) -> bool:
 def test_version_and_capabilities(nn: Any) -> None:
     assert nn.__spec_version__ == "2026.12"
     capabilities = nn.spec_capabilities()
-    assert {"double_backward", "float64", "jit", "serialization"} <= set(capabilities)
+    wanted = {"double_backward", "float64", "jit", "serialization", "complex", "wide_unsigned"}
+    assert wanted <= set(capabilities)
     assert all(type(flag) is bool for flag in capabilities.values())
 
 
 @clause("tensor-02")
 def test_every_name_is_there(nn: Any) -> None:
     missing = [name for name in TOP if not callable(getattr(nn, name, None))]
-    missing += [name for name in DTYPES if not hasattr(nn, name)]
+    missing += [name for name in ALL if not hasattr(nn, name)]
     for module, names in SUBMODULES.items():
         there = getattr(nn, module, None)
         missing += [f"{module}.{name}" for name in names if not callable(getattr(there, name, 0))]
@@ -124,7 +120,7 @@ def test_python_numbers(nn: Any, data: Any, wanted: str) -> None:
 
 @clause("tensor-04")
 def test_arrays_keep_their_dtype(nn: Any) -> None:
-    for name in dtypes_of(nn):
+    for name in there(nn):
         array = np.array([[0, 1], [1, 0]], dtype=name)
         for data in (array, raw(nn, array), nn.tensor(array)):
             exactly(nn, nn.tensor(data), array, dtype=name)
@@ -207,7 +203,7 @@ def test_random_constructors(nn: Any) -> None:
 
 @clause("tensor-07")
 def test_attributes(nn: Any) -> None:
-    for name in dtypes_of(nn):
+    for name in there(nn):
         made = nn.tensor(np.ones((2, 3), dtype=name))
         assert isinstance(made.shape, tuple)
         assert tuple(made.shape) == (2, 3)
@@ -310,7 +306,7 @@ def test_leaving_autograd(nn: Any) -> None:
 
 @clause("tensor-11")
 def test_numpy(nn: Any) -> None:
-    for name in dtypes_of(nn):
+    for name in there(nn):
         array = np.array([[0, 1, 1]], dtype=name)
         got = nn.tensor(array).numpy()
         assert type(got) is np.ndarray
