@@ -43,8 +43,8 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 FOLDERS = {
     "ops": (
         "lookups formulas families elementwise transcendental rounding comparison reduction "
-        "recurrence linalg manipulation movement indexing places einsum sorting creation "
-        "activation inspection"
+        "recurrence products manipulation movement indexing places einsum sorting creation "
+        "decompositions solving linalg activation inspection"
     ).split(),
     "autograd": "modes transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),

@@ -7,13 +7,19 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.check.differences import gradients
-from spec_tests.support import matrices
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.calls import results
 from spec_tests.support.matrices import adjoint, definite, drawn, general, hermitian, regular
 
 SHAPES = [(1, 1), (2, 2), (33, 33), (65, 65), (65, 33), (33, 65)]
 SQUARE = [shape for shape in SHAPES if shape[0] == shape[1]]
+# What solve refuses: of two stacks, their lengths do not broadcast.
+UNFIT: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+    ((3, 3), (2,)),
+    ((3, 3), (2, 1)),
+    ((2, 3, 3), (3, 3, 1)),
+    ((3, 3), ()),
+]
 HERMITIAN = ("cholesky", "eigh", "eigvalsh")
 
 
@@ -228,7 +234,7 @@ def test_shapes_of_solve(nn: Any) -> None:
         )
         nn.ops.sum(got).backward()
         assert [tuple(leaf.grad.shape) for leaf in leaves] == [first, second], f"{call}: gradients"
-    for first, second in (((3, 3), (2,)), ((3, 3), (2, 1)), ((2, 3, 3), (3, 3, 1)), ((3, 3), ())):
+    for first, second in UNFIT:
         a, b = regular(first, "float32"), np.ones(second, "float32")
         with refuses(ValueError, "solve", str(first), str(second)):
             nn.ops.linalg.solve(nn.tensor(a), nn.tensor(b))
