@@ -57,8 +57,14 @@ def is_in_gauge(columns: np.ndarray, what: str) -> None:
 
 
 @clause("linalg-22", "linalg-12")
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_sizes_of_qr(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+def test_sizes_of_qr(nn: Any, dtype: str) -> None:
+    for shape in SHAPES:
+        check_qr(nn, dtype, shape)
+
+
+def check_qr(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+    """Compare one size."""
+    __tracebackhide__ = True
     x = regular(shape, dtype)
     for mode in ("reduced", "complete"):
         q, r = arrays_of(nn, nn.ops.linalg.qr(nn.tensor(x), mode=mode))
@@ -71,8 +77,14 @@ def test_sizes_of_qr(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
 
 
 @clause("linalg-22", "linalg-14")
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_sizes_of_svd(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+def test_sizes_of_svd(nn: Any, dtype: str) -> None:
+    for shape in SHAPES:
+        check_svd(nn, dtype, shape)
+
+
+def check_svd(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+    """Compare one size."""
+    __tracebackhide__ = True
     x = regular(shape, dtype)
     k, (m, n) = min(shape), shape
     want = np.linalg.svd(x.astype(np.float64), compute_uv=False)
@@ -91,8 +103,14 @@ def test_sizes_of_svd(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
 
 
 @clause("linalg-22", "linalg-13", "linalg-11")
-@pytest.mark.parametrize("shape", SQUARE, ids=str)
-def test_sizes_of_hermitian_matrices(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+def test_sizes_of_hermitian_matrices(nn: Any, dtype: str) -> None:
+    for shape in SQUARE:
+        check_hermitian_matrices(nn, dtype, shape)
+
+
+def check_hermitian_matrices(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+    """Compare one size."""
+    __tracebackhide__ = True
     x = hermitian(shape, dtype)
     want = np.linalg.eigvalsh(x.astype(np.float64))
     w, v = arrays_of(nn, nn.ops.linalg.eigh(nn.tensor(x)))
@@ -115,8 +133,14 @@ def test_sizes_of_hermitian_matrices(nn: Any, dtype: str, shape: tuple[int, int]
 
 
 @clause("linalg-22", "linalg-18", "linalg-17")
-@pytest.mark.parametrize("shape", SQUARE, ids=str)
-def test_sizes_of_solving(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+def test_sizes_of_solving(nn: Any, dtype: str) -> None:
+    for shape in SQUARE:
+        check_solving(nn, dtype, shape)
+
+
+def check_solving(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+    """Compare one size."""
+    __tracebackhide__ = True
     a, b = regular(shape, dtype), drawn((shape[0], 3), dtype, seed=1)
     (x,) = arrays_of(nn, nn.ops.linalg.solve(nn.tensor(a), nn.tensor(b)))
     size = float(np.linalg.norm(a)) * float(np.linalg.norm(x))
@@ -136,8 +160,14 @@ def test_sizes_of_solving(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
 
 
 @clause("linalg-22", "linalg-15")
-@pytest.mark.parametrize("shape", SQUARE, ids=str)
-def test_sizes_of_eig(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+def test_sizes_of_eig(nn: Any, dtype: str) -> None:
+    for shape in SQUARE:
+        check_eig(nn, dtype, shape)
+
+
+def check_eig(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
+    """Compare one size."""
+    __tracebackhide__ = True
     x = general(shape, dtype)
     w, v = (to_numpy(nn, part).astype("complex128") for part in nn.ops.linalg.eig(nn.tensor(x)))
     is_small(x @ v - v * w, float(np.linalg.norm(x)), shape, dtype, "eig")
@@ -234,9 +264,9 @@ def test_shapes_of_solve(nn: Any) -> None:
         )
         nn.ops.sum(got).backward()
         assert [tuple(leaf.grad.shape) for leaf in leaves] == [first, second], f"{call}: gradients"
-    for first, second in UNFIT:
-        a, b = regular(first, "float32"), np.ones(second, "float32")
-        with refuses(ValueError, "solve", str(first), str(second)):
+    for square, other in UNFIT:
+        a, b = regular(square, "float32"), np.ones(other, "float32")
+        with refuses(ValueError, "solve", str(square), str(other)):
             nn.ops.linalg.solve(nn.tensor(a), nn.tensor(b))
 
 
@@ -272,11 +302,11 @@ def test_square_factors_of_nothing(nn: Any, dtype: str) -> None:
 
 
 @clause("linalg-02")
-@pytest.mark.parametrize("name", ["inv", "det", "cholesky", "eigvalsh", "svdvals", "pinv"])
-def test_each_matrix_of_a_stack_by_itself(nn: Any, dtype: str, name: str) -> None:
+def test_each_matrix_of_a_stack_by_itself(nn: Any, dtype: str) -> None:
     x = definite((2, 3, 3, 3), dtype)
-    function = getattr(nn.ops.linalg, name)
-    got = to_numpy(nn, function(nn.tensor(x)))
-    for index in np.ndindex(2, 3):
-        want = to_numpy(nn, function(nn.tensor(x[index])))
-        agrees(nn, got[index], want, "matmul", call=f"{name} at {index}", dtype=dtype)
+    for name in ("inv", "det", "cholesky", "eigvalsh", "svdvals", "pinv"):
+        function = getattr(nn.ops.linalg, name)
+        got = to_numpy(nn, function(nn.tensor(x)))
+        for index in np.ndindex(2, 3):
+            want = to_numpy(nn, function(nn.tensor(x[index])))
+            agrees(nn, got[index], want, "matmul", call=f"{name} at {index}", dtype=dtype)
