@@ -43,8 +43,8 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 FOLDERS = {
     "ops": (
         "lookups formulas families elementwise transcendental rounding comparison reduction "
-        "recurrence linalg manipulation movement indexing places einsum fft sorting creation "
-        "activation inspection"
+        "recurrence products manipulation movement indexing places einsum sorting creation "
+        "decompositions solving linalg fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),

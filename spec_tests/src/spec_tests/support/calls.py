@@ -80,8 +80,8 @@ def calls(
     Parameters
     ----------
     row : Row
-        Of the chapters ops, linalg or loss. The numbers of a loss are multiples of 1/64, the same in both
-        dtypes, so that one stored reference in float64 serves both.
+        Of the chapters ops, linalg or loss. The numbers of a loss are multiples of 1/64, the same
+        in both dtypes, so that one stored reference in float64 serves both.
     dtype : str
         Of the arrays of numbers, but for those that `ints` makes: a floating or complex dtype, or
         one of integers.

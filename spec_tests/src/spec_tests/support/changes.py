@@ -183,7 +183,8 @@ class Scene(NamedTuple):
 
 def anything(*more: str) -> tuple[str, ...]:
     """Return the names that an operation inside a larger one can have."""
-    of_tables = (row.name for row in tables.read().values() if row.chapter in ("ops", "nn", "loss"))
+    chapters = ("ops", "linalg", "nn", "loss")
+    of_tables = (row.name for row in tables.read().values() if row.chapter in chapters)
     return (*of_tables, "RNN", "LSTM", "GRU", "indexing", "getitem", "index", *more)
 
 

@@ -220,7 +220,7 @@ def _phase(x: np.ndarray) -> np.ndarray:
 def _phases(vectors: np.ndarray) -> np.ndarray:
     """Return the phase of the first component of largest magnitude of each column, as a row."""
     if not vectors.size:
-        return np.ones_like(vectors[..., :1, :])
+        return np.ones((*vectors.shape[:-2], 1, vectors.shape[-1]), vectors.dtype)
     sizes = np.sort(np.abs(vectors), axis=-2)
     if sizes.shape[-2] > 1:
         distance = np.min(sizes[..., -1, :] - sizes[..., -2, :])
