@@ -10,6 +10,7 @@ import numpy as np
 from spec_tests.fuzz.target import Made, Target, fresh, keywords, ready
 from spec_tests.judge.tables import Row, read
 from spec_tests.support.calls import Call, as_raw, as_tensors, calls, module_calls
+from spec_tests.support.complexes import takes
 
 
 def targets(nn: Any, folder: Path) -> list[Target]:
@@ -43,11 +44,18 @@ def _functions(nn: Any) -> Iterator[Target]:
     for row in read().values():
         if row.chapter in ("ops", "loss"):
             function = getattr(getattr(nn, row.chapter), row.name)
-            for k, call in enumerate(calls(row, "float32")):
+            made_of = [*calls(row, "float32"), *_complex_calls(nn, row)]
+            for k, call in enumerate(made_of):
                 for kind, make in (("Tensors", as_tensors), ("raw arrays", as_raw)):
                     made = _of_row(nn, function, call, make)
                     name = f"{row.key} {kind} {k}"
                     yield Target(name, (row.name,), made, keywords(row.signature))
+
+
+def _complex_calls(nn: Any, row: Row) -> list[Call]:
+    """Return the calls of a row with complex arrays, where it takes such."""
+    there = "complex64" in nn.ops.__array_namespace_info__().dtypes()
+    return calls(row, "complex64") if there and row.chapter == "ops" and takes(row) else []
 
 
 def _of_row(
@@ -119,6 +127,7 @@ def _constructors(nn: Any) -> Iterator[Target]:
 
 
 def _methods(nn: Any) -> Iterator[Target]:
+    device = nn.ops.__array_namespace_info__().default_device()
     good: dict[str, tuple[tuple[Any, ...], tuple[str, ...], tuple[str, ...]]] = {
         "backward": ((), ("grad", "retain_graph", "create_graph"), ()),
         "reshape": (((4, 3),), (), ()),
@@ -138,6 +147,13 @@ def _methods(nn: Any) -> Iterator[Target]:
         "__eq__": ((1.0,), (), ("equal", "operator", "compar")),
         "__format__": (("",), (), ("format",)),
         "__contains__": ((1.0,), (), ("in", "contains")),
+        "__floordiv__": ((2.0,), (), ("floor_divide", "operator")),
+        "__rmod__": ((2.0,), (), ("remainder", "operator")),
+        "__and__": ((1,), (), ("bitwise_and", "operator")),
+        "__rlshift__": ((1,), (), ("bitwise_left_shift", "operator")),
+        "__array_namespace__": ((), ("api_version",), ()),
+        "__dlpack__": ((), ("stream", "max_version", "dl_device", "copy"), ("dlpack", "detach")),
+        "to_device": ((device,), ("stream",), ()),
     }
     for name, (arguments, options, says) in good.items():
         yield Target(f"Tensor.{name}", (name, *says), _method(nn, name, arguments), options)
@@ -154,6 +170,8 @@ def _method(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made
         x = nn.ones((3, 4), requires_grad=True)
         if name == "__contains__":
             return lambda value: value in x
+        if name in ("__and__", "__rlshift__"):
+            return getattr(nn.arange(4), name)
         if name == "backward":
             x = nn.ops.sum(x)
         elif name not in ("requires_grad_", "__format__"):
