@@ -11,6 +11,7 @@ import numpy as np
 from spec_tests.fuzz.target import Made, Target, fresh, keywords, ready
 from spec_tests.judge.tables import Row, read
 from spec_tests.support.calls import Call, as_raw, as_tensors, calls, module_calls
+from spec_tests.support.complexes import takes
 
 
 def targets(nn: Any, folder: Path) -> list[Target]:
@@ -46,7 +47,8 @@ def _functions(nn: Any) -> Iterator[Target]:
             function = _function(nn, row)
             if function is None:
                 continue
-            for k, call in enumerate(calls(row, "float32")):
+            made_of = [*calls(row, "float32"), *_complex_calls(nn, row)]
+            for k, call in enumerate(made_of):
                 for kind, make in (("Tensors", as_tensors), ("raw arrays", as_raw)):
                     made = _of_row(nn, function, call, make)
                     name = f"{row.key} {kind} {k}"
@@ -61,6 +63,12 @@ def _function(nn: Any, row: Row) -> Any:
     if row.name in ("eig", "eigvals") and not nn.spec_capabilities().get("complex", False):
         return None
     return getattr(nn.ops.linalg, row.name, None)
+
+
+def _complex_calls(nn: Any, row: Row) -> list[Call]:
+    """Return the calls of a row with complex arrays, where it takes such."""
+    there = "complex64" in nn.ops.__array_namespace_info__().dtypes()
+    return calls(row, "complex64") if there and row.chapter == "ops" and takes(row) else []
 
 
 def _of_row(
@@ -132,6 +140,7 @@ def _constructors(nn: Any) -> Iterator[Target]:
 
 
 def _methods(nn: Any) -> Iterator[Target]:
+    device = nn.ops.__array_namespace_info__().default_device()
     good: dict[str, tuple[tuple[Any, ...], tuple[str, ...], tuple[str, ...]]] = {
         "backward": ((), ("grad", "retain_graph", "create_graph"), ()),
         "reshape": (((4, 3),), (), ()),
@@ -151,6 +160,13 @@ def _methods(nn: Any) -> Iterator[Target]:
         "__eq__": ((1.0,), (), ("equal", "operator", "compar")),
         "__format__": (("",), (), ("format",)),
         "__contains__": ((1.0,), (), ("in", "contains")),
+        "__floordiv__": ((2.0,), (), ("floor_divide", "operator")),
+        "__rmod__": ((2.0,), (), ("remainder", "operator")),
+        "__and__": ((1,), (), ("bitwise_and", "operator")),
+        "__rlshift__": ((1,), (), ("bitwise_left_shift", "operator")),
+        "__array_namespace__": ((), ("api_version",), ()),
+        "__dlpack__": ((), ("stream", "max_version", "dl_device", "copy"), ("dlpack", "detach")),
+        "to_device": ((device,), ("stream",), ()),
     }
     for name, (arguments, options, says) in good.items():
         yield Target(f"Tensor.{name}", (name, *says), _method(nn, name, arguments), options)
@@ -167,6 +183,8 @@ def _method(nn: Any, name: str, arguments: tuple[Any, ...]) -> Callable[[], Made
         x = nn.ones((3, 4), requires_grad=True)
         if name == "__contains__":
             return lambda value: value in x
+        if name in ("__and__", "__rlshift__"):
+            return getattr(nn.arange(4), name)
         if name == "backward":
             x = nn.ops.sum(x)
         elif name not in ("requires_grad_", "__format__"):

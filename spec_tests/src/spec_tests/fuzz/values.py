@@ -76,13 +76,13 @@ def _nested() -> list[Callable[[], Any]]:
 
 
 def _arrays() -> list[Callable[[], Any]]:
-    kinds = ("f4", "f8", "i4", "i8", "?", "i1", "u1", "u8", "f2", "c8", "U1", "O", "M8[s]")
+    kinds = "f4 f8 i4 i8 ? i1 u1 u8 f2 c8 c16 U1 O M8[s]".split()
     shapes = ((), (0,), (1,), (2,), (3, 4), (2, 3, 4))
     return [partial(np.zeros, shape, kind) for kind in kinds for shape in shapes]
 
 
 def _own(nn: Any) -> list[Callable[[], Any]]:
-    dtypes = [nn.float32, nn.float64, nn.int32, nn.int64, nn.bool]
+    dtypes = list(nn.ops.__array_namespace_info__().dtypes().values())
     shapes = ((), (0,), (1,), (2,), (3, 4), (2, 3, 4))
     tensors = [partial(nn.zeros, shape, dtype=dtype) for dtype in dtypes for shape in shapes]
     return [

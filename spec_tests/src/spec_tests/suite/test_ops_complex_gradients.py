@@ -45,7 +45,7 @@ def send(nn: Any, values: list[Any], cotangents: list[np.ndarray]) -> None:
         value.backward(cotangent, retain_graph=len(values) > 1)
 
 
-@clause("ops-61", "autograd-50", "autograd-51")
+@clause("ops-61", "autograd-47", "autograd-48")
 @rows("ops", where=sloping)
 def test_gradients_of_complex_functions(nn: Any, row: Row) -> None:
     for dtype in there(nn, COMPLEX):

@@ -18,8 +18,6 @@ NUMBERS = [
     ("int32", 0.5, "float32"),
     ("uint8", 2, "uint8"),
     ("int8", 0.5, "float32"),
-    ("int8", 1j, "complex64"),
-    ("float64", 1j, "complex128"),
     ("float64", 2, "float64"),
     ("float32", 0.5, "float32"),
 ]
@@ -95,7 +93,7 @@ def test_devices(nn: Any, name: str) -> None:
 
 @clause("ops-32")
 def test_a_dtype_meets_itself(nn: Any) -> None:
-    for name in ALL:
+    for name in there(nn):
         assert nn.ops.result_type(getattr(nn, name)) == getattr(nn, name)
 
 
@@ -110,7 +108,7 @@ def test_numbers_are_weak(nn: Any, dtype_name: str, number: Any, wanted: str) ->
 
 @clause("ops-32")
 def test_kinds_of_dtypes(nn: Any) -> None:
-    for name in ALL:
+    for name in there(nn):
         dtype = getattr(nn, name)
         for kind, names in KINDS.items():
             got = nn.ops.isdtype(dtype, kind)

@@ -165,9 +165,9 @@ def test_spellings_of_no_dtype(nn: Any, wrong: Any) -> None:
 
 
 @clause("tensor-37")
-@pytest.mark.parametrize("code", ["f4", "f8", "i4", "i8", "i2", "c8"])
+@pytest.mark.parametrize("code", ["f4", "f8", "i4", "i8", "i2"])
 def test_numpy_arrays_of_the_other_byte_order(nn: Any, code: str) -> None:
-    want = np.array([[1, 2, 300], [-4, 5, 60000]], code)
+    want = np.array([[1, 2, 300], [-4, 5, 6000]], code)
     other = want.astype(want.dtype.newbyteorder())
     assert other.dtype != want.dtype
     name = want.dtype.name

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_complex_tensors_are_indexed(nn: Any) -> None:
         exactly(nn, x[nn.tensor([1, 0, 1])], array[[1, 0, 1]], dtype=dtype, call="x[integers]")
         for row, want in zip(x, array, strict=True):
             exactly(nn, row, want, dtype=dtype, call="a row")
-        with refuses((TypeError, IndexError), *(["index"] if own(nn) else [])):
+        with refuses((TypeError, IndexError), *([("index", "indices")] if own(nn) else [])):
             nn.ones((3,))[x]
 
 
@@ -128,12 +129,13 @@ def test_complex_leaves_do_not_require_grad(nn: Any) -> None:
     for dtype in there(nn, COMPLEX):
         kind = getattr(nn, dtype)
         array = Z.astype(dtype)
-        for make in (
+        makers: list[Callable[[], Any]] = [
             lambda: nn.tensor(array, requires_grad=True),  # noqa: B023
             lambda: nn.from_array(raw(nn, array), requires_grad=True),  # noqa: B023
             lambda: nn.zeros((2,), dtype=kind, requires_grad=True),  # noqa: B023
             lambda: nn.Parameter(array),  # noqa: B023
-        ):
+        ]
+        for make in makers:
             with refuses(ValueError, dtype, "1j"):
                 make()
         if own(nn):
@@ -188,13 +190,14 @@ def test_complex_tensors_are_copied(nn: Any) -> None:
 def test_complex_numbers_where_real_ones_are_wanted(nn: Any) -> None:
     x = nn.tensor([1.0, 2.0])
     for number in (1j, np.complex64(1), 2 + 0j):
-        for word, call in (
+        calls: list[tuple[str, Callable[[], Any]]] = [
             ("full", lambda: nn.full((2,), number, dtype=nn.float32)),  # noqa: B023
             ("arange", lambda: nn.arange(number)),  # noqa: B023
             ("clip", lambda: nn.ops.clip(x, number)),  # noqa: B023
             ("Dropout", lambda: nn.Dropout(number)),  # noqa: B023
             ("sum", lambda: nn.ops.sum(x, axis=number)),  # noqa: B023
-        ):
+        ]
+        for word, call in calls:
             with refuses(TypeError, word):
                 call()
 
@@ -202,7 +205,7 @@ def test_complex_numbers_where_real_ones_are_wanted(nn: Any) -> None:
 @clause("tensor-37", "tensor-45")
 def test_modules_and_losses_refuse_complex_arrays(nn: Any) -> None:
     z = nn.tensor(np.ones((2, 3), "complex64"))
-    calls = {
+    calls: dict[str, Callable[[], Any]] = {
         "Linear": lambda: nn.Linear(3, 2)(z),
         "LayerNorm": lambda: nn.LayerNorm(3)(z),
         "ReLU": lambda: nn.ReLU()(z),
@@ -214,14 +217,15 @@ def test_modules_and_losses_refuse_complex_arrays(nn: Any) -> None:
         "register_buffer": lambda: nn.ReLU().register_buffer("b", z),
     }
     for word, call in calls.items():
-        with refuses(TypeError, *([word] if word != "ReLU" else []), "complex64"):
+        with refuses(TypeError, word, "complex64"):
             call()
     for dtype in there(nn, ("complex64", "int8", "uint8")):
-        for word, call in (
+        told: list[tuple[str, Callable[[], Any]]] = [
             ("Linear", lambda: nn.Linear(3, 2, dtype=getattr(nn, dtype))),  # noqa: B023
             ("LSTM", lambda: nn.LSTM(3, 2, dtype=getattr(nn, dtype))),  # noqa: B023
             ("to", lambda: nn.Linear(3, 2).to(getattr(nn, dtype))),  # noqa: B023
-        ):
+        ]
+        for word, call in told:
             with refuses(TypeError, word, dtype):
                 call()
 
@@ -232,11 +236,12 @@ def test_dtypes_that_are_there_or_not(nn: Any) -> None:
         kind = getattr(nn, dtype)
         assert getattr(nn.ops, dtype) == kind
         array = np.array([1, 2], dtype)
-        for word, make in (
+        makers: list[tuple[str, Callable[[], Any]]] = [
             ("tensor", lambda: nn.tensor(array)),  # noqa: B023
             ("tensor", lambda: nn.tensor([1, 2], dtype=kind)),  # noqa: B023
             ("asarray", lambda: nn.ops.asarray(array)),  # noqa: B023
-        ):
+        ]
+        for word, make in makers:
             if dtype in there(nn):
                 exactly(nn, make(), array, dtype=dtype, call=f"{word} of {dtype}")
                 continue
