@@ -1,5 +1,6 @@
 """Chapter fft, row by row: what every function of the tables is asked for."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_gradients(nn: Any, dtype: str, row: Row) -> None:
             g = cotangent(reference(row, call, wide(x)), dtype)
             leaves = leaves_of(nn, x)
             weighted(nn, function(joined(leaves), **call.options), g).backward()
-            want = transposed(lambda unit, call=call: reference(row, call, unit), x, wide(g))
+            want = transposed(partial(reference, row, call), x, wide(g))
             text = f"gradient of {call.text} with x of {x.dtype.name}"
             same(nn, gradient_of(nn, leaves), want, "gradient", dtype, text)
 
@@ -123,7 +124,7 @@ def test_in_a_function_that_is_differentiated_twice(nn: Any, row: Row) -> None:
     power = np.sum(np.abs(y) ** 2)
     same(nn, slope, np.full(x.shape, power), "gradient", dtype, f"slope with {call.text}")
     nn.ops.sum(slope).backward()
-    want = x.size * transposed(lambda unit: reference(row, call, unit), x, 2 * y)
+    want = x.size * transposed(partial(reference, row, call), x, 2 * y)
     same(nn, leaf.grad, want, "gradient", dtype, f"second derivative with {call.text}")
 
 
@@ -290,7 +291,7 @@ def test_shifts(nn: Any, dtype: str, row: Row) -> None:
             exactly(nn, got, want, call=call.text)
             g = normal(want.shape, dtype, seed=3)
             got.backward(nn.tensor(g))
-            slope = transposed(lambda unit, call=call: reference(row, call, unit), want, g)
+            slope = transposed(partial(reference, row, call), want, g)
             exactly(nn, leaf.grad, slope, call=f"gradient of {call.text}")
 
 
@@ -304,7 +305,7 @@ def test_shifts_of_complex_numbers(nn: Any, dtype: str, row: Row) -> None:
     same(nn, y, reference(row, call, wide(x)), "exact", dtype, call.text)
     g = cotangent(x, dtype)
     weighted(nn, y, g).backward()
-    want = transposed(lambda unit: reference(row, call, unit), x, wide(g))
+    want = transposed(partial(reference, row, call), x, wide(g))
     same(nn, gradient_of(nn, leaves), want, "exact", dtype, f"gradient of {call.text}")
 
 
