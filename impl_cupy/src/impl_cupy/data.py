@@ -230,7 +230,8 @@ def _padded(given: list[Any], places: _Numbers, fill: Any, batch_first: bool) ->
     """Return a batch of sequences, time first or second."""
     first = _raw(given[0])
     parts = [_raw(given[place]) for place in places]
-    library: Any = np if isinstance(first, np.ndarray) else cp
+    is_numpy = all(isinstance(sequence, np.ndarray) for sequence in given)  # data-08
+    library: Any = np if is_numpy else cp
     longest = max(part.shape[0] for part in parts)
     axes = (len(parts), longest) if batch_first else (longest, len(parts))
     made = library.full((*axes, *first.shape[1:]), fill, dtype=first.dtype)
@@ -243,7 +244,7 @@ def _padded(given: list[Any], places: _Numbers, fill: Any, batch_first: bool) ->
             made[row, : part.shape[0]] = part
         else:
             made[: part.shape[0], row] = part
-    return wrap(made) if isinstance(given[0], Tensor) else made
+    return wrap(made) if any(isinstance(one, Tensor) for one in given) else made
 
 
 def _raw(value: Any) -> Any:

@@ -221,10 +221,14 @@ def bucketed(
         order = np.lexsort((draws.units(len(kept)), lengths))  # data-07
         places = draws.order(count)
 
+    on_host = all([isinstance(sequence, np.ndarray) for sequence in kept])  # data-08
+    wrapped = any([isinstance(sequence, Traced) for sequence in kept])
+
     def batch(place: int) -> Any:
         chosen = order[place * size : min((place + 1) * size, len(kept))].astype(np.int64)
         padded = _padded([kept[index] for index in chosen], fill, time_first)
-        return padded, lengths[chosen], chosen
+        made = padded if on_host else make_array(padded)
+        return wrap(made) if wrapped else made, lengths[chosen], chosen
 
     return map(batch, places[first:].tolist())
 
@@ -261,7 +265,7 @@ def _padding(value: Any, dtype: DType | None) -> Any:
 
 
 def _padded(sequences: list[Any], fill: Any, time_first: bool) -> Any:
-    """Return sequences beside each other, in a copy of their kind."""
+    """Return sequences beside each other, in a NumPy array."""
     first = sequences[0]
     steps = max([shape_of(sequence)[0] for sequence in sequences])
     shape = (len(sequences), steps, *shape_of(first)[1:])
@@ -269,9 +273,4 @@ def _padded(sequences: list[Any], fill: Any, time_first: bool) -> Any:
     for row, sequence in zip(padded, sequences, strict=True):
         length = shape_of(sequence)[0]
         row[:length], row[length:] = np.asarray(unwrap(sequence)), fill
-    if time_first:
-        padded = np.ascontiguousarray(padded.swapaxes(0, 1))
-    if isinstance(first, np.ndarray):
-        return padded
-    made = make_array(padded)
-    return wrap(made) if isinstance(first, Traced) else made
+    return np.ascontiguousarray(padded.swapaxes(0, 1)) if time_first else padded

@@ -141,15 +141,18 @@ def bucketed(
         starts = [starts[k] for k in _order(len(starts), bits)]
     first = _start("bucketed", start, len(starts))
 
+    wrapped = any(isinstance(x, Tensor) for x in given)  # data-08
+
     def taken() -> Iterator[tuple[Any, Array, Array]]:
         for begin in starts[first:]:
             places = order[begin : begin + size].astype(np.int64)
-            yield _padded([given[k] for k in places], number, batch_first), lengths[places], places
+            padded = _padded([given[k] for k in places], number, batch_first)
+            yield wrap(padded, None) if wrapped else padded, lengths[places], places
 
     return taken()
 
 
-def _padded(members: list[Any], value: float, batch_first: bool) -> Any:
+def _padded(members: list[Any], value: float, batch_first: bool) -> Array:
     """Return sequences side by side, with a value past their ends."""
     arrays = [_raw(x) for x in members]
     longest, further = max(map(len, arrays)), arrays[0].shape[1:]
@@ -160,7 +163,7 @@ def _padded(members: list[Any], value: float, batch_first: bool) -> Any:
     by_sequence = padded if batch_first else padded.swapaxes(0, 1)
     for place, array in zip(by_sequence, arrays, strict=True):
         place[: len(array)] = array
-    return wrap(padded, None) if isinstance(members[0], Tensor) else padded
+    return padded
 
 
 def _rows(x: Any, part: Any) -> Any:

@@ -138,6 +138,9 @@ def bucketed(
     value = _padding(padding_value, kept[0] if kept else None)
     number = _number(name, len(kept), size, drop_last, start)
 
+    # data-08: of several kinds the one that comes first in this order.
+    like = min(kept, key=lambda x: (_plain(x), not isinstance(x, Leaf)), default=None)
+
     def taken() -> Iterator[Any]:
         lengths = np.array([len(sequence) for sequence in kept], np.int64)
         draw = None if key is None else stream(key)
@@ -146,7 +149,7 @@ def bucketed(
         turns = np.arange(number) if draw is None else _order(draw(number))
         for k in turns[start:]:
             places = order[k * size : (k + 1) * size].astype(np.int64)
-            yield _padded([kept[i] for i in places], first, value), lengths[places], places
+            yield _padded([kept[i] for i in places], first, value, like), lengths[places], places
 
     return taken()
 
@@ -212,12 +215,14 @@ def _check_sequence(place: int, sequence: Any, first: Any) -> None:
     if not isinstance(sequence, Tensor | np.ndarray):
         msg = f"bucketed: sequences[{place}] must be an array, got {shown(sequence)}"
         raise TypeError(msg)
-    array = isinstance(sequence, np.ndarray)
+    array = _plain(sequence)
     if (sequence.dtype.newbyteorder("=") if array else sequence.dtype) not in (
         FROM_NUMPY if array else DTYPES
     ):
         refuse_dtype("bucketed", f"sequences[{place}]", sequence.dtype)
-    if sequence.dtype != first.dtype:  # data-09; NumPy arrays and Tensors differ too.
+    wanted = FROM_NUMPY.get(first.dtype.newbyteorder("=")) if _plain(first) else first.dtype
+    came = FROM_NUMPY[sequence.dtype.newbyteorder("=")] if array else sequence.dtype
+    if came != wanted:  # data-09
         msg = (
             f"bucketed: sequences[{place}] must have the dtype of the first, {first.dtype}, got "
             f"{sequence.dtype}"
@@ -229,6 +234,10 @@ def _check_sequence(place: int, sequence: Any, first: Any) -> None:
             f"first, of shape {tuple(first.shape)}, got shape {tuple(sequence.shape)}"
         )
         raise ValueError(msg)
+
+
+def _plain(sequence: Any) -> bool:
+    return isinstance(sequence, np.ndarray)
 
 
 def _padding(value: Any, first: _Array | None) -> float:
@@ -247,8 +256,8 @@ def _padding(value: Any, first: _Array | None) -> float:
     raise ValueError(msg)
 
 
-def _padded(sequences: Sequence[_Array], batch_first: bool, value: float) -> _Array:
-    """Return sequences beside each other."""
+def _padded(sequences: Sequence[_Array], batch_first: bool, value: float, like: Any) -> _Array:
+    """Return sequences beside each other, of the kind of `like`."""
     plain = [x if isinstance(x, np.ndarray) else x.detach().numpy() for x in sequences]
     sizes = (len(plain), max(map(len, plain)))
     rest = plain[0].shape[1:]
@@ -256,9 +265,7 @@ def _padded(sequences: Sequence[_Array], batch_first: bool, value: float) -> _Ar
         padded = np.full((*(sizes if batch_first else sizes[::-1]), *rest), value, plain[0].dtype)
     for n, x in enumerate(plain):
         padded[(n, slice(len(x))) if batch_first else (slice(len(x)), n)] = x
-    if isinstance(sequences[0], np.ndarray):
-        return padded
-    return _alike(torch.from_numpy(padded), sequences[0])
+    return padded if _plain(like) else _alike(torch.from_numpy(padded), like)
 
 
 def __dir__() -> list[str]:

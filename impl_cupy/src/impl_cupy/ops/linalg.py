@@ -245,7 +245,7 @@ def norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     keepdims = check_flag("norm", "keepdims", keepdims)
     check_number("norm", "ord", ord)
     is_empty = math.prod(value.shape[place] for place in axes) == 0
-    if ord == -math.inf:
+    if ord < 0:
         check_not_empty("norm", axis, axes, value.shape)
     if not axes:
         return _count_of(value, axes, True) if ord == 0 else handles.abs(value)

@@ -173,7 +173,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
             raise TypeError(msg)
         if places.shape != among.shape:
             refuse_shapes(name, (among, places))
-        worst = find_outside(sorter, places._data, -among.size, among.size)
+        worst = find_outside(sorter, places._data, 0, among.size)
         if worst is not None:
             msg = f"{name}: index {worst} of sorter is out of range for shape {among.shape}"
             raise ValueError(msg)

@@ -15,9 +15,8 @@ from .reduction import Array, common, compiled, flag, floating_input, module, nu
 def _cosine_formula(margin: float, x: Array, y: Array, target: Array) -> Array:
     lengths = [jnp.sqrt(F.total(row * row, (row.ndim - 1,)) + 1e-12) for row in (x, y)]
     cosine = F.total(x * y, (x.ndim - 1,)) / (lengths[0] * lengths[1])
-    # Zero for other targets, but NaN where a row holds it. # loss-10
-    other = jnp.where(cosine == cosine, 0, cosine)
-    apart = jnp.where(target == -1, F.relu(cosine - margin), other)
+    # loss-18: zero for other targets, beside NaN too.
+    apart = jnp.where(target == -1, F.relu(cosine - margin), 0)
     return jnp.where(target == 1, 1 - cosine, apart)
 
 

@@ -208,7 +208,7 @@ def norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     shape = shape_of(x)
     axes = normalize_axes("norm", axis, shape)
     order = check_number("norm", "ord", ord)
-    if order == -math.inf:
+    if order < 0:
         check_nonempty("norm", axis, axes, shape)
     return _norm((x,), axes, check_flag("norm", "keepdims", keepdims), order, floating(dtype_of(x)))
 

@@ -96,6 +96,8 @@ def roll(x: Any, /, shift: Any, *, axis: Axis = None) -> Tensor:  # ops-43
     x = as_tensor("roll", x)
     several = isinstance(shift, (tuple, list))
     if axis is None:
+        if several and len(shift) == 1:
+            (shift,), several = shift, False
         if several:
             msg = f"roll: several shifts need as many axes, got {shown(shift)} for shape {x.shape}"
             raise ValueError(msg)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_flag, check_number, normalize_axes
+from impl_numpy.checks import check_flag, check_number, normalize_axes, shown
 from impl_numpy.dtypes import Array, Axis, Shape, Value, float32, int64
 from impl_numpy.ops.elementwise import masked
 from impl_numpy.ops.families import X, reduce, registered, scan, scanned, spread_to
@@ -327,8 +327,8 @@ def norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
         "keepdims": check_flag("norm", "keepdims", keepdims),
     }
     nothing = not math.prod(x.shape[k] for k in options["axis"])
-    if nothing and power == -math.inf:
-        msg = f"norm: wants an element for ord=-inf, got shape {x.shape}"  # ops-24
+    if nothing and power < 0:
+        msg = f"norm: wants an element for ord={shown(ord)}, got shape {x.shape}"  # ops-24
         raise ValueError(msg)
     if math.isinf(power) and not nothing:
         return (max if power > 0 else min)(abs(x), **options)

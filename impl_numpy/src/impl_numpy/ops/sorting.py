@@ -122,9 +122,7 @@ Tensor of int64, the shape of x2
 Raises
 ------
 ValueError
-    If x1 or the sorter has another shape, or `side` is another word.
-IndexError
-    If the sorter is out of range.
+    If x1 or the sorter has another shape, the sorter is out of range, or `side` is another word.
 TypeError
     If an argument is of another kind."""
 
@@ -138,7 +136,10 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
         raise ValueError(msg)
     if sorter is not None:
         n = len(ordered)
-        order = check_indices("searchsorted", "sorter", sorter, 0, n)
+        try:
+            order = check_indices("searchsorted", "sorter", sorter, 0, n)
+        except IndexError as error:
+            raise ValueError(*error.args) from None
         if order.shape != ordered.shape:
             msg = f"searchsorted: sorter must have shape {ordered.shape}, got {order.shape}"
             raise ValueError(msg)

@@ -108,7 +108,16 @@ class _MaxPool(_Pool):
             If the shape does not fit, or there is no window.
         """
         pair = self._pooled(input, self.ceil_mode)
+        if pair[0].isnan().any():
+            pair = self._first_nan(input, *pair)
         return pair if self.return_indices else pair[0]
+
+    def _first_nan(self, input: Tensor, output: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the result with the first NaN of a window in the place of the last (nn-21)."""
+        _, first = self._pooled(input.detach().isnan().to(input.dtype), self.ceil_mode)
+        places = torch.where(output.detach().isnan(), first, places)
+        flat = input.flatten(-self._axes).gather(-1, places.flatten(-self._axes))
+        return flat.reshape(output.shape), places
 
 
 def _max_options(axes: int) -> Options:

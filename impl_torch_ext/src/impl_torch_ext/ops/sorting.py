@@ -109,8 +109,8 @@ def searchsorted(
                 f"{shapes_of(order, first)}"
             )
             raise ValueError(msg)
-        if order.numel() and not -len(first) <= int(order.min()) <= int(order.max()) < len(first):
-            msg = f"searchsorted: sorter must hold places of x1, got {int(order.max())}"
+        if order.numel() and not 0 <= int(order.min()) <= int(order.max()) < len(first):
+            msg = f"searchsorted: sorter must hold places of x1, got {order.tolist()}"
             raise ValueError(msg)
         first = first[order]
     if first.dtype == bool_:

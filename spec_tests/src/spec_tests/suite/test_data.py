@@ -237,6 +237,24 @@ def test_padded_batches_of_other_dtypes_and_shapes(nn: Any) -> None:
 
 
 @clause("data-08")
+def test_sequences_of_several_kinds(nn: Any) -> None:
+    for kinds, wanted in (
+        (["NumPy array", "Tensor", "raw array", "NumPy array"], "Tensor"),
+        (["raw array", "NumPy array", "NumPy array", "Tensor"], "Tensor"),
+        (["NumPy array", "NumPy array", "raw array", "NumPy array"], "raw array"),
+        (["raw array", "NumPy array", "NumPy array", "NumPy array"], "raw array"),
+    ):
+        given = [KINDS[kind](nn, np.full(1 + n, n, np.float32)) for n, kind in enumerate(kinds)]
+        batches = list(nn.data.bucketed(given, 2))
+        assert all(of_kind(nn, wanted, padded) for padded, _, _ in batches), kinds
+        exactly(nn, batches[0][0], np.array([[0, 1], [0, 1]], np.float32), call=f"{kinds}")
+        exactly(nn, batches[1][0], np.array([[2, 3]] * 3 + [[0, 3]], np.float32), call=f"{kinds}")
+    for other in ("Tensor", "raw array"):
+        with refuses(TypeError, "bucketed", "1", "int64", "float32"):
+            nn.data.bucketed([np.ones(2, np.float32), KINDS[other](nn, np.ones(2, np.int64))], 2)
+
+
+@clause("data-08")
 def test_a_layer_takes_the_batches(nn: Any) -> None:
     nn.manual_seed(2)
     layer, given = nn.GRU(2, 3), sequences(nn, "Tensor")

@@ -278,6 +278,26 @@ def test_cosine_of_zeros(nn: Any, dtype: str) -> None:
     exactly(nn, np.abs(slopes[1]), np.zeros((4, 3)), call="gradient to the other")
 
 
+@clause("loss-18", "loss-10")
+def test_cosine_of_other_targets(nn: Any, dtype: str) -> None:
+    """The loss is 0 for them, beside NaN too, and the others are as ever."""
+    first, second = normal((6, 3), dtype), normal((6, 3), dtype, seed=1)
+    first[3, 1] = second[4, 0] = NAN
+    first[5, 1] = INF
+    target = np.array([2.0, 0.0, NAN, 0.0, -2.0, 0.5], dtype)
+    for several in (target, np.where(np.isnan(target), 0, target).astype("int64")):
+        value, slopes = value_and_slopes(
+            nn,
+            lambda *leaves, t=several: nn.loss.cosine_embedding_loss(
+                *leaves, nn.tensor(t), -0.5, reduction="none"
+            ),
+            [first, second],
+        )
+        exactly(nn, value, np.zeros(6), call=f"targets {several}")
+        for slope in slopes:
+            exactly(nn, np.abs(slope[:3]), np.zeros((3, 3)), call=f"targets {several}")
+
+
 @clause("loss-20")
 def test_triplets_of_equal_rows(nn: Any, dtype: str) -> None:
     anchor = np.round(normal((4, 3), dtype) * 64) / 64

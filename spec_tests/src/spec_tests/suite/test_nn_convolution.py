@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import agrees, refuses, tensor, to_numpy
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
 
 
@@ -180,6 +180,34 @@ def test_calls_say_what_does_not_fit(nn: Any) -> None:
         nn.Conv1d(2, 4, 3, padding=5, padding_mode="circular")(nn.zeros((1, 2, 4)))
     with refuses(ValueError, "ConvTranspose2d", "(2, 3, 7, 7)", "in_channels", "2"):
         nn.ConvTranspose2d(2, 4, 3)(nn.zeros((2, 3, 7, 7)))
+
+
+@clause("nn-20")
+def test_output_padding(nn: Any, dtype: str) -> None:
+    """It makes the result longer at its end, where what lies beyond the kernel is the bias."""
+    layer = nn.ConvTranspose1d(1, 1, 2, stride=3, output_padding=1, dtype=dtype)
+    layer.weight.data = nn.tensor(np.array([[[10, 100]]], dtype)).data
+    layer.bias.data = nn.tensor(np.array([0.5], dtype)).data
+    x = tensor(nn, np.array([[[1, 2]]], dtype))
+    y = layer(x)
+    want = [10.5, 100.5, 0.5, 20.5, 200.5, 0.5]
+    exactly(nn, y, np.array([[want]], dtype), call="output_padding=1")
+    y.backward(nn.tensor(np.array([[[1, 2, 4, 8, 16, 32]]], dtype)))
+    exactly(nn, x.grad, np.array([[[210, 1680]]], dtype))
+    exactly(nn, layer.weight.grad, np.array([[[17, 34]]], dtype))
+    exactly(nn, layer.bias.grad, np.array([63], dtype))
+    # With padding the end is what the padding had cut away.
+    padded = nn.ConvTranspose1d(1, 1, 2, stride=3, padding=1, output_padding=2, dtype=dtype)
+    padded.load_state_dict(layer.state_dict())
+    exactly(nn, padded(x), np.array([[[100.5, 0.5, 20.5, 200.5, 0.5]]], dtype), call="padding=1")
+    plane = nn.ConvTranspose2d(
+        1, 1, 1, stride=(2, 3), output_padding=(1, 0), bias=False, dtype=dtype
+    )
+    plane.weight.data = nn.tensor(np.ones((1, 1, 1, 1), dtype)).data
+    got = plane(nn.tensor(np.array([[[[1, 2], [3, 4]]]], dtype)))
+    spread = np.zeros((1, 1, 4, 4), dtype)
+    spread[0, 0, ::2, ::3] = [[1, 2], [3, 4]]
+    exactly(nn, got, spread, call="of a plane")
 
 
 @clause("nn-20")

@@ -33,6 +33,75 @@ def test_nan_is_largest_and_padding_is_never_chosen(nn: Any, dtype: str) -> None
     exactly(nn, x.grad, np.array([[[1, 0, 2, 3, 0, 4]]], dtype))
 
 
+@clause("nn-21")
+def test_of_several_nan_the_first_is_largest(nn: Any, dtype: str) -> None:
+    x = tensor(nn, np.array([[[1, NAN, 3, NAN, NAN, 2, INF]]], dtype))
+    y, indices = nn.MaxPool1d(3, stride=1, padding=1, return_indices=True)(x)
+    exactly(nn, y, np.array([[[NAN, NAN, NAN, NAN, NAN, NAN, INF]]], dtype))
+    exactly(nn, indices, np.array([[[1, 1, 1, 3, 3, 4, 6]]]))
+    y.backward(nn.tensor(np.array([[[1, 2, 4, 8, 16, 32, 64]]], dtype)))
+    exactly(nn, x.grad, np.array([[[0, 7, 0, 24, 32, 0, 64]]], dtype))
+    values = np.zeros((2, 4, 4), dtype)
+    values[0, 0, 1] = values[0, 1, 0] = values[0, 1, 1] = values[1, 2, 3] = NAN
+    x = tensor(nn, values)
+    y, indices = nn.MaxPool2d(2, return_indices=True)(x)
+    exactly(nn, indices, np.array([[[1, 2], [8, 10]], [[0, 2], [8, 11]]]))
+    nn.ops.sum(y).backward()
+    want = np.zeros((2, 16))
+    want[[0, 0, 0, 0, 1, 1, 1, 1], [1, 2, 8, 10, 0, 2, 8, 11]] = 1
+    exactly(nn, x.grad, want.reshape(2, 4, 4))
+
+
+@clause("nn-21")
+def test_the_last_window_of_ceil_mode(nn: Any, dtype: str) -> None:
+    values = np.array([[[1, 2, 3, 4, 5]]], dtype)
+    x = tensor(nn, values)
+    exactly(nn, nn.MaxPool1d(2)(x), np.array([[[2, 4]]], dtype))
+    y = nn.MaxPool1d(2, ceil_mode=True)(x)
+    exactly(nn, y, np.array([[[2, 4, 5]]], dtype))
+    y.backward(nn.tensor(np.array([[[1, 2, 4]]], dtype)))
+    exactly(nn, x.grad, np.array([[[0, 1, 0, 2, 4]]], dtype))
+    # A third window would start at 5, beyond the input and the padding in front.
+    pool = nn.MaxPool1d(2, stride=3, padding=1, ceil_mode=True)
+    exactly(nn, pool(nn.tensor(values[..., :4])), np.array([[[1, 4]]], dtype))
+    plane = nn.tensor(np.arange(15, dtype=dtype).reshape(1, 3, 5))
+    exactly(
+        nn, nn.MaxPool2d(2, ceil_mode=True)(plane), np.array([[[6, 8, 9], [11, 13, 14]]], dtype)
+    )
+    exactly(nn, nn.MaxPool2d(2)(plane), np.array([[[6, 8]]], dtype))
+
+
+@clause("nn-23")
+def test_the_divisor_of_a_mean(nn: Any, dtype: str) -> None:
+    """It counts places of the input and, unless told not to, of its padding; none beyond."""
+    x = nn.tensor(np.array([[[6, 6, 6, 6, 6, 6]]], dtype))
+    options: dict[str, Any]
+    for options, want in (
+        ({}, [4, 6, 6]),
+        ({"count_include_pad": False}, [6, 6, 6]),
+        ({"ceil_mode": True}, [4, 6, 6, 3]),
+        ({"ceil_mode": True, "count_include_pad": False}, [6, 6, 6, 6]),
+    ):
+        y = nn.AvgPool1d(3, stride=2, padding=1, **options)(x)
+        agrees(nn, y, np.array([[want]], "f8"), "reduction", dtype=dtype, call=f"{options}")
+    values = np.full((1, 2, 3), 36, dtype)
+    corner, side = 36 * 4 / 9, 36 * 6 / 9
+    rows: tuple[tuple[dict[str, Any], list[float]], ...] = (
+        ({}, [corner, side, corner]),
+        ({"count_include_pad": False}, [36, 36, 36]),
+        ({"divisor_override": 4}, [36, 54, 36]),
+        ({"divisor_override": 4, "count_include_pad": False}, [36, 54, 36]),
+    )
+    for options, row in rows:
+        x = tensor(nn, values)
+        y = nn.AvgPool2d(3, stride=1, padding=1, **options)(x)
+        agrees(nn, y, np.array([[row, row]], "f8"), "reduction", dtype=dtype, call=f"{options}")
+        nn.ops.sum(y).backward()
+        # As all elements are alike, the sum of the gradient is that of the means by one of them.
+        slopes = to_numpy(nn, x.grad).sum(keepdims=True) * 36
+        agrees(nn, slopes, np.full((1, 1, 1), 2.0 * sum(row)), "reduction", dtype=dtype)
+
+
 @clause("nn-21", "nn-23", "numerics-01")
 @pytest.mark.parametrize("length", [2, 33, 130])
 def test_lengths(nn: Any, dtype: str, length: int) -> None:

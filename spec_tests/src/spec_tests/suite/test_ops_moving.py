@@ -79,6 +79,18 @@ def test_norms(nn: Any, dtype: str) -> None:
             nn.ops.norm(x, ord=wrong)
 
 
+@clause("ops-24")
+def test_norms_of_no_element(nn: Any, dtype: str) -> None:
+    x = nn.tensor(np.zeros((2, 0), dtype))
+    for order in (-0.5, -1, -2, -np.inf):
+        for axis in (1, None):
+            with refuses(ValueError, "norm", "0"):
+                nn.ops.norm(x, axis=axis, ord=order)
+        assert nn.ops.norm(x, axis=0, ord=order).shape == (0,)
+    for order in (0, 0.5, 1, 2, 3, np.inf):
+        exactly(nn, nn.ops.norm(x, axis=1, ord=order), np.zeros(2), call=f"norm(ord={order})")
+
+
 @clause("ops-41")
 @pytest.mark.parametrize("name", ["float32", "float64", "int32", "int64", "bool"])
 def test_what_is_not_0(nn: Any, name: str) -> None:
@@ -114,6 +126,7 @@ def test_differences(nn: Any, dtype: str) -> None:
 
 MOVED: dict[str, Callable[[Any, Any], Any]] = {
     "roll(x, 4)": lambda np, x: np.roll(x, 4),
+    "roll(x, (4,))": lambda np, x: np.roll(x, (4,)),
     "roll(x, (1, 1), axis=(1, 1))": lambda np, x: np.roll(x, (1, 1), axis=(1, 1)),
     "roll(x, 1, axis=(0, 1))": lambda np, x: np.roll(x, 1, axis=(0, 1)),
     "moveaxis(x, (0, 1), (1, 0))": lambda np, x: np.moveaxis(x, (0, 1), (1, 0)),
@@ -164,6 +177,8 @@ def test_shapes_meet(nn: Any) -> None:
 # A function, its arguments after x of shape (2, 3), the exception, and what it says.
 REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
     ("roll", ((1, 2),), {"axis": (0,)}, ValueError),
+    ("roll", ((1, 2),), {}, ValueError),
+    ("roll", ((),), {}, ValueError),
     ("roll", (0.5,), {}, TypeError),
     ("moveaxis", (0, (0, 1)), {}, ValueError),
     ("moveaxis", ((0, 0), (0, 1)), {}, ValueError),

@@ -72,6 +72,11 @@ def test_where_elements_belong(nn: Any, dtype: str) -> None:
     order = np.array([2, 0, 1])
     got = nn.ops.searchsorted(nn.tensor(array[[1, 3, 0]]), nn.tensor(array), sorter=order)
     exactly(nn, got, np.array([0, 1, 1, 2]), call="with a sorter")
+    some = np.array([3.0, -1.0, 2.0], dtype)
+    for places in ([1, 1, 0], [1, 2, 2], [2, 2, 2]):
+        want = np.searchsorted(some[places], array)
+        got = nn.ops.searchsorted(nn.tensor(some), array, sorter=nn.tensor(places))
+        exactly(nn, got, want, dtype="int64", call=f"with the sorter {places}")
 
 
 @clause("ops-50")
@@ -83,6 +88,10 @@ def test_searches_that_are_refused(nn: Any) -> None:
         nn.ops.searchsorted(nn.tensor([[1.0, 2.0]]), x)
     with refuses(ValueError, "searchsorted", "(3,)"):
         nn.ops.searchsorted(x, x, sorter=nn.tensor([0, 1, 0]))
+    for places in ([0, 2], [-1, 0], [1, -2]):
+        for sorter in (nn.tensor(places), np.array(places)):
+            with refuses(ValueError, "searchsorted", next(n for n in places if not 0 <= n < 2)):
+                nn.ops.searchsorted(x, x, sorter=sorter)
     with refuses(TypeError, "searchsorted", "float32"):
         nn.ops.searchsorted(x, x, sorter=x)
 

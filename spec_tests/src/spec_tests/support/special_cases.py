@@ -28,6 +28,9 @@ ELEMENTS: dict[str, Edge] = {
     "cosh": unary("cosh", [INF, -INF, NAN], [INF, INF, NAN], [INF, -INF, NAN]),
     "asinh": unary("asinh", [INF, -INF, NAN], [INF, -INF, NAN], [0, 0, NAN]),
     "acosh": unary("acosh", [1.0, INF, 0.5, NAN], [0.0, INF, NAN, NAN], [INF, 0, NAN, NAN]),
+    "acosh below -1": unary(
+        "acosh", [-2.0, -1.0, -INF], [NAN] * 3, [1 / 3**0.5, -INF, 0], "elementwise"
+    ),
     "atanh": unary("atanh", [1.0, -1.0, NAN], [INF, -INF, NAN], [INF, INF, NAN]),
     "ceil": unary("ceil", _STEPS, [NAN, INF, -INF, -1.0, 3.0], [0] * 5),
     "floor": unary("floor", _STEPS, [NAN, INF, -INF, -2.0, 2.0], [0] * 5),
