@@ -282,7 +282,7 @@ def test_blocks_nest_and_end(nn: Any) -> None:
         with nn.no_grad():
             assert found(nn)
     assert not found(nn)
-    with refuses(Mishap), nn.detect_anomaly():
+    with pytest.raises(Mishap), nn.detect_anomaly():
         raise Mishap
     assert not found(nn)
     with block:
@@ -367,6 +367,8 @@ def test_a_second_derivative(nn: Any) -> None:
         # x ** 1.5 has a first derivative at 0, and no second one.
         y = nn.ops.pow(x, 1.5)
         (slope,) = nn.grad(nn.ops.sum(y), x, create_graph=True)
-        with refuses(RuntimeError, WORDS, "backward"):
-            nn.ops.sum(slope).backward()
+        exactly(nn, slope, np.asarray([1.5, 0.0], "float32"))
+        if not own_class(nn):
+            with refuses(RuntimeError, WORDS, "backward"):
+                nn.ops.sum(slope).backward()
     assert x.grad is None

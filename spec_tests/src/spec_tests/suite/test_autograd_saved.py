@@ -202,7 +202,7 @@ def test_what_is_not_packed(nn: Any) -> None:
     class Noting(nn.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
-            ctx.kept = x
+            ctx.kept = ctx.xp.reshape(x, (2, 6))
             return x * 2
 
         @staticmethod
@@ -214,10 +214,12 @@ def test_what_is_not_packed(nn: Any) -> None:
             nn.ops.tanh(x) * x
         nn.ops.tanh(plain) * plain
         x + plain
-        Noting.apply(x)
     assert store.shapes == []
     nn.ops.tanh(x) * x
     assert store.shapes == [], "the block is over"
+    with store.hooks():
+        Noting.apply(x)
+    assert set(store.shapes) <= {(3, 4)}, "an attribute of the ctx was packed"
 
 
 @clause("autograd-44")
@@ -350,11 +352,11 @@ def test_what_hooks_raise(nn: Any) -> None:
     def fail(thing: Any) -> Any:
         raise Mishap
 
-    with refuses(Mishap), nn.saved_tensors_hooks(fail, lambda t: t):
+    with pytest.raises(Mishap), nn.saved_tensors_hooks(fail, lambda t: t):
         nn.ops.tanh(x)
     with nn.saved_tensors_hooks(lambda t: t, fail):
         y = nn.ops.tanh(x)
-    with refuses(Mishap):
+    with pytest.raises(Mishap):
         nn.ops.sum(y).backward()
     assert x.grad is None
     assert nn.is_grad_enabled()
