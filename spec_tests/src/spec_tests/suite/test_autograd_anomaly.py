@@ -32,18 +32,16 @@ class Anomaly(NamedTuple):
 
 
 def leaky(nn: Any, *, backward: bool) -> Any:
-    """Return a Function whose forward, or backward, divides by 0."""
+    """Return a Function whose forward, or backward, gives infinities."""
 
     class Leaky(nn.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
-            ctx.save_for_backward(x)
-            return x * 2 if backward else ctx.xp.log(0 * x)
+            return x * (2.0 if backward else float("inf"))
 
         @staticmethod
         def backward(ctx: Any, grad_output: Any) -> Any:
-            (x,) = ctx.saved_tensors
-            return grad_output / (0 * x)
+            return grad_output * float("inf")
 
     return Leaky
 
