@@ -141,6 +141,41 @@ def across(session: nox.Session) -> None:
 
 
 @nox.session
+def array_api(session: nox.Session) -> None:
+    """Run the array API standard's public suite, and code that others wrote for the standard.
+
+    ``nox -s array_api -- FOLDER [numpy cupy ...] [pytest's options]``, where FOLDER is a clone of
+    the suite. Results go to ``report/array_api/``.
+    """
+    if not session.posargs or session.posargs[0].startswith("-"):
+        session.error(
+            "nox -s array_api -- FOLDER [numpy cupy ...]: FOLDER is a clone of the public suite, "
+            "git clone --recurse-submodules https://github.com/data-apis/array-api-tests FOLDER"
+        )
+    folder, *rest = session.posargs
+    chosen = [name for name in BACKENDS if name in rest] or list(BACKENDS)
+    options = [option for option in rest if option not in BACKENDS]
+    standard = ("-m", "spec_tests.standard")
+    out = ("--out", str(REPORT / "array_api"))
+    # In each implementation's environment first what the session is for, then the consumers; what
+    # one of them got wrong is told at the end, when all have run.
+    for name in chosen:
+        python = backend_python(session, name)
+        install_backend(session, name, python)
+        pip = (str(python), "-m", "pip", "install", "--quiet", "./spec_tests[standard]")
+        session.run(*pip, external=True)
+        if name == "cupy":
+            emulate_without_a_gpu(session, python)
+        suite = ("run", "--suite", str(Path(folder).resolve()), "--impl", f"impl_{name}")
+        found = (str(python), *standard, *suite, *out, *options)
+        session.run(*found, external=True, success_codes=[0, 1])
+        consumers = ("-m", "pytest", "spec_tests/tests/test_consumers.py")
+        session.run(str(python), *consumers, external=True)
+    names = [f"impl_{name}" for name in chosen]
+    session.run(str(python), *standard, "table", *out, *names, external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time the four and their peers in turns, each in its environment; write report/bench.html."""
     sys.path.insert(0, str(ROOT))
