@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known, rest = parser.parse_known_args(arguments)
     if known.command == "table" and rest:
         parser.error(f"unknown arguments: {' '.join(rest)}")
-    if known.command == "table":
-        return _show(known.out, known.impl)
     try:
+        if known.command == "table":
+            return _show(known.out, known.impl)
         check_suite(known.suite)
         return _run(known, rest)
     except (FileNotFoundError, ValueError) as error:
