@@ -203,13 +203,22 @@ def pytest_configure(config):
     settings.register_profile("array-api-tests", max_examples=config.getoption("--max-examples"))
     settings.load_profile("array-api-tests")
 """
+STAND_IN = """
+__version__ = "1.0"
+
+def spec_capabilities():
+    return {"complex": True, "wide_unsigned": False}
+"""
 SUITE = """
+import os
+
 from hypothesis import given, settings, strategies as st
 
 count = 0
 
 def test_right():
     assert settings().max_examples == 20
+    assert os.environ["ARRAY_API_TESTS_SKIP_DTYPES"] == "uint16,uint32,uint64"
 
 @given(st.integers())
 def test_wrong(number):
@@ -226,7 +235,7 @@ def suite(tmp_path, monkeypatch):
     (tmp_path / "suite" / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     tests = tmp_path / "suite" / "array_api_tests" / "test_a.py"
     tests.write_text(textwrap.dedent(SUITE), encoding="utf-8")
-    (tmp_path / "stand_in.py").write_text("__version__ = '1.0'\n", encoding="utf-8")
+    (tmp_path / "stand_in.py").write_text(STAND_IN, encoding="utf-8")
     others = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), others])))
 
@@ -259,6 +268,7 @@ def test_a_suite_is_run_and_judged(suite, tmp_path):
     assert list(result["unexpected"]) == ["test_a.py::test_wrong"]
     assert "too many" in result["unexpected"]["test_a.py::test_wrong"]
     assert "UNEXPECTED test_a.py::test_wrong" in made.stdout
+    assert "stand_in: not asked for uint16, uint32, uint64" in made.stdout
     left = {path.name for path in (tmp_path / "suite").rglob("*")}
     assert left == {"array_api_tests", "array-api", "spec", "2025.12", "conftest.py", "test_a.py"}
 

@@ -21,7 +21,7 @@ from spec_tests.judge.result import device_of, versions_of
 from spec_tests.standard.expectations import LIST, expected_of, judge
 from spec_tests.standard.outcomes import is_complete, read
 from spec_tests.standard.result import as_dict, findings, table
-from spec_tests.standard.run import check_suite, run, version_of
+from spec_tests.standard.run import check_suite, lacking_dtypes, run, version_of
 
 __all__ = ["main"]
 
@@ -54,17 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(known: argparse.Namespace, options: Sequence[str]) -> int:
     # A list that cannot be read is told before the run, not after it.
     expected = expected_of(known.impl, known.list)
+    module = importlib.import_module(known.impl)
+    without = lacking_dtypes(module.spec_capabilities())
     start = time.perf_counter()
-    report = run(known.suite.resolve(), known.impl, options)
+    report = run(known.suite.resolve(), known.impl, options, without)
     outcomes, complete = read(report), is_complete(report)
     verdict = judge(outcomes, expected, complete)
-    module = importlib.import_module(known.impl)
     about = {
         "implementation": known.impl,
         **device_of(module),
         "versions": {**versions_of(known.impl), "hypothesis": version("hypothesis")},
         "suite": version_of(known.suite),
         "options": list(options),
+        "without_dtypes": without,
         "complete": complete,
         "seconds": round(time.perf_counter() - start, 1),
     }

@@ -71,6 +71,11 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     notes += [
         f"{result['implementation']}: part of the suite" for result in results if _partial(result)
     ]
+    notes += [
+        f"{result['implementation']}: not asked for {', '.join(result['without_dtypes'])}"
+        for result in results
+        if result.get("without_dtypes")
+    ]
     return "\n".join([f"the public suite of the array API standard {VERSION}", *lines, *notes])
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from spec_tests.standard import VERSION
 
-__all__ = ["MAX_EXAMPLES", "check_suite", "run", "version_of"]
+__all__ = ["MAX_EXAMPLES", "check_suite", "lacking_dtypes", "run", "version_of"]
 
 SOURCE = "https://github.com/data-apis/array-api-tests"
 MAX_EXAMPLES = 20
@@ -25,6 +25,11 @@ _OPTIONS = (
     # The same examples in every run, and no verdict that depends on the machine's speed.
     *("--derandomize", "--disable-deadline", f"--max-examples={MAX_EXAMPLES}"),
 )
+# The dtypes that an implementation may say it lacks (tensor-37), by capability.
+_DTYPES = {
+    "complex": ("complex64", "complex128"),
+    "wide_unsigned": ("uint16", "uint32", "uint64"),
+}
 _OMITTED = ("log", "traceback", "streams", "warnings", "keywords")
 
 
@@ -56,7 +61,22 @@ def version_of(folder: Path) -> str:
     return made.stdout.strip() or "unknown"
 
 
-def run(folder: Path, implementation: str, options: Sequence[str] = ()) -> dict[str, Any]:
+def lacking_dtypes(capabilities: Mapping[str, bool]) -> list[str]:
+    """Return the dtypes that are not asked for, as the implementation says that it lacks them."""
+    return [
+        dtype
+        for capability, dtypes in _DTYPES.items()
+        if not capabilities.get(capability, True)
+        for dtype in dtypes
+    ]
+
+
+def run(
+    folder: Path,
+    implementation: str,
+    options: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> dict[str, Any]:
     """Run the suite on ``implementation.ops`` and return the report of pytest-json-report.
 
     Where pytest could not begin there is one failure in the report, of the suite's ``conftest.py``.
@@ -69,6 +89,8 @@ def run(folder: Path, implementation: str, options: Sequence[str] = ()) -> dict[
         The importable name.
     options : sequence of str, optional
         For pytest. Files of the suite among them are run instead of all.
+    without : sequence of str, optional
+        Dtypes that the suite does not ask for.
     """
     check_suite(folder)
     with tempfile.TemporaryDirectory() as scratch:
@@ -80,7 +102,7 @@ def run(folder: Path, implementation: str, options: Sequence[str] = ()) -> dict[
         made = subprocess.run(
             command,
             cwd=folder,
-            env=_environment(implementation, scratch),
+            env=_environment(implementation, scratch, without),
             stderr=subprocess.PIPE,
             text=True,
             check=False,
@@ -93,12 +115,13 @@ def run(folder: Path, implementation: str, options: Sequence[str] = ()) -> dict[
     return dict(content)
 
 
-def _environment(implementation: str, scratch: str) -> Mapping[str, str]:
+def _environment(implementation: str, scratch: str, without: Sequence[str]) -> Mapping[str, str]:
     """Return the variables of the run: nothing is written into the user's folder."""
     return {
         "ARRAY_API_TESTS_MAX_ARRAY_SIZE": MAX_ARRAY_SIZE,
         **os.environ,
         "ARRAY_API_TESTS_MODULE": f"{implementation}.ops",
+        "ARRAY_API_TESTS_SKIP_DTYPES": ",".join(without),
         "ARRAY_API_TESTS_VERSION": VERSION,
         "HYPOTHESIS_STORAGE_DIRECTORY": scratch,
         "PYTHONDONTWRITEBYTECODE": "1",
