@@ -75,7 +75,7 @@ def jax_vjp(session: nox.Session) -> None:
 def meta(session: nox.Session) -> None:
     """Run the judge's own tests: wrong implementations must fail, by the right clause."""
     forget_builds()
-    session.install("./impl_numpy", "./spec_tests[compare]", "pytest-xdist")
+    session.install("./impl_numpy", "./spec_tests[compare,standard]", "pytest-xdist")
     # Nearly all of its time goes into processes that run the suite on a wrong implementation.
     session.run("python", "-m", "pytest", "spec_tests/tests", "-n", "2", *session.posargs)
     if not session.posargs:
