@@ -167,7 +167,7 @@ def array_api(session: nox.Session) -> None:
             emulate_without_a_gpu(session, python)
         suite = ("run", "--suite", str(Path(folder).resolve()), "--impl", f"impl_{name}")
         for what, command in (
-            ("the suite", (*standard, *suite, *out, *options)),
+            ("the suite", (*standard, *suite, *out, *TWO_PROCESSES, *options)),
             ("the consumers", consumers),
         ):
             try:
