@@ -30,10 +30,18 @@ BACKENDS: dict[str, tuple[str, ...]] = {
 # The tests run in two processes. Who has none left steals some of the same file, whose shapes are
 # compiled where there is a compiler.
 TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
-# The passes that make a program quick take longer than the programs of most tests, run once, do.
+# The passes that make a program quick take longer than the programs of most tests, run once, do; so
+# do the emitters that go through MLIR, and a program cut into parts to compile side by side.
 # The implementation's own tests and the examples go through all of them.
 UNOPTIMIZED = {
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "XLA_FLAGS": " ".join(
+        (
+            "--xla_backend_optimization_level=0",
+            "--xla_llvm_disable_expensive_passes=true",
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        )
+    )
 }
 EMULATION = "impl_cupy/emulation"
 CPLUSPLUS = (
