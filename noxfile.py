@@ -32,7 +32,7 @@ BACKENDS: dict[str, tuple[str, ...]] = {
 TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
 # The passes that make a program quick take longer than the programs of most tests, run once, do; so
 # do the emitters that go through MLIR, and a program cut into parts to compile side by side.
-# The implementation's own tests and the examples go through all of them.
+# `OPTIMIZED` of the implementation's own tests, the fuzzer and the examples go through all of them.
 UNOPTIMIZED = {
     "XLA_FLAGS": " ".join(
         (
@@ -43,6 +43,7 @@ UNOPTIMIZED = {
         )
     )
 }
+OPTIMIZED = {"jax_vjp": ("test_compilation", "test_lookups", "test_further")}
 EMULATION = "impl_cupy/emulation"
 CPLUSPLUS = (
     "impl_torch_ext/csrc/*.*",
@@ -206,7 +207,12 @@ def conformance(session: nox.Session, name: str, *, quick: bool = False) -> None
     env = UNOPTIMIZED if quick and not session.posargs else {}
     session.run(*pytest, *suite, *TWO_PROCESSES, *some, env=env)
     if not session.posargs:
-        session.run(*pytest, f"impl_{name}/tests", *TWO_PROCESSES)
+        own = f"impl_{name}/tests"
+        optimized = [f"{own}/{file}.py" for file in OPTIMIZED.get(name, ())]
+        others = [f"--ignore={file}" for file in optimized]
+        session.run(*pytest, own, *others, *TWO_PROCESSES, env=env)
+        if optimized:
+            session.run(*pytest, *optimized, *TWO_PROCESSES)
         # What the judge asks of installed packages, and each is installed in its own session only.
         judged = ("test_public_names", "test_independence", "test_fuzz")
         session.run(*pytest, *(f"spec_tests/tests/{name}.py" for name in judged))
