@@ -19,10 +19,10 @@ from impl_numpy.ops import (
     elementwise,
     indexing,
     inspection,
-    linalg,
     manipulation,
     movement,
     places,
+    products,
     recurrence,
     reduction,
     rounding,
@@ -30,6 +30,7 @@ from impl_numpy.ops import (
     transcendental,
 )
 from impl_numpy.ops.einsum import einsum
+from impl_numpy.ops import fft, linalg
 from impl_numpy.ops.families import REGISTRY
 from impl_numpy.ops.inspection import API_VERSION as __array_api_version__
 from impl_numpy.ops.inspection import CONSTANTS
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from impl_numpy.ops.elementwise import *
     from impl_numpy.ops.indexing import *
     from impl_numpy.ops.inspection import *
-    from impl_numpy.ops.linalg import *
+    from impl_numpy.ops.products import *
     from impl_numpy.ops.manipulation import *
     from impl_numpy.ops.movement import *
     from impl_numpy.ops.places import *

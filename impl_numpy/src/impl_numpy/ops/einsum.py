@@ -12,7 +12,7 @@ from impl_numpy.checks import check_string, shown
 from impl_numpy.dtypes import Shape, bool_, promoted
 from impl_numpy.ops.elementwise import multiply
 from impl_numpy.ops.families import meet, registered, reshaped
-from impl_numpy.ops.linalg import matmul
+from impl_numpy.ops.products import matmul
 from impl_numpy.ops.reduction import sum as summed
 from impl_numpy.recording import RULES, unary
 from impl_numpy.tensor import Tensor, as_tensor

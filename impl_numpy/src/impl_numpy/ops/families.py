@@ -47,6 +47,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Derivative = Callable[[Value, Value, Value], Value]
 
 REGISTRY: dict[str, Callable[..., Any]] = {}
+# What `ops.linalg` and `ops.fft` have beside.
+EXTENSIONS: dict[str, dict[str, Callable[..., Any]]] = {"linalg": {}, "fft": {}}
 
 _OPERAND = """Parameters
 ----------
@@ -115,16 +117,16 @@ TypeError
 
 
 def registered(
-    name: str, summary: str, frame: str, source: str = STANDARD
+    name: str, summary: str, frame: str, source: str = STANDARD, extension: str = ""
 ) -> Callable[[Function], Function]:
-    """Enter a function into `ops` under a name, with a docstring made from its row."""
+    """Enter a function into `ops`, or an extension, with a docstring made from its row."""
 
     def register(function: Function) -> Function:
         page = f"{name} in the {source} standard 2025.12" if source == STANDARD else source
         function.__name__ = function.__qualname__ = name
-        function.__module__ = "impl_numpy.ops"
+        function.__module__ = f"impl_numpy.ops.{extension}" if extension else "impl_numpy.ops"
         function.__doc__ = f"{summary}\n\n{inspect.cleandoc(frame)}\n\nSource: {page}.\n"
-        REGISTRY[name] = function
+        (EXTENSIONS[extension] if extension else REGISTRY)[name] = function
         return function
 
     return register
