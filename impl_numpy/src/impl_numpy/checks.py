@@ -118,10 +118,11 @@ def check_raw(array: Any, operation: str, shares: bool = False) -> Array:
     return np.asarray(array)
 
 
-def check_five(operation: str, dtype: np.dtype[Any]) -> None:
+def check_five(operation: str, dtype: np.dtype[Any], name: str = "") -> None:
     """Raise TypeError for a dtype of which Modules and files have nothing (tensor-37)."""
     if dtype not in FIVE:
-        msg = f"{operation}: the dtype must be {THE_FIVE}, got {dtype}; cast with astype"
+        of = f" of {name}" if name else ""
+        msg = f"{operation}: the dtype{of} must be {THE_FIVE}, got {dtype}; cast with astype"
         raise TypeError(msg)
 
 

@@ -100,7 +100,11 @@ def jacfwd(
     return _jacobian("jacfwd", _columns, fn, argnums, create_graph)
 
 
-jacobian = jacrev
+def jacobian(
+    fn: Callable[..., Any], argnums: Argnums = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """Do what `jacrev` does."""
+    return _jacobian("jacobian", _rows, fn, argnums, create_graph)
 
 
 def hessian(

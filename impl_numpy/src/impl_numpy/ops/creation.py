@@ -209,7 +209,8 @@ def asarray(
     check_device("asarray", device)
     copy = None if copy is None else check_flag("asarray", "copy", copy)
     wanted = None if dtype is None else check_dtype(dtype, "asarray")
-    obj = _of_memory(obj)
+    if copy is not False:
+        obj = _of_memory(obj)
     foreign = wanted is not None and is_raw(obj) and obj.dtype not in DTYPES  # tensor-37
     if not isinstance(obj, Tensor) and (foreign or not is_raw(obj)):
         if copy is False:
