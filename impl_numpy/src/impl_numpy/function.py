@@ -170,14 +170,14 @@ def _call(
         MODE.recording = recording
     if not isinstance(result, tuple):
         output = _output(cls, 0, result)
-        if kept and output.dtype.kind == "f" and not _constant(ctx, result):
+        if kept and output.dtype.kind in "fc" and not _constant(ctx, result):
             node = FunctionNode(cls, ctx, pristine, arrays, config, nodes, output)
             return follow(wrap(output, node))
         ctx._saved = ctx._non_differentiable = ()
         return follow(wrap(output, None))
     outputs = [_output(cls, k, x) for k, x in enumerate(result)]
     follows = [
-        x.dtype.kind == "f" and not _constant(ctx, returned)
+        x.dtype.kind in "fc" and not _constant(ctx, returned)
         for x, returned in zip(outputs, result, strict=True)
     ]
     call = None

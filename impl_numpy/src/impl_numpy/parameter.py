@@ -41,6 +41,7 @@ class Parameter(Tensor):
         if check_flag("Parameter", "requires_grad", requires_grad):
             check_requires_grad(self.dtype, "Parameter")
             self.requires_grad_()
+        check_five("Parameter", self.dtype)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -103,7 +103,9 @@ class Node:
         saved = list(self.saved)
         for k, node in enumerate((*self.parents, self)):
             if node is not None and saved[k] is not None:
-                maker = node.parents[0] if type(node) is Stretched else node
+                # Where the dtype differs too, what is saved is not what the operand was.
+                same = type(node) is Stretched and saved[k].dtype == node.saved[-1]
+                maker = node.parents[0] if same else node
                 saved[k] = grad._wrap(saved[k], maker)
         return self.rule.vjp(grad, self.parents, *saved)
 

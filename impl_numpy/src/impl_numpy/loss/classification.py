@@ -216,6 +216,7 @@ def _probabilities(name: str, target: Any, shape: Shape) -> Tensor | None:
     if isinstance(target, np.ndarray | np.generic) and target.dtype.kind in "iu":
         return None  # Of any width (tensor-36).
     t = as_tensor(name, target, "target")
+    check_real(name, t.dtype)
     return t if t.dtype.kind == "f" and t.shape == shape else None
 
 

@@ -41,6 +41,7 @@ def cosine_embedding_loss(
     margin = option(name, "margin", margin)
     a, b = floating(name, input1, "input1"), floating(name, input2, "input2")
     signs = as_tensor(name, target, "target")._data
+    check_five(name, signs.dtype, "target")
     if a.shape != b.shape:
         msg = f"{name}: input1 and input2 must have one shape, got {a.shape} and {b.shape}"
         raise ValueError(msg)

@@ -107,6 +107,8 @@ class Module(Hooked):
         persistent = check_flag("register_buffer", "persistent", persistent)
         self._check_name("register_buffer", name, self._buffers)
         _check_kind("register_buffer", name, tensor, Tensor)
+        if tensor is not None:
+            check_five("register_buffer", tensor.dtype, name)
         self._buffers[name] = tensor
         (self._transient.discard if persistent else self._transient.add)(name)
 

@@ -182,9 +182,7 @@ def _one_axis(name: str, x: Tensor, n: Any, axis: Any, norm: Any, half: bool) ->
     return _length(name, n, 2 * (length - 1) if half else length, x.shape), place
 
 
-def _whole(
-    name: str, primitive: Primitive, summary: str
-) -> Callable[..., Tensor]:
+def _whole(name: str, primitive: Primitive, summary: str) -> Callable[..., Tensor]:
     """Make a function from complex numbers to as many."""
     frame = _ALONG.format(of=_NUMBERS, length=_CUT, result="complex, shape (..., n, ...)")
 

@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-
-from impl_numpy.checks import check_items, normalize_axis, shown
 from numpy.typing import DTypeLike
 
+from impl_numpy.checks import check_items, normalize_axis, shown
 from impl_numpy.dtypes import Array, Shape, Value, bool_
 from impl_numpy.ops.families import REGISTRY, registered, reshaped, rule
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, binary, record, unary
@@ -38,7 +37,7 @@ _FEW = 64
 
 def _matmul(a: Array, b: Array) -> Array:
     inner = a.shape[-1]
-    if inner <= _LONG or a.shape[-2] * b.shape[-1] > _FEW or a.dtype.kind != "f":
+    if inner <= _LONG or a.shape[-2] * b.shape[-1] > _FEW or a.dtype.kind not in "fc":
         return np.matmul(a, b)
     whole = inner - inner % _BLOCK
     left = a[..., :whole].reshape(*a.shape[:-1], -1, _BLOCK).swapaxes(-2, -3)
@@ -219,6 +218,8 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:  # ops-44
     if not sizes or shapes[0][axis] != shapes[1][axis]:
         msg = f"vecdot: shapes {shapes[0]} and {shapes[1]} do not fit along axis {axis}"
         raise ValueError(msg)
+    if left.dtype.kind == "c":
+        left = unary(RULES["conj"], left)
     row, column = _last(left, axis), _last(right, axis)
     row = reshaped(row, (*row.shape[:-1], 1, row.shape[-1]))
     column = reshaped(column, (*column.shape, 1))
@@ -272,7 +273,9 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:  # linalg-21
         raise ValueError(msg) from None
     ahead, behind = np.array([1, 2, 0]), np.array([2, 0, 1])
     a, b = ((slice(None),) * (x.ndim + axis) for x in (left, right))
-    result: Tensor = left[(*a, ahead)] * right[(*b, behind)] - left[(*a, behind)] * right[(*b, ahead)]
+    result: Tensor = (
+        left[(*a, ahead)] * right[(*b, behind)] - left[(*a, behind)] * right[(*b, ahead)]
+    )
     return result
 
 
@@ -442,7 +445,9 @@ def _quotient(a: Array, b: Array, strict: bool) -> Array:
     wrong = singular(a)
     if strict and (wrong & finite).any():
         raise ValueError(no_inverse(wrong & finite))
-    result = np.linalg.solve(np.where(wrong[..., None, None], np.eye(a.shape[-1], dtype=a.dtype), a), b)
+    result = np.linalg.solve(
+        np.where(wrong[..., None, None], np.eye(a.shape[-1], dtype=a.dtype), a), b
+    )
     result[np.broadcast_to(wrong, result.shape[:-2])] = np.nan
     return result
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_numpy.checks import as_number, check_flag, shown
-from impl_numpy.dtypes import PART, Array, Shape, Value
+from impl_numpy.dtypes import PART, Array, Value
 from impl_numpy.ops.decompositions import singular_values
 from impl_numpy.ops.families import REGISTRY, registered, reshaped
 from impl_numpy.ops.products import (
@@ -23,7 +23,7 @@ from impl_numpy.ops.products import (
     set_apart,
     singular,
 )
-from impl_numpy.recording import OUT, RULES, Grads, Primitive, binary, raw, record, unary
+from impl_numpy.recording import OUT, Grads, Primitive, raw, record, unary
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
