@@ -84,7 +84,8 @@ _SQUARE = ", or is not square"
 
 def _joined(stack: Shape, dtype: np.dtype[Any], wrong: Array | None, *parts: Array) -> Array:
     """Return the factors in one array, NaN where the matrix was not finite (linalg-10)."""
-    flat = [part.reshape(*stack, -1) for part in parts]
+    n = len(stack)
+    flat = [part.reshape(*stack, math.prod(part.shape[n:])) for part in parts]
     whole: Array = np.concatenate(flat, axis=-1, dtype=dtype)
     if wrong is not None:
         whole[wrong] = np.nan

@@ -264,7 +264,8 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:  # linalg-21
             raise TypeError(msg)
         normalize_axis("cross", axis, x.shape)
     if axis >= 0 or any(shape[axis] != 3 for shape in shapes):
-        msg = f"cross: axis {shown(axis)} must be negative and of length 3 in {shapes[0]} and {shapes[1]}"
+        both = f"{shapes[0]} and {shapes[1]}"
+        msg = f"cross: axis {shown(axis)} must be negative, and of length 3 in {both}"
         raise ValueError(msg)
     try:
         np.broadcast_shapes(*shapes)
