@@ -309,8 +309,9 @@ def _eigh_vjp(grad: Value, x: None, out: Value, n: int) -> Value:  # linalg-13
     return _hermitian(vectors @ inner @ adjoint(vectors))
 
 
-_spectrum = Primitive("eigh", lambda x, n: _eigh(x), _eigh_vjp, ((OUT,),))
-_values_alone = Primitive("eigvalsh", lambda x, n: _eigh(x), _eigh_vjp, ((OUT,),))
+_spectrum, _spectrum_alone = (
+    Primitive(name, lambda x, n: _eigh(x), _eigh_vjp, ((OUT,),)) for name in ("eigh", "eigvalsh")
+)
 
 
 @registered(
@@ -344,7 +345,7 @@ def eigvalsh(x: Any, /) -> Tensor:  # linalg-13
     if not on_tape(x):
         safe, wrong = set_apart(x._data, lower=True)
         return _plain(np.linalg.eigvalsh(safe), wrong)
-    result: Tensor = real_part(_parts(unary(_values_alone, x, (n,)), (n,))[0])
+    result: Tensor = real_part(_parts(unary(_spectrum_alone, x, (n,)), (n,))[0])
     return result
 
 
@@ -370,21 +371,12 @@ def _eig(x: Array, n: int) -> Array:
 def _eig_vjp(grad: Value, needs: Parents, x: None, out: Value, n: int, real: bool) -> Grads:
     grad = conjugate(grad)  # linalg-15
     (values, v), (grad_values, grad_v) = (_parts(part, (n,), (n, n)) for part in (out, grad))
-    differences = values[..., None, :] - values[..., :, None]
-    equal = np.abs(raw(differences)) <= _nearness(raw(values))
-    factors = conjugate(_inverse(differences, equal))
+    factors = conjugate(_between(values, n))
     gram = adjoint(v) @ grad_v
     inner = factors * (gram - (adjoint(v) @ v) * _on_diagonal(gram)[..., None, :])
     inner = inner + _diagonal(grad_values, n)
     result = quotient(adjoint(v), inner @ adjoint(v))
     return (real_part(result) if real else conjugate(result),)
-
-
-def _nearness(values: Array) -> Array:
-    """Return below what difference eigenvalues count as equal (linalg-16)."""
-    n, eps = values.shape[-1], np.finfo(values.dtype).eps
-    largest = np.abs(values).max(axis=-1, initial=0)
-    return np.asarray((_EQUAL * n * eps * largest)[..., None, None])
 
 
 _general = Primitive("eig", lambda x, n, real: _eig(x, n), _eig_vjp, ((OUT,),))
