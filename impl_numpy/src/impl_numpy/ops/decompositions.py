@@ -158,22 +158,21 @@ def _cholesky(x: Array) -> Array:
     try:
         factor = np.linalg.cholesky(safe)
     except np.linalg.LinAlgError:
-        index = _first(np.linalg.cholesky, safe)
-        msg = f"the matrix{index} is not positive definite"
-        raise ValueError(msg) from None  # linalg-09
+        raise ValueError(_indefinite(safe)) from None
     if wrong is not None:
         factor[wrong] = np.tril(np.full(x.shape[-2:], np.nan, x.dtype))
     return factor
 
 
-def _first(compute: Callable[[Array], Any], x: Array) -> str:
-    """Return the index, for a message, of the first matrix of a stack that is refused."""
+def _indefinite(x: Array) -> str | None:
+    """Return a message that names the first matrix that is not positive definite (linalg-09)."""
     for index in np.ndindex(x.shape[:-2]):
         try:
-            compute(x[index])
+            np.linalg.cholesky(x[index])
         except np.linalg.LinAlgError:
-            return f" {index} of the stack" if index else ""
-    return ""
+            which = f" {index} of the stack" if index else ""
+            return f"the matrix{which} is not positive definite"
+    return None
 
 
 @conventional
@@ -186,17 +185,12 @@ def _cholesky_vjp(grad: Value, x: None, out: Value) -> Value:  # linalg-11
 
 
 _factor = Primitive(
-    "cholesky", _cholesky, _cholesky_vjp, ((OUT,),), explain=lambda x: _why(_cholesky, x)
+    "cholesky",
+    _cholesky,
+    _cholesky_vjp,
+    ((OUT,),),
+    explain=lambda x: _indefinite(set_apart(x, lower=True)[0]),
 )
-
-
-def _why(forward: Callable[..., Any], *args: Any) -> str | None:
-    """Return the reason of a refusal."""
-    try:
-        forward(*args)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 @registered(
