@@ -17,7 +17,6 @@ from impl_numpy.checks import (
     check_number,
     check_raw,
     check_real,
-    check_requires_grad,
     check_scalar,
     check_sizes,
     shown,
@@ -34,6 +33,7 @@ from impl_numpy.dtypes import (
     native,
     uint64,
 )
+from impl_numpy.grad_checks import check_requires_grad
 from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor, wrap
 

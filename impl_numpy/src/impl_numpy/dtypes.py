@@ -35,8 +35,13 @@ DTYPES = frozenset(BY_NAME.values())
 # Those of which Modules, losses, optimizers and files are made (tensor-37).
 FIVE = frozenset((float32, float64, int32, int64, bool_))
 # The dtype of the parts of a complex number, and what is complex of such parts.
-PART = {complex64: float32, complex128: float64}
-WHOLE = {float32: complex64, float64: complex128, complex64: complex64, complex128: complex128}
+PART: dict[np.dtype[Any], np.dtype[Any]] = {complex64: float32, complex128: float64}
+WHOLE: dict[np.dtype[Any], np.dtype[Any]] = {
+    float32: complex64,
+    float64: complex128,
+    complex64: complex64,
+    complex128: complex128,
+}
 
 
 @cache

@@ -17,8 +17,7 @@ import numpy as np
 
 from impl_numpy.dtypes import Value
 from impl_numpy.memory import CLOCK, settle
-from impl_numpy.recording import conjugated
-from impl_numpy.tape import MODE, Leaf, Node, Scattered, check_saved
+from impl_numpy.tape import MODE, Leaf, Node, Scattered, check_saved, conjugated
 
 # Passes of several threads may end in one leaf, and none may lose what another adds (autograd-28).
 _DELIVERING = RLock()

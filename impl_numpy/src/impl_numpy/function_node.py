@@ -13,8 +13,8 @@ from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import Array, Value, is_raw
 from impl_numpy.engine import run
 from impl_numpy.memory import arrays_in, readonly
-from impl_numpy.recording import Differentiable, conjugated
-from impl_numpy.tape import MODE, Node, Parents, Source
+from impl_numpy.recording import Differentiable
+from impl_numpy.tape import MODE, Node, Parents, Source, conjugated
 from impl_numpy.tensor import Tensor, wrap
 
 

@@ -7,11 +7,49 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import as_scalar, check_device, check_string, shown
-from impl_numpy.recording import RULES, Differentiable, Traced, binary, compare, unary
+from impl_numpy.checks import as_scalar, check_device, check_raw, check_real, check_string, shown
+from impl_numpy.dtypes import promoted
+from impl_numpy.recording import QUIET, RULES, Differentiable, Traced, binary, unary
 from impl_numpy.tape import check_uncut
 
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+
+
+def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:
+    """Compare element by element, without history; NotImplemented for what is no operand.
+
+    Parameters
+    ----------
+    ufunc : numpy.ufunc
+    a, b : Tensor, raw array or number
+        One at least is a Tensor. Integers are compared exactly, also those that a dtype does not
+        hold (tensor-38).
+    """
+    wrap = a._wrap if isinstance(a, Traced) else b._wrap
+    name = ufunc.__name__
+    x, y = _compared(a, name), _compared(b, name)
+    if x is None or y is None:
+        return NotImplemented
+    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and x.dtype != y.dtype:
+        dtype = promoted(name, x.dtype, y.dtype)
+        x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
+    if name in _ORDERS:
+        check_real(name, *[np.asarray(k).dtype for k in (x, y)])
+    try:
+        return wrap(QUIET.run(ufunc, x, y), None)
+    except (ValueError, OverflowError) as error:
+        msg = f"{ufunc.__name__}: cannot take shapes {np.shape(x)} and {np.shape(y)}: {error}"
+        raise ValueError(msg) from None
+
+
+def _compared(x: Any, operation: str) -> Any:
+    """Return an operand of a comparison as a raw array or a number; None for what is neither."""
+    if isinstance(x, Traced):
+        return x._data
+    return check_raw(x, operation) if isinstance(x, np.ndarray) else as_scalar(x)
+
+
+_ORDERS = frozenset(("less", "less_equal", "greater", "greater_equal"))
 
 
 class Protocols(Traced):

@@ -23,8 +23,9 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import as_scalar, check_hooked, check_raw, check_real
+from impl_numpy.checks import check_real
 from impl_numpy.dtypes import Array, Shape, Value, float32, promoted
+from impl_numpy.grad_checks import check_hooked
 from impl_numpy.memory import GIVEN, LENT, Reads, follow, own, readonly
 from impl_numpy.operands import operand
 from impl_numpy.sums import SMALL, total
@@ -50,6 +51,10 @@ class Traced:
     def _wrap(data: Any, node: Node | None) -> Any:
         """Return a Tensor of this array that `node` made."""
         raise NotImplementedError
+
+    def _conjugated(self) -> Any:
+        """Return the conjugate of what is complex, recorded."""
+        return RULES["conj"](self)
 
 
 class Watch:
@@ -224,15 +229,6 @@ def _shrink(x: Array, shape: Shape, dtype: DTypeLike, *_: Any) -> Array:
     return x.astype(dtype, copy=False)
 
 
-def conjugated(grad: Value) -> Value:
-    """Return a gradient in the convention that programs see, or back from it.
-
-    On the tape a gradient is dL/da - i dL/db: then a holomorphic function's rule has f'(z) as a
-    real function's has, and conjugates nothing. Programs see dL/da + i dL/db (autograd-47).
-    """
-    return RULES["conj"](grad) if grad.dtype.kind == "c" else grad
-
-
 def stretch(x: Value, shape: Shape, dtype: DTypeLike) -> Value:
     """Broadcast to a shape and cast to a dtype, as an operand is that differs from the result."""
     return spread(x, shape, dtype, x.shape, x.dtype)
@@ -293,7 +289,7 @@ def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
     if rule.choosy and array.dtype.kind != "f":
         array = rule.admitted(array)
     try:
-        out = _QUIET.run(rule.forward, array, *config)
+        out = QUIET.run(rule.forward, array, *config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, (array,), config) from None
     if node is None or not MODE.recording or out.dtype.kind not in "fc":
@@ -334,7 +330,7 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
     if (kind is not y.dtype and kind != y.dtype) or (rule.choosy and kind.kind != "f"):
         return record(rule, (a, b), config)
     try:
-        out = _QUIET.run(rule.forward, x, y, *config)
+        out = QUIET.run(rule.forward, x, y, *config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, (x, y), config) from None
     if (left is None and right is None) or not MODE.recording:
@@ -381,7 +377,7 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
     parents = [x._node if isinstance(x, Traced) else None for x in operands]
     values = _promoted(arrays, rule)
     try:
-        out = _QUIET.run(rule.forward, *values, *config)
+        out = QUIET.run(rule.forward, *values, *config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, values, config) from None
     if not any(parents) or not MODE.recording:
@@ -418,20 +414,20 @@ class _Quiet(threading.local):
         self.run = context.run
 
 
-_QUIET = _Quiet()
+QUIET = _Quiet()
 
 
 @contextmanager
 def noting(reads: Reads) -> Iterator[None]:
     """Note what every operation of this thread reads."""
-    run, through = _QUIET.run, MODE.through
-    _QUIET.run = functools.partial(reads.run, run)
+    run, through = QUIET.run, MODE.through
+    QUIET.run = functools.partial(reads.run, run)
     THROUGH.append(None)
     MODE.through = functools.partial(reads.run, *(() if through is None else (through,)))
     try:
         yield
     finally:
-        _QUIET.run, MODE.through = run, through
+        QUIET.run, MODE.through = run, through
         THROUGH.pop()
 
 
@@ -440,7 +436,7 @@ def quiet(function: F) -> F:
 
     @functools.wraps(function)
     def run(*args: Any, **options: Any) -> Any:
-        return _QUIET.run(function, *args, **options)
+        return QUIET.run(function, *args, **options)
 
     return run  # type: ignore[return-value]
 
@@ -482,40 +478,3 @@ def _promoted(arrays: list[Array], rule: Primitive) -> list[Array]:
     elif rule.floats and dtype.kind != "f":
         dtype = float32
     return [x if x.dtype == dtype else x.astype(dtype) for x in arrays]
-
-
-def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:
-    """Compare element by element, without history; NotImplemented for what is no operand.
-
-    Parameters
-    ----------
-    ufunc : numpy.ufunc
-    a, b : Tensor, raw array or number
-        One at least is a Tensor. Integers are compared exactly, also those that a dtype does not
-        hold (tensor-38).
-    """
-    wrap = a._wrap if isinstance(a, Traced) else b._wrap
-    name = ufunc.__name__
-    x, y = _compared(a, name), _compared(b, name)
-    if x is None or y is None:
-        return NotImplemented
-    if isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and x.dtype != y.dtype:
-        dtype = promoted(name, x.dtype, y.dtype)
-        x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
-    if name in _ORDERS:
-        check_real(name, *[np.asarray(k).dtype for k in (x, y)])
-    try:
-        return wrap(_QUIET.run(ufunc, x, y), None)
-    except (ValueError, OverflowError) as error:
-        msg = f"{ufunc.__name__}: cannot take shapes {np.shape(x)} and {np.shape(y)}: {error}"
-        raise ValueError(msg) from None
-
-
-def _compared(x: Any, operation: str) -> Any:
-    """Return an operand of a comparison as a raw array or a number; None for what is neither."""
-    if isinstance(x, Traced):
-        return x._data
-    return check_raw(x, operation) if isinstance(x, np.ndarray) else as_scalar(x)
-
-
-_ORDERS = frozenset(("less", "less_equal", "greater", "greater_equal"))

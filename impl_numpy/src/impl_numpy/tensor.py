@@ -10,17 +10,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import (
-    check_array,
-    check_callable,
-    check_flag,
-    check_grad,
-    check_raw,
-    check_requires_grad,
-    check_seed,
-)
+from impl_numpy.checks import check_array, check_callable, check_flag, check_raw
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import receiver, run
+from impl_numpy.grad_checks import check_grad, check_requires_grad, check_seed
 from impl_numpy.memory import CLOCK, borrow, follow, left, lend, next_age
 from impl_numpy.protocols import Protocols
 from impl_numpy.recording import (
@@ -29,12 +22,11 @@ from impl_numpy.recording import (
     Primitive,
     Watch,
     binary,
-    conjugated,
     fit,
     record,
     unary,
 )
-from impl_numpy.tape import Handle, Leaf, Node, check_uncut, uncut
+from impl_numpy.tape import Handle, Leaf, Node, check_uncut, conjugated, uncut
 
 _new = object.__new__
 _ndarray = np.ndarray

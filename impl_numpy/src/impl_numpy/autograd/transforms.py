@@ -13,8 +13,8 @@ from impl_numpy.checks import check_callable, check_flag, check_items, shown
 from impl_numpy.dtypes import is_raw
 from impl_numpy.engine import run
 from impl_numpy.memory import follow
-from impl_numpy.recording import conjugated, fit
-from impl_numpy.tape import MODE, Node, Source
+from impl_numpy.recording import fit
+from impl_numpy.tape import MODE, Node, Source, conjugated
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_structure
 

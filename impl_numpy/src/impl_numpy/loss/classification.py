@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_numpy import ops
-from impl_numpy.checks import check_indices
+from impl_numpy.checks import check_indices, check_real
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.loss.reduction import (
     Loss,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy import ops
+from impl_numpy.checks import check_five
 from impl_numpy.dtypes import Array, Value
 from impl_numpy.loss.reduction import Loss, floating, option, reduced
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, binary, raw

@@ -12,6 +12,7 @@ import numpy as np
 from impl_numpy.checks import (
     check_choice,
     check_finite,
+    check_five,
     check_flag,
     check_int,
     check_no_bool,

@@ -109,7 +109,7 @@ def _linspace(start: Any, stop: Any, num: Any, dtype: DTypeLike | None, endpoint
     first = check_scalar("linspace", "start", start, wanted)
     last = check_scalar("linspace", "stop", stop, wanted)
     count = check_count("linspace", "num", num)
-    of = complex if isinstance(first, complex) or isinstance(last, complex) else float
+    of: Any = complex if isinstance(first, complex) or isinstance(last, complex) else float
     if wanted is None:
         wanted = complex64 if of is complex else float32
     if wanted.kind not in "fc":

@@ -35,7 +35,8 @@ from impl_numpy.dtypes import (
 )
 from impl_numpy.memory import own
 from impl_numpy.ops.families import X, apply_binary, binary, registered, rule, spread_to, unary
-from impl_numpy.recording import OUT, RULES, Grads, Primitive, compare, raw
+from impl_numpy.protocols import compare
+from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
 from impl_numpy.recording import binary as record_binary
 from impl_numpy.recording import unary as record_unary
 from impl_numpy.tape import Parents

@@ -30,6 +30,7 @@ from impl_numpy.checks import (
     normalize_axis,
 )
 from impl_numpy.dtypes import Array, Axis, Shape, Value, int64, is_raw, uint64
+from impl_numpy.protocols import compare as record_compare
 from impl_numpy.recording import (
     OUT,
     RULES,
@@ -38,7 +39,6 @@ from impl_numpy.recording import (
     spread,
 )
 from impl_numpy.recording import binary as record_binary
-from impl_numpy.recording import compare as record_compare
 from impl_numpy.recording import unary as record_unary
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
@@ -255,20 +255,16 @@ def reduce(
     keep: tuple[int, ...],
     summary: str,
     *,
-    floats: bool = False,
-    real: bool = False,
     whole: Callable[..., Any] | None = None,
-    explain: Callable[..., str | None] | None = None,
+    **options: Any,
 ) -> Callable[..., Tensor]:
-    """Make a function over one axis, several, or all.
+    """Make a function over one axis, several, or all; `options` are those of `Primitive`.
 
     The configuration of its primitive is (axes, keepdims, the shape with the axes kept, the shape
-    of x). With `whole`, the forward of integers in their own dtype, the function takes `dtype=`, and
-    integers become int64 or uint64 without it (ops-15).
+    of x). With `whole`, the forward of integers in their own dtype, the function takes `dtype=`,
+    and integers become int64 or uint64 without it (ops-15).
     """
-    primitive = rule(
-        Primitive(name, forward, vjp, (keep,), floats=floats, real=real, explain=explain)
-    )
+    primitive = rule(Primitive(name, forward, vjp, (keep,), **options))
     of_integers = primitive if whole is None else Primitive(name, whole, vjp, (keep,))
     cast = "" if whole is None else "\ndtype : dtype, optional\n    Cast to it first."
     register = registered(name, summary, _AXES.format(dtype=cast))

@@ -9,6 +9,7 @@ import numpy as np
 
 from impl_numpy.checks import check_count, check_indices, check_sizes, normalize_axis, shown
 from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, met, promoted
+from impl_numpy.operands import operand
 from impl_numpy.ops.families import meet, meet_into, registered, reshaped
 from impl_numpy.ops.indexing import (
     key_along,
@@ -22,7 +23,7 @@ from impl_numpy.ops.indexing import (
     rows_axes,
     selecting,
 )
-from impl_numpy.recording import RULES, Grads, Primitive, operand, record, unary
+from impl_numpy.recording import RULES, Grads, Primitive, record, unary
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 

@@ -25,11 +25,13 @@ def _sum(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape) -> An
 
 def _whole_sum(x: Array, axes: Shape, keepdims: bool, *_: Any) -> Any:
     # NumPy would add narrow integers in int64.
-    return np.add.reduce(x, axes, x.dtype, None, keepdims)
+    added: Any = np.add
+    return added.reduce(x, axes, x.dtype, keepdims=keepdims)
 
 
 def _whole_prod(x: Array, axes: Shape, keepdims: bool, *_: Any) -> Any:
-    return np.multiply.reduce(x, axes, x.dtype, None, keepdims)
+    multiplied: Any = np.multiply
+    return multiplied.reduce(x, axes, x.dtype, keepdims=keepdims)
 
 
 def _sum_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> Grads:

@@ -17,9 +17,9 @@ from impl_numpy.checks import (
     normalize_axis,
 )
 from impl_numpy.dtypes import Array, promoted
+from impl_numpy.operands import operand
 from impl_numpy.ops.families import registered
 from impl_numpy.ops.indexing import take_along_axis
-from impl_numpy.recording import operand
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 _BEST = """Parameters
