@@ -127,7 +127,7 @@ def _resized(x: Tensor, n: int, axis: int) -> Tensor:
     """Return x cut, or filled with 0, at the end of an axis (fft-04)."""
     length = x.shape[axis]
     if n < length:
-        return x[(*[slice(None)] * axis, slice(n))]  # type: ignore[no-any-return]
+        return x[(*[slice(None)] * axis, slice(n))]
     if n == length:
         return x
     widths = [(0, n - length if k == axis else 0) for k in range(x.ndim)]

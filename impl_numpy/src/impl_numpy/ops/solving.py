@@ -156,7 +156,7 @@ def matrix_power(x: Any, n: int, /) -> Tensor:  # linalg-18
         raise TypeError(msg)
     if n == 0:
         one = np.broadcast_to(np.eye(x.shape[-1], dtype=x.dtype), x.shape)
-        return selected(np.zeros((), bool), x, one)  # type: ignore[no-any-return]
+        return selected(np.zeros((), bool), x, one)
     square: Tensor = unary(_power_inv, x) if n < 0 else x
     result: Tensor | None = None
     bits = abs(int(n))
@@ -375,11 +375,11 @@ def _order(order: Any) -> Any:
 
 def _norm(x: Tensor, order: Any) -> Tensor:
     if order == "fro":
-        return REGISTRY["norm"](x, axis=(-2, -1))  # type: ignore[no-any-return]
+        return REGISTRY["norm"](x, axis=(-2, -1))
     if order in ("nuc", 2, -2):
         values = singular_values("matrix_norm", x)
         if order == "nuc":
-            return REGISTRY["sum"](values, axis=-1)  # type: ignore[no-any-return]
+            return REGISTRY["sum"](values, axis=-1)
     else:
         inner = -2 if abs(order) == 1 else -1
         values = REGISTRY["sum"](REGISTRY["abs"](x), axis=inner)
