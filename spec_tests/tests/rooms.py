@@ -16,10 +16,10 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # From the ground up: a room may import itself and the rooms before it. Those of some
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
-    "backend dtypes random capabilities checks launch native sums buffers memory tape engine "
-    "recording protocols tensor creation ops xp pytree context followed function_vjp "
-    "function_node function trees autograd parameter module init nn rnn explain loss optim "
-    "serialization data"
+    "backend dtypes random capabilities checks grad_checks operands launch native sums buffers "
+    "memory tape engine recording protocols tensor creation ops xp pytree context followed "
+    "function_vjp function_node function trees autograd parameter module init nn rnn explain loss "
+    "optim serialization data"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
@@ -27,6 +27,8 @@ ONLY = {
     "xp": "impl_cupy",
     "native": "impl_torch_ext",
     "sums": "impl_numpy impl_cupy",
+    "grad_checks": "impl_numpy",
+    "operands": "impl_numpy",
     "buffers": "impl_numpy",
     "memory": "impl_numpy",
     "protocols": "impl_numpy",
@@ -42,9 +44,9 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
     "ops": (
-        "lookups formulas families elementwise transcendental rounding comparison reduction "
-        "recurrence products manipulation movement indexing places einsum sorting creation "
-        "decompositions solving linalg fft activation inspection"
+        "lookups formulas families elementwise transcendental rounding complexes comparison "
+        "reduction recurrence products manipulation movement indexing places einsum sorting "
+        "creation decompositions solving linalg fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),

@@ -10,19 +10,21 @@ Tensor. This package is also `ctx.xp` where a Function runs on Tensors.
 import sys
 from typing import TYPE_CHECKING
 
-from impl_numpy.dtypes import bool_ as bool
-from impl_numpy.dtypes import float32, float64, int32, int64
+from impl_numpy.dtypes import BY_NAME
 from impl_numpy.ops import (
     activation,
     comparison,
+    complexes,
     creation,
     elementwise,
+    fft,
     indexing,
     inspection,
     linalg,
     manipulation,
     movement,
     places,
+    products,
     recurrence,
     reduction,
     rounding,
@@ -40,22 +42,23 @@ if TYPE_CHECKING:
     # What the next statement does, for readers of types.
     from impl_numpy.ops.activation import *
     from impl_numpy.ops.comparison import *
+    from impl_numpy.ops.complexes import *
     from impl_numpy.ops.creation import *
     from impl_numpy.ops.elementwise import *
     from impl_numpy.ops.indexing import *
     from impl_numpy.ops.inspection import *
-    from impl_numpy.ops.linalg import *
     from impl_numpy.ops.manipulation import *
     from impl_numpy.ops.movement import *
     from impl_numpy.ops.places import *
+    from impl_numpy.ops.products import *
     from impl_numpy.ops.recurrence import *
     from impl_numpy.ops.reduction import *
     from impl_numpy.ops.rounding import *
     from impl_numpy.ops.sorting import *
     from impl_numpy.ops.transcendental import *
 
-globals().update(REGISTRY, **CONSTANTS)
-__all__ = sorted([*REGISTRY, *CONSTANTS, "bool", "float32", "float64", "int32", "int64"])
+globals().update(REGISTRY, **CONSTANTS, **BY_NAME)
+__all__ = sorted([*REGISTRY, *CONSTANTS, *BY_NAME, "fft", "linalg"])
 
 
 def __dir__() -> list[str]:

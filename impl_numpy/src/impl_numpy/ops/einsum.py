@@ -12,7 +12,7 @@ from impl_numpy.checks import check_string, shown
 from impl_numpy.dtypes import Shape, bool_, promoted
 from impl_numpy.ops.elementwise import multiply
 from impl_numpy.ops.families import meet, registered, reshaped
-from impl_numpy.ops.linalg import matmul
+from impl_numpy.ops.products import matmul
 from impl_numpy.ops.reduction import sum as summed
 from impl_numpy.recording import RULES, unary
 from impl_numpy.tensor import Tensor, as_tensor
@@ -58,7 +58,7 @@ def einsum(subscripts: Any, /, *operands: Any) -> Tensor:  # ops-55
     shapes = [x.shape for x in tensors]
     terms, wanted = _read(subscripts, shapes)
     sizes = _sizes(subscripts, terms, shapes)
-    dtype = promoted(*[x.dtype for x in tensors])
+    dtype = promoted(_NAME, *[x.dtype for x in tensors])
     factors = [
         _factor(meet(x, x.shape, dtype), labels, sizes)
         for x, labels in zip(tensors, terms, strict=True)

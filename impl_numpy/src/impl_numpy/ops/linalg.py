@@ -1,232 +1,27 @@
-"""Products and transposes of matrices."""
+"""The functions of linear algebra: the extension `linalg` of the array API standard 2025.12."""
 
-from __future__ import annotations
+# The files are imported for their rows, which the registry then holds.
+# ruff: noqa: F401, F403
 
-import math
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+from impl_numpy.ops import decompositions, products, reduction, solving
+from impl_numpy.ops.families import EXTENSIONS, REGISTRY
 
-from impl_numpy.checks import check_items, normalize_axis, shown
-from impl_numpy.dtypes import Array, Shape, Value
-from impl_numpy.ops.families import registered, reshaped, rule
-from impl_numpy.recording import RULES, Grads, Primitive, binary, record, unary
-from impl_numpy.sums import total
-from impl_numpy.tape import Parents
-from impl_numpy.tensor import Tensor, as_tensor
+if TYPE_CHECKING:
+    # What the next statement does, for readers of types.
+    from impl_numpy.ops.decompositions import *
+    from impl_numpy.ops.products import *
+    from impl_numpy.ops.solving import *
 
+# Those that are functions of `ops` too (linalg-01).
+_SAME = ("matmul", "matrix_transpose", "tensordot", "vecdot")
 
-def _matmul_vjp(grad: Value, needs: Parents, a: Value, b: Value, out: None) -> Grads:
-    return (
-        None if needs[0] is None else _times(grad, b.mT),
-        None if needs[1] is None else _times(a.mT, grad),
-    )
-
-
-def _times(a: Value, b: Value) -> Value:
-    return _matmul(a, b) if type(a) is type(b) is np.ndarray else a @ b
+globals().update(
+    EXTENSIONS["linalg"], **{name: REGISTRY[name] for name in _SAME}, vector_norm=REGISTRY["norm"]
+)
+__all__ = sorted([*EXTENSIONS["linalg"], *_SAME, "vector_norm"])
 
 
-# An inner sum of so many terms is added up by blocks where few elements result: a BLAS adds one
-# after the other there (ops-25).
-_LONG = 1 << 13
-_BLOCK = 1 << 11
-_FEW = 64
-
-
-def _matmul(a: Array, b: Array) -> Array:
-    inner = a.shape[-1]
-    if inner <= _LONG or a.shape[-2] * b.shape[-1] > _FEW or a.dtype.kind != "f":
-        return np.matmul(a, b)
-    whole = inner - inner % _BLOCK
-    left = a[..., :whole].reshape(*a.shape[:-1], -1, _BLOCK).swapaxes(-2, -3)
-    right = b[..., :whole, :].reshape(*b.shape[:-2], -1, _BLOCK, b.shape[-1])
-    parts = np.matmul(left, right)
-    rest = np.matmul(a[..., whole:], b[..., whole:, :])
-    added: Array = total(parts, (parts.ndim - 3,)) + rest
-    return added
-
-
-_product = rule(Primitive("matmul", np.matmul, _matmul_vjp, ((1,), (0,)), stacks=True))
-_long_product = Primitive("matmul", _matmul, _matmul_vjp, ((1,), (0,)), stacks=True)
-
-_MATMUL = """Parameters
-----------
-x1 : Tensor or raw array, shape (..., M, K) or (K,)
-x2 : Tensor or raw array, shape (..., K, N) or (K,)
-    The leading axes broadcast.
-
-Returns
--------
-Tensor, shape (..., M, N), without M or N where a vector came
-
-Raises
-------
-ValueError
-    If the inner sizes differ, an operand has no axis, or the leading axes do not fit.
-TypeError
-    If an operand is no Tensor or raw array."""
-
-
-@registered("matmul", "Return the matrix product, as in `x1 @ x2`.", _MATMUL)
-def matmul(x1: Any, x2: Any, /) -> Tensor:
-    left, right = as_tensor("matmul", x1), as_tensor("matmul", x2)
-    before, after = left._data.shape, right._data.shape
-    if not before or not after or before[-1] != after[-2:][0]:
-        msg = f"matmul: the inner sizes of shapes {before} and {after} must be equal"
-        raise ValueError(msg)  # ops-12
-    product = _product if before[-1] <= _LONG else _long_product
-    if len(before) == len(after) == 2:
-        result: Tensor = binary(product, left, right)
-        return result
-    if len(before) == 1:
-        whole = matmul(reshaped(left, (1, -1)), right)
-        return reshaped(whole, (*after[:-2], *after[-1:]) if len(after) > 1 else ())
-    if len(after) == 1:
-        return reshaped(matmul(left, reshaped(right, (-1, 1))), before[:-1])
-    if len(after) == 2:
-        # One product instead of a stack, and the gradient of `right` without a stack to sum.
-        flat = reshaped(left, (math.prod(before[:-1]), before[-1]))
-        return reshaped(binary(product, flat, right), (*before[:-1], after[-1]))
-    result = record(product, (left, right))
-    return result
-
-
-_TRANSPOSE = """Parameters
-----------
-x : Tensor or raw array, shape (..., M, N)
-
-Returns
--------
-Tensor, shape (..., N, M)
-
-Raises
-------
-ValueError
-    If there are fewer than two axes.
-TypeError
-    If x is neither."""
-
-
-@registered("matrix_transpose", "Return the last two axes exchanged.", _TRANSPOSE)
-def matrix_transpose(x: Any, /) -> Tensor:
-    x = as_tensor("matrix_transpose", x)
-    n = x.ndim
-    if n < 2:
-        msg = f"matrix_transpose: wants at least two axes, got shape {x.shape}"
-        raise ValueError(msg)  # tensor-32
-    result: Tensor = unary(RULES["permute_dims"], x, ((*range(n - 2), n - 1, n - 2),))
-    return result
-
-
-_TENSORDOT = """Parameters
-----------
-x1, x2 : Tensor or raw array
-axes : int, or a pair of sequences of int
-    How many of the last axes of x1 and the first of x2; or which of each.
-
-Returns
--------
-Tensor, the axes of x1 and then those of x2 that are left
-
-Raises
-------
-ValueError
-    If the axes do not fit, or their sizes differ.
-TypeError
-    If an operand is no Tensor or raw array, or an axis no int."""
-
-
-@registered("tensordot", "Return the sum of products over axes of each.", _TENSORDOT)
-def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Tensor:  # ops-44
-    left, right = as_tensor("tensordot", x1), as_tensor("tensordot", x2)
-    before, after = left.shape, right.shape
-    first, second = _contracted(before, after, axes)
-    if tuple(before[k] for k in first) != tuple(after[k] for k in second):
-        msg = f"tensordot: the sizes of axes {shown(axes)} of {before} and {after} must be equal"
-        raise ValueError(msg)
-    rows = tuple(k for k in range(len(before)) if k not in first)
-    columns = tuple(k for k in range(len(after)) if k not in second)
-    inner = math.prod(before[k] for k in first)
-    shape = (*[before[k] for k in rows], *[after[k] for k in columns])
-    tall = unary(RULES["permute_dims"], left, ((*rows, *first),))
-    wide = unary(RULES["permute_dims"], right, ((*second, *columns),))
-    tall = reshaped(tall, (math.prod(before[k] for k in rows), inner))
-    wide = reshaped(wide, (inner, math.prod(after[k] for k in columns)))
-    result: Tensor = reshaped(binary(_product, tall, wide), shape)
-    return result
-
-
-def _contracted(before: Shape, after: Shape, axes: Any) -> tuple[Shape, Shape]:
-    """Return the axes of each operand over which a product is summed."""
-    if isinstance(axes, (int, np.integer)):
-        if not 0 <= axes <= min(len(before), len(after)):
-            msg = f"tensordot: axes {shown(axes)} is out of range for shapes {before} and {after}"
-            raise ValueError(msg)
-        return tuple(range(len(before) - int(axes), len(before))), tuple(range(int(axes)))
-    pair = check_items("tensordot", "axes", axes, "an int or a pair of sequences of ints")
-    if len(pair) != 2:
-        msg = f"tensordot: axes must be an int or a pair for {before} and {after}, got {len(pair)}"
-        raise ValueError(msg)
-    chosen = [
-        tuple(
-            normalize_axis("tensordot", k, shape)
-            for k in check_items("tensordot", "axes", part, "a pair of sequences of ints")
-        )
-        for part, shape in zip(pair, (before, after), strict=True)
-    ]
-    if len(chosen[0]) != len(chosen[1]) or any(len(set(c)) < len(c) for c in chosen):
-        msg = f"tensordot: axes {shown(axes)} must pair each once those of {before} and {after}"
-        raise ValueError(msg)
-    return chosen[0], chosen[1]
-
-
-_VECDOT = """Parameters
-----------
-x1, x2 : Tensor or raw array, shape (..., K, ...)
-    The other axes broadcast.
-axis : int
-    That of length K, counted from the end.
-
-Returns
--------
-Tensor, the common shape without that axis
-
-Raises
-------
-ValueError
-    If the axis is out of range, the sizes differ, or the shapes do not fit.
-TypeError
-    If an operand is no Tensor or raw array, or the axis no int."""
-
-
-@registered("vecdot", "Return the inner products along an axis.", _VECDOT)
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:  # ops-44
-    left, right = as_tensor("vecdot", x1), as_tensor("vecdot", x2)
-    shapes = (left.shape, right.shape)
-    for shape in shapes:
-        normalize_axis("vecdot", axis, shape)
-    if axis >= 0:
-        msg = f"vecdot: axis {shown(axis)} must be negative for shapes {shapes[0]} and {shapes[1]}"
-        raise ValueError(msg)
-    sizes = [(*s[:axis], *s[len(s) + axis + 1 :]) for s in shapes]
-    try:
-        np.broadcast_shapes(*sizes)
-    except ValueError:
-        sizes = []
-    if not sizes or shapes[0][axis] != shapes[1][axis]:
-        msg = f"vecdot: shapes {shapes[0]} and {shapes[1]} do not fit along axis {axis}"
-        raise ValueError(msg)
-    row, column = _last(left, axis), _last(right, axis)
-    row = reshaped(row, (*row.shape[:-1], 1, row.shape[-1]))
-    column = reshaped(column, (*column.shape, 1))
-    whole = record(_product, (row, column))
-    result: Tensor = reshaped(whole, whole.shape[:-2])
-    return result
-
-
-def _last(x: Tensor, axis: int) -> Any:
-    """Return x with an axis, counted from the end, put last."""
-    place = x.ndim + axis
-    order = (*[k for k in range(x.ndim) if k != place], place)
-    return unary(RULES["permute_dims"], x, (order,))
+def __dir__() -> list[str]:
+    return __all__
