@@ -96,7 +96,7 @@ def bucketed(
     Parameters
     ----------
     sequences : tuple or list of arrays, shape (time, ...)
-        Of one of the five dtypes, all of the same and with the same further axes.
+        All of one dtype (bool, int32, int64, float32 or float64) and with the same further axes.
     batch_size : int
         The sequences of a batch, at least 1; the last may have fewer.
     seed : int, optional

@@ -86,7 +86,7 @@ class FunctionNode(Node):
             for name in vars(ctx).keys() - vars(self.ctx).keys():
                 setattr(self.ctx, name, vars(ctx)[name])
         grads = [g._data if isinstance(g, Tensor) else g for g in as_sequence(result)]
-        return _turned(self._checked(grads))
+        return turned(self._checked(grads))
 
     def _unspoilt(self) -> Context:
         """Return a ctx for one of several passes, whose arrays `backward` may write."""
@@ -120,7 +120,7 @@ class FunctionNode(Node):
         finally:
             MODE.recording = outside
             MODE.transforms -= 1
-        return _turned(self._checked([wrap(g, None) if is_raw(g) else g for g in grads]))
+        return turned(self._checked([wrap(g, None) if is_raw(g) else g for g in grads]))
 
     def _pull_composite(
         self, composite: Callable[..., Any], inputs: list[Any], grad: Value
@@ -293,8 +293,8 @@ def _protected(x: Any) -> Any:
     return readonly(x) if isinstance(x, np.ndarray) and x.flags.writeable else x
 
 
-def _turned(grads: list[Value | None]) -> list[Value | None]:
-    """Return what `backward` returned in the convention of the tape (function-31)."""
+def turned(grads: Sequence[Value | None]) -> list[Value | None]:
+    """Return gradients that a program gave or gets in the other convention (autograd-47)."""
     return [None if g is None else conjugated(g) for g in grads]
 
 

@@ -111,9 +111,10 @@ class Protocols(Traced):
 
     def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
         """Return `ops`, which is written to the standard of this version and those before."""
-        if api_version is not None and api_version not in _VERSIONS:
-            known = ", ".join(_VERSIONS)
-            msg = f"__array_namespace__: the version must be one of {known}, got {api_version!r}"
+        known = isinstance(api_version, str) and api_version in _VERSIONS
+        if api_version is not None and not known:
+            wanted, got = ", ".join(_VERSIONS), shown(api_version)
+            msg = f"__array_namespace__: the version must be one of {wanted}, got {got}"
             raise ValueError(msg)
         return Differentiable.ops
 

@@ -7,7 +7,8 @@ arrays it computes a gradient, on Tensors it records one. There is no more to se
 
 In every `vjp`, `grad` is the gradient of the result, `needs` tells (by being None or not) which
 operands want one, then come the operands, the result and the configuration. An operand or result
-that its Primitive does not `keep` is None.
+that its Primitive does not `keep` is None. Gradients of complex values are conjugated here
+(`tape.conjugated`), so that a holomorphic function's rule is written as a real one's.
 """
 
 from __future__ import annotations

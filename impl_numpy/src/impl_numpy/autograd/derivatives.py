@@ -103,8 +103,8 @@ def jacfwd(
 def jacobian(
     fn: Callable[..., Any], argnums: Argnums = 0, create_graph: bool = False
 ) -> Callable[..., Any]:
-    """Do what `jacrev` does."""
-    return _jacobian("jacobian", _rows, fn, argnums, create_graph)
+    """Do what `jacrev` does; messages have both names."""
+    return _jacobian("jacobian (jacrev)", _rows, fn, argnums, create_graph)
 
 
 def hessian(

@@ -32,14 +32,16 @@ def _acosh_grad(g: Value, x: Value, y: None) -> Value:
 def _expm1(x: Array) -> Any:
     if x.dtype.kind != "c":
         return np.expm1(x)
-    # By parts, so that no digits cancel: e^a cos b - 1 = (e^a - 1) cos b - 2 sin(b / 2)^2.
-    out = np.empty(x.shape, x.dtype)
+    # By parts, so that no digits cancel: e^a cos b - 1 = (e^a - 1) cos b - 2 sin(b / 2)^2. The sum
+    # with 0 has no -0.
     a, b = x.real, x.imag
-    out.real = np.expm1(a) * np.cos(b) - 2 * np.square(np.sin(b / 2))
-    out.imag = np.exp(a) * np.sin(b)
-    far = ~np.isfinite(x)
-    if far.any():
-        out[far] = np.expm1(x[far])
+    out = np.empty(x.shape, x.dtype)
+    out.real = np.expm1(a) * np.cos(b) - 2 * np.square(np.sin(b / 2)) + 0
+    out.imag = np.where(b == 0, b, np.exp(a) * np.sin(b))
+    turning = ~np.isfinite(b)
+    out.real[a == -np.inf] = -1
+    out.imag[(a == -np.inf) & turning] = 0
+    out.real[(a == np.inf) & turning] = np.inf
     return out
 
 
