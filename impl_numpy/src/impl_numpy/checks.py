@@ -425,16 +425,16 @@ def check_grad(grad: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -
         raise TypeError(msg)
 
 
-def check_seed(got: Shape | None, shape: Shape) -> None:
-    """Raise RuntimeError unless `backward` was given a gradient of this shape, or needs none."""
+def check_seed(got: Shape | None, shape: Shape, operation: str = "backward") -> None:
+    """Raise RuntimeError unless a pass was given a gradient of this shape, or needs none."""
     if got is None and math.prod(shape) != 1:
         msg = (
-            "backward: only a scalar has an implicit gradient, "
+            f"{operation}: only a scalar has an implicit gradient, "
             f"got shape {shape}; pass a gradient of that shape"
         )
         raise RuntimeError(msg)
     if got is not None and got != shape:
-        msg = f"backward: the gradient must have shape {shape}, got {got}"
+        msg = f"{operation}: the gradient must have shape {shape}, got {got}"
         raise RuntimeError(msg)
 
 
