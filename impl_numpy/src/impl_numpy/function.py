@@ -17,7 +17,7 @@ from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.function_node import FunctionNode, OutputNode, copied
 from impl_numpy.memory import LENT, follow, own, readonly
-from impl_numpy.tape import MODE, THROUGH
+from impl_numpy.tape import MODE, THROUGH, WATCHING, observe
 from impl_numpy.tensor import Tensor, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -172,7 +172,11 @@ def _call(
         output = _output(cls, 0, result)
         if kept and output.dtype.kind == "f" and not _constant(ctx, result):
             node = FunctionNode(cls, ctx, pristine, arrays, config, nodes, output)
+            if WATCHING:
+                observe(cls.__name__, (arrays, config), (output,), node)
             return follow(wrap(output, node))
+        if WATCHING:
+            observe(cls.__name__, (arrays, config), (output,), None)
         ctx._saved = ctx._non_differentiable = ()
         return follow(wrap(output, None))
     outputs = [_output(cls, k, x) for k, x in enumerate(result)]
@@ -185,6 +189,8 @@ def _call(
         call = FunctionNode(cls, ctx, pristine, arrays, config, nodes, outputs)
     else:
         ctx._saved = ()
+    if WATCHING:
+        observe(cls.__name__, (arrays, config), outputs, call)
     ctx._non_differentiable = ()
     return tuple(
         follow(wrap(x, OutputNode(call, (k, len(outputs))) if call is not None and flows else None))

@@ -46,7 +46,7 @@ class _Mode(threading.local):
 
     def __init__(self) -> None:
         # The blocks that this thread is in, and the mode outside each.
-        self.outside: list[tuple[object, bool | str]] = []
+        self.outside: list[tuple[object, Any]] = []
 
 
 MODE = _Mode()
@@ -107,15 +107,17 @@ class Node:
         """Return the name of the operation."""
         return self.rule.name
 
+    def values(self) -> tuple[Any, ...]:
+        """Return what was saved; nothing once the node was freed."""
+        return self.saved or ()
+
     def pull(self, grad: Array) -> Sequence[Value | None]:
         """Return the gradients of the operands as raw arrays, one per parent; None is zero."""
-        assert self.saved is not None
-        return self.rule.vjp(grad, self.parents, *self.saved)
+        return self.rule.vjp(grad, self.parents, *self.values())
 
     def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
         """Do the same on Tensors: what was saved comes back with the history it had."""
-        assert self.saved is not None
-        saved = list(self.saved)
+        saved = list(self.values())
         for k, node in enumerate((*self.parents, self)):
             if node is not None and saved[k] is not None:
                 maker = node.parents[0] if type(node) is Stretched else node
