@@ -45,6 +45,7 @@ from impl_numpy.creation import (
 )
 from impl_numpy.dtypes import bool_ as bool
 from impl_numpy.dtypes import float32, float64, int32, int64
+from impl_numpy.explain import explain
 from impl_numpy.function import Function, as_function, once_differentiable
 from impl_numpy.loss import (
     BCELoss,
@@ -201,6 +202,7 @@ __all__ = [
     "detect_anomaly",
     "empty",
     "enable_grad",
+    "explain",
     "eye",
     "float32",
     "float64",
