@@ -158,13 +158,15 @@ class Pass:
 class Careful(Pass):
     """A pass that does more than most: slower, and so it is apart.
 
-    It visits nothing that leads to no target, goes on through a target to others, gives leaves with
-    hooks of `After` their gradients at once, and lets a block look at what each node gives.
+    It visits nothing that leads to no target, gives leaves with hooks of `After` their gradients at
+    once, and lets a block look at what each node gives.
 
     Parameters
     ----------
     roots : sequence of Node
         Where it will start.
+    exact : bool
+        Go on through a target to others; else, as in `Pass`, it ends there.
     fill : sequence of Tensor, optional
         The targets are their nodes, and their `grad` gets what comes, in place of all others.
     """
@@ -178,6 +180,7 @@ class Careful(Pass):
         record: bool,
         targets: Sequence[Node] | None,
         inner: bool,
+        exact: bool,
         fill: Sequence[Any] | None,
     ) -> None:
         super().__init__(retain, record, targets, inner)
@@ -186,6 +189,8 @@ class Careful(Pass):
         for tensor in named.values():
             self.receivers.setdefault(tensor._node, []).append(_Filled(tensor))
         self.through, _ = leading(roots, self.wanted, self.oldest)
+        if self.wanted is not None and not exact:
+            self.through -= self.wanted
         self.users: dict[Node, int] = {}
         if AFTER and (targets is None or fill):
             for node in self.through:
@@ -354,7 +359,7 @@ def run(
     if not CLOCK.settled:
         settle()
     backward = (
-        Careful([node for node, _ in roots], retain, record, targets, inner, fill)
+        Careful([node for node, _ in roots], retain, record, targets, inner, exact, fill)
         if exact or AFTER or MODE.pulling is not None
         else Pass(retain, record, targets, inner)
     )

@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
@@ -92,6 +92,8 @@ class Node:
     # `place` is there once something looked for anomalies, and is where the operation was called.
     __slots__ = ("age", "parents", "place", "rule", "saved", "watch")
 
+    # Whether running it back computes forward too.
+    again: ClassVar[bool] = False
     saved: tuple[Any, ...] | None
     place: str
 

@@ -93,9 +93,9 @@ def _check(name: str, given: Sequence[Any], results: Sequence[Array], node: Node
 
 def _pulled(node: Node, grad: Any, record: bool) -> Sequence[Value | None]:
     """Run a node back, and raise if it gives what it did not get."""
-    check, MODE.check = MODE.check, None
-    if record:
-        MODE.check = partial(_note, _place())
+    check = MODE.check
+    if not node.again:
+        MODE.check = partial(_note, _place()) if record else None
     try:
         grads = node.pull_recorded(grad) if record else node.pull(grad)
     finally:
