@@ -17,7 +17,7 @@ import numpy as np
 
 from impl_numpy.dtypes import Value
 from impl_numpy.memory import CLOCK, settle
-from impl_numpy.tape import AFTER, MODE, Leaf, Node, Scattered, check_saved
+from impl_numpy.tape import AFTER, MODE, WATCHING, Leaf, Node, Scattered, check_saved
 
 # Passes of several threads may end in one leaf, and none may lose what another adds (autograd-28).
 _DELIVERING = RLock()
@@ -360,7 +360,7 @@ def run(
         settle()
     backward = (
         Careful([node for node, _ in roots], retain, record, targets, inner, exact, fill)
-        if exact or AFTER or MODE.pulling is not None
+        if exact or AFTER or (WATCHING and MODE.pulling is not None)
         else Pass(retain, record, targets, inner)
     )
     before = MODE.recording

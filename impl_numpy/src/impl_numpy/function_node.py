@@ -79,8 +79,7 @@ class FunctionNode(Node):
 
     def pull(self, grad: Value) -> Sequence[Value | None]:
         """Call `backward` on raw arrays."""
-        aside = MODE.retaining or type(self) is not FunctionNode
-        ctx = self._unspoilt() if aside else self.ctx
+        ctx = self._unspoilt() if MODE.retaining else self.ctx
         backward = self.function.backward
         if isinstance(grad, Parts):
             incoming = _unchanged if self.function._trusted else _incoming

@@ -132,6 +132,14 @@ class PackedFunctionNode(FunctionNode):
         inputs, config = _mapped(Packed, Packed.array, (self.inputs, self.config))
         return inputs, config
 
+    def pull(self, grad: Value) -> Sequence[Value | None]:
+        """Call `backward`, with a ctx that has arrays."""
+        MODE.retaining += 1
+        try:
+            return super().pull(grad)
+        finally:
+            MODE.retaining -= 1
+
     def _unspoilt(self) -> Context:
         ctx = super()._unspoilt()
         ctx._saved, ctx._recorded = self.values(), None
