@@ -11,7 +11,7 @@ import numpy as np
 
 from impl_numpy.checks import check_callable, shown
 from impl_numpy.context import Context
-from impl_numpy.dtypes import Array, is_raw
+from impl_numpy.dtypes import Array, Value, is_raw
 from impl_numpy.function_node import FunctionNode
 from impl_numpy.memory import arrays_in, readonly
 from impl_numpy.tape import MODE, WATCHING, Node
