@@ -83,3 +83,24 @@ def test_options_that_are_named_by_explain():
         (row,) = nn.explain(module, *args).rows
         assert row.path == "composed"
         assert name in row.why
+
+
+def test_a_hook_that_steps_while_the_values_are_used_as_constants_too():
+    x, w = leaf(3), leaf(3)
+    constant = w.detach().numpy().copy()
+    optimizer = nn.optim.SGD([w], lr=1.0)
+    w.register_post_accumulate_grad_hook(lambda _: optimizer.step())
+    y = nn.ops.sum(x * w.detach() * w)
+    y.backward()
+    np.testing.assert_allclose(x.grad.numpy(), constant**2)
+
+
+def test_a_freed_branch_that_leads_to_nothing_named_does_no_harm():
+    x, head, other = leaf(3), leaf(3), leaf(3)
+    trunk = nn.ops.tanh(x)
+    nn.ops.sum(trunk * head).backward()
+    loss = nn.ops.sum(trunk * other)
+    loss.backward(inputs=[other], retain_graph=True)
+    np.testing.assert_array_equal(other.grad.numpy(), trunk.detach().numpy())
+    with pytest.raises(RuntimeError, match="retain_graph"):
+        loss.backward(inputs=[x])

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.dtypes import Value
-from impl_numpy.memory import CLOCK, settle
+from impl_numpy.dtypes import Array, Value
+from impl_numpy.memory import CLOCK, alone, owner, settle
 from impl_numpy.tape import AFTER, MODE, WATCHING, Leaf, Node, Scattered, check_saved
 
 # Passes of several threads may end in one leaf, and none may lose what another adds (autograd-28).
@@ -256,7 +256,20 @@ class Careful(Pass):
         with _DELIVERING:
             end.receive(grad)
         del grad
+        tensor = node.after.leaf()
+        if tensor is not None and not alone(tensor):
+            self.secure(owner(tensor._data))
+        del tensor
         node.after()
+
+    def secure(self, memory: Array) -> None:
+        """Let what has still to run keep a copy of a leaf's memory, which its hooks may write."""
+        for node in self.through:
+            held = node.saved if type(node) is Node else None
+            if held and any([type(x) is np.ndarray and owner(x) is memory for x in held]):
+                node.saved = tuple(
+                    [x.copy() if type(x) is np.ndarray and owner(x) is memory else x for x in held]
+                )
 
     def show(self, node: Node, grad: Value) -> Value:
         """Let hooks see a gradient, and `retain_grad` too where no others are named."""
