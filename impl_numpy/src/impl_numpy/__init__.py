@@ -7,8 +7,10 @@ Meant to be imported as `import impl_numpy as nn`, and to be read: `tape`, `engi
 from impl_numpy import data, init, loss, ops, optim, rnn
 from impl_numpy.autograd import (
     checkpoint,
+    detect_anomaly,
     enable_grad,
     grad,
+    graph,
     hessian,
     hvp,
     is_grad_enabled,
@@ -19,6 +21,7 @@ from impl_numpy.autograd import (
     jvp,
     linearize,
     no_grad,
+    saved_tensors_hooks,
     set_grad_enabled,
     value_and_grad,
     vjp,
@@ -55,6 +58,7 @@ from impl_numpy.dtypes import (
     uint32,
     uint64,
 )
+from impl_numpy.explain import explain
 from impl_numpy.function import Function, as_function, once_differentiable
 from impl_numpy.loss import (
     BCELoss,
@@ -210,8 +214,10 @@ __all__ = [
     "complex64",
     "complex128",
     "data",
+    "detect_anomaly",
     "empty",
     "enable_grad",
+    "explain",
     "eye",
     "float32",
     "float64",
@@ -220,6 +226,7 @@ __all__ = [
     "functional_call",
     "get_rng_state",
     "grad",
+    "graph",
     "hessian",
     "hvp",
     "init",
@@ -248,6 +255,7 @@ __all__ = [
     "rnn",
     "save",
     "save_checkpoint",
+    "saved_tensors_hooks",
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",

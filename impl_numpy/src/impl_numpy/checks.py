@@ -69,7 +69,7 @@ def check_bit(operation: str, name: str, value: Any) -> bool:
 def check_callable(operation: str, name: str, value: Any) -> None:
     """Raise TypeError for what cannot be called."""
     if not callable(value):
-        msg = f"{operation}: {name} must be callable, got {shown(value)}"
+        msg = f"{operation}: {name} must be callable, got {shown(value)} ({type(value).__name__})"
         raise TypeError(msg)
 
 

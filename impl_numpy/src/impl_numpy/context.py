@@ -38,7 +38,7 @@ class Context:
     def saved_tensors(self) -> tuple[Any, ...]:
         """Return what `save_for_backward` was given, in the same order."""
         node = None if self._recorded is None else self._recorded()
-        return self._saved if node is None else node.saved or ()
+        return self._saved if node is None else node.values()
 
     def save_for_backward(self, *items: Any) -> None:
         """Keep arrays, and None, for `backward`.

@@ -7,7 +7,7 @@ node is visited after all its users, and a heap of ages is the whole schedule.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from sys import getrefcount
 from threading import RLock
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.dtypes import Value
-from impl_numpy.memory import CLOCK, settle
-from impl_numpy.tape import MODE, Leaf, Node, Scattered, check_saved, conjugated
+from impl_numpy.dtypes import Array, Value
+from impl_numpy.memory import CLOCK, alone, owner, settle
+from impl_numpy.tape import AFTER, MODE, WATCHING, Leaf, Node, Scattered, check_saved, conjugated
 
 # Passes of several threads may end in one leaf, and none may lose what another adds (autograd-28).
 _DELIVERING = RLock()
@@ -155,6 +155,181 @@ class Pass:
                     end.receive(grad)
 
 
+class Careful(Pass):
+    """A pass that does more than most: slower, and so it is apart.
+
+    It visits nothing that leads to no target, gives leaves with hooks of `After` their gradients at
+    once, and lets a block look at what each node gives.
+
+    Parameters
+    ----------
+    roots : sequence of Node
+        Where it will start.
+    exact : bool
+        Go on through a target to others; else, as in `Pass`, it ends there.
+    fill : sequence of Tensor, optional
+        The targets are their nodes, and their `grad` gets what comes, in place of all others.
+    """
+
+    __slots__ = ("receivers", "through", "users")
+
+    def __init__(
+        self,
+        roots: Iterable[Node],
+        retain: bool,
+        record: bool,
+        targets: Sequence[Node] | None,
+        inner: bool,
+        exact: bool,
+        fill: Sequence[Any] | None,
+    ) -> None:
+        super().__init__(retain, record, targets, inner)
+        named = {id(tensor): tensor for tensor in fill or ()}
+        self.receivers: dict[Node, list[Any]] = {}
+        for tensor in named.values():
+            self.receivers.setdefault(tensor._node, []).append(_Filled(tensor))
+        self.through, _ = leading(roots, self.wanted, self.oldest)
+        if self.wanted is not None and not exact:
+            self.through -= self.wanted
+        self.users: dict[Node, int] = {}
+        if AFTER and (targets is None or fill):
+            for node in self.through:
+                for parent in node.parents:
+                    if type(parent) is Leaf and parent.after is not None:
+                        self.users[parent] = self.users.get(parent, 0) + 1
+
+    def step(self, node: Node) -> None:
+        """Visit a node, as `Pass` does."""
+        if node not in self.pending:
+            # A leaf whose turn came early.
+            return
+        grad = self.pending.pop(node)
+        if type(grad) is Scattered:
+            grad = grad.gathered()
+        if node.watch is not None:
+            grad = self.show(node, grad)
+        if self.wanted is not None and node in self.wanted:
+            self.arrive(node, grad)
+        elif type(node) is Leaf:
+            self.fill(node, node, grad)
+        if node in self.through:
+            if node.saved is None:
+                raise _freed(node)
+            self.onward(node, grad)
+
+    def onward(self, node: Node, grad: Value) -> None:
+        """Run a node back, and send on what it gives to where it is wanted."""
+        pull = _pulled if MODE.pulling is None else MODE.pulling
+        parents, grads = node.parents, pull(node, grad, self.record)
+        for parent, part in zip(parents, grads, strict=True):
+            if parent is not None and part is not None and self.wants(parent):
+                self.send(parent, part)
+        # Held here they would outlive what comes next.
+        del grad, grads
+        if not self.retain:
+            node.free()
+        for parent in parents if self.users else ():
+            if parent in self.users:
+                self.users[parent] -= 1
+                if not self.users[parent] and parent in self.pending:
+                    part = None
+                    self.step(parent)
+
+    def wants(self, node: Node) -> bool:
+        """Tell whether a gradient has anything to do at a node."""
+        return self.wanted is None or node in self.through or node in self.wanted
+
+    def arrive(self, node: Node, grad: Value) -> None:
+        """Keep what came to a target."""
+        self.arrived[node] = grad
+        for end in self.receivers.get(node, ()):
+            self.fill(node, end, conjugated(grad))
+
+    def fill(self, node: Node, end: Any, grad: Value) -> None:
+        """Give a leaf with hooks what came, and show it to them; keep that of others for the end.
+
+        What a leaf has got it keeps, whatever becomes of the pass.
+        """
+        if type(node) is not Leaf or node.after is None:
+            self.ends.append((end, grad))
+            return
+        with _DELIVERING:
+            end.receive(grad)
+        del grad
+        tensor = node.after.leaf()
+        if tensor is not None and not alone(tensor):
+            self.secure(owner(tensor._data))
+        del tensor
+        node.after()
+
+    def secure(self, memory: Array) -> None:
+        """Let what has still to run keep a copy of a leaf's memory, which its hooks may write."""
+        for node in self.through:
+            held = node.saved if type(node) is Node else None
+            if held and any([type(x) is np.ndarray and owner(x) is memory for x in held]):
+                node.saved = tuple(
+                    [x.copy() if type(x) is np.ndarray and owner(x) is memory else x for x in held]
+                )
+
+    def show(self, node: Node, grad: Value) -> Value:
+        """Let hooks see a gradient, and `retain_grad` too where no others are named."""
+        before = len(self.ends)
+        grad = super().show(node, grad)
+        if self.wanted is not None:
+            del self.ends[before:]
+        return grad
+
+    def deliver(self) -> None:
+        """Give everybody what came."""
+        with _DELIVERING:
+            for end, grad in self.ends:
+                end.receive(grad)
+
+
+class _Filled:
+    """Adds to `grad` of a Tensor that was named."""
+
+    __slots__ = ("receive",)
+
+    def __init__(self, tensor: Any) -> None:
+        node = tensor._node
+        self.receive = node.receive if type(node) is Leaf else receiver(tensor)
+
+
+def _pulled(node: Node, grad: Any, record: bool) -> Sequence[Value | None]:
+    return node.pull_recorded(grad) if record else node.pull(grad)
+
+
+def leading(
+    roots: Iterable[Node], targets: frozenset[Node] | None, oldest: int
+) -> tuple[set[Node], set[Node]]:
+    """Return the nodes by which a pass comes from the roots to targets, and all that it can meet.
+
+    Parameters
+    ----------
+    roots : iterable of Node
+    targets : frozenset of Node or None
+        None stands for all leaves.
+    oldest : int
+        The age of the oldest target.
+    """
+    seen: set[Node] = set()
+    waiting = list(roots)
+    while waiting:
+        node = waiting.pop()
+        if node not in seen and (targets is None or node.age <= oldest):
+            seen.add(node)
+            waiting += [parent for parent in node.parents if parent is not None]
+    if targets is None:
+        return {node for node in seen if type(node) is not Leaf}, seen
+    through: set[Node] = set()
+    # What is older comes first; a node's parents are.
+    for node in sorted(seen, key=lambda node: -node.age):
+        if any([parent in targets or parent in through for parent in node.parents]):
+            through.add(node)
+    return through, seen
+
+
 def _freed(node: Node) -> RuntimeError:
     return RuntimeError(
         f"backward: the graph of {node.name} was freed by an earlier backward; "
@@ -169,6 +344,8 @@ def run(
     record: bool,
     targets: Sequence[Node] | None = None,
     inner: bool = False,
+    exact: bool = False,
+    fill: Sequence[Any] | None = None,
 ) -> Mapping[Node, Value]:
     """Run gradients back from the roots.
 
@@ -176,8 +353,10 @@ def run(
     ----------
     roots : sequence of (Node, gradient)
         Gradients are raw arrays, or Tensors if `record`.
-    retain, record, targets, inner
-        As in `Pass`.
+    retain, record, targets, inner, fill
+        As in `Pass` and `Careful`.
+    exact : bool
+        Targets may lead to each other, and what leads to none does not run.
 
     Returns
     -------
@@ -192,7 +371,11 @@ def run(
     """
     if not CLOCK.settled:
         settle()
-    backward = Pass(retain, record, targets, inner)
+    backward = (
+        Careful([node for node, _ in roots], retain, record, targets, inner, exact, fill)
+        if exact or AFTER or (WATCHING and MODE.pulling is not None)
+        else Pass(retain, record, targets, inner)
+    )
     before = MODE.recording
     MODE.recording = record and (before or True)
     if retain:

@@ -18,7 +18,7 @@ from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.function_node import FunctionNode, OutputNode, copied
 from impl_numpy.grad_checks import check_no_gradient
 from impl_numpy.memory import LENT, follow, own, readonly
-from impl_numpy.tape import MODE, THROUGH
+from impl_numpy.tape import MODE, THROUGH, WATCHING, Parents, observe
 from impl_numpy.tensor import Tensor, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -169,23 +169,40 @@ def _call(
             result = cls.forward(ctx, *arrays, **config)
     finally:
         MODE.recording = recording
-    if not isinstance(result, tuple):
-        output = _output(cls, 0, result)
-        if kept and output.dtype.kind in "fc" and not _constant(ctx, result):
-            node = FunctionNode(cls, ctx, pristine, arrays, config, nodes, output)
-            return follow(wrap(output, node))
-        ctx._saved = ctx._non_differentiable = ()
-        return follow(wrap(output, None))
+    if isinstance(result, tuple):
+        return _several(cls, ctx, pristine, arrays, config, nodes, result)
+    output = _output(cls, 0, result)
+    if kept and output.dtype.kind in "fc" and not _constant(ctx, result):
+        node = FunctionNode(cls, ctx, pristine, arrays, config, nodes, output)
+    else:
+        node, ctx._saved, ctx._non_differentiable = None, (), ()
+    if WATCHING:
+        observe(cls.__name__, (arrays, config), (output,), node)
+    return follow(wrap(output, node))
+
+
+def _several(
+    cls: type[Function],
+    ctx: Context,
+    pristine: Function | None,
+    arrays: tuple[Any, ...],
+    config: dict[str, Any],
+    nodes: Parents,
+    result: tuple[Any, ...],
+) -> tuple[Tensor, ...]:
+    """Record a call that gave several outputs, and return these."""
     outputs = [_output(cls, k, x) for k, x in enumerate(result)]
     follows = [
         x.dtype.kind in "fc" and not _constant(ctx, returned)
         for x, returned in zip(outputs, result, strict=True)
     ]
     call = None
-    if kept and True in follows:
+    if True in ctx.needs_input_grad and True in follows:
         call = FunctionNode(cls, ctx, pristine, arrays, config, nodes, outputs)
     else:
         ctx._saved = ()
+    if WATCHING:
+        observe(cls.__name__, (arrays, config), outputs, call)
     ctx._non_differentiable = ()
     return tuple(
         follow(wrap(x, OutputNode(call, (k, len(outputs))) if call is not None and flows else None))

@@ -73,6 +73,10 @@ class FunctionNode(Node):
             if record:
                 yield from arrays_in([self.inputs, self.config])
 
+    def arguments(self) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Return the inputs and the configuration of the call."""
+        return self.inputs, self.config
+
     def pull(self, grad: Value) -> Sequence[Value | None]:
         """Call `backward` on raw arrays."""
         ctx = self._unspoilt() if MODE.retaining else self.ctx
@@ -100,20 +104,21 @@ class FunctionNode(Node):
         """Call `forward` again and `backward`, both on Tensors; or go through the composite."""
         if getattr(self.function.backward, "once_differentiable", False):
             return self._pull_once(grad)
+        given, config = self.arguments()
         inputs = [
             wrap(x, node) if node is not None or is_raw(x) else x
-            for x, node in zip(self.inputs, self.parents, strict=True)
+            for x, node in zip(given, self.parents, strict=True)
         ]
         composite = getattr(self.function, "composite", None)
         if composite is not None:
-            return self._pull_composite(composite, inputs, grad)
+            return self._pull_composite(composite, inputs, config, grad)
         ctx = StaticContext(self.function) if self.pristine is None else copy.copy(self.pristine)
         ctx.needs_input_grad = self.ctx.needs_input_grad
         ctx.xp = Differentiable.ops
         outside, MODE.recording = MODE.recording, self.function.__name__
         MODE.transforms += 1
         try:
-            self.function.forward(ctx, *inputs, **self.config)
+            self.function.forward(ctx, *inputs, **config)
             grads = as_sequence(
                 self.function.backward(ctx, *self._grads(grad, _tensor_incoming, ctx))
             )
@@ -123,14 +128,18 @@ class FunctionNode(Node):
         return turned(self._checked([wrap(g, None) if is_raw(g) else g for g in grads]))
 
     def _pull_composite(
-        self, composite: Callable[..., Any], inputs: list[Any], grad: Value
+        self,
+        composite: Callable[..., Any],
+        inputs: list[Any],
+        config: dict[str, Any],
+        grad: Value,
     ) -> Sequence[Value | None]:
         sources = [None if node is None else Source(node) for node in self.parents]
         stand_ins = [
             x if node is None else wrap(x._data, node)
             for x, node in zip(inputs, sources, strict=True)
         ]
-        results = as_sequence(composite(*stand_ins, **self.config))
+        results = as_sequence(composite(*stand_ins, **config))
         grads = self._grads(grad, _tensor, None)
         roots = [
             (out._node, g)

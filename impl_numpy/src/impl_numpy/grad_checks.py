@@ -36,9 +36,13 @@ def check_grad(grad: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -
 
 
 def check_seed(
-    got: Shape | None, shape: Shape, dtype: np.dtype[Any], of: np.dtype[Any] | None = None
+    operation: str,
+    got: Shape | None,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    of: np.dtype[Any] | None = None,
 ) -> None:
-    """Raise RuntimeError unless `backward` was given a gradient of this shape, or needs none.
+    """Raise RuntimeError unless a pass was given a gradient of this shape, or needs none.
 
     Raises
     ------
@@ -46,19 +50,22 @@ def check_seed(
         If the gradient, of the dtype `of`, is complex and the Tensor is not.
     """
     if got is None and dtype.kind == "c" and math.prod(shape) == 1:
-        msg = f"backward: {dtype} has no direction in which it rises; pass a gradient of that dtype"
+        msg = (
+            f"{operation}: {dtype} has no direction in which it rises; pass a gradient of that "
+            "dtype"
+        )
         raise RuntimeError(msg)  # autograd-48
     if of is not None and of.kind == "c" and dtype.kind != "c":
-        msg = f"backward: the gradient of {dtype} must be real, got {of}"
+        msg = f"{operation}: the gradient of {dtype} must be real, got {of}"
         raise TypeError(msg)
     if got is None and math.prod(shape) != 1:
         msg = (
-            "backward: only a scalar has an implicit gradient, "
+            f"{operation}: only a scalar has an implicit gradient, "
             f"got shape {shape}; pass a gradient of that shape"
         )
         raise RuntimeError(msg)
     if got is not None and got != shape:
-        msg = f"backward: the gradient must have shape {shape}, got {got}"
+        msg = f"{operation}: the gradient must have shape {shape}, got {got}"
         raise RuntimeError(msg)
 
 

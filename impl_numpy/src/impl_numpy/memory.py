@@ -192,7 +192,7 @@ def own(array: Array) -> Array:
 def lend(tensor: Any) -> Array:
     """Return the array of a Tensor for others to hold, and to write."""
     with _LENDING:
-        shared = not _alone(tensor)
+        shared = not alone(tensor)
         array: Array = tensor._data
         memory = owner(array)
         entry = LENT.get(id(memory))
@@ -242,7 +242,7 @@ def settle() -> None:
             if len(tensors) != 1:
                 continue
             tensor = tensors.pop()
-            if _alone(tensor) and owner(tensor._data) is entry.memory():
+            if alone(tensor) and owner(tensor._data) is entry.memory():
                 entry.borrowed = False
                 entry.holders = []
                 if not entry.leases:
@@ -267,7 +267,7 @@ def relend(memory: Array, age: int) -> None:
 
 def left(tensor: Any) -> None:
     """Note that this Tensor is about to take another array in the place of the one that it has."""
-    if not _alone(tensor):
+    if not alone(tensor):
         _note(owner(tensor._data), tensor._data.shape, next_age(), _LEFT)
 
 
@@ -321,7 +321,7 @@ def written(tensor: Any) -> None:
     if array.base is None and getrefcount(array) == _ONE:
         return
     del array
-    if not _alone(tensor):
+    if not alone(tensor):
         _note(owner(tensor._data), tensor._data.shape, next_age())
 
 
@@ -399,7 +399,7 @@ _ONE = _holders(_Probe(np.empty(2)))
 _ONE_OF_BOTH = _holders_of_both(_Probe(np.empty(2)[1:]))
 
 
-def _alone(tensor: Any) -> bool:
+def alone(tensor: Any) -> bool:
     """Tell whether nothing but this Tensor holds its memory."""
     if tensor._data.base is None:
         return _holders(tensor) == _ONE

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from impl_numpy.checks import as_scalar, check_device, check_raw, check_real, check_string, shown
-from impl_numpy.dtypes import promoted
+from impl_numpy.dtypes import Array, promoted
+from impl_numpy.memory import follow
 from impl_numpy.recording import QUIET, RULES, Differentiable, Traced, binary, unary
 from impl_numpy.tape import check_uncut
 
@@ -53,7 +57,7 @@ _ORDERS = frozenset(("less", "less_equal", "greater", "greater_equal"))
 
 
 class Protocols(Traced):
-    """Whole division, bits, comparisons, conversions, and the protocols of the array API."""
+    """Whole division, bits, comparisons, conversions, copies, and the array API's protocols."""
 
     __slots__ = ()
 
@@ -235,3 +239,52 @@ class Protocols(Traced):
         except ValueError as error:
             msg = f"format: {shown(spec)} does not fit {self._data.dtype}: {error}"
             raise ValueError(msg) from None
+
+    def tolist(self) -> Any:
+        """Return the values as nested lists; a number where there is no axis."""
+        if self._node is not None:
+            check_uncut("tolist")
+        return self._data.tolist()
+
+    def __iter__(self: Any) -> Iterator[Any]:
+        return (self[k] for k in range(len(self)))
+
+    def __array__(self: Any, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __reduce__(self: Any) -> tuple[Any, ...]:
+        # A file outlives the graph: what an operation made comes back as a leaf (tensor-42).
+        plain = getattr(self, "__dict__", None)
+        return _rebuild, (type(self), self._data, self.requires_grad), plain or None
+
+    def __copy__(self: Any) -> Any:
+        result = self._copied(self._data, self._grad, getattr(self, "__dict__", {}))
+        return follow(result)
+
+    def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:
+        grad = self._grad
+        copied = None if grad is None else self._wrap(grad._data.copy(), None)
+        result = self._copied(self._data.copy(), copied, {})
+        memo[id(self)] = result
+        if hasattr(self, "__dict__"):
+            result.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return result
+
+    def _copied(self: Any, array: Array, grad: Any, attributes: dict[str, Any]) -> Any:
+        if not self.is_leaf:
+            msg = f"copy: {self._node} made this Tensor, and history cannot be copied; use detach()"
+            raise RuntimeError(msg)
+        result = _rebuild(type(self), array, self.requires_grad)
+        result._grad = grad
+        if attributes:
+            result.__dict__.update(attributes)
+        return result
+
+
+def _rebuild(cls: type[Any], array: Array, requires_grad: bool) -> Any:
+    # Not by the class, whose subclass may be made from other things.
+    tensor = object.__new__(cls)
+    tensor._data, tensor._node, tensor._grad, tensor._lent = array, None, None, False
+    if requires_grad:
+        tensor.requires_grad_()
+    return tensor

@@ -26,11 +26,10 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import check_real
 from impl_numpy.dtypes import Array, Shape, Value, float32, promoted
-from impl_numpy.grad_checks import check_hooked
-from impl_numpy.memory import GIVEN, LENT, Reads, follow, own, readonly
+from impl_numpy.memory import GIVEN, LENT, Reads, follow, own
 from impl_numpy.operands import operand
 from impl_numpy.sums import SMALL, total
-from impl_numpy.tape import MODE, THROUGH, Node, Parents, Stretched
+from impl_numpy.tape import MODE, THROUGH, WATCHING, Node, Parents, Stretched, observe
 
 F = TypeVar("F", bound=Callable[..., Any])
 Grads: TypeAlias = tuple[Value | None, ...]
@@ -54,40 +53,16 @@ class Traced:
         raise NotImplementedError
 
     def _conjugated(self) -> Any:
-        """Return the conjugate of what is complex, recorded."""
-        return RULES["conj"](self)
+        """Return the conjugate of a complex gradient, recorded also where the program records not.
 
-
-class Watch:
-    """What happens to the gradient of a Tensor on its way: hooks, then `retain_grad`.
-
-    Parameters
-    ----------
-    wrap : callable
-        Makes a Tensor of a raw array, for hooks to see.
-    """
-
-    __slots__ = ("hooks", "receive", "wrap")
-
-    def __init__(self, wrap: Callable[[Array, None], Any]) -> None:
-        self.wrap = wrap
-        self.hooks: dict[int, Callable[[Any], Any]] = {}
-        self.receive: Callable[[Value], None] | None = None
-
-    def __call__(self, grad: Value) -> Value:
-        """Show a gradient to the hooks, and return it or what they put in its place."""
-        for hook in list(self.hooks.values()):
-            recorded = isinstance(grad, Traced)
-            if recorded:
-                shown: Any = grad
-            else:
-                # It may go another way too, so the hook gets one that it cannot write.
-                shown = self.wrap(readonly(np.asarray(grad)), None)
-            result = hook(shown)
-            if result is not None:
-                check_hooked(result, isinstance(result, Traced), shown.shape, shown.dtype)
-                grad = result if recorded else own(result._data)
-        return grad
+        A gradient is a Tensor only where its pass is recorded.
+        """
+        before = MODE.recording
+        MODE.recording = before or True
+        try:
+            return RULES["conj"](self)
+        finally:
+            MODE.recording = before
 
 
 class Differentiable:
@@ -302,13 +277,17 @@ def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
         saved = (array if keep_x else None, out if keep_out else None, *config)
         node = Node(rule, (node,), saved)
     result = x._wrap(out, node)
+    if WATCHING:
+        observe(rule.name, (x._data, *config), (out,), node)
     if LENT and x._lent:
         # It may be a view.
         follow(result)
     return result
 
 
-def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any:
+def binary(  # noqa: C901 - not one call more than needed
+    rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()
+) -> Any:
     """Apply an operator to a Tensor and a Tensor, raw array or number; else NotImplemented.
 
     It does what `record` does, in a hurry: most programs spend their time here.
@@ -335,6 +314,8 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, (x, y), config) from None
     if (left is None and right is None) or not MODE.recording:
+        if WATCHING:
+            observe(rule.name, (x, y, *config), (out,), None)
         return wrap(out, None)
     keep_x, keep_y, keep_out = rule.kept[(left is not None) + 2 * (right is not None)]
     if rule.stretches:
@@ -350,10 +331,15 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
         out if keep_out else None,
         *config,
     )
-    return wrap(out, Node(rule, (left, right), saved))
+    node = Node(rule, (left, right), saved)
+    if WATCHING:
+        observe(rule.name, (x, y, *config), (out,), node)
+    return wrap(out, node)
 
 
-def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] = ()) -> Any:
+def record(  # noqa: C901 - not one call more than needed
+    rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] = ()
+) -> Any:
     """Compute an operation on several operands, and put it on the tape if one wants a gradient.
 
     Parameters
@@ -382,6 +368,8 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, values, config) from None
     if not any(parents) or not MODE.recording:
+        if WATCHING:
+            observe(rule.name, (*arrays, *config), (out,), None)
         return wrap(out, None)
     kept: list[Array | None] = [None] * (len(arrays) + 1)
     for k, (parent, x) in enumerate(zip(parents, arrays, strict=True)):
@@ -394,7 +382,10 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
                 kept[place] = _kept(values[place], not isinstance(operands[place], Traced))
         if x.dtype != out.dtype or x.shape != _own_shape(rule, x, out):
             parents[k] = _stretched(parent, x)
-    return wrap(out, Node(rule, tuple(parents), (*kept, *config)))
+    node = Node(rule, tuple(parents), (*kept, *config))
+    if WATCHING:
+        observe(rule.name, (*arrays, *config), (out,), node)
+    return wrap(out, node)
 
 
 def _kept(value: Array, foreign: bool) -> Array:

@@ -11,14 +11,17 @@ work on Tensors; the rules in the rows of `ops` are written so that they do not 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
+from impl_numpy.checks import shown
 from impl_numpy.dtypes import Array, Shape, Value
-from impl_numpy.memory import arrays_in, changed_since, next_age
+from impl_numpy.grad_checks import check_hooked
+from impl_numpy.memory import arrays_in, changed_since, next_age, own, readonly
 
 Parents: TypeAlias = "tuple[Node | None, ...]"
 
@@ -36,16 +39,25 @@ class _Mode(threading.local):
     # and what else has to stand where it stood, as functions that return context managers.
     through: Callable[..., Any] | None = None
     within: tuple[Callable[[], Any], ...] = ()
+    # What looks at each operation (`observe`), at what is kept of it, and what runs one back, for
+    # the blocks that ask (autograd-42, autograd-44).
+    check: Callable[..., None] | None = None
+    pack: Callable[[Node], None] | None = None
+    pulling: Callable[[Node, Any, bool], Sequence[Value | None]] | None = None
 
     def __init__(self) -> None:
         # The blocks that this thread is in, and the mode outside each.
-        self.outside: list[tuple[object, bool | str]] = []
+        self.outside: list[tuple[object, Any]] = []
 
 
 MODE = _Mode()
 # As long as the number of calls under way, in all threads, that have set `through`: most programs
 # never do, and a look at this is faster than one at the thread's mode.
 THROUGH: list[None] = []
+# The same of those that have set `check` or `pack`.
+WATCHING: list[None] = []
+# By id, what is to run after a leaf has its gradient (autograd-45), of all leaves that there are.
+AFTER: dict[int, weakref.ref[After]] = {}
 
 _next_key = count().__next__
 
@@ -78,9 +90,13 @@ class Node:
         None instead of the tuple once the node was freed.
     """
 
-    __slots__ = ("age", "parents", "rule", "saved", "watch")
+    # `place` is there once something looked for anomalies, and is where the operation was called.
+    __slots__ = ("age", "parents", "place", "rule", "saved", "watch")
 
+    # Whether running it back computes forward too.
+    again: ClassVar[bool] = False
     saved: tuple[Any, ...] | None
+    place: str
 
     def __init__(self, rule: Rule, parents: Parents, saved: tuple[Any, ...]) -> None:
         self.age = next_age()
@@ -94,15 +110,17 @@ class Node:
         """Return the name of the operation."""
         return self.rule.name
 
+    def values(self) -> tuple[Any, ...]:
+        """Return what was saved; nothing once the node was freed."""
+        return self.saved or ()
+
     def pull(self, grad: Array) -> Sequence[Value | None]:
         """Return the gradients of the operands as raw arrays, one per parent; None is zero."""
-        assert self.saved is not None
-        return self.rule.vjp(grad, self.parents, *self.saved)
+        return self.rule.vjp(grad, self.parents, *self.values())
 
     def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
         """Do the same on Tensors: what was saved comes back with the history it had."""
-        assert self.saved is not None
-        saved = list(self.saved)
+        saved = list(self.values())
         for k, node in enumerate((*self.parents, self)):
             if node is not None and saved[k] is not None:
                 # Where the dtype differs too, what is saved is not what the operand was.
@@ -116,9 +134,8 @@ class Node:
         return arrays_in(self.saved)
 
     def free(self) -> None:
-        """Let go of the arrays and of the parents."""
+        """Let go of the arrays; what leads where is asked afterwards too."""
         self.saved = None
-        self.parents = ()
 
     def __repr__(self) -> str:
         return f"<{self.name} node>"
@@ -127,15 +144,18 @@ class Node:
 class Leaf(Node):
     """Where a gradient ends: `receive` takes it when the whole pass has come to a good end.
 
-    `former` is the shape that the Tensor had before it was given values of another.
+    `shape` is that of the Tensor, and `former` the one that it had before it was given values of
+    another. `after` has the hooks that see the Tensor then.
     """
 
-    __slots__ = ("former", "receive")
+    __slots__ = ("after", "former", "receive", "shape")
 
-    def __init__(self, receive: Callable[[Value], None]) -> None:
+    def __init__(self, receive: Callable[[Value], None], shape: Shape) -> None:
         super().__init__(_LEAF, (), ())
         self.receive = receive
+        self.shape = shape
         self.former: Shape | None = None
+        self.after: After | None = None
 
     def kept(self, record: bool) -> Iterator[Array]:
         """Yield nothing, or raise RuntimeError where no gradient fits any more (autograd-24)."""
@@ -167,6 +187,57 @@ class Handle:
         if self._hooks is not None:
             self._hooks.pop(self._key, None)
             self._hooks = None
+
+
+class Watch:
+    """What happens to the gradient of a Tensor on its way: hooks, then `retain_grad`.
+
+    Parameters
+    ----------
+    wrap : callable
+        Makes a Tensor of a raw array, for hooks to see.
+    """
+
+    __slots__ = ("hooks", "receive", "wrap")
+
+    def __init__(self, wrap: Callable[[Array, None], Any]) -> None:
+        self.wrap = wrap
+        self.hooks: dict[int, Callable[[Any], Any]] = {}
+        self.receive: Callable[[Value], None] | None = None
+
+    def __call__(self, grad: Any) -> Value:
+        """Show a gradient to the hooks, and return it or what they put in its place."""
+        for hook in list(self.hooks.values()):
+            recorded = not isinstance(grad, (np.ndarray, np.generic))
+            if recorded:
+                shown: Any = grad
+            else:
+                # It may go another way too, so the hook gets one that it cannot write.
+                shown = self.wrap(readonly(np.asarray(grad)), None)
+            result = hook(shown)
+            if result is not None:
+                check_hooked(result, hasattr(type(result), "_node"), shown.shape, shown.dtype)
+                grad = result if recorded else own(result._data)
+        return grad
+
+
+class After:
+    """The hooks that see a leaf when a pass has added to its `grad` (autograd-45)."""
+
+    __slots__ = ("__weakref__", "hooks", "leaf")
+
+    def __init__(self, tensor: Any) -> None:
+        self.leaf = weakref.ref(tensor)
+        self.hooks: dict[int, Callable[[Any], Any]] = {}
+        key = id(self)
+        AFTER[key] = weakref.ref(self, lambda _: AFTER.pop(key, None))
+
+    def __call__(self) -> None:
+        """Show the leaf to the hooks, unless it is frozen by now."""
+        tensor = self.leaf()
+        if tensor is not None and tensor._node is not None:
+            for hook in list(self.hooks.values()):
+                hook(tensor)
 
 
 class Scattered:
@@ -321,3 +392,50 @@ def uncut(x: Any, operation: str) -> Any:
     if x._node is not None:
         check_uncut(operation)
     return x._data
+
+
+def observe(name: str, given: Sequence[Any], results: Sequence[Array], node: Node | None) -> None:
+    """Show an operation to the blocks that this thread is in.
+
+    Parameters
+    ----------
+    name : str
+    given, results : sequence
+        Raw arrays, and among what was given also its configuration.
+    node : Node or None
+        What was recorded of it.
+    """
+    if MODE.check is not None:
+        MODE.check(name, given, results, node)
+    if MODE.pack is not None and node is not None:
+        MODE.pack(node)
+
+
+def differentiable(operation: str, name: str, given: Any) -> list[Any]:
+    """Return a Tensor, or the Tensors of a list or tuple, as a list, if all require grad.
+
+    Raises
+    ------
+    TypeError
+        If it is or holds anything else.
+    ValueError
+        If there is none.
+    RuntimeError
+        If one does not require grad.
+    """
+    tensors = list(given) if isinstance(given, (list, tuple)) else [given]
+    for x in tensors:
+        if not hasattr(type(x), "_node"):
+            msg = (
+                f"{operation}: {name} must be a Tensor or a list or tuple of them, got "
+                f"{shown(x)} ({type(x).__name__})"
+            )
+            raise TypeError(msg)
+    if not tensors:
+        msg = f"{operation}: {name} must hold at least one Tensor, got none"
+        raise ValueError(msg)
+    for k, x in enumerate(tensors):
+        if x._node is None:
+            msg = f"{operation}: {name}[{k}] does not require grad"
+            raise RuntimeError(msg)
+    return tensors

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -20,13 +19,22 @@ from impl_numpy.recording import (
     RULES,
     Differentiable,
     Primitive,
-    Watch,
     binary,
     fit,
     record,
     unary,
 )
-from impl_numpy.tape import Handle, Leaf, Node, check_uncut, conjugated, uncut
+from impl_numpy.tape import (
+    After,
+    Handle,
+    Leaf,
+    Node,
+    Watch,
+    check_uncut,
+    conjugated,
+    differentiable,
+    uncut,
+)
 
 _new = object.__new__
 _ndarray = np.ndarray
@@ -101,8 +109,8 @@ class Tensor(Protocols):
                 msg = f"data: {self._node} made this Tensor of {kind}, which must stay; got {got}"
                 raise ValueError(msg)
             if leaf is not None:
-                self._leaf = Leaf(receiver(self))
-                self._leaf.watch = leaf.watch
+                self._leaf = Leaf(receiver(self), array.shape)
+                self._leaf.watch, self._leaf.after = leaf.watch, leaf.after
                 if array.shape != before.shape:
                     leaf.former = before.shape
                     CLOCK.last = next_age()
@@ -201,7 +209,7 @@ class Tensor(Protocols):
             check_requires_grad(self.dtype, "requires_grad")
             # Hooks and graphs that are there stay with the leaf (autograd-26).
             leaf = getattr(self, "_leaf", None)
-            self._leaf = self._node = Leaf(receiver(self)) if leaf is None else leaf
+            self._leaf = self._node = Leaf(receiver(self), self.shape) if leaf is None else leaf
         elif not flag and not self.is_leaf:
             msg = f"requires_grad_: {self._node} made this, only leaves can change; use detach()"
             raise RuntimeError(msg)
@@ -220,6 +228,7 @@ class Tensor(Protocols):
         grad: Tensor | Array | None = None,
         retain_graph: bool = False,
         create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Add to `grad` of every leaf the derivative of this Tensor with respect to it.
 
@@ -231,11 +240,16 @@ class Tensor(Protocols):
             Keep the graph for another backward.
         create_graph : bool
             Record the pass, so that the gradients can be differentiated; keeps the graph.
+        inputs : Tensor, or list or tuple of them, optional
+            Add to `grad` in these alone, leaves or not; what leads to none of them does not run.
 
         Raises
         ------
         RuntimeError
-            If there is no history, the graph was freed, or `grad` is missing or of another shape.
+            If there is no history, the graph was freed, `grad` is missing or of another shape, or
+            one of the inputs does not require grad.
+        ValueError, TypeError
+            If there are no inputs, or others than Tensors.
         """
         if type(retain_graph) is not bool or type(create_graph) is not bool:
             retain_graph = check_flag("backward", "retain_graph", retain_graph)
@@ -243,24 +257,19 @@ class Tensor(Protocols):
         if self._node is None:
             msg = "backward: this Tensor does not require grad; set requires_grad on an input"
             raise RuntimeError(msg)
-        array = self._data
-        seed: Tensor | None = None
-        if grad is not None:
-            seed = as_tensor("backward", grad, "the gradient", passing=not create_graph)
-            check_seed(seed._data.shape, array.shape, array.dtype, seed._data.dtype)
-            root: Value = seed._data
-        else:
-            check_seed(None, array.shape, array.dtype)
-            # Four times as fast as `np.ones_like`.
-            root = np.empty(array.shape, array.dtype)
-            root.fill(1)
-        if root.dtype != array.dtype:
-            root = root.astype(array.dtype)
-        if create_graph:
-            root = wrap(root, None) if seed is None else fit(seed, self.shape, self.dtype)
-        if array.dtype.kind == "c":
-            root = conjugated(root)
-        run([(self._node, root)], retain=retain_graph or create_graph, record=create_graph)
+        root, retain = seeded("backward", self, grad, create_graph), retain_graph or create_graph
+        if inputs is None:
+            run([(self._node, root)], retain=retain, record=create_graph)
+            return
+        named = differentiable("backward", "inputs", inputs)
+        run(
+            [(self._node, root)],
+            retain=retain,
+            record=create_graph,
+            targets=[x._node for x in named if x._node is not None],
+            exact=True,
+            fill=named,
+        )
 
     def retain_grad(self) -> None:
         """Keep the gradient of this Tensor, which is no leaf, in `grad` at the next backward."""
@@ -284,11 +293,26 @@ class Tensor(Protocols):
         check_callable("register_hook", "hook", hook)
         return Handle(_watch(self._node).hooks, hook)
 
-    def tolist(self) -> Any:
-        """Return the values as nested lists; a number where there is no axis."""
-        if self._node is not None:
-            check_uncut("tolist")
-        return self._data.tolist()
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
+        """Call `hook(leaf)` in each backward that has added to `grad` of this leaf, at once.
+
+        As torch.Tensor.register_post_accumulate_grad_hook.
+
+        Raises
+        ------
+        RuntimeError
+            If this Tensor is no leaf, or does not require grad.
+        TypeError
+            If the hook cannot be called.
+        """
+        name = "register_post_accumulate_grad_hook"
+        if type(self._node) is not Leaf:
+            state = "is no leaf" if self._node is not None else "does not require grad"
+            msg = f"{name}: wants a leaf that requires grad; this Tensor {state}"
+            raise RuntimeError(msg)
+        check_callable(name, "hook", hook)
+        self._node.after = self._node.after or After(self)
+        return Handle(self._node.after.hooks, hook)
 
     def numpy(self) -> Array:
         """Return the raw array itself.
@@ -382,44 +406,10 @@ class Tensor(Protocols):
         msg = "put: x[key] = values changes no Tensor; ops.put(x, key, values) returns a new one"
         raise TypeError(msg)  # ops-56
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[k] for k in range(len(self)))
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
-
     def __repr__(self) -> str:
         values = np.array2string(self._data, separator=", ", prefix="tensor(")
         dtype = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
         return f"tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # A file outlives the graph: what an operation made comes back as a leaf (tensor-42).
-        plain = getattr(self, "__dict__", None)
-        return _rebuild, (type(self), self._data, self.requires_grad), plain or None
-
-    def __copy__(self) -> Tensor:
-        result = self._copied(self._data, self._grad, getattr(self, "__dict__", {}))
-        return follow(result)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        grad = self._grad
-        copied = None if grad is None else wrap(grad._data.copy(), None)
-        result = self._copied(self._data.copy(), copied, {})
-        memo[id(self)] = result
-        if hasattr(self, "__dict__"):
-            result.__dict__.update(copy.deepcopy(self.__dict__, memo))
-        return result
-
-    def _copied(self, array: Array, grad: Tensor | None, attributes: dict[str, Any]) -> Tensor:
-        if not self.is_leaf:
-            msg = f"copy: {self._node} made this Tensor, and history cannot be copied; use detach()"
-            raise RuntimeError(msg)
-        result = _rebuild(type(self), array, self.requires_grad)
-        result._grad = grad
-        if attributes:
-            result.__dict__.update(attributes)
-        return result
 
     @staticmethod
     def _wrap(data: Any, node: Node | None) -> Tensor:
@@ -460,6 +450,32 @@ def as_tensor(operation: str, x: Any, name: str = "", *, passing: bool = False) 
     return constant
 
 
+def seeded(operation: str, x: Tensor, grad: Any, record: bool) -> Value:
+    """Return what a pass starts with at a Tensor: the gradient that was given, or 1 for a scalar.
+
+    Raises
+    ------
+    RuntimeError
+        If it is of another shape, or missing for several elements or a complex Tensor.
+    TypeError
+        If it is no Tensor or raw array, or complex for a real Tensor.
+    """
+    array = x._data
+    if grad is None:
+        check_seed(operation, None, array.shape, array.dtype)
+        # Four times as fast as `np.ones_like`.
+        root = np.empty(array.shape, array.dtype)
+        root.fill(1)
+        return wrap(root, None) if record else root
+    seed = as_tensor(operation, grad, "the gradient", passing=not record)
+    check_seed(operation, seed._data.shape, array.shape, array.dtype, seed._data.dtype)
+    if record:
+        root: Value = fit(seed, array.shape, array.dtype)
+    else:
+        root = seed._data if seed.dtype == array.dtype else seed._data.astype(array.dtype)
+    return conjugated(root)
+
+
 def _watch(node: Node) -> Watch:
     if node.watch is None:
         node.watch = Watch(wrap)
@@ -469,12 +485,3 @@ def _watch(node: Node) -> Watch:
 
 def _cast(dtype: np.dtype[Any], grad: Value) -> Value:
     return fit(grad, grad.shape, dtype)
-
-
-def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
-    # Not by the class, whose subclass may be made from other things.
-    tensor = _new(cls)
-    tensor._data, tensor._node, tensor._grad, tensor._lent = array, None, None, False
-    if requires_grad:
-        tensor.requires_grad_()
-    return tensor

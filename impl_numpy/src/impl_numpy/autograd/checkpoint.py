@@ -101,6 +101,8 @@ class CheckpointNode(Node):
 
     __slots__ = ("_call", "_specs", "reads")
 
+    again = True
+
     def __init__(self, call: _Call, parents: Parents, specs: list[Spec]) -> None:
         super().__init__(_RULE, parents, ())
         self._call: _Call | None = call

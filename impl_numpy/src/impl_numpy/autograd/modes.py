@@ -47,7 +47,6 @@ class _Switch:
             If it is a class or cannot be called; if it is a coroutine function or an asynchronous
             generator: a mode belongs to a thread, and tasks share one.
         """
-        flag = self._flag
         if isinstance(function, type) or not callable(function):
             got = getattr(function, "__name__", shown(function))
             msg = f"{type(self).__name__}: decorates functions, got {got}"
@@ -61,16 +60,24 @@ class _Switch:
 
             @functools.wraps(function)
             def generating(*args: Any, **kwargs: Any) -> Any:
-                return (yield from _running(flag, function(*args, **kwargs)))
+                return (yield from self._running(function(*args, **kwargs)))
 
             return generating  # type: ignore[return-value]
 
         @functools.wraps(function)
         def decorated(*args: Any, **kwargs: Any) -> Any:
-            with enable_grad() if flag else no_grad():
+            with self._again():
                 return function(*args, **kwargs)
 
         return decorated  # type: ignore[return-value]
+
+    def _again(self) -> _Switch:
+        """Return a block like this one."""
+        return enable_grad() if self._flag else no_grad()
+
+    def _running(self, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Pass a generator on, and let the mode hold while it runs."""
+        return _running(self._flag, steps)
 
 
 def _running(mode: bool | str, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
@@ -91,10 +98,11 @@ def _running(mode: bool | str, steps: Generator[Any, Any, Any]) -> Generator[Any
             step, given = steps.throw, error
 
 
-class _Fixed(_Switch):
+class Fixed(_Switch):
     """A mode with one value, which decorates without parentheses too (autograd-08)."""
 
     def __new__(cls, *function: Any) -> Any:
+        """Make a block, or decorate a function."""
         made = super().__new__(cls)
         if not function:
             return made
@@ -104,13 +112,13 @@ class _Fixed(_Switch):
         return made(function[0])
 
 
-class no_grad(_Fixed):
+class no_grad(Fixed):
     """Record nothing: a context manager and a decorator."""
 
     _flag = False
 
 
-class enable_grad(_Fixed):
+class enable_grad(Fixed):
     """Record again, inside `no_grad`: a context manager and a decorator."""
 
     _flag = True

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from impl_numpy.autograd.modes import enable_grad
 from impl_numpy.checks import check_callable, check_flag, check_items, shown
 from impl_numpy.dtypes import is_raw
-from impl_numpy.engine import run
+from impl_numpy.engine import leading, run
 from impl_numpy.memory import follow
 from impl_numpy.recording import fit
-from impl_numpy.tape import MODE, Node, Source, conjugated
-from impl_numpy.tensor import Tensor, as_tensor, wrap
+from impl_numpy.tape import MODE, Node, Source, conjugated, differentiable
+from impl_numpy.tensor import Tensor, as_tensor, seeded, wrap
 from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_structure
 
 
+@overload
 def grad(
     fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
-) -> Callable[..., Any]:
-    """Return the function that gives the gradient of `fn`'s scalar result.
+) -> Callable[..., Any]: ...
+
+
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]: ...
+
+
+def grad(*args: Any, **options: Any) -> Any:
+    """Return the function that gives the gradient of `fn`'s scalar result; or gradients of Tensors.
 
     Parameters
     ----------
@@ -32,15 +49,117 @@ def grad(
         With respect to which positional arguments; a tuple gives a tuple.
     create_graph : bool
         Make the gradient differentiable. It is so anyway inside another transformation.
+    outputs, inputs : Tensor, or list or tuple of them
+        In the place of `fn` and `argnums`: `grad(outputs, inputs, grad_outputs=None, *,
+        retain_graph=None, create_graph=False, allow_unused=False)` returns a tuple with the
+        gradient of the sum of the outputs with respect to each of the inputs. No `grad` is filled.
+    grad_outputs : Tensor, or list or tuple of Tensor or None
+        What each output is weighted by; may be left out for a scalar.
+    retain_graph : bool, optional
+        Keep the graph for another backward; by default if `create_graph`.
+    allow_unused : bool
+        Give None for an input that no output depends on.
 
     Raises
     ------
     ValueError
-        If the result is no scalar.
+        If the result is no scalar; if there are no outputs or inputs, or another number of weights.
     TypeError
         If an argument holds what cannot have a gradient, or the result is no Tensor.
+    RuntimeError
+        If an output or an input does not require grad, an input is unused, or a weight is of
+        another shape or missing.
     """
+    if args and isinstance(args[0], (Tensor, list, tuple)):
+        return _bound("grad", _of_tensors, args, options)
+    return _bound("grad", _of_function, args, options)
+
+
+def _bound(
+    operation: str, call: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """Call with arguments whose names and number were checked."""
+    try:
+        given = inspect.signature(call).bind(*args, **options)
+    except TypeError as error:
+        msg = f"{operation}: {error}"
+        raise TypeError(msg) from None
+    return call(*given.args, **given.kwargs)
+
+
+def _of_function(
+    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
     return gradient("grad", fn, argnums, create_graph)
+
+
+grad.__dict__["__signature__"] = inspect.signature(_of_function)
+
+
+def _of_tensors(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    create_graph = check_flag("grad", "create_graph", create_graph)
+    retain = (
+        create_graph if retain_graph is None else check_flag("grad", "retain_graph", retain_graph)
+    )
+    allow_unused = check_flag("grad", "allow_unused", allow_unused)
+    ends = differentiable("grad", "outputs", outputs)
+    named = differentiable("grad", "inputs", inputs)
+    weights = _weights(grad_outputs, len(ends))
+    roots = [
+        (_node_of(x), seeded("grad", x, weight, create_graph))
+        for x, weight in zip(ends, weights, strict=True)
+    ]
+    targets = [_node_of(x) for x in named]
+    oldest = max([node.age for node in targets])
+    _, met = leading([node for node, _ in roots], frozenset(targets), oldest)
+    for k, node in enumerate(targets):
+        if node not in met and not allow_unused:
+            msg = (
+                f"grad: no output depends on inputs[{k}]; with allow_unused=True its gradient is "
+                "None"
+            )
+            raise RuntimeError(msg)
+    arrived = run(roots, retain=retain, record=create_graph, targets=targets, exact=True)
+    return tuple(
+        [
+            _owned(arrived.get(node), x) if node in met else None
+            for x, node in zip(named, targets, strict=True)
+        ]
+    )
+
+
+def _weights(grad_outputs: Any, count: int) -> list[Any]:
+    """Return what the outputs are weighted by, one for each."""
+    if grad_outputs is None:
+        return [None] * count
+    several = isinstance(grad_outputs, (list, tuple))
+    weights = list(grad_outputs) if several else [grad_outputs]
+    if len(weights) != count:
+        msg = f"grad: got {len(weights)} grad_outputs for {count} outputs"
+        raise ValueError(msg)
+    return weights
+
+
+def _node_of(x: Tensor) -> Node:
+    assert x._node is not None
+    return x._node
+
+
+def _owned(g: Any, x: Tensor) -> Tensor:
+    """Return a gradient as a Tensor, zeros where none arrived."""
+    if g is None:
+        return wrap(np.zeros_like(x._data), None)
+    g = conjugated(g)
+    # A copy, since a rule may give one array to several operands, or the caller's own.
+    return wrap(g._data.copy(), g._node) if isinstance(g, Tensor) else wrap(np.array(g), None)
 
 
 def gradient(
@@ -255,11 +374,7 @@ def _pull(
             return None
         array = x._data if isinstance(x, Tensor) else np.asarray(x)
         g = arrived.get(next(remaining)) if array.dtype.kind in "fc" else None
-        if g is None:
-            return wrap(np.zeros_like(array), None)
-        g = conjugated(g)
-        # A copy, since a rule may give one array to several operands, or the caller's own.
-        return wrap(g._data.copy(), g._node) if isinstance(g, Tensor) else wrap(np.array(g), None)
+        return _owned(g, wrap(array, None))
 
     return tuple(tree_map(slope, x) for x in primals)
 
