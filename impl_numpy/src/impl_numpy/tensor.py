@@ -470,10 +470,10 @@ def seeded(operation: str, x: Tensor, grad: Any, record: bool) -> Value:
     seed = as_tensor(operation, grad, "the gradient", passing=not record)
     check_seed(operation, seed._data.shape, array.shape, array.dtype, seed._data.dtype)
     if record:
-        root: Value = fit(seed, array.shape, array.dtype)
+        fitted: Value = fit(seed, array.shape, array.dtype)
     else:
-        root = seed._data if seed.dtype == array.dtype else seed._data.astype(array.dtype)
-    return conjugated(root)
+        fitted = seed._data if seed.dtype == array.dtype else seed._data.astype(array.dtype)
+    return conjugated(fitted)
 
 
 def _watch(node: Node) -> Watch:
