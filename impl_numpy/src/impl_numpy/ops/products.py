@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import check_items, normalize_axis, shown
 from impl_numpy.dtypes import Array, Shape, Value, bool_
-from impl_numpy.ops.families import REGISTRY, registered, reshaped, rule
+from impl_numpy.ops.families import REGISTRY, cast_first, registered, reshaped, rule
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, binary, record, unary
 from impl_numpy.sums import total
 from impl_numpy.tape import MODE, Parents
@@ -361,7 +361,8 @@ def _on_a_diagonal(name: str, x: Any, offset: int) -> Tensor:
     extension="linalg",
 )
 def trace(x: Any, /, *, offset: int = 0, dtype: DTypeLike | None = None) -> Tensor:  # linalg-21
-    result: Tensor = REGISTRY["sum"](_on_a_diagonal("trace", x, offset), axis=-1, dtype=dtype)
+    diagonals = cast_first("trace", _on_a_diagonal("trace", x, offset), dtype)
+    result: Tensor = REGISTRY["sum"](diagonals, axis=-1, dtype=diagonals.dtype)
     return result
 
 
