@@ -1,7 +1,7 @@
 """Parts and directions of complex numbers (ops-61, ops-62).
 
 On the tape a gradient is dL/da - i dL/db, the conjugate of what programs see
-(`recording.conjugated`), so these rules are those of ops-61 conjugated.
+(`tape.conjugated`), so these rules are those of ops-61 conjugated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Discrete Fourier transforms: the extension `fft` of the array API standard 2025.12.
 
 Each is linear, and so its derivative is the transposed transform: of `fft` an `fft` again, for the
-tape's gradients are conjugated (`recording.conjugated`), and of half spectra each other.
+tape's gradients are conjugated (`tape.conjugated`), and of half spectra each other.
 """
 
 from __future__ import annotations
@@ -472,3 +472,7 @@ def ifftshift(x: Any, /, *, axes: int | Sequence[int] | None = None) -> Tensor: 
 
 
 __all__ = sorted(EXTENSIONS["fft"])
+
+
+def __dir__() -> list[str]:
+    return __all__
