@@ -42,7 +42,7 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
     "ops": (
-        "lookups formulas families elementwise transcendental rounding comparison reduction "
+        "lookups formulas families elementwise transcendental rounding complexes comparison reduction "
         "recurrence products manipulation movement indexing places einsum sorting creation "
         "decompositions solving linalg fft activation inspection"
     ).split(),

@@ -21,10 +21,21 @@ from impl_torch_ext.checks import (
     check_flag,
     check_tensor,
     explain,
+    functions,
     normalize_axes,
     normalize_axis,
 )
-from impl_torch_ext.dtypes import DTYPES, float32, float64, int64, plain_number
+from impl_torch_ext.creation import cast
+from impl_torch_ext.dtypes import (
+    FIVE,
+    WITH_COMPLEX,
+    float32,
+    float64,
+    int64,
+    is_inexact,
+    is_integer,
+    plain_number,
+)
 from impl_torch_ext.native import calls
 from impl_torch_ext.tensor import from_numpy
 
@@ -53,13 +64,13 @@ __all__ = [
 ]
 
 Axis: TypeAlias = int | tuple[int, ...] | None
-Operand: TypeAlias = Tensor | float
+Operand: TypeAlias = Tensor | complex
 Op: TypeAlias = Callable[..., Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NUMBERS = frozenset({bool, int, float})
 _REALS = frozenset({float32, float64})
-# Every integer dtype holds the ints from -_SMALL to below _SMALL.
+# The integers among the five hold the ints from -_SMALL to below _SMALL.
 _SMALL = 2**31
 
 registry: dict[str, Op] = {}
@@ -127,12 +138,12 @@ def binary(
         except RuntimeError as error:
             explain(name, error, x1, x2)
         run = fn
-        if not isinstance(x1, Tensor) or x1.dtype not in DTYPES:
+        if not isinstance(x1, Tensor) or x1.dtype not in FIVE:
             x1, x2 = _converted(name, x1, x2, compares)
         elif isinstance(x2, Tensor):
             if x1.dtype is x2.dtype:
                 run = of_one_dtype
-            elif x2.dtype not in DTYPES:
+            elif x2.dtype not in FIVE:
                 check_tensor(name, x2)
         elif not (type(x2) is float or (type(x2) is int and -_SMALL <= x2 < _SMALL)):
             x1, x2 = _converted(name, x1, x2, compares)
@@ -184,7 +195,8 @@ def reduce(
             if not is_compiling() and (result := quick(x, axis, keepdims)) is not NotImplemented:
                 return result
         else:  # ops-15; torch's own cast to integers cannot be recorded.
-            x = check_tensor(name, x).to(check_dtype(name, dtype))
+            dtype = check_dtype(name, dtype)
+            x = cast(name, check_tensor(name, x), dtype)
         return run(x, axis, {"dtype": dtype, "keepdims": check_flag(name, "keepdims", keepdims)})
 
     several = "" if single else ", tuple of ints"
@@ -205,7 +217,7 @@ def reduce(
 
 def _reduction(name: str, fn: Op, single: bool) -> Callable[..., Tensor]:
     def run(x: Tensor, axis: Axis, options: dict[str, Any]) -> Tensor:
-        if getattr(x, "dtype", None) not in DTYPES:
+        if getattr(x, "dtype", None) not in FIVE:
             check_tensor(name, x)
         if single and axis is not None:
             axis = normalize_axis(name, axis, x)  # type: ignore[arg-type]
@@ -243,8 +255,8 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
         include_initial: bool = False,
     ) -> Tensor:
         place = scanned_axis(name, axis, x)
-        usual = x.dtype if x.is_floating_point() else int64
-        terms = x.to(usual if dtype is None else check_dtype(name, dtype))
+        usual = x.dtype if is_inexact(x.dtype) else int64
+        terms = cast(name, x, usual if dtype is None else check_dtype(name, dtype))
         ones = (1, *x.shape[:place], *x.shape[place + 1 :])
         first = torch.full(ones, initial, dtype=terms.dtype).movedim(0, place)
         length = x.shape[place] + 1
@@ -266,7 +278,7 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
         "Tensor, the shape of `x`, or one longer along `axis`",
         {
             "ValueError": "If `axis` is out of range, or left out where there is more than one.",
-            "TypeError": "If `x` is no Tensor, or `dtype` is none of the five.",
+            "TypeError": "If `x` is no Tensor, or `dtype` is none that there is.",
         },
         source,
     )
@@ -378,7 +390,7 @@ def operands(name: str, *values: Any, alone: bool = False) -> list[Any]:
     """
     converted = [
         x
-        if type(x) in _NUMBERS or (isinstance(x, Tensor) and x.dtype in DTYPES)
+        if type(x) in _NUMBERS or (isinstance(x, Tensor) and x.dtype in FIVE)
         else _operand(name, x)
         for x in values
     ]
@@ -397,15 +409,22 @@ def with_number(name: str, x1: Operand, x2: Operand, compares: bool = False) -> 
     ValueError
         If that is an int which the dtype does not hold, unless the operands are compared.
     """
-    if type(x2) is int and not -_SMALL <= x2 < _SMALL and isinstance(x1, Tensor):
+    if type(x2) is int and isinstance(x1, Tensor) and not _fits_well(x1, x2):
         return _beside(name, x1, x2, compares)
-    if type(x1) is int and not -_SMALL <= x1 < _SMALL and isinstance(x2, Tensor):
+    if type(x1) is int and isinstance(x2, Tensor) and not _fits_well(x2, x1):
         x2, x1 = _beside(name, x2, x1, compares)
     return x1, x2
 
 
+def _fits_well(x: Tensor, number: int) -> bool:
+    if x.dtype in FIVE or not is_integer(x.dtype):
+        return -_SMALL <= number < _SMALL
+    limits = torch.iinfo(x.dtype)
+    return limits.min <= number <= limits.max
+
+
 def _beside(name: str, x: Tensor, number: int, compares: bool) -> tuple[Tensor, float]:
-    if x.is_floating_point():
+    if is_inexact(x.dtype):
         check_fits(name, number, x.dtype)
         return x, float(number)
     if compares and not -(2**63) <= number < 2**63:
@@ -424,7 +443,7 @@ def arrays_of(name: str, arrays: Any) -> list[Tensor]:
     if not arrays:
         msg = f"{name}: arrays must not be empty, got {arrays!r}"
         raise ValueError(msg)
-    if all(isinstance(x, Tensor) and x.dtype in DTYPES for x in arrays):
+    if all(isinstance(x, Tensor) and x.dtype in FIVE for x in arrays):
         return list(arrays)
     return [check_tensor(name, x, "each of arrays") for x in operands(name, *arrays)]
 
@@ -444,17 +463,22 @@ def _operand(name: str, x: Any) -> Any:
     if isinstance(x, Tensor):
         return check_tensor(name, x, "each operand")
     if isinstance(x, np.ndarray):  # tensor-33
-        return from_numpy(name, x)
+        return check_tensor(name, from_numpy(name, x), "each operand")
     number = plain_number(x)  # tensor-15
     if isinstance(number, bool | int | float):
         return number
+    if isinstance(number, complex):
+        if name in WITH_COMPLEX:
+            return number
+        msg = f"{name}: operands must be real, got {number}, which is complex"
+        raise TypeError(msg)  # ops-59
     msg = f"{name}: operands must be Tensors or numbers, got {type(x).__name__}"
     raise TypeError(msg)  # ops-21
 
 
 def array_of_reals(name: str, x: Tensor) -> Tensor:
-    """Return `x`, as float32 if it is not floating."""
-    return x if check_tensor(name, x).is_floating_point() else x.to(float32)  # ops-14
+    """Return `x`, as float32 if it is neither floating nor, where `name` takes it, complex."""
+    return x if is_inexact(check_tensor(name, x).dtype) else x.to(float32)  # ops-14
 
 
 def listed(
@@ -492,6 +516,7 @@ def _row(
     op.__name__ = op.__qualname__ = name
     op.__module__ = "impl_torch_ext.ops"
     registry[name] = op
+    functions.add(name)
     return op
 
 
