@@ -37,14 +37,13 @@ __all__ = [
     "check_device",
     "check_dtype",
     "check_equal_shapes",
-    "check_five",
     "check_fits",
+    "check_five",
     "check_flag",
     "check_floating",
     "check_floating_dtype",
     "check_function",
     "check_gradients",
-    "check_input",
     "check_int",
     "check_number",
     "check_pair",
@@ -255,50 +254,6 @@ def check_range(name: str, indices: Tensor, size: int, text: str, error: type[Ex
             raise error(msg)
 
 
-def check_input(
-    name: str,
-    argument: str,
-    x: Any,
-    shape: tuple[Any, ...],
-    text: str,
-    dtype: torch.dtype | None,
-) -> Tensor:
-    """Return `x`, or raise if it is not what a layer takes.
-
-    Parameters
-    ----------
-    name, argument : str
-        The layer and the argument, for the message.
-    x : object
-        What came.
-    shape : tuple
-        The sizes that are wanted, of which None is any; or `...` for any leading axes, and sizes.
-    text : str
-        The names of the sizes, as in "(*, in_features)".
-    dtype : dtype or None
-        That of the layer's parameters; None is any floating one.
-    """
-    if not isinstance(x, Tensor):
-        msg = f"{name}: {argument} must be a Tensor of shape {text}, got {type(x).__name__}"
-        raise TypeError(msg)
-    if not _fits(x.shape, shape):
-        names = text.strip("()").rstrip(",").split(", ")
-        names += [""] * len(shape)  # One name may stand for several sizes.
-        sizes = (
-            name if size is None or size is ... else str(size)
-            for name, size in zip(names, shape, strict=False)
-        )
-        numbers = ", ".join(sizes) + ("," if len(shape) == 1 else "")
-        msg = f"{name}: {argument} must have shape {text} = ({numbers}), got {tuple(x.shape)}"
-        raise ValueError(msg)
-    if dtype is None:
-        return check_floating(name, x, argument)
-    if x.dtype != dtype:
-        msg = f"{name}: {argument} must have the dtype of the parameters, {dtype}, got {x.dtype}"
-        raise TypeError(msg)
-    return x
-
-
 def check_pair(name: str, argument: str, pair: Any, shape: str) -> tuple[Any, Any]:
     """Return the two items of `pair`, two times None for None, or raise."""
     if pair is None:
@@ -415,7 +370,8 @@ def check_number(name: str, option: str, value: Any) -> float:
     """Return `value` as a Python number, or raise a TypeError; booleans are none."""
     value = plain_number(value)  # tensor-39
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{name}: {option} must be a number, got {shown(value)}"
+        odd = ", which is complex" if isinstance(value, complex) else ""
+        msg = f"{name}: {option} must be a number, got {shown(value)}{odd}"
         raise TypeError(msg)
     return value
 
@@ -514,14 +470,3 @@ def _as_float(number: int) -> float:
 def _digits(number: int) -> str:
     """Return an int in full, or the number of bits of one that would fill more than a line."""
     return str(number) if number.bit_length() < 256 else f"an int of {number.bit_length()} bits"
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[Any, ...]) -> bool:
-    if wanted and wanted[0] is ...:
-        return shape[-len(wanted) + 1 :] == wanted[1:]
-    if len(shape) != len(wanted):
-        return False
-    for want, size in zip(wanted, shape, strict=True):
-        if want is not None and want != size:
-            return False
-    return True

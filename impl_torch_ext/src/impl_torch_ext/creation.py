@@ -35,7 +35,7 @@ from impl_torch_ext.tensor import from_numpy, with_grad
 __all__ = [
     "Variable",
     "arange",
-    "cast",
+    "as_dtype",
     "converted",
     "copied",
     "empty",
@@ -321,7 +321,7 @@ def eye(
     return with_grad("eye", torch.eye(rows, columns, dtype=dtype), requires_grad)
 
 
-def cast(name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
+def as_dtype(name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return `x` in `dtype`, or raise a TypeError where a complex number would lose a part."""
     if x.is_complex() and not dtype.is_complex:
         if dtype == bool_:

@@ -71,7 +71,11 @@ FROM_NUMPY: dict["np.dtype[np.generic]", torch.dtype] = {
 }
 TO_NUMPY = {torchs: numpys for numpys, torchs in FROM_NUMPY.items()}
 # What `numpy.dtype` reads, and what is refused by its name (tensor-37).
-_READ = FROM_NUMPY | {np.dtype(f"uint{bits}"): getattr(torch, f"uint{bits}") for bits in (16, 32, 64)}
+_READ = FROM_NUMPY | {
+    np.dtype(np.uint16): uint16,
+    np.dtype(np.uint32): uint32,
+    np.dtype(np.uint64): uint64,
+}
 
 # Functions of `ops` that take complex arrays (ops-59); all others refuse them.
 WITH_COMPLEX = frozenset(

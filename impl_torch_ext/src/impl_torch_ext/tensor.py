@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext.checks import check_flag, refuse_dtype, shown
-from impl_torch_ext.dtypes import FROM_NUMPY, int64, is_inexact, is_integer
+from impl_torch_ext.dtypes import FROM_NUMPY, int64, is_integer
 from impl_torch_ext.native import calls, native
 
 __all__ = [

@@ -7,7 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_five, check_flag, check_floating_dtype, check_function, shown
+from impl_torch_ext.checks import (
+    check_five,
+    check_flag,
+    check_floating_dtype,
+    check_function,
+    shown,
+)
 from impl_torch_ext.dtypes import dtype_of
 from impl_torch_ext.module.hooks import Hooked, children_first
 from impl_torch_ext.module.state import LoadResult, checked_state

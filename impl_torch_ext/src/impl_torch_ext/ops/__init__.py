@@ -10,10 +10,9 @@ and negative and nested indices in `take`.
 
 from typing import TYPE_CHECKING
 
-from impl_torch_ext.dtypes import bool_ as bool
 from impl_torch_ext.dtypes import (
-    complex64,
     NAMED,
+    complex64,
     complex128,
     float32,
     float64,
@@ -26,6 +25,7 @@ from impl_torch_ext.dtypes import (
     uint32,
     uint64,
 )
+from impl_torch_ext.dtypes import bool_ as bool
 from impl_torch_ext.ops import (
     activation,
     comparison,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_device, check_dtype, check_flag, check_tensor, explain
-from impl_torch_ext.creation import cast, copied
+from impl_torch_ext.creation import as_dtype, copied
 from impl_torch_ext.dtypes import FIVE, bool_, complex64, dtype_of_numbers, int64
 from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import Operand, binary, operands, select, unary, with_number
@@ -209,7 +209,7 @@ def astype(x: Tensor, dtype: torch.dtype, /, *, copy: bool = True, device: Any =
     kind, again = check_dtype("astype", dtype), check_flag("astype", "copy", copy)
     if check_tensor("astype", x).dtype is kind:
         return x.clone() if again else x
-    return cast("astype", x, kind)  # ops-11
+    return as_dtype("astype", x, kind)  # ops-11
 
 
 def _bounds(*bounds: Any) -> Any:
@@ -224,10 +224,20 @@ def _choices(condition: Any, x1: Any, x2: Any) -> tuple[Tensor, Any, Any]:
         raise TypeError(msg)
     if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):  # tensor-39
         x1, x2 = copied("where", [x1, x2], None)
-    return condition, *with_number("where", x1, x2)
+    x1, x2 = with_number("where", x1, x2)
+    # Said here, for torch gives a real operand the gradient of a complex result as it is.
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor):
+        return condition, *_promoted(x1, x2)
+    return condition, _beside_complex(x1, x2), _beside_complex(x2, x1)
 
 
-def _clamped(x: Tensor, low: Operand | None, high: Operand | None) -> Tensor:
+def _beside_complex(x: Operand, other: Operand) -> Operand:
+    if isinstance(x, Tensor) and isinstance(other, complex):
+        return x.to(torch.promote_types(x.dtype, complex64))
+    return x
+
+
+def _clamped(x: Tensor, low: Tensor | float | None, high: Tensor | float | None) -> Tensor:
     if x.requires_grad and not isinstance(low, Tensor) and not isinstance(high, Tensor):
         low, high = (bound if bound is None else float(bound) for bound in (low, high))
         return native.clamp.default(x, low, high)

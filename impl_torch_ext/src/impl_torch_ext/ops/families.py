@@ -6,18 +6,15 @@ particular in its documentation. Families whose members differ in their argument
 function that is the row, whose own docstring is the summary.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext.checks import (
     check_dtype,
-    check_fits,
     check_flag,
     check_tensor,
     explain,
@@ -25,21 +22,20 @@ from impl_torch_ext.checks import (
     normalize_axes,
     normalize_axis,
 )
-from impl_torch_ext.creation import cast
-from impl_torch_ext.dtypes import (
-    FIVE,
-    WITH_COMPLEX,
-    float32,
-    float64,
-    int64,
-    is_inexact,
-    is_integer,
-    plain_number,
-)
+from impl_torch_ext.creation import as_dtype
+from impl_torch_ext.dtypes import FIVE, float32, float64, int64, is_inexact
 from impl_torch_ext.native import calls
-from impl_torch_ext.tensor import from_numpy
+from impl_torch_ext.ops.operands import (
+    SMALL,
+    Operand,
+    array_of_reals,
+    arrays_of,
+    operands,
+    with_number,
+)
 
 __all__ = [
+    "Operand",
     "along",
     "array_of_reals",
     "arrays_of",
@@ -64,15 +60,10 @@ __all__ = [
 ]
 
 Axis: TypeAlias = int | tuple[int, ...] | None
-Operand: TypeAlias = Tensor | complex
 Op: TypeAlias = Callable[..., Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NUMBERS = frozenset({bool, int, float})
 _REALS = frozenset({float32, float64})
-# The integers among the five hold the ints from -_SMALL to below _SMALL.
-_SMALL = 2**31
-
 registry: dict[str, Op] = {}
 """The functions of `ops` by their names."""
 
@@ -145,7 +136,7 @@ def binary(
                 run = of_one_dtype
             elif x2.dtype not in FIVE:
                 check_tensor(name, x2)
-        elif not (type(x2) is float or (type(x2) is int and -_SMALL <= x2 < _SMALL)):
+        elif not (type(x2) is float or (type(x2) is int and -SMALL <= x2 < SMALL)):
             x1, x2 = _converted(name, x1, x2, compares)
         try:
             return run(x1, x2)
@@ -196,7 +187,7 @@ def reduce(
                 return result
         else:  # ops-15; torch's own cast to integers cannot be recorded.
             dtype = check_dtype(name, dtype)
-            x = cast(name, check_tensor(name, x), dtype)
+            x = as_dtype(name, check_tensor(name, x), dtype)
         return run(x, axis, {"dtype": dtype, "keepdims": check_flag(name, "keepdims", keepdims)})
 
     several = "" if single else ", tuple of ints"
@@ -256,7 +247,7 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
     ) -> Tensor:
         place = scanned_axis(name, axis, x)
         usual = x.dtype if is_inexact(x.dtype) else int64
-        terms = cast(name, x, usual if dtype is None else check_dtype(name, dtype))
+        terms = as_dtype(name, x, usual if dtype is None else check_dtype(name, dtype))
         ones = (1, *x.shape[:place], *x.shape[place + 1 :])
         first = torch.full(ones, initial, dtype=terms.dtype).movedim(0, place)
         length = x.shape[place] + 1
@@ -376,78 +367,6 @@ def gather(returns: str, **parameters: str) -> Callable[[F], F]:
     return listed({"x": "Tensor, any shape", **parameters}, returns, errors)
 
 
-def operands(name: str, *values: Any, alone: bool = False) -> list[Any]:
-    """Return the operands, NumPy's arrays as Tensors and its scalars as numbers, or raise.
-
-    Parameters
-    ----------
-    name : str
-        The function, for messages.
-    *values
-        At least one must be a Tensor, unless `alone`.
-    alone : bool
-        Whether numbers may stand alone.
-    """
-    converted = [
-        x
-        if type(x) in _NUMBERS or (isinstance(x, Tensor) and x.dtype in FIVE)
-        else _operand(name, x)
-        for x in values
-    ]
-    if not alone and not any(isinstance(x, Tensor) for x in values):
-        came = " and ".join(type(x).__name__ for x in values)
-        msg = f"{name}: at least one operand must be a Tensor, got {came}"
-        raise TypeError(msg)
-    return converted
-
-
-def with_number(name: str, x1: Operand, x2: Operand, compares: bool = False) -> tuple[Any, Any]:
-    """Return two operands, a number among them as the dtype of the Tensor beside it holds it.
-
-    Raises
-    ------
-    ValueError
-        If that is an int which the dtype does not hold, unless the operands are compared.
-    """
-    if type(x2) is int and isinstance(x1, Tensor) and not _fits_well(x1, x2):
-        return _beside(name, x1, x2, compares)
-    if type(x1) is int and isinstance(x2, Tensor) and not _fits_well(x2, x1):
-        x2, x1 = _beside(name, x2, x1, compares)
-    return x1, x2
-
-
-def _fits_well(x: Tensor, number: int) -> bool:
-    if x.dtype in FIVE or not is_integer(x.dtype):
-        return -_SMALL <= number < _SMALL
-    limits = torch.iinfo(x.dtype)
-    return limits.min <= number <= limits.max
-
-
-def _beside(name: str, x: Tensor, number: int, compares: bool) -> tuple[Tensor, float]:
-    if is_inexact(x.dtype):
-        check_fits(name, number, x.dtype)
-        return x, float(number)
-    if compares and not -(2**63) <= number < 2**63:
-        return x, math.inf if number > 0 else -math.inf
-    if compares:
-        return x.to(int64), number
-    check_fits(name, number, x.dtype)
-    return x, number
-
-
-def arrays_of(name: str, arrays: Any) -> list[Tensor]:
-    """Return a sequence of Tensors and NumPy arrays as Tensors, or raise."""
-    if not isinstance(arrays, list | tuple):
-        msg = f"{name}: arrays must be a list or tuple of Tensors, got {type(arrays).__name__}"
-        raise TypeError(msg)
-    if not arrays:
-        msg = f"{name}: arrays must not be empty, got {arrays!r}"
-        raise ValueError(msg)
-    if all(isinstance(x, Tensor) and x.dtype in FIVE for x in arrays):
-        return list(arrays)
-    return [check_tensor(name, x, "each of arrays") for x in operands(name, *arrays)]
-
-
 def _unusual(*_arguments: Any) -> Any:
     """Compute nothing quickly, where `calls` has no function of this name."""
     return NotImplemented
@@ -457,28 +376,6 @@ def _converted(name: str, x1: Any, x2: Any, compares: bool) -> tuple[Any, Any]:
     """Return what two operands of any kind are to torch; see `operands` and `with_number`."""
     first, second = operands(name, x1, x2)
     return with_number(name, first, second, compares)
-
-
-def _operand(name: str, x: Any) -> Any:
-    if isinstance(x, Tensor):
-        return check_tensor(name, x, "each operand")
-    if isinstance(x, np.ndarray):  # tensor-33
-        return check_tensor(name, from_numpy(name, x), "each operand")
-    number = plain_number(x)  # tensor-15
-    if isinstance(number, bool | int | float):
-        return number
-    if isinstance(number, complex):
-        if name in WITH_COMPLEX:
-            return number
-        msg = f"{name}: operands must be real, got {number}, which is complex"
-        raise TypeError(msg)  # ops-59
-    msg = f"{name}: operands must be Tensors or numbers, got {type(x).__name__}"
-    raise TypeError(msg)  # ops-21
-
-
-def array_of_reals(name: str, x: Tensor) -> Tensor:
-    """Return `x`, as float32 if it is neither floating nor, where `name` takes it, complex."""
-    return x if is_inexact(check_tensor(name, x).dtype) else x.to(float32)  # ops-14
 
 
 def listed(

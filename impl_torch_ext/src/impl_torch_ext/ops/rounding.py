@@ -57,7 +57,7 @@ def _signed_rest(a: Tensor, b: Tensor) -> Tensor:
 
 
 _rest_recorded = derived(
-    "remainder", _signed_rest, lambda a, b: torch.ones_like(a), lambda a, b: -torch.floor(a / b)
+    "remainder", _signed_rest, lambda a, _: torch.ones_like(a), lambda a, b: -torch.floor(a / b)
 )
 
 
