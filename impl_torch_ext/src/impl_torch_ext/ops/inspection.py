@@ -85,9 +85,9 @@ class NamespaceInfo:
         """Return the device of a Tensor that is made without `device=`."""
         return _CPU
 
-    def devices(self) -> list[torch.device]:
+    def devices(self) -> tuple[torch.device, ...]:
         """Return the devices that there are."""
-        return [_CPU]
+        return (_CPU,)
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, torch.dtype]:
         """Return the dtypes of what is made without `dtype=`."""

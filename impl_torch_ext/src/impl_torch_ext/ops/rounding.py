@@ -56,8 +56,12 @@ def _signed_rest(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(rest == 0, torch.copysign(torch.zeros_like(b), b), rest)  # ops-34
 
 
+def _negative_quotient(a: Tensor, b: Tensor) -> Tensor:
+    return -torch.div(a, b, rounding_mode="floor")
+
+
 _rest_recorded = derived(
-    "remainder", _signed_rest, lambda a, _: torch.ones_like(a), lambda a, b: -torch.floor(a / b)
+    "remainder", _signed_rest, lambda a, _: torch.ones_like(a), _negative_quotient
 )
 
 
