@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from impl_torch_ext import ops
 from impl_torch_ext.checks import check_gradients, refuse_dtype, shown
 from impl_torch_ext.context import Context
-from impl_torch_ext.dtypes import DTYPES
+from impl_torch_ext.dtypes import DTYPES, is_inexact
 from impl_torch_ext.tensor import raw
 
 if TYPE_CHECKING:
@@ -415,7 +415,7 @@ def _followed(x: Any) -> bool:
 
 
 def _floating(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.is_floating_point()
+    return isinstance(x, Tensor) and is_inexact(x.dtype)
 
 
 @contextmanager

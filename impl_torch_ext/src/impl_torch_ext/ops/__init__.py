@@ -10,11 +10,26 @@ and negative and nested indices in `take`.
 
 from typing import TYPE_CHECKING
 
+from impl_torch_ext.dtypes import (
+    NAMED,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from impl_torch_ext.dtypes import bool_ as bool
-from impl_torch_ext.dtypes import float32, float64, int32, int64
 from impl_torch_ext.ops import (
     activation,
     comparison,
+    complexes,
     creation,
     elementwise,
     indexing,
@@ -37,6 +52,7 @@ if TYPE_CHECKING:
     # What the next statement does, for readers of types.
     from impl_torch_ext.ops.activation import *
     from impl_torch_ext.ops.comparison import *
+    from impl_torch_ext.ops.complexes import *
     from impl_torch_ext.ops.creation import *
     from impl_torch_ext.ops.elementwise import *
     from impl_torch_ext.ops.indexing import *
@@ -53,9 +69,9 @@ if TYPE_CHECKING:
 
 globals().update(registry)
 
-_DTYPES = ("bool", "float32", "float64", "int32", "int64")
+_WIDE = ("uint16", "uint32", "uint64")  # Refused where they are used (tensor-37).
 _CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
-__all__ = sorted([*registry, *_DTYPES, *_CONSTANTS])
+__all__ = sorted([*registry, *NAMED, *_WIDE, *_CONSTANTS])
 
 __array_api_version__ = "2025.12"
 

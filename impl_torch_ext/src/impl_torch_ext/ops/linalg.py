@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_int, check_tensor, explain, shapes_of, shown
-from impl_torch_ext.dtypes import bool_, float32
+from impl_torch_ext.dtypes import bool_, float32, is_inexact
 from impl_torch_ext.ops.families import linalg, operands
 
 
@@ -47,7 +47,7 @@ _FEW = 64
 def product(x1: Tensor, x2: Tensor) -> Tensor:
     """Return ``torch.matmul(x1, x2)``, with inner sums that do not lose digits by their length."""
     sizes = (x1.numel(), x2.numel())
-    if max(sizes) <= _LONG or x1.ndim == 0 or x2.ndim > 2 or not x1.is_floating_point():
+    if max(sizes) <= _LONG or x1.ndim == 0 or x2.ndim > 2 or not is_inexact(x1.dtype):
         return torch.matmul(x1, x2)
     if x1.ndim == 1:
         return product(x1.unsqueeze(0), x2).squeeze(0)
@@ -103,9 +103,9 @@ def tensordot(x1: Tensor, x2: Tensor, /, *, axes: Any = 2) -> Tensor:
     right = [place for place in range(x2.ndim) if place not in second]
     inner = math.prod(x1.shape[place] for place in first)
     rows, columns = ([x.shape[i] for i in free] for x, free in ((x1, left), (x2, right)))
-    a = x1.permute(*left, *first).reshape(math.prod(rows), inner)
-    b = x2.permute(*second, *right).reshape(inner, math.prod(columns))
-    return matmul(a, b).reshape(*rows, *columns)
+    a = x1.permute([*left, *first]).reshape(math.prod(rows), inner)
+    b = x2.permute([*second, *right]).reshape(inner, math.prod(columns))
+    return matmul(a, b).reshape([*rows, *columns])
 
 
 def _contracted(axes: Any, x1: Tensor, x2: Tensor) -> tuple[list[int], list[int]]:
@@ -141,13 +141,15 @@ def _contracted(axes: Any, x1: Tensor, x2: Tensor) -> tuple[list[int], list[int]
     axis="int, negative",
 )
 def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
-    """Return the inner products of vectors along an axis."""
+    """Return the inner products of vectors along an axis, the first of them conjugated."""
     x1, x2 = (check_tensor("vecdot", x, "each") for x in operands("vecdot", x1, x2))
     place = check_int("vecdot", "axis", axis)
     if not -min(x1.ndim, x2.ndim) <= place < 0:
         msg = f"vecdot: axis {place} is out of range for shapes {shapes_of(x1, x2)}"
         raise ValueError(msg)
     a, b = x1.movedim(place, -1), x2.movedim(place, -1)
+    if a.is_complex():  # ops-59
+        a = torch.conj_physical(a)
     try:
         torch.broadcast_shapes(a.shape[:-1], b.shape[:-1])
         fits = a.shape[-1] == b.shape[-1]

@@ -78,8 +78,9 @@ def _going_into(x: Tensor, values: Any) -> Tensor:
         fits = torch.promote_types(x.dtype, given.dtype) is x.dtype
     else:
         fits = (
-            x.is_floating_point()
+            x.is_complex()
             or type(given) is bool
+            or (type(given) is float and x.is_floating_point())
             or (type(given) is int and x.dtype is not bool_)
         )
     if not fits:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_choice, check_fits, check_number
-from impl_torch_ext.dtypes import bool_, float32, float64, int64
+from impl_torch_ext.dtypes import bool_, complex64, float32, float64, int64, is_inexact
 from impl_torch_ext.ops import elementwise
 from impl_torch_ext.ops.families import Op, Operand, array_of_reals, binary, listed, unary
 
@@ -55,7 +55,8 @@ _FAR = 1e4
 def derived(name: str, value: Op, *slopes: Op | None) -> Op:
     """Make a function of Tensors of one shape and dtype from its value and partial derivatives.
 
-    A slope of None stands for a derivative that is exactly 0, whatever arrives.
+    A slope of None stands for a derivative that is exactly 0, whatever arrives. Slopes of complex
+    numbers are those of holomorphic functions.
     """
 
     def forward(*xs: Tensor) -> Tensor:
@@ -71,7 +72,7 @@ def derived(name: str, value: Op, *slopes: Op | None) -> Op:
             if not needed
             else torch.zeros_like(grads[0])
             if slope is None
-            else grads[0] * slope(*xs)
+            else grads[0] * slope(*xs).conj()  # autograd-47
             for needed, slope in zip(ctx.needs_input_grad, slopes, strict=True)
         ]
         return found[0] if len(found) == 1 else tuple(found)
@@ -92,7 +93,9 @@ def pair(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
         second, first = pair(x2, x1)
         return first, second
     dtype = x1.dtype
-    if type(x2) is float and not dtype.is_floating_point:
+    if type(x2) is complex:
+        dtype = torch.promote_types(dtype, complex64)
+    elif type(x2) is float and not is_inexact(dtype):
         dtype = float32
     elif type(x2) is int and dtype == bool_:
         dtype = int64
@@ -125,9 +128,22 @@ def _of_reals(name: str, value: Op, *slopes: Op | None) -> Op:
 def _real(
     name: str, value: Op, result: str, slope: Op | None = None, source: str = "array API"
 ) -> Op:
-    """Add a function of real numbers, with torch's derivative where no slope is given."""
+    """Add a function of numbers, with torch's derivative where no slope is given."""
     fn = value if slope is None else derived(name, value, slope)
     return unary(name, lambda x: fn(array_of_reals(name, x)), result, source, real=True)
+
+
+def _inverse_root(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return 1 / sqrt(first * second): of complex `x` by two roots, each on its own branch."""
+    if x.is_complex():
+        return 1 / (torch.sqrt(first) * torch.sqrt(second))
+    return 1 / torch.sqrt(first * second)
+
+
+def _asinh_slope(x: Tensor) -> Tensor:
+    if x.is_complex():
+        return _inverse_root(x, 1 + 1j * x, 1 - 1j * x)
+    return 1 / torch.hypot(x, torch.ones((), dtype=x.dtype))
 
 
 def _gaussian(x: Tensor) -> Tensor:
@@ -190,10 +206,8 @@ log1p = _real("log1p", torch.log1p, "log(1 + x)")
 log2 = _real("log2", torch.log2, "the logarithm to base 2")
 log10 = _real("log10", torch.log10, "the logarithm to base 10")
 tan = _real("tan", torch.tan, "the tangent")
-asin = _real("asin", torch.asin, "the inverse sine", lambda x: 1 / (torch.sqrt((1 - x) * (1 + x))))
-acos = _real(
-    "acos", torch.acos, "the inverse cosine", lambda x: -1 / (torch.sqrt((1 - x) * (1 + x)))
-)
+asin = _real("asin", torch.asin, "the inverse sine", lambda x: _inverse_root(x, 1 - x, 1 + x))
+acos = _real("acos", torch.acos, "the inverse cosine", lambda x: -_inverse_root(x, 1 - x, 1 + x))
 atan = _real("atan", torch.atan, "the inverse tangent")
 sinh = _real("sinh", torch.sinh, "the hyperbolic sine")
 cosh = _real("cosh", torch.cosh, "the hyperbolic cosine")
@@ -201,13 +215,13 @@ asinh = _real(
     "asinh",
     torch.asinh,
     "the inverse hyperbolic sine",
-    lambda x: 1 / torch.hypot(x, torch.ones((), dtype=x.dtype)),
+    _asinh_slope,
 )
 acosh = _real(
     "acosh",
     torch.acosh,
     "the inverse hyperbolic cosine",
-    lambda x: 1 / (torch.sqrt((x - 1) * (x + 1))),
+    lambda x: _inverse_root(x, x - 1, x + 1),
 )
 atanh = _real(
     "atanh",
