@@ -67,8 +67,8 @@ def set_apart(x: Tensor, lower: bool = False) -> tuple[Tensor, Tensor | None]:
     return torch.where(wrong[..., None, None], one, x), wrong
 
 
-def unknown(wrong: Tensor | None, axes: int, *results: Tensor) -> tuple[Tensor, ...]:
-    """Return the results with NaN where the matrix was set apart; each has `axes` axes or one."""
+def unknown(wrong: Tensor | None, *results: Tensor) -> tuple[Tensor, ...]:
+    """Return the results with NaN where the matrix was set apart."""
     if wrong is None:
         return results
     depth = wrong.ndim
@@ -130,7 +130,7 @@ def _apart(values: Tensor, size: int) -> Tensor:
 def _phases(vectors: Tensor) -> Tensor:
     """Return what turns columns so that their first largest component is real and positive."""
     if not vectors.numel():
-        return torch.ones_like(vectors[..., :1, :])
+        return vectors.new_ones((*vectors.shape[:-2], 1, vectors.shape[-1]))
     place = vectors.abs().argmax(-2, keepdim=True)
     return _turn(vectors.gather(-2, place))
 
@@ -166,7 +166,7 @@ class _Decomposition(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG004
         outputs = output if isinstance(output, tuple) else (output,)
         ctx.save_for_backward(*outputs)
         ctx.set_materialize_grads(False)
@@ -179,7 +179,7 @@ class _Cholesky(_Decomposition):
     def forward(x: Tensor) -> Tensor:
         factor, info = torch.linalg.cholesky_ex(x)
         wrong = refuse("cholesky", info, x, "not positive definite", lower=True)
-        return factor.tril() if wrong is None else unknown(wrong, 2, factor)[0].tril()
+        return factor.tril() if wrong is None else unknown(wrong, factor)[0].tril()
 
     @staticmethod
     def backward(ctx: Any, grad: Grad) -> Grad:
@@ -277,7 +277,7 @@ class _Eigh(_Decomposition):
     def forward(x: Tensor) -> tuple[Tensor, Tensor]:
         safe, wrong = set_apart(x, lower=True)
         values, vectors = torch.linalg.eigh(safe)
-        return unknown(wrong, 2, values, _turned(vectors)[0])  # type: ignore[return-value]
+        return unknown(wrong, values, _turned(vectors)[0])  # type: ignore[return-value]
 
     @staticmethod
     def backward(ctx: Any, grad_values: Grad, grad_vectors: Grad) -> Grad:
@@ -310,7 +310,7 @@ def eigvalsh(x: Tensor, /) -> Tensor:
         values: Tensor = _Eigh.apply(x)[0]
         return values
     safe, wrong = set_apart(x, lower=True)
-    return unknown(wrong, 1, torch.linalg.eigvalsh(safe))[0]
+    return unknown(wrong, torch.linalg.eigvalsh(safe))[0]
 
 
 class _Eig(_Decomposition):
@@ -320,12 +320,12 @@ class _Eig(_Decomposition):
     def forward(x: Tensor) -> tuple[Tensor, Tensor]:
         safe, wrong = set_apart(x)
         values, vectors = torch.linalg.eig(safe)
-        order = values.imag.argsort(-1, stable=True)
-        order = order.gather(-1, values.real.gather(-1, order).argsort(-1, stable=True))
+        order = values.imag.argsort(dim=-1, stable=True)
+        order = order.gather(-1, values.real.gather(-1, order).argsort(dim=-1, stable=True))
         values = values.gather(-1, order)
         vectors = vectors.gather(-1, order.unsqueeze(-2).expand(vectors.shape))
         vectors = vectors / torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
-        return unknown(wrong, 2, values, _turned(vectors)[0])  # type: ignore[return-value]
+        return unknown(wrong, values, _turned(vectors)[0])  # type: ignore[return-value]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -374,7 +374,7 @@ class _SVD(_Decomposition):
         head, phases = _turned(u[..., :k])
         u = torch.cat([head, u[..., k:]], -1)
         vh = torch.cat([vh[..., :k, :] * phases.mH, vh[..., k:, :]], -2)
-        return unknown(wrong, 2, u, s, vh)  # type: ignore[return-value]
+        return unknown(wrong, u, s, vh)  # type: ignore[return-value]
 
     @staticmethod
     def backward(ctx: Any, grad_u: Grad, grad_s: Grad, grad_vh: Grad) -> tuple[Grad, None]:
@@ -437,4 +437,4 @@ def singular_values(x: Tensor) -> Tensor:
         values: Tensor = _SVD.apply(x, False)[1]
         return values
     safe, wrong = set_apart(x)
-    return unknown(wrong, 1, torch.linalg.svdvals(safe))[0]
+    return unknown(wrong, torch.linalg.svdvals(safe))[0]

@@ -183,7 +183,8 @@ def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:  # linalg-21
         msg = f"cross: shapes must broadcast, got {shapes_of(x1, x2)}"
         raise ValueError(msg) from None
     dtype = registry["add"](x1[..., :0], x2[..., :0]).dtype if x1.dtype != x2.dtype else x1.dtype
-    return torch.linalg.cross(x1.to(dtype), x2.to(dtype), dim=place)
+    first, second = torch.broadcast_tensors(x1.to(dtype), x2.to(dtype))
+    return torch.linalg.cross(first, second, dim=place)
 
 
 @matrix("Tensor, shape (M, N)", x1="Tensor, shape (M,)", x2="Tensor, shape (N,)")

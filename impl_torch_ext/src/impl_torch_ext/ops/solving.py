@@ -47,10 +47,12 @@ def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
     a = matrices("solve", x1, square=True, argument="x1")
     if not isinstance(x2, Tensor):
         a, x2 = operands("solve", a, x2)
-    b = matrices("solve", x2.unsqueeze(-1), argument="x2") if _vector(x2) else x2
-    b = matrices("solve", b, argument="x2")
+    if isinstance(x2, Tensor) and not x2.ndim:
+        msg = f"solve: x2 must have an axis, got shapes {shapes_of(x1, x2)}"
+        raise ValueError(msg)
+    b = matrices("solve", x2.unsqueeze(-1) if _vector(x2) else x2, argument="x2")
     try:
-        torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        stack = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         fits = a.shape[-1] == b.shape[-2]
     except RuntimeError:
         fits = False
@@ -58,9 +60,11 @@ def solve(x1: Tensor, x2: Tensor, /) -> Tensor:
         msg = f"solve: shapes must fit, got {shapes_of(x1, x2)}"  # linalg-06
         raise ValueError(msg)
     dtype = torch.promote_types(a.dtype, b.dtype)
-    result, info = torch.linalg.solve_ex(a.to(dtype), b.to(dtype))
-    wrong = refuse("solve", info, a.expand(*info.shape, *a.shape[-2:]), "singular")
-    result = unknown(wrong, 2, result)[0]
+    # Spread first: torch would take a stack of fewer axes for one of vectors.
+    a, b = (m.to(dtype).expand(*stack, *m.shape[-2:]) for m in (a, b))
+    result, info = torch.linalg.solve_ex(a, b)
+    wrong = refuse("solve", info, a, "singular")
+    result = unknown(wrong, result)[0]
     return result.squeeze(-1) if _vector(x2) else result
 
 
@@ -70,7 +74,7 @@ def _vector(x: Any) -> bool:
 
 def _inverse(name: str, x: Tensor) -> Tensor:
     result, info = torch.linalg.inv_ex(x)
-    return unknown(refuse(name, info, x, "singular"), 2, result)[0]
+    return unknown(refuse(name, info, x, "singular"), result)[0]
 
 
 _SQUARE = "Tensor, floating or complex, shape (..., M, M)"
@@ -136,7 +140,7 @@ def pinv(x: Tensor, /, *, rtol: Any = None) -> Tensor:
     x = matrices("pinv", x)
     least = _rtol("pinv", rtol, x)
     safe, wrong = set_apart(x)
-    return unknown(wrong, 2, _Pinv.apply(safe, least))[0]
+    return unknown(wrong, _Pinv.apply(safe, least))[0]
 
 
 class _Pinv(torch.autograd.Function):
@@ -225,7 +229,7 @@ def slogdet(x: Tensor, /) -> Slogdet:
     unclear = torch.isnan(x.detach()).flatten(-2).any(-1)
     sign, size = torch.linalg.slogdet(x)
     if unclear.any():
-        sign, size = unknown(unclear, 0, sign, size)
+        sign, size = unknown(unclear, sign, size)
     return Slogdet(sign, size)
 
 
