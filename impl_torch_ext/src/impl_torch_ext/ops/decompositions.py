@@ -5,7 +5,7 @@ specification: they divide by the distance of equal eigenvalues, or know of anot
 backward is made of operations that have derivatives, on outputs that torch ties to the graph.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from impl_torch_ext.ops.families import matrix
 
 __all__ = ["cholesky", "eig", "eigh", "eigvals", "eigvalsh", "qr", "svd", "svdvals"]
 
-Grad = Tensor | None
+Grad: TypeAlias = Tensor | None
 
 
 class Eigen(NamedTuple):
@@ -277,7 +277,7 @@ class _Eigh(_Decomposition):
     def forward(x: Tensor) -> tuple[Tensor, Tensor]:
         safe, wrong = set_apart(x, lower=True)
         values, vectors = torch.linalg.eigh(safe)
-        return unknown(wrong, values, _turned(vectors)[0])  # type: ignore[return-value]
+        return unknown(wrong, values, _turned(vectors)[0])
 
     @staticmethod
     def backward(ctx: Any, grad_values: Grad, grad_vectors: Grad) -> Grad:
@@ -325,7 +325,7 @@ class _Eig(_Decomposition):
         values = values.gather(-1, order)
         vectors = vectors.gather(-1, order.unsqueeze(-2).expand(vectors.shape))
         vectors = vectors / torch.linalg.vector_norm(vectors, dim=-2, keepdim=True)
-        return unknown(wrong, values, _turned(vectors)[0])  # type: ignore[return-value]
+        return unknown(wrong, values, _turned(vectors)[0])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -374,7 +374,7 @@ class _SVD(_Decomposition):
         head, phases = _turned(u[..., :k])
         u = torch.cat([head, u[..., k:]], -1)
         vh = torch.cat([vh[..., :k, :] * phases.mH, vh[..., k:, :]], -2)
-        return unknown(wrong, u, s, vh)  # type: ignore[return-value]
+        return unknown(wrong, u, s, vh)
 
     @staticmethod
     def backward(ctx: Any, grad_u: Grad, grad_s: Grad, grad_vh: Grad) -> tuple[Grad, None]:

@@ -56,7 +56,7 @@ def _several(x: str, returns: str) -> Callable[[Callable[..., Any]], Callable[..
 
 def _complex(name: str, x: Any) -> Tensor:
     if check_tensor(name, x).is_complex():
-        return x  # type: ignore[no-any-return]
+        return x
     return _floating(name, x, "floating or complex").to(_WIDE[x.dtype])
 
 
@@ -64,7 +64,7 @@ def _floating(name: str, x: Any, wanted: str = "floating") -> Tensor:
     if check_tensor(name, x).dtype not in _WIDE:
         msg = f"{name}: x must be {wanted}, got {x.dtype}"
         raise TypeError(msg)
-    return x  # type: ignore[no-any-return]
+    return x
 
 
 def _check_norm(name: str, norm: Any) -> str:
