@@ -73,7 +73,7 @@ functions = {"tensor", "from_array"}
 
 _SEVERAL = (tuple, list)
 _FIVE = "float32, float64, int32, int64 or bool"
-_TEN = f"one of {', '.join(NAMED)}"
+_TEN = " or".join(", ".join(NAMED).rsplit(",", 1))
 
 # A size that torch cannot count.
 _COUNT = 2**63

@@ -134,8 +134,8 @@ def jacfwd(
 def jacobian(
     fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
 ) -> Callable[..., Any]:
-    """Return a function that computes the Jacobian of `fn`; parameters and result as `jacrev`."""
-    return _jacobian("jacobian", _rows, fn, argnums, create_graph)
+    """Return a function that computes the Jacobian of `fn`: `jacrev` by another name."""
+    return _jacobian("jacobian (jacrev)", _rows, fn, argnums, create_graph)
 
 
 def hessian(
