@@ -88,7 +88,10 @@ WITH_COMPLEX = frozenset(
         "scatter_add segment_sum unstack broadcast_arrays meshgrid asarray zeros_like ones_like "
         "full_like empty_like from_dlpack abs real imag norm equal not_equal logical_and "
         "logical_or logical_xor logical_not isnan isfinite isinf all any astype count_nonzero "
-        "nonzero unique_all unique_counts unique_inverse unique_values"
+        "nonzero unique_all unique_counts unique_inverse unique_values "
+        "cholesky cross det diagonal eig eigh eigvals eigvalsh inv matrix_norm matrix_power "
+        "matrix_rank outer pinv qr slogdet solve svd svdvals trace "
+        "fft ifft fftn ifftn irfft irfftn hfft fftshift ifftshift"
     ).split()
 )
 

@@ -32,12 +32,14 @@ from impl_torch_ext.ops import (
     complexes,
     creation,
     elementwise,
+    fft,
     indexing,
     inspection,
     linalg,
     manipulation,
     movement,
     places,
+    products,
     recurrence,
     reduction,
     rounding,
@@ -57,10 +59,10 @@ if TYPE_CHECKING:
     from impl_torch_ext.ops.elementwise import *
     from impl_torch_ext.ops.indexing import *
     from impl_torch_ext.ops.inspection import *
-    from impl_torch_ext.ops.linalg import *
     from impl_torch_ext.ops.manipulation import *
     from impl_torch_ext.ops.movement import *
     from impl_torch_ext.ops.places import *
+    from impl_torch_ext.ops.products import *
     from impl_torch_ext.ops.recurrence import *
     from impl_torch_ext.ops.reduction import *
     from impl_torch_ext.ops.rounding import *
@@ -71,7 +73,7 @@ globals().update(registry)
 
 _WIDE = ("uint16", "uint32", "uint64")  # Refused where they are used (tensor-37).
 _CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
-__all__ = sorted([*registry, *NAMED, *_WIDE, *_CONSTANTS])
+__all__ = sorted([*registry, *NAMED, *_WIDE, *_CONSTANTS, "fft", "linalg"])
 
 __array_api_version__ = "2025.12"
 

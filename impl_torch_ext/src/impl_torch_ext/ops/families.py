@@ -42,10 +42,12 @@ __all__ = [
     "binary",
     "compare",
     "create",
+    "extensions",
     "gather",
     "join",
     "linalg",
     "listed",
+    "matrix",
     "operands",
     "predicate",
     "recurrence",
@@ -66,6 +68,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _REALS = frozenset({float32, float64})
 registry: dict[str, Op] = {}
 """The functions of `ops` by their names."""
+extensions: dict[str, dict[str, Callable[..., Any]]] = {"linalg": {}, "fft": {}}
+"""Those of `ops.linalg` and `ops.fft` that `ops` has not."""
 
 _NO_TENSOR = "If an operand is no Tensor."
 _AXIS = "If an axis is out of range."
@@ -379,14 +383,28 @@ def _converted(name: str, x1: Any, x2: Any, compares: bool) -> tuple[Any, Any]:
 
 
 def listed(
-    parameters: dict[str, str], returns: str, errors: dict[str, str], source: str = "array API"
+    parameters: dict[str, str],
+    returns: str,
+    errors: dict[str, str],
+    source: str = "array API",
+    extension: str = "",
 ) -> Callable[[F], F]:
-    """Add a function of no family."""
+    """Add a function of no family, to `ops` or one of its extensions."""
 
     def decorate(op: F) -> F:
-        return _row(op, op.__name__, op.__doc__ or "", parameters, returns, errors, source)
+        name, summary = op.__name__, op.__doc__ or ""
+        return _row(op, name, summary, parameters, returns, errors, source, extension)
 
     return decorate
+
+
+def matrix(returns: str, errors: str = "", **parameters: str) -> Callable[[F], F]:
+    """Add a function of `ops.linalg`; `errors` says what raises ValueError beside the shape."""
+    refusals = {
+        "ValueError": f"If the shapes do not fit{errors}.",
+        "TypeError": "If an operand is no Tensor, or of a dtype that the function does not take.",
+    }
+    return listed(parameters, returns, refusals, extension="linalg")
 
 
 def _row(
@@ -397,8 +415,9 @@ def _row(
     returns: str,
     errors: dict[str, str],
     source: str,
+    extension: str = "",
 ) -> F:
-    """Enter `op` into the registry under `name`, with a docstring in numpydoc's form."""
+    """Enter `op` into a registry under `name`, with a docstring in numpydoc's form."""
     named = "\n".join(f"{key} : {_indented(text)}" for key, text in parameters.items())
     raised = "\n".join(f"{error}\n    {text}" for error, text in errors.items())
     page = f"{source}, `{name}`" if source == "array API" else source
@@ -411,8 +430,8 @@ def _row(
     ]
     op.__doc__ = "\n\n".join(sections) + "\n"
     op.__name__ = op.__qualname__ = name
-    op.__module__ = "impl_torch_ext.ops"
-    registry[name] = op
+    op.__module__ = f"impl_torch_ext.ops.{extension}" if extension else "impl_torch_ext.ops"
+    (extensions[extension] if extension else registry)[name] = op
     functions.add(name)
     return op
 
