@@ -9,7 +9,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
-from impl_torch_ext import function_node
+from torch._C import _are_functorch_transforms_active as transforms_are_active
+from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling as is_compiling
+
+from impl_torch_ext import function_func, function_node
 from impl_torch_ext.checks import check_function
 from impl_torch_ext.context import Context
 
@@ -43,6 +47,7 @@ class Function(Context):
     # Whether forward and backward are ours and known to change nothing that they are given.
     _pure: ClassVar[bool] = False
     _node: ClassVar[type[function_node.Node]]
+    _opaque: ClassVar[Callable[..., Any]]
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -70,9 +75,15 @@ class Function(Context):
         Tensor or tuple of Tensor
         """
         if cls._static:
-            return function_node.apply(cls, Context(), inputs, config)
-        ctx = cls()
-        ctx._used = True
+            ctx = Context()
+        else:
+            ctx = cls()
+            ctx._used = True
+        if is_compiling():
+            _make_opaque(cls)
+            return cls._opaque(inputs, config, {} if cls._static else dict(vars(ctx)))
+        if transforms_are_active() or forward_ad._current_level >= 0:
+            return function_func.apply(cls, ctx, inputs, config)
         return function_node.apply(cls, ctx, inputs, config)
 
     def __call__(self, *inputs: Any, **config: Any) -> Any:
@@ -97,7 +108,39 @@ class Function(Context):
             )
             raise RuntimeError(msg)
         self._used = True
+        if is_compiling():
+            _make_opaque(cls)
+            return cls._opaque(inputs, config, dict(vars(self)))
+        if transforms_are_active() or forward_ad._current_level >= 0:
+            return function_func.apply(cls, self, inputs, config)
         return function_node.apply(cls, self, inputs, config)
+
+
+def _make_opaque(cls: type[Function]) -> None:
+    """Give `cls` what torch.compile puts into its graph as one call.
+
+    The compiler reads Python line by line, and a node's forward writes to what lies outside of it,
+    which it refuses. So it takes the call as it is; what comes after it (AOTAutograd) runs the call
+    and its backward, and sees the operations of both.
+    """
+    if "_opaque" in vars(cls):
+        return
+    from torch._dynamo import nonstrict_trace  # Seconds to import, and there where this is called.
+
+    def opaque(inputs: Any, config: Any, attributes: Any) -> Any:
+        ctx = Context() if cls._static else object.__new__(cls)
+        vars(ctx).update(attributes)
+        if transforms_are_active() or forward_ad._current_level >= 0:
+            return function_func.apply(cls, ctx, inputs, config)
+        return function_node.apply(cls, ctx, inputs, config)
+
+    opaque.__name__ = cls.__name__
+    cls._opaque = staticmethod(nonstrict_trace(opaque))
+
+
+# The compiler calls it instead of reading it, as what torch.compiler.assume_constant_result marks;
+# that would import the compiler here.
+_make_opaque._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def as_function(cls: type) -> type[Function]:

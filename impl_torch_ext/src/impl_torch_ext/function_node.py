@@ -22,7 +22,16 @@ from impl_torch_ext.tensor import raw
 if TYPE_CHECKING:
     from impl_torch_ext.function import Function
 
-__all__ = ["Node", "apply"]
+__all__ = [
+    "Node",
+    "apply",
+    "checked_output",
+    "holds_tensors",
+    "refuse_hidden",
+    "refuse_second_derivative",
+    "replaying",
+    "run",
+]
 
 
 def apply(
@@ -38,7 +47,7 @@ def apply(
     ctx._needs_input_grad = (False,) * len(inputs)
     arrays = [raw(x) for x in inputs]
     with torch.no_grad():
-        output = _check_output(function, _run(function, "forward", ctx, arrays, config))
+        output = checked_output(function, run(function, "forward", ctx, arrays, config))
     ctx._saved = ctx._non_differentiable = ()  # function-25
     if isinstance(output, Tensor):
         return _new(output, arrays)
@@ -54,9 +63,9 @@ class Node(torch.autograd.Function):
         ctx = call.ctx
         ctx._needs_input_grad = node.needs_input_grad[1:]
         arrays = [raw(x) for x in inputs]
-        output = _run(call.function, "forward", ctx, arrays, call.config)
+        output = run(call.function, "forward", ctx, arrays, call.config)
         if type(output) is not Tensor or output.dtype not in DTYPES:
-            output = _check_output(call.function, output)
+            output = checked_output(call.function, output)
         node.save_for_backward(*call.keep(inputs, arrays))
         constants = ctx._non_differentiable
         if call.attributes:
@@ -83,16 +92,16 @@ class Node(torch.autograd.Function):
             with torch.no_grad():
                 results = call.first_derivative(needs, saved, grads)
             results = check_gradients(function.__name__, inputs, needs, results)
-            results = _refuse_second_derivative(function, results, saved, grads)
+            results = refuse_second_derivative(function, results, saved, grads)
         elif hasattr(function, "composite"):  # function-20
             results = _through_composite(call, inputs, needs, grads)
         else:  # function-17
             ctx = call.fresh_ctx()
             ctx._xp = ops
             ctx._needs_input_grad = needs
-            with _replay(function.__name__):
-                _run(function, "forward", ctx, inputs, call.config)
-                results = _run(function, "backward", ctx, grads, {})
+            with replaying(function.__name__):
+                run(function, "forward", ctx, inputs, call.config)
+                results = run(function, "backward", ctx, grads, {})
         return (None, *check_gradients(function.__name__, inputs, needs, results))
 
 
@@ -216,15 +225,26 @@ class _Refused(torch.autograd.Function):
     """The identity on gradients that must not be differentiated again."""
 
     @staticmethod
-    def forward(node: Any, name: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        node.name = name
+    def forward(_name: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(x.detach() for x in tensors[:count])
+
+    @staticmethod
+    def setup_context(node: Any, inputs: tuple[Any, ...], _output: tuple[Tensor, ...]) -> None:
+        node.name = inputs[0]
 
     @staticmethod
     def backward(node: Any, *_grads: Tensor) -> Any:
         # function-21
         msg = f"{node.name}: backward is marked once_differentiable, so it has no second derivative"
         raise RuntimeError(msg)
+
+    jvp = backward
+
+    @staticmethod
+    def vmap(
+        _info: Any, in_dims: tuple[Any, ...], name: str, count: int, *tensors: Tensor
+    ) -> tuple[Any, Any]:
+        return _Refused.apply(name, count, *tensors), in_dims[2 : 2 + count]
 
 
 def _new(output: Tensor, arrays: list[Any]) -> Tensor:
@@ -243,7 +263,17 @@ def _apart(output: Any, constants: tuple[Tensor, ...]) -> tuple[Any, tuple[Tenso
     return (apart if isinstance(output, tuple) else apart[0]), marked
 
 
-def _run(
+def holds_tensors(ctx: Context) -> bool:
+    """Return whether a free attribute of the ctx is a Tensor, or holds one."""
+    return any(
+        True
+        for name, value in vars(ctx).items()
+        if type(value) not in _SCALARS and name not in _OWN
+        for _ in _tensors(name, value)
+    )
+
+
+def run(
     function: "type[Function]",
     name: str,
     ctx: Context,
@@ -318,7 +348,7 @@ def _tensors(place: str, value: Any, above: tuple[Any, ...] = ()) -> Iterator[tu
 def _wants_gradient(
     function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
 ) -> bool:
-    """Return whether an input requires grad; see `_refuse_hidden`."""
+    """Return whether an input requires grad; see `refuse_hidden`."""
     wanted, plain = False, function._static
     for x in inputs:
         if isinstance(x, Tensor):
@@ -329,11 +359,11 @@ def _wants_gradient(
         if type(value) not in _SCALARS:
             plain = False
     if not plain:
-        _refuse_hidden(function, ctx, inputs, config)
+        refuse_hidden(function, ctx, inputs, config)
     return wanted
 
 
-def _refuse_hidden(
+def refuse_hidden(
     function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
 ) -> None:
     """Raise a TypeError if a Tensor that requires grad stands where its gradient is lost."""
@@ -419,7 +449,7 @@ def _floating(x: Any) -> bool:
 
 
 @contextmanager
-def _replay(name: str) -> Iterator[None]:
+def replaying(name: str) -> Iterator[None]:
     before, _state.replaying = _state.replaying, True
     try:
         with _Replay(name):
@@ -428,7 +458,7 @@ def _replay(name: str) -> Iterator[None]:
         _state.replaying = before
 
 
-def _check_output(function: "type[Function]", output: Any) -> Any:
+def checked_output(function: "type[Function]", output: Any) -> Any:
     items = output if isinstance(output, tuple) else (output,)
     for item in items:
         if not isinstance(item, Tensor):
@@ -474,7 +504,7 @@ def _through_composite(
     return [next(gradients) if need else None for need in needs]
 
 
-def _refuse_second_derivative(
+def refuse_second_derivative(
     function: "type[Function]",
     results: list[Tensor | None],
     saved: Sequence[Tensor],
