@@ -195,7 +195,11 @@ def by_hessian(case: Case) -> None:
         torch.stack(of).reshape(first.shape + of[0].shape)
         for of in zip(*(filled(own, row) for row in rows), strict=True)
     ]
-    for both in (hessian, lambda f, n: jacrev(jacrev(f, n), n), lambda f, n: jacfwd(jacfwd(f, n), n)):
+    for both in (
+        hessian,
+        lambda f, n: jacrev(jacrev(f, n), n),
+        lambda f, n: jacfwd(jacfwd(f, n), n),
+    ):
         found = both(lambda *t: loss_of(case)(*t), every(case))(*case.tensors)
         agree(found[0], wanted)
 

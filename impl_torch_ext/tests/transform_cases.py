@@ -226,10 +226,10 @@ def _add_ops() -> None:
         "ops.max": (lambda x: ops.max(x * x, axis=0) + ops.min(x, axis=None), ((2, 3),)),
         "ops.take": (lambda x: ops.take(x * x, index, axis=1), ((2, 3),)),
         "ops.scatter_add": (
-            lambda x, y: ops.scatter_add(x, torch.tensor([0, 1, 0]), y * y),
+            lambda x, y: ops.scatter_add(x, torch.tensor([[0, 1, 0]] * 3), y * y, axis=0),
             ((2, 3), (3, 3)),
         ),
-        "ops.power": (lambda x, y: ops.power(ops.exp(x), y), ((2, 3), (3,))),
+        "ops.power": (lambda x, y: ops.pow(ops.exp(x), y), ((2, 3), (3,))),
         "ops.elu, gelu": (lambda x: ops.elu(x) + ops.gelu(x), ((2, 3),)),
         "ops.softmax": (lambda x: ops.softmax(x) + ops.log_softmax(x, axis=0), ((2, 3),)),
         "ops.linear_recurrence": (

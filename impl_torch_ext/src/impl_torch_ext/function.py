@@ -16,6 +16,7 @@ from torch.compiler import is_dynamo_compiling as is_compiling
 from impl_torch_ext import function_func, function_node
 from impl_torch_ext.checks import check_function
 from impl_torch_ext.context import Context
+from impl_torch_ext.tracing import keep_whole
 
 __all__ = ["Function", "as_function", "once_differentiable"]
 
@@ -47,7 +48,7 @@ class Function(Context):
     # Whether forward and backward are ours and known to change nothing that they are given.
     _pure: ClassVar[bool] = False
     _node: ClassVar[type[function_node.Node]]
-    _opaque: ClassVar[Callable[..., Any]]
+    _whole: ClassVar[Callable[..., Any]]
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -80,11 +81,23 @@ class Function(Context):
             ctx = cls()
             ctx._used = True
         if is_compiling():
-            _make_opaque(cls)
-            return cls._opaque(inputs, config, {} if cls._static else dict(vars(ctx)))
+            keep_whole(cls)
+            return cls._whole(*_packed(inputs, config, {} if cls._static else vars(ctx)))
         if transforms_are_active() or forward_ad._current_level >= 0:
             return function_func.apply(cls, ctx, inputs, config)
         return function_node.apply(cls, ctx, inputs, config)
+
+    @classmethod
+    def _applied(cls, *packed: Any) -> Any:
+        """Apply the Function to what `_packed` returned."""
+        inputs, config, attributes = (
+            {k: v[0] if v else None for k, v in d.items()} for d in packed
+        )
+        ctx = Context() if cls._static else object.__new__(cls)
+        vars(ctx).update(attributes)
+        if transforms_are_active() or forward_ad._current_level >= 0:
+            return function_func.apply(cls, ctx, tuple(inputs.values()), config)
+        return function_node.apply(cls, ctx, tuple(inputs.values()), config)
 
     def __call__(self, *inputs: Any, **config: Any) -> Any:
         """Apply this instance, once.
@@ -109,38 +122,19 @@ class Function(Context):
             raise RuntimeError(msg)
         self._used = True
         if is_compiling():
-            _make_opaque(cls)
-            return cls._opaque(inputs, config, dict(vars(self)))
+            keep_whole(cls)
+            return cls._whole(*_packed(inputs, config, vars(self)))
         if transforms_are_active() or forward_ad._current_level >= 0:
             return function_func.apply(cls, self, inputs, config)
         return function_node.apply(cls, self, inputs, config)
 
 
-def _make_opaque(cls: type[Function]) -> None:
-    """Give `cls` what torch.compile puts into its graph as one call.
-
-    The compiler reads Python line by line, and a node's forward writes to what lies outside of it,
-    which it refuses. So it takes the call as it is; what comes after it (AOTAutograd) runs the call
-    and its backward, and sees the operations of both.
-    """
-    if "_opaque" in vars(cls):
-        return
-    from torch._dynamo import nonstrict_trace  # Seconds to import, and there where this is called.
-
-    def opaque(inputs: Any, config: Any, attributes: Any) -> Any:
-        ctx = Context() if cls._static else object.__new__(cls)
-        vars(ctx).update(attributes)
-        if transforms_are_active() or forward_ad._current_level >= 0:
-            return function_func.apply(cls, ctx, inputs, config)
-        return function_node.apply(cls, ctx, inputs, config)
-
-    opaque.__name__ = cls.__name__
-    cls._opaque = staticmethod(nonstrict_trace(opaque))
-
-
-# The compiler calls it instead of reading it, as what torch.compiler.assume_constant_result marks;
-# that would import the compiler here.
-_make_opaque._dynamo_marked_constant = True  # type: ignore[attr-defined]
+def _packed(
+    inputs: tuple[Any, ...], config: dict[str, Any], attributes: dict[str, Any]
+) -> list[dict[Any, tuple[Any, ...]]]:
+    """Return the arguments without None, which the compiler cannot have in its graph."""
+    groups: tuple[dict[Any, Any], ...] = dict(enumerate(inputs)), config, attributes
+    return [{k: () if v is None else (v,) for k, v in group.items()} for group in groups]
 
 
 def as_function(cls: type) -> type[Function]:

@@ -28,6 +28,7 @@ from impl_torch_ext.function_node import (
     run,
 )
 from impl_torch_ext.tensor import raw
+from impl_torch_ext.tracing import pushed_with, pushes_forward, save_for_forward
 
 if TYPE_CHECKING:
     from impl_torch_ext.function import Function
@@ -43,7 +44,7 @@ def apply(
     """Apply `function` to `inputs`, which transforms may have wrapped."""
     refuse_hidden(function, ctx, inputs, config)
     composite = getattr(function, "composite", None)
-    if composite is not None and (forward_ad._current_level >= 0 or _pushing()):
+    if composite is not None and pushes_forward():
         return composite(*inputs, **config)  # Its operations have forward-mode derivatives.
     call = _Call(function, ctx, inputs, config)
     outputs = _Transformed.apply(call, *call.operands())
@@ -140,10 +141,7 @@ class _Call:
         """Return the gradient of each operand; `recorded` if these are differentiated in turn."""
         function, operands = self.function, arrays[: self.size]
         _, inputs, config = self._arguments(operands)
-        wanted = tuple(
-            isinstance(slot, _Slot) and needs[slot.place]
-            for slot in self.inputs
-        )
+        wanted = tuple(isinstance(slot, _Slot) and needs[slot.place] for slot in self.inputs)
         once = getattr(getattr(function, "backward", None), "once_differentiable", False)
         if recorded and not once and hasattr(function, "composite"):
             results = _through_composite(function.composite, inputs, config, wanted, grads)
@@ -175,7 +173,9 @@ class _Call:
         if self.left is None:
             return self._again([raw(x) for x in arrays[: self.size]], wanted, given, None)
         ctx = copy.copy(self.left)
-        ctx._saved = tuple([None if place is None else raw(arrays[place]) for place in self.form.kept])
+        ctx._saved = tuple(
+            [None if place is None else raw(arrays[place]) for place in self.form.kept]
+        )
         ctx._needs_input_grad = wanted
         return run(self.function, "backward", ctx, given, {})
 
@@ -320,8 +320,7 @@ class _Transformed(torch.autograd.Function):
         node.set_materialize_grads(call.form.materialize)
         used = {place for place in call.form.kept if place is not None}
         kept = [y if call.size + i in used else None for i, y in enumerate(output)]
-        node.save_for_backward(*operands, *kept)
-        node.save_for_forward(*operands, *kept)
+        save_for_forward(node, *operands, *kept)
 
     @staticmethod
     def backward(node: Any, *grads: Tensor | None) -> Any:
@@ -339,27 +338,9 @@ class _Transformed(torch.autograd.Function):
         return None, *found
 
     @staticmethod
-    def jvp(node: Any, *tangents: Tensor | None) -> Any:
-        """Return J t, the gradient of `<J^T u, t>` with respect to u."""
-        call, arrays = node.call, node.saved_tensors
-        needs = [t is not None for t in tangents[1:]]
-        moving = [i for i in range(call.form.count) if i not in call.form.constants]
-        places: list[int] = []
-
-        def pull(*seeds: Tensor) -> tuple[Tensor, ...]:
-            grads: list[Any] = [None] * call.form.count
-            for i, seed in zip(moving, seeds, strict=True):
-                grads[i] = seed
-            found = call.backward(needs, arrays, grads, True)
-            places[:] = [i for i, g in enumerate(found) if g is not None]
-            return tuple(found[i] for i in places)
-
-        seeds = [arrays[0].new_zeros(shape, dtype=dtype) for shape, dtype in node.shapes]
-        _, push = torch.func.vjp(pull, *(seeds[i] for i in moving))
-        found: list[Any] = [None] * len(seeds)
-        for i, tangent in zip(moving, push(tuple(tangents[1 + i] for i in places)), strict=True):
-            found[i] = tangent
-        return tuple(found)
+    @pushed_with
+    def jvp(node: Any, arrays: _Grads, tangents: _Grads) -> tuple[Tensor | None, ...]:
+        return _pushed(node.call, arrays, node.shapes, tangents)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], call: Any, *operands: Tensor) -> Any:
@@ -420,6 +401,30 @@ class _PulledBatch(_Batch):
         return self.pulled(needs, arrays, grads, recorded, axes, grad_axes, wanted)
 
 
+def _pushed(
+    call: Any, arrays: _Grads, shapes: Sequence[Any], tangents: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """Return J t, the gradient of `<J^T u, t>` with respect to u, beside constants None."""
+    needs = [t is not None for t in tangents[1:]]
+    moving = [i for i in range(call.form.count) if i not in call.form.constants]
+    places: list[int] = []
+
+    def pull(*seeds: Tensor) -> tuple[Tensor, ...]:
+        grads: list[Any] = [None] * call.form.count
+        for i, seed in zip(moving, seeds, strict=True):
+            grads[i] = seed
+        found = call.backward(needs, arrays, grads, True)
+        places[:] = [i for i, g in enumerate(found) if g is not None]
+        return tuple(found[i] for i in places)
+
+    seeds = [arrays[0].new_zeros(shape, dtype=dtype) for shape, dtype in shapes]
+    _, push = torch.func.vjp(pull, *(seeds[i] for i in moving))
+    found: list[Any] = [None] * len(seeds)
+    for i, tangent in zip(moving, push(tuple(tangents[1 + i] for i in places)), strict=True):
+        found[i] = tangent
+    return tuple(found)
+
+
 def _through_composite(
     composite: Callable[..., Any], inputs: Any, config: Any, wanted: Sequence[bool], grads: _Grads
 ) -> list[Tensor | None]:
@@ -440,9 +445,7 @@ def _through_composite(
     return [next(found) if want else None for want in wanted]
 
 
-def _chosen(
-    items: Sequence[Tensor], places: Sequence[int | None], sample: int
-) -> list[Tensor]:
+def _chosen(items: Sequence[Tensor], places: Sequence[int | None], sample: int) -> list[Tensor]:
     """Return the part of each that belongs to a sample."""
     return [
         x if place is None else x.select(place, sample)

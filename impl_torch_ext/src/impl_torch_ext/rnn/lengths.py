@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 from impl_torch_ext.checks import check_between, shown
 from impl_torch_ext.dtypes import is_integer
 from impl_torch_ext.native import native
+from impl_torch_ext.tracing import readable
 
 __all__ = ["Packing", "checked_lengths", "checked_mask", "packing_of"]
 
@@ -60,7 +61,7 @@ def _integers(name: str, lengths: Any) -> "np.ndarray[Any, Any]":
     """Return an array of integers of any dtype, or of Python's, or raise a TypeError."""
     if isinstance(lengths, Tensor):
         if is_integer(lengths.dtype):
-            return lengths.detach().cpu().numpy()
+            return _numbers(lengths)
         came: Any = lengths.dtype
     elif isinstance(lengths, np.ndarray | np.generic):
         if lengths.dtype.kind in "iu":
@@ -77,6 +78,13 @@ def _integers(name: str, lengths: Any) -> "np.ndarray[Any, Any]":
             came = shown(lengths)
     msg = f"{name}: lengths must be integers, got {came}"  # rnn-34
     raise TypeError(msg)
+
+
+def _numbers(x: Tensor) -> "np.ndarray[Any, Any]":
+    """Return what can be read of `x` by a method that no transform sees."""
+    known = readable(x)
+    assert known is not None
+    return known.numpy() if known.is_cpu else known.cpu().numpy()
 
 
 def _integer(item: Any) -> int:
@@ -108,7 +116,7 @@ def checked_mask(name: str, mask: Any, shape: tuple[int, ...], text: str) -> Ten
         If the shape is another.
     """
     try:
-        array = np.asarray(mask.detach().cpu() if isinstance(mask, Tensor) else mask)
+        array = np.asarray(_numbers(mask) if isinstance(mask, Tensor) else mask)
     except ValueError:  # Rows of different lengths.
         array, came = None, shown(mask)
     except (RuntimeError, TypeError):  # A sequence of Tensors that require grad.
