@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._C import _functorch
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.compiler import is_dynamo_compiling
@@ -14,6 +16,8 @@ __all__ = [
     "assert_later",
     "in_graph",
     "keep_whole",
+    "known_only_later",
+    "numbers",
     "pushed_with",
     "pushes_forward",
     "readable",
@@ -33,6 +37,19 @@ def readable(x: Tensor) -> Tensor | None:
     while _functorch.is_functorch_wrapped_tensor(x):
         x = _functorch.get_unwrapped(x)
     return x
+
+
+def known_only_later() -> bool:
+    """Return whether a compiler looks on, so that no number can be read."""
+    return torch.compiler.is_compiling()
+
+
+def numbers(x: Tensor) -> "np.ndarray[Any, Any]":
+    """Return the numbers of `x`, of all samples under `torch.vmap`, as an array."""
+    known = readable(x)
+    assert known is not None
+    with temporarily_clear_interpreter_stack():
+        return known.detach().cpu().numpy()
 
 
 def assert_later(holds: Tensor, message: str) -> None:
