@@ -9,14 +9,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
-from torch._C import _are_functorch_transforms_active as transforms_are_active
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext import function_func, function_node
 from impl_torch_ext.checks import check_function
 from impl_torch_ext.context import Context
-from impl_torch_ext.tracing import keep_whole
+from impl_torch_ext.tracing import keep_whole, transforms_are_active
 
 __all__ = ["Function", "as_function", "once_differentiable"]
 

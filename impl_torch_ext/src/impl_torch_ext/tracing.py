@@ -6,8 +6,10 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active as transforms_are_active
 from torch._C import _functorch
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.compiler import is_dynamo_compiling
@@ -22,6 +24,7 @@ __all__ = [
     "pushes_forward",
     "readable",
     "save_for_forward",
+    "transforms_are_active",
 ]
 
 _Tangents: TypeAlias = Sequence[Tensor | None]
@@ -118,8 +121,13 @@ keep_whole._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def in_graph(function: type[torch.autograd.Function]) -> Callable[..., Any]:
-    """Return `function.apply`, which torch.compile takes as one call."""
+    """Return `function.apply`, which torch.compile takes as one call.
+
+    Where no transform looks on it is as quick as that of a Function without `setup_context`:
+    torch's own asks for the signature of `forward` each time, to fill in defaults.
+    """
     applied = function.apply
+    bare: Callable[..., Any] = super(torch.autograd.Function, function).apply  # type: ignore[misc]
 
     class Held:
         _applied = staticmethod(applied)
@@ -129,6 +137,8 @@ def in_graph(function: type[torch.autograd.Function]) -> Callable[..., Any]:
         if is_dynamo_compiling():
             keep_whole(Held)
             return Held._whole(*inputs)
-        return applied(*inputs)
+        if transforms_are_active():
+            return applied(*inputs)
+        return bare(*unwrap_dead_wrappers(inputs))
 
     return apply
