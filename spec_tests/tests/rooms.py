@@ -16,16 +16,19 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # From the ground up: a room may import itself and the rooms before it. Those of some
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
-    "backend dtypes random capabilities checks launch native sums buffers memory tape engine "
-    "recording protocols tensor creation ops xp pytree context followed function_vjp "
-    "function_node function trees autograd parameter module init nn rnn loss optim serialization "
-    "data"
+    "backend dtypes random capabilities tracing checks launch native sums buffers memory tape "
+    "engine recording protocols tensor creation ops xp pytree context followed function_vjp replay "
+    "function_node function_transformed function trees autograd parameter module init nn rnn loss "
+    "optim serialization data"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
     "launch": "impl_cupy",
     "xp": "impl_cupy",
     "native": "impl_torch_ext",
+    "tracing": "impl_torch_ext",
+    "replay": "impl_torch_ext",
+    "function_transformed": "impl_torch_ext",
     "sums": "impl_numpy impl_cupy",
     "buffers": "impl_numpy",
     "memory": "impl_numpy",

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling as is_compiling
 
-from impl_torch_ext import function_func, function_node
+from impl_torch_ext import function_node, function_transformed
 from impl_torch_ext.checks import check_function
 from impl_torch_ext.context import Context
 from impl_torch_ext.tracing import keep_whole, transforms_are_active
@@ -83,7 +83,7 @@ class Function(Context):
             keep_whole(cls)
             return cls._whole(*_packed(inputs, config, {} if cls._static else vars(ctx)))
         if transforms_are_active() or forward_ad._current_level >= 0:
-            return function_func.apply(cls, ctx, inputs, config)
+            return function_transformed.apply(cls, ctx, inputs, config)
         return function_node.apply(cls, ctx, inputs, config)
 
     @classmethod
@@ -95,7 +95,7 @@ class Function(Context):
         ctx = Context() if cls._static else object.__new__(cls)
         vars(ctx).update(attributes)
         if transforms_are_active() or forward_ad._current_level >= 0:
-            return function_func.apply(cls, ctx, tuple(inputs.values()), config)
+            return function_transformed.apply(cls, ctx, tuple(inputs.values()), config)
         return function_node.apply(cls, ctx, tuple(inputs.values()), config)
 
     def __call__(self, *inputs: Any, **config: Any) -> Any:
@@ -124,7 +124,7 @@ class Function(Context):
             keep_whole(cls)
             return cls._whole(*_packed(inputs, config, vars(self)))
         if transforms_are_active() or forward_ad._current_level >= 0:
-            return function_func.apply(cls, self, inputs, config)
+            return function_transformed.apply(cls, self, inputs, config)
         return function_node.apply(cls, self, inputs, config)
 
 

@@ -2,21 +2,19 @@
 
 import copy
 import dataclasses
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from impl_torch_ext import ops
 from impl_torch_ext.checks import check_gradients, refuse_dtype, shown
 from impl_torch_ext.context import Context
 from impl_torch_ext.dtypes import DTYPES
+from impl_torch_ext.replay import replaying, state
 from impl_torch_ext.tensor import raw
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ __all__ = [
     "holds_tensors",
     "refuse_hidden",
     "refuse_second_derivative",
-    "replaying",
     "run",
 ]
 
@@ -38,7 +35,7 @@ def apply(
     function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
 ) -> Any:
     """Apply `function` to `inputs`, with a node if a gradient is wanted."""
-    if _state.replaying and torch._C._is_torch_function_enabled():
+    if state.replaying and torch._C._is_torch_function_enabled():
         # This Function detaches its inputs in its own right.
         with torch._C.DisableTorchFunction():
             return apply(function, ctx, inputs, config)
@@ -280,6 +277,7 @@ def run(
     arguments: Sequence[Any],
     config: dict[str, Any],
 ) -> Any:
+    """Call `forward` or `backward`, or raise if it changed what it was given."""
     method = getattr(function, name, None) or _method(function, name)
     if function._pure:
         return method(ctx, *arguments, **config)
@@ -388,77 +386,8 @@ def refuse_hidden(
                 raise TypeError(msg)
 
 
-class _State(threading.local):
-    replaying = False
-
-
-_state = _State()
-
-_CUTS: dict[Any, str] = {
-    torch.Tensor.detach: "detach",
-    torch.Tensor.detach_: "detach_",
-    torch.detach: "detach",
-    torch.Tensor.data.__get__: "data",
-    torch.Tensor.numpy: "numpy",
-    torch.Tensor.__array__: "numpy",
-    torch.Tensor.item: "item",
-    torch.Tensor.tolist: "tolist",
-    torch.Tensor.__float__: "float",
-    torch.Tensor.__int__: "int",
-    torch.Tensor.new_tensor: "new_tensor",
-    torch.tensor: "tensor",
-}
-
-
-class _Replay(TorchFunctionMode):
-    """Refuses what cuts the history of a Function's forward and backward on Tensors."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.unrecorded = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call `func`, or raise a RuntimeError."""
-        if func in _CUTS and args and _followed(args[0]):
-            self._refuse(_CUTS[func])
-        result = func(*args, **(kwargs or {}))
-        if func is torch._C._set_grad_enabled:
-            self.unrecorded = not args[0]
-        elif self.unrecorded and _floating(result) and any(map(_followed, args)):
-            self._refuse("an operation under no_grad")
-        return result
-
-    def _refuse(self, what: str) -> NoReturn:
-        msg = (  # function-28
-            f"{self.name}: {what} of a Tensor that requires grad cuts the history that "
-            "create_graph=True asks for; compute with ctx.xp, give the class a composite or mark "
-            "its backward once_differentiable"
-        )
-        raise RuntimeError(msg)
-
-
-def _followed(x: Any) -> bool:
-    if isinstance(x, list | tuple):
-        return any(map(_followed, x))
-    return isinstance(x, Tensor) and x.requires_grad
-
-
-def _floating(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.is_floating_point()
-
-
-@contextmanager
-def replaying(name: str) -> Iterator[None]:
-    before, _state.replaying = _state.replaying, True
-    try:
-        with _Replay(name):
-            yield
-    finally:
-        _state.replaying = before
-
-
 def checked_output(function: "type[Function]", output: Any) -> Any:
+    """Return what `forward` returned, each array once, or raise if it is none."""
     items = output if isinstance(output, tuple) else (output,)
     for item in items:
         if not isinstance(item, Tensor):
@@ -510,6 +439,7 @@ def refuse_second_derivative(
     saved: Sequence[Tensor],
     grads: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
+    """Return the gradients that `backward` returned, which raise when they are differentiated."""
     present = [g for g in results if g is not None]
     sources = [x for x in (*saved, *grads) if x is not None and x.requires_grad]
     refused = iter(_Refused.apply(function.__name__, len(present), *present, *sources))

@@ -127,7 +127,7 @@ def in_graph(function: type[torch.autograd.Function]) -> Callable[..., Any]:
     torch's own asks for the signature of `forward` each time, to fill in defaults.
     """
     applied = function.apply
-    bare: Callable[..., Any] = super(torch.autograd.Function, function).apply  # type: ignore[misc]
+    bare: Callable[..., Any] = super(torch.autograd.Function, function).apply
 
     class Held:
         _applied = staticmethod(applied)

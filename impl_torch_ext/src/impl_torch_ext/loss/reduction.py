@@ -139,7 +139,7 @@ def classes(name: str, input: Tensor, target: Any, axis: int, ignored: int) -> T
         raise ValueError(msg)
     known, text = readable(indices), "class indices must be in 0 <= t < C"
     if known is None:
-        fits = (0 <= indices) & (indices < count) | (indices == ignored)
+        fits = (indices >= 0) & (indices < count) | (indices == ignored)
         assert_later(fits, f"{name}: {text} = {count}")
     elif known.numel():
         low, high = torch.aminmax(known)

@@ -99,8 +99,9 @@ def _put_rows(x: Tensor, index: Tensor, values: Tensor) -> Tensor:
     # Elements that none goes to are not touched, which is most of them where `x` is long.
     last = torch.empty(len(x), dtype=int64)
     last.scatter_reduce_(0, places, order, "amax", include_self=False)
-    stays = last.index_select(0, places) == order
-    if readable(stays) is not stays:
+    stays: Tensor = last.index_select(0, places) == order
+    plain = readable(stays) is stays
+    if not plain:
         # What does not stay goes to one more row, which is cut off.
         padded = torch.cat([x, x.new_zeros((1, *x.shape[1:]))])
         return padded.index_copy(0, torch.where(stays, places, len(x)), rows)[:-1]

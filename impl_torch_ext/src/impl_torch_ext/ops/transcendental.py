@@ -305,7 +305,8 @@ class _ELU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0] * _elu_slope(*ctx.saved_tensors, ctx.scale), None
+        (x,) = ctx.saved_tensors
+        return grads[0] * _elu_slope(x, ctx.scale), None
 
     @staticmethod
     @pushed_with

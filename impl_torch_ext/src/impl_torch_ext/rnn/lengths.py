@@ -129,8 +129,8 @@ def checked_mask(name: str, mask: Any, shape: tuple[int, ...], text: str) -> Ten
             msg = f"{name}: reset_mask must be booleans, got {traced.dtype}"
             raise TypeError(msg)
         if traced.shape != shape:
-            came = tuple(traced.shape)
-            msg = f"{name}: reset_mask must have shape {text} = {shape}, got {came}"
+            wanted = f"{text} = {shape}"
+            msg = f"{name}: reset_mask must have shape {wanted}, got {tuple(traced.shape)}"
             raise ValueError(msg)
         return traced
     try:

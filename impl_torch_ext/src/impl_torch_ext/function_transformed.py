@@ -24,9 +24,9 @@ from impl_torch_ext.function_node import (
     holds_tensors,
     refuse_hidden,
     refuse_second_derivative,
-    replaying,
     run,
 )
+from impl_torch_ext.replay import replaying
 from impl_torch_ext.tensor import raw
 from impl_torch_ext.tracing import pushed_with, pushes_forward, save_for_forward
 
@@ -48,14 +48,14 @@ def apply(
         return composite(*inputs, **config)  # Its operations have forward-mode derivatives.
     call = _Call(function, ctx, inputs, config)
     outputs = _Transformed.apply(call, *call.operands())
-    return outputs[0] if call.form.single else tuple(outputs[: call.form.count])
+    return outputs[0] if call.form.single else tuple(outputs[: call.form.number])
 
 
 class _Form(NamedTuple):
     """What a forward turned out to return and to keep."""
 
     # How many outputs there are, whether the one came by itself, which of them are constants.
-    count: int
+    number: int
     single: bool
     constants: list[int]
     # What backward gets: places among operands, outputs and saved arrays.
@@ -316,7 +316,7 @@ class _Transformed(torch.autograd.Function):
         node.shapes = [(y.shape, y.dtype) for y in output]
         # Where second derivatives are followed forward runs again: what it saved is a constant.
         constants = [output[i] for i in call.form.constants]
-        node.mark_non_differentiable(*constants, *output[call.form.count :])
+        node.mark_non_differentiable(*constants, *output[call.form.number :])
         node.set_materialize_grads(call.form.materialize)
         used = {place for place in call.form.kept if place is not None}
         kept = [y if call.size + i in used else None for i, y in enumerate(output)]
@@ -325,7 +325,7 @@ class _Transformed(torch.autograd.Function):
     @staticmethod
     def backward(node: Any, *grads: Tensor | None) -> Any:
         call, arrays = node.call, node.saved_tensors
-        given = grads[: call.form.count]
+        given = grads[: call.form.number]
         needs = node.needs_input_grad[1:]
         if torch.is_grad_enabled() and _followed_below(node.level, (*arrays, *given)):
             return None, *call.backward(needs, arrays, given, True)
@@ -366,7 +366,7 @@ class _Pulled(torch.autograd.Function):
         return tuple(found[i] for i in places.found)
 
     @staticmethod
-    def setup_context(node: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    def setup_context(node: Any, _inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         node.mark_non_differentiable(*output)
 
     @staticmethod
@@ -406,18 +406,18 @@ def _pushed(
 ) -> tuple[Tensor | None, ...]:
     """Return J t, the gradient of `<J^T u, t>` with respect to u, beside constants None."""
     needs = [t is not None for t in tangents[1:]]
-    moving = [i for i in range(call.form.count) if i not in call.form.constants]
+    moving = [i for i in range(call.form.number) if i not in call.form.constants]
     places: list[int] = []
 
     def pull(*seeds: Tensor) -> tuple[Tensor, ...]:
-        grads: list[Any] = [None] * call.form.count
+        grads: list[Any] = [None] * call.form.number
         for i, seed in zip(moving, seeds, strict=True):
             grads[i] = seed
         found = call.backward(needs, arrays, grads, True)
         places[:] = [i for i, g in enumerate(found) if g is not None]
         return tuple(found[i] for i in places)
 
-    seeds = [arrays[0].new_zeros(shape, dtype=dtype) for shape, dtype in shapes]
+    seeds = [torch.zeros(shape, dtype=dtype) for shape, dtype in shapes]
     _, push = torch.func.vjp(pull, *(seeds[i] for i in moving))
     found: list[Any] = [None] * len(seeds)
     for i, tangent in zip(moving, push(tuple(tangents[1 + i] for i in places)), strict=True):
