@@ -12,7 +12,7 @@ import impl_torch_ext as nn
 from impl_torch_ext.native import native
 
 D = torch.float64
-T, N, I, H, P = 3, 2, 2, 3, 2
+T, N, F, H, P = 3, 2, 2, 3, 2
 GATES = {"rnn": 1, "lstm": 4, "projected_lstm": 4, "gru": 3}
 
 
@@ -44,7 +44,7 @@ def others() -> dict[str, tuple[Any, ...]]:
     """Return arguments of the operators whose gradients are the business of Functions."""
     a, b, h0 = drawn(2, 3), drawn(2, 3), drawn(2)
     h = native.linear_recurrence(a, b, h0, 1, False)
-    step = drawn(N, I), drawn(N, H), drawn(H, I), drawn(H, H)
+    step = drawn(N, F), drawn(N, H), drawn(H, F), drawn(H, H)
     biases = drawn(H), drawn(H)
     return {
         "linear_recurrence": (a, b, h0, 1, False),
@@ -65,9 +65,9 @@ def recurrent(cell: str, packed: bool) -> tuple[tuple[Any, ...], tuple[Any, ...]
     """Return arguments of the operator of a sequence, and of its backward."""
     gates, size = GATES[cell], P if cell == "projected_lstm" else H
     sizes = torch.tensor([2, 2, 1]) if packed else None
-    x = drawn(5, I) if packed else drawn(T, N, I)
+    x = drawn(5, F) if packed else drawn(T, N, F)
     states = (drawn(N, size), drawn(N, H)) if "lstm" in cell else (drawn(N, size),)
-    weights = drawn(gates * H, I), drawn(gates * H, size)
+    weights = drawn(gates * H, F), drawn(gates * H, size)
     projection = (drawn(P, H),) if cell == "projected_lstm" else ()
     biases, way = (drawn(gates * H), drawn(gates * H)), (sizes, False)
     option = (False,) if cell == "rnn" else (True,)
@@ -110,10 +110,10 @@ def same(found: Any, wanted: Any) -> None:
 
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {
-    "RNN": lambda **options: nn.RNN(I, H, dtype=D, **options),
-    "LSTM": lambda **options: nn.LSTM(I, H, dtype=D, **options),
-    "LSTM with projection": lambda **options: nn.LSTM(I, H, proj_size=P, dtype=D, **options),
-    "GRU": lambda **options: nn.GRU(I, H, dtype=D, **options),
+    "RNN": lambda **options: nn.RNN(F, H, dtype=D, **options),
+    "LSTM": lambda **options: nn.LSTM(F, H, dtype=D, **options),
+    "LSTM with projection": lambda **options: nn.LSTM(F, H, proj_size=P, dtype=D, **options),
+    "GRU": lambda **options: nn.GRU(F, H, dtype=D, **options),
 }
 WAYS: dict[str, dict[str, Any]] = {
     "": {},
@@ -128,7 +128,7 @@ WAYS: dict[str, dict[str, Any]] = {
 def test_samples_of_a_recurrent_layer(name: str, way: str) -> None:
     layer, options = LAYERS[name](bidirectional=True), WAYS[way]
     parameters = {key: p.detach() for key, p in layer.named_parameters()}
-    x = drawn(4, T, N, I)
+    x = drawn(4, T, N, F)
 
     def loss(x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         return functional_call(layer, parameters, (x,), options)[0].square().sum()
@@ -159,9 +159,11 @@ def test_samples_of_sums_at_places(axis: int) -> None:
     same(vmap(summed, (None, 0))(x[0], index), torch.stack([summed(x[0], i) for i in index]))
 
 
+# The compiler warns of what it sees in torch itself.
+@pytest.mark.filterwarnings("ignore")
 def test_a_program_compiled_by_inductor() -> None:
-    layer = nn.GRU(I, H)
-    x = torch.randn(T, N, I)
+    layer = nn.GRU(F, H)
+    x = torch.randn(T, N, F)
     torch._dynamo.reset()
     program = torch.compile(layer, fullgraph=True)
     results = []
@@ -174,6 +176,7 @@ def test_a_program_compiled_by_inductor() -> None:
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_an_index_out_of_range_is_found_when_the_program_runs() -> None:
     table = nn.Embedding(3, 2)
     torch._dynamo.reset()

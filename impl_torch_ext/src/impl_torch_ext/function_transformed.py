@@ -327,7 +327,7 @@ class _Transformed(torch.autograd.Function):
         call, arrays = node.call, node.saved_tensors
         given = grads[: call.form.number]
         needs = node.needs_input_grad[1:]
-        if torch.is_grad_enabled() and _followed_below(node.level, (*arrays, *given)):
+        if torch.is_grad_enabled() and _followed_below(node.level, (*arrays, *given), call.size):
             return None, *call.backward(needs, arrays, given, True)
         with torch.no_grad():
             places = _Places()
@@ -475,20 +475,22 @@ def _followed(x: Tensor, pushing: set[int]) -> bool:
     )
 
 
-def _followed_below(level: int | None, items: Sequence[Tensor | None]) -> bool:
+def _followed_below(level: int | None, items: Sequence[Tensor | None], size: int) -> bool:
     """Return whether something differentiates what the node of a level computes.
 
-    A level's own results are not differentiated at that level again, though torch records them.
+    A level's own results are not differentiated at that level again, though torch records them. The
+    first `size` items are its operands.
     """
     if level is None:
         return True
-    pushing = _pushing()
-    for x in items:
-        if x is None:
-            continue
-        x = _functorch.unwrap_if_dead(x)
-        if _functorch.maybe_get_level(x) == level and _functorch.is_gradtrackingtensor(x):
-            x = _functorch.get_unwrapped(x)
-        if _followed(x, pushing):
+    pushing, tensors = _pushing(), [x for x in items if x is not None]
+
+    def of_level(x: Tensor) -> bool:
+        return _functorch.is_gradtrackingtensor(x) and _functorch.maybe_get_level(x) == level
+
+    # Once it is left its arrays are of none, and its number is another's.
+    own = any(map(of_level, tensors[:size]))
+    for x in map(_functorch.unwrap_if_dead, tensors):
+        if _followed(_functorch.get_unwrapped(x) if own and of_level(x) else x, pushing):
             return True
     return False
