@@ -158,3 +158,58 @@ def test_messages_are_the_same_under_a_transform() -> None:
     for transform in (grad, lambda f: vmap(grad(f))):
         with pytest.raises(ValueError, match="Wrong: backward must return a gradient of shape"):
             transform(lambda x: Wrong.apply(x).sum())(x)
+
+
+def test_hooks_of_modules_see_the_gradients_of_transforms() -> None:
+    layer, x = nn.Linear(3, 2), torch.randn(4, 3)
+    seen: list[Any] = []
+    layer.register_full_backward_hook(lambda _module, into, _out: seen.append(into[0].shape))
+    values = {key: p.detach() for key, p in layer.named_parameters()}
+
+    def loss(values: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, values, (x,)).sum()
+
+    torch.testing.assert_close(
+        vmap(grad(loss, 1), (None, 0))(values, x)[0], values["weight"].sum(0)
+    )
+    assert seen == [(3,)]
+
+
+def test_checkpoint_under_a_transform_has_the_same_gradients() -> None:
+    x = torch.randn(4, 3, dtype=D)
+
+    def loss(x: Tensor) -> Tensor:
+        return nn.checkpoint(lambda x: torch.tanh(x * x).sum(), x)
+
+    (wanted,) = torch.autograd.grad(loss(own := x.clone().requires_grad_()), own)
+    torch.testing.assert_close(grad(loss)(x), wanted)
+    torch.testing.assert_close(vmap(grad(loss))(x), wanted)
+
+
+def test_dropout_draws_for_samples_as_vmap_was_told() -> None:
+    layer, x = nn.Dropout(0.5), torch.ones(8, 5, 4)
+    with pytest.raises(RuntimeError, match=r"dropout: torch\.vmap must be told"):
+        vmap(layer)(x)
+    same = vmap(layer, randomness="same")(x)
+    assert torch.equal(same, same[:1].expand_as(same))
+    different = vmap(vmap(layer, randomness="different"), randomness="different")(x)
+    assert len({tuple(row.tolist()) for row in different.reshape(-1, 4)}) > 8
+    nn.manual_seed(3)
+    wanted = layer(x)
+    nn.manual_seed(3)
+    assert torch.equal(vmap(layer, randomness="different")(x), wanted)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dropout_in_a_compiled_program_draws_anew_in_each_call() -> None:
+    layer, x = nn.Dropout(0.5), torch.ones(64)
+    torch._dynamo.reset()
+    program = torch.compile(lambda x: (layer(x), layer(x)), backend="aot_eager", fullgraph=True)
+    nn.manual_seed(3)
+    wanted = layer(x), layer(x)
+    nn.manual_seed(3)
+    found = program(x)
+    assert torch.equal(found[0], wanted[0])
+    assert torch.equal(found[1], wanted[1])
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(program(x)[0], found[0])

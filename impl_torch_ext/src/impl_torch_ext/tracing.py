@@ -8,14 +8,19 @@ import torch
 from torch import Tensor
 from torch._C import _are_functorch_transforms_active as transforms_are_active
 from torch._C import _functorch
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch._functorch.pyfunctorch import (
+    retrieve_all_functorch_interpreters,
+    temporarily_clear_interpreter_stack,
+)
 from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.compiler import is_dynamo_compiling
 
 __all__ = [
+    "as_sample",
     "assert_later",
+    "drawn_apart",
     "in_graph",
     "keep_whole",
     "known_only_later",
@@ -53,6 +58,33 @@ def numbers(x: Tensor) -> "np.ndarray[Any, Any]":
     assert known is not None
     with temporarily_clear_interpreter_stack():
         return known.detach().cpu().numpy()
+
+
+def drawn_apart(name: str) -> dict[int, int]:
+    """Return the levels of `torch.vmap` whose samples draw random numbers of their own, with sizes.
+
+    Raises
+    ------
+    RuntimeError
+        If `torch.vmap` was not told whether they are the same for all samples.
+    """
+    if not transforms_are_active():
+        return {}
+    levels = retrieve_all_functorch_interpreters()
+    batches: list[Any] = [x for x in levels if x.key() == _functorch.TransformType.Vmap]
+    if any(x.randomness() == "error" for x in batches):
+        msg = (
+            f"{name}: torch.vmap must be told what random numbers are, by randomness='same' or "
+            "'different', got neither"
+        )
+        raise RuntimeError(msg)
+    return {x.level(): x.batch_size() for x in batches if x.randomness() == "different"}
+
+
+def as_sample(x: Tensor, level: int) -> Tensor:
+    """Return `x`, whose first axis is that of the samples of a level, as one of them."""
+    sample: Tensor = _functorch._add_batch_dim(x, 0, level)
+    return sample
 
 
 def assert_later(holds: Tensor, message: str) -> None:
