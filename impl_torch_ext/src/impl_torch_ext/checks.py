@@ -28,6 +28,7 @@ from impl_torch_ext.dtypes import (
     is_inexact,
     plain_number,
 )
+from impl_torch_ext.tracing import assert_later, readable
 
 __all__ = [
     "Option",
@@ -246,11 +247,12 @@ def check_equal_shapes(name: str, input: Any, target: Any) -> None:
 
 def check_range(name: str, indices: Tensor, size: int, text: str, error: type[Exception]) -> None:
     """Raise `error` if an index is negative or not below `size`, which `text` names."""
-    if indices.numel():
-        low, high = torch.aminmax(indices)
-        worst = int(low) if low < 0 else int(high)
-        if not 0 <= worst < size:
-            msg = f"{name}: {text} = {size}, got {worst}"
+    if (known := readable(indices)) is None:
+        assert_later((indices >= 0) & (indices < size), f"{name}: {text} = {size}")
+    elif known.numel():
+        low, high = map(int, torch.aminmax(known))
+        if low < 0 or high >= size:
+            msg = f"{name}: {text} = {size}, got {low if low < 0 else high}"
             raise error(msg)
 
 

@@ -1,7 +1,7 @@
 """Arithmetic and functions of each element; `where` and `clip` choose among elements."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import array_api_compat.torch as compat
@@ -13,6 +13,7 @@ from impl_torch_ext.creation import as_dtype, copied
 from impl_torch_ext.dtypes import FIVE, bool_, complex64, dtype_of_numbers, int64
 from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import Operand, binary, operands, select, unary, with_number
+from impl_torch_ext.tracing import in_graph, pushed_with, save_for_forward
 
 _NUMBERS = (float, int, type(None))
 _absolute_recorded = native.absolute.default
@@ -37,7 +38,7 @@ def _subtract_alike(x1: Tensor, x2: Tensor) -> Tensor:
         return _subtract(x1, x2)  # tensor-40
 
 
-def _power(x1: Operand, x2: Operand) -> Tensor:
+def _raised(x1: Operand, x2: Operand) -> Tensor:
     """Return x1 ** x2 with derivatives of any order.
 
     Those of torch with respect to the exponent are NaN at base 0, and 0 where the exponent is 0.
@@ -53,7 +54,7 @@ def _power(x1: Operand, x2: Operand) -> Tensor:
         x1 = torch.full((), x1, dtype=wide if isinstance(x1, complex) else x2.dtype)
     elif not isinstance(x1, Tensor):
         return compat.pow(x1, x2)
-    return _Power.apply(*torch.broadcast_tensors(*_promoted(x1, x2)))
+    return _power(*torch.broadcast_tensors(*_promoted(x1, x2)))
 
 
 def _absolute(x: Tensor) -> Tensor:
@@ -128,7 +129,7 @@ add = binary("add", compat.add, "x1 + x2", torch.add)
 subtract = binary("subtract", _subtract, "x1 - x2", _subtract_alike)
 multiply = binary("multiply", compat.multiply, "x1 * x2", torch.multiply)
 divide = binary("divide", compat.divide, "x1 / x2", torch.divide)
-pow = binary("pow", _power, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
+pow = binary("pow", _raised, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
 _larger, _larger_alike = _extremum(largest=True)
 _smaller, _smaller_alike = _extremum(largest=False)
 # ops-08
@@ -275,21 +276,38 @@ class _Power(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], _output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        save_for_forward(ctx, *inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        a, b = ctx.saved_tensors
-        (g,) = grads
-        for_a = for_b = None
-        if ctx.needs_input_grad[0]:
-            # 0 * inf would be NaN: in the value, and through `where` in the next derivative.
-            flat = (b == 0) & ~torch.isfinite(1 / a)
-            slope = b * _Power.apply(torch.where(flat, 1.0, a), b - 1)
-            for_a = g * torch.where(flat, 0.0, slope).conj()
-        if ctx.needs_input_grad[1]:
-            flat = (a == 0) & (torch.real(b) >= 0)
-            base = torch.where(flat, 1.0, a)
-            slope = _Power.apply(base, b) * torch.log(base)
-            for_b = g * torch.where(flat, 0.0, slope).conj()
-        return for_a, for_b
+        saved, needs = ctx.saved_tensors, ctx.needs_input_grad
+        return (
+            grads[0] * _power_by_base(*saved).conj() if needs[0] else None,
+            grads[0] * _power_by_exponent(*saved).conj() if needs[1] else None,
+        )
+
+    @staticmethod
+    @pushed_with
+    def jvp(_ctx: Any, saved: Sequence[Tensor], tangents: Sequence[Any]) -> Tensor:
+        slopes = (_power_by_base, _power_by_exponent)
+        parts = [
+            t * slope(*saved) for t, slope in zip(tangents, slopes, strict=True) if t is not None
+        ]
+        total: Tensor = sum(parts[1:], parts[0])
+        return total
+
+
+_power = in_graph(_Power)
+
+
+def _power_by_base(a: Tensor, b: Tensor) -> Tensor:
+    # 0 * inf would be NaN: in the value, and through `where` in the next derivative.
+    flat = (b == 0) & ~torch.isfinite(1 / a)
+    slope = b * _power(torch.where(flat, 1.0, a), b - 1)
+    return torch.where(flat, 0.0, slope)
+
+
+def _power_by_exponent(a: Tensor, b: Tensor) -> Tensor:
+    flat = (a == 0) & (torch.real(b) >= 0)
+    base = torch.where(flat, 1.0, a)
+    return torch.where(flat, 0.0, _power(base, b) * torch.log(base))

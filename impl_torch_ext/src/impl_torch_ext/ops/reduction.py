@@ -30,6 +30,7 @@ from impl_torch_ext.ops.families import (
     scanned_axis,
 )
 from impl_torch_ext.ops.transcendental import as_float, derived
+from impl_torch_ext.tracing import readable
 
 # Sums of so few elements need not be taken axis by axis.
 _FEW = 4096
@@ -147,10 +148,18 @@ def _logsumexp(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     if not axes:  # ops-19; torch's own takes them for all.
         return x.clone()
     result = torch.logsumexp(x, axes, keepdim)
+    # ops-27: the gradient is NaN along the axis there, of which torch makes 0 here and there.
+    known = readable(result)
+    if known is None or known is not result:
+        return _at_infinity(result)
     if result.requires_grad and bool((infinite := torch.isinf(result)).any()):
-        # ops-27: the gradient is NaN along the axis there, of which torch makes 0 here and there.
         result.register_hook(lambda g: torch.where(infinite, math.nan, g))
     return result
+
+
+_at_infinity = derived(
+    "logsumexp", torch.clone, lambda y: torch.where(torch.isinf(y), math.nan, torch.ones_like(y))
+)
 
 
 sum = reduce("sum", _sum, "the sum over `axis`", cast=True)

@@ -5,8 +5,9 @@ number, a function stands with its own: `derived` makes it of a value and of slo
 differentiated in their turn.
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from impl_torch_ext.checks import check_choice, check_fits, check_number
 from impl_torch_ext.dtypes import bool_, complex64, float32, float64, int64, is_inexact
 from impl_torch_ext.ops import elementwise
 from impl_torch_ext.ops.families import Op, Operand, array_of_reals, binary, listed, unary
+from impl_torch_ext.tracing import in_graph, pushed_with, save_for_forward
 
 __all__ = [
     "acos",
@@ -63,7 +65,16 @@ def derived(name: str, value: Op, *slopes: Op | None) -> Op:
         return value(*xs)
 
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        save_for_forward(ctx, *inputs)
+
+    @pushed_with
+    def jvp(_ctx: Any, xs: Sequence[Tensor], tangents: Sequence[Tensor | None]) -> Any:
+        parts = [
+            t * slope(*xs)
+            for t, slope in zip(tangents, slopes, strict=True)
+            if t is not None and slope is not None
+        ]
+        return torch.zeros_like(xs[0]) if not parts else functools.reduce(torch.add, parts)
 
     def backward(ctx: Any, *grads: Tensor) -> Any:
         xs = ctx.saved_tensors
@@ -77,11 +88,10 @@ def derived(name: str, value: Op, *slopes: Op | None) -> Op:
         ]
         return found[0] if len(found) == 1 else tuple(found)
 
-    methods = (forward, setup_context, backward)
+    methods = (forward, setup_context, backward, jvp)
     body: dict[str, Any] = {method.__name__: staticmethod(method) for method in methods}
     made = type(name, (torch.autograd.Function,), {"generate_vmap_rule": True, **body})
-    apply: Op = made.apply  # type: ignore[attr-defined]
-    return apply
+    return in_graph(made)
 
 
 def pair(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
@@ -304,14 +314,26 @@ class _ELU(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
+        save_for_forward(ctx, inputs[0])
         ctx.scale = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        slope = torch.where(x > 0, 1.0, ctx.scale * torch.exp(x.clamp(max=0)))
-        return grads[0] * slope, None
+        return grads[0] * _elu_slope(x, ctx.scale), None
+
+    @staticmethod
+    @pushed_with
+    def jvp(ctx: Any, saved: Sequence[Tensor], tangents: Sequence[Any]) -> Tensor:
+        tangent: Tensor = tangents[0] * _elu_slope(saved[0], ctx.scale)
+        return tangent
+
+
+def _elu_slope(x: Tensor, scale: float) -> Tensor:
+    return torch.where(x > 0, 1.0, scale * torch.exp(x.clamp(max=0)))
+
+
+_elu = in_graph(_ELU)
 
 
 @_shaped("alpha", "number", "elu")
@@ -319,7 +341,7 @@ def elu(x: Tensor, /, alpha: float = 1.0) -> Tensor:
     """Return `x` where it is positive, else `alpha` times exp(x) - 1."""
     reals = array_of_reals("elu", x)
     scale = as_float("elu", "alpha", alpha)
-    result: Tensor = _ELU.apply(reals, scale)
+    result: Tensor = _elu(reals, scale)
     return result
 
 
