@@ -3,11 +3,12 @@
 #include <ATen/Dispatch.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty_like.h>
-#include <torch/csrc/autograd/custom_function.h>
+#include <ATen/ops/where.h>
 #include <torch/library.h>
 
 #include "gather.h"
 #include "kernels.h"
+#include "node.h"
 #include "recurrence.h"
 #include "rnn_operators.h"
 #include "rows.h"
@@ -37,49 +38,59 @@ Tensor relu_gradient(const Tensor& grad_output, const Tensor& output) {
     return result;
 }
 
-using torch::autograd::AutogradContext;
-using torch::autograd::tensor_list;
+// The same of torch's operations: for forward-mode derivatives, and for torch.vmap.
+Tensor composed_relu(const Tensor& x) { return at::where(x.le(0), 0.0, x); }
 
-Tensor call_relu_backward(const Tensor& grad, const Tensor& y) {
+Tensor composed_relu_gradient(const Tensor& grad, const Tensor& y) {
+    return at::where(y.le(0), 0.0, grad);
+}
+
+Tensor relu_gradient_recorded(const Tensor& grad, const Tensor& y);
+
+// Of relu, and of its gradient in its turn: linear in the gradient, and constant, where it has a
+// derivative, in y.
+struct ReluBackward : Node {
+    std::string name() const override { return "ReluBackward"; }
+    void release_variables() override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        y.reset_data();
+    }
+    variable_list apply(variable_list&& grads) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (!grads[0].defined()) return {Tensor()};
+        return {relu_gradient_recorded(grads[0], y.unpack())};
+    }
+    SavedVariable y;
+};
+
+Tensor relu_recorded(const Tensor& x) {
+    if (have_tangents(x)) return composed_relu(x);
+    static const auto op = c10::Dispatcher::singleton()
+                               .findSchemaOrThrow("impl_torch_ext::relu", "")
+                               .typed<Tensor(const Tensor&)>();
+    const Tensor result = below_autograd([&] { return op.call(x); });
+    if (is_recorded(x)) {
+        auto node = make_node<ReluBackward>();
+        // Without its history, which would hold the node, and with its counter of changes.
+        static_cast<ReluBackward&>(*node).y =
+            SavedVariable(result.tensor_data(), /*is_output=*/false);
+        record(result, node, x);
+    }
+    return result;
+}
+
+Tensor relu_gradient_recorded(const Tensor& grad, const Tensor& y) {
+    if (have_tangents(grad, y)) return composed_relu_gradient(grad, y);
     static const auto op = c10::Dispatcher::singleton()
                                .findSchemaOrThrow("impl_torch_ext::relu_backward", "")
                                .typed<Tensor(const Tensor&, const Tensor&)>();
-    return op.call(grad, y);
-}
-
-// relu_backward is linear in the gradient and constant, where it has a derivative, in y.
-struct ReluBackward : torch::autograd::Function<ReluBackward> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& grad, const Tensor& y) {
-        at::AutoDispatchBelowADInplaceOrView guard;
-        ctx->save_for_backward({y});
-        return call_relu_backward(grad, y);
+    const Tensor result = below_autograd([&] { return op.call(grad, y); });
+    if (is_recorded(grad)) {
+        auto node = make_node<ReluBackward>();
+        static_cast<ReluBackward&>(*node).y = SavedVariable(y.detach(), /*is_output=*/false);
+        record(result, node, grad);
     }
-
-    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-        return {call_relu_backward(grads[0], ctx->get_saved_variables()[0]), Tensor()};
-    }
-};
-
-struct Relu : torch::autograd::Function<Relu> {
-    static Tensor forward(AutogradContext* ctx, const Tensor& x) {
-        at::AutoDispatchBelowADInplaceOrView guard;
-        static const auto op = c10::Dispatcher::singleton()
-                                   .findSchemaOrThrow("impl_torch_ext::relu", "")
-                                   .typed<Tensor(const Tensor&)>();
-        Tensor y = op.call(x);
-        ctx->save_for_backward({y});
-        return y;
-    }
-
-    static tensor_list backward(AutogradContext* ctx, const tensor_list& grads) {
-        return {call_relu_backward(grads[0], ctx->get_saved_variables()[0])};
-    }
-};
-
-Tensor relu_recorded(const Tensor& x) { return Relu::apply(x); }
-
-Tensor relu_gradient_recorded(const Tensor& grad, const Tensor& y) {
-    return ReluBackward::apply(grad, y);
+    return result;
 }
 
 }  // namespace
@@ -177,6 +188,18 @@ TORCH_LIBRARY_IMPL(impl_torch_ext, CompositeExplicitAutograd, m) {
     m.impl("extreme", extreme);
     m.impl("gather", gather);
     m.impl("rows", rows);
+}
+
+// Under torch.vmap: of torch's operations, which have rules for batches.
+TORCH_LIBRARY_IMPL(impl_torch_ext, FuncTorchBatchedDecomposition, m) {
+    m.impl("absolute", absolute);
+    m.impl("clamp", clamp);
+    m.impl("extremum", extremum);
+    m.impl("extreme", extreme);
+    m.impl("gather", gather);
+    m.impl("rows", rows);
+    m.impl("relu", composed_relu);
+    m.impl("relu_backward", composed_relu_gradient);
 }
 
 TORCH_LIBRARY_IMPL(impl_torch_ext, Autograd, m) {

@@ -130,9 +130,14 @@ auto operator_of(const char* name) {
     return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
 }
 
+// Whether a derivative may be asked for: what a transform of torch.func wraps does not say.
+bool followed(const Tensor& x) {
+    return x.requires_grad() || x.key_set().has_any(c10::functorch_transforms_ks);
+}
+
 Tensor absolute(const Tensor& x) {
     static const auto op = operator_of<Tensor(const Tensor&)>("impl_torch_ext::absolute");
-    return x.requires_grad() ? op.call(x) : at::abs(x);
+    return followed(x) ? op.call(x) : at::abs(x);
 }
 
 Tensor relu(const Tensor& x) {
@@ -143,14 +148,14 @@ Tensor relu(const Tensor& x) {
 Tensor extremum(const Tensor& x1, const Tensor& x2, bool largest) {
     static const auto op =
         operator_of<Tensor(const Tensor&, const Tensor&, bool)>("impl_torch_ext::extremum");
-    if (x1.requires_grad() || x2.requires_grad()) return op.call(x1, x2, largest);
+    if (followed(x1) || followed(x2)) return op.call(x1, x2, largest);
     return largest ? at::maximum(x1, x2) : at::minimum(x1, x2);
 }
 
 Tensor extreme(const Tensor& x, at::IntArrayRef axes, bool keepdims, bool largest) {
     static const auto op =
         operator_of<Tensor(const Tensor&, at::IntArrayRef, bool, bool)>("impl_torch_ext::extreme");
-    if (x.requires_grad()) return op.call(x, axes, keepdims, largest);
+    if (followed(x)) return op.call(x, axes, keepdims, largest);
     return largest ? at::amax(x, axes, keepdims) : at::amin(x, axes, keepdims);
 }
 
@@ -164,7 +169,7 @@ Tensor rows(const Tensor& x, std::int64_t start, std::optional<std::int64_t> cou
 Tensor gather(const Tensor& x, const Tensor& index, std::int64_t axis) {
     static const auto op =
         operator_of<Tensor(const Tensor&, const Tensor&, std::int64_t)>("impl_torch_ext::gather");
-    if (x.requires_grad() && index.numel() > FEW) return op.call(x, index, axis);
+    if (followed(x) && index.numel() > FEW) return op.call(x, index, axis);
     c10::List<std::optional<Tensor>> indices;
     for (std::int64_t i = 0; i < axis; ++i) indices.push_back(std::nullopt);
     indices.push_back(index);

@@ -138,6 +138,18 @@ struct GatherBackward : Node {
     std::int64_t axis, size;
 };
 
+// What gather_backward gives, of operations that have forward-mode derivatives.
+Tensor composed_gather_backward(const Tensor& grad, const Tensor& index, std::int64_t axis,
+                                std::int64_t size) {
+    std::vector<std::int64_t> shape = grad.sizes().vec();
+    shape.erase(shape.begin() + axis, shape.begin() + axis + index.dim());
+    shape.insert(shape.begin() + axis, index.numel());
+    const Tensor slices = grad.reshape(shape);
+    shape[axis] = size;
+    const Tensor places = index.reshape({-1}).remainder(size);
+    return at::zeros(shape, grad.options()).index_add(axis, places, slices);
+}
+
 // The gradient of gather_backward, which is linear.
 struct GatherAgain : Node {
     std::string name() const override { return "GatherBackwardBackward"; }
@@ -164,7 +176,7 @@ Tensor gather(const Tensor& x, const Tensor& index, std::int64_t axis) {
 }
 
 Tensor gather_recorded(const Tensor& x, const Tensor& index, std::int64_t axis) {
-    refuse_tangents("gather", x);
+    if (have_tangents(x)) return gather(x, index, axis);
     const Tensor result = below_autograd([&] { return gather(x, index, axis); });
     if (is_recorded(x)) {
         auto node = make_node<GatherBackward>();
@@ -201,7 +213,7 @@ Tensor gather_backward(const Tensor& grad, const Tensor& index, std::int64_t axi
 
 Tensor gather_backward_recorded(const Tensor& grad, const Tensor& index, std::int64_t axis,
                                 std::int64_t size) {
-    refuse_tangents("gather_backward", grad);
+    if (have_tangents(grad)) return composed_gather_backward(grad, index, axis, size);
     const Tensor result = below_autograd([&] { return call_backward(grad, index, axis, size); });
     if (is_recorded(grad)) {
         auto node = make_node<GatherAgain>();

@@ -47,12 +47,17 @@ Tensor below_autograd(const F& compute) {
     return compute();
 }
 
-// Raises where forward-mode derivatives would get lost.
+// Whether forward-mode derivatives are asked for. An operation is then composed of torch's, which
+// have them.
 template <typename... Inputs>
-void refuse_tangents(const char* name, const Inputs&... inputs) {
-    TORCH_CHECK_NOT_IMPLEMENTED((!torch::autograd::isFwGradDefined(inputs) && ...), name,
-                                ": forward-mode derivatives must not be asked for, got a Tensor "
-                                "with a tangent");
+bool have_tangents(const Inputs&... inputs) {
+    return (torch::autograd::isFwGradDefined(inputs) || ...);
+}
+
+// Whether a transform of torch.func stands between one of these and its memory.
+template <typename... Inputs>
+bool is_wrapped(const Inputs&... inputs) {
+    return (inputs.key_set().has_any(c10::functorch_transforms_ks) || ...);
 }
 
 // Whether an operation on these is recorded; a gradient may be in its turn.

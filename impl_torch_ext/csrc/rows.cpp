@@ -158,7 +158,7 @@ Tensor rows(const Tensor& x, std::int64_t start, std::optional<std::int64_t> cou
 }
 
 Tensor rows_recorded(const Tensor& x, std::int64_t start, std::optional<std::int64_t> count) {
-    if (torch::autograd::isFwGradDefined(x)) return rows(x, start, count);
+    if (have_tangents(x) || is_wrapped(x)) return rows(x, start, count);
     // Below the Autograd key alone, so that torch knows the rows for a view of x.
     Tensor result = [&] {
         const at::AutoDispatchBelowAutograd guard;

@@ -34,8 +34,8 @@ constexpr std::int64_t GRAIN = 1 << 15;
 template <typename... Others>
 bool loops(const Tensor& grad, const Others&... others) {
     const auto plain = [&](const Tensor& x) {
-        return x.is_cpu() && x.layout() == at::kStrided && x.is_contiguous() && !x.is_neg() &&
-               !x._is_zerotensor() && !x.unsafeGetTensorImpl()->is_python_dispatch() &&
+        return !is_wrapped(x) && x.is_cpu() && x.layout() == at::kStrided && x.is_contiguous() &&
+               !x.is_neg() && !x._is_zerotensor() && !x.unsafeGetTensorImpl()->is_python_dispatch() &&
                x.scalar_type() == grad.scalar_type();
     };
     const bool known = grad.scalar_type() == at::kFloat || grad.scalar_type() == at::kDouble;
@@ -218,7 +218,7 @@ struct ExtremeBackward : Node {
 Tensor absolute(const Tensor& x) { return at::abs(x); }
 
 Tensor absolute_recorded(const Tensor& x) {
-    refuse_tangents("absolute", x);
+    if (have_tangents(x)) return at::abs(x);
     const Tensor result = below_autograd([&] { return at::abs(x); });
     if (is_recorded(x)) {
         auto node = make_node<AbsoluteBackward>();
@@ -234,7 +234,10 @@ Tensor clamp(const Tensor& x, std::optional<double> low, std::optional<double> h
 }
 
 Tensor clamp_recorded(const Tensor& x, std::optional<double> low, std::optional<double> high) {
-    refuse_tangents("clamp", x);
+    if (have_tangents(x)) {  // at::clamp has a tangent of 0 at NaN.
+        const Tensor above = low ? at::where(x.lt(*low), *low, x) : x;
+        return high ? at::where(above.gt(*high), *high, above) : above;
+    }
     const Tensor result = below_autograd([&] { return clamp(x, low, high); });
     if (is_recorded(x)) {
         auto node = make_node<ClampBackward>();
@@ -252,7 +255,7 @@ Tensor extremum(const Tensor& x1, const Tensor& x2, bool largest) {
 }
 
 Tensor extremum_recorded(const Tensor& x1, const Tensor& x2, bool largest) {
-    refuse_tangents("extremum", x1, x2);
+    if (have_tangents(x1, x2)) return extremum(x1, x2, largest);
     const Tensor result = below_autograd([&] { return extremum(x1, x2, largest); });
     if (is_recorded(x1, x2)) {
         auto node = make_node<ExtremumBackward>();
@@ -270,7 +273,7 @@ Tensor extreme(const Tensor& x, at::IntArrayRef axes, bool keepdim, bool largest
 }
 
 Tensor extreme_recorded(const Tensor& x, at::IntArrayRef axes, bool keepdim, bool largest) {
-    refuse_tangents("extreme", x);
+    if (have_tangents(x)) return extreme(x, axes, keepdim, largest);
     const Tensor result = below_autograd([&] { return extreme(x, axes, keepdim, largest); });
     if (is_recorded(x)) {
         auto node = make_node<ExtremeBackward>();

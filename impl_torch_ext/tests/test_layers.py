@@ -77,3 +77,26 @@ def test_a_pool_takes_no_channels() -> None:
         assert layer(nn.zeros((3, 0, 4))).shape == (3, 0, 2)
     y, places = nn.MaxPool2d(2, return_indices=True)(nn.zeros((0, 4, 4)))
     assert y.shape == places.shape == (0, 2, 2)
+
+
+CONVERTED = {
+    "Conv1d": (lambda: nn.Conv1d(2, 4, 3), (1, 2, 8)),
+    "Conv2d": (lambda: nn.Conv2d(2, 4, 3), (1, 2, 8, 8)),
+    "ConvTranspose1d": (lambda: nn.ConvTranspose1d(2, 4, 3), (1, 2, 8)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 4, 3), (1, 2, 8, 8)),
+    "MaxPool1d": (lambda: nn.MaxPool1d(2), (1, 2, 8)),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), (1, 2, 8, 8)),
+    "AvgPool1d": (lambda: nn.AvgPool1d(2), (1, 2, 8)),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (1, 2, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_layers_convert_their_parameters(name: str) -> None:
+    """What torch.nn.Module does to all tensors goes through a method that no layer may hide."""
+    make, shape = CONVERTED[name]
+    layer = make()
+    assert layer.to(torch.float64) is layer
+    assert all(p.dtype == torch.float64 for p in layer.parameters())
+    assert layer.double()(nn.randn(shape, dtype=torch.float64)).dtype == torch.float64
+    assert type(layer)._apply is torch.nn.Module._apply

@@ -40,7 +40,20 @@ from impl_torch_ext.creation import (
     zeros,
 )
 from impl_torch_ext.dtypes import bool_ as bool
-from impl_torch_ext.dtypes import float32, float64, int32, int64
+from impl_torch_ext.dtypes import (
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from impl_torch_ext.function import Function, as_function, once_differentiable
 from impl_torch_ext.loss import (
     BCELoss,
@@ -193,6 +206,8 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "complex64",
+    "complex128",
     "data",
     "empty",
     "enable_grad",
@@ -207,6 +222,8 @@ __all__ = [
     "hessian",
     "hvp",
     "init",
+    "int8",
+    "int16",
     "int32",
     "int64",
     "is_grad_enabled",
@@ -235,6 +252,10 @@ __all__ = [
     "spec_capabilities",
     "summary",
     "tensor",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     "value_and_grad",
     "vjp",
     "zeros",

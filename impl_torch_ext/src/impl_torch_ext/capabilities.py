@@ -12,6 +12,14 @@ def spec_capabilities() -> dict[str, bool]:
     -------
     dict of str to bool
         `jit` is true although `jit` is the identity: the specification asks for equal results,
-        not for compilation.
+        not for compilation. `wide_unsigned` is not: torch has uint16, uint32 and uint64 as
+        containers, and neither adds nor compares them.
     """
-    return {"double_backward": True, "float64": True, "jit": True, "serialization": True}
+    return {
+        "complex": True,
+        "double_backward": True,
+        "float64": True,
+        "jit": True,
+        "serialization": True,
+        "wide_unsigned": False,
+    }

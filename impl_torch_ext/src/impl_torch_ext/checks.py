@@ -16,14 +16,19 @@ from torch import Tensor
 
 from impl_torch_ext.dtypes import (
     DTYPES,
+    FIVE,
     FROM_NUMPY,
+    NAMED,
+    WITH_COMPLEX,
     bool_,
     dtype_of,
     float32,
     float64,
     int64,
+    is_inexact,
     plain_number,
 )
+from impl_torch_ext.tracing import assert_later, readable
 
 __all__ = [
     "Option",
@@ -34,12 +39,12 @@ __all__ = [
     "check_dtype",
     "check_equal_shapes",
     "check_fits",
+    "check_five",
     "check_flag",
     "check_floating",
     "check_floating_dtype",
     "check_function",
     "check_gradients",
-    "check_input",
     "check_int",
     "check_number",
     "check_pair",
@@ -52,6 +57,7 @@ __all__ = [
     "check_sizes",
     "check_tensor",
     "explain",
+    "functions",
     "normalize_axes",
     "normalize_axis",
     "refuse_dtype",
@@ -63,14 +69,23 @@ Shape: TypeAlias = int | Iterable[int]
 Option: TypeAlias = Callable[[str, str, Any], Any]
 """A check of a constructor's option: gets the class's name, the option's and its value."""
 
+functions = {"tensor", "from_array"}
+"""The names of what takes every dtype, to which `ops` adds its own; all else takes the five."""
+
 _SEVERAL = (tuple, list)
+_FIVE = "float32, float64, int32, int64 or bool"
+_TEN = " or".join(", ".join(NAMED).rsplit(",", 1))
 
 # A size that torch cannot count.
 _COUNT = 2**63
 
 
 def check_tensor(name: str, x: Any, argument: str = "x") -> Tensor:
-    """Return `x`, or raise a TypeError if it is no Tensor of one of the five dtypes."""
+    """Return `x`, or raise a TypeError if it is no Tensor, or of a dtype that `name` has not.
+
+    Functions of `ops` take integers of any width, and those of `ops-59` complex numbers; all else
+    takes the five (tensor-37).
+    """
     if not isinstance(x, Tensor):
         if isinstance(x, np.ndarray) and x.dtype.newbyteorder("=") not in FROM_NUMPY:
             refuse_dtype(name, argument, x.dtype)
@@ -81,22 +96,32 @@ def check_tensor(name: str, x: Any, argument: str = "x") -> Tensor:
         )
         msg = f"{name}: {argument} must be a Tensor, got {came}"
         raise TypeError(msg)
-    if x.dtype not in DTYPES:
-        refuse_dtype(name, argument, x.dtype)
+    if x.dtype not in FIVE:
+        _check_further(name, argument, x.dtype)
     return x
 
 
+def _check_further(name: str, argument: str, dtype: torch.dtype) -> None:
+    """Raise a TypeError if `dtype`, none of the five, is not for `name` (ops-59, ops-60)."""
+    if dtype.is_complex:
+        if dtype in DTYPES and name in WITH_COMPLEX:
+            return
+        msg = f"{name}: {argument} must be of real numbers, got dtype {dtype}"
+        raise TypeError(msg)
+    if dtype not in DTYPES or name not in functions:
+        refuse_dtype(name, argument, dtype)
+
+
 def refuse_dtype(name: str, argument: str, came: Any) -> NoReturn:
-    """Raise a TypeError for an array whose dtype is none of the five."""
-    msg = (  # tensor-37
-        f"{name}: {argument} must be of dtype float32, float64, int32, int64 or bool, got {came}"
-    )
+    """Raise a TypeError for an array whose dtype is not among those that `name` takes."""
+    wanted = _TEN if name in functions else _FIVE
+    msg = f"{name}: {argument} must be of dtype {wanted}, got {came}"  # tensor-37
     raise TypeError(msg)
 
 
 def check_fits(name: str, number: int, dtype: torch.dtype) -> None:
     """Raise a ValueError if `dtype` does not hold the int; beside one, booleans are int64."""
-    if dtype.is_floating_point:
+    if is_inexact(dtype):
         if math.isfinite(_as_float(number)):
             return
     else:
@@ -115,14 +140,19 @@ def check_floating(name: str, x: Any, argument: str) -> Tensor:
     return x
 
 
-def check_dtype(name: str, dtype: Any) -> torch.dtype:
-    """Return one of the five dtypes from what NumPy reads as one, or raise a TypeError."""
+def check_dtype(name: str, dtype: Any, among: frozenset[torch.dtype] = DTYPES) -> torch.dtype:
+    """Return one of the dtypes from what NumPy reads as one, or raise a TypeError."""
     checked = dtype if isinstance(dtype, torch.dtype) else dtype_of(dtype)
-    if checked not in DTYPES:
-        came = shown(dtype)
-        msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {came}"
+    if checked not in among:
+        wanted = _FIVE if among is FIVE else _TEN
+        msg = f"{name}: dtype must be {wanted}, got {shown(dtype)}"
         raise TypeError(msg)
     return checked
+
+
+def check_five(name: str, dtype: Any) -> torch.dtype:
+    """Return `dtype`, or raise a TypeError if it is none of the five."""
+    return check_dtype(name, dtype, FIVE)
 
 
 def check_floating_dtype(name: str, dtype: Any) -> torch.dtype:
@@ -217,56 +247,13 @@ def check_equal_shapes(name: str, input: Any, target: Any) -> None:
 
 def check_range(name: str, indices: Tensor, size: int, text: str, error: type[Exception]) -> None:
     """Raise `error` if an index is negative or not below `size`, which `text` names."""
-    if indices.numel():
-        low, high = torch.aminmax(indices)
-        worst = int(low) if low < 0 else int(high)
-        if not 0 <= worst < size:
-            msg = f"{name}: {text} = {size}, got {worst}"
+    if (known := readable(indices)) is None:
+        assert_later((indices >= 0) & (indices < size), f"{name}: {text} = {size}")
+    elif known.numel():
+        low, high = map(int, torch.aminmax(known))
+        if low < 0 or high >= size:
+            msg = f"{name}: {text} = {size}, got {low if low < 0 else high}"
             raise error(msg)
-
-
-def check_input(
-    name: str,
-    argument: str,
-    x: Any,
-    shape: tuple[Any, ...],
-    text: str,
-    dtype: torch.dtype | None,
-) -> Tensor:
-    """Return `x`, or raise if it is not what a layer takes.
-
-    Parameters
-    ----------
-    name, argument : str
-        The layer and the argument, for the message.
-    x : object
-        What came.
-    shape : tuple
-        The sizes that are wanted, of which None is any; or `...` for any leading axes, and sizes.
-    text : str
-        The names of the sizes, as in "(*, in_features)".
-    dtype : dtype or None
-        That of the layer's parameters; None is any floating one.
-    """
-    if not isinstance(x, Tensor):
-        msg = f"{name}: {argument} must be a Tensor of shape {text}, got {type(x).__name__}"
-        raise TypeError(msg)
-    if not _fits(x.shape, shape):
-        names = text.strip("()").rstrip(",").split(", ")
-        names += [""] * len(shape)  # One name may stand for several sizes.
-        sizes = (
-            name if size is None or size is ... else str(size)
-            for name, size in zip(names, shape, strict=False)
-        )
-        numbers = ", ".join(sizes) + ("," if len(shape) == 1 else "")
-        msg = f"{name}: {argument} must have shape {text} = ({numbers}), got {tuple(x.shape)}"
-        raise ValueError(msg)
-    if dtype is None:
-        return check_floating(name, x, argument)
-    if x.dtype != dtype:
-        msg = f"{name}: {argument} must have the dtype of the parameters, {dtype}, got {x.dtype}"
-        raise TypeError(msg)
-    return x
 
 
 def check_pair(name: str, argument: str, pair: Any, shape: str) -> tuple[Any, Any]:
@@ -385,7 +372,8 @@ def check_number(name: str, option: str, value: Any) -> float:
     """Return `value` as a Python number, or raise a TypeError; booleans are none."""
     value = plain_number(value)  # tensor-39
     if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{name}: {option} must be a number, got {shown(value)}"
+        odd = ", which is complex" if isinstance(value, complex) else ""
+        msg = f"{name}: {option} must be a number, got {shown(value)}{odd}"
         raise TypeError(msg)
     return value
 
@@ -453,7 +441,7 @@ def explain(
         What should broadcast, where it is not the operands' shapes.
     """
     for x in operands:
-        if not isinstance(x, bool | int | float):
+        if not isinstance(x, bool | int | float | complex):
             check_tensor(name, x, "each operand")
     if not any(isinstance(x, Tensor) for x in operands):
         came = " and ".join(type(x).__name__ for x in operands)
@@ -484,14 +472,3 @@ def _as_float(number: int) -> float:
 def _digits(number: int) -> str:
     """Return an int in full, or the number of bits of one that would fill more than a line."""
     return str(number) if number.bit_length() < 256 else f"an int of {number.bit_length()} bits"
-
-
-def _fits(shape: tuple[int, ...], wanted: tuple[Any, ...]) -> bool:
-    if wanted and wanted[0] is ...:
-        return shape[-len(wanted) + 1 :] == wanted[1:]
-    if len(shape) != len(wanted):
-        return False
-    for want, size in zip(wanted, shape, strict=True):
-        if want is not None and want != size:
-            return False
-    return True

@@ -19,8 +19,10 @@ from impl_torch_ext.checks import (
 )
 from impl_torch_ext.dtypes import (
     DTYPES,
+    FIVE,
     FROM_NUMPY,
     TO_NUMPY,
+    bool_,
     dtype_of_numbers,
     float32,
     float64,
@@ -33,6 +35,7 @@ from impl_torch_ext.tensor import from_numpy, with_grad
 __all__ = [
     "Variable",
     "arange",
+    "as_dtype",
     "converted",
     "copied",
     "empty",
@@ -55,8 +58,8 @@ def tensor(data: Any, *, dtype: torch.dtype | None = None, requires_grad: bool =
     Parameters
     ----------
     data : number, nested lists or tuples of numbers, numpy.ndarray or Tensor
-        Python floats become float32, ints int64, bools bool, a mix of ints and floats float32;
-        arrays keep their dtype.
+        Python floats become float32, ints int64, bools bool, a mix of ints and floats float32,
+        anything with a complex number complex64; arrays keep their dtype.
     dtype : dtype, optional
         Takes the place of that choice.
     requires_grad : bool
@@ -140,7 +143,7 @@ def _filled(name: str, values: str, make: Callable[..., Tensor]) -> Callable[...
     ValueError
         If a size is negative, or the dtype does not fit.
     TypeError
-        If a size is no int, or `dtype` is none of the five.
+        If a size is no int, or `dtype` is none that there is.
     """
     return constructor
 
@@ -276,7 +279,11 @@ def arange(
     if dtype is None:
         ints = all(isinstance(x, int) for x in (start, stop, step))
         dtype = int64 if ints else float32
-    values = _counted(start, stop, step, check_dtype("arange", dtype))
+    kind = check_dtype("arange", dtype)
+    if kind.is_complex:  # tensor-06
+        msg = f"arange: dtype must not be complex, got {kind}"
+        raise TypeError(msg)
+    values = _counted(start, stop, step, kind)
     return with_grad("arange", values, requires_grad)
 
 
@@ -314,6 +321,19 @@ def eye(
     return with_grad("eye", torch.eye(rows, columns, dtype=dtype), requires_grad)
 
 
+def as_dtype(name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return `x` in `dtype`, or raise a TypeError where a complex number would lose a part."""
+    if x.is_complex() and not dtype.is_complex:
+        if dtype == bool_:
+            return x != 0
+        msg = (  # ops-11
+            f"{name}: complex numbers do not become {dtype}, got {x.dtype}; real() takes their "
+            "real parts"
+        )
+        raise TypeError(msg)
+    return x.to(dtype)
+
+
 def copied(name: str, data: Any, dtype: torch.dtype | None) -> Tensor:
     """Return a copy of what `tensor` takes, or raise in the name of `name`."""
     if dtype is not None:
@@ -328,23 +348,15 @@ def copied(name: str, data: Any, dtype: torch.dtype | None) -> Tensor:
     ):
         result = from_numpy(name, np.asarray(data))
     else:
-        numbers: list[bool | int | float] = []
+        numbers: list[Any] = []
         shape = _collect(name, data, numbers)
-        result_dtype = dtype or dtype_of_numbers(*numbers)
-        try:
-            with np.errstate(over="ignore"):  # tensor-04
-                flat = np.array(numbers, TO_NUMPY[result_dtype])
-        except (OverflowError, ValueError):
-            for number in numbers:
-                if is_integer(result_dtype) or isinstance(number, int):
-                    check_fits(name, _whole(name, number), result_dtype)
-            raise
+        flat = _flat(name, numbers, dtype or dtype_of_numbers(*numbers))
         result = torch.from_numpy(flat.reshape(shape))
     return result if dtype is None else converted(name, result, dtype)
 
 
 def _real(name: str, data: Any, dtype: torch.dtype) -> Any:
-    """Return an array of narrow or unsigned integers or float16 in one of the five dtypes.
+    """Return an array of float16, or of integers that torch does not compute with, in `dtype`.
 
     Raises
     ------
@@ -365,6 +377,25 @@ def _real(name: str, data: Any, dtype: torch.dtype) -> Any:
     return data.astype(TO_NUMPY[dtype])
 
 
+def _flat(name: str, numbers: list[Any], dtype: torch.dtype) -> "np.ndarray[Any, Any]":
+    """Return numbers as an array, or raise if `dtype` does not hold one."""
+    if not dtype.is_complex and complex in map(type, numbers):
+        came = next(number for number in numbers if type(number) is complex)
+        msg = f"{name}: data must be of real numbers for {dtype}, got {came}, which is complex"
+        raise TypeError(msg)  # tensor-37
+    if dtype not in FIVE and is_integer(dtype):  # NumPy lets floats wrap around there.
+        for number in numbers:
+            check_fits(name, _whole(name, number), dtype)
+    try:
+        with np.errstate(over="ignore"):  # tensor-04
+            return np.array(numbers, TO_NUMPY[dtype])
+    except (OverflowError, ValueError):
+        for number in numbers:
+            if is_integer(dtype) or isinstance(number, int):
+                check_fits(name, _whole(name, number), dtype)
+        raise
+
+
 def _whole(name: str, number: float) -> int:
     """Return a number as an int, or raise a ValueError if it is infinite or NaN."""
     if isinstance(number, float) and not math.isfinite(number):  # tensor-38
@@ -375,17 +406,25 @@ def _whole(name: str, number: float) -> int:
 
 def converted(name: str, x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return `x` in `dtype`, or raise a ValueError if no integer of that dtype is near."""
-    if is_integer(dtype) and x.numel() and (x.is_floating_point() or x.dtype == int64 != dtype):
+    if x.is_complex() and not dtype.is_complex:
+        msg = f"{name}: complex numbers do not become {dtype}, got {x.dtype}"
+        raise TypeError(msg)  # tensor-37
+    if is_integer(dtype) and x.numel() and not _held(x.dtype, dtype):
         for extreme in torch.aminmax(x):
             check_fits(name, _whole(name, extreme.item()), dtype)
     return x.to(dtype)
 
 
-def _collect(name: str, data: Any, numbers: list[bool | int | float]) -> tuple[int, ...]:
+def _held(before: torch.dtype, after: torch.dtype) -> bool:
+    """Return whether a dtype of integers holds each number of another dtype."""
+    return before == bool_ or torch.promote_types(before, after) == after
+
+
+def _collect(name: str, data: Any, numbers: list[Any]) -> tuple[int, ...]:
     """Append the numbers in `data` in C order and return its shape."""
     if isinstance(data, np.generic):
         data = plain_number(data)  # tensor-39
-    if isinstance(data, bool | int | float):
+    if isinstance(data, bool | int | float | complex):
         numbers.append(data)
         return ()
     if not isinstance(data, list | tuple):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_int, check_number, check_size, refuse_dtype, shown
-from impl_torch_ext.dtypes import DTYPES, FROM_NUMPY
+from impl_torch_ext.dtypes import FIVE, FROM_NUMPY
 from impl_torch_ext.random import check_seed, stream
 from impl_torch_ext.tensor import Leaf, leaf
 
@@ -215,13 +215,12 @@ def _check_sequence(place: int, sequence: Any, first: Any) -> None:
     if not isinstance(sequence, Tensor | np.ndarray):
         msg = f"bucketed: sequences[{place}] must be an array, got {shown(sequence)}"
         raise TypeError(msg)
-    array = _plain(sequence)
-    if (sequence.dtype.newbyteorder("=") if array else sequence.dtype) not in (
-        FROM_NUMPY if array else DTYPES
-    ):
+    came, wanted = (
+        FROM_NUMPY.get(x.dtype.newbyteorder("=")) if _plain(x) else x.dtype
+        for x in (sequence, first)
+    )
+    if came not in FIVE:
         refuse_dtype("bucketed", f"sequences[{place}]", sequence.dtype)
-    wanted = FROM_NUMPY.get(first.dtype.newbyteorder("=")) if _plain(first) else first.dtype
-    came = FROM_NUMPY[sequence.dtype.newbyteorder("=")] if array else sequence.dtype
     if came != wanted:  # data-09
         msg = (
             f"bucketed: sequences[{place}] must have the dtype of the first, {first.dtype}, got "

@@ -9,9 +9,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
-from impl_torch_ext import function_node
+from torch.autograd import forward_ad
+from torch.compiler import is_dynamo_compiling as is_compiling
+
+from impl_torch_ext import function_node, function_transformed
 from impl_torch_ext.checks import check_function
 from impl_torch_ext.context import Context
+from impl_torch_ext.tracing import keep_whole, transforms_are_active
 
 __all__ = ["Function", "as_function", "once_differentiable"]
 
@@ -43,6 +47,7 @@ class Function(Context):
     # Whether forward and backward are ours and known to change nothing that they are given.
     _pure: ClassVar[bool] = False
     _node: ClassVar[type[function_node.Node]]
+    _whole: ClassVar[Callable[..., Any]]
 
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
@@ -70,10 +75,28 @@ class Function(Context):
         Tensor or tuple of Tensor
         """
         if cls._static:
-            return function_node.apply(cls, Context(), inputs, config)
-        ctx = cls()
-        ctx._used = True
+            ctx = Context()
+        else:
+            ctx = cls()
+            ctx._used = True
+        if is_compiling():
+            keep_whole(cls)
+            return cls._whole(*_packed(inputs, config, {} if cls._static else vars(ctx)))
+        if transforms_are_active() or forward_ad._current_level >= 0:
+            return function_transformed.apply(cls, ctx, inputs, config)
         return function_node.apply(cls, ctx, inputs, config)
+
+    @classmethod
+    def _applied(cls, *packed: Any) -> Any:
+        """Apply the Function to what `_packed` returned."""
+        inputs, config, attributes = (
+            {k: v[0] if v else None for k, v in d.items()} for d in packed
+        )
+        ctx = Context() if cls._static else object.__new__(cls)
+        vars(ctx).update(attributes)
+        if transforms_are_active() or forward_ad._current_level >= 0:
+            return function_transformed.apply(cls, ctx, tuple(inputs.values()), config)
+        return function_node.apply(cls, ctx, tuple(inputs.values()), config)
 
     def __call__(self, *inputs: Any, **config: Any) -> Any:
         """Apply this instance, once.
@@ -97,7 +120,20 @@ class Function(Context):
             )
             raise RuntimeError(msg)
         self._used = True
+        if is_compiling():
+            keep_whole(cls)
+            return cls._whole(*_packed(inputs, config, vars(self)))
+        if transforms_are_active() or forward_ad._current_level >= 0:
+            return function_transformed.apply(cls, self, inputs, config)
         return function_node.apply(cls, self, inputs, config)
+
+
+def _packed(
+    inputs: tuple[Any, ...], config: dict[str, Any], attributes: dict[str, Any]
+) -> list[dict[Any, tuple[Any, ...]]]:
+    """Return the arguments without None, which the compiler cannot have in its graph."""
+    groups: tuple[dict[Any, Any], ...] = dict(enumerate(inputs)), config, attributes
+    return [{k: () if v is None else (v,) for k, v in group.items()} for group in groups]
 
 
 def as_function(cls: type) -> type[Function]:

@@ -2,34 +2,40 @@
 
 import copy
 import dataclasses
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from impl_torch_ext import ops
 from impl_torch_ext.checks import check_gradients, refuse_dtype, shown
 from impl_torch_ext.context import Context
 from impl_torch_ext.dtypes import DTYPES
+from impl_torch_ext.replay import replaying, state
 from impl_torch_ext.tensor import raw
 
 if TYPE_CHECKING:
     from impl_torch_ext.function import Function
 
-__all__ = ["Node", "apply"]
+__all__ = [
+    "Node",
+    "apply",
+    "checked_output",
+    "holds_tensors",
+    "refuse_hidden",
+    "refuse_second_derivative",
+    "run",
+]
 
 
 def apply(
     function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
 ) -> Any:
     """Apply `function` to `inputs`, with a node if a gradient is wanted."""
-    if _state.replaying and torch._C._is_torch_function_enabled():
+    if state.replaying and torch._C._is_torch_function_enabled():
         # This Function detaches its inputs in its own right.
         with torch._C.DisableTorchFunction():
             return apply(function, ctx, inputs, config)
@@ -38,7 +44,7 @@ def apply(
     ctx._needs_input_grad = (False,) * len(inputs)
     arrays = [raw(x) for x in inputs]
     with torch.no_grad():
-        output = _check_output(function, _run(function, "forward", ctx, arrays, config))
+        output = checked_output(function, run(function, "forward", ctx, arrays, config))
     ctx._saved = ctx._non_differentiable = ()  # function-25
     if isinstance(output, Tensor):
         return _new(output, arrays)
@@ -54,9 +60,9 @@ class Node(torch.autograd.Function):
         ctx = call.ctx
         ctx._needs_input_grad = node.needs_input_grad[1:]
         arrays = [raw(x) for x in inputs]
-        output = _run(call.function, "forward", ctx, arrays, call.config)
+        output = run(call.function, "forward", ctx, arrays, call.config)
         if type(output) is not Tensor or output.dtype not in DTYPES:
-            output = _check_output(call.function, output)
+            output = checked_output(call.function, output)
         node.save_for_backward(*call.keep(inputs, arrays))
         constants = ctx._non_differentiable
         if call.attributes:
@@ -83,16 +89,16 @@ class Node(torch.autograd.Function):
             with torch.no_grad():
                 results = call.first_derivative(needs, saved, grads)
             results = check_gradients(function.__name__, inputs, needs, results)
-            results = _refuse_second_derivative(function, results, saved, grads)
+            results = refuse_second_derivative(function, results, saved, grads)
         elif hasattr(function, "composite"):  # function-20
             results = _through_composite(call, inputs, needs, grads)
         else:  # function-17
             ctx = call.fresh_ctx()
             ctx._xp = ops
             ctx._needs_input_grad = needs
-            with _replay(function.__name__):
-                _run(function, "forward", ctx, inputs, call.config)
-                results = _run(function, "backward", ctx, grads, {})
+            with replaying(function.__name__):
+                run(function, "forward", ctx, inputs, call.config)
+                results = run(function, "backward", ctx, grads, {})
         return (None, *check_gradients(function.__name__, inputs, needs, results))
 
 
@@ -216,15 +222,26 @@ class _Refused(torch.autograd.Function):
     """The identity on gradients that must not be differentiated again."""
 
     @staticmethod
-    def forward(node: Any, name: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        node.name = name
+    def forward(_name: str, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tuple(x.detach() for x in tensors[:count])
+
+    @staticmethod
+    def setup_context(node: Any, inputs: tuple[Any, ...], _output: tuple[Tensor, ...]) -> None:
+        node.name = inputs[0]
 
     @staticmethod
     def backward(node: Any, *_grads: Tensor) -> Any:
         # function-21
         msg = f"{node.name}: backward is marked once_differentiable, so it has no second derivative"
         raise RuntimeError(msg)
+
+    jvp = backward
+
+    @staticmethod
+    def vmap(
+        _info: Any, in_dims: tuple[Any, ...], name: str, count: int, *tensors: Tensor
+    ) -> tuple[Any, Any]:
+        return _Refused.apply(name, count, *tensors), in_dims[2 : 2 + count]
 
 
 def _new(output: Tensor, arrays: list[Any]) -> Tensor:
@@ -243,13 +260,24 @@ def _apart(output: Any, constants: tuple[Tensor, ...]) -> tuple[Any, tuple[Tenso
     return (apart if isinstance(output, tuple) else apart[0]), marked
 
 
-def _run(
+def holds_tensors(ctx: Context) -> bool:
+    """Return whether a free attribute of the ctx is a Tensor, or holds one."""
+    return any(
+        True
+        for name, value in vars(ctx).items()
+        if type(value) not in _SCALARS and name not in _OWN
+        for _ in _tensors(name, value)
+    )
+
+
+def run(
     function: "type[Function]",
     name: str,
     ctx: Context,
     arguments: Sequence[Any],
     config: dict[str, Any],
 ) -> Any:
+    """Call `forward` or `backward`, or raise if it changed what it was given."""
     method = getattr(function, name, None) or _method(function, name)
     if function._pure:
         return method(ctx, *arguments, **config)
@@ -318,7 +346,7 @@ def _tensors(place: str, value: Any, above: tuple[Any, ...] = ()) -> Iterator[tu
 def _wants_gradient(
     function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
 ) -> bool:
-    """Return whether an input requires grad; see `_refuse_hidden`."""
+    """Return whether an input requires grad; see `refuse_hidden`."""
     wanted, plain = False, function._static
     for x in inputs:
         if isinstance(x, Tensor):
@@ -329,11 +357,11 @@ def _wants_gradient(
         if type(value) not in _SCALARS:
             plain = False
     if not plain:
-        _refuse_hidden(function, ctx, inputs, config)
+        refuse_hidden(function, ctx, inputs, config)
     return wanted
 
 
-def _refuse_hidden(
+def refuse_hidden(
     function: "type[Function]", ctx: Context, inputs: tuple[Any, ...], config: dict[str, Any]
 ) -> None:
     """Raise a TypeError if a Tensor that requires grad stands where its gradient is lost."""
@@ -358,77 +386,8 @@ def _refuse_hidden(
                 raise TypeError(msg)
 
 
-class _State(threading.local):
-    replaying = False
-
-
-_state = _State()
-
-_CUTS: dict[Any, str] = {
-    torch.Tensor.detach: "detach",
-    torch.Tensor.detach_: "detach_",
-    torch.detach: "detach",
-    torch.Tensor.data.__get__: "data",
-    torch.Tensor.numpy: "numpy",
-    torch.Tensor.__array__: "numpy",
-    torch.Tensor.item: "item",
-    torch.Tensor.tolist: "tolist",
-    torch.Tensor.__float__: "float",
-    torch.Tensor.__int__: "int",
-    torch.Tensor.new_tensor: "new_tensor",
-    torch.tensor: "tensor",
-}
-
-
-class _Replay(TorchFunctionMode):
-    """Refuses what cuts the history of a Function's forward and backward on Tensors."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.unrecorded = False
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call `func`, or raise a RuntimeError."""
-        if func in _CUTS and args and _followed(args[0]):
-            self._refuse(_CUTS[func])
-        result = func(*args, **(kwargs or {}))
-        if func is torch._C._set_grad_enabled:
-            self.unrecorded = not args[0]
-        elif self.unrecorded and _floating(result) and any(map(_followed, args)):
-            self._refuse("an operation under no_grad")
-        return result
-
-    def _refuse(self, what: str) -> NoReturn:
-        msg = (  # function-28
-            f"{self.name}: {what} of a Tensor that requires grad cuts the history that "
-            "create_graph=True asks for; compute with ctx.xp, give the class a composite or mark "
-            "its backward once_differentiable"
-        )
-        raise RuntimeError(msg)
-
-
-def _followed(x: Any) -> bool:
-    if isinstance(x, list | tuple):
-        return any(map(_followed, x))
-    return isinstance(x, Tensor) and x.requires_grad
-
-
-def _floating(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.is_floating_point()
-
-
-@contextmanager
-def _replay(name: str) -> Iterator[None]:
-    before, _state.replaying = _state.replaying, True
-    try:
-        with _Replay(name):
-            yield
-    finally:
-        _state.replaying = before
-
-
-def _check_output(function: "type[Function]", output: Any) -> Any:
+def checked_output(function: "type[Function]", output: Any) -> Any:
+    """Return what `forward` returned, each array once, or raise if it is none."""
     items = output if isinstance(output, tuple) else (output,)
     for item in items:
         if not isinstance(item, Tensor):
@@ -474,12 +433,13 @@ def _through_composite(
     return [next(gradients) if need else None for need in needs]
 
 
-def _refuse_second_derivative(
+def refuse_second_derivative(
     function: "type[Function]",
     results: list[Tensor | None],
     saved: Sequence[Tensor],
     grads: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
+    """Return the gradients that `backward` returned, which raise when they are differentiated."""
     present = [g for g in results if g is not None]
     sources = [x for x in (*saved, *grads) if x is not None and x.requires_grad]
     refused = iter(_Refused.apply(function.__name__, len(present), *present, *sources))

@@ -202,3 +202,125 @@ def _gradients(inputs: Sequence[Tensor], wanted: Sequence[bool]) -> tuple[Tensor
     return tuple(
         x.new_empty(shape if want else (0,)) for want, shape in zip(wanted, shapes, strict=True)
     )
+
+
+# Under torch.vmap: B samples, whose axis is moved to where a kernel takes it for more of its own.
+
+_Axes = Sequence[int | None]
+
+
+@torch.library.register_vmap("impl_torch_ext::gather_backward")
+def _(
+    info: Any, axes: _Axes, grad: Tensor, index: Tensor, axis: int, size: int
+) -> tuple[Tensor, int]:
+    if axes[1] is None:  # The axis of samples is one more that stands before `axis`.
+        moved = grad.movedim(axes[0] or 0, 0)
+        return native.gather_backward(moved, index, axis + 1, size), 0
+    count, indices = info.batch_size, _at(index, axes[1], 0, info)
+    indices = torch.where(indices < 0, indices + size, indices)
+    first = size * torch.arange(count).reshape(-1, *(1,) * (indices.ndim - 1))
+    # Samples one after another, each with places of its own.
+    summed = native.gather_backward(
+        _at(grad, axes[0], axis, info), indices + first, axis, count * size
+    )
+    return summed.unflatten(axis, (count, size)), axis
+
+
+@torch.library.register_vmap("impl_torch_ext::linear_recurrence")
+def _(info: Any, axes: _Axes, *arguments: Any) -> tuple[Tensor, int]:
+    tensors = [_at(x, place, 0, info) for x, place in zip(arguments[:3], axes, strict=False)]
+    return native.linear_recurrence(*tensors, arguments[3] + 1, *arguments[4:]), 0
+
+
+@torch.library.register_vmap("impl_torch_ext::linear_recurrence_backward")
+def _(info: Any, axes: _Axes, *arguments: Any) -> tuple[Any, ...]:
+    tensors = [_at(x, place, 0, info) for x, place in zip(arguments[:4], axes, strict=False)]
+    found = native.linear_recurrence_backward(*tensors, arguments[4] + 1, *arguments[5:])
+    return found, tuple(0 if wanted else None for wanted in arguments[6])
+
+
+class _SideBySide:
+    """The rule of a recurrent operator: samples are more sequences of its batch.
+
+    Where parameters have the axis of samples, or gradients of parameters are wanted, each sample
+    is a call.
+
+    Parameters
+    ----------
+    name : str
+        The operator.
+    rows : sequence of int
+        Which arguments have the axis N, the last but one.
+    sizes : int, optional
+        Which argument is `batch_sizes`.
+    wanted : int, optional
+        Which one says which gradients are wanted, those of the first `given` results being of
+        arguments with the axis N.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rows: Sequence[int],
+        sizes: int | None,
+        wanted: int | None = None,
+        given: int = 0,
+    ) -> None:
+        self.operator, self.rows, self.sizes = getattr(native, name), rows, sizes
+        self.wanted, self.given = wanted, given
+        torch.library.register_vmap(f"impl_torch_ext::{name}", self)
+
+    def __call__(self, info: Any, axes: _Axes, *arguments: Any) -> tuple[Any, Any]:
+        # torch has a list of None for a list.
+        axes = [place if isinstance(place, int) else None for place in axes]
+        of_rows = all(place is None or i in self.rows for i, place in enumerate(axes))
+        if not of_rows or (self.wanted is not None and any(arguments[self.wanted][self.given :])):
+            return self._one_by_one(info, axes, arguments)
+        changed = list(arguments)
+        for i in self.rows:
+            if i < len(changed) and changed[i] is not None and changed[i].ndim > 1:
+                changed[i] = _at(changed[i], axes[i], -2, info).flatten(-3, -2)
+        if self.sizes is not None and len(changed) > self.sizes and changed[self.sizes] is not None:
+            changed[self.sizes] = changed[self.sizes] * info.batch_size
+        found = self.operator(*changed)
+        results = found if isinstance(found, tuple) else (found,)
+        apart = [y if y.ndim == 1 else y.unflatten(-2, (-1, info.batch_size)) for y in results]
+        places = tuple(None if y.ndim == 1 else y.ndim - 2 for y in apart)
+        return (tuple(apart), places) if isinstance(found, tuple) else (apart[0], places[0])
+
+    def _one_by_one(self, info: Any, axes: _Axes, arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+        every = []
+        for i in range(info.batch_size):
+            sample = [
+                x if place is None else x.select(place, i)
+                for x, place in zip(arguments, axes, strict=True)
+            ]
+            found = self.operator(*sample)
+            every.append(found if isinstance(found, tuple) else (found,))
+        stacked = tuple(torch.stack(ys) for ys in zip(*every, strict=True))
+        return (stacked, (0,) * len(stacked)) if isinstance(found, tuple) else (stacked[0], 0)
+
+
+def _at(x: Any, place: int | None, wanted: int, info: Any) -> Any:
+    """Return an array with its axis of samples, one of its own or a new one, at `wanted`.
+
+    That is where it is to be afterwards, from the end if negative: then before what stands there.
+    """
+    if x is None:
+        return None
+    spread = (
+        x.unsqueeze(0).expand(info.batch_size, *x.shape) if place is None else x.movedim(place, 0)
+    )
+    return spread.movedim(0, wanted)
+
+
+_SideBySide("rnn_step", (0, 1), None)
+_SideBySide("rnn_step_backward", (0, 1, 2, 5), None, wanted=7, given=2)
+_SideBySide("rnn_forward", (0, 1), 7)
+_SideBySide("rnn_backward", (0, 1, 2, 3, 6), 9, wanted=8, given=2)
+_SideBySide("lstm_forward", (0, 1, 2), 8)
+_SideBySide("lstm_backward", (0, 1, 2, 3, 4, 5, 8, 9, 10, 14), 12, wanted=11, given=3)
+_SideBySide("projected_lstm_forward", (0, 1, 2), 9)
+_SideBySide("projected_lstm_backward", (0, 1, 2, 3, 4, 5, 9, 10, 11, 15), 13, wanted=12, given=3)
+_SideBySide("gru_forward", (0, 1), 7)
+_SideBySide("gru_backward", (0, 1, 2, 3, 6, 7), 9, wanted=8, given=2)

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_dtype, check_flag
-from impl_torch_ext.tensor import Leaf, from_numpy
+from impl_torch_ext.checks import check_five, check_flag
+from impl_torch_ext.tensor import Leaf, from_numpy, refuse_gradient
 
 __all__ = ["Parameter"]
 
@@ -34,11 +34,10 @@ class Parameter(Leaf, torch.nn.Parameter):
         if not isinstance(data, Tensor):
             msg = f"Parameter: data must be a Tensor or an array, got {type(data).__name__}"
             raise TypeError(msg)
-        check_dtype("Parameter", data.dtype)  # tensor-37
         requires_grad = check_flag("Parameter", "requires_grad", requires_grad)
         if requires_grad and not data.is_floating_point():
-            msg = f"Parameter: only floating Tensors can require grad, got dtype {data.dtype}"
-            raise ValueError(msg)
+            refuse_gradient("Parameter", data.dtype)
+        check_five("Parameter", data.dtype)  # tensor-37
         return torch.Tensor._make_subclass(cls, data.detach(), requires_grad)
 
     def __repr__(self, **options: Any) -> str:

@@ -9,7 +9,7 @@ import copy
 import math
 import sys
 from types import EllipsisType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ __all__ = [
     "index_array",
     "leaf",
     "raw",
+    "refuse_gradient",
     "with_grad",
 ]
 
@@ -167,6 +168,8 @@ def chosen_along(x: Tensor, index: Tensor, axis: int) -> Tensor:
         If an index is out of range.
     """
     if x.requires_grad and index.numel() > _FEW:
+        if x.is_complex():
+            return torch.view_as_complex(chosen_along(torch.view_as_real(x), index, axis))
         return native.gather.default(x, index, axis)  # ops-25
     return _get(x, (slice(None),) * axis + (index,))
 
@@ -180,6 +183,8 @@ def added_along(x: Tensor, places: Tensor, size: int) -> Tensor:
     if x.dtype is torch.float32 and x.ndim == 1:
         # In float64 the sums in turn are better than those by pairs, and quicker.
         return zeros.double().scatter_add(0, places, x.double()).float()
+    if x.is_complex():
+        return torch.view_as_complex(added_along(torch.view_as_real(x), places, size))
     if x.is_floating_point():
         return native.gather_backward.default(x, places, 0, size)  # ops-25
     return zeros.index_add(0, places, x)
@@ -307,9 +312,18 @@ def with_grad(name: str, x: Tensor, requires_grad: bool) -> Tensor:
     """Return `x` as a leaf that requires grad if asked to; raise a ValueError if it cannot."""
     requires_grad = check_flag(name, "requires_grad", requires_grad)
     if requires_grad and not x.is_floating_point():  # tensor-13
-        msg = f"{name}: only floating Tensors can require grad, got dtype {x.dtype}"
-        raise ValueError(msg)
+        refuse_gradient(name, x.dtype)
     return leaf(x, requires_grad)
+
+
+def refuse_gradient(name: str, dtype: torch.dtype) -> NoReturn:
+    """Raise a ValueError for a leaf that is not floating and should require grad."""
+    way = "; make it of two real ones, as a + 1j * b, to which its gradients flow"
+    msg = (  # tensor-13
+        f"{name}: only floating Tensors can require grad, got dtype {dtype}"
+        f"{way if dtype.is_complex else ''}"
+    )
+    raise ValueError(msg)
 
 
 def _plain(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from impl_torch_ext import random
 from impl_torch_ext.autograd.modes import entered_again, surroundings
 from impl_torch_ext.checks import check_function
 from impl_torch_ext.native import Recording
+from impl_torch_ext.tracing import known_only_later, transforms_are_active
 from impl_torch_ext.trees import tree_flatten, tree_unflatten
 
 __all__ = ["checkpoint"]
@@ -43,7 +44,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any) -> Any:
         numbers.
     """
     check_function("checkpoint", "fn", fn)
-    if not torch.is_grad_enabled():
+    # A transform of torch.func keeps what it needs, and a compiler chooses what it keeps.
+    if not torch.is_grad_enabled() or transforms_are_active() or known_only_later():
         result = fn(*args)
         _checked(result)
         return result

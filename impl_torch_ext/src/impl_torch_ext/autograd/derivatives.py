@@ -9,6 +9,7 @@ from torch import Tensor
 
 from impl_torch_ext.autograd.transforms import (
     Arguments,
+    check_real,
     check_scalar,
     gradients,
     pull_back,
@@ -16,6 +17,7 @@ from impl_torch_ext.autograd.transforms import (
     transformation,
 )
 from impl_torch_ext.checks import check_flag, check_function, check_tensor, shown
+from impl_torch_ext.dtypes import is_inexact
 from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_unflatten
 
 __all__ = ["hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jvp", "linearize"]
@@ -129,7 +131,11 @@ def jacfwd(
     return _jacobian("jacfwd", _columns, fn, argnums, create_graph)
 
 
-jacobian = jacrev
+def jacobian(
+    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """Return a function that computes the Jacobian of `fn`: `jacrev` by another name."""
+    return _jacobian("jacobian (jacrev)", _rows, fn, argnums, create_graph)
 
 
 def hessian(
@@ -154,8 +160,10 @@ def hessian(
     def table(*args: Any, **kwargs: Any) -> Any:
         with transformation(create_graph) as recorded:
             replaced, leaves, structure = arguments.track(args, recorded)
+            check_real("hessian", "argument", *leaves)
             value = fn(*replaced, **kwargs)
             check_scalar("hessian", arguments.name, value)
+            check_real("hessian", "result", value)
             slopes = pull_back([value], [None], leaves, recorded=True, retain=True)
             blocks = _rows(slopes, leaves, recorded)
             return tree_unflatten([tree_unflatten(row, structure) for row in blocks], structure)
@@ -188,6 +196,7 @@ def hvp(
         directions = _directions("hvp", leaves, structure, tuple(tangents), recorded)
         value = fn(*tree_unflatten(leaves, structure))
         check_scalar("hvp", getattr(fn, "__name__", type(fn).__name__), value)
+        check_real("hvp", "result", value)
         slopes = pull_back([value], [None], leaves, recorded=True, retain=True)
         product = pull_back(slopes, directions, leaves, recorded, retain=recorded)
     return tuple(tree_unflatten(product, structure))
@@ -249,7 +258,9 @@ def _jacobian(
     def table(*args: Any, **kwargs: Any) -> Any:
         with transformation(create_graph) as recorded:
             replaced, leaves, structure = arguments.track(args, recorded)
+            check_real(caller, "argument", *leaves)
             outputs, output_structure = _outputs(caller, fn, fn(*replaced, **kwargs))
+            check_real(caller, "result", *outputs)
             blocks = blocks_of(outputs, leaves, recorded)
         return tree_unflatten([tree_unflatten(row, structure) for row in blocks], output_structure)
 
@@ -345,9 +356,10 @@ def _directions(
 
 
 def _direction(caller: str, x: Any, tangent: Any, recorded: bool) -> Tensor | None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
+    if not isinstance(x, Tensor) or not is_inexact(x.dtype):
         return None
-    check_tensor(caller, tangent, "each tangent")
+    if not (x.is_complex() and isinstance(tangent, Tensor) and tangent.is_complex()):
+        check_tensor(caller, tangent, "each tangent")
     if tangent.shape != x.shape:
         msg = (
             f"{caller}: the tangent must have the shape of its primal, {tuple(x.shape)}, got "

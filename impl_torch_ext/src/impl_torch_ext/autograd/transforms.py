@@ -12,10 +12,12 @@ from torch import Tensor
 
 from impl_torch_ext.autograd.modes import entered
 from impl_torch_ext.checks import check_flag, check_function, check_int, shown
+from impl_torch_ext.dtypes import is_inexact
 from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_map, tree_unflatten
 
 __all__ = [
     "Arguments",
+    "check_real",
     "check_scalar",
     "grad",
     "gradients",
@@ -97,6 +99,7 @@ def _with_gradient(
             result = fn(*replaced, **kwargs)
             value, aux = _pair(caller, arguments.name, result) if has_aux else (result, None)
             check_scalar("grad", arguments.name, value)
+            check_real(caller, "result", value)
             gradient = tree_unflatten(
                 pull_back([value], [None], leaves, recorded, retain=recorded), structure
             )
@@ -216,10 +219,10 @@ class Arguments:
 
 
 def track(argument: Any, recorded: bool) -> Any:
-    """Replace each floating Tensor by another one, so that closures over it stay constants."""
+    """Replace each Tensor that has gradients by another, so that closures over it stay constant."""
 
     def leaf(x: Any) -> Any:
-        if not isinstance(x, Tensor) or not x.is_floating_point():
+        if not isinstance(x, Tensor) or not is_inexact(x.dtype):
             return x
         # An alias keeps the way to the caller's Tensor, for derivatives of the result.
         return x.view_as(x) if recorded and x.requires_grad else x.detach().requires_grad_()
@@ -289,6 +292,17 @@ def _check_cotangent(y: Any, seed: Any) -> None:
     if seed is not None and y.shape != seed.shape:
         msg = f"vjp: the cotangent must have shape {tuple(y.shape)}, got {tuple(seed.shape)}"
         raise ValueError(msg)
+    if seed is not None and seed.is_complex() and not y.is_complex():
+        msg = f"vjp: the cotangent must have dtype {y.dtype}, got {seed.dtype}"
+        raise TypeError(msg)
+
+
+def check_real(caller: str, what: str, *values: Any) -> None:
+    """Raise a TypeError if one of the values is a complex Tensor."""
+    for value in values:
+        if isinstance(value, Tensor) and value.is_complex():  # autograd-49
+            msg = f"{caller}: each {what} must be real, got dtype {value.dtype}; take real and imag"
+            raise TypeError(msg)
 
 
 def check_scalar(caller: str, name: str, value: Any) -> None:

@@ -18,6 +18,7 @@ from impl_torch_ext.loss.reduction import (
     spread_weight,
 )
 from impl_torch_ext.ops.transcendental import derived
+from impl_torch_ext.tracing import assert_later, readable
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "KLDivLoss", "NLLLoss"]
 __all__ += ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy"]
@@ -75,8 +76,11 @@ def binary_cross_entropy(
     check_reduction(name, "reduction", reduction)
     x, t = alike(name, input, target)
     weight = spread_weight(name, "weight", weight, x)
-    if x.numel():
-        known = x.detach()
+    known = readable(x)
+    if known is None:
+        assert_later(~(x < 0) & ~(x > 1), f"{name}: input must be in [0, 1]")
+    elif known.numel():
+        known = known.detach()
         low, high = torch.aminmax(known)
         if not (low >= 0 and high <= 1):  # NaN is in both.
             outside = known[(known < 0) | (known > 1)]
@@ -245,7 +249,8 @@ def cross_entropy(
         return reduced(_of_shares(input, target, weight, axis, smoothing), reduction)
     indices = classes(name, input, target, axis, ignored)
     away = indices == ignored
-    if bool(away.any()):  # loss-15: NaN in an ignored row reaches no gradient.
+    known = readable(away)
+    if known is None or bool(known.any()):  # loss-15: NaN in an ignored row reaches no gradient.
         input = input.masked_fill(away.unsqueeze(axis), 0)
     logarithms = ops.log_softmax(input, axis=axis)
     loss = torch.nn.functional.nll_loss(

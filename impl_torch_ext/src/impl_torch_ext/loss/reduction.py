@@ -19,6 +19,7 @@ from impl_torch_ext.checks import (
 from impl_torch_ext.nn.layer import Layer
 from impl_torch_ext.ops.transcendental import as_float
 from impl_torch_ext.tensor import index_array
+from impl_torch_ext.tracing import assert_later, readable
 
 __all__ = [
     "Loss",
@@ -136,11 +137,14 @@ def classes(name: str, input: Tensor, target: Any, axis: int, ignored: int) -> T
             f"got {tuple(indices.shape)}"
         )
         raise ValueError(msg)
-    if indices.numel():
-        low, high = torch.aminmax(indices)
+    known, text = readable(indices), "class indices must be in 0 <= t < C"
+    if known is None:
+        fits = (indices >= 0) & (indices < count) | (indices == ignored)
+        assert_later(fits, f"{name}: {text} = {count}")
+    elif known.numel():
+        low, high = torch.aminmax(known)
         if not 0 <= int(low) <= int(high) < count:
-            text = "class indices must be in 0 <= t < C"
-            check_range(name, indices[indices != ignored], count, text, ValueError)  # loss-05
+            check_range(name, known[known != ignored], count, text, ValueError)  # loss-05
     return indices.to(torch.int64)
 
 

@@ -7,7 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_flag, check_floating_dtype, check_function, shown
+from impl_torch_ext.checks import (
+    check_five,
+    check_flag,
+    check_floating_dtype,
+    check_function,
+    shown,
+)
 from impl_torch_ext.dtypes import dtype_of
 from impl_torch_ext.module.hooks import Hooked, children_first
 from impl_torch_ext.module.state import LoadResult, checked_state
@@ -43,6 +49,8 @@ class Module(Hooked):
         self._check_name("register_buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             self._refuse("register_buffer", "tensor must be a Tensor or None", tensor)
+        if tensor is not None:
+            check_five(f"{type(self).__name__}.register_buffer", tensor.dtype)  # tensor-37
         kept = check_flag("register_buffer", "persistent", persistent)
         super().register_buffer(name, tensor, kept)
 

@@ -10,6 +10,7 @@ from torch.nn.modules import module as torchs
 from torch.utils.hooks import RemovableHandle
 
 from impl_torch_ext.checks import check_flag, check_function, shown
+from impl_torch_ext.tracing import in_graph
 
 __all__ = ["Hooked", "children_first"]
 
@@ -242,14 +243,28 @@ class _Passed(torch.autograd.Function):
     """The same Tensors; `deliver` gets their gradients and returns what goes on."""
 
     @staticmethod
-    def forward(ctx: Any, deliver: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.set_materialize_grads(False)
-        ctx.deliver = deliver
+    def forward(_deliver: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
         return tensors
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: tuple[Tensor, ...]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.deliver = inputs[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         return (None, *ctx.deliver(grads))
+
+    @staticmethod
+    def jvp(_ctx: Any, *tangents: Any) -> tuple[Any, ...]:
+        return tuple(t if t is None else t.view_as(t) for t in tangents[1:])
+
+    @staticmethod
+    def vmap(_info: Any, in_dims: tuple[Any, ...], deliver: Any, *tensors: Tensor) -> Any:
+        return _Passed.apply(deliver, *tensors), in_dims[1:]
+
+
+_pass = in_graph(_Passed)
 
 
 class _Follower:
@@ -341,7 +356,7 @@ def _passed(values: Sequence[Any], places: Sequence[int], deliver: Any) -> tuple
     if not places:
         return tuple(values)
     passed = list(values)
-    for i, x in zip(places, _Passed.apply(deliver, *(values[i] for i in places)), strict=True):
+    for i, x in zip(places, _pass(deliver, *(values[i] for i in places)), strict=True):
         passed[i] = x
     return tuple(passed)
 

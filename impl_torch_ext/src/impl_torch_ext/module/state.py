@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from impl_torch_ext.creation import from_array
-from impl_torch_ext.dtypes import DTYPES, FROM_NUMPY
+from impl_torch_ext.dtypes import FIVE, FROM_NUMPY
 from impl_torch_ext.tensor import from_numpy
 
 __all__ = ["LoadResult", "checked_state"]
@@ -52,12 +52,10 @@ def _entry(own: Tensor, value: Any) -> tuple[str | None, Any]:
     """Return what is wrong with `value` in the place of `own`, and it as a Tensor."""
     if not isinstance(value, np.ndarray | Tensor):
         return f"must be a Tensor or an array, got {type(value).__name__}", None
-    dtypes = FROM_NUMPY if isinstance(value, np.ndarray) else DTYPES
-    if (
-        value.dtype.newbyteorder("=") if isinstance(value, np.ndarray) else value.dtype
-    ) not in dtypes:
+    numpys = isinstance(value, np.ndarray)
+    if (FROM_NUMPY.get(value.dtype.newbyteorder("=")) if numpys else value.dtype) not in FIVE:
         return f"must be of dtype float32, float64, int32, int64 or bool, got {value.dtype}", None
-    array = from_numpy("", value) if isinstance(value, np.ndarray) else from_array(value)
+    array = from_numpy("", value) if numpys else from_array(value)
     if array.shape != own.shape:
         return f"must have shape {tuple(own.shape)}, got {tuple(array.shape)}", None
     if not own.is_floating_point():  # module-18

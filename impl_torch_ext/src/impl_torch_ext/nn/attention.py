@@ -20,7 +20,7 @@ from impl_torch_ext.function import Function
 from impl_torch_ext.nn.dropout import draw_kept, drop
 from impl_torch_ext.nn.layer import Layer, Options
 from impl_torch_ext.nn.linear import Linear
-from impl_torch_ext.ops.linalg import product
+from impl_torch_ext.ops.products import product
 
 __all__ = ["MultiheadAttention"]
 

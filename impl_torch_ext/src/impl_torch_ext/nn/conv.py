@@ -64,7 +64,7 @@ class _Weighted(Layer):
 
     _bare = 2
     _axes: ClassVar[int]
-    _apply: ClassVar[Callable[..., Tensor]]
+    _operator: ClassVar[Callable[..., Tensor]]
     in_channels: int
     out_channels: int
     kernel_size: tuple[int, ...]
@@ -96,9 +96,9 @@ class _Weighted(Layer):
         bias, places = self.bias, math.prod(x.shape[:channels]) * math.prod(counts)
         try:
             if bias is None or places <= _MANY:
-                return type(self)._apply(x, self.weight, bias, *options)
+                return type(self)._operator(x, self.weight, bias, *options)
             # ops-25: oneDNN adds the gradients of the bias up one by one.
-            y = type(self)._apply(x, self.weight, None, *options)
+            y = type(self)._operator(x, self.weight, None, *options)
             return y + over_channels(bias, y, channels)
         except RuntimeError as error:  # Parameters that functional_call put there.
             explain(type(self).__name__, error, x, self.weight, shapes=((), ()))
@@ -204,7 +204,7 @@ class Conv1d(_Convolution):
     _axes = 1
     _options = _options(1, transposed=False)
     _unsaid = _unsaid(1)
-    _apply = staticmethod(torch.conv1d)
+    _operator = staticmethod(torch.conv1d)
 
 
 class Conv2d(_Convolution):
@@ -236,7 +236,7 @@ class Conv2d(_Convolution):
     _axes = 2
     _options = _options(2, transposed=False)
     _unsaid = _unsaid(2)
-    _apply = staticmethod(torch.conv2d)
+    _operator = staticmethod(torch.conv2d)
 
 
 class _Transposed(_Weighted):
@@ -350,7 +350,7 @@ class ConvTranspose1d(_Transposed):
     _axes = 1
     _options = _options(1, transposed=True)
     _unsaid = _unsaid(1)
-    _apply = staticmethod(torch.conv_transpose1d)
+    _operator = staticmethod(torch.conv_transpose1d)
 
 
 class ConvTranspose2d(_Transposed):
@@ -381,4 +381,4 @@ class ConvTranspose2d(_Transposed):
     _axes = 2
     _options = _options(2, transposed=True)
     _unsaid = _unsaid(2)
-    _apply = staticmethod(torch.conv_transpose2d)
+    _operator = staticmethod(torch.conv_transpose2d)

@@ -1,5 +1,6 @@
 """Dropout."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from impl_torch_ext import random
 from impl_torch_ext.checks import check_probability, check_tensor
 from impl_torch_ext.nn.layer import Layer, Options
+from impl_torch_ext.tracing import as_sample, drawn_apart, known_only_later
 
 __all__ = ["Dropout", "draw_kept", "drop"]
 
@@ -39,7 +41,30 @@ class Dropout(Layer):
 
 def draw_kept(shape: tuple[int, ...], p: float) -> Tensor:
     """Draw which elements are kept where each is dropped with probability `p`."""
-    return torch.from_numpy(random.uniform(shape) >= p)  # init-04
+    if known_only_later():
+        later: Tensor = torch.ops.impl_torch_ext.draw_kept(shape, p)
+        return later
+    apart = drawn_apart("dropout")
+    kept = _drawn((*apart.values(), *shape), p)
+    for level in apart:
+        kept = as_sample(kept, level)
+    return kept
+
+
+def _drawn(shape: Sequence[int], p: float) -> Tensor:
+    return torch.from_numpy(random.uniform(tuple(shape)) >= p)  # init-04
+
+
+_library = torch.library.Library("impl_torch_ext", "FRAGMENT")
+_library.define(
+    "draw_kept(SymInt[] shape, float p) -> Tensor", tags=(torch.Tag.nondeterministic_seeded,)
+)
+_library.impl("draw_kept", _drawn, "CompositeExplicitAutograd")
+
+
+@torch.library.register_fake("impl_torch_ext::draw_kept")
+def _(shape: Sequence[int], _p: float) -> Tensor:
+    return torch.empty(tuple(shape), dtype=torch.bool)
 
 
 def drop(x: Tensor, kept: Tensor, p: float) -> Tensor:

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import Option, check_floating_dtype, check_input
+from impl_torch_ext.checks import Option, check_floating, check_floating_dtype
 from impl_torch_ext.creation import empty
 from impl_torch_ext.module import Module
 from impl_torch_ext.parameter import Parameter
 
-__all__ = ["Layer", "Options", "over_channels"]
+__all__ = ["Layer", "Options", "check_input", "over_channels"]
 
 Options: TypeAlias = Mapping[str, Option]
 
@@ -82,3 +82,58 @@ def over_channels(parameter: Tensor, x: Tensor, channels: int = 1) -> Tensor:
     """
     shape = x.shape[channels:]
     return parameter.reshape(-1, *(1,) * (len(shape) - 1)).expand(shape)
+
+
+def check_input(
+    name: str,
+    argument: str,
+    x: Any,
+    shape: tuple[Any, ...],
+    text: str,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """Return `x`, or raise if it is not what a layer takes.
+
+    Parameters
+    ----------
+    name, argument : str
+        The layer and the argument, for the message.
+    x : object
+        What came.
+    shape : tuple
+        The sizes that are wanted, of which None is any; or `...` for any leading axes, and sizes.
+    text : str
+        The names of the sizes, as in "(*, in_features)".
+    dtype : dtype or None
+        That of the layer's parameters; None is any floating one.
+    """
+    if not isinstance(x, Tensor):
+        msg = f"{name}: {argument} must be a Tensor of shape {text}, got {type(x).__name__}"
+        raise TypeError(msg)
+    if not _fits(x.shape, shape):
+        names = text.strip("()").rstrip(",").split(", ")
+        names += [""] * len(shape)  # One name may stand for several sizes.
+        sizes = (
+            name if size is None or size is ... else str(size)
+            for name, size in zip(names, shape, strict=False)
+        )
+        numbers = ", ".join(sizes) + ("," if len(shape) == 1 else "")
+        msg = f"{name}: {argument} must have shape {text} = ({numbers}), got {tuple(x.shape)}"
+        raise ValueError(msg)
+    if dtype is None:
+        return check_floating(name, x, argument)
+    if x.dtype != dtype:
+        msg = f"{name}: {argument} must have the dtype of the parameters, {dtype}, got {x.dtype}"
+        raise TypeError(msg)
+    return x
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[Any, ...]) -> bool:
+    if wanted and wanted[0] is ...:
+        return shape[-len(wanted) + 1 :] == wanted[1:]
+    if len(shape) != len(wanted):
+        return False
+    for want, size in zip(wanted, shape, strict=True):
+        if want is not None and want != size:
+            return False
+    return True

@@ -10,7 +10,7 @@ from torch import Tensor
 from impl_torch_ext import init
 from impl_torch_ext.checks import check_flag, check_size, explain, shapes_of
 from impl_torch_ext.nn.layer import Layer, Options
-from impl_torch_ext.ops.linalg import product
+from impl_torch_ext.ops.products import product
 
 __all__ = ["Bilinear", "Linear"]
 

@@ -11,7 +11,6 @@ from impl_torch_ext import creation, init
 from impl_torch_ext.checks import (
     check_at_least_zero,
     check_flag,
-    check_input,
     check_number,
     check_size,
     check_sizes,
@@ -19,7 +18,7 @@ from impl_torch_ext.checks import (
 )
 from impl_torch_ext.context import Context
 from impl_torch_ext.function import Function
-from impl_torch_ext.nn.layer import Layer, Options, over_channels
+from impl_torch_ext.nn.layer import Layer, Options, check_input, over_channels
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
 

@@ -37,7 +37,7 @@ class _Pool(Layer):
     """Windows, and what torch's function makes of them."""
 
     _axes: ClassVar[int]
-    _apply: ClassVar[Callable[..., Any]]
+    _operator: ClassVar[Callable[..., Any]]
     kernel_size: int | tuple[int, ...]
     stride: int | tuple[int, ...]
     padding: int | tuple[int, ...]
@@ -70,9 +70,9 @@ class _Pool(Layer):
         counts = windows(name, x, [*zip(*both, strict=True)], self.ceil_mode)
         usual = options if "dilation" in self._options else options[:3]
         if x.numel():
-            return type(self)._apply(x, *usual, *rest)
+            return type(self)._operator(x, *usual, *rest)
         # torch takes no input without channels.
-        result = type(self)._apply(x.reshape(-1, 1, *x.shape[-axes:]), *usual, *rest)
+        result = type(self)._operator(x.reshape(-1, 1, *x.shape[-axes:]), *usual, *rest)
         shape = (*x.shape[:-axes], *counts)
         if isinstance(result, tuple):
             return tuple(part.reshape(shape) for part in result)
@@ -145,7 +145,7 @@ class MaxPool1d(_MaxPool):
 
     _axes = 1
     _options = _max_options(1)
-    _apply = staticmethod(torch.max_pool1d_with_indices)
+    _operator = staticmethod(torch.max_pool1d_with_indices)
 
 
 class MaxPool2d(_MaxPool):
@@ -169,7 +169,7 @@ class MaxPool2d(_MaxPool):
 
     _axes = 2
     _options = _max_options(2)
-    _apply = staticmethod(torch._C._nn.max_pool2d_with_indices)
+    _operator = staticmethod(torch._C._nn.max_pool2d_with_indices)
 
 
 class AvgPool1d(_Pool):
@@ -197,7 +197,7 @@ class AvgPool1d(_Pool):
         "count_include_pad": check_flag,
     }
     _unsaid: ClassVar[dict[str, Any]] = {"ceil_mode": ..., "count_include_pad": ...}
-    _apply = staticmethod(torch.nn.functional.avg_pool1d)
+    _operator = staticmethod(torch.nn.functional.avg_pool1d)
     count_include_pad: bool
 
     def __init__(
@@ -243,7 +243,7 @@ class AvgPool2d(_Pool):
         "divisor_override": _check_divisor,
     }
     _unsaid: ClassVar[dict[str, Any]] = {**AvgPool1d._unsaid, "divisor_override": ...}
-    _apply = staticmethod(torch.nn.functional.avg_pool2d)
+    _operator = staticmethod(torch.nn.functional.avg_pool2d)
     count_include_pad: bool
     divisor_override: int | None
 

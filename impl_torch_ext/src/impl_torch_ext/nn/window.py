@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import Option, check_input, check_int, shown
+from impl_torch_ext.checks import Option, check_int, shown
+from impl_torch_ext.nn.layer import check_input
 
 __all__ = ["check_sample", "padded", "per_axis", "spread", "windows"]
 

@@ -10,19 +10,36 @@ and negative and nested indices in `take`.
 
 from typing import TYPE_CHECKING
 
+from impl_torch_ext.dtypes import (
+    NAMED,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from impl_torch_ext.dtypes import bool_ as bool
-from impl_torch_ext.dtypes import float32, float64, int32, int64
 from impl_torch_ext.ops import (
     activation,
     comparison,
+    complexes,
     creation,
     elementwise,
+    fft,
     indexing,
     inspection,
     linalg,
     manipulation,
     movement,
     places,
+    products,
     recurrence,
     reduction,
     rounding,
@@ -37,14 +54,15 @@ if TYPE_CHECKING:
     # What the next statement does, for readers of types.
     from impl_torch_ext.ops.activation import *
     from impl_torch_ext.ops.comparison import *
+    from impl_torch_ext.ops.complexes import *
     from impl_torch_ext.ops.creation import *
     from impl_torch_ext.ops.elementwise import *
     from impl_torch_ext.ops.indexing import *
     from impl_torch_ext.ops.inspection import *
-    from impl_torch_ext.ops.linalg import *
     from impl_torch_ext.ops.manipulation import *
     from impl_torch_ext.ops.movement import *
     from impl_torch_ext.ops.places import *
+    from impl_torch_ext.ops.products import *
     from impl_torch_ext.ops.recurrence import *
     from impl_torch_ext.ops.reduction import *
     from impl_torch_ext.ops.rounding import *
@@ -53,9 +71,9 @@ if TYPE_CHECKING:
 
 globals().update(registry)
 
-_DTYPES = ("bool", "float32", "float64", "int32", "int64")
+_WIDE = ("uint16", "uint32", "uint64")  # Refused where they are used (tensor-37).
 _CONSTANTS = ("e", "inf", "nan", "newaxis", "pi")
-__all__ = sorted([*registry, *_DTYPES, *_CONSTANTS])
+__all__ = sorted([*registry, *NAMED, *_WIDE, *_CONSTANTS, "fft", "linalg"])
 
 __array_api_version__ = "2025.12"
 

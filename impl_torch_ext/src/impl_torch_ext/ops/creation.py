@@ -1,5 +1,6 @@
 """Arrays from nothing, from a shape, or like another."""
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,19 @@ from impl_torch_ext.checks import (
     check_shape,
     check_tensor,
     refuse_dtype,
+    shown,
 )
-from impl_torch_ext.dtypes import DTYPES, FROM_NUMPY, float32, float64, plain_number
+from impl_torch_ext.dtypes import (
+    DTYPES,
+    FROM_NUMPY,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    plain_number,
+)
 from impl_torch_ext.ops.families import Op, create, listed
+from impl_torch_ext.ops.movement import diagonal
 
 _SHAPE = "int or tuple of ints"
 _DTYPE = "dtype, optional\nfloat32 if left out or None."
@@ -125,6 +136,8 @@ def asarray(
         came = f"{obj.dtype}" if isinstance(obj, Tensor) else type(obj).__name__
         msg = f"asarray: copy=False must not need a copy, got {came} for dtype {dtype}"
         raise ValueError(msg)
+    if isinstance(obj, memoryview | array):  # ops-16
+        obj = np.asarray(obj)
     if not isinstance(obj, Tensor) or (dtype is not None and obj.dtype not in DTYPES):
         return creation.copied("asarray", obj, dtype)
     check_dtype("asarray", obj.dtype)  # tensor-37
@@ -180,21 +193,43 @@ def eye(
     check_device("eye", device)
     rows, columns = check_shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
     kind = float32 if dtype is None else check_dtype("eye", dtype)
-    offset = max(-rows, min(check_int("eye", "k", k), columns))
+    offset = diagonal("eye", k, rows, columns)
     return (torch.arange(rows)[:, None] + offset == torch.arange(columns)).to(kind)
+
+
+def _end(which: str, x: Any) -> complex:
+    number = plain_number(x)
+    if isinstance(number, complex):
+        return number
+    number = check_number("linspace", which, number)
+    if isinstance(number, int):
+        check_fits("linspace", number, float64)
+    return number
+
+
+def _kind_of_numbers(dtype: Any, wide: torch.dtype) -> torch.dtype:
+    """Return the dtype of `linspace`, whose ends are of the dtype `wide`, or raise (ops-47)."""
+    if dtype is not None and check_dtype("linspace", dtype).is_complex:
+        return check_dtype("linspace", dtype)
+    if not wide.is_complex:
+        return check_floating_dtype("linspace", dtype)
+    if dtype is None:
+        return complex64
+    msg = f"linspace: dtype must be complex for a complex start or stop, got {shown(dtype)}"
+    raise TypeError(msg)
 
 
 @create(
     "Tensor, shape (num,)",
     **{"start, stop": "number"},
     num="int, at least 0",
-    dtype="dtype, optional\nA floating one; float32 if left out or None.",
+    dtype="dtype, optional\nFloating or complex; float32, or complex64 for complex ends, if None.",
     device=_DEVICE,
     endpoint="bool\nWhether `stop` is the last.",
 )
 def linspace(
-    start: float,
-    stop: float,
+    start: complex,
+    stop: complex,
     /,
     num: int,
     *,
@@ -204,20 +239,16 @@ def linspace(
 ) -> Tensor:
     """Return numbers at equal distances from `start` to `stop`."""
     check_device("linspace", device)
-    first, last = (
-        check_number("linspace", which, x) for which, x in (("start", start), ("stop", stop))
-    )
-    for number in (first, last):
-        if isinstance(number, int):
-            check_fits("linspace", number, float64)
+    first, last = (_end(which, x) for which, x in (("start", start), ("stop", stop)))
+    wide = complex128 if complex in (type(first), type(last)) else float64
     count = check_int("linspace", "num", num)
     if count < 0:  # ops-47
         msg = f"linspace: num must be at least 0, got {count}"
         raise ValueError(msg)
-    kind = check_floating_dtype("linspace", dtype)
+    kind = _kind_of_numbers(dtype, wide)
     closed = check_flag("linspace", "endpoint", endpoint)
     parts = count - 1 if closed else count
-    values = torch.arange(count, dtype=float64) * ((last - first) / max(parts, 1)) + first
+    values = torch.arange(count, dtype=float64).to(wide) * ((last - first) / max(parts, 1)) + first
     if closed and count > 1:
         values[-1] = last
     return values.to(kind)
@@ -231,7 +262,7 @@ def linspace(
     },
     "Tensor, which shares the memory of `x` where it can and may",
     {
-        "TypeError": "If `x` has no `__dlpack__`, or a dtype that is none of the five.",
+        "TypeError": "If `x` has no `__dlpack__`, or a dtype that there is not.",
         "BufferError, ValueError": "If `copy` is False and the memory cannot be shared.",
     },
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from impl_torch_ext.checks import check_tensor, shapes_of, shown
 from impl_torch_ext.dtypes import bool_
 from impl_torch_ext.ops.families import listed, operands
-from impl_torch_ext.ops.linalg import product
+from impl_torch_ext.ops.products import product
 
 __all__ = ["einsum"]
 

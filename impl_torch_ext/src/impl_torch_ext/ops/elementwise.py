@@ -1,7 +1,7 @@
 """Arithmetic and functions of each element; `where` and `clip` choose among elements."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import array_api_compat.torch as compat
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_device, check_dtype, check_flag, check_tensor, explain
-from impl_torch_ext.creation import copied
-from impl_torch_ext.dtypes import DTYPES, bool_, dtype_of_numbers, int64
+from impl_torch_ext.creation import as_dtype, copied
+from impl_torch_ext.dtypes import FIVE, bool_, complex64, dtype_of_numbers, int64
 from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import Operand, binary, operands, select, unary, with_number
+from impl_torch_ext.tracing import in_graph, pushed_with, save_for_forward
 
 _NUMBERS = (float, int, type(None))
 _absolute_recorded = native.absolute.default
@@ -37,7 +38,7 @@ def _subtract_alike(x1: Tensor, x2: Tensor) -> Tensor:
         return _subtract(x1, x2)  # tensor-40
 
 
-def _power(x1: Operand, x2: Operand) -> Tensor:
+def _raised(x1: Operand, x2: Operand) -> Tensor:
     """Return x1 ** x2 with derivatives of any order.
 
     Those of torch with respect to the exponent are NaN at base 0, and 0 where the exponent is 0.
@@ -48,15 +49,16 @@ def _power(x1: Operand, x2: Operand) -> Tensor:
         )
     if not (isinstance(x2, Tensor) and x2.requires_grad and torch.is_grad_enabled()):
         return compat.pow(x1, x2)
-    if isinstance(x1, int | float):
-        x1 = torch.full_like(x2, x1, requires_grad=False)
+    if isinstance(x1, int | float | complex):
+        wide = torch.promote_types(x2.dtype, complex64)
+        x1 = torch.full((), x1, dtype=wide if isinstance(x1, complex) else x2.dtype)
     elif not isinstance(x1, Tensor):
         return compat.pow(x1, x2)
-    return _Power.apply(*torch.broadcast_tensors(*_promoted(x1, x2)))
+    return _power(*torch.broadcast_tensors(*_promoted(x1, x2)))
 
 
 def _absolute(x: Tensor) -> Tensor:
-    if x.requires_grad:
+    if x.requires_grad and not x.is_complex():
         return _absolute_recorded(x)
     return x.clone() if x.dtype == bool_ else torch.abs(x)  # tensor-40
 
@@ -93,6 +95,8 @@ def _extremum(largest: bool) -> tuple[_Binary, _Binary]:
 
 def _sign(x: Tensor) -> Tensor:
     check_numbers("sign", x)
+    if x.is_complex():
+        return torch.sgn(x)
     sign = torch.sign(x)
     # ops-27; torch gives 0 for NaN.
     return torch.where(torch.isnan(x), math.nan, sign) if x.is_floating_point() else sign
@@ -125,7 +129,7 @@ add = binary("add", compat.add, "x1 + x2", torch.add)
 subtract = binary("subtract", _subtract, "x1 - x2", _subtract_alike)
 multiply = binary("multiply", compat.multiply, "x1 * x2", torch.multiply)
 divide = binary("divide", compat.divide, "x1 / x2", torch.divide)
-pow = binary("pow", _power, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
+pow = binary("pow", _raised, "x1 ** x2, of gradient 0 where x2 is 0")  # ops-09
 _larger, _larger_alike = _extremum(largest=True)
 _smaller, _smaller_alike = _extremum(largest=False)
 # ops-08
@@ -144,7 +148,7 @@ minimum = binary(
 )
 def clip(x: Tensor, /, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """Return `x`, or the bound that it lies beyond."""
-    if getattr(x, "dtype", None) not in DTYPES:
+    if getattr(x, "dtype", None) not in FIVE:
         check_tensor("clip", x)
     if min is None and max is None:
         return x.clone()
@@ -182,7 +186,7 @@ def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
         and isinstance(condition, Tensor)
         and condition.dtype is bool_
         and (dtype := x1.dtype) is x2.dtype
-        and dtype in DTYPES
+        and dtype in FIVE
     )
     if not alike:
         condition, x1, x2 = _choices(condition, x1, x2)
@@ -203,9 +207,10 @@ def where(condition: Tensor, x1: Operand, x2: Operand, /) -> Tensor:
 def astype(x: Tensor, dtype: torch.dtype, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """Return `x` in another dtype."""
     check_device("astype", device)
-    check_tensor("astype", x)
-    # ops-11
-    return x.to(check_dtype("astype", dtype), copy=check_flag("astype", "copy", copy))
+    kind, again = check_dtype("astype", dtype), check_flag("astype", "copy", copy)
+    if check_tensor("astype", x).dtype is kind:
+        return x.clone() if again else x
+    return as_dtype("astype", x, kind)  # ops-11
 
 
 def _bounds(*bounds: Any) -> Any:
@@ -220,10 +225,20 @@ def _choices(condition: Any, x1: Any, x2: Any) -> tuple[Tensor, Any, Any]:
         raise TypeError(msg)
     if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):  # tensor-39
         x1, x2 = copied("where", [x1, x2], None)
-    return condition, *with_number("where", x1, x2)
+    x1, x2 = with_number("where", x1, x2)
+    # Said here, for torch gives a real operand the gradient of a complex result as it is.
+    if isinstance(x1, Tensor) and isinstance(x2, Tensor):
+        return condition, *_promoted(x1, x2)
+    return condition, _beside_complex(x1, x2), _beside_complex(x2, x1)
 
 
-def _clamped(x: Tensor, low: Operand | None, high: Operand | None) -> Tensor:
+def _beside_complex(x: Operand, other: Operand) -> Operand:
+    if isinstance(x, Tensor) and isinstance(other, complex):
+        return x.to(torch.promote_types(x.dtype, complex64))
+    return x
+
+
+def _clamped(x: Tensor, low: Tensor | float | None, high: Tensor | float | None) -> Tensor:
     if x.requires_grad and not isinstance(low, Tensor) and not isinstance(high, Tensor):
         low, high = (bound if bound is None else float(bound) for bound in (low, high))
         return native.clamp.default(x, low, high)
@@ -249,7 +264,8 @@ class _Power(torch.autograd.Function):
     """`a ** b` of two Tensors of one shape and dtype.
 
     `d/da = b a**(b - 1)` and `d/db = a**b ln a`, made of the same power again, so that each order
-    has its limits: 0 at base 0 where the exponent allows one.
+    has its limits: 0 at base 0 where the exponent allows one. They are conjugated, as torch's are
+    (autograd-47).
     """
 
     generate_vmap_rule = True
@@ -260,20 +276,38 @@ class _Power(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], _output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        save_for_forward(ctx, *inputs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        a, b = ctx.saved_tensors
-        (g,) = grads
-        for_a = for_b = None
-        if ctx.needs_input_grad[0]:
-            # 0 * inf would be NaN: in the value, and through `where` in the next derivative.
-            flat = (b == 0) & ~torch.isfinite(1 / a)
-            slope = b * _Power.apply(torch.where(flat, 1.0, a), b - 1)
-            for_a = g * torch.where(flat, 0.0, slope)
-        if ctx.needs_input_grad[1]:
-            flat = (a == 0) & (b >= 0)
-            base = torch.where(flat, 1.0, a)
-            for_b = g * torch.where(flat, 0.0, _Power.apply(base, b) * torch.log(base))
-        return for_a, for_b
+        saved, needs = ctx.saved_tensors, ctx.needs_input_grad
+        return (
+            grads[0] * _power_by_base(*saved).conj() if needs[0] else None,
+            grads[0] * _power_by_exponent(*saved).conj() if needs[1] else None,
+        )
+
+    @staticmethod
+    @pushed_with
+    def jvp(_ctx: Any, saved: Sequence[Tensor], tangents: Sequence[Any]) -> Tensor:
+        slopes = (_power_by_base, _power_by_exponent)
+        parts = [
+            t * slope(*saved) for t, slope in zip(tangents, slopes, strict=True) if t is not None
+        ]
+        total: Tensor = sum(parts[1:], parts[0])
+        return total
+
+
+_power = in_graph(_Power)
+
+
+def _power_by_base(a: Tensor, b: Tensor) -> Tensor:
+    # 0 * inf would be NaN: in the value, and through `where` in the next derivative.
+    flat = (b == 0) & ~torch.isfinite(1 / a)
+    slope = b * _power(torch.where(flat, 1.0, a), b - 1)
+    return torch.where(flat, 0.0, slope)
+
+
+def _power_by_exponent(a: Tensor, b: Tensor) -> Tensor:
+    flat = (a == 0) & (torch.real(b) >= 0)
+    base = torch.where(flat, 1.0, a)
+    return torch.where(flat, 0.0, _power(base, b) * torch.log(base))

@@ -6,39 +6,48 @@ particular in its documentation. Families whose members differ in their argument
 function that is the row, whose own docstring is the summary.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling as is_compiling
 
 from impl_torch_ext.checks import (
     check_dtype,
-    check_fits,
     check_flag,
     check_tensor,
     explain,
+    functions,
     normalize_axes,
     normalize_axis,
 )
-from impl_torch_ext.dtypes import DTYPES, float32, float64, int64, plain_number
+from impl_torch_ext.creation import as_dtype
+from impl_torch_ext.dtypes import FIVE, float32, float64, int64, is_inexact
 from impl_torch_ext.native import calls
-from impl_torch_ext.tensor import from_numpy
+from impl_torch_ext.ops.operands import (
+    SMALL,
+    Operand,
+    array_of_reals,
+    arrays_of,
+    operands,
+    with_number,
+)
 
 __all__ = [
+    "Operand",
     "along",
     "array_of_reals",
     "arrays_of",
     "binary",
     "compare",
     "create",
+    "extensions",
     "gather",
     "join",
     "linalg",
     "listed",
+    "matrix",
     "operands",
     "predicate",
     "recurrence",
@@ -53,17 +62,14 @@ __all__ = [
 ]
 
 Axis: TypeAlias = int | tuple[int, ...] | None
-Operand: TypeAlias = Tensor | float
 Op: TypeAlias = Callable[..., Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NUMBERS = frozenset({bool, int, float})
 _REALS = frozenset({float32, float64})
-# Every integer dtype holds the ints from -_SMALL to below _SMALL.
-_SMALL = 2**31
-
 registry: dict[str, Op] = {}
 """The functions of `ops` by their names."""
+extensions: dict[str, dict[str, Callable[..., Any]]] = {"linalg": {}, "fft": {}}
+"""Those of `ops.linalg` and `ops.fft` that `ops` has not."""
 
 _NO_TENSOR = "If an operand is no Tensor."
 _AXIS = "If an axis is out of range."
@@ -127,14 +133,14 @@ def binary(
         except RuntimeError as error:
             explain(name, error, x1, x2)
         run = fn
-        if not isinstance(x1, Tensor) or x1.dtype not in DTYPES:
+        if not isinstance(x1, Tensor) or x1.dtype not in FIVE:
             x1, x2 = _converted(name, x1, x2, compares)
         elif isinstance(x2, Tensor):
             if x1.dtype is x2.dtype:
                 run = of_one_dtype
-            elif x2.dtype not in DTYPES:
+            elif x2.dtype not in FIVE:
                 check_tensor(name, x2)
-        elif not (type(x2) is float or (type(x2) is int and -_SMALL <= x2 < _SMALL)):
+        elif not (type(x2) is float or (type(x2) is int and -SMALL <= x2 < SMALL)):
             x1, x2 = _converted(name, x1, x2, compares)
         try:
             return run(x1, x2)
@@ -184,7 +190,8 @@ def reduce(
             if not is_compiling() and (result := quick(x, axis, keepdims)) is not NotImplemented:
                 return result
         else:  # ops-15; torch's own cast to integers cannot be recorded.
-            x = check_tensor(name, x).to(check_dtype(name, dtype))
+            dtype = check_dtype(name, dtype)
+            x = as_dtype(name, check_tensor(name, x), dtype)
         return run(x, axis, {"dtype": dtype, "keepdims": check_flag(name, "keepdims", keepdims)})
 
     several = "" if single else ", tuple of ints"
@@ -205,7 +212,7 @@ def reduce(
 
 def _reduction(name: str, fn: Op, single: bool) -> Callable[..., Tensor]:
     def run(x: Tensor, axis: Axis, options: dict[str, Any]) -> Tensor:
-        if getattr(x, "dtype", None) not in DTYPES:
+        if getattr(x, "dtype", None) not in FIVE:
             check_tensor(name, x)
         if single and axis is not None:
             axis = normalize_axis(name, axis, x)  # type: ignore[arg-type]
@@ -243,8 +250,8 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
         include_initial: bool = False,
     ) -> Tensor:
         place = scanned_axis(name, axis, x)
-        usual = x.dtype if x.is_floating_point() else int64
-        terms = x.to(usual if dtype is None else check_dtype(name, dtype))
+        usual = x.dtype if is_inexact(x.dtype) else int64
+        terms = as_dtype(name, x, usual if dtype is None else check_dtype(name, dtype))
         ones = (1, *x.shape[:place], *x.shape[place + 1 :])
         first = torch.full(ones, initial, dtype=terms.dtype).movedim(0, place)
         length = x.shape[place] + 1
@@ -266,7 +273,7 @@ def scan(name: str, fn: Op, initial: int, result: str, source: str = "array API"
         "Tensor, the shape of `x`, or one longer along `axis`",
         {
             "ValueError": "If `axis` is out of range, or left out where there is more than one.",
-            "TypeError": "If `x` is no Tensor, or `dtype` is none of the five.",
+            "TypeError": "If `x` is no Tensor, or `dtype` is none that there is.",
         },
         source,
     )
@@ -364,71 +371,6 @@ def gather(returns: str, **parameters: str) -> Callable[[F], F]:
     return listed({"x": "Tensor, any shape", **parameters}, returns, errors)
 
 
-def operands(name: str, *values: Any, alone: bool = False) -> list[Any]:
-    """Return the operands, NumPy's arrays as Tensors and its scalars as numbers, or raise.
-
-    Parameters
-    ----------
-    name : str
-        The function, for messages.
-    *values
-        At least one must be a Tensor, unless `alone`.
-    alone : bool
-        Whether numbers may stand alone.
-    """
-    converted = [
-        x
-        if type(x) in _NUMBERS or (isinstance(x, Tensor) and x.dtype in DTYPES)
-        else _operand(name, x)
-        for x in values
-    ]
-    if not alone and not any(isinstance(x, Tensor) for x in values):
-        came = " and ".join(type(x).__name__ for x in values)
-        msg = f"{name}: at least one operand must be a Tensor, got {came}"
-        raise TypeError(msg)
-    return converted
-
-
-def with_number(name: str, x1: Operand, x2: Operand, compares: bool = False) -> tuple[Any, Any]:
-    """Return two operands, a number among them as the dtype of the Tensor beside it holds it.
-
-    Raises
-    ------
-    ValueError
-        If that is an int which the dtype does not hold, unless the operands are compared.
-    """
-    if type(x2) is int and not -_SMALL <= x2 < _SMALL and isinstance(x1, Tensor):
-        return _beside(name, x1, x2, compares)
-    if type(x1) is int and not -_SMALL <= x1 < _SMALL and isinstance(x2, Tensor):
-        x2, x1 = _beside(name, x2, x1, compares)
-    return x1, x2
-
-
-def _beside(name: str, x: Tensor, number: int, compares: bool) -> tuple[Tensor, float]:
-    if x.is_floating_point():
-        check_fits(name, number, x.dtype)
-        return x, float(number)
-    if compares and not -(2**63) <= number < 2**63:
-        return x, math.inf if number > 0 else -math.inf
-    if compares:
-        return x.to(int64), number
-    check_fits(name, number, x.dtype)
-    return x, number
-
-
-def arrays_of(name: str, arrays: Any) -> list[Tensor]:
-    """Return a sequence of Tensors and NumPy arrays as Tensors, or raise."""
-    if not isinstance(arrays, list | tuple):
-        msg = f"{name}: arrays must be a list or tuple of Tensors, got {type(arrays).__name__}"
-        raise TypeError(msg)
-    if not arrays:
-        msg = f"{name}: arrays must not be empty, got {arrays!r}"
-        raise ValueError(msg)
-    if all(isinstance(x, Tensor) and x.dtype in DTYPES for x in arrays):
-        return list(arrays)
-    return [check_tensor(name, x, "each of arrays") for x in operands(name, *arrays)]
-
-
 def _unusual(*_arguments: Any) -> Any:
     """Compute nothing quickly, where `calls` has no function of this name."""
     return NotImplemented
@@ -440,32 +382,29 @@ def _converted(name: str, x1: Any, x2: Any, compares: bool) -> tuple[Any, Any]:
     return with_number(name, first, second, compares)
 
 
-def _operand(name: str, x: Any) -> Any:
-    if isinstance(x, Tensor):
-        return check_tensor(name, x, "each operand")
-    if isinstance(x, np.ndarray):  # tensor-33
-        return from_numpy(name, x)
-    number = plain_number(x)  # tensor-15
-    if isinstance(number, bool | int | float):
-        return number
-    msg = f"{name}: operands must be Tensors or numbers, got {type(x).__name__}"
-    raise TypeError(msg)  # ops-21
-
-
-def array_of_reals(name: str, x: Tensor) -> Tensor:
-    """Return `x`, as float32 if it is not floating."""
-    return x if check_tensor(name, x).is_floating_point() else x.to(float32)  # ops-14
-
-
 def listed(
-    parameters: dict[str, str], returns: str, errors: dict[str, str], source: str = "array API"
+    parameters: dict[str, str],
+    returns: str,
+    errors: dict[str, str],
+    source: str = "array API",
+    extension: str = "",
 ) -> Callable[[F], F]:
-    """Add a function of no family."""
+    """Add a function of no family, to `ops` or one of its extensions."""
 
     def decorate(op: F) -> F:
-        return _row(op, op.__name__, op.__doc__ or "", parameters, returns, errors, source)
+        name, summary = op.__name__, op.__doc__ or ""
+        return _row(op, name, summary, parameters, returns, errors, source, extension)
 
     return decorate
+
+
+def matrix(returns: str, errors: str = "", **parameters: str) -> Callable[[F], F]:
+    """Add a function of `ops.linalg`; `errors` says what raises ValueError beside the shape."""
+    refusals = {
+        "ValueError": f"If the shapes do not fit{errors}.",
+        "TypeError": "If an operand is no Tensor, or of a dtype that the function does not take.",
+    }
+    return listed(parameters, returns, refusals, extension="linalg")
 
 
 def _row(
@@ -476,8 +415,9 @@ def _row(
     returns: str,
     errors: dict[str, str],
     source: str,
+    extension: str = "",
 ) -> F:
-    """Enter `op` into the registry under `name`, with a docstring in numpydoc's form."""
+    """Enter `op` into a registry under `name`, with a docstring in numpydoc's form."""
     named = "\n".join(f"{key} : {_indented(text)}" for key, text in parameters.items())
     raised = "\n".join(f"{error}\n    {text}" for error, text in errors.items())
     page = f"{source}, `{name}`" if source == "array API" else source
@@ -490,8 +430,9 @@ def _row(
     ]
     op.__doc__ = "\n\n".join(sections) + "\n"
     op.__name__ = op.__qualname__ = name
-    op.__module__ = "impl_torch_ext.ops"
-    registry[name] = op
+    op.__module__ = f"impl_torch_ext.ops.{extension}" if extension else "impl_torch_ext.ops"
+    (extensions[extension] if extension else registry)[name] = op
+    functions.add(name)
     return op
 
 

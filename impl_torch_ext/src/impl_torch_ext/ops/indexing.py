@@ -9,6 +9,7 @@ from impl_torch_ext.dtypes import float32, int64
 from impl_torch_ext.native import calls
 from impl_torch_ext.ops.families import gather, listed
 from impl_torch_ext.tensor import chosen_along, index_array
+from impl_torch_ext.tracing import assert_later, readable
 
 
 @gather(
@@ -77,7 +78,12 @@ def from_the_front(name: str, indices: Tensor, x: Tensor, axis: int) -> Tensor:
     if not indices.numel():
         return indices
     size = x.shape[axis]
-    low, high = (int(worst) for worst in torch.aminmax(indices))
+    known = readable(indices)
+    if known is None:
+        fits = (-size <= indices) & (indices < size)
+        assert_later(fits, f"{name}: indices must be in [-{size}, {size}) for axis {axis}")
+        return torch.where(indices < 0, indices + size, indices)
+    low, high = (int(worst) for worst in torch.aminmax(known))
     if not -size <= low <= high < size:  # ops-29
         msg = (
             f"{name}: indices must be in [-{size}, {size}) for axis {axis} of shape "

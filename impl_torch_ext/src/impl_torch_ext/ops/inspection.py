@@ -8,12 +8,14 @@ from torch import Tensor
 
 from impl_torch_ext.checks import check_device, check_dtype, shown
 from impl_torch_ext.dtypes import (
+    NAMED,
     bool_,
+    complex64,
     dtype_of,
     float32,
-    float64,
-    int32,
     int64,
+    is_inexact,
+    is_integer,
     plain_number,
 )
 from impl_torch_ext.ops.families import listed
@@ -36,15 +38,14 @@ e, pi, inf, nan = math.e, math.pi, math.inf, math.nan
 newaxis = None
 
 _CPU = torch.device("cpu")
-_NAMED = {"bool": bool_, "int32": int32, "int64": int64, "float32": float32, "float64": float64}
 _KINDS: dict[str, tuple[str, ...]] = {
     "bool": ("bool",),
-    "signed integer": ("int32", "int64"),
-    "unsigned integer": (),
-    "integral": ("int32", "int64"),
+    "signed integer": ("int8", "int16", "int32", "int64"),
+    "unsigned integer": ("uint8",),
+    "integral": tuple(name for name, dtype in NAMED.items() if is_integer(dtype)),
     "real floating": ("float32", "float64"),
-    "complex floating": (),
-    "numeric": ("int32", "int64", "float32", "float64"),
+    "complex floating": ("complex64", "complex128"),
+    "numeric": tuple(name for name in NAMED if name != "bool"),
 }
 _NO_DTYPE = {"TypeError": "If an argument is no dtype and has none."}
 
@@ -84,24 +85,29 @@ class NamespaceInfo:
         """Return the device of a Tensor that is made without `device=`."""
         return _CPU
 
-    def devices(self) -> list[torch.device]:
+    def devices(self) -> tuple[torch.device, ...]:
         """Return the devices that there are."""
-        return [_CPU]
+        return (_CPU,)
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, torch.dtype]:
         """Return the dtypes of what is made without `dtype=`."""
         check_device("default_dtypes", device)
-        return {"real floating": float32, "integral": int64, "indexing": int64}
+        return {
+            "real floating": float32,
+            "complex floating": complex64,
+            "integral": int64,
+            "indexing": int64,
+        }
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, torch.dtype]:
         """Return the dtypes by name: all, or those of a kind or of a tuple of kinds."""
         check_device("dtypes", device)
         if kind is None:
-            return dict(_NAMED)
+            return dict(NAMED)
         wanted: set[str] = set()
         for word in kind if isinstance(kind, tuple | list) else (kind,):
             wanted.update(_of_kind("dtypes", word))
-        return {name: dtype for name, dtype in _NAMED.items() if name in wanted}
+        return {name: dtype for name, dtype in NAMED.items() if name in wanted}
 
 
 def _of_kind(name: str, word: Any) -> tuple[str, ...]:
@@ -128,7 +134,7 @@ def result_type(*arrays_and_dtypes: Any) -> torch.dtype:
     numbers = []
     for given in arrays_and_dtypes:
         number = plain_number(given)
-        if isinstance(number, bool | int | float):
+        if isinstance(number, bool | int | float | complex):
             numbers.append(number)
             continue
         dtype = _dtype("result_type", given)
@@ -137,7 +143,9 @@ def result_type(*arrays_and_dtypes: Any) -> torch.dtype:
         came = " and ".join(map(shown, arrays_and_dtypes)) or "nothing"
         msg = f"result_type: at least one argument must be an array or a dtype, got {came}"
         raise ValueError(msg)
-    if any(isinstance(number, float) for number in numbers) and not result.is_floating_point:
+    if any(isinstance(number, complex) for number in numbers):
+        return torch.promote_types(result, complex64)
+    if any(isinstance(number, float) for number in numbers) and not is_inexact(result):
         return float32
     if result == bool_ and any(type(number) is int for number in numbers):
         return int64
@@ -163,24 +171,24 @@ def isdtype(dtype: torch.dtype, kind: Any) -> bool:
         return any([isdtype(checked, word) for word in kind])
     if isinstance(kind, torch.dtype) or (isinstance(kind, type) and dtype_of(kind)):
         return checked == check_dtype("isdtype", kind)
-    return any(_NAMED[name] == checked for name in _of_kind("isdtype", kind))
+    return any(NAMED[name] == checked for name in _of_kind("isdtype", kind))
 
 
 def _limits(name: str, given: Any, floating: bool) -> torch.dtype:
     dtype = _dtype(name, given)
-    if dtype == bool_ or dtype.is_floating_point != floating:
-        wanted = "floating" if floating else "of integers"
+    if dtype == bool_ or is_inexact(dtype) != floating:
+        wanted = "floating or complex" if floating else "of integers"
         msg = f"{name}: the dtype must be {wanted}, got {dtype}"
         raise TypeError(msg)
     return dtype
 
 
-@listed({"type": "dtype or Tensor, floating"}, "FloatLimits", _NO_DTYPE)
+@listed({"type": "dtype or Tensor, floating or complex"}, "FloatLimits", _NO_DTYPE)
 def finfo(type: torch.dtype | Tensor, /) -> FloatLimits:
-    """Return the limits of a floating dtype."""
+    """Return the limits of a floating dtype, or of the parts of a complex one."""
     dtype = _limits("finfo", type, floating=True)
-    found = torch.finfo(dtype)
-    return FloatLimits(found.bits, found.eps, found.max, found.min, found.smallest_normal, dtype)
+    found, parts = torch.finfo(dtype), dtype.to_real()
+    return FloatLimits(found.bits, found.eps, found.max, found.min, found.smallest_normal, parts)
 
 
 @listed({"type": "dtype or Tensor, of integers"}, "IntLimits", _NO_DTYPE)

@@ -15,7 +15,7 @@ from impl_torch_ext.checks import (
     normalize_axis,
     shapes_of,
 )
-from impl_torch_ext.dtypes import DTYPES
+from impl_torch_ext.dtypes import FIVE
 from impl_torch_ext.ops.families import arrays_of, join, shape
 
 
@@ -27,7 +27,7 @@ from impl_torch_ext.ops.families import arrays_of, join, shape
 def reshape(x: Tensor, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Tensor:
     """Return the elements of `x` in C order in another shape."""
     try:
-        known = x.dtype in DTYPES
+        known = x.dtype in FIVE
     except AttributeError:
         known = False
     if not known:

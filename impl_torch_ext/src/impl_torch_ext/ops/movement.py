@@ -150,7 +150,7 @@ def pad(
         msg = f"pad: mode must be 'constant', got {shown(mode)}"
         raise ValueError(msg)
     number = plain_number(constant_values)
-    if type(number) is not bool:
+    if type(number) is not bool and not (type(number) is complex and x.is_complex()):
         number = check_number("pad", "constant_values", number)
     value = copied("pad", number, x.dtype).item()
     flat = [width for pair in reversed(widths) for width in pair]
@@ -242,8 +242,14 @@ def _diagonal(name: str, x: Tensor, k: int) -> tuple[Tensor, int]:
     if check_tensor(name, x).ndim < 2:  # ops-43
         msg = f"{name}: x must have at least two axes, got shape {tuple(x.shape)}"
         raise ValueError(msg)
-    rows, columns = x.shape[-2:]
-    return x, max(-rows, min(check_int(name, "k", k), columns))
+    return x, diagonal(name, k, *x.shape[-2:])
+
+
+def diagonal(name: str, k: Any, rows: int, columns: int) -> int:
+    """Return the diagonal `k` of a matrix, or the next one beyond it."""
+    # However far beyond: ints that check_int does not take too.
+    number = k if type(k) is int else check_int(name, "k", k)
+    return max(-rows, min(number, columns))
 
 
 def check_count(name: str, option: str, value: Any) -> int:

@@ -15,6 +15,7 @@ from impl_torch_ext.ops.families import Operand, listed, operands
 from impl_torch_ext.ops.indexing import from_the_front
 from impl_torch_ext.ops.movement import check_count
 from impl_torch_ext.tensor import added_along, as_index, index_array
+from impl_torch_ext.tracing import readable
 
 __all__ = ["put", "scatter_add", "segment_sum"]
 
@@ -78,8 +79,9 @@ def _going_into(x: Tensor, values: Any) -> Tensor:
         fits = torch.promote_types(x.dtype, given.dtype) is x.dtype
     else:
         fits = (
-            x.is_floating_point()
+            x.is_complex()
             or type(given) is bool
+            or (type(given) is float and x.is_floating_point())
             or (type(given) is int and x.dtype is not bool_)
         )
     if not fits:
@@ -98,7 +100,12 @@ def _put_rows(x: Tensor, index: Tensor, values: Tensor) -> Tensor:
     # Elements that none goes to are not touched, which is most of them where `x` is long.
     last = torch.empty(len(x), dtype=int64)
     last.scatter_reduce_(0, places, order, "amax", include_self=False)
-    stays = last.index_select(0, places) == order
+    stays: Tensor = last.index_select(0, places) == order
+    plain = readable(stays) is stays
+    if not plain:
+        # What does not stay goes to one more row, which is cut off.
+        padded = torch.cat([x, x.new_zeros((1, *x.shape[1:]))])
+        return padded.index_copy(0, torch.where(stays, places, len(x)), rows)[:-1]
     if not bool(stays.all()):
         kept = stays.nonzero().reshape(-1)
         places, rows = places.index_select(0, kept), rows.index_select(0, kept)

@@ -1,5 +1,6 @@
 """The linear recurrence along an axis, whose kernels are those of `csrc/recurrence.cpp`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from impl_torch_ext.checks import check_fits, check_flag, explain, normalize_axis
 from impl_torch_ext.native import native
 from impl_torch_ext.ops.families import Operand, operands, recurrence
+from impl_torch_ext.tracing import in_graph, pushed_with, save_for_forward
 
 
 @recurrence(
@@ -40,7 +42,7 @@ def linear_recurrence(
         msg = f"{name}: h0 must broadcast to shape {tuple(shape)}, got {tuple(start[0].shape)}"
         raise ValueError(msg) from None
     if torch.is_grad_enabled():
-        result: Tensor = _Recurrence.apply(first, second, state, place, reverse)
+        result: Tensor = _recur(first, second, state, place, reverse)
         return result
     return native.linear_recurrence.default(first, second, state, place, reverse)
 
@@ -70,14 +72,28 @@ class _Recurrence(torch.autograd.Function):
     first; that of a is `s[t] h[t-1]`, that of h0 `a[0] s[0]`.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(
-        ctx: Any, a: Tensor, b: Tensor, h0: Tensor | None, axis: int, reverse: bool
-    ) -> Tensor:
+    def forward(a: Tensor, b: Tensor, h0: Tensor | None, axis: int, reverse: bool) -> Tensor:
         h: Tensor = native.linear_recurrence.default(a, b, h0, axis, reverse)
-        ctx.save_for_backward(a, h0, h)
-        ctx.axis, ctx.reverse = axis, reverse
         return h
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        a, _, h0, ctx.axis, ctx.reverse = inputs
+        save_for_forward(ctx, a, h0, output)
+
+    @staticmethod
+    @pushed_with
+    def jvp(ctx: Any, saved: Sequence[Any], tangents: Sequence[Tensor | None]) -> Tensor:
+        """Return t with t[s] = a[s] t[s-1] + a'[s] h[s-1] + b'[s]."""
+        (a, h0, h), (to_a, to_b, to_h0) = saved, tangents[:3]
+        added = torch.zeros_like(h) if to_b is None else to_b
+        if to_a is not None:
+            added = added + to_a * _before(h, h0, ctx.axis, ctx.reverse)
+        result: Tensor = _recur(a, added, to_h0, ctx.axis, ctx.reverse)
+        return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -93,6 +109,18 @@ class _Recurrence(torch.autograd.Function):
         return *kept, None, None
 
 
+_recur = in_graph(_Recurrence)
+
+
+def _before(h: Tensor, h0: Tensor | None, axis: int, reverse: bool) -> Tensor:
+    """Return what stands one step before each element."""
+    count = h.shape[axis]
+    first = h.narrow(axis, 0, min(count, 1))
+    start = torch.zeros_like(first) if h0 is None or not count else h0.unsqueeze(axis)
+    rest = h.narrow(axis, 1 if reverse else 0, max(count - 1, 0))
+    return torch.cat([rest, start] if reverse else [start, rest], axis)
+
+
 def _derivatives(
     grad: Tensor, a: Tensor, h0: Tensor | None, h: Tensor, axis: int, reverse: bool
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -100,9 +128,7 @@ def _derivatives(
     steps = a.shape[axis]
     if not steps:
         return grad, grad, None if h0 is None else torch.zeros_like(h0)
-    s: Tensor = _Recurrence.apply(
-        torch.roll(a, 1 if reverse else -1, axis), grad, None, axis, not reverse
-    )
+    s: Tensor = _recur(torch.roll(a, 1 if reverse else -1, axis), grad, None, axis, not reverse)
     # The step that is computed first, those after it, and those before one of these.
     first, after, before = (steps - 1, 0, 1) if reverse else (0, 1, 0)
     at_first = s.narrow(axis, first, 1)

@@ -17,7 +17,7 @@ from impl_torch_ext.checks import (
     normalize_axes,
     normalize_axis,
 )
-from impl_torch_ext.dtypes import int64
+from impl_torch_ext.dtypes import int64, is_inexact
 from impl_torch_ext.native import native
 from impl_torch_ext.ops import elementwise
 from impl_torch_ext.ops.families import (
@@ -30,6 +30,7 @@ from impl_torch_ext.ops.families import (
     scanned_axis,
 )
 from impl_torch_ext.ops.transcendental import as_float, derived
+from impl_torch_ext.tracing import readable
 
 # Sums of so few elements need not be taken axis by axis.
 _FEW = 4096
@@ -47,6 +48,8 @@ def _several(x: Tensor, axis: Any) -> bool:
 
 
 def _sum(x: Tensor, axis: Any, **options: Any) -> Tensor:
+    if options.get("dtype") is None and not is_inexact(x.dtype):
+        options["dtype"] = int64  # ops-15
     return (
         _by_axis(compat.sum, x, axis, options)
         if _several(x, axis)
@@ -84,16 +87,20 @@ def _cumulative_product(x: Tensor, axis: int) -> Tensor:
     return torch.stack(list(accumulate(x.unbind(axis), torch.mul)), axis)
 
 
+def _cumulative_sum(x: Tensor, axis: int) -> Tensor:
+    return torch.cumsum(x, axis, dtype=x.dtype)
+
+
 def _prod(x: Tensor, axis: Any, dtype: torch.dtype | None, keepdims: bool) -> Tensor:
     """Return products of products, whose derivative divides by nothing."""
-    if dtype is None and not x.is_floating_point():
+    if dtype is None and not is_inexact(x.dtype):
         x = x.to(int64)
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     places = [place % x.ndim for place in axes]
     kept = [place for place in range(x.ndim) if place not in places]
     sizes = [x.shape[place] for place in kept]
     length = math.prod(x.shape[place] for place in places)
-    factors = x.permute(*kept, *places).reshape(*sizes, length)
+    factors = x.permute([*kept, *places]).reshape([*sizes, length])
     if not length:
         factors = torch.cat([factors, torch.ones((*sizes, 1), dtype=x.dtype)], -1)
     while (length := factors.shape[-1]) > 1:
@@ -141,10 +148,18 @@ def _logsumexp(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     if not axes:  # ops-19; torch's own takes them for all.
         return x.clone()
     result = torch.logsumexp(x, axes, keepdim)
+    # ops-27: the gradient is NaN along the axis there, of which torch makes 0 here and there.
+    known = readable(result)
+    if known is None or known is not result:
+        return _at_infinity(result)
     if result.requires_grad and bool((infinite := torch.isinf(result)).any()):
-        # ops-27: the gradient is NaN along the axis there, of which torch makes 0 here and there.
         result.register_hook(lambda g: torch.where(infinite, math.nan, g))
     return result
+
+
+_at_infinity = derived(
+    "logsumexp", torch.clone, lambda y: torch.where(torch.isinf(y), math.nan, torch.ones_like(y))
+)
 
 
 sum = reduce("sum", _sum, "the sum over `axis`", cast=True)
@@ -153,7 +168,7 @@ mean = reduce("mean", _mean, "the mean over `axis`, of integers in float32")
 cumulative_prod = scan(
     "cumulative_prod", _cumulative_product, 1, "the products of the elements up to each"
 )
-cumulative_sum = scan("cumulative_sum", torch.cumsum, 0, "the sums of the elements up to each")
+cumulative_sum = scan("cumulative_sum", _cumulative_sum, 0, "the sums of the elements up to each")
 prod = reduce("prod", _prod, "the product over `axis`", cast=True)  # ops-38
 # ops-41
 all = reduce("all", lambda x, **over: compat.all(x != 0, **over), "whether none is 0 over `axis`")
@@ -211,6 +226,8 @@ def std(
 def norm(x: Tensor, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2) -> Tensor:
     """Return the norm of vectors, sum(abs(x) ** ord) ** (1 / ord)."""
     reals = array_of_reals("norm", x)
+    if reals.is_complex():
+        reals = elementwise.abs(reals)
     power = as_float("norm", "ord", ord)
     axes = _axes("norm", axis, reals)
     over: dict[str, Any] = {"axis": axes, "keepdims": check_flag("norm", "keepdims", keepdims)}

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impl_torch_ext.dtypes import bool_, is_integer
+from impl_torch_ext.dtypes import bool_, is_integer, uint8
 from impl_torch_ext.ops.elementwise import check_numbers
 from impl_torch_ext.ops.families import Op, Operand, binary, predicate, unary
-from impl_torch_ext.ops.transcendental import pair, pair_of_reals
+from impl_torch_ext.ops.transcendental import derived, pair, pair_of_reals
 
 __all__ = [
     "bitwise_and",
@@ -34,6 +34,8 @@ def _step(name: str, fn: Op, result: str) -> Op:
 
     def step(x: Tensor) -> Tensor:
         check_numbers(name, x)
+        if x.is_complex():  # ops-59: `round` alone gets here.
+            return torch.complex(fn(x.real), fn(x.imag))
         return fn(x) if x.is_floating_point() else x.clone()
 
     return unary(name, step, f"{result}, of gradient 0")  # ops-33
@@ -49,6 +51,26 @@ def _nextafter(x1: Operand, x2: Operand) -> Tensor:
     return torch.nextafter(first.detach(), second.detach())
 
 
+def _signed_rest(a: Tensor, b: Tensor) -> Tensor:
+    rest = torch.remainder(a, b)
+    return torch.where(rest == 0, torch.copysign(torch.zeros_like(b), b), rest)  # ops-34
+
+
+def _negative_quotient(a: Tensor, b: Tensor) -> Tensor:
+    return -torch.div(a, b, rounding_mode="floor")
+
+
+_rest_recorded = derived(
+    "remainder", _signed_rest, lambda a, _: torch.ones_like(a), _negative_quotient
+)
+
+
+def _rest(a: Tensor, b: Tensor) -> Tensor:
+    if a.requires_grad or b.requires_grad:
+        return _rest_recorded(*torch.broadcast_tensors(a, b))
+    return _signed_rest(a, b)
+
+
 def _quotient(name: str, rest: bool) -> Op:
     """Make `floor_divide`, or with `rest` `remainder`; of integers they are 0 beside 0."""
 
@@ -56,9 +78,9 @@ def _quotient(name: str, rest: bool) -> Op:
         check_numbers(name, x1, x2)
         a, b = pair(x1, x2)
         if a.is_floating_point():
-            return torch.remainder(a, b) if rest else torch.div(a, b, rounding_mode="floor")
+            return _rest(a, b) if rest else torch.div(a, b, rounding_mode="floor")
         # ops-34. No processor divides the least integer by -1.
-        odd = (b == 0) | (b == -1)
+        odd = b == 0 if a.dtype is uint8 else (b == 0) | (b == -1)
         usual = torch.where(odd, 1, b)
         if rest:
             return torch.where(odd, 0, torch.remainder(a, usual))
@@ -103,7 +125,7 @@ def _shift(name: str, fn: Op, right: bool) -> Op:
         beyond = (count < 0) | (count >= width)
         within = torch.where(beyond, 0, count)
         # The last shift of a signed integer leaves its sign, or nothing.
-        far: Any = x >> (width - 1) if right else 0
+        far: Any = x >> (width - 1) if right and x.dtype is not uint8 else 0
         return torch.where(beyond, far, fn(x, within))
 
     return binary(name, shift, f"x1 shifted by x2 bits to the {'right' if right else 'left'}")

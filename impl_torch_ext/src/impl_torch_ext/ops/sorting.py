@@ -205,7 +205,8 @@ def unique_values(x: Tensor, /) -> Tensor:
 
 def _unique(name: str, x: Tensor) -> UniqueAll:
     flat = check_tensor(name, x).detach().reshape(-1)
-    values, order = torch.sort(flat, stable=True)
+    order = _order(flat)
+    values = flat[order]
     new = torch.ones(len(flat), dtype=bool_)
     new[1:] = values[1:] != values[:-1]  # ops-51: a NaN is equal to none.
     first = torch.nonzero(new).reshape(-1)
@@ -213,6 +214,16 @@ def _unique(name: str, x: Tensor) -> UniqueAll:
     inverse[order] = torch.cumsum(new, 0) - 1
     counts = torch.diff(first, append=torch.tensor([len(flat)]))
     return UniqueAll(values[first], order[first], inverse.reshape(x.shape), counts)
+
+
+def _order(x: Tensor) -> Tensor:
+    """Return the places of elements in ascending order, complex ones by their real parts first."""
+    if not x.is_complex():
+        return torch.sort(x, stable=True).indices
+    order = torch.sort(x.imag, stable=True).indices
+    for key in (x.real, torch.isnan(x)):  # ops-51
+        order = order[torch.sort(key[order], stable=True).indices]
+    return order
 
 
 def _alike(name: str, x1: Any, x2: Any) -> tuple[Tensor, Tensor]:

@@ -5,17 +5,19 @@ number, a function stands with its own: `derived` makes it of a value and of slo
 differentiated in their turn.
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_choice, check_fits, check_number
-from impl_torch_ext.dtypes import bool_, float32, float64, int64
+from impl_torch_ext.dtypes import bool_, complex64, float32, float64, int64, is_inexact
 from impl_torch_ext.ops import elementwise
 from impl_torch_ext.ops.families import Op, Operand, array_of_reals, binary, listed, unary
+from impl_torch_ext.tracing import in_graph, pushed_with, save_for_forward
 
 __all__ = [
     "acos",
@@ -55,14 +57,24 @@ _FAR = 1e4
 def derived(name: str, value: Op, *slopes: Op | None) -> Op:
     """Make a function of Tensors of one shape and dtype from its value and partial derivatives.
 
-    A slope of None stands for a derivative that is exactly 0, whatever arrives.
+    A slope of None stands for a derivative that is exactly 0, whatever arrives. Slopes of complex
+    numbers are those of holomorphic functions.
     """
 
     def forward(*xs: Tensor) -> Tensor:
         return value(*xs)
 
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        save_for_forward(ctx, *inputs)
+
+    @pushed_with
+    def jvp(_ctx: Any, xs: Sequence[Tensor], tangents: Sequence[Tensor | None]) -> Any:
+        parts = [
+            t * slope(*xs)
+            for t, slope in zip(tangents, slopes, strict=True)
+            if t is not None and slope is not None
+        ]
+        return torch.zeros_like(xs[0]) if not parts else functools.reduce(torch.add, parts)
 
     def backward(ctx: Any, *grads: Tensor) -> Any:
         xs = ctx.saved_tensors
@@ -71,16 +83,15 @@ def derived(name: str, value: Op, *slopes: Op | None) -> Op:
             if not needed
             else torch.zeros_like(grads[0])
             if slope is None
-            else grads[0] * slope(*xs)
+            else grads[0] * slope(*xs).conj()  # autograd-47
             for needed, slope in zip(ctx.needs_input_grad, slopes, strict=True)
         ]
         return found[0] if len(found) == 1 else tuple(found)
 
-    methods = (forward, setup_context, backward)
+    methods = (forward, setup_context, backward, jvp)
     body: dict[str, Any] = {method.__name__: staticmethod(method) for method in methods}
     made = type(name, (torch.autograd.Function,), {"generate_vmap_rule": True, **body})
-    apply: Op = made.apply  # type: ignore[attr-defined]
-    return apply
+    return in_graph(made)
 
 
 def pair(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
@@ -92,7 +103,9 @@ def pair(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
         second, first = pair(x2, x1)
         return first, second
     dtype = x1.dtype
-    if type(x2) is float and not dtype.is_floating_point:
+    if type(x2) is complex:
+        dtype = torch.promote_types(dtype, complex64)
+    elif type(x2) is float and not is_inexact(dtype):
         dtype = float32
     elif type(x2) is int and dtype == bool_:
         dtype = int64
@@ -125,9 +138,22 @@ def _of_reals(name: str, value: Op, *slopes: Op | None) -> Op:
 def _real(
     name: str, value: Op, result: str, slope: Op | None = None, source: str = "array API"
 ) -> Op:
-    """Add a function of real numbers, with torch's derivative where no slope is given."""
+    """Add a function of numbers, with torch's derivative where no slope is given."""
     fn = value if slope is None else derived(name, value, slope)
     return unary(name, lambda x: fn(array_of_reals(name, x)), result, source, real=True)
+
+
+def _inverse_root(x: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Return 1 / sqrt(first * second): of complex `x` by two roots, each on its own branch."""
+    if x.is_complex():
+        return 1 / (torch.sqrt(first) * torch.sqrt(second))
+    return 1 / torch.sqrt(first * second)
+
+
+def _asinh_slope(x: Tensor) -> Tensor:
+    if x.is_complex():
+        return _inverse_root(x, 1 + 1j * x, 1 - 1j * x)
+    return 1 / torch.hypot(x, torch.ones((), dtype=x.dtype))
 
 
 def _gaussian(x: Tensor) -> Tensor:
@@ -190,10 +216,8 @@ log1p = _real("log1p", torch.log1p, "log(1 + x)")
 log2 = _real("log2", torch.log2, "the logarithm to base 2")
 log10 = _real("log10", torch.log10, "the logarithm to base 10")
 tan = _real("tan", torch.tan, "the tangent")
-asin = _real("asin", torch.asin, "the inverse sine", lambda x: 1 / (torch.sqrt((1 - x) * (1 + x))))
-acos = _real(
-    "acos", torch.acos, "the inverse cosine", lambda x: -1 / (torch.sqrt((1 - x) * (1 + x)))
-)
+asin = _real("asin", torch.asin, "the inverse sine", lambda x: _inverse_root(x, 1 - x, 1 + x))
+acos = _real("acos", torch.acos, "the inverse cosine", lambda x: -_inverse_root(x, 1 - x, 1 + x))
 atan = _real("atan", torch.atan, "the inverse tangent")
 sinh = _real("sinh", torch.sinh, "the hyperbolic sine")
 cosh = _real("cosh", torch.cosh, "the hyperbolic cosine")
@@ -201,13 +225,13 @@ asinh = _real(
     "asinh",
     torch.asinh,
     "the inverse hyperbolic sine",
-    lambda x: 1 / torch.hypot(x, torch.ones((), dtype=x.dtype)),
+    _asinh_slope,
 )
 acosh = _real(
     "acosh",
     torch.acosh,
     "the inverse hyperbolic cosine",
-    lambda x: 1 / (torch.sqrt((x - 1) * (x + 1))),
+    lambda x: _inverse_root(x, x - 1, x + 1),
 )
 atanh = _real(
     "atanh",
@@ -290,14 +314,26 @@ class _ELU(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], _output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
+        save_for_forward(ctx, inputs[0])
         ctx.scale = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        slope = torch.where(x > 0, 1.0, ctx.scale * torch.exp(x.clamp(max=0)))
-        return grads[0] * slope, None
+        return grads[0] * _elu_slope(x, ctx.scale), None
+
+    @staticmethod
+    @pushed_with
+    def jvp(ctx: Any, saved: Sequence[Tensor], tangents: Sequence[Any]) -> Tensor:
+        tangent: Tensor = tangents[0] * _elu_slope(saved[0], ctx.scale)
+        return tangent
+
+
+def _elu_slope(x: Tensor, scale: float) -> Tensor:
+    return torch.where(x > 0, 1.0, scale * torch.exp(x.clamp(max=0)))
+
+
+_elu = in_graph(_ELU)
 
 
 @_shaped("alpha", "number", "elu")
@@ -305,7 +341,7 @@ def elu(x: Tensor, /, alpha: float = 1.0) -> Tensor:
     """Return `x` where it is positive, else `alpha` times exp(x) - 1."""
     reals = array_of_reals("elu", x)
     scale = as_float("elu", "alpha", alpha)
-    result: Tensor = _ELU.apply(reals, scale)
+    result: Tensor = _elu(reals, scale)
     return result
 
 

@@ -19,7 +19,7 @@ from impl_torch_ext.checks import (
     shown,
 )
 from impl_torch_ext.creation import copied
-from impl_torch_ext.dtypes import bool_, plain_number
+from impl_torch_ext.dtypes import FIVE, bool_, plain_number
 from impl_torch_ext.ops.transcendental import as_float
 
 __all__ = ["SCHEDULE", "Optimizer", "check_list", "check_not_negative", "construct"]
@@ -487,7 +487,7 @@ def copied_array(place: str, value: Any, shape: tuple[int, ...], dtype: torch.dt
 
 def _copied(place: str, value: Any, dtype: torch.dtype | None = None) -> Tensor:
     result = copied(place, value, dtype)
-    if result.dtype == bool_:
+    if result.dtype == bool_ or result.dtype not in FIVE:
         msg = f"{place} must be of numbers, got {result.dtype}"
         raise TypeError(msg)
     return result

@@ -186,7 +186,8 @@ class _Layer(Recurrent):
 
         With `resets`, the states that an episode begins with, N is the number of episodes.
         """
-        count, first = self._count, list[Sequence[Tensor]]()
+        count = self._count
+        first: list[Sequence[Tensor]] = []
         for name, state in states.items():
             projected = self.proj_size and name == "h0"
             size, letter = (self.proj_size, "P") if projected else (self.hidden_size, "H")

@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 from impl_torch_ext.checks import check_between, shown
 from impl_torch_ext.dtypes import is_integer
 from impl_torch_ext.native import native
+from impl_torch_ext.tracing import assert_later, known_only_later, numbers
 
 __all__ = ["Packing", "checked_lengths", "checked_mask", "packing_of"]
 
@@ -43,6 +44,8 @@ def checked_lengths(name: str, lengths: Any, batch: int | None, steps: int) -> T
     ValueError
         If the shape is another, or a length is out of range.
     """
+    if known_only_later():
+        return _traced_lengths(name, lengths, batch, steps)
     array = _integers(name, lengths)
     shape = () if batch is None else (batch,)
     if array.shape != shape:  # rnn-34
@@ -56,11 +59,24 @@ def checked_lengths(name: str, lengths: Any, batch: int | None, steps: int) -> T
     return torch.from_numpy(array.reshape(-1).astype(np.int64))
 
 
+def _traced_lengths(name: str, lengths: Any, batch: int | None, steps: int) -> Tensor:
+    """Return `lengths` while a compiler looks on, which checks their range when they are known."""
+    array = torch.as_tensor(lengths)
+    if array.is_floating_point() or array.dtype == torch.bool:
+        msg = f"{name}: lengths must be integers, got {array.dtype}"
+        raise TypeError(msg)
+    if array.shape != (() if batch is None else (batch,)):
+        msg = f"{name}: lengths must have shape (N,) = ({batch},), got {tuple(array.shape)}"
+        raise ValueError(msg)
+    assert_later((array >= 0) & (array <= steps), f"{name}: lengths must be in [0, {steps}]")
+    return array.reshape(-1).to(torch.int64)
+
+
 def _integers(name: str, lengths: Any) -> "np.ndarray[Any, Any]":
     """Return an array of integers of any dtype, or of Python's, or raise a TypeError."""
     if isinstance(lengths, Tensor):
         if is_integer(lengths.dtype):
-            return lengths.detach().cpu().numpy()
+            return numbers(lengths)
         came: Any = lengths.dtype
     elif isinstance(lengths, np.ndarray | np.generic):
         if lengths.dtype.kind in "iu":
@@ -107,8 +123,18 @@ def checked_mask(name: str, mask: Any, shape: tuple[int, ...], text: str) -> Ten
     ValueError
         If the shape is another.
     """
+    if known_only_later():
+        traced = torch.as_tensor(mask)
+        if traced.dtype != torch.bool:
+            msg = f"{name}: reset_mask must be booleans, got {traced.dtype}"
+            raise TypeError(msg)
+        if traced.shape != shape:
+            wanted = f"{text} = {shape}"
+            msg = f"{name}: reset_mask must have shape {wanted}, got {tuple(traced.shape)}"
+            raise ValueError(msg)
+        return traced
     try:
-        array = np.asarray(mask.detach().cpu() if isinstance(mask, Tensor) else mask)
+        array = np.asarray(numbers(mask) if isinstance(mask, Tensor) else mask)
     except ValueError:  # Rows of different lengths.
         array, came = None, shown(mask)
     except (RuntimeError, TypeError):  # A sequence of Tensors that require grad.
@@ -295,11 +321,91 @@ def packing_of(
     else:
         checked = checked_lengths(name, lengths, batch if batched else None, steps)
     if reset_mask is None:
+        if known_only_later():
+            return _Traced(checked, None, steps, batch, directions)
         return Packing.of_lengths(checked, steps)
     shape, text = (tuple(sizes), "(T, N)") if batched else ((steps,), "(T,)")
     marks = checked_mask(name, reset_mask, shape, "(N, T)" if batch_first else text)
     marks = marks.reshape(sizes)
-    return Episodes(marks.T if batch_first else marks, checked, directions)
+    marks = marks.T if batch_first else marks
+    if known_only_later():
+        return _Traced(checked, marks, steps, batch, directions)
+    return Episodes(marks, checked, directions)
+
+
+class _Traced(Packing):
+    """A packing whose numbers are known when the compiled program runs."""
+
+    def __init__(
+        self, lengths: Tensor, marks: Tensor | None, steps: int, batch: int, directions: int
+    ) -> None:
+        found = torch.ops.impl_torch_ext.packing(lengths, marks, steps, directions)
+        batch_sizes, first, last, places, places_batch_first = found
+        super().__init__(batch_sizes, first, last, batch, steps)
+        self.count = first.shape[-1]
+        self._known = {False: places, True: places_batch_first}
+
+    # torch's own functions take sizes that are not known yet.
+    def pack(self, x: Tensor, batch_first: bool) -> Tensor:
+        return x.flatten(0, 1).index_select(0, self.places(batch_first))
+
+    def unpack(self, rows: Tensor, batch_first: bool) -> Tensor:
+        zeros = rows.new_zeros((self.steps * self.batch, rows.shape[1]))
+        padded = zeros.index_copy(0, self.places(batch_first), rows)
+        shape = (self.batch, self.steps) if batch_first else (self.steps, self.batch)
+        return padded.reshape(*shape, rows.shape[1])
+
+    def sort(self, states: Tensor) -> Tensor:
+        return _chosen(states, self.order)
+
+    def unsort(self, states: Tensor) -> Tensor:
+        return _chosen(states, self.back)
+
+
+def _chosen(states: Tensor, index: Tensor | None) -> Tensor:
+    """Return those of states (L D, M, ...) at `index`, (K,) or by direction (D, K)."""
+    assert index is not None
+    if index.ndim == 1:
+        return states.index_select(1, index)
+    count = len(states)
+    parts = [
+        state.index_select(0, index[i % len(index)])
+        for i, state in zip(range(count), states.unbind(), strict=True)
+    ]
+    return torch.stack(parts)
+
+
+_library = torch.library.Library("impl_torch_ext", "FRAGMENT")
+_library.define(
+    "packing(Tensor lengths, Tensor? marks, int steps, int directions) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+
+
+@torch.library.impl("impl_torch_ext::packing", "CPU")
+def _(lengths: Tensor, marks: Tensor | None, steps: int, directions: int) -> tuple[Tensor, ...]:
+    """Return batch sizes, what `sort` and `unsort` take, and the places in both layouts."""
+    if marks is None:
+        packing = Packing.of_lengths(lengths, steps)
+        first, last = packing.order, packing.back
+        assert first is not None
+        assert last is not None
+    else:
+        packing = episodes = Episodes(marks, lengths, directions)
+        first, last = episodes._first, episodes._last
+    return packing.batch_sizes, first, last, packing.places(), packing.places(True)
+
+
+@torch.library.register_fake("impl_torch_ext::packing")
+def _(lengths: Tensor, marks: Tensor | None, _steps: int, directions: int) -> tuple[Tensor, ...]:
+    context, batch = torch.library.get_ctx(), len(lengths)
+    rows = context.new_dynamic_size()
+    first: tuple[Any, ...] = (batch,)
+    last = first
+    if marks is not None:
+        first, last = (directions, context.new_dynamic_size()), (directions, batch)
+    shapes = [(context.new_dynamic_size(),), first, last, (rows,), (rows,)]
+    return tuple(lengths.new_empty(shape) for shape in shapes)
 
 
 def _by_length(lengths: Tensor) -> tuple[Tensor, Tensor]:

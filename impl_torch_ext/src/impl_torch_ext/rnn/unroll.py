@@ -14,6 +14,7 @@ from impl_torch_ext.autograd import checkpoint as checkpointed
 from impl_torch_ext.checks import check_flag, check_function, check_size, shown
 from impl_torch_ext.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_torch_ext.rnn.lengths import checked_lengths, checked_mask
+from impl_torch_ext.tracing import known_only_later, numbers
 from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_map, tree_unflatten
 
 __all__ = ["truncated", "unroll"]
@@ -184,14 +185,16 @@ class _Masks:
             there = torch.arange(steps).unsqueeze(1) < ends
             for i, x in enumerate(sequence.leaves):  # rnn-41
                 sequence.leaves[i] = _where(there, x, torch.zeros((), dtype=x.dtype), 2)
-            self.running = [None if all_ else row for all_, row in _rows(there, there.all(1))]
+            self.running = [
+                None if all_ else row for all_, row in _rows(there, there.all(1), False)
+            ]
         if reset_mask is not None:
             shape, text = (steps, self.batch), "(T, N)"
             if batch_first:
                 shape, text = (self.batch, steps), "(N, T)"
             marks = checked_mask("unroll", reset_mask, shape, text)
             marks = there & (marks.T if batch_first else marks)
-            self.anew = [row if any_ else None for any_, row in _rows(marks, marks.any(1))]
+            self.anew = [row if any_ else None for any_, row in _rows(marks, marks.any(1), True)]
 
     def _batch(self, sequence: _Sequence, batch_first: bool) -> int:
         text = "(N, T, ...)" if batch_first else "(T, N, ...)"
@@ -226,8 +229,10 @@ class _Masks:
         return _check_alike("reset_state", reset_state, state)
 
 
-def _rows(mask: Tensor, summary: Tensor) -> Iterable[tuple[bool, Tensor]]:
-    return zip(summary.tolist(), mask.unbind(), strict=True)
+def _rows(mask: Tensor, summary: Tensor, unknown: bool) -> Iterable[tuple[bool, Tensor]]:
+    """Return each row of a mask with what sums it up, `unknown` while a compiler looks on."""
+    summaries = [unknown] * len(mask) if known_only_later() else numbers(summary).tolist()
+    return zip(summaries, mask.unbind(), strict=True)
 
 
 def _parameters(cell: Any) -> Iterable[Tensor]:

@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from impl_torch_ext.checks import check_dtype, check_flag, check_size, shown
-from impl_torch_ext.dtypes import DTYPES
+from impl_torch_ext.checks import check_five, check_flag, check_size, shown
+from impl_torch_ext.dtypes import FIVE
 from impl_torch_ext.tensor import from_numpy, leaf
 
 __all__ = [
@@ -162,7 +162,7 @@ def read_file(name: str, path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 def checked_tensors(name: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return arrays as Tensors, or raise a ValueError for a foreign dtype."""
     for key, array in arrays.items():
-        if array.dtype not in DTYPES:  # tensor-37
+        if array.dtype not in FIVE:  # tensor-37
             msg = (
                 f"{name}: {key!r} must be of dtype float32, float64, int32, int64 or bool, got "
                 f"{array.dtype}"
@@ -216,11 +216,11 @@ def array_of(name: str, key: Any, value: Any) -> Tensor:
         msg = f"{name}: the format holds no name {key!r}; give the array another one"
         raise ValueError(msg)
     if isinstance(value, np.ndarray):
-        return from_numpy(f"{name}: {key!r}", value)
+        value = from_numpy(f"{name}: {key!r}", value)
     if not isinstance(value, Tensor):
         msg = f"{name}: {key!r} must be an array, got {type(value).__name__}"
         raise TypeError(msg)
-    check_dtype(f"{name}: {key!r}", value.dtype)
+    check_five(f"{name}: {key!r}", value.dtype)
     return value.detach().clone(memory_format=torch.contiguous_format)
 
 

@@ -1,0 +1,176 @@
+"""What an operation may do while a transform or a compiler of torch looks on."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._C import _are_functorch_transforms_active as transforms_are_active
+from torch._C import _functorch
+from torch._functorch.pyfunctorch import (
+    retrieve_all_functorch_interpreters,
+    temporarily_clear_interpreter_stack,
+)
+from torch._functorch.utils import unwrap_dead_wrappers
+from torch.autograd import forward_ad
+from torch.autograd.forward_ad import _set_fwd_grad_enabled
+from torch.compiler import is_dynamo_compiling
+
+__all__ = [
+    "as_sample",
+    "assert_later",
+    "drawn_apart",
+    "in_graph",
+    "keep_whole",
+    "known_only_later",
+    "numbers",
+    "pushed_with",
+    "pushes_forward",
+    "readable",
+    "save_for_forward",
+    "transforms_are_active",
+]
+
+_Tangents: TypeAlias = Sequence[Tensor | None]
+
+
+def readable(x: Tensor) -> Tensor | None:
+    """Return a Tensor of the same numbers that can be read, None while a compiler looks on.
+
+    Under `torch.vmap` it has those of all samples.
+    """
+    if torch.compiler.is_compiling():
+        return None
+    while _functorch.is_functorch_wrapped_tensor(x):
+        x = _functorch.get_unwrapped(x)
+    return x
+
+
+def known_only_later() -> bool:
+    """Return whether a compiler looks on, so that no number can be read."""
+    return torch.compiler.is_compiling()
+
+
+def numbers(x: Tensor) -> "np.ndarray[Any, Any]":
+    """Return the numbers of `x`, of all samples under `torch.vmap`, as an array."""
+    known = readable(x)
+    assert known is not None
+    with temporarily_clear_interpreter_stack():
+        return known.detach().cpu().numpy()
+
+
+def drawn_apart(name: str) -> dict[int, int]:
+    """Return the levels of `torch.vmap` whose samples draw random numbers of their own, with sizes.
+
+    Raises
+    ------
+    RuntimeError
+        If `torch.vmap` was not told whether they are the same for all samples.
+    """
+    if not transforms_are_active():
+        return {}
+    levels = retrieve_all_functorch_interpreters()
+    batches: list[Any] = [x for x in levels if x.key() == _functorch.TransformType.Vmap]
+    if any(x.randomness() == "error" for x in batches):
+        msg = (
+            f"{name}: torch.vmap must be told what random numbers are, by randomness='same' or "
+            "'different', got neither"
+        )
+        raise RuntimeError(msg)
+    return {x.level(): x.batch_size() for x in batches if x.randomness() == "different"}
+
+
+def as_sample(x: Tensor, level: int) -> Tensor:
+    """Return `x`, whose first axis is that of the samples of a level, as one of them."""
+    sample: Tensor = _functorch._add_batch_dim(x, 0, level)
+    return sample
+
+
+def assert_later(holds: Tensor, message: str) -> None:
+    """Raise a RuntimeError when the compiled program runs, unless all of `holds` are true."""
+    torch._assert_async(holds.all(), message)
+
+
+def pushes_forward() -> bool:
+    """Return whether forward-mode derivatives may be asked for."""
+    return forward_ad._current_level >= 0
+
+
+def save_for_forward(ctx: Any, *tensors: Tensor | None) -> None:
+    """Keep Tensors for backward, and for jvp where that may come."""
+    ctx.save_for_backward(*tensors)
+    if forward_ad._current_level >= 0:
+        ctx.save_for_forward(*tensors)
+
+
+def pushed_with(rule: Callable[[Any, Sequence[Any], _Tangents], Any]) -> Callable[..., Any]:
+    """Make the jvp of a `torch.autograd.Function` from `rule(ctx, saved, tangents)`.
+
+    torch calls a jvp with forward-mode derivatives switched off, at the levels below too, which may
+    be asked for them; and what was saved has the tangents of the level itself, which are not.
+    """
+
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        with _set_fwd_grad_enabled(True):
+            saved = [None if x is None else _primal(x) for x in ctx.saved_tensors]
+            return rule(ctx, saved, tangents)
+
+    return jvp
+
+
+def _primal(x: Tensor) -> Tensor:
+    if _functorch.is_batchedtensor(x):  # torch has no rule for this one.
+        place, level = _functorch.maybe_get_bdim(x), _functorch.maybe_get_level(x)
+        return _functorch._add_batch_dim(_primal(_functorch.get_unwrapped(x)), place, level)
+    primal: Tensor = forward_ad.unpack_dual(x).primal
+    return primal
+
+
+def keep_whole(owner: type) -> None:
+    """Give `owner` a method `_whole`, its `_applied`, that torch.compile takes as one call.
+
+    The compiler reads Python line by line, and refuses what a Function does: its forward writes to
+    what lies outside of it, or has a jvp. So it puts the call into its graph as it is, and what
+    comes after it (AOTAutograd) runs the call and its backward, and sees the operations of both.
+    """
+    if "_whole" in vars(owner):
+        return
+    from torch._dynamo import nonstrict_trace  # Seconds to import, and there where this is called.
+
+    applied: Any = owner._applied  # type: ignore[attr-defined]
+
+    def whole(*arguments: Any) -> Any:
+        return applied(*arguments)
+
+    whole.__name__ = owner.__name__
+    owner._whole = staticmethod(nonstrict_trace(whole))  # type: ignore[attr-defined]
+
+
+# The compiler calls it instead of reading it, as what torch.compiler.assume_constant_result marks;
+# that would import the compiler here.
+keep_whole._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def in_graph(function: type[torch.autograd.Function]) -> Callable[..., Any]:
+    """Return `function.apply`, which torch.compile takes as one call.
+
+    Where no transform looks on it is as quick as that of a Function without `setup_context`:
+    torch's own asks for the signature of `forward` each time, to fill in defaults.
+    """
+    applied = function.apply
+    bare: Callable[..., Any] = super(torch.autograd.Function, function).apply
+
+    class Held:
+        _applied = staticmethod(applied)
+        _whole: ClassVar[Callable[..., Any]]
+
+    def apply(*inputs: Any) -> Any:
+        if is_dynamo_compiling():
+            keep_whole(Held)
+            return Held._whole(*inputs)
+        if transforms_are_active():
+            return applied(*inputs)
+        return bare(*unwrap_dead_wrappers(inputs))
+
+    return apply
