@@ -34,7 +34,6 @@ from impl_cupy.dtypes import (
     number_dtype,
     plain,
 )
-from impl_cupy.recording import cast_raw
 from impl_cupy.tape import RawArray, lend, refuse_cut, state, wrap
 from impl_cupy.tensor import Tensor
 
@@ -66,8 +65,9 @@ def made(operation: str, data: Any, dtype: DTypeLike, requires_grad: bool = Fals
     """Do what `tensor` does for an operation that has another name in messages."""
     wanted = None if dtype is None else check_dtype(operation, dtype)
     source = _source(operation, data, wanted)
-    if wanted is not None and source.dtype != wanted and isinstance(source, cp.ndarray):
-        source = cast_raw(operation, source, wanted)
+    if wanted is not None and source.dtype.kind == "c" != wanted.kind:
+        msg = f"{operation}: dtype {source.dtype.name} does not become {wanted.name}; take ops.real"
+        raise TypeError(msg)
     return _leaf(operation, cp.array(source, dtype=wanted, copy=True, order="C"), requires_grad)
 
 
@@ -349,12 +349,12 @@ def _source(operation: str, data: Any, wanted: DTypeLike) -> Any:
             names = ", ".join(dtype.name for dtype in dtypes)
             msg = f"{operation}: dtype must be one of {names}, got {data.dtype.name}; cast it first"
             raise TypeError(msg)
-        if wanted is not None and data.dtype.kind == "c":
-            data = cast_raw(operation, data, wanted)
     else:
         return _from_numbers(operation, data, wanted)
+    if wanted is None or data.dtype.kind == "c" != wanted.kind:
+        return data
     _check_held(operation, data, wanted)
-    return _cast(data, wanted) if wanted is not None and isinstance(data, np.ndarray) else data
+    return _cast(data, wanted) if isinstance(data, np.ndarray) else data
 
 
 def _from_numbers(operation: str, data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:

@@ -87,7 +87,7 @@ def is_supported(dtype: np.dtype[Any]) -> bool:
 
 def parts_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype of the parts of complex numbers; of other numbers their own."""
-    return _PARTS.get(dtype, dtype)
+    return _PARTS[dtype] if dtype in _PARTS else dtype
 
 
 def check_fits(operation: str, number: Any, dtype: np.dtype[Any]) -> None:

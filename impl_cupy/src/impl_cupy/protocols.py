@@ -51,7 +51,9 @@ class Protocols(Recorded):
         return (handles.getitem(self, index) for index in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        kind = value.dtype.kind if isinstance(value, (np.generic, Recorded)) else "f"
+        kind = "f"
+        if isinstance(value, (np.generic, Recorded)):
+            kind = (value._data if isinstance(value, Recorded) else value).dtype.kind
         is_number = (
             isinstance(value, (bool, int, float, complex)) or getattr(value, "shape", None) == ()
         )

@@ -357,7 +357,8 @@ class Tensor(Protocols):
         if self._data.dtype.kind not in "iu":
             msg = f"a Tensor of dtype {self.dtype.name} is no index; integers are needed"
             raise TypeError(msg)
-        return int(self.item())
+        number: Any = self.item()
+        return int(number)
 
     @property
     def device(self) -> Any:

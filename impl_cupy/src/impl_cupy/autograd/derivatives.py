@@ -131,7 +131,21 @@ def jacfwd(
     return _jacobian("jacfwd", fn, argnums, create_graph, _by_columns)
 
 
-jacobian = jacrev
+def jacobian(
+    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """Make what `jacrev` makes.
+
+    Parameters
+    ----------
+    fn, argnums, create_graph
+        As for `jacrev`.
+
+    Returns
+    -------
+    callable
+    """
+    return _jacobian("jacobian", fn, argnums, create_graph, _by_rows)
 
 
 def hessian(

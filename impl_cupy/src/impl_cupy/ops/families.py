@@ -286,8 +286,8 @@ def bits(name: str, function: Raw, summary: str, *, booleans: bool = True) -> Op
     kinds = "biu" if booleans else "iu"
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
-        for value in (x1, x2):
-            checks.check_kinds(name, as_operand(name, value), kinds)
+        for value in [as_operand(name, value) for value in (x1, x2)]:
+            checks.check_kinds(name, value, kinds)
         return record(name, function, None, as_operands(name, x1, x2))
 
     frame = _TWO.format(integers=" of integers" + " or bool" * booleans, booleans="")

@@ -18,7 +18,7 @@ from impl_cupy.checks import (
     normalize_axis,
     shown,
 )
-from impl_cupy.dtypes import check_fits, plain
+from impl_cupy.dtypes import check_fits, plain, refuse_complex
 from impl_cupy.ops.families import shape, written
 from impl_cupy.recording import as_indices, as_tensor, record
 from impl_cupy.tape import handles
@@ -260,7 +260,9 @@ def pad(x: Any, pad_width: Any, /, mode: str = "constant", *, constant_values: f
         raise ValueError(msg)
     pairs = _widths(pad_width, x.shape)
     number = plain(constant_values) if isinstance(constant_values, np.generic) else constant_values
-    if not isinstance(number, bool) and not (isinstance(number, complex) and x.dtype.kind == "c"):
+    if isinstance(number, complex) and x.dtype.kind != "c":
+        refuse_complex("pad", f"the complex number {number}")
+    if not isinstance(number, (bool, complex)):
         check_number("pad", "constant_values", number)
     if x.dtype.kind in "iu":
         if not math.isfinite(number):
