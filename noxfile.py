@@ -75,7 +75,7 @@ def jax_vjp(session: nox.Session) -> None:
 def meta(session: nox.Session) -> None:
     """Run the judge's own tests: wrong implementations must fail, by the right clause."""
     forget_builds()
-    session.install("./impl_numpy", "./spec_tests[compare]", "pytest-xdist")
+    session.install("./impl_numpy", "./spec_tests[compare,standard]", "pytest-xdist")
     # Nearly all of its time goes into processes that run the suite on a wrong implementation.
     session.run("python", "-m", "pytest", "spec_tests/tests", "-n", "2", *session.posargs)
     if not session.posargs:
@@ -138,6 +138,47 @@ def across(session: nox.Session) -> None:
             session.run(str(python), str(program), *options, external=True)
     run = (str(program), "--folder", str(folder), "--stage", "table")
     session.run(str(pythons["impl_numpy"]), *run, external=True)
+
+
+@nox.session
+def array_api(session: nox.Session) -> None:
+    """Run the array API standard's public suite, and code that others wrote for the standard.
+
+    ``nox -s array_api -- FOLDER [numpy cupy ...] [pytest's options]``, where FOLDER is a clone of
+    the suite. Results go to ``report/array_api/``.
+    """
+    folder, *rest = session.posargs or [""]
+    if not (Path(folder) / "array_api_tests").is_dir():
+        session.error(
+            "nox -s array_api -- FOLDER [numpy cupy ...]: FOLDER is a clone of the public suite: "
+            "git clone --recurse-submodules https://github.com/data-apis/array-api-tests FOLDER"
+        )
+    chosen = [name for name in BACKENDS if name in rest] or list(BACKENDS)
+    options = [option for option in rest if option not in BACKENDS]
+    standard, out = ("-m", "spec_tests.standard"), ("--out", str(REPORT / "array_api"))
+    consumers = ("-m", "pytest", "spec_tests/tests/test_consumers.py")
+    wrong = []
+    for name in chosen:
+        python = backend_python(session, name)
+        install_backend(session, name, python)
+        pip = (str(python), "-m", "pip", "install", "--quiet", "./spec_tests[standard]")
+        session.run(*pip, external=True)
+        if name == "cupy":
+            emulate_without_a_gpu(session, python)
+        suite = ("run", "--suite", str(Path(folder).resolve()), "--impl", f"impl_{name}")
+        for what, command in (
+            ("the suite", (*standard, *suite, *out, *TWO_PROCESSES, *options)),
+            ("the consumers", consumers),
+        ):
+            try:
+                session.run(str(python), *command, external=True)
+            except nox.command.CommandFailed:
+                # The others are run all the same, and the table shows what each found.
+                wrong.append(f"{what} on impl_{name}")
+    names = [f"impl_{name}" for name in chosen]
+    session.run(str(python), *standard, "table", *out, *names, external=True, success_codes=[0, 1])
+    if wrong:
+        session.error(f"not as expected: {', '.join(wrong)}")
 
 
 @nox.session
