@@ -30,7 +30,7 @@ dtypes = (bool_, *signed, *unsigned, *floats, *complexes)
 THE_FIVE = (bool_, int32, int64, float32, float64)
 """What Modules, losses, optimizers, `init`, `data` and files are made of (tensor-37)."""
 
-_PARTS = {complex64: float32, complex128: float64}
+_PARTS: dict[np.dtype[Any], np.dtype[Any]] = {complex64: float32, complex128: float64}
 _LIMITS = {
     dtype: (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) for dtype in (*signed, *unsigned)
 }
@@ -87,7 +87,7 @@ def is_supported(dtype: np.dtype[Any]) -> bool:
 
 def parts_of(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype of the parts of complex numbers; of other numbers their own."""
-    return _PARTS[dtype] if dtype in _PARTS else dtype
+    return _PARTS.get(dtype, dtype)
 
 
 def check_fits(operation: str, number: Any, dtype: np.dtype[Any]) -> None:

@@ -258,11 +258,14 @@ def as_tensor(name: str, value: Any) -> Any:
     TypeError
         If it is none of them, or complex where the operation takes real arrays.
     """
-    made = value if isinstance(value, Recorded) else _made_tensor(name, value)
+    if isinstance(value, Recorded):
+        if readers:
+            note_read((value._data,))
+        made = value
+    else:
+        made = _made_tensor(name, value)
     if made._data.dtype.kind == "c" and name not in TAKE_COMPLEX:  # ops-59
         refuse_complex(name, f"dtype {made._data.dtype.name}")
-    if readers:
-        note_read((made._data,))
     return made
 
 
@@ -270,6 +273,8 @@ def _made_tensor(name: str, value: Any) -> Any:
     if isinstance(value, cp.ndarray):
         check_raw(name, value)
         lend(value)
+        if readers:
+            note_read((value,))
         return wrap(value)
     if isinstance(value, np.ndarray):
         return wrap(to_device(name, value))  # tensor-33

@@ -27,8 +27,8 @@ raises TypeError.
 
 What it leaves out: more than one device or stream, random numbers, FFT, ``ReductionKernel``,
 ``raw`` parameters and complex arrays of ``ElementwiseKernel``, ``fuse`` and
-``__cuda_array_interface__`` (it would hand out host memory as a device's). DLPack says that it is the
-host's memory.
+``__cuda_array_interface__`` (it would hand out host memory as a device's). DLPack says that it is
+the host's memory.
 
 For tests: `launches` counts operations a GPU would have launched, in all or by kind,
 `kernel_launches` those of each kernel, and `reset_launches` starts anew. The command

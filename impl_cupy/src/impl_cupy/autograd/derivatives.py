@@ -145,7 +145,7 @@ def jacobian(
     -------
     callable
     """
-    return _jacobian("jacobian", fn, argnums, create_graph, _by_rows)
+    return _jacobian("jacobian (jacrev)", fn, argnums, create_graph, _by_rows)
 
 
 def hessian(

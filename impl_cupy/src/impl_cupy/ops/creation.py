@@ -97,7 +97,7 @@ def asarray(
 
     Parameters
     ----------
-    obj : Tensor, raw array, number or nested lists of numbers
+    obj : Tensor, raw array, number, nested lists of numbers or object with the buffer protocol
     dtype : dtype, optional
     device : device, optional
         That of every array; there is no other (ops-31).
@@ -123,12 +123,22 @@ def asarray(
         wanted = value.dtype if dtype is None else check_dtype("asarray", dtype)
         if copy is not False or wanted == value.dtype:
             return astype(value, wanted, copy=bool(copy))
-    if not isinstance(obj, (np.ndarray, bytes, bytearray)) and hasattr(obj, "__buffer__"):
-        obj = np.asarray(memoryview(obj))
     if copy is False:  # ops-16
         msg = f"asarray: {type_name(obj)} cannot be shared as a Tensor like that; leave copy out"
         raise ValueError(msg)
-    return creation.made("asarray", obj, dtype)
+    return creation.made("asarray", _of_memory(obj), dtype)
+
+
+def _of_memory(obj: Any) -> Any:
+    """Return the NumPy array of an object of Python's buffer protocol; anything else itself."""
+    if isinstance(
+        obj, (np.ndarray, np.generic, int, float, complex, list, tuple, bytes, bytearray)
+    ):
+        return obj
+    try:
+        return np.asarray(memoryview(obj))
+    except (TypeError, ValueError):
+        return obj
 
 
 zeros = create("zeros", creation.zeros, "Make an array of zeros.")
