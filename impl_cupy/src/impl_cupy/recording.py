@@ -365,6 +365,10 @@ def as_operands(name: str, first: Any, second: Any, *, exact: bool = False) -> t
     TypeError
         If neither is an array, or one is nothing that can be an operand.
     """
+    if isinstance(first, Recorded) and isinstance(second, Recorded):
+        dtype = first._data.dtype
+        if dtype is second._data.dtype and dtype.kind != "c":
+            return first, second
     a, b = as_operand(name, first), as_operand(name, second)
     if isinstance(a, Recorded):
         if isinstance(b, Recorded):

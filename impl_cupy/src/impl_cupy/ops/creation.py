@@ -24,7 +24,7 @@ from impl_cupy.checks import (
 from impl_cupy.dtypes import DTypeLike, complex64, float64
 from impl_cupy.ops.elementwise import astype
 from impl_cupy.ops.families import STANDARD, Operation, Raw, row, written
-from impl_cupy.recording import as_tensor
+from impl_cupy.recording import as_tensor, cast_raw
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -121,6 +121,8 @@ def asarray(
     if isinstance(obj, (Tensor, cp.ndarray)):
         value = as_tensor("asarray", obj)
         wanted = value.dtype if dtype is None else check_dtype("asarray", dtype)
+        if value.dtype.kind == "c" != wanted.kind:
+            cast_raw("asarray", value._data[:0] if value.ndim else value._data, wanted)
         if copy is not False or wanted == value.dtype:
             return astype(value, wanted, copy=bool(copy))
     if copy is False:  # ops-16
