@@ -16,8 +16,10 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import as_list, check_dtype, check_raw, refuse_shapes, to_device, type_name
 from impl_cupy.dtypes import (
     TAKE_COMPLEX,
+    THE_FIVE,
     DTypeLike,
     check_fits,
+    check_five,
     float32,
     int32,
     int64,
@@ -280,6 +282,20 @@ def _made_tensor(name: str, value: Any) -> Any:
         return wrap(to_device(name, value))  # tensor-33
     msg = f"{name}: must be a Tensor or a raw array, got {type_name(value)}"  # ops-21
     raise TypeError(msg)
+
+
+def as_input(name: str, value: Any) -> Any:
+    """Return what a Module or a loss takes as a Tensor, of one of the five dtypes (tensor-37).
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or of another dtype.
+    """
+    made = as_tensor(name, value)
+    if made._data.dtype not in THE_FIVE:
+        check_five(name, made._data.dtype)
+    return made
 
 
 def as_indices(name: str, value: Any) -> Any:
