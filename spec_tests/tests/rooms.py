@@ -34,6 +34,7 @@ ONLY = {
     "followed": "impl_jax_vjp",
     "function_vjp": "impl_jax_vjp",
     "rnn/steps": "impl_numpy",
+    "ops/matrices": "impl_cupy",
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
 }
@@ -44,7 +45,7 @@ FOLDERS = {
     "ops": (
         "lookups formulas families elementwise transcendental rounding complexes comparison "
         "reduction recurrence products manipulation movement indexing places einsum sorting creation "
-        "decompositions solving linalg fft activation inspection"
+        "matrices decompositions solving linalg fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),
