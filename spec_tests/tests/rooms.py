@@ -35,6 +35,8 @@ ONLY = {
     "function_vjp": "impl_jax_vjp",
     "rnn/steps": "impl_numpy",
     "ops/matrices": "impl_cupy",
+    "ops/eigenvalues": "impl_cupy",
+    "ops/transforms": "impl_cupy",
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
 }
@@ -44,8 +46,9 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 FOLDERS = {
     "ops": (
         "lookups formulas families elementwise transcendental rounding complexes comparison "
-        "reduction recurrence products manipulation movement indexing places einsum sorting creation "
-        "matrices decompositions solving linalg fft activation inspection"
+        "reduction recurrence products manipulation movement indexing places einsum sorting "
+        "creation matrices decompositions eigenvalues solving linalg transforms fft activation "
+        "inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),

@@ -188,7 +188,8 @@ def _stacked(function: Callable[..., Any], *arrays: Any) -> Any:
 
 def _one_by_one(function: Callable[..., Any], arrays: Any) -> Any:
     stack = arrays[0].shape[:-2]
-    model = function(*(_np.ones_like(arrays[0]) * _np.eye(*arrays[0].shape[-2:]), *arrays[1:]))
+    regular = _np.zeros_like(arrays[0]) + _np.eye(*arrays[0].shape[-2:], dtype=arrays[0].dtype)
+    model = function(regular, *arrays[1:])
     single = not isinstance(model, tuple)
     parts = [_np.full_like(part, _np.nan) for part in ([model] if single else model)]
     for index in _np.ndindex(stack):

@@ -1,9 +1,7 @@
-"""Factors, eigenvalues and singular values of matrices, with their gradients (chapter linalg).
+"""Factors and singular values of matrices, with their gradients (chapter linalg).
 
-CuPy computes them with cuSOLVER: single matrices by `potrf geqrf syevd gesvd`, stacks by
-`potrfBatched`, by Jacobi's method (`syevjBatched`, and `gesvdjBatched` up to 32 rows), or one after
-the other; general eigenvalues by `geev`, which cuSOLVER has since 11.7.1. Where it lacks that,
-`eig` and `eigvals` are computed on the host, by NumPy's LAPACK.
+CuPy computes them with cuSOLVER: single matrices by `potrf geqrf gesvd`, stacks by `potrfBatched`,
+by Jacobi's method (`gesvdjBatched`, up to 32 rows and columns), or one after the other.
 
 Rules are written on what the operation gave, so that a recorded way back has it as Tensors with
 their history, and every further derivative is one of these rules again.
@@ -14,20 +12,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_choice, check_flag
-from impl_cupy.dtypes import complex64, parts_of
+from impl_cupy.dtypes import parts_of
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
     adjoint,
+    apart,
     as_matrix,
     chain,
     finite_ones,
     guarded,
     inverse_where,
+    lower_ones,
     on_diagonal,
+    phase,
+    phases_of,
     raw_of,
     record_several,
     refusing,
@@ -35,23 +35,9 @@ from impl_cupy.ops.matrices import (
     symmetrized,
     tolerance,
 )
-from impl_cupy.recording import cast, is_wanted, record
+from impl_cupy.recording import is_wanted, record
 from impl_cupy.tape import RawArray, handles
 from impl_cupy.tensor import Tensor
-
-
-class EighResult(NamedTuple):
-    """Of `eigh`."""
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-
-
-class EigResult(NamedTuple):
-    """Of `eig`."""
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
 
 
 class QRResult(NamedTuple):
@@ -67,27 +53,6 @@ class SVDResult(NamedTuple):
     U: Tensor
     S: Tensor
     Vh: Tensor
-
-
-def _phase(x: RawArray) -> RawArray:
-    """Return ``x / abs(x)``, and 1 for 0."""
-    size = cp.abs(x)
-    return cp.where(size == 0, cp.ones_like(x), x / cp.where(size == 0, cp.ones_like(size), size))
-
-
-def _phases(vectors: RawArray) -> RawArray:
-    """Return the phase of the first component of largest magnitude of each column, as a row."""
-    if not vectors.size:
-        return cp.ones((*vectors.shape[:-2], 1, vectors.shape[-1]), dtype=vectors.dtype)
-    place = cp.argmax(cp.abs(vectors), axis=-2, keepdims=True)
-    return _phase(cp.take_along_axis(vectors, place, axis=-2))
-
-
-def _lower(raw: RawArray) -> RawArray:
-    """Return Hermitian matrices with the lower triangles, and the real diagonals, of these."""
-    below = cp.tril(raw, -1)
-    on_it = cp.eye(raw.shape[-1], dtype=bool)
-    return below + adjoint(cp, below) + cp.where(on_it, raw.real, cp.zeros_like(raw.real))
 
 
 @written_in("linalg")
@@ -126,7 +91,7 @@ def _factored(raw: RawArray) -> RawArray:
     if not raw.size:
         return cp.zeros(raw.shape, dtype=raw.dtype)
     finite = finite_ones(raw, True)
-    safe = cp.where(finite, _lower(raw), cp.eye(raw.shape[-1], dtype=raw.dtype))
+    safe = cp.where(finite, lower_ones(raw), cp.eye(raw.shape[-1], dtype=raw.dtype))
     function = cp.linalg.cholesky
     factor = refusing("cholesky", "not positive definite", function, raw.shape[:-2], safe)
     nan = cp.tril(cp.full(raw.shape[-2:], cp.nan, dtype=raw.dtype))
@@ -143,8 +108,8 @@ def _cholesky(node: Any, grad: Any) -> tuple[Any]:
     turned = adjoint(xp, lower)
     inner = _half_lower(xp, xp.matmul(turned, xp.tril(grad)))
     # L^-H P L^-1 is the adjoint of L^-H (L^-H P)^H.
-    left = solve_either(xp, turned, inner)
-    return (symmetrized(xp, adjoint(xp, solve_either(xp, turned, adjoint(xp, left)))),)
+    left = solve_either(turned, inner)
+    return (symmetrized(xp, adjoint(xp, solve_either(turned, adjoint(xp, left)))),)
 
 
 @written_in("linalg")
@@ -195,7 +160,7 @@ def _qr_of(raw: RawArray, mode: str) -> tuple[RawArray, ...]:
         count = min(rows, columns)
         diagonal = cp.diagonal(r, axis1=-2, axis2=-1)
         phases = cp.ones((*stack, width), dtype=raw.dtype)
-        phases[..., :count] = _phase(diagonal)
+        phases[..., :count] = phase(diagonal)
         r = r * cp.conj(phases)[..., None]
         on_it = cp.eye(width, columns, dtype=bool)
         # Real, whatever rounding says.
@@ -227,117 +192,14 @@ def _qr(node: Any, grads: Sequence[Any]) -> Any:
     others, to_others = r[..., rows:], to_r[..., rows:]
     to_q = to_q + chain(xp, q, others, adjoint(xp, to_others))
     first = _tall_qr(xp, q, r[..., :rows], to_q, to_r[..., :rows])
-    return _side_by_side(xp, first, xp.matmul(q, to_others))
-
-
-def _side_by_side(xp: Any, first: Any, second: Any) -> Any:
-    join = xp.concat if xp is handles.namespace else cp.concatenate
-    return join([first, second], axis=-1)
+    return xp.concat([first, xp.matmul(q, to_others)], axis=-1)
 
 
 def _tall_qr(xp: Any, q: Any, r: Any, to_q: Any, to_r: Any) -> Any:
     w = xp.matmul(r, adjoint(xp, to_r)) - xp.matmul(adjoint(xp, to_q), q)
     half = _half_lower(xp, w)
     whole = to_q + xp.matmul(q, half + adjoint(xp, half))
-    return adjoint(xp, solve_either(xp, r, adjoint(xp, whole)))
-
-
-@written_in("linalg")
-def eigh(x: Any, /) -> EighResult:
-    """Return the eigenvalues and eigenvectors of Hermitian matrices, ``x = V diag(w) V^H``.
-
-    Only the lower triangle is read, and the gradient is Hermitian (Giles 2008, "An extended
-    collection of matrix derivative results for forward and reverse mode algorithmic
-    differentiation"). That of equal eigenvalues is right for what depends on their space alone.
-
-    Parameters
-    ----------
-    x : Tensor or raw array, shape (*, M, M)
-
-    Returns
-    -------
-    eigenvalues : Tensor, shape (*, M)
-        Real and ascending.
-    eigenvectors : Tensor, shape (*, M, M)
-        In columns of length 1, whose first component of largest magnitude is real and positive.
-
-    Raises
-    ------
-    TypeError
-        If `x` is no array, or of integers or booleans.
-    ValueError
-        If `x` is no square matrix.
-    """
-    return _eigh("eigh", as_matrix("eigh", x, square=True))
-
-
-def _eigh(name: str, value: Any) -> EighResult:
-    return EighResult(*record_several(name, _hermitian, _eigh_back, value))
-
-
-def _hermitian(raw: RawArray) -> tuple[RawArray, ...]:
-    if not raw.size:
-        return cp.zeros(raw.shape[:-1], dtype=parts_of(raw.dtype)), raw.copy()
-
-    def in_gauge(safe: RawArray) -> tuple[RawArray, RawArray]:
-        values, vectors = cp.linalg.eigh(_lower(safe))
-        return values, vectors * cp.conj(_phases(vectors))
-
-    return guarded(in_gauge, raw, (0,), lower=True)
-
-
-def _apart(xp: Any, values: Any, near: RawArray) -> Any:
-    """Return ``1 / (w_j - w_i)``, 0 for what counts as equal; `values` is real or complex."""
-    differences = xp.expand_dims(values, -2) - xp.expand_dims(values, -1)
-    allowed = cp.logical_not(cp.abs(raw_of(differences)) <= near[..., None])
-    return inverse_where(xp, differences, allowed)
-
-
-def _eigh_back(node: Any, grads: Sequence[Any]) -> Any:
-    xp, (values, vectors) = node.xp, node.results
-    to_values, to_vectors = grads
-    turned = adjoint(xp, vectors)
-    if not vectors.size:
-        return xp.zeros_like(vectors)
-    if to_vectors is None:
-        return xp.matmul(vectors * xp.expand_dims(to_values, -2), turned)
-    near = tolerance(raw_of(values), vectors.shape[-1])
-    inner = _apart(xp, values, near) * xp.matmul(turned, to_vectors)
-    if to_values is not None:
-        inner = inner + on_diagonal(xp, to_values)
-    return symmetrized(xp, chain(xp, vectors, inner, turned))
-
-
-@written_in("linalg")
-def eigvalsh(x: Any, /) -> Tensor:
-    """Return the eigenvalues of Hermitian matrices, of which the lower triangle is read.
-
-    Parameters
-    ----------
-    x : Tensor or raw array, shape (*, M, M)
-
-    Returns
-    -------
-    Tensor, shape (*, M)
-        Real and ascending.
-
-    Raises
-    ------
-    TypeError
-        If `x` is no array, or of integers or booleans.
-    ValueError
-        If `x` is no square matrix.
-    """
-    value = as_matrix("eigvalsh", x, square=True)
-    if is_wanted((value,)):
-        return _eigh("eigvalsh", value).eigenvalues
-    if not value.size:
-        return record("eigvalsh", lambda raw: _hermitian(raw)[0], None, (value,))
-
-    def alone(raw: RawArray) -> RawArray:
-        return guarded(lambda safe: (cp.linalg.eigvalsh(_lower(safe)),), raw, (0,), lower=True)[0]
-
-    return record("eigvalsh", alone, None, (value,))
+    return adjoint(xp, solve_either(r, adjoint(xp, whole)))
 
 
 @written_in("linalg")
@@ -391,7 +253,7 @@ def singular(raw: RawArray, full: bool) -> tuple[RawArray, ...]:
     def in_gauge(safe: RawArray) -> tuple[RawArray, ...]:
         u, s, vh = cp.linalg.svd(safe, full_matrices=full)
         u, vh = cp.ascontiguousarray(u), cp.ascontiguousarray(vh)
-        phases = _phases(u[..., :count])
+        phases = phases_of(u[..., :count])
         u[..., :count] *= cp.conj(phases)
         vh[..., :count, :] *= cp.matrix_transpose(phases)
         return u, s, vh
@@ -450,11 +312,11 @@ def _inner(xp: Any, parts: Any, grads: Any, near: RawArray) -> Any:
     p = None if to_u is None else xp.matmul(adjoint(xp, u), to_u)
     q = None if to_v is None else xp.matmul(adjoint(xp, v), to_v)
     both = p if q is None else q if p is None else p + q
-    apart = p if q is None else -q if p is None else p - q
+    difference = p if q is None else -q if p is None else p - q
     sums = xp.expand_dims(s, -2) + xp.expand_dims(s, -1)
     d = inverse_where(xp, sums, cp.logical_not(raw_of(sums) <= near[..., None]))
-    skew = d * apart
-    inner = symmetrized(xp, _apart(xp, s, near) * both) + (skew - adjoint(xp, skew)) * 0.5
+    skew = d * difference
+    inner = symmetrized(xp, apart(xp, s, near) * both) + (skew - adjoint(xp, skew)) * 0.5
     return inner if to_s is None else inner + on_diagonal(xp, to_s)
 
 
@@ -493,109 +355,3 @@ def values_alone(raw: RawArray) -> RawArray:
     if not raw.size:
         return singular(raw, False)[1]
     return guarded(lambda safe: (cp.linalg.svd(safe, compute_uv=False),), raw, (0,))[0]
-
-
-@written_in("linalg")
-def eig(x: Any, /) -> EigResult:
-    """Return the eigenvalues and eigenvectors of any square matrices, ``x V = V diag(w)``.
-
-    The gradient is that of Boeddeker, Hanebrink, Drude, Heymann and Haeb-Umbach 2017, "On the
-    computation of complex-valued gradients with application to statistically optimum beamforming".
-
-    Parameters
-    ----------
-    x : Tensor or raw array, shape (*, M, M)
-
-    Returns
-    -------
-    eigenvalues : Tensor, shape (*, M), complex
-        Ascending by their real parts, and where these are equal by their imaginary parts.
-    eigenvectors : Tensor, shape (*, M, M), complex
-        In columns of length 1, whose first component of largest magnitude is real and positive.
-
-    Raises
-    ------
-    TypeError
-        If `x` is no array, or of integers or booleans.
-    ValueError
-        If `x` is no square matrix.
-    """
-    return EigResult(*_eig("eig", as_matrix("eig", x, square=True)))
-
-
-def _eig(name: str, value: Any) -> tuple[Any, ...]:
-    # A real matrix is solved as such, so that conjugate pairs are exact.
-    source = value._data
-    dtype = np.promote_types(source.dtype, complex64)
-    return record_several(name, lambda _: _general(source, dtype), _eig_back, cast(value, dtype))
-
-
-def _general(raw: RawArray, dtype: np.dtype[Any]) -> tuple[RawArray, ...]:
-    if not raw.size:
-        return cp.zeros(raw.shape[:-1], dtype=dtype), cp.zeros(raw.shape, dtype=dtype)
-
-    def in_order(safe: RawArray) -> tuple[RawArray, RawArray]:
-        values, vectors = _eig_of(safe)
-        order = cp.argsort(values.imag, axis=-1)
-        real = cp.take_along_axis(values.real, order, axis=-1)
-        order = cp.take_along_axis(order, cp.argsort(real, axis=-1), axis=-1)
-        vectors = cp.take_along_axis(vectors, order[..., None, :], axis=-1)
-        length = cp.sqrt(cp.sum(cp.square(cp.abs(vectors)), axis=-2, keepdims=True))
-        vectors = vectors * cp.conj(_phases(vectors)) / length
-        return cp.take_along_axis(values, order, axis=-1), vectors
-
-    return guarded(in_order, raw, (0,))
-
-
-def _eig_of(raw: RawArray) -> tuple[RawArray, RawArray]:
-    """Solve on the device, or on the host where cuSOLVER has no `geev` yet."""
-    try:
-        values, vectors = cp.linalg.eig(raw)
-    except RuntimeError as error:
-        if "geev" not in str(error):
-            raise
-        host = np.linalg.eig(cp.asnumpy(raw))
-        dtype = np.promote_types(raw.dtype, complex64)
-        values, vectors = (cp.asarray(part.astype(dtype)) for part in host)
-    return values, vectors
-
-
-def _eig_back(node: Any, grads: Sequence[Any]) -> Any:
-    xp, (values, vectors) = node.xp, node.results
-    to_values, to_vectors = grads
-    if not vectors.size:
-        return xp.zeros_like(vectors)
-    turned = adjoint(xp, vectors)
-    inner = None if to_values is None else on_diagonal(xp, to_values)
-    if to_vectors is not None:
-        near = tolerance(raw_of(values), vectors.shape[-1])
-        mixed = xp.matmul(turned, to_vectors)
-        # Columns stay at length 1.
-        along = xp.real(xp.sum(xp.conj(vectors) * to_vectors, axis=-2, keepdims=True))
-        mixed = mixed - xp.matmul(turned, vectors) * along
-        mixed = xp.conj(_apart(xp, values, near)) * mixed
-        inner = mixed if inner is None else inner + mixed
-    return solve_either(xp, turned, xp.matmul(inner, turned))
-
-
-@written_in("linalg")
-def eigvals(x: Any, /) -> Tensor:
-    """Return the eigenvalues of any square matrices.
-
-    Parameters
-    ----------
-    x : Tensor or raw array, shape (*, M, M)
-
-    Returns
-    -------
-    Tensor, shape (*, M), complex
-        In the order of `eig`.
-
-    Raises
-    ------
-    TypeError
-        If `x` is no array, or of integers or booleans.
-    ValueError
-        If `x` is no square matrix.
-    """
-    return _eig("eigvals", as_matrix("eigvals", x, square=True))[0]

@@ -1,12 +1,7 @@
-"""`nn.ops.fft`: discrete Fourier transforms, with their gradients.
+"""`nn.ops.fft`: the extension of the Python array API standard 2025.12, and nothing else.
 
-Three operations do it all: the transform of complex numbers along some axes, that of real numbers
-to half a spectrum along one, and that of half a spectrum to real numbers. Each is linear, and its
-gradient is another one of the three, so that derivatives nest. Cutting and filling to a length,
-conjugates and real parts are operations of `ops` before and after.
-
-On the device cuFFT computes them. Its plans want at least one transform of at least one number:
-what is empty is made here.
+Cutting and filling to a length, conjugates and real parts are operations of `ops`, before and after
+the `transforms`.
 """
 
 from __future__ import annotations
@@ -15,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from impl_cupy.backend import cp
 from impl_cupy.checks import (
     as_ints,
     check_device,
@@ -26,125 +20,13 @@ from impl_cupy.checks import (
     shown,
     to_device,
 )
-from impl_cupy.dtypes import DTypeLike, complex64, parts_of
+from impl_cupy.dtypes import DTypeLike, complex64
 from impl_cupy.ops.families import extensions, written_in
-from impl_cupy.recording import as_tensor, cast, record
+from impl_cupy.ops.transforms import BACK, to_half, to_real, whole
+from impl_cupy.recording import as_tensor, cast
 from impl_cupy.sums import cut
-from impl_cupy.tape import RawArray, handles, wrap
+from impl_cupy.tape import handles, wrap
 from impl_cupy.tensor import Tensor
-
-# The norm under which the transform back has the factor that the transform has under this one.
-_BACK = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
-
-
-# The three operations, on raw arrays and on Tensors.
-
-
-def _whole(x: Any, axes: tuple[int, ...], norm: str, back: bool, name: str) -> Any:
-    """Transform complex numbers along axes, forward or back."""
-    if isinstance(x, cp.ndarray):
-        return _raw_whole(x, axes, norm, back)
-    return record(
-        name,
-        lambda raw: _raw_whole(raw, axes, norm, back),
-        _whole_back,
-        (x,),
-        config=(axes, norm, back, name),
-    )
-
-
-def _raw_whole(raw: RawArray, axes: tuple[int, ...], norm: str, back: bool) -> RawArray:
-    if not raw.size or not axes:
-        return raw.copy()
-    return (cp.fft.ifftn if back else cp.fft.fftn)(raw, axes=axes, norm=norm)
-
-
-def _whole_back(node: Any, grad: Any) -> tuple[Any]:
-    axes, norm, back, name = node.config
-    return (_whole(grad, axes, _BACK[norm], not back, name),)
-
-
-def _to_half(x: Any, axis: int, norm: str, name: str) -> Any:
-    """Transform real numbers to the first half of their spectrum."""
-    if isinstance(x, cp.ndarray):
-        return _raw_to_half(x, axis, norm)
-    return record(
-        name,
-        lambda raw: _raw_to_half(raw, axis, norm),
-        _to_half_back,
-        (x,),
-        config=(axis, norm, x.shape[axis], name),
-    )
-
-
-def _raw_to_half(raw: RawArray, axis: int, norm: str) -> RawArray:
-    if not raw.size:
-        dtype = np.promote_types(raw.dtype, complex64)
-        return cp.zeros(_sized(raw.shape, axis, raw.shape[axis] // 2 + 1), dtype=dtype)
-    return cp.fft.rfft(raw, axis=axis, norm=norm)
-
-
-def _to_half_back(node: Any, grad: Any) -> tuple[Any]:
-    axis, norm, n, name = node.config
-    # The transform to real numbers takes what stands for itself once, and the others twice.
-    weights = _weights(node.xp, grad, axis, n, 0.5)
-    return (_to_real(grad * weights, n, axis, _BACK[norm], name),)
-
-
-def _to_real(x: Any, n: int, axis: int, norm: str, name: str) -> Any:
-    """Transform half a spectrum, of the right length, back to n real numbers."""
-    if isinstance(x, cp.ndarray):
-        return _raw_to_real(x, n, axis, norm)
-    return record(
-        name,
-        lambda raw: _raw_to_real(raw, n, axis, norm),
-        _to_real_back,
-        (x,),
-        config=(axis, norm, n, name),
-    )
-
-
-def _raw_to_real(raw: RawArray, n: int, axis: int, norm: str) -> RawArray:
-    if not raw.size:
-        return cp.zeros(_sized(raw.shape, axis, n), dtype=parts_of(raw.dtype))
-    return cp.fft.irfft(raw, n, axis=axis, norm=norm)
-
-
-def _to_real_back(node: Any, grad: Any) -> tuple[Any]:
-    xp = node.xp
-    axis, norm, n, name = node.config
-    half = _to_half(grad, axis, _BACK[norm], name)
-    doubled = half * _weights(xp, half, axis, n, 2.0)
-    # Of what stands for itself the real part alone was taken (fft-06).
-    alone = _alone(half.ndim, axis, n)
-    mask = wrap(alone) if xp is handles.namespace else alone
-    return (xp.where(mask, xp.astype(xp.real(doubled), half.dtype), doubled),)
-
-
-def _along(values: Any, ndim: int, axis: int) -> RawArray:
-    """Return numbers as an array that lies along an axis."""
-    shape = [1] * ndim
-    shape[axis] = len(values)
-    return cp.asarray(values).reshape(shape)
-
-
-def _alone(ndim: int, axis: int, n: int) -> RawArray:
-    """Tell which numbers of half a spectrum stand for themselves in the whole one."""
-    places = np.arange(n // 2 + 1)
-    return _along((places == 0) | (2 * places == n), ndim, axis)
-
-
-def _weights(xp: Any, like: Any, axis: int, n: int, others: float) -> Any:
-    """Return 1 at the numbers that stand for themselves, and a weight for the others."""
-    places = np.arange(n // 2 + 1)
-    values = np.where((places == 0) | (2 * places == n), 1.0, others).astype(parts_of(like.dtype))
-    made = _along(values, like.ndim, axis)
-    return wrap(made) if xp is handles.namespace else made
-
-
-def _sized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
-    return (*shape[:axis], size, *shape[axis + 1 :])
-
 
 # Arguments.
 
@@ -181,7 +63,7 @@ def _check_norm(name: str, norm: Any) -> str:
     if not isinstance(norm, str):
         msg = f"{name}: norm must be a str, got {shown(norm)}"
         raise TypeError(msg)
-    if norm not in _BACK:
+    if norm not in BACK:
         msg = f"{name}: norm must be 'backward', 'ortho' or 'forward', got {norm!r}"
         raise ValueError(msg)
     return norm
@@ -331,7 +213,7 @@ def _make_whole(name: str, summary: str, *, back: bool) -> Any:
         value = _taken(name, x, real=False)
         norm = _check_norm(name, norm)
         length, place = _one_axis(name, value, n, axis, half=False)
-        made: Tensor = _whole(_of_length(value, place, length), (place,), norm, back, name)
+        made: Tensor = whole(_of_length(value, place, length), (place,), norm, back, name)
         return made
 
     return _enter(name, summary, "complex", operation)
@@ -346,7 +228,7 @@ def _make_whole_n(name: str, summary: str, *, back: bool) -> Any:
         lengths, places = _several_axes(name, value, s, axes, half=False, some=False)
         for length, place in zip(lengths, places, strict=True):
             value = _of_length(value, place, length)
-        made: Tensor = _whole(value, places, norm, back, name)
+        made: Tensor = whole(value, places, norm, back, name)
         return made
 
     return _enter(name, summary, "complex", operation)
@@ -368,7 +250,7 @@ def _make_real(name: str, summary: str, *, back: bool) -> Any:
         norm = _check_norm(name, norm)
         length, place = _one_axis(name, value, n, axis, half=False)
         value = _of_length(value, place, length)
-        half: Tensor = _to_half(value, place, _BACK[norm] if back else norm, name)
+        half: Tensor = to_half(value, place, BACK[norm] if back else norm, name)
         return handles.conj(half) if back else half
 
     return _enter(name, summary, "real", operation)
@@ -389,7 +271,7 @@ def _make_half(name: str, summary: str, *, back: bool) -> Any:
         length, place = _one_axis(name, value, n, axis, half=True)
         value = _of_length(value, place, length // 2 + 1)
         value = value if back else handles.conj(value)
-        made: Tensor = _to_real(value, length, place, norm if back else _BACK[norm], name)
+        made: Tensor = to_real(value, length, place, norm if back else BACK[norm], name)
         return made
 
     return _enter(name, summary, "half", operation)
@@ -405,8 +287,8 @@ def rfftn(x: Any, /, *, s: Any = None, axes: Any = None, norm: str = "backward")
     lengths, places = _several_axes("rfftn", value, s, axes, half=False, some=True)
     for length, place in zip(lengths, places, strict=True):
         value = _of_length(value, place, length)
-    half = _to_half(value, places[-1], norm, "rfftn")
-    made: Tensor = _whole(half, places[:-1], norm, False, "rfftn") if places[:-1] else half
+    half = to_half(value, places[-1], norm, "rfftn")
+    made: Tensor = whole(half, places[:-1], norm, False, "rfftn") if places[:-1] else half
     return made
 
 
@@ -418,8 +300,8 @@ def irfftn(x: Any, /, *, s: Any = None, axes: Any = None, norm: str = "backward"
     for length, place in zip(present, places, strict=True):
         value = _of_length(value, place, length)
     if places[:-1]:
-        value = _whole(value, places[:-1], norm, True, "irfftn")
-    made: Tensor = _to_real(value, lengths[-1], places[-1], norm, "irfftn")
+        value = whole(value, places[:-1], norm, True, "irfftn")
+    made: Tensor = to_real(value, lengths[-1], places[-1], norm, "irfftn")
     return made
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from impl_cupy.ops import decompositions, products, solving
+from impl_cupy.ops import decompositions, eigenvalues, products, solving
 from impl_cupy.ops.families import extensions
 
-_rooms = (products, decompositions, solving)
+_rooms = (products, decompositions, eigenvalues, solving)
 _same = {
     "matmul": products.matmul,
     "matrix_transpose": products.matrix_transpose,

@@ -138,7 +138,14 @@ def tolerance(values: RawArray, size: int) -> RawArray:
     return cp.max(cp.abs(values), axis=-1, keepdims=True) * (8 * size * eps)
 
 
-def solve_either(xp: Any, a: Any, b: Any) -> Any:
+def apart(xp: Any, values: Any, near: RawArray) -> Any:
+    """Return ``1 / (w_j - w_i)``, 0 for what counts as equal; `values` is real or complex."""
+    differences = xp.expand_dims(values, -2) - xp.expand_dims(values, -1)
+    allowed = cp.logical_not(cp.abs(raw_of(differences)) <= near[..., None])
+    return inverse_where(xp, differences, allowed)
+
+
+def solve_either(a: Any, b: Any) -> Any:
     """Solve ``a x = b`` for matrices b without refusing anything, raw or on Tensors."""
     if isinstance(a, Recorded) or isinstance(b, Recorded):
         return handles.solve_unchecked(a, b)
@@ -253,6 +260,27 @@ def _refuse(name: str, said: str, index: tuple[int, ...] | None) -> NoReturn:
     which = "the matrix" if index is None else f"the matrix at {index}"
     msg = f"{name}: {which} is {said}"
     raise ValueError(msg) from None
+
+
+def phase(x: RawArray) -> RawArray:
+    """Return ``x / abs(x)``, and 1 for 0."""
+    size = cp.abs(x)
+    return cp.where(size == 0, cp.ones_like(x), x / cp.where(size == 0, cp.ones_like(size), size))
+
+
+def phases_of(vectors: RawArray) -> RawArray:
+    """Return the phase of the first component of largest magnitude of each column, as a row."""
+    if not vectors.size:
+        return cp.ones((*vectors.shape[:-2], 1, vectors.shape[-1]), dtype=vectors.dtype)
+    place = cp.argmax(cp.abs(vectors), axis=-2, keepdims=True)
+    return phase(cp.take_along_axis(vectors, place, axis=-2))
+
+
+def lower_ones(raw: RawArray) -> RawArray:
+    """Return Hermitian matrices with the lower triangles, and the real diagonals, of these."""
+    below = cp.tril(raw, -1)
+    on_it = cp.eye(raw.shape[-1], dtype=bool)
+    return below + adjoint(cp, below) + cp.where(on_it, raw.real, cp.zeros_like(raw.real))
 
 
 # Operations of several results.

@@ -119,7 +119,7 @@ handles.solve_unchecked = _solve
 def _solve_back(node: Any, grad: Any) -> tuple[Any, Any]:
     xp, (first, second) = node.xp, node.config
     to_first, to_second = node.edges
-    to_b = solve_either(xp, adjoint(xp, node.x), grad)
+    to_b = solve_either(adjoint(xp, node.x), grad)
     to_a = -xp.matmul(to_b, adjoint(xp, node.output)) if to_first else None
     return (
         sum_to(xp, to_a, first) if to_first else None,
@@ -166,7 +166,7 @@ def _inv(node: Any, grad: Any) -> tuple[Any]:
     return (-chain(node.xp, turned, grad, turned),)
 
 
-def _inverse(xp: Any, x: Any) -> Any:
+def _inverse(x: Any) -> Any:
     """Return inverses without refusing anything, raw or on Tensors."""
     if isinstance(x, Recorded):
         return record("inv", inverse, _inv, (x,), keep_output=True)
@@ -331,7 +331,7 @@ def _det(node: Any, grad: Any) -> tuple[Any]:
     # Further derivatives, where x is regular, are those of det(x) x^-H.
     mask = constant(xp, regular)
     unit = constant(xp, cp.eye(x.shape[-1], dtype=cofactors.dtype))
-    turned = adjoint(xp, _inverse(xp, xp.where(mask, x, unit)))
+    turned = adjoint(xp, _inverse(xp.where(mask, x, unit)))
     value = xp.conj(node.output) if grad.dtype.kind == "c" else node.output
     formula = xp.expand_dims(value, (-2, -1)) * turned
     return (spread * xp.where(mask, formula, constant(xp, cofactors)),)
@@ -375,7 +375,7 @@ def _raw_slogdet(raw: RawArray) -> tuple[RawArray, RawArray]:
 def _slogdet(node: Any, grads: Sequence[Any]) -> Any:
     xp, x, (sign, _) = node.xp, node.x, node.results
     to_sign, to_logarithm = grads
-    turned = adjoint(xp, _inverse(xp, x))
+    turned = adjoint(xp, _inverse(x))
     if x.dtype.kind != "c":
         if to_logarithm is None:
             return xp.zeros_like(x)
