@@ -92,8 +92,9 @@ def _factored(raw: RawArray) -> RawArray:
         return cp.zeros(raw.shape, dtype=raw.dtype)
     finite = finite_ones(raw, True)
     safe = cp.where(finite, lower_ones(raw), cp.eye(raw.shape[-1], dtype=raw.dtype))
-    function = cp.linalg.cholesky
-    factor = refusing("cholesky", "not positive definite", function, raw.shape[:-2], safe)
+    cholesky_of = cp.linalg.cholesky
+    wrong = "not positive definite"
+    factor = refusing("cholesky", wrong, lambda: cholesky_of(safe), safe, cholesky_of)
     nan = cp.tril(cp.full(raw.shape[-2:], cp.nan, dtype=raw.dtype))
     return cp.where(finite, factor, nan)
 

@@ -174,7 +174,8 @@ def _eig(name: str, value: Any) -> tuple[Any, ...]:
     # A real matrix is solved as such, so that conjugate pairs are exact.
     source = value._data
     dtype = np.promote_types(source.dtype, complex64)
-    return record_several(name, lambda _: _general(source, dtype), _eig_back, cast(value, dtype))
+    operand = cast(value, dtype) if is_wanted((value,)) else value
+    return record_several(name, lambda _: _general(source, dtype), _eig_back, operand)
 
 
 def _general(raw: RawArray, dtype: np.dtype[Any]) -> tuple[RawArray, ...]:

@@ -50,14 +50,25 @@ def as_matrix(name: str, value: Any, *, square: bool = False) -> Any:
         That names the shape, if there are fewer than two axes or the last two differ (linalg-06).
     """
     made = as_tensor(name, value)
-    if made._data.dtype.kind not in "fc":
-        msg = (
-            f"{name}: matrices must be floating or complex, got dtype {made._data.dtype.name}; "
-            "use astype first"
-        )
-        raise TypeError(msg)
+    check_kind(name, made)
     check_matrix(name, made, square=square)
     return made
+
+
+def check_kind(name: str, value: Any) -> None:
+    """Refuse what is neither floating nor complex.
+
+    Raises
+    ------
+    TypeError
+        That names the dtype.
+    """
+    if value.dtype.kind not in "fc":
+        msg = (
+            f"{name}: matrices must be floating or complex, got dtype {value.dtype.name}; use "
+            "astype first"
+        )
+        raise TypeError(msg)
 
 
 def check_matrix(name: str, value: Any, *, square: bool = False) -> None:
@@ -222,9 +233,9 @@ def _nan(like: RawArray) -> RawArray:
 def refusing(
     name: str,
     said: str,
-    function: Callable[..., RawArray],
-    stack: tuple[int, ...],
-    *raws: RawArray,
+    function: Callable[[], RawArray],
+    matrices: RawArray,
+    one: Callable[[RawArray], RawArray],
 ) -> RawArray:
     """Apply a solver; refuse the first matrix that it cannot solve (linalg-09).
 
@@ -233,9 +244,11 @@ def refusing(
     name, said : str
         What the error names: the operation, and what is wrong with the matrix.
     function : callable
-        From raw arrays that all have the stack in front.
-    stack : tuple of int
-    *raws : cupy.ndarray
+        Solves for all.
+    matrices : cupy.ndarray
+        Which it solves for.
+    one : callable
+        Solves for one of them.
 
     Raises
     ------
@@ -244,20 +257,21 @@ def refusing(
     """
     try:
         with cupyx.errstate(linalg="raise"):
-            return function(*raws)
+            return function()
     except np.linalg.LinAlgError:
         pass
+    stack = matrices.shape[:-2]
     for index in np.ndindex(*stack):
         try:
             with cupyx.errstate(linalg="raise"):
-                function(*[raw[index] for raw in raws])
+                one(matrices[index])
         except np.linalg.LinAlgError:
-            _refuse(name, said, index if stack else None)
-    _refuse(name, said, None)
+            _refuse(name, said, f"the matrix at {index}" if stack else "the matrix")
+    # Solvers of stacks and of one matrix may round a pivot differently.
+    _refuse(name, said, f"one of the matrices of shape {matrices.shape}")
 
 
-def _refuse(name: str, said: str, index: tuple[int, ...] | None) -> NoReturn:
-    which = "the matrix" if index is None else f"the matrix at {index}"
+def _refuse(name: str, said: str, which: str) -> NoReturn:
     msg = f"{name}: {which} is {said}"
     raise ValueError(msg) from None
 

@@ -17,6 +17,7 @@ from impl_cupy.ops.matrices import (
     adjoint,
     as_matrix,
     chain,
+    check_kind,
     check_matrix,
     constant,
     finite_ones,
@@ -31,8 +32,6 @@ from impl_cupy.ops.matrices import (
 from impl_cupy.recording import as_operands, as_tensor, record, sum_to
 from impl_cupy.tape import RawArray, Recorded, handles
 from impl_cupy.tensor import Tensor
-
-_SINGULAR = "singular"
 
 
 class SlogdetResult(NamedTuple):
@@ -64,42 +63,29 @@ def solve(x1: Any, x2: Any, /) -> Tensor:
         If the shapes do not fit, or a matrix is singular; the latter waits for the device.
     """
     for operand in (x1, x2):
-        given = as_tensor("solve", operand)
-        if given.dtype.kind not in "fc":
-            as_matrix("solve", given)
+        check_kind("solve", as_tensor("solve", operand))
     a, b = as_operands("solve", as_tensor("solve", x1), as_tensor("solve", x2))
     check_matrix("solve", a, square=True)
     is_vector = b.ndim == 1
     if b.ndim == 0 or b.shape[0 if is_vector else -2] != a.shape[-1]:
         refuse_shapes("solve", (a, b))
     try:
-        stack = np.broadcast_shapes(a.shape[:-2], () if is_vector else b.shape[:-2])
+        np.broadcast_shapes(a.shape[:-2], () if is_vector else b.shape[:-2])
     except ValueError:
         refuse_shapes("solve", (a, b))
     right = b.reshape((b.shape[0], 1)) if is_vector else b
-    result = _solve(a, right, _checked("solve", solved, a._data, right._data, stack))
+    result = _solve(a, right, _checked(a._data, right._data))
     return result.reshape(result.shape[:-1]) if is_vector else result
 
 
-def _checked(
-    name: str, function: Any, a: RawArray, b: RawArray, stack: tuple[int, ...]
-) -> RawArray:
+def _checked(a: RawArray, b: RawArray) -> RawArray:
     """Solve, and refuse singular matrices; one with a NaN is none (linalg-10)."""
-    if not a.size or 0 in stack:
-        return function(a, b)
+    if not a.size or not b.size:
+        return solved(a, b)
     finite = finite_ones(a, False)
     safe = cp.where(finite, a, cp.eye(a.shape[-1], dtype=a.dtype))
-    # The matrices, not the right sides, are what may be refused.
-    if a.ndim == 2 or a.shape[:-2] == b.shape[:-2]:
-        sides = [b] if a.ndim > 2 else []
-    else:
-        sides = [cp.broadcast_to(b, (*stack, *b.shape[-2:]))]
-        safe = cp.broadcast_to(safe, (*stack, *a.shape[-2:]))
-    own = safe.shape[:-2]
-    if sides:
-        made = refusing(name, _SINGULAR, function, own, safe, *sides)
-    else:
-        made = refusing(name, _SINGULAR, lambda matrix: function(matrix, b), own, safe)
+    one = lambda matrix: cp.linalg.solve(matrix, matrix[:, :1])  # noqa: E731
+    made = refusing("solve", "singular", lambda: solved(safe, b), safe, one)
     return cp.where(finite, made, cp.full((), math.nan, dtype=made.dtype))
 
 
@@ -154,7 +140,7 @@ def _inverted(name: str, value: Any) -> Any:
     if raw.size:
         finite = finite_ones(raw, False)
         safe = cp.where(finite, raw, cp.eye(raw.shape[-1], dtype=raw.dtype))
-        made = refusing(name, _SINGULAR, inverse, raw.shape[:-2], safe)
+        made = refusing(name, "singular", lambda: inverse(safe), safe, inverse)
         made = cp.where(finite, made, cp.full((), math.nan, dtype=raw.dtype))
     else:
         made = inverse(raw)
@@ -232,7 +218,7 @@ def _limit(name: str, raw: RawArray, rtol: Any) -> Any:
     if not isinstance(rtol, (Recorded, cp.ndarray, np.ndarray)):
         msg = f"{name}: rtol must be a number or an array, got {shown(rtol)}"
         raise TypeError(msg)
-    given = as_tensor(name, rtol)._data
+    given: Any = as_tensor(name, rtol)._data
     if given.dtype.kind not in "iuf":
         msg = f"{name}: rtol must hold real numbers, got dtype {given.dtype.name}"
         raise TypeError(msg)
@@ -322,11 +308,12 @@ def _cofactors(raw: RawArray) -> tuple[RawArray, RawArray]:
 
 def _det(node: Any, grad: Any) -> tuple[Any]:
     xp, x = node.xp, node.x
+    is_recorded = isinstance(grad, Recorded)
     if not x.size:
         return (xp.zeros_like(x),)
     spread = xp.expand_dims(grad, (-2, -1))
     cofactors, regular = _cofactors(raw_of(x))
-    if not isinstance(grad, Recorded):
+    if not is_recorded:
         return (spread * cofactors,)
     # Further derivatives, where x is regular, are those of det(x) x^-H.
     mask = constant(xp, regular)
@@ -418,7 +405,7 @@ def matrix_power(x: Any, n: int, /) -> Tensor:
         )
     power = _inverted("matrix_power", value) if n < 0 else value
     n = abs(n)
-    result = None
+    result: Any = None
     while n:
         if n % 2:
             result = power if result is None else handles.matmul(result, power)
@@ -457,8 +444,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     """
     value = as_matrix("matrix_norm", x)
     keepdims = check_flag("matrix_norm", "keepdims", keepdims)
-    order = "fro" if ord is None else ord
-    if not isinstance(order, (str, int, float)) or isinstance(order, bool) or order not in _ORDERS:
+    order: Any = "fro" if ord is None else ord
+    if not isinstance(order, (str, int, float)) or order not in _ORDERS or order is True:
         msg = f"matrix_norm: ord must be one of {_ORDERS}, got {shown(ord)}"
         raise ValueError(msg)
     if order == "fro":
