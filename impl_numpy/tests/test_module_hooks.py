@@ -87,3 +87,31 @@ def test_a_summary_leaves_no_hook_behind():
     layer = nn.Linear(2, 3)
     nn.summary(layer, nn.ones((4, 2)))
     assert layer._hooks == {}
+
+
+class Turn(nn.Module):
+    def forward(self, z):
+        return z * nn.tensor(np.array([1j, 2 + 1j]))
+
+
+def test_hooks_see_complex_gradients_as_programs_do() -> None:
+    seen, turn = [], Turn()
+    turn.register_full_backward_hook(lambda module, before, after: seen.append((before, after)))
+    a = nn.tensor(np.array([1.0, 2.0]), requires_grad=True)
+    z = a + 1j * a
+    y = turn(z)
+    for value in (z, y):
+        value.retain_grad()
+    nn.ops.sum(nn.ops.square(nn.ops.abs(y)) + nn.ops.imag(y)).backward()
+    (before, after) = seen[0]
+    assert np.array_equal(before[0].numpy(), z.grad.numpy())
+    assert np.array_equal(after[0].numpy(), y.grad.numpy())
+    assert np.allclose(y.grad.numpy(), 2 * y.detach().numpy() + 1j)
+
+
+def test_hooks_replace_complex_gradients_as_programs_do() -> None:
+    turn = Turn()
+    turn.register_full_backward_hook(lambda module, before, after: (before[0] * 1j,))
+    a = nn.tensor(np.array([1.0, 2.0]), requires_grad=True)
+    nn.ops.sum(nn.ops.imag(turn(a + 1j * nn.ones(2)))).backward()
+    assert np.allclose(a.grad.numpy(), np.real(1j * 1j * np.conj([1j, 2 + 1j])))

@@ -1,5 +1,7 @@
 """Tensors next to NumPy: who gives way, what warns, what is refused."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -77,11 +79,11 @@ def test_only_leaves_are_optimized(optimizer) -> None:
         optimizer([nn.ones(2, requires_grad=True) * 2], lr=0.1)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "complex64", "int16"])
+@pytest.mark.parametrize("dtype", ["float16", "longdouble", "datetime64[s]"])
 def test_other_dtypes_are_refused(dtype: str) -> None:
     array = np.ones(2, dtype)
     for make in (nn.tensor, nn.from_array, lambda a: nn.ones(2) * a):
-        with pytest.raises(TypeError, match=dtype):
+        with pytest.raises(TypeError, match=re.escape(array.dtype.name)):
             make(array)
 
 

@@ -41,7 +41,20 @@ from impl_numpy.creation import (
     zeros,
 )
 from impl_numpy.dtypes import bool_ as bool
-from impl_numpy.dtypes import float32, float64, int32, int64
+from impl_numpy.dtypes import (
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from impl_numpy.function import Function, as_function, once_differentiable
 from impl_numpy.loss import (
     BCELoss,
@@ -194,6 +207,8 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "complex64",
+    "complex128",
     "data",
     "empty",
     "enable_grad",
@@ -208,6 +223,8 @@ __all__ = [
     "hessian",
     "hvp",
     "init",
+    "int8",
+    "int16",
     "int32",
     "int64",
     "is_grad_enabled",
@@ -236,6 +253,10 @@ __all__ = [
     "spec_capabilities",
     "summary",
     "tensor",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     "value_and_grad",
     "vjp",
     "zeros",

@@ -7,4 +7,11 @@ SPEC_VERSION = "2026.12"
 
 def spec_capabilities() -> dict[str, bool]:
     """Return the capabilities that clauses may ask for, and whether they are here."""
-    return {"double_backward": True, "float64": True, "jit": True, "serialization": True}
+    return {
+        "complex": True,
+        "double_backward": True,
+        "float64": True,
+        "jit": True,
+        "serialization": True,
+        "wide_unsigned": True,
+    }

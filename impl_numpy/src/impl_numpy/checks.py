@@ -6,22 +6,31 @@ says what the argument must be and what came.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import operator
 import sys
-from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.dtypes import DTYPES, Array, Axis, Shape, float32, int64, is_raw, native
+from impl_numpy.dtypes import (
+    DTYPES,
+    FIVE,
+    Array,
+    Axis,
+    Shape,
+    float32,
+    int64,
+    is_raw,
+    native,
+)
 
 SHOWN = 80
 LARGEST = 1 << 59
-FIVE = "float32, float64, int32, int64 or bool"
+KNOWN = "bool, an integer of 8 to 64 bits, float32, float64, complex64 or complex128"
+THE_FIVE = "float32, float64, int32, int64 or bool"
 
 
 def shown(value: Any) -> str:
@@ -91,7 +100,7 @@ def check_items(operation: str, name: str, value: Any, wanted: str) -> list[Any]
 
 
 def check_raw(array: Any, operation: str, shares: bool = False) -> Array:
-    """Return a raw array of one of the five dtypes, or raise TypeError.
+    """Return a raw array of a dtype that Tensors have, or raise TypeError.
 
     One of the other byte order is copied, or refused where its memory is to be shared (tensor-37).
     """
@@ -102,9 +111,32 @@ def check_raw(array: Any, operation: str, shares: bool = False) -> Array:
     if array.dtype not in DTYPES:
         array = array if shares else native(array)
         if array.dtype not in DTYPES:
-            msg = f"{operation}: the dtype must be {FIVE}, got {array.dtype}; cast with astype"
+            msg = f"{operation}: the dtype must be {KNOWN}, got {array.dtype}; cast with astype"
             raise TypeError(msg)
     return np.asarray(array)
+
+
+def check_five(operation: str, dtype: np.dtype[Any], name: str = "") -> None:
+    """Raise TypeError for a dtype of which Modules and files have nothing (tensor-37)."""
+    if dtype not in FIVE:
+        of = f" of {name}" if name else ""
+        msg = f"{operation}: the dtype{of} must be {THE_FIVE}, got {dtype}; cast with astype"
+        raise TypeError(msg)
+
+
+def check_real(operation: str, *dtypes: np.dtype[Any]) -> None:
+    """Raise TypeError for a complex dtype (ops-59)."""
+    for dtype in dtypes:
+        if dtype.kind == "c":
+            msg = f"{operation}: takes real numbers, got {dtype}; see real, imag and abs"
+            raise TypeError(msg)
+
+
+def check_keeps(operation: str, dtype: np.dtype[Any], wanted: np.dtype[Any]) -> None:
+    """Raise TypeError where a cast would lose the imaginary part (ops-11)."""
+    if dtype.kind == "c" and wanted.kind not in "cb":
+        msg = f"{operation}: {dtype} does not become {wanted}; take real or imag first"
+        raise TypeError(msg)
 
 
 def as_number(value: Any) -> bool | int | float | None:
@@ -118,6 +150,29 @@ def as_number(value: Any) -> bool | int | float | None:
     return value if isinstance(value, (bool, int, float)) else None
 
 
+def as_scalar(value: Any) -> bool | int | float | complex | None:
+    """Return what `as_number` does, and complex numbers too."""
+    if isinstance(value, complex):
+        return complex(value)
+    if isinstance(value, np.complexfloating):
+        return complex(value)
+    return as_number(value)
+
+
+def check_scalar(
+    owner: str, name: str, value: Any, dtype: np.dtype[Any] | None
+) -> bool | int | float | complex:
+    """Return a number, complex only where the dtype (None: any) is, or raise TypeError."""
+    number = as_scalar(value)
+    if number is None:
+        msg = f"{owner}: {name} must be a number, got {shown(value)}"
+        raise TypeError(msg)
+    if isinstance(number, complex) and dtype is not None and dtype.kind != "c":
+        msg = f"{owner}: {name} must be a real number for {dtype}, got the complex {shown(value)}"
+        raise TypeError(msg)
+    return number
+
+
 def check_number(owner: str, name: str, value: Any) -> bool | int | float:
     """Return a number as a Python number, or raise TypeError."""
     number = as_number(value)
@@ -127,9 +182,9 @@ def check_number(owner: str, name: str, value: Any) -> bool | int | float:
     return number
 
 
-def check_fits(operation: str, value: float, dtype: np.dtype[Any]) -> None:
+def check_fits(operation: str, value: Any, dtype: np.dtype[Any]) -> None:
     """Raise ValueError for a number that an integer dtype does not hold (tensor-38)."""
-    if dtype.kind == "i":
+    if dtype.kind in "iu":
         bounds = np.iinfo(dtype)
         if not bounds.min <= value <= bounds.max:
             msg = f"{operation}: {value} does not fit into {dtype}"
@@ -137,15 +192,24 @@ def check_fits(operation: str, value: float, dtype: np.dtype[Any]) -> None:
 
 
 def check_cast(operation: str, array: Array, dtype: np.dtype[Any]) -> None:
-    """Raise ValueError where an integer dtype does not hold an element of an array (tensor-38)."""
-    if dtype.kind == "i" and array.size and not np.can_cast(array.dtype, dtype):
+    """Raise ValueError where an integer dtype does not hold an element of an array (tensor-38).
+
+    Raises
+    ------
+    TypeError
+        For complex numbers and a dtype that is not.
+    """
+    if array.dtype.kind == "c" and dtype.kind != "c":
+        msg = f"{operation}: {array.dtype} does not become {dtype}; take real or imag first"
+        raise TypeError(msg)
+    if dtype.kind in "iu" and array.size and not np.can_cast(array.dtype, dtype):
         # Of an array with NaN in it these two are NaN.
         for value in (array.min(), array.max()):
             check_fits(operation, value.item(), dtype)
 
 
 def check_dtype(dtype: DTypeLike, operation: str) -> np.dtype[Any]:
-    """Return one of the five dtypes from whatever NumPy takes for it, or raise TypeError."""
+    """Return one of the thirteen dtypes from whatever NumPy takes for it, or raise TypeError."""
     try:
         # NumPy warns of an alias of "S" instead of refusing it.
         alias = isinstance(dtype, str) and dtype.startswith("a")
@@ -154,10 +218,10 @@ def check_dtype(dtype: DTypeLike, operation: str) -> np.dtype[Any]:
         checked = None
     # NumPy takes None for float64.
     if checked is None or dtype is None:
-        msg = f"{operation}: the dtype must be {FIVE}, got {shown(dtype)}"
+        msg = f"{operation}: the dtype must be {KNOWN}, got {shown(dtype)}"
         raise TypeError(msg)
     if checked not in DTYPES:
-        msg = f"{operation}: the dtype must be {FIVE}, got {checked}"
+        msg = f"{operation}: the dtype must be {KNOWN}, got {checked}"
         raise TypeError(msg)
     return checked
 
@@ -180,6 +244,14 @@ def check_int(operation: str, name: str, value: Any) -> int:
     return int(value)
 
 
+def check_diagonal(operation: str, k: Any, shape: Shape) -> int:
+    """Return which diagonal of matrices is meant, an int; far out there is nothing."""
+    if isinstance(k, (bool, np.bool)) or not isinstance(k, (int, np.integer)):
+        msg = f"{operation}: k must be an int, got {shown(k)}"
+        raise TypeError(msg)
+    return max(-shape[-2] - 1, min(int(k), shape[-1] + 1))
+
+
 def check_count(operation: str, name: str, value: Any) -> int:
     """Return an int that is not negative; raise TypeError for no int, ValueError for a negative."""
     number = check_int(operation, name, value)
@@ -187,13 +259,6 @@ def check_count(operation: str, name: str, value: Any) -> int:
         msg = f"{operation}: {name} must be at least 0, got {value}"
         raise ValueError(msg)
     return number
-
-
-def check_requires_grad(dtype: np.dtype[Any], operation: str) -> None:
-    """Raise ValueError for a dtype that cannot require grad."""
-    if dtype.kind != "f":  # tensor-13
-        msg = f"{operation}: only float32 and float64 can require grad, got {dtype}"
-        raise ValueError(msg)
 
 
 def check_parameter_dtype(owner: str, dtype: DTypeLike | None) -> np.dtype[Any]:
@@ -225,7 +290,7 @@ def check_operands(operation: str, x1: Any, x2: Any) -> None:
     """Raise TypeError unless one of two operands is an array, and the other that or a number."""
     numbers = 0
     for x in (x1, x2):
-        if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
+        if isinstance(x, (bool, int, float, complex)) and not isinstance(x, np.generic):
             numbers += 1
         elif not is_raw(x) and not hasattr(x, "_data"):
             numbers = 2
@@ -410,71 +475,3 @@ def normalize_new_axis(operation: str, axis: Any, shape: Shape, count: int = 1) 
         msg = f"{operation}: axis {axis} is out of range for a new axis of shape {shape}"
         raise ValueError(msg)
     return int(axis) % (len(shape) + count)
-
-
-def check_grad(grad: Any, is_tensor: bool, shape: Shape, dtype: np.dtype[Any]) -> None:
-    """Raise for what is assigned to `grad` unless it fits the Tensor."""
-    if not is_tensor:
-        msg = f"grad: must be a Tensor or None, got {type(grad).__name__}"
-        raise TypeError(msg)
-    if grad.shape != shape:
-        msg = f"grad: must have the Tensor's shape {shape}, got {grad.shape}"
-        raise ValueError(msg)
-    if grad.dtype != dtype:
-        msg = f"grad: must have the Tensor's dtype {dtype}, got {grad.dtype}"
-        raise TypeError(msg)
-
-
-def check_seed(got: Shape | None, shape: Shape) -> None:
-    """Raise RuntimeError unless `backward` was given a gradient of this shape, or needs none."""
-    if got is None and math.prod(shape) != 1:
-        msg = (
-            "backward: only a scalar has an implicit gradient, "
-            f"got shape {shape}; pass a gradient of that shape"
-        )
-        raise RuntimeError(msg)
-    if got is not None and got != shape:
-        msg = f"backward: the gradient must have shape {shape}, got {got}"
-        raise RuntimeError(msg)
-
-
-def check_no_gradient(function: str, where: str, value: Any) -> None:
-    """Raise TypeError for a Tensor that requires grad, at any depth of containers (function-29)."""
-    waiting = [(where, value)]
-    seen: set[int] = set()
-    while waiting:
-        where, value = waiting.pop()
-        if hasattr(type(value), "_node"):
-            if value._node is not None:
-                msg = (
-                    f"{function}: {where} is a Tensor that requires grad, whose gradient would be "
-                    "lost; pass it by itself, as a positional argument"
-                )
-                raise TypeError(msg)
-        elif isinstance(value, (Mapping, list, tuple, Set, deque)) and id(value) not in seen:
-            seen.add(id(value))
-            items = value.items() if isinstance(value, Mapping) else enumerate(value)
-            waiting += [(f"{where}[{shown(key)}]", item) for key, item in items]
-        elif hasattr(type(value), "__dataclass_fields__") and id(value) not in seen:
-            seen.add(id(value))
-            names = [field.name for field in dataclasses.fields(value)]
-            waiting += [(f"{where}.{name}", getattr(value, name, None)) for name in names]
-
-
-def check_hooked(
-    result: Any,
-    is_tensor: bool,
-    shape: Shape,
-    dtype: np.dtype[Any],
-    subject: str = "register_hook: the hook must return None or a Tensor",
-) -> None:
-    """Raise for what a hook returned unless it fits the gradient (autograd-26)."""
-    if not is_tensor:
-        msg = f"{subject}, returned {type(result).__name__}"
-        raise TypeError(msg)
-    if result.shape != shape:
-        msg = f"{subject} of the gradient's shape {shape}, returned {result.shape}"
-        raise ValueError(msg)
-    if result.dtype != dtype:
-        msg = f"{subject} of the gradient's dtype {dtype}, returned {result.dtype}"
-        raise TypeError(msg)

@@ -9,18 +9,31 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import random
 from impl_numpy.checks import (
-    as_number,
+    as_scalar,
     check_cast,
     check_dtype,
     check_fits,
     check_flag,
     check_number,
     check_raw,
-    check_requires_grad,
+    check_real,
+    check_scalar,
     check_sizes,
     shown,
 )
-from impl_numpy.dtypes import DTYPES, Array, Shape, bool_, float32, int64, is_raw, native
+from impl_numpy.dtypes import (
+    DTYPES,
+    Array,
+    Shape,
+    bool_,
+    complex64,
+    float32,
+    int64,
+    is_raw,
+    native,
+    uint64,
+)
+from impl_numpy.grad_checks import check_requires_grad
 from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor, wrap
 
@@ -31,7 +44,8 @@ def tensor(data: Any, *, dtype: DTypeLike | None = None, requires_grad: bool = F
     Parameters
     ----------
     data : number, nested lists or tuples of numbers, numpy.ndarray or Tensor
-        Python's floats become float32, ints int64, bools bool; an array or Tensor keeps its dtype.
+        Python's floats become float32, ints int64, bools bool, complex numbers complex64; an array
+        or Tensor keeps its dtype.
     dtype : dtype, optional
     requires_grad : bool
 
@@ -63,6 +77,12 @@ def from_array(array: Array, requires_grad: bool = False) -> Tensor:
 
 
 Variable = from_array
+_DEFAULTS: dict[type, np.dtype[Any]] = {
+    bool: bool_,
+    int: int64,
+    float: float32,
+    complex: complex64,
+}
 
 
 def zeros(*shape: Any, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
@@ -90,15 +110,14 @@ def full(
     """Return one value everywhere; its dtype follows the Python number."""
     sizes = check_sizes(shape, "full")
     wanted = None if dtype is None else check_dtype(dtype, "full")
-    number = as_number(fill_value)  # tensor-30
+    number = as_scalar(fill_value)  # tensor-30
     if number is None and isinstance(fill_value, (Tensor, np.ndarray)) and fill_value.ndim == 0:
         number = fill_value.item()
         wanted = check_dtype(fill_value.dtype, "full") if wanted is None else wanted
-    number = check_number("full", "fill_value", number if number is not None else fill_value)
+    given = number if number is not None else fill_value
+    number = check_scalar("full", "fill_value", given, wanted)
     if wanted is None:
-        wanted = (
-            bool_ if isinstance(number, bool) else int64 if isinstance(number, int) else float32
-        )
+        wanted = _DEFAULTS[type(number)]
     check_fits("full", number, wanted)
     with np.errstate(over="ignore"):  # tensor-04
         return _made(np.full(sizes, number, wanted), requires_grad, "full")
@@ -115,12 +134,15 @@ def arange(
     """Return numbers from start, or 0, to before stop: int64 from ints, float32 from floats."""
     wanted = None if dtype is None else check_dtype(dtype, "arange")
     bounds = {"start": 0, "stop": start} if stop is None else {"start": start, "stop": stop}
-    numbers = [check_number("arange", k, x) for k, x in {**bounds, "step": step}.items()]
+    numbers: list[Any] = [check_number("arange", k, x) for k, x in {**bounds, "step": step}.items()]
     if numbers[2] == 0:
         msg = "arange: step must not be 0"
         raise ValueError(msg)
     if wanted is None:
         wanted = int64 if all(isinstance(k, int) for k in numbers) else float32
+    check_real("arange", wanted)
+    if wanted == uint64 and all(isinstance(k, int) for k in numbers):
+        return _made(_unsigned(*numbers), requires_grad, "arange")
     for k in numbers:
         check_fits("arange", k, int64 if isinstance(k, int) else wanted)  # tensor-38
     try:
@@ -129,6 +151,16 @@ def arange(
         msg = f"arange: cannot count from {numbers[0]} to {numbers[1]} by {numbers[2]}: {error}"
         raise ValueError(msg) from None
     return _made(_cast(array, wanted, "arange"), requires_grad, "arange")
+
+
+def _unsigned(start: Any, stop: Any, step: Any) -> Array:
+    """Return numbers that int64 may not hold, from Python's ints."""
+    numbers = range(start, stop, step)
+    for k in (numbers[0], numbers[-1]) if numbers else (start,):
+        check_fits("arange", k, uint64)
+    # In arithmetic modulo 2 ** 64 the steps may be negative.
+    steps = np.arange(check_sizes(len(numbers), "arange")[0], dtype=uint64)
+    return np.array(start % 2**64, uint64) + steps * np.array(step % 2**64, uint64)
 
 
 def eye(
@@ -213,14 +245,14 @@ def from_data(data: Any, dtype: np.dtype[Any] | None, operation: str) -> Array:
             check_uncut(operation)
         return _cast(data._data, dtype or data.dtype, operation)
     if isinstance(data, np.generic) and data.dtype not in DTYPES:
-        number = as_number(data)  # tensor-37
+        number = as_scalar(data)  # tensor-37
         data = data if number is None else number
     if is_raw(data):
         array = np.asarray(data)
-        if dtype is None or array.dtype.kind not in "biuf":
+        if dtype is None or array.dtype.kind not in "biufc":
             array = check_raw(array, operation)
         return _cast(array, dtype or array.dtype, operation)
-    if not isinstance(data, (bool, int, float, list, tuple)):
+    if not isinstance(data, (bool, int, float, complex, list, tuple)):
         msg = f"{operation}: wants numbers, lists of numbers or an array, got {type(data).__name__}"
         raise TypeError(msg)
     return _from_lists(data, dtype, operation)
@@ -230,18 +262,26 @@ def _from_lists(data: Any, dtype: np.dtype[Any] | None, operation: str) -> Array
     """Return a new array of numbers and nested lists of them."""
     leaves: list[Any] = []
     try:
-        array = np.array(_plain(data, leaves, operation))
+        numbers = _plain(data, leaves, operation)
+        whole = bool(leaves) and not any(isinstance(x, (float, complex)) for x in leaves)
+        if whole and dtype is not None and dtype.kind in "iu":
+            for x in leaves:
+                check_fits(operation, x, dtype)
+            # NumPy's guess at ints beyond int64 may be floating.
+            return np.array(numbers, dtype)
+        array = np.array(numbers)
     except (ValueError, RecursionError) as error:
+        if "does not fit" in str(error):
+            raise
         reason = " ".join(str(error).split())
         msg = f"{operation}: lists must be of equal lengths, got ragged ones: {reason}"
         raise ValueError(msg) from None
-    whole = not any(isinstance(x, float) for x in leaves)
-    if array.size and whole and (dtype is None or dtype.kind != "f"):
+    if whole and (dtype is None or dtype.kind not in "fc"):
         # Ints that int64 does not hold are unsigned, floating or objects to NumPy.
         for x in leaves:
             if isinstance(x, int):
                 check_fits(operation, x, dtype or int64)
-    defaults: dict[str, np.dtype[Any]] = {"f": float32, "i": int64, "b": bool_}
+    defaults: dict[str, Any] = {"f": float32, "i": int64, "b": bool_, "c": complex64}
     if array.dtype.kind == "O":
         msg = f"{operation}: an int does not fit into a floating dtype"
         raise ValueError(msg)
@@ -259,7 +299,7 @@ def _plain(data: Any, leaves: list[Any], operation: str) -> Any:
     """Return nested lists of Python's numbers, and collect these."""
     if isinstance(data, (list, tuple)):
         return [_plain(x, leaves, operation) for x in data]
-    number = as_number(data)
+    number = as_scalar(data)
     if number is None:  # tensor-03
         stack = "; ops.stack takes a list of arrays" if hasattr(data, "shape") else ""
         msg = f"{operation}: lists must hold numbers, got a {type(data).__name__} in one{stack}"
@@ -284,5 +324,7 @@ def _dtype(dtype: DTypeLike | None, operation: str) -> np.dtype[Any]:
 
 def _floating(dtype: DTypeLike | None, operation: str) -> np.dtype[Any]:
     wanted = _dtype(dtype, operation)
-    check_requires_grad(wanted, operation)
+    if wanted.kind != "f":
+        msg = f"{operation}: the dtype must be float32 or float64, got {wanted}"
+        raise TypeError(msg)
     return wanted

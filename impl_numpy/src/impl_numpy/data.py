@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from impl_numpy import random
-from impl_numpy.checks import FIVE, check_number, shown
-from impl_numpy.dtypes import DTYPES, Array, is_raw
+from impl_numpy.checks import THE_FIVE, check_number, shown
+from impl_numpy.dtypes import FIVE, Array, is_raw
 from impl_numpy.tensor import Tensor, wrap
 
 __all__ = ["batches", "bucketed"]
@@ -96,7 +96,7 @@ def bucketed(
     Parameters
     ----------
     sequences : tuple or list of arrays, shape (time, ...)
-        Of one of the five dtypes, all of the same and with the same further axes.
+        All of one dtype (bool, int32, int64, float32 or float64) and with the same further axes.
     batch_size : int
         The sequences of a batch, at least 1; the last may have fewer.
     seed : int, optional
@@ -248,8 +248,8 @@ def _sequences(sequences: Any) -> list[Any]:
         if not isinstance(x, Tensor) and not is_raw(x):
             msg = f"{name} be a Tensor or an array, got {type(x).__name__} {shown(x)}"
             raise TypeError(msg)
-        if x.dtype not in DTYPES:
-            msg = f"{name} be of {FIVE}, got {x.dtype}"
+        if x.dtype not in FIVE:
+            msg = f"{name} be of {THE_FIVE}, got {x.dtype}"
             raise TypeError(msg)
         if not x.ndim:
             msg = f"{name} have an axis of time, got shape {x.shape}"

@@ -17,7 +17,7 @@ import numpy as np
 
 from impl_numpy.dtypes import Value
 from impl_numpy.memory import CLOCK, settle
-from impl_numpy.tape import MODE, Leaf, Node, Scattered, check_saved
+from impl_numpy.tape import MODE, Leaf, Node, Scattered, check_saved, conjugated
 
 # Passes of several threads may end in one leaf, and none may lose what another adds (autograd-28).
 _DELIVERING = RLock()
@@ -90,10 +90,10 @@ class Pass:
         if self.inner and self.wanted is not None and node in self.wanted:
             return grad
         watch = node.watch
-        grad = watch(grad)
+        grad = watch(conjugated(grad))
         if watch.receive is not None:
             self.ends.append((watch, grad))
-        return grad
+        return conjugated(grad)
 
     def step(self, node: Node) -> None:
         """Visit a node: collect its gradient, keep it for the end, or send it on to the parents.

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from impl_numpy.checks import check_no_gradient, shown
+from impl_numpy.checks import shown
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.function_node import FunctionNode, OutputNode, copied
+from impl_numpy.grad_checks import check_no_gradient
 from impl_numpy.memory import LENT, follow, own, readonly
 from impl_numpy.tape import MODE, THROUGH
 from impl_numpy.tensor import Tensor, wrap
@@ -170,14 +171,14 @@ def _call(
         MODE.recording = recording
     if not isinstance(result, tuple):
         output = _output(cls, 0, result)
-        if kept and output.dtype.kind == "f" and not _constant(ctx, result):
+        if kept and output.dtype.kind in "fc" and not _constant(ctx, result):
             node = FunctionNode(cls, ctx, pristine, arrays, config, nodes, output)
             return follow(wrap(output, node))
         ctx._saved = ctx._non_differentiable = ()
         return follow(wrap(output, None))
     outputs = [_output(cls, k, x) for k, x in enumerate(result)]
     follows = [
-        x.dtype.kind == "f" and not _constant(ctx, returned)
+        x.dtype.kind in "fc" and not _constant(ctx, returned)
         for x, returned in zip(outputs, result, strict=True)
     ]
     call = None

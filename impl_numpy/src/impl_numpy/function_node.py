@@ -14,7 +14,7 @@ from impl_numpy.dtypes import Array, Value, is_raw
 from impl_numpy.engine import run
 from impl_numpy.memory import arrays_in, readonly
 from impl_numpy.recording import Differentiable
-from impl_numpy.tape import MODE, Node, Parents, Source
+from impl_numpy.tape import MODE, Node, Parents, Source, conjugated
 from impl_numpy.tensor import Tensor, wrap
 
 
@@ -85,7 +85,8 @@ class FunctionNode(Node):
         if ctx is not self.ctx:
             for name in vars(ctx).keys() - vars(self.ctx).keys():
                 setattr(self.ctx, name, vars(ctx)[name])
-        return self._checked([g._data if isinstance(g, Tensor) else g for g in as_sequence(result)])
+        grads = [g._data if isinstance(g, Tensor) else g for g in as_sequence(result)]
+        return turned(self._checked(grads))
 
     def _unspoilt(self) -> Context:
         """Return a ctx for one of several passes, whose arrays `backward` may write."""
@@ -113,11 +114,13 @@ class FunctionNode(Node):
         MODE.transforms += 1
         try:
             self.function.forward(ctx, *inputs, **self.config)
-            grads = as_sequence(self.function.backward(ctx, *self._grads(grad, _tensor, ctx)))
+            grads = as_sequence(
+                self.function.backward(ctx, *self._grads(grad, _tensor_incoming, ctx))
+            )
         finally:
             MODE.recording = outside
             MODE.transforms -= 1
-        return self._checked([wrap(g, None) if is_raw(g) else g for g in grads])
+        return turned(self._checked([wrap(g, None) if is_raw(g) else g for g in grads]))
 
     def _pull_composite(
         self, composite: Callable[..., Any], inputs: list[Any], grad: Value
@@ -290,14 +293,24 @@ def _protected(x: Any) -> Any:
     return readonly(x) if isinstance(x, np.ndarray) and x.flags.writeable else x
 
 
+def turned(grads: Sequence[Value | None]) -> list[Value | None]:
+    """Return gradients that a program gave or gets in the other convention (autograd-47)."""
+    return [None if g is None else conjugated(g) for g in grads]
+
+
 def _unchanged(grad: Value) -> Value:
     return grad
 
 
 def _incoming(grad: Value) -> Array:
+    grad = conjugated(grad)
     # It may go another way too, so `backward` gets one that it cannot write (function-27).
     return readonly(grad if type(grad) is np.ndarray else np.asarray(grad))
 
 
 def _tensor(x: Value) -> Tensor:
     return x if isinstance(x, Tensor) else wrap(x, None)
+
+
+def _tensor_incoming(x: Value) -> Tensor:
+    return _tensor(conjugated(x))

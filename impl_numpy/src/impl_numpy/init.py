@@ -12,6 +12,7 @@ from impl_numpy.checks import (
     check_choice,
     check_finite,
     check_fits,
+    check_five,
     check_int,
     check_not_negative,
     check_number,
@@ -422,6 +423,7 @@ def _check_tensor(operation: str, tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
         msg = f"init.{operation}: wants a Tensor, got {type(tensor).__name__}"
         raise TypeError(msg)
+    check_five(f"init.{operation}", tensor.dtype)
 
 
 def _check(operation: str, tensor: Any) -> None:

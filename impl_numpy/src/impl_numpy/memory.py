@@ -342,6 +342,8 @@ def _forget(changes: dict[int, Change], key: int, reference: weakref.ref[Array])
 
 def _differ(a: Array, b: Array) -> bool:
     """Tell whether two arrays of one shape and dtype differ in any bit."""
+    if a.dtype.kind == "c":
+        return _differ(a.real, b.real) or _differ(a.imag, b.imag)
     bits = np.dtype(f"u{a.dtype.itemsize}")
     return not np.array_equal(a.view(bits), b.view(bits))
 

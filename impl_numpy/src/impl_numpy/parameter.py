@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_flag, check_raw, check_requires_grad
+from impl_numpy.checks import check_five, check_flag, check_raw
 from impl_numpy.dtypes import Array
+from impl_numpy.grad_checks import check_requires_grad
 from impl_numpy.memory import follow, left, written
 from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor
@@ -41,6 +42,7 @@ class Parameter(Tensor):
         if check_flag("Parameter", "requires_grad", requires_grad):
             check_requires_grad(self.dtype, "Parameter")
             self.requires_grad_()
+        check_five("Parameter", self.dtype)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -7,7 +7,8 @@ arrays it computes a gradient, on Tensors it records one. There is no more to se
 
 In every `vjp`, `grad` is the gradient of the result, `needs` tells (by being None or not) which
 operands want one, then come the operands, the result and the configuration. An operand or result
-that its Primitive does not `keep` is None.
+that its Primitive does not `keep` is None. Gradients of complex values are conjugated here
+(`tape.conjugated`), so that a holomorphic function's rule is written as a real one's.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import as_number, check_hooked, check_raw
-from impl_numpy.dtypes import Array, Shape, Value, bool_, float32, int64
+from impl_numpy.checks import check_real
+from impl_numpy.dtypes import Array, Shape, Value, float32, promoted
+from impl_numpy.grad_checks import check_hooked
 from impl_numpy.memory import GIVEN, LENT, Reads, follow, own, readonly
+from impl_numpy.operands import operand
 from impl_numpy.sums import SMALL, total
 from impl_numpy.tape import MODE, THROUGH, Node, Parents, Stretched
 
@@ -33,8 +36,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 Grads: TypeAlias = tuple[Value | None, ...]
 
 OUT = -1
-
-_array = np.array
 
 
 class Traced:
@@ -51,6 +52,10 @@ class Traced:
     def _wrap(data: Any, node: Node | None) -> Any:
         """Return a Tensor of this array that `node` made."""
         raise NotImplementedError
+
+    def _conjugated(self) -> Any:
+        """Return the conjugate of what is complex, recorded."""
+        return RULES["conj"](self)
 
 
 class Watch:
@@ -116,6 +121,8 @@ class Primitive:
         For each operand, which arrays its gradient needs: positions of operands, or `OUT`.
     floats : bool
         Integer operands are taken as float32.
+    real : bool
+        Complex operands are refused.
     stretches : bool
         The operands broadcast to the shape of the result, element by element.
     stacks : bool
@@ -126,12 +133,14 @@ class Primitive:
 
     __slots__ = (
         "arity",
+        "choosy",
         "explain",
         "floats",
         "forward",
         "keep",
         "kept",
         "name",
+        "real",
         "stacks",
         "stretches",
         "vjp",
@@ -145,6 +154,7 @@ class Primitive:
         keep: tuple[tuple[int, ...], ...] = ((),),
         *,
         floats: bool = False,
+        real: bool = False,
         stretches: bool = False,
         stacks: bool = False,
         explain: Callable[..., str | None] | None = None,
@@ -156,16 +166,33 @@ class Primitive:
         self.arity = len(keep)
         self.kept = _unions(keep) if len(keep) < 3 else []
         self.floats = floats
+        self.real = real
+        # Whether another dtype than a floating one has to be looked at.
+        self.choosy = floats or real
         self.stretches = stretches
         self.stacks = stacks
         self.explain = explain
 
     def __call__(self, *args: Any) -> Value:
         """Compute on raw arrays, or record where an operand is a Tensor: for use in a `vjp`."""
-        for operand in args[: self.arity]:
-            if not isinstance(operand, (np.ndarray, np.generic)):
-                return operand._record(self, args[: self.arity], args[self.arity :])
+        for x in args[: self.arity]:
+            if not isinstance(x, (np.ndarray, np.generic)):
+                return x._record(self, args[: self.arity], args[self.arity :])
         return self.forward(*args)
+
+    def admitted(self, array: Array) -> Array:
+        """Return an operand that is not floating as it is, or integers as float32.
+
+        Raises
+        ------
+        TypeError
+            If it is complex and must not be.
+        """
+        if array.dtype.kind == "c":
+            if self.real:
+                check_real(self.name, array.dtype)
+            return array
+        return array.astype(float32) if self.floats else array
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -197,6 +224,9 @@ def _shrink(x: Array, shape: Shape, dtype: DTypeLike, *_: Any) -> Array:
         lead = x.ndim - len(shape)
         axes = [k for k in range(x.ndim) if k < lead or (shape[k - lead] == 1 and x.shape[k] != 1)]
         x = total(x, tuple(axes)).reshape(shape)
+    if x.dtype.kind == "c" and x.dtype != dtype and np.dtype(dtype).kind != "c":
+        # A real operand gets the real part of what a complex one would get (autograd-47).
+        x = x.real
     return x.astype(dtype, copy=False)
 
 
@@ -257,13 +287,13 @@ def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
         If the shape does not fit; the message names the operation and the shape.
     """
     array, node = x._data, x._node
-    if rule.floats and array.dtype.kind != "f":
-        array = array.astype(float32)
+    if rule.choosy and array.dtype.kind != "f":
+        array = rule.admitted(array)
     try:
-        out = _QUIET.run(rule.forward, array, *config)
+        out = QUIET.run(rule.forward, array, *config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, (array,), config) from None
-    if node is None or not MODE.recording or out.dtype.kind != "f":
+    if node is None or not MODE.recording or out.dtype.kind not in "fc":
         node = None
     else:
         keep_x, keep_out = rule.kept[1]
@@ -298,10 +328,10 @@ def binary(rule: Primitive, a: Any, b: Any, config: tuple[Any, ...] = ()) -> Any
     if x is None or y is None:
         return NotImplemented
     kind = x.dtype
-    if (kind is not y.dtype and kind != y.dtype) or (rule.floats and kind.kind != "f"):
+    if (kind is not y.dtype and kind != y.dtype) or (rule.choosy and kind.kind != "f"):
         return record(rule, (a, b), config)
     try:
-        out = _QUIET.run(rule.forward, x, y, *config)
+        out = QUIET.run(rule.forward, x, y, *config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, (x, y), config) from None
     if (left is None and right is None) or not MODE.recording:
@@ -346,9 +376,9 @@ def record(rule: Primitive, operands: Sequence[Value], config: tuple[Any, ...] =
     wrap = next(x._wrap for x in operands if isinstance(x, Traced))
     arrays = [x._data if isinstance(x, Traced) else x for x in operands]
     parents = [x._node if isinstance(x, Traced) else None for x in operands]
-    values = _promoted(arrays, rule.floats)
+    values = _promoted(arrays, rule)
     try:
-        out = _QUIET.run(rule.forward, *values, *config)
+        out = QUIET.run(rule.forward, *values, *config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, values, config) from None
     if not any(parents) or not MODE.recording:
@@ -385,20 +415,20 @@ class _Quiet(threading.local):
         self.run = context.run
 
 
-_QUIET = _Quiet()
+QUIET = _Quiet()
 
 
 @contextmanager
 def noting(reads: Reads) -> Iterator[None]:
     """Note what every operation of this thread reads."""
-    run, through = _QUIET.run, MODE.through
-    _QUIET.run = functools.partial(reads.run, run)
+    run, through = QUIET.run, MODE.through
+    QUIET.run = functools.partial(reads.run, run)
     THROUGH.append(None)
     MODE.through = functools.partial(reads.run, *(() if through is None else (through,)))
     try:
         yield
     finally:
-        _QUIET.run, MODE.through = run, through
+        QUIET.run, MODE.through = run, through
         THROUGH.pop()
 
 
@@ -407,7 +437,7 @@ def quiet(function: F) -> F:
 
     @functools.wraps(function)
     def run(*args: Any, **options: Any) -> Any:
-        return _QUIET.run(function, *args, **options)
+        return QUIET.run(function, *args, **options)
 
     return run  # type: ignore[return-value]
 
@@ -440,59 +470,12 @@ def _own_shape(rule: Primitive, x: Array, out: Array) -> Shape:
     return out.shape[:-2] + x.shape[-2:] if rule.stacks else x.shape
 
 
-def _promoted(arrays: list[Array], floats: bool) -> list[Array]:
-    """Cast integers to the widest floating dtype there is; without one, to float32 if `floats`."""
-    floating = [x.dtype for x in arrays if x.dtype.kind == "f"]
-    if len(floating) == len(arrays) or not (floating or floats):
-        return arrays
-    dtype = max(floating, key=lambda d: d.itemsize, default=float32)
-    return [x if x.dtype.kind == "f" else x.astype(dtype) for x in arrays]
-
-
-def operand(value: Any, dtype: np.dtype[Any], operation: str) -> Any:
-    """Return what stands next to an array as a raw array; a number takes the Tensor's dtype."""
-    number = type(value)  # tensor-15
-    if number is float:
-        return _array(value, dtype if dtype.kind == "f" else float32)
-    if number is int:
-        try:
-            return _array(value, int64 if dtype == bool_ else dtype)
-        except OverflowError:
-            msg = f"{operation}: {value} does not fit into {dtype}"
-            raise ValueError(msg) from None  # tensor-38
-    if number is bool:
-        return _array(value, dtype)
-    if isinstance(value, np.ndarray):
-        return check_raw(value, operation)
-    plain = as_number(value)  # tensor-39
-    if plain is None:
-        return None
-    return operand(plain if type(plain) in (bool, int, float) else float(plain), dtype, operation)
-
-
-def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:
-    """Compare element by element, without history; NotImplemented for what is no operand.
-
-    Parameters
-    ----------
-    ufunc : numpy.ufunc
-    a, b : Tensor, raw array or number
-        One at least is a Tensor. Integers are compared exactly, also those that a dtype does not
-        hold (tensor-38).
-    """
-    wrap = a._wrap if isinstance(a, Traced) else b._wrap
-    x, y = _compared(a, ufunc.__name__), _compared(b, ufunc.__name__)
-    if x is None or y is None:
-        return NotImplemented
-    try:
-        return wrap(_QUIET.run(ufunc, x, y), None)
-    except (ValueError, OverflowError) as error:
-        msg = f"{ufunc.__name__}: cannot take shapes {np.shape(x)} and {np.shape(y)}: {error}"
-        raise ValueError(msg) from None
-
-
-def _compared(x: Any, operation: str) -> Any:
-    """Return an operand of a comparison as a raw array or a number; None for what is neither."""
-    if isinstance(x, Traced):
-        return x._data
-    return check_raw(x, operation) if isinstance(x, np.ndarray) else as_number(x)
+def _promoted(arrays: list[Array], rule: Primitive) -> list[Array]:
+    """Cast operands to the dtype in which they meet (tensor-16), or to that which a rule wants."""
+    dtype = promoted(rule.name, *[x.dtype for x in arrays])
+    if dtype.kind == "c":
+        if rule.real:
+            check_real(rule.name, dtype)
+    elif rule.floats and dtype.kind != "f":
+        dtype = float32
+    return [x if x.dtype == dtype else x.astype(dtype) for x in arrays]

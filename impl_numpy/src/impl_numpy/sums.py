@@ -51,7 +51,7 @@ def total(x: Array, axes: Shape, keepdims: bool = False) -> Array:
             return _add(x, axis, None, None, keepdims)
     else:
         terms = math.prod([shape[k] for k in axes])
-    if terms <= FEW or x.dtype.kind != "f" or not x.size:
+    if terms <= FEW or x.dtype.kind not in "fc" or not x.size:
         return _add(x, axes, None, None, keepdims)
     if ndim == 2 and axes == (0,) and x.size <= SMALL and not keepdims:
         return _halved(x)

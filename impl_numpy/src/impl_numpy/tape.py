@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.memory import arrays_in, changed_since, next_age
 
@@ -103,7 +105,9 @@ class Node:
         saved = list(self.saved)
         for k, node in enumerate((*self.parents, self)):
             if node is not None and saved[k] is not None:
-                maker = node.parents[0] if type(node) is Stretched else node
+                # Where the dtype differs too, what is saved is not what the operand was.
+                same = type(node) is Stretched and saved[k].dtype == node.dtype
+                maker = node.parents[0] if same else node
                 saved[k] = grad._wrap(saved[k], maker)
         return self.rule.vjp(grad, self.parents, *saved)
 
@@ -228,6 +232,12 @@ class Stretched(Node):
 
     __slots__ = ()
 
+    @property
+    def dtype(self) -> Any:
+        """Return the dtype of the operand as it was."""
+        assert self.saved is not None
+        return self.saved[-1]
+
 
 class Source(Node):
     """A stand-in for an argument of a transformation: a pass that has it as a target ends here.
@@ -258,6 +268,18 @@ class _Plain:
 
 _LEAF = _Plain("leaf")
 _SOURCE = _Plain("source")
+
+
+def conjugated(grad: Any) -> Any:
+    """Return a gradient in the convention that programs see, or back from it.
+
+    On the tape a gradient is dL/da - i dL/db: then a holomorphic function's rule has f'(z) as a
+    real function's has, and conjugates nothing. Programs see dL/da + i dL/db (autograd-47).
+    """
+    if grad.dtype.kind != "c":
+        return grad
+    raw = isinstance(grad, (np.ndarray, np.generic))
+    return np.conjugate(grad) if raw else grad._conjugated()
 
 
 def check_saved(node: Node, record: bool, compared: set[int]) -> None:

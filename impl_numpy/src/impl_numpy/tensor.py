@@ -10,17 +10,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import (
-    check_array,
-    check_callable,
-    check_flag,
-    check_grad,
-    check_raw,
-    check_requires_grad,
-    check_seed,
-)
+from impl_numpy.checks import check_array, check_callable, check_flag, check_raw
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import receiver, run
+from impl_numpy.grad_checks import check_grad, check_requires_grad, check_seed
 from impl_numpy.memory import CLOCK, borrow, follow, left, lend, next_age
 from impl_numpy.protocols import Protocols
 from impl_numpy.recording import (
@@ -33,7 +26,7 @@ from impl_numpy.recording import (
     record,
     unary,
 )
-from impl_numpy.tape import Handle, Leaf, Node, check_uncut, uncut
+from impl_numpy.tape import Handle, Leaf, Node, check_uncut, conjugated, uncut
 
 _new = object.__new__
 _ndarray = np.ndarray
@@ -51,9 +44,9 @@ class Tensor(Protocols):
     Raises
     ------
     TypeError
-        If `array` is no NumPy array or its dtype is none of float32, float64, int32, int64, bool.
+        If `array` is no NumPy array, or of a dtype that Tensors do not have.
     ValueError
-        If a gradient is asked of integers or booleans.
+        If a gradient is asked of what is not floating.
     """
 
     # `_leaf` is there once the Tensor has required grad as a leaf.
@@ -81,7 +74,7 @@ class Tensor(Protocols):
         Raises
         ------
         TypeError
-            If what is assigned is no NumPy array, or of another dtype than the five.
+            If what is assigned is no NumPy array, or of a dtype that Tensors do not have.
         ValueError
             If it is not floating and the Tensor requires grad.
         """
@@ -92,7 +85,7 @@ class Tensor(Protocols):
     @data.setter
     def data(self, array: Array) -> None:
         array = check_raw(np.asarray(array) if isinstance(array, np.generic) else array, "data")
-        if self._node is not None:
+        if type(self._node) is Leaf:
             check_requires_grad(array.dtype, "data")
         self._replace(array)
         borrow(self)
@@ -154,7 +147,7 @@ class Tensor(Protocols):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Return one of float32, float64, int32, int64, bool."""
+        """Return one of the thirteen: bool, integers, floating and complex."""
         return self._data.dtype
 
     @property
@@ -254,10 +247,10 @@ class Tensor(Protocols):
         seed: Tensor | None = None
         if grad is not None:
             seed = as_tensor("backward", grad, "the gradient", passing=not create_graph)
-            check_seed(seed._data.shape, array.shape)
+            check_seed(seed._data.shape, array.shape, array.dtype, seed._data.dtype)
             root: Value = seed._data
         else:
-            check_seed(None, array.shape)
+            check_seed(None, array.shape, array.dtype)
             # Four times as fast as `np.ones_like`.
             root = np.empty(array.shape, array.dtype)
             root.fill(1)
@@ -265,6 +258,8 @@ class Tensor(Protocols):
             root = root.astype(array.dtype)
         if create_graph:
             root = wrap(root, None) if seed is None else fit(seed, self.shape, self.dtype)
+        if array.dtype.kind == "c":
+            root = conjugated(root)
         run([(self._node, root)], retain=retain_graph or create_graph, record=create_graph)
 
     def retain_grad(self) -> None:
@@ -360,7 +355,7 @@ class Tensor(Protocols):
         return binary(RULES["divide"], other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        if type(other) in (int, float) and self.dtype.kind == "f":
+        if type(other) in (int, float) and self.dtype.kind in "fc":
             return unary(RULES["pow by a number"], self, (other,))
         return binary(RULES["pow"], self, other)
 
@@ -392,12 +387,6 @@ class Tensor(Protocols):
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self.numpy().__dlpack__(**options)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self._data.__dlpack_device__()
 
     def __repr__(self) -> str:
         values = np.array2string(self._data, separator=", ", prefix="tensor(")

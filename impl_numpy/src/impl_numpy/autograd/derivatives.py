@@ -16,7 +16,7 @@ import numpy as np
 
 from impl_numpy import ops
 from impl_numpy.autograd.transforms import gradient, pullback, selection
-from impl_numpy.checks import check_callable, check_flag, shown
+from impl_numpy.checks import check_callable, check_flag, check_keeps, check_real, shown
 from impl_numpy.dtypes import is_raw
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_rebuilt, tree_structure
@@ -100,7 +100,11 @@ def jacfwd(
     return _jacobian("jacfwd", _columns, fn, argnums, create_graph)
 
 
-jacobian = jacrev
+def jacobian(
+    fn: Callable[..., Any], argnums: Argnums = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """Do what `jacrev` does; messages have both names."""
+    return _jacobian("jacobian (jacrev)", _rows, fn, argnums, create_graph)
 
 
 def hessian(
@@ -136,7 +140,11 @@ def hvp(
 
     def along(*primals: Any) -> Tensor:
         pairs = zip(tree_leaves(slope(*primals)), directions, strict=True)
-        parts = [ops.sum(g * direction) for g, direction in pairs if direction is not None]
+        parts = [
+            ops.sum(ops.real(g * ops.conj(direction)))
+            for g, direction in pairs
+            if direction is not None
+        ]
         return functools.reduce(operator.add, parts) if parts else wrap(np.zeros(()), None)
 
     return gradient("hvp", along, places, create_graph)(*primals)
@@ -193,8 +201,10 @@ def _direction(operation: str, x: Any, tangent: Any) -> Any:
     if tangent.shape != x.shape:
         msg = f"{operation}: a tangent must have shape {x.shape}, got {tangent.shape}"
         raise ValueError(msg)
-    # as_tensor refuses other dtypes than the five by this operation's name.
-    return ops.astype(as_tensor(operation, tangent), x.dtype)
+    # These refuse other dtypes by this operation's name.
+    tangent = as_tensor(operation, tangent)
+    check_keeps(operation, tangent.dtype, x.dtype)
+    return ops.astype(tangent, x.dtype)
 
 
 def _check(operation: str, name: str, value: Any) -> None:
@@ -217,6 +227,8 @@ def _jacobian(
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         call, chosen = select(fn, args, kwargs)
+        # Checked first, and the results where they come: no matrix of real numbers (autograd-49).
+        check_real(operation, *[x.dtype for x in tree_leaves(chosen) if hasattr(x, "dtype")])
         output, found = blocks(operation, call, chosen, create_graph)
         single = isinstance(argnums, (int, np.integer))
         parts = [tree_rebuilt(chosen, row) for row in found]
@@ -228,6 +240,7 @@ def _jacobian(
 def _rows(operation: str, fn: Any, primals: tuple[Any, ...], create_graph: bool) -> Any:
     output, pull = pullback(operation, fn, primals, create_graph)
     outs, ins = _results(operation, output), tree_leaves(primals)
+    check_real(operation, *[out.dtype for out in outs])
     found = []
     for j, out in enumerate(outs):
         rows = [tree_leaves(pull(tree_rebuilt(output, seeds))) for seeds in _units(outs, j)]
@@ -238,6 +251,7 @@ def _rows(operation: str, fn: Any, primals: tuple[Any, ...], create_graph: bool)
 def _columns(operation: str, fn: Any, primals: tuple[Any, ...], create_graph: bool) -> Any:
     output, push = _linearize(operation, fn, primals, create_graph)
     outs, ins = _results(operation, output), tree_leaves(primals)
+    check_real(operation, *[out.dtype for out in outs])
     pushed = [
         [tree_leaves(push(*tree_rebuilt(primals, parts))) for parts in _units(ins, k)]
         for k in range(len(ins))
@@ -286,4 +300,4 @@ def _zeros(x: Any) -> Any:
 
 
 def _is_floating(x: Any) -> bool:
-    return x is not None and bool(x.dtype.kind == "f")
+    return x is not None and bool(x.dtype.kind in "fc")

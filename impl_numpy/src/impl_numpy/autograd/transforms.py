@@ -13,7 +13,8 @@ from impl_numpy.checks import check_callable, check_flag, check_items, shown
 from impl_numpy.dtypes import is_raw
 from impl_numpy.engine import run
 from impl_numpy.memory import follow
-from impl_numpy.tape import MODE, Node, Source
+from impl_numpy.recording import fit
+from impl_numpy.tape import MODE, Node, Source, conjugated
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_structure
 
@@ -124,6 +125,9 @@ def _differentiated(
         if value._data.size != 1:
             msg = f"{operation}: the function must return a scalar, returned shape {value.shape}"
             raise ValueError(msg)
+        if value.dtype.kind == "c":
+            msg = f"{operation}: the function must return a real number, returned {value.dtype}"
+            raise TypeError(msg)  # autograd-49
         seeds = [np.ones(value.shape, value.dtype)]
         gradients = _pull([value], seeds, chosen, sources, differentiable, retain=differentiable)
         if not differentiable:
@@ -184,6 +188,9 @@ def pullback(
             if out.shape != seed.shape:
                 msg = f"{operation}: the cotangent must have shape {out.shape}, got {seed.shape}"
                 raise ValueError(msg)
+            if seed.dtype.kind == "c" and out.dtype.kind != "c":
+                msg = f"{operation}: the cotangent of {out.dtype} must be real, got {seed.dtype}"
+                raise TypeError(msg)
         differentiable = create_graph or MODE.transforms > 0
         return _pull(results, seeds, primals, sources, differentiable, retain=True)
 
@@ -213,7 +220,7 @@ def _trace(
             msg = f"{operation}: only Tensors and raw arrays have gradients, got {type(x).__name__}"
             raise TypeError(msg)
         array = as_tensor(operation, x)._data
-        if array.dtype.kind != "f":
+        if array.dtype.kind not in "fc":
             return follow(wrap(array, None))
         sources.append(Source(x._node if isinstance(x, Tensor) else None))
         return follow(wrap(array, sources[-1]))
@@ -237,6 +244,8 @@ def _pull(
     for out, seed in zip(results, seeds, strict=True):
         if isinstance(out, Tensor) and out._node is not None:
             tensor = as_tensor("vjp", seed)
+            if out.dtype.kind == "c":
+                tensor = conjugated(fit(tensor, out.shape, out.dtype))
             roots.append((out._node, tensor if differentiable else tensor._data))
     arrived = run(roots, retain=retain, record=differentiable, targets=sources) if sources else {}
     remaining = iter(sources)
@@ -245,9 +254,10 @@ def _pull(
         if x is None:
             return None
         array = x._data if isinstance(x, Tensor) else np.asarray(x)
-        g = arrived.get(next(remaining)) if array.dtype.kind == "f" else None
+        g = arrived.get(next(remaining)) if array.dtype.kind in "fc" else None
         if g is None:
             return wrap(np.zeros_like(array), None)
+        g = conjugated(g)
         # A copy, since a rule may give one array to several operands, or the caller's own.
         return wrap(g._data.copy(), g._node) if isinstance(g, Tensor) else wrap(np.array(g), None)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_numpy import ops
-from impl_numpy.checks import check_indices
+from impl_numpy.checks import check_indices, check_real
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.loss.reduction import (
     Loss,
@@ -216,6 +216,7 @@ def _probabilities(name: str, target: Any, shape: Shape) -> Tensor | None:
     if isinstance(target, np.ndarray | np.generic) and target.dtype.kind in "iu":
         return None  # Of any width (tensor-36).
     t = as_tensor(name, target, "target")
+    check_real(name, t.dtype)
     return t if t.dtype.kind == "f" and t.shape == shape else None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from impl_numpy import ops
+from impl_numpy.checks import check_five
 from impl_numpy.dtypes import Array, Value
 from impl_numpy.loss.reduction import Loss, floating, option, reduced
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, binary, raw
@@ -41,6 +42,7 @@ def cosine_embedding_loss(
     margin = option(name, "margin", margin)
     a, b = floating(name, input1, "input1"), floating(name, input2, "input2")
     signs = as_tensor(name, target, "target")._data
+    check_five(name, signs.dtype, "target")
     if a.shape != b.shape:
         msg = f"{name}: input1 and input2 must have one shape, got {a.shape} and {b.shape}"
         raise ValueError(msg)

@@ -12,6 +12,7 @@ import numpy as np
 from impl_numpy.checks import (
     check_choice,
     check_finite,
+    check_five,
     check_flag,
     check_int,
     check_no_bool,
@@ -132,6 +133,7 @@ def floating(name: str, x: Any, argument: str = "input") -> Tensor:
 def pair(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Return an input and a target of the same shape (loss-01)."""
     x, t = floating(name, input), as_tensor(name, target, "target")
+    check_five(name, t.dtype, "target")
     if x.shape != t.shape:
         msg = f"{name}: target must have the shape of input, {x.shape}, got {t.shape}"
         raise ValueError(msg)

@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Self
 
 from numpy.typing import DTypeLike
 
-from impl_numpy.checks import check_callable, check_dtype, check_flag, check_string, shown
+from impl_numpy.checks import (
+    check_callable,
+    check_dtype,
+    check_five,
+    check_flag,
+    check_string,
+    shown,
+)
 from impl_numpy.dtypes import float32, float64
 from impl_numpy.module.hooks import Hooked
 from impl_numpy.module.state import LoadResult, load_into
@@ -58,6 +65,8 @@ class Module(Hooked):
                         f"which is a registered {entry}"
                     )
                     raise TypeError(msg)
+                if place == "_buffers" and value is not None:
+                    check_five(type(self).__name__, value.dtype, name)
                 self.__dict__[place][name] = value
                 return
         super().__setattr__(name, value)
@@ -107,6 +116,8 @@ class Module(Hooked):
         persistent = check_flag("register_buffer", "persistent", persistent)
         self._check_name("register_buffer", name, self._buffers)
         _check_kind("register_buffer", name, tensor, Tensor)
+        if tensor is not None:
+            check_five("register_buffer", tensor.dtype, name)
         self._buffers[name] = tensor
         (self._transient.discard if persistent else self._transient.add)(name)
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from impl_numpy.checks import check_callable, check_flag, check_hooked, shown
+from impl_numpy.checks import check_callable, check_flag, shown
 from impl_numpy.dtypes import Value
-from impl_numpy.function_node import CallRule, OutputNode
+from impl_numpy.function_node import CallRule, OutputNode, turned
+from impl_numpy.grad_checks import check_hooked
 from impl_numpy.memory import follow, own, readonly
 from impl_numpy.tape import MODE, Handle, Node, Parents
 from impl_numpy.tensor import Tensor, wrap
@@ -394,7 +395,7 @@ class _Inputs(_Through):
 
     def pull(self, grad: Any) -> Gradients:
         """Run the hooks after the backward pass."""
-        return self.call.arrive(grad.items)
+        return turned(self.call.arrive(turned(grad.items)))
 
     pull_recorded = pull
 
@@ -406,7 +407,7 @@ class _Outputs(_Through):
 
     def pull(self, grad: Any) -> Gradients:
         """Run the hooks before the backward pass."""
-        return self.call.leave(grad.items)
+        return turned(self.call.leave(turned(grad.items)))
 
     pull_recorded = pull
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from impl_numpy.checks import FIVE
-from impl_numpy.dtypes import DTYPES, is_raw, native
+from impl_numpy.checks import THE_FIVE
+from impl_numpy.dtypes import FIVE, is_raw, native
 from impl_numpy.parameter import overwrite
 from impl_numpy.tensor import Tensor
 
@@ -63,8 +63,8 @@ def _fault(value: Any, target: Tensor | None) -> str | None:
     if not is_raw(array):
         return f"be a Tensor or an array, got {type(value).__name__}"
     array = native(array)
-    if array.dtype not in DTYPES:
-        return f"have one of the dtypes {FIVE}, got {array.dtype}"
+    if array.dtype not in FIVE:
+        return f"have one of the dtypes {THE_FIVE}, got {array.dtype}"
     if target is None:
         return None
     if array.shape != target.shape:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import init
-from impl_numpy.checks import check_parameter_dtype, check_positive, check_same_dtype
+from impl_numpy.checks import check_five, check_parameter_dtype, check_positive, check_same_dtype
 from impl_numpy.creation import empty, full
-from impl_numpy.dtypes import Shape
+from impl_numpy.dtypes import FIVE, Shape
 from impl_numpy.module import Module
 from impl_numpy.parameter import Parameter
 from impl_numpy.tensor import Tensor, as_tensor
@@ -62,6 +62,8 @@ class Layer(Module):
         x = as_tensor(owner, x, name)
         if dtype is not None:
             check_same_dtype(owner, name, x.dtype, dtype)
+        elif x._data.dtype not in FIVE:
+            check_five(owner, x.dtype, name)
         return x
 
     def _last_axes(self, x: Tensor, sizes: Shape, names: str, name: str = "input") -> None:

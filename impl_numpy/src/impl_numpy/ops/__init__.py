@@ -10,11 +10,11 @@ Tensor. This package is also `ctx.xp` where a Function runs on Tensors.
 import sys
 from typing import TYPE_CHECKING
 
-from impl_numpy.dtypes import bool_ as bool
-from impl_numpy.dtypes import float32, float64, int32, int64
+from impl_numpy.dtypes import BY_NAME
 from impl_numpy.ops import (
     activation,
     comparison,
+    complexes,
     creation,
     elementwise,
     indexing,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     # What the next statement does, for readers of types.
     from impl_numpy.ops.activation import *
     from impl_numpy.ops.comparison import *
+    from impl_numpy.ops.complexes import *
     from impl_numpy.ops.creation import *
     from impl_numpy.ops.elementwise import *
     from impl_numpy.ops.indexing import *
@@ -54,8 +55,8 @@ if TYPE_CHECKING:
     from impl_numpy.ops.sorting import *
     from impl_numpy.ops.transcendental import *
 
-globals().update(REGISTRY, **CONSTANTS)
-__all__ = sorted([*REGISTRY, *CONSTANTS, "bool", "float32", "float64", "int32", "int64"])
+globals().update(REGISTRY, **CONSTANTS, **BY_NAME)
+__all__ = sorted([*REGISTRY, *CONSTANTS, *BY_NAME])
 
 
 def __dir__() -> list[str]:

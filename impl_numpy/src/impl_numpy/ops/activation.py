@@ -63,6 +63,7 @@ relu = unary(
     OUT,
     "Return max(x, 0).",
     floats=False,
+    real=True,
     source="torch.nn.functional.relu",
 )  # ops-07
 sigmoid = unary(
@@ -71,6 +72,7 @@ sigmoid = unary(
     _sigmoid_grad,
     (X, OUT),
     "Return 1 / (1 + exp(-x)), without overflow at either end.",
+    real=True,
     source="torch.sigmoid",
 )  # ops-06
 
@@ -150,6 +152,7 @@ rule(
         lambda grad, needs, x, out, axes: (grad * _weights(x, axes),),
         ((0,),),
         floats=True,
+        real=True,
     )
 )
 
@@ -201,6 +204,7 @@ silu = unary(
     _silu_grad,
     X,
     "Return x * sigmoid(x).",
+    real=True,
     source="torch.nn.functional.silu",
 )  # ops-37
 softplus = unary(
@@ -209,6 +213,7 @@ softplus = unary(
     lambda grad, x, out: grad * RULES["sigmoid"](x),
     X,
     "Return log(1 + exp(x)), without overflow.",
+    real=True,
     source="torch.nn.functional.softplus",
 )  # ops-36
 
@@ -242,6 +247,7 @@ _leaky = Primitive(
     _leaky_vjp,
     ((X,),),
     floats=True,
+    real=True,
 )
 _elu = Primitive(
     "elu",
@@ -249,6 +255,7 @@ _elu = Primitive(
     _elu_vjp,
     ((X,),),
     floats=True,
+    real=True,
 )
 
 
@@ -277,7 +284,7 @@ def _gelu_vjp(grad: Value, needs: Parents, x: Value, out: None, approximate: str
     return (grad * ((1 + t) * 0.5 + near * steep * 0.5),)
 
 
-_gelu_rule = Primitive("gelu", _gelu, _gelu_vjp, ((X,),), floats=True)
+_gelu_rule = Primitive("gelu", _gelu, _gelu_vjp, ((X,),), floats=True, real=True)
 
 
 @registered(

@@ -19,4 +19,4 @@ logical_xor = compare("logical_xor", np.logical_xor, "Return whether just one is
 isnan = predicate("isnan", np.isnan, "Return where x is NaN.")
 isfinite = predicate("isfinite", np.isfinite, "Return where x is neither infinite nor NaN.")
 isinf = predicate("isinf", np.isinf, "Return where x is infinite.")
-signbit = predicate("signbit", np.signbit, "Return where the sign of x is minus.")
+signbit = predicate("signbit", np.signbit, "Return where the sign of x is minus.", real=True)

@@ -9,16 +9,17 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import creation
 from impl_numpy.checks import (
+    check_cast,
     check_count,
     check_device,
+    check_diagonal,
     check_dtype,
     check_fits,
     check_flag,
-    check_int,
-    check_number,
+    check_scalar,
     check_sizes,
 )
-from impl_numpy.dtypes import DTYPES, float32, is_raw
+from impl_numpy.dtypes import DTYPES, complex64, float32, is_raw
 from impl_numpy.ops.elementwise import astype
 from impl_numpy.ops.families import create, registered, spread_to
 from impl_numpy.tensor import Tensor, as_tensor, wrap
@@ -88,9 +89,8 @@ full_like = create(
 def _full_like(x: Any, fill_value: Any, dtype: DTypeLike | None) -> Tensor:
     x = as_tensor("full_like", x)
     wanted = x.dtype if dtype is None else check_dtype(dtype, "full_like")
-    number = check_number("full_like", "fill_value", fill_value)
-    if wanted.kind == "i":
-        check_fits("full_like", number, wanted)  # tensor-38
+    number = check_scalar("full_like", "fill_value", fill_value, wanted)
+    check_fits("full_like", number, wanted)  # tensor-38
     return creation.full(x.shape, number, dtype=wanted)
 
 
@@ -101,20 +101,23 @@ def _eye(rows: Any, columns: Any, k: Any, dtype: DTypeLike | None) -> Tensor:
     )
     wanted = float32 if dtype is None else check_dtype(dtype, "eye")
     check_sizes(shape, "eye")
-    return wrap(np.eye(*shape, check_int("eye", "k", k), wanted), None)
+    return wrap(np.eye(*shape, check_diagonal("eye", k, shape), wanted), None)
 
 
 def _linspace(start: Any, stop: Any, num: Any, dtype: DTypeLike | None, endpoint: Any) -> Tensor:
-    first = check_number("linspace", "start", start)
-    last = check_number("linspace", "stop", stop)
+    wanted = None if dtype is None else check_dtype(dtype, "linspace")
+    first = check_scalar("linspace", "start", start, wanted)
+    last = check_scalar("linspace", "stop", stop, wanted)
     count = check_count("linspace", "num", num)
-    wanted = float32 if dtype is None else check_dtype(dtype, "linspace")
-    if wanted.kind != "f":
-        msg = f"linspace: dtype must be float32 or float64, got {wanted}"
+    of: Any = complex if isinstance(first, complex) or isinstance(last, complex) else float
+    if wanted is None:
+        wanted = complex64 if of is complex else float32
+    if wanted.kind not in "fc":
+        msg = f"linspace: dtype must be floating or complex, got {wanted}"
         raise TypeError(msg)
     ends = check_flag("linspace", "endpoint", endpoint)
     with np.errstate(all="ignore"):
-        made = np.linspace(float(first), float(last), count, endpoint=ends)
+        made = np.linspace(of(first), of(last), count, endpoint=ends)
         return wrap(made.astype(wanted), None)  # ops-47
 
 
@@ -134,7 +137,7 @@ Raises
 ValueError, BufferError
     If a copy is needed and forbidden, or the device is another.
 TypeError
-    If x has no __dlpack__, or its dtype is none of the five."""
+    If x has no __dlpack__, or its dtype is none that Tensors have."""
 
 
 @registered("from_dlpack", "Return a Tensor of an array of other software.", _DLPACK)
@@ -153,6 +156,18 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> T
         msg = f"from_dlpack: cannot take a {type(x).__name__}: {' '.join(str(error).split())}"
         raise TypeError(msg) from None
     return as_tensor("from_dlpack", array)
+
+
+def _of_memory(obj: Any) -> Any:
+    """Return an object of Python's buffer protocol as a copied array, and all else as it is."""
+    if isinstance(obj, (Tensor, bool, int, float, complex, list, tuple, bytes, bytearray, str)):
+        return obj
+    if is_raw(obj):
+        return obj
+    try:
+        return np.array(memoryview(obj))
+    except TypeError:
+        return obj
 
 
 def _like(name: str, constructor: Any, x: Any, dtype: DTypeLike | None) -> Tensor:
@@ -194,6 +209,8 @@ def asarray(
     check_device("asarray", device)
     copy = None if copy is None else check_flag("asarray", "copy", copy)
     wanted = None if dtype is None else check_dtype(dtype, "asarray")
+    if copy is not False:
+        obj = _of_memory(obj)
     foreign = wanted is not None and is_raw(obj) and obj.dtype not in DTYPES  # tensor-37
     if not isinstance(obj, Tensor) and (foreign or not is_raw(obj)):
         if copy is False:
@@ -205,6 +222,7 @@ def asarray(
         if copy is False:
             msg = f"asarray: copy=False, but {x.dtype} to {wanted} needs a copy"
             raise ValueError(msg)
+        check_cast("asarray", x._data, wanted)  # tensor-38
         return astype(x, wanted)
     if not copy:
         return x

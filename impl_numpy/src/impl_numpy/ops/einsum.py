@@ -58,7 +58,7 @@ def einsum(subscripts: Any, /, *operands: Any) -> Tensor:  # ops-55
     shapes = [x.shape for x in tensors]
     terms, wanted = _read(subscripts, shapes)
     sizes = _sizes(subscripts, terms, shapes)
-    dtype = promoted(*[x.dtype for x in tensors])
+    dtype = promoted(_NAME, *[x.dtype for x in tensors])
     factors = [
         _factor(meet(x, x.shape, dtype), labels, sizes)
         for x, labels in zip(tensors, terms, strict=True)

@@ -12,17 +12,31 @@ from numpy.typing import DTypeLike
 
 from impl_numpy.checks import (
     as_number,
+    as_scalar,
     check_answered,
     check_device,
     check_dtype,
     check_fits,
     check_flag,
+    check_keeps,
+    check_real,
 )
 from impl_numpy.creation import tensor
-from impl_numpy.dtypes import Array, Value, bool_, float32, float64, int32, int64
+from impl_numpy.dtypes import (
+    Array,
+    Value,
+    bool_,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int32,
+    int64,
+)
 from impl_numpy.memory import own
 from impl_numpy.ops.families import X, apply_binary, binary, registered, rule, spread_to, unary
-from impl_numpy.recording import OUT, RULES, Grads, Primitive, compare, raw
+from impl_numpy.protocols import compare
+from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
 from impl_numpy.recording import binary as record_binary
 from impl_numpy.recording import unary as record_unary
 from impl_numpy.tape import Parents
@@ -37,7 +51,7 @@ def masked(grad: Value, mask: Array) -> Value:
     """Return a gradient where a mask holds and exactly 0 elsewhere, whatever arrives (ops-26)."""
     if not isinstance(grad, (np.ndarray, np.generic)):
         return _select(grad, _ZEROS[grad.dtype], mask)
-    if mask.size < SHORT:
+    if mask.size < SHORT or grad.dtype.kind == "c":
         return np.where(mask, grad, _ZEROS[grad.dtype])
     # The bits times 0 or 1. NumPy's selection goes one way or the other at each element, which
     # takes twenty times as long where the mask has no pattern.
@@ -46,13 +60,15 @@ def masked(grad: Value, mask: Array) -> Value:
 
 _least: Any = np.minimum.reduce
 _BITS: dict[Any, Any] = {float32: int32, float64: int64}
-_ZEROS = {dtype: np.zeros((), dtype) for dtype in _BITS}
+_ZEROS = {dtype: np.zeros((), dtype) for dtype in (*_BITS, complex64, complex128)}
 # So few elements are selected in less time than it takes to look at them as integers.
 SHORT = 512
 
 
 def _abs_grad(grad: Value, x: Value, out: Value) -> Value:
     values = raw(x)
+    if values.dtype.kind == "c":
+        return masked(grad * RULES["conj"](RULES["sign of complex"](x)), np.asarray(values != 0))
     if values.size >= SHORT:
         # A third of the time of `np.sign`. It is NaN where x is 0, infinite or NaN.
         signs = values / raw(out)
@@ -72,10 +88,6 @@ def _gate_vjp(grad: Value, needs: Parents, x: Value, y: Value) -> Grads:
         slope = cosh(x)
         return (np.divide(grad, np.square(slope, out=slope), out=slope),)
     return (grad * slope_of_tanh(x, y),)
-
-
-def _sign_grad(grad: Value, x: None, out: None) -> Value:
-    return masked(grad, np.zeros((), bool_))
 
 
 def cosh_by_exp(x: Array, out: Array | None = None) -> Array:
@@ -144,7 +156,6 @@ tanh = unary(
 )
 sin = unary("sin", np.sin, lambda g, x, y: g * RULES["cos"](x), X, "Return the sine.")
 cos = unary("cos", np.cos, lambda g, x, y: -(g * RULES["sin"](x)), X, "Return the cosine.")
-sign = unary("sign", np.sign, _sign_grad, None, "Return -1, 0 or 1.", floats=False)  # ops-26
 
 
 def _add_vjp(grad: Value, needs: Parents, a: None, b: None, out: None) -> Grads:
@@ -211,7 +222,7 @@ def _power(a: Array, b: Array) -> Any:
 
 
 def _no_negative_exponent(a: Array, b: Array) -> str | None:
-    if b.dtype.kind != "f" and np.any(b < 0):
+    if b.dtype.kind == "i" and np.any(b < 0):
         return f"integers take no negative exponent, got {b.min()}; cast with astype first"
     return None
 
@@ -233,6 +244,7 @@ maximum = binary(
     partial(_share, np.greater_equal),
     ((0, 1), (0, 1)),
     "Return the larger element; at a tie each gets half of the gradient.",
+    real=True,
 )  # ops-08
 minimum = binary(
     "minimum",
@@ -240,6 +252,7 @@ minimum = binary(
     partial(_share, np.less_equal),
     ((0, 1), (0, 1)),
     "Return the smaller element; at a tie each gets half of the gradient.",
+    real=True,
 )  # ops-08
 rule(
     Primitive(
@@ -329,7 +342,7 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:  # ops-10
 def _selected(name: str, chosen: Array, x1: Any, x2: Any) -> Tensor:
     """Return x1 where a raw condition holds, else x2: Tensors, raw arrays or numbers."""
     operands: list[Any]
-    numbers = [as_number(x1), as_number(x2)]
+    numbers = [as_scalar(x1), as_scalar(x2)]
     if None not in numbers:  # tensor-39
         both = tensor(numbers)
         operands = [both[0], both[1]]
@@ -363,6 +376,7 @@ ValueError
 @registered("clip", "Return x between bounds.", _CLIP)
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:  # ops-08
     x = as_tensor("clip", x)
+    check_real("clip", x.dtype)
     if min is None and max is None:
         return x
     if x.dtype.kind == "f" and _is_plain(min) and _is_plain(max):
@@ -411,6 +425,7 @@ def _bounded(x: Tensor, bound: Any, beyond: np.ufunc) -> Tensor:
         if isinstance(number, int):
             check_fits("clip", number, x.dtype)  # tensor-38
     else:
+        check_real("clip", limit.dtype)
         undefined = np.isnan(limit._data)
         try:
             np.broadcast_shapes(x.shape, limit.shape)
@@ -430,12 +445,13 @@ device : 'cpu', optional
 
 Returns
 -------
-Tensor; between floating dtypes the gradient comes back in the dtype of x
+Tensor; between floating and complex dtypes the gradient comes back in the dtype of x
 
 Raises
 ------
 TypeError
-    If x is no array, or the dtype is none of the five."""
+    If x is no array, the dtype is none that Tensors have, or x is complex and it neither complex
+    nor bool."""
 
 
 @registered("astype", "Return x in another dtype.", _ASTYPE)
@@ -445,5 +461,6 @@ def astype(
     x = as_tensor("astype", x)
     check_device("astype", device)
     wanted = check_dtype(dtype, "astype")
+    check_keeps("astype", x.dtype, wanted)
     check_flag("astype", "copy", copy)
     return spread_to(x, x.shape, wanted)

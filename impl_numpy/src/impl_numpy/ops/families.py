@@ -23,11 +23,14 @@ from impl_numpy.checks import (
     check_device,
     check_dtype,
     check_flag,
+    check_keeps,
     check_operands,
+    check_real,
     normalize_axes,
     normalize_axis,
 )
-from impl_numpy.dtypes import Array, Axis, Shape, Value, int64, is_raw
+from impl_numpy.dtypes import Array, Axis, Shape, Value, int64, is_raw, uint64
+from impl_numpy.protocols import compare as record_compare
 from impl_numpy.recording import (
     OUT,
     RULES,
@@ -36,7 +39,6 @@ from impl_numpy.recording import (
     spread,
 )
 from impl_numpy.recording import binary as record_binary
-from impl_numpy.recording import compare as record_compare
 from impl_numpy.recording import unary as record_unary
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
@@ -48,7 +50,7 @@ Derivative = Callable[[Value, Value, Value], Value]
 
 REGISTRY: dict[str, Callable[..., Any]] = {}
 
-_OPERAND = """Parameters
+OPERAND = """Parameters
 ----------
 x : Tensor or raw array, any shape
 
@@ -144,12 +146,13 @@ def unary(
     summary: str,
     *,
     floats: bool = True,
+    real: bool = False,
     source: str = STANDARD,
 ) -> Callable[..., Tensor]:
     """Make a function of one operand, element by element.
 
     `derivative(grad, x, out)` keeps x (X), out (OUT), both or nothing; with `floats`, integers
-    become float32 (ops-14).
+    become float32 (ops-14), with `real` complex numbers are refused (ops-59).
     """
     kept = () if keep is None else (keep,) if isinstance(keep, int) else keep
     primitive = rule(
@@ -159,10 +162,11 @@ def unary(
             lambda grad, needs, x, out: (derivative(grad, x, out),),
             (kept,),
             floats=floats,
+            real=real,
         )
     )
 
-    @registered(name, summary, _OPERAND.format(result="the shape of x"), source)
+    @registered(name, summary, OPERAND.format(result="the shape of x"), source)
     def apply(x: Any, /) -> Tensor:
         # Not one call more than needed: of these operations programs make the most.
         given = x if isinstance(x, Tensor) else as_tensor(name, x, passing=True)
@@ -222,12 +226,17 @@ def compare(name: str, ufunc: np.ufunc, summary: str) -> Callable[..., Tensor]:
     return apply
 
 
-def predicate(name: str, ufunc: np.ufunc, summary: str) -> Callable[..., Tensor]:
+def predicate(
+    name: str, ufunc: np.ufunc, summary: str, *, real: bool = False
+) -> Callable[..., Tensor]:
     """Make a function of one operand, to booleans, without history."""
 
-    @registered(name, summary, _OPERAND.format(result="of bool, the shape of x"))
+    @registered(name, summary, OPERAND.format(result="of bool, the shape of x"))
     def apply(x: Any, /) -> Tensor:
-        return wrap(ufunc(as_tensor(name, x, passing=True)._data), None)
+        array = as_tensor(name, x, passing=True)._data
+        if real:
+            check_real(name, array.dtype)
+        return wrap(ufunc(array), None)
 
     return apply
 
@@ -244,20 +253,21 @@ def reduce(
     keep: tuple[int, ...],
     summary: str,
     *,
-    floats: bool = False,
-    dtypes: bool = False,
-    explain: Callable[..., str | None] | None = None,
+    whole: Callable[..., Any] | None = None,
+    **options: Any,
 ) -> Callable[..., Tensor]:
-    """Make a function over one axis, several, or all.
+    """Make a function over one axis, several, or all; `options` are those of `Primitive`.
 
     The configuration of its primitive is (axes, keepdims, the shape with the axes kept, the shape
-    of x). With `dtypes` the function takes `dtype=`, and integers become int64 without it (ops-15).
+    of x). With `whole`, the forward of integers in their own dtype, the function takes `dtype=`,
+    and integers become int64 or uint64 without it (ops-15).
     """
-    primitive = rule(Primitive(name, forward, vjp, (keep,), floats=floats, explain=explain))
-    cast = "\ndtype : dtype, optional\n    Cast to it first." if dtypes else ""
+    primitive = rule(Primitive(name, forward, vjp, (keep,), **options))
+    of_integers = primitive if whole is None else Primitive(name, whole, vjp, (keep,))
+    cast = "" if whole is None else "\ndtype : dtype, optional\n    Cast to it first."
     register = registered(name, summary, _AXES.format(dtype=cast))
 
-    def run(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    def run(of: Primitive, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
         shape = x._data.shape
         if axis is None:
             axes: Shape = tuple(range(len(shape)))
@@ -267,10 +277,10 @@ def reduce(
             kept = reduced_shape(axes, shape)
         if type(keepdims) is not bool:
             keepdims = check_flag(name, "keepdims", keepdims)
-        result: Tensor = record_unary(primitive, x, (axes, keepdims, kept, shape))
+        result: Tensor = record_unary(of, x, (axes, keepdims, kept, shape))
         return result
 
-    if dtypes:
+    if whole is not None:
 
         @register
         def apply_to(
@@ -280,13 +290,15 @@ def reduce(
                 x = as_tensor(name, x, passing=True)
             if dtype is not None or x._data.dtype.kind != "f":
                 x = cast_first(name, x, dtype)
-            return run(x, axis, keepdims)
+                if x._data.dtype.kind in "iub":
+                    return run(of_integers, x, axis, keepdims)
+            return run(primitive, x, axis, keepdims)
 
         return apply_to
 
     @register
     def apply(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return run(as_tensor(name, x, passing=True), axis, keepdims)
+        return run(primitive, as_tensor(name, x, passing=True), axis, keepdims)
 
     return apply
 
@@ -321,10 +333,12 @@ def meet_into(operation: str, name: str, x: Tensor, shape: Shape, dtype: np.dtyp
 
 
 def cast_first(name: str, x: Tensor, dtype: DTypeLike | None) -> Tensor:
-    """Cast what a sum or product is made of: to a dtype, or integers to int64."""
-    if dtype is None and x.dtype.kind == "f":
+    """Cast what a sum or product is made of: to a dtype, or integers to the widest."""
+    if dtype is None and x.dtype.kind in "fc":
         return x
-    wanted = int64 if dtype is None else check_dtype(dtype, name)
+    widest = uint64 if x.dtype.kind == "u" else int64
+    wanted = widest if dtype is None else check_dtype(dtype, name)
+    check_keeps(name, x.dtype, wanted)
     return x if x.dtype == wanted else spread_to(x, x.shape, wanted)
 
 
@@ -348,7 +362,7 @@ def scan(
     primitive = rule(Primitive(name, forward, vjp, (keep,)))
     more = """ May be left out where there is no other.
 dtype : dtype, optional
-    Cast to it first; without it integers become int64.
+    Cast to it first; without it integers become int64 or uint64.
 include_initial : bool
     Put the value of no elements before the others."""
 
@@ -383,7 +397,7 @@ def along(
 
     Integers become float32 (ops-14).
     """
-    primitive = rule(Primitive(name, forward, vjp, ((OUT,),), floats=True))
+    primitive = rule(Primitive(name, forward, vjp, ((OUT,),), floats=True, real=True))
 
     @registered(name, summary, _AXIS.format(more="", result="the shape of x"), source)
     def apply(x: Any, /, axis: int = -1) -> Tensor:
@@ -456,7 +470,7 @@ def create(
     Raises
     ------
     ValueError, TypeError
-        If a size is negative or no int, or the dtype is none of the five."""
+        If a size is negative or no int, or the dtype is none that Tensors have."""
 
     own = [key for key in described.parameters if key not in ("dtype", "device")]
 

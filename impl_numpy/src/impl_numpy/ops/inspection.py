@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_numpy.checks import check_device, check_dtype, shown
-from impl_numpy.dtypes import bool_, float32, float64, int32, int64, is_raw, promoted
+from impl_numpy.dtypes import (
+    BY_NAME,
+    PART,
+    WHOLE,
+    bool_,
+    complex64,
+    float32,
+    int64,
+    is_raw,
+    met,
+    promoted,
+)
 from impl_numpy.ops.families import registered
 from impl_numpy.tensor import Tensor, as_tensor
 
@@ -20,7 +31,6 @@ CONSTANTS: dict[str, Any] = {
     "newaxis": None,
     "pi": math.pi,
 }
-BY_NAME = {"bool": bool_, "int32": int32, "int64": int64, "float32": float32, "float64": float64}
 _KINDS = {
     "bool": "b",
     "signed integer": "i",
@@ -74,14 +84,15 @@ class IntInfo(NamedTuple):
 
 @registered(
     "finfo",
-    "Return the limits of a floating dtype.",
+    "Return the limits of a floating dtype, or of the parts of a complex one.",
     _FRAME.format(parameters="type : dtype, Tensor or raw array", result="FloatInfo"),
 )
 def finfo(type: Any, /) -> FloatInfo:  # ops-32
     dtype = _dtype_of("finfo", type)
-    if dtype.kind != "f":
-        msg = f"finfo: the dtype must be float32 or float64, got {dtype}"
+    if dtype.kind not in "fc":
+        msg = f"finfo: the dtype must be floating or complex, got {dtype}"
         raise TypeError(msg)
+    dtype = PART.get(dtype, dtype)
     of = np.finfo(dtype)
     return FloatInfo(
         int(of.bits),
@@ -100,8 +111,8 @@ def finfo(type: Any, /) -> FloatInfo:  # ops-32
 )
 def iinfo(type: Any, /) -> IntInfo:  # ops-32
     dtype = _dtype_of("iinfo", type)
-    if dtype.kind != "i":
-        msg = f"iinfo: the dtype must be int32 or int64, got {dtype}"
+    if dtype.kind not in "iu":
+        msg = f"iinfo: the dtype must be one of integers, got {dtype}"
         raise TypeError(msg)
     of = np.iinfo(dtype)
     return IntInfo(int(of.bits), int(of.max), int(of.min), dtype)
@@ -137,18 +148,20 @@ def _is_of(dtype: np.dtype[Any], kind: Any) -> bool:
     ),
 )
 def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:  # ops-32
-    numbers = [x for x in arrays_and_dtypes if isinstance(x, (bool, int, float))]
+    numbers = [x for x in arrays_and_dtypes if isinstance(x, (bool, int, float, complex))]
     dtypes = [
         _dtype_of("result_type", x)
         for x in arrays_and_dtypes
-        if not isinstance(x, (bool, int, float))
+        if not isinstance(x, (bool, int, float, complex))
     ]
     if not dtypes:
         msg = f"result_type: wants an array or a dtype, got {len(numbers)} numbers alone"
         raise ValueError(msg)
-    common = promoted(*dtypes)
+    common = promoted("result_type", *dtypes)
     # A number is weak: it changes what kind of dtype it is, or nothing (tensor-15).
-    if common.kind != "f" and any([isinstance(x, float) for x in numbers]):
+    if any([isinstance(x, complex) for x in numbers]):
+        return WHOLE.get(common, complex64)
+    if common.kind not in "fc" and any([isinstance(x, float) for x in numbers]):
         return float32
     if common == bool_ and any([not isinstance(x, bool) for x in numbers]):
         return int64
@@ -162,7 +175,7 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:  # ops-32
 )
 def can_cast(from_: Any, to: Any, /) -> bool:  # ops-32
     wanted = check_dtype(to, "can_cast")
-    return promoted(_dtype_of("can_cast", from_), wanted) == wanted
+    return met(_dtype_of("can_cast", from_), wanted) == wanted
 
 
 class Info:
@@ -176,14 +189,19 @@ class Info:
         """Return the device of a new Tensor."""
         return "cpu"
 
-    def devices(self) -> list[str]:
+    def devices(self) -> tuple[str, ...]:
         """Return all devices."""
-        return ["cpu"]
+        return ("cpu",)
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, Any]:
         """Return the dtypes of numbers that are given without one."""
         check_device("default_dtypes", device)
-        return {"real floating": float32, "integral": int64, "indexing": int64}
+        return {
+            "real floating": float32,
+            "complex floating": complex64,
+            "integral": int64,
+            "indexing": int64,
+        }
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, Any]:
         """Return the dtypes, by name, of a kind or several."""

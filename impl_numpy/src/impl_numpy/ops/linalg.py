@@ -36,7 +36,7 @@ _FEW = 64
 
 def _matmul(a: Array, b: Array) -> Array:
     inner = a.shape[-1]
-    if inner <= _LONG or a.shape[-2] * b.shape[-1] > _FEW or a.dtype.kind != "f":
+    if inner <= _LONG or a.shape[-2] * b.shape[-1] > _FEW or a.dtype.kind not in "fc":
         return np.matmul(a, b)
     whole = inner - inner % _BLOCK
     left = a[..., :whole].reshape(*a.shape[:-1], -1, _BLOCK).swapaxes(-2, -3)
@@ -217,6 +217,8 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:  # ops-44
     if not sizes or shapes[0][axis] != shapes[1][axis]:
         msg = f"vecdot: shapes {shapes[0]} and {shapes[1]} do not fit along axis {axis}"
         raise ValueError(msg)
+    if left.dtype.kind == "c":
+        left = unary(RULES["conj"], left)
     row, column = _last(left, axis), _last(right, axis)
     row = reshaped(row, (*row.shape[:-1], 1, row.shape[-1]))
     column = reshaped(column, (*column.shape, 1))

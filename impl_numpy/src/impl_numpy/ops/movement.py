@@ -12,11 +12,12 @@ from impl_numpy.checks import (
     as_number,
     check_choice,
     check_count,
+    check_diagonal,
     check_fits,
     check_indices,
     check_int,
     check_items,
-    check_number,
+    check_scalar,
     check_sizes,
     normalize_axes,
     normalize_axis,
@@ -203,7 +204,7 @@ def pad(
 ) -> Tensor:  # ops-43
     x = as_tensor("pad", x)
     check_choice("pad", "mode", mode, ("constant",))
-    value = check_number("pad", "constant_values", constant_values)
+    value = check_scalar("pad", "constant_values", constant_values, x.dtype)
     check_fits("pad", value, x.dtype)
     widths = _widths(pad_width, x.shape)
     check_sizes(tuple([n + sum(pair) for n, pair in zip(x.shape, widths, strict=True)]), "pad")
@@ -236,9 +237,7 @@ def _triangle(name: str, primitive: Primitive, summary: str) -> Any:
         if x.ndim < 2:
             msg = f"{name}: wants at least two axes, got shape {x.shape}"
             raise ValueError(msg)
-        # Further out there is nothing.
-        place = max(-x.shape[-2] - 1, min(check_int(name, "k", k), x.shape[-1] + 1))
-        result: Tensor = unary(primitive, x, (place,))
+        result: Tensor = unary(primitive, x, (check_diagonal(name, k, x.shape),))
         return result
 
     return apply

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from impl_numpy.checks import check_count, check_indices, check_sizes, normalize_axis, shown
-from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, promoted
+from impl_numpy.dtypes import Array, Shape, Value, bool_, int64, met, promoted
+from impl_numpy.operands import operand
 from impl_numpy.ops.families import meet, meet_into, registered, reshaped
 from impl_numpy.ops.indexing import (
     key_along,
@@ -22,7 +23,7 @@ from impl_numpy.ops.indexing import (
     rows_axes,
     selecting,
 )
-from impl_numpy.recording import RULES, Grads, Primitive, operand, record, unary
+from impl_numpy.recording import RULES, Grads, Primitive, record, unary
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
@@ -99,7 +100,7 @@ def _given(x: Tensor, values: Any, shape: Shape) -> Tensor:
             )
             raise TypeError(msg)
         values = wrap(array, None)
-    if promoted(x.dtype, values.dtype) != x.dtype:
+    if met(x.dtype, values.dtype) != x.dtype:
         msg = f"put: values must go into x of {x.dtype}, got {values.dtype}; cast with astype"
         raise TypeError(msg)
     return meet_into("put", "values", values, shape, x.dtype)
@@ -167,7 +168,7 @@ def scatter_add(x: Any, indices: Any, values: Any, /, *, axis: int = -1) -> Tens
         shapes = f"{x.shape}, {given.shape} and {values.shape}"
         msg = f"{name}: shapes {shapes} of x, indices and values do not fit along axis {axis}"
         raise ValueError(msg)
-    dtype = promoted(x.dtype, values.dtype)
+    dtype = promoted(name, x.dtype, values.dtype)
     operands = meet(x, x.shape, dtype), meet(values, shape, dtype)
     result: Tensor = record(_added, operands, (key_along(x.shape, shape, place, given), x.shape))
     return result

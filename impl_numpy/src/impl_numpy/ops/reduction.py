@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.checks import check_flag, check_number, normalize_axes, shown
+from impl_numpy.checks import check_flag, check_number, check_real, normalize_axes, shown
 from impl_numpy.dtypes import Array, Axis, Shape, Value, float32, int64
 from impl_numpy.ops.elementwise import masked
 from impl_numpy.ops.families import X, reduce, registered, scan, scanned, spread_to
@@ -21,6 +21,17 @@ from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 def _sum(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape) -> Any:
     return total(x, axes, keepdims)
+
+
+def _whole_sum(x: Array, axes: Shape, keepdims: bool, *_: Any) -> Any:
+    # NumPy would add narrow integers in int64.
+    added: Any = np.add
+    return added.reduce(x, axes, x.dtype, keepdims=keepdims)
+
+
+def _whole_prod(x: Array, axes: Shape, keepdims: bool, *_: Any) -> Any:
+    multiplied: Any = np.multiply
+    return multiplied.reduce(x, axes, x.dtype, keepdims=keepdims)
 
 
 def _sum_vjp(grad: Value, needs: Parents, x: None, out: None, *config: Any) -> Grads:
@@ -60,7 +71,7 @@ def _no_element(x: Array, axes: Shape, keepdims: bool, kept: Shape, shape: Shape
     return None if math.prod(shape[k] for k in axes) else f"wants an element, got shape {shape}"
 
 
-sum = reduce("sum", _sum, _sum_vjp, (), "Return the sum.", dtypes=True)  # ops-15
+sum = reduce("sum", _sum, _sum_vjp, (), "Return the sum.", whole=_whole_sum)  # ops-15
 mean = reduce("mean", _mean, _mean_vjp, (), "Return the mean.", floats=True)  # ops-14
 max = reduce(
     "max",
@@ -68,6 +79,7 @@ max = reduce(
     _extremum_vjp,
     (X, OUT),
     "Return the largest element; elements that tie share its gradient.",
+    real=True,
     explain=_no_element,
 )  # tensor-26, ops-24
 min = reduce(
@@ -76,6 +88,7 @@ min = reduce(
     _extremum_vjp,
     (X, OUT),
     "Return the smallest element; elements that tie share its gradient.",
+    real=True,
     explain=_no_element,
 )  # tensor-26, ops-24
 
@@ -149,7 +162,12 @@ def _cumulative_prod_vjp(grad: Value, needs: Parents, x: Value, out: Value, axis
 
 linear_scan: Primitive = Primitive("linear_recurrence", recur, _recur_vjp, ((1,), (1, OUT)))
 cumulative_prod = scan(
-    "cumulative_prod", np.cumprod, _cumulative_prod_vjp, (X, OUT), 1, "Return running products."
+    "cumulative_prod",
+    lambda x, axis: np.cumprod(x, axis, x.dtype),
+    _cumulative_prod_vjp,
+    (X, OUT),
+    1,
+    "Return running products.",
 )  # ops-22
 
 
@@ -200,10 +218,15 @@ prod = reduce(
     _prod_vjp,
     (X,),
     "Return the product.",
-    dtypes=True,
+    whole=_whole_prod,
 )  # ops-38
 cumulative_sum = scan(
-    "cumulative_sum", np.cumsum, _cumulative_sum_vjp, (), 0, "Return running sums."
+    "cumulative_sum",
+    lambda x, axis: np.cumsum(x, axis, x.dtype),
+    _cumulative_sum_vjp,
+    (),
+    0,
+    "Return running sums.",
 )  # ops-22
 _running = Primitive(
     "cumulative_logsumexp",
@@ -211,6 +234,7 @@ _running = Primitive(
     _cumulative_logsumexp_vjp,
     ((X, OUT),),
     floats=True,
+    real=True,
 )
 _running_frame = """Parameters
 ----------
@@ -279,7 +303,7 @@ _nonzero = Primitive(
 
 def _floating(name: str, x: Any) -> Tensor:
     x = as_tensor(name, x, passing=True)
-    return x if x.dtype.kind == "f" else spread_to(x, x.shape, float32)
+    return x if x.dtype.kind in "fc" else spread_to(x, x.shape, float32)
 
 
 @registered("var", "Return the variance.", _FRAME.format(more=_CORRECTION, of=""))
@@ -299,6 +323,7 @@ def std(
 
 def _variance(name: str, x: Any, axis: Axis, correction: Any, keepdims: Any) -> Tensor:
     x = _floating(name, x)
+    check_real(name, x.dtype)
     axes = normalize_axes(name, axis, x.shape)
     keepdims = check_flag(name, "keepdims", keepdims)
     lessened = check_number(name, "correction", correction)
@@ -332,11 +357,17 @@ def norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
         raise ValueError(msg)
     if math.isinf(power) and not nothing:
         return (max if power > 0 else min)(abs(x), **options)
-    if power == 0:
-        return sum(record_unary(_nonzero, x), **options)
+    whole = x.dtype.kind == "c"
     if power == 2:
-        result: Tensor = record_unary(_root, sum(x * x, **options))
+        if whole:
+            a, b = record_unary(RULES["real"], x), record_unary(RULES["imag"], x)
+            squares = a * a + b * b
+        else:
+            squares = x * x
+        result: Tensor = record_unary(_root, sum(squares, **options))
         return result
+    if power == 0:
+        return sum(record_unary(_nonzero, abs(x) if whole else x), **options)
     sizes = abs(x)
     return (
         sum(sizes, **options)

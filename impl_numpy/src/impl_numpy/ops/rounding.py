@@ -43,13 +43,31 @@ def _remainder_vjp(grad: Value, needs: Parents, a: Value, b: Value, out: None) -
 
 positive = unary("positive", np.positive, lambda g, x, y: g, None, "Return +x.", floats=False)
 ceil = unary(
-    "ceil", _of_numbers(np.ceil), _flat, None, "Return the least integer from x on.", floats=False
+    "ceil",
+    _of_numbers(np.ceil),
+    _flat,
+    None,
+    "Return the least integer from x on.",
+    floats=False,
+    real=True,
 )
 floor = unary(
-    "floor", _of_numbers(np.floor), _flat, None, "Return the greatest integer to x.", floats=False
+    "floor",
+    _of_numbers(np.floor),
+    _flat,
+    None,
+    "Return the greatest integer to x.",
+    floats=False,
+    real=True,
 )
 trunc = unary(
-    "trunc", _of_numbers(np.trunc), _flat, None, "Return x without its fraction.", floats=False
+    "trunc",
+    _of_numbers(np.trunc),
+    _flat,
+    None,
+    "Return x without its fraction.",
+    floats=False,
+    real=True,
 )
 round = unary(
     "round",
@@ -65,6 +83,7 @@ floor_divide = binary(
     _flat_vjp,
     ((), ()),
     "Return x1 / x2, rounded down.",
+    real=True,
 )
 remainder = binary(
     "remainder",
@@ -72,6 +91,7 @@ remainder = binary(
     _remainder_vjp,
     ((), (0, 1)),
     "Return what x1 is more than a multiple of x2, with the sign of x2.",
+    real=True,
 )
 
 _next = Primitive(
@@ -80,6 +100,7 @@ _next = Primitive(
     lambda grad, needs, *_: (None, None),
     ((), ()),
     floats=True,
+    real=True,
     stretches=True,
 )
 _STEP = """Parameters

@@ -13,12 +13,13 @@ from impl_numpy.checks import (
     check_flag,
     check_indices,
     check_operands,
+    check_real,
     normalize_axis,
 )
 from impl_numpy.dtypes import Array, promoted
+from impl_numpy.operands import operand
 from impl_numpy.ops.families import registered
 from impl_numpy.ops.indexing import take_along_axis
-from impl_numpy.recording import operand
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 _BEST = """Parameters
@@ -47,6 +48,7 @@ def _best(name: str, find: Callable[..., Any], summary: str) -> Callable[..., Te
     @registered(name, summary, _BEST)
     def apply(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Tensor:
         x = as_tensor(name, x, passing=True)
+        check_real(name, x.dtype)
         keepdims = check_flag(name, "keepdims", keepdims)
         place = None if axis is None else normalize_axis(name, axis, x.shape)
         if not (x.size if place is None else x.shape[place]):  # ops-24
@@ -84,6 +86,7 @@ TypeError
 
 def _order(name: str, x: Tensor, axis: Any, descending: Any, stable: Any) -> Array:
     """Return the indices that sort, of elements that are equal the first one first (ops-49)."""
+    check_real(name, x.dtype)
     place = normalize_axis(name, axis, x.shape)
     check_flag(name, "stable", stable)
     if not check_flag(name, "descending", descending):
@@ -149,7 +152,8 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
         sought = as_tensor("searchsorted", x2, passing=True)._data
     else:
         sought = operand(number, ordered.dtype, "searchsorted")
-    common = promoted(ordered.dtype, sought.dtype)
+    common = promoted("searchsorted", ordered.dtype, sought.dtype)
+    check_real("searchsorted", common)
     found = np.searchsorted(ordered.astype(common), sought.astype(common), side)  # type: ignore[call-overload]
     return wrap(np.asarray(found), None)
 
@@ -179,6 +183,8 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:  # ops-51
         number if number is not None else as_tensor("isin", x, passing=True)._data
         for x, number in ((x, as_number(x)) for x in (x1, x2))
     ]
+    dtypes = [x.dtype for x in values if isinstance(x, np.ndarray)]
+    check_real("isin", promoted("isin", *dtypes))
     return wrap(np.asarray(np.isin(values[0], values[1], invert=invert)), None)
 
 

@@ -22,6 +22,41 @@ def _erf(x: Array) -> Array:
     return result
 
 
+def _acosh_grad(g: Value, x: Value, y: None) -> Value:
+    if x.dtype.kind == "c":
+        # One root of the product would be that of another branch.
+        return g / (_root(x - 1) * _root(x + 1))
+    return g / _root((x - 1) * (x + 1))
+
+
+def _expm1(x: Array) -> Any:
+    if x.dtype.kind != "c":
+        return np.expm1(x)
+    # By parts, so that no digits cancel: e^a cos b - 1 = (e^a - 1) cos b - 2 sin(b / 2)^2. The sum
+    # with 0 has no -0.
+    a, b = x.real, x.imag
+    out = np.empty(x.shape, x.dtype)
+    out.real = np.expm1(a) * np.cos(b) - 2 * np.square(np.sin(b / 2)) + 0
+    out.imag = np.where(b == 0, b, np.exp(a) * np.sin(b))
+    turning = ~np.isfinite(b)
+    out.real[a == -np.inf] = -1
+    out.imag[(a == -np.inf) & turning] = 0
+    out.real[(a == np.inf) & turning] = np.inf
+    return out
+
+
+def _log1p(x: Array) -> Any:
+    if x.dtype.kind != "c":
+        return np.log1p(x)
+    out = np.asarray(np.log1p(x))
+    # Near 0 abs(1 + x) has lost the digits of x: abs(1 + x)^2 - 1 = a (2 + a) + b^2.
+    near = np.abs(x) < 0.5
+    if near.any():
+        a, b = x[near].real, x[near].imag
+        out.real[near] = np.log1p(a * (2 + a) + b * b) / 2
+    return out
+
+
 def _exp(x: Value) -> Value:
     return RULES["exp"](x)
 
@@ -33,8 +68,8 @@ def _root(x: Value) -> Value:
 reciprocal = unary(
     "reciprocal", lambda x: 1 / x, lambda g, x, y: -(g * (y * y)), OUT, "Return 1 / x."
 )
-expm1 = unary("expm1", np.expm1, lambda g, x, y: g * _exp(x), X, "Return e ** x - 1.")
-log1p = unary("log1p", np.log1p, lambda g, x, y: g / (1 + x), X, "Return log(1 + x).")
+expm1 = unary("expm1", _expm1, lambda g, x, y: g * _exp(x), X, "Return e ** x - 1.")
+log1p = unary("log1p", _log1p, lambda g, x, y: g / (1 + x), X, "Return log(1 + x).")
 log2 = unary(
     "log2", np.log2, lambda g, x, y: g / (x * math.log(2)), X, "Return the logarithm to base 2."
 )
@@ -79,7 +114,7 @@ asinh = unary(
 acosh = unary(
     "acosh",
     np.arccosh,
-    lambda g, x, y: g / _root((x - 1) * (x + 1)),
+    _acosh_grad,
     X,
     "Return the number, at least 0, whose hyperbolic cosine is x.",
 )
@@ -96,6 +131,7 @@ erf = unary(
     lambda g, x, y: g * (2 / math.sqrt(math.pi) * _exp(-(x * x))),
     X,
     "Return the error function.",
+    real=True,
     source="torch.erf",
 )
 
@@ -134,7 +170,13 @@ def _copysign_vjp(grad: Value, needs: Parents, a: Value, b: Value, out: None) ->
 
 _BOTH: Any = ((0, 1), (0, 1))
 atan2 = binary(
-    "atan2", np.arctan2, _atan2_vjp, _BOTH, "Return the angle of the point (x2, x1).", floats=True
+    "atan2",
+    np.arctan2,
+    _atan2_vjp,
+    _BOTH,
+    "Return the angle of the point (x2, x1).",
+    floats=True,
+    real=True,
 )
 hypot = binary(
     "hypot",
@@ -143,6 +185,7 @@ hypot = binary(
     ((0, OUT), (1, OUT)),
     "Return sqrt(x1 ** 2 + x2 ** 2), without overflow.",
     floats=True,
+    real=True,
 )
 logaddexp = binary(
     "logaddexp",
@@ -151,6 +194,7 @@ logaddexp = binary(
     _BOTH,
     "Return log(exp(x1) + exp(x2)), without overflow.",
     floats=True,
+    real=True,
 )
 copysign = binary(
     "copysign",
@@ -159,4 +203,5 @@ copysign = binary(
     _BOTH,
     "Return the size of x1 with the sign of x2.",
     floats=True,
+    real=True,
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from impl_numpy.checks import as_number, check_flag, shown
 from impl_numpy.creation import get_rng_state, set_rng_state
-from impl_numpy.dtypes import DTYPES
+from impl_numpy.dtypes import FIVE
 from impl_numpy.module import Module
 from impl_numpy.parameter import overwrite
 from impl_numpy.serialization.files import (
@@ -218,7 +218,7 @@ class _Writer:
     def keep(self, part: str, name: str, value: Any) -> None:
         """Keep an array under a name in the file."""
         array = array_of(value)
-        if array is None or array.dtype not in DTYPES:
+        if array is None or array.dtype not in FIVE:
             got = type(value).__name__ if array is None else f"the dtype {array.dtype}"
             msg = f"save_checkpoint: {part} cannot be saved, got {got} at {name}"
             raise TypeError(msg)

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 
 from impl_numpy.checks import LARGEST, check_flag, check_positive, shown
-from impl_numpy.dtypes import DTYPES, Array, native
+from impl_numpy.dtypes import FIVE, Array, native
 from impl_numpy.module import Module
 from impl_numpy.tensor import Tensor, wrap
 
@@ -149,7 +149,7 @@ def read(operation: str, path: str) -> tuple[Arrays, Texts]:
         msg = f"{operation}: {path} is no whole safetensors file: {reason}"
         raise ValueError(msg) from None
     for key, array in arrays.items():
-        if array.dtype not in DTYPES:
+        if array.dtype not in FIVE:
             msg = f"{operation}: {path}: {key} has dtype {array.dtype}, which no Tensor has"
             raise ValueError(msg)
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -475,7 +475,7 @@ def _arrays(source: Any) -> Arrays:
     arrays = {}
     for key, value in source.items():
         array = array_of(value)
-        if not isinstance(key, str) or array is None or array.dtype not in DTYPES:
+        if not isinstance(key, str) or array is None or array.dtype not in FIVE:
             got = type(value).__name__ + ("" if array is None else f" of dtype {array.dtype}")
             name = f"{type(key).__name__} {shown(key)}"
             msg = f"save: wants strings as keys and arrays as values, got {got} under the {name}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from spec_tests.fuzz.target import Made, Target, fresh, keywords, ready
+from spec_tests.fuzz.transforms import of_autograd
 from spec_tests.judge.tables import Row, read
 from spec_tests.support.calls import Call, as_raw, as_tensors, calls, module_calls
 from spec_tests.support.complexes import takes
@@ -34,7 +35,7 @@ def targets(nn: Any, folder: Path) -> list[Target]:
         *_over_sequences(nn),
         *_optimizers(nn),
         *_initializers(nn),
-        *_transforms(nn),
+        *of_autograd(nn),
         *_data(nn),
         *_files(nn, folder),
     ]
@@ -427,54 +428,6 @@ def _constant(operation: Callable[..., Any]) -> Callable[[], Callable[..., Any]]
 
 def _initialized(nn: Any, rest: tuple[float, ...]) -> Callable[[], tuple[Any, ...]]:
     return lambda: (nn.zeros((3, 2)), *rest)
-
-
-def _transforms(nn: Any) -> Iterator[Target]:
-    def loss(x: Any) -> Any:
-        return nn.ops.sum(x * x) if isinstance(x, nn.Tensor) else nn.ones(())
-
-    by_argument = ("argnums", "create_graph")
-    options_of = {"value_and_grad": ("argnums", "has_aux"), "jit": ()}
-    for name in ("grad", "value_and_grad", "jacrev", "jacfwd", "hessian", "jit"):
-        transform = getattr(nn, name)
-        options = options_of.get(name, by_argument)
-        yield Target(name, (name,), ready(transform, loss), options)
-        says = (name, "multiply", "operator", "loss")
-        yield Target(f"{name}(f)", says, ready(transform(loss), nn.ones(2)))
-    made = ready(partial(nn.checkpoint, loss), nn.ones(2))
-    yield Target("checkpoint", ("checkpoint", "loss", "multiply", "operator"), made)
-    # The function may come to be another, whose own errors pass through (errors-06).
-    others = ("int", "item", "scalar", "max", "Linear", "no_grad")
-    yield Target("vjp", ("vjp", *others), ready(nn.vjp, loss, nn.ones(2)))
-    primals = (nn.ones(2),), (nn.ones(2),)
-    yield Target("jvp", ("jvp", *others), ready(nn.jvp, loss, *primals))
-    yield Target("hvp", ("hvp", *others), ready(nn.hvp, loss, *primals))
-    yield Target("linearize", ("linearize", *others), ready(nn.linearize, loss, nn.ones(2)))
-    push = nn.linearize(loss, nn.ones(2))[1]
-    yield Target("linearize push", ("linearize", "push"), ready(push, nn.ones(2)))
-    yield Target("vjp pull", ("vjp", "pull"), ready(nn.vjp(loss, nn.ones(2))[1], nn.ones(())))
-
-    def called() -> Made:
-        layer = nn.Linear(3, 2)
-        return nn.functional_call, (layer, dict(layer.state_dict()), nn.ones((4, 3))), {}
-
-    yield Target("functional_call", ("functional_call", "Linear"), called)
-    yield Target("as_function", ("as_function",), ready(nn.as_function, _Same))
-    same = nn.as_function(_Same)
-    yield Target("Function.apply", ("Same", "multiply", "forward"), ready(same.apply, nn.ones(2)))
-    yield Target("set_grad_enabled", ("set_grad_enabled",), ready(nn.set_grad_enabled, True))
-
-
-class _Same:
-    """A portable Function, which takes anything."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Any) -> Any:
-        return grad_output
 
 
 def _data(nn: Any) -> Iterator[Target]:

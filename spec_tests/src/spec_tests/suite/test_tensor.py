@@ -124,7 +124,9 @@ def test_arrays_keep_their_dtype(nn: Any) -> None:
         array = np.array([[0, 1], [1, 0]], dtype=name)
         for data in (array, raw(nn, array), nn.tensor(array)):
             exactly(nn, nn.tensor(data), array, dtype=name)
-        exactly(nn, nn.tensor(array, dtype=nn.float32), array.astype("float32"), dtype="float32")
+        if not np.iscomplexobj(array):
+            cast = nn.tensor(array, dtype=nn.float32)
+            exactly(nn, cast, array.astype("float32"), dtype="float32")
 
 
 @clause("tensor-05")

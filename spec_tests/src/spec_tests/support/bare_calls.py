@@ -88,7 +88,7 @@ OF_OPS: list[Call] = [
     (("zeros_like",), lambda w: w.nn.ops.zeros_like(5)),
     (("asarray",), lambda w: w.nn.ops.asarray(OBJECT)),
     (("add",), lambda w: w.nn.ops.add(w.zeros(2), "a")),
-    (("add",), lambda w: w.nn.ops.add(w.zeros(2), 1j)),
+    (("add",), lambda w: w.nn.ops.add(w.zeros(2), OBJECT)),
     (("equal",), lambda w: w.nn.ops.equal(w.zeros(2), None)),
     (("exp",), lambda w: w.nn.ops.exp("a")),
 ]
