@@ -6,6 +6,7 @@ the `transforms`.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,10 @@ from impl_cupy.recording import as_tensor, cast
 from impl_cupy.sums import cut
 from impl_cupy.tape import handles, wrap
 from impl_cupy.tensor import Tensor
+
+_TOO_LONG = 1 << 48
+_LARGEST = sys.float_info.max
+
 
 # Arguments.
 
@@ -94,6 +99,9 @@ def _lengths(
             msg = f"{name}: the length of a transform must be at least 1, {given} (axis {axis})"
             raise ValueError(msg)
         lengths.append(length)
+        if length >= _TOO_LONG:
+            msg = f"{name}: the length of a transform must fit in memory, got {length}"
+            raise ValueError(msg)
     return tuple(lengths)
 
 
@@ -311,17 +319,18 @@ irfftn = _enter("irfftn", "Transform half a spectrum back along several axes.", 
 
 def _frequencies(name: str, n: Any, d: Any, dtype: DTypeLike, device: Any, half: bool) -> Tensor:
     count = check_int(name, "n", n)
-    if count < 1:
-        msg = f"{name}: n must be at least 1, got {n}"
+    if not 1 <= count < _TOO_LONG:
+        msg = f"{name}: n must be at least 1 and fit in memory, got {n}"
         raise ValueError(msg)
     check_number(name, "d", d)
-    if d == 0:
-        msg = f"{name}: d must not be 0, got {d}"
+    if d == 0 or abs(d) > _LARGEST:
+        msg = f"{name}: d must not be 0 and fit float64, got {d}"
         raise ValueError(msg)
     wanted = check_floating_dtype(name, dtype)
     check_device(name, device)
-    values = (np.fft.rfftfreq if half else np.fft.fftfreq)(count, d)
-    made: Tensor = wrap(to_device(name, values.astype(wanted)))
+    with np.errstate(all="ignore"):
+        values = (np.fft.rfftfreq if half else np.fft.fftfreq)(count, float(d)).astype(wanted)
+    made: Tensor = wrap(to_device(name, values))
     return made
 
 
