@@ -59,7 +59,11 @@ TAKE_COMPLEX = frozenset(
         "full_like empty_like from_dlpack abs real imag norm equal not_equal logical_and "
         "logical_or logical_xor logical_not isnan isfinite isinf all any astype count_nonzero "
         "nonzero unique_all unique_counts unique_inverse unique_values getitem T mT grad "
-        "value_and_grad vjp jvp linearize jacrev jacfwd jacobian hessian hvp checkpoint"
+        "value_and_grad vjp jvp linearize jacrev jacfwd jacobian hessian hvp checkpoint "
+        # linalg-05, fft-03
+        "cross outer diagonal trace solve inv pinv det slogdet matrix_power matrix_norm "
+        "matrix_rank cholesky qr eigh eigvalsh svd svdvals eig eigvals fft ifft fftn ifftn irfft "
+        "irfftn hfft fftshift ifftshift"
     ).split()
 )
 """The operations, by the names that messages have for them, that take complex arrays."""

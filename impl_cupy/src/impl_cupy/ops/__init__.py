@@ -14,8 +14,10 @@ from impl_cupy.ops import (
     creation,
     einsum,
     elementwise,
+    fft,
     indexing,
     inspection,
+    linalg,
     manipulation,
     movement,
     places,
@@ -45,12 +47,14 @@ _rooms = (
     einsum,
     sorting,
     creation,
+    linalg,
+    fft,
     activation,
     inspection,
 )
 _dtypes = {dtype.name: dtype for dtype in dtypes.dtypes}
 
-__all__ = sorted((*rows, *_dtypes, *inspection.constants))
+__all__ = sorted((*rows, *_dtypes, *inspection.constants, "linalg", "fft"))
 
 globals().update(rows | _dtypes | inspection.constants)
 __array_api_version__ = "2025.12"

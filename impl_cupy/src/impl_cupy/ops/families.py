@@ -192,6 +192,26 @@ def written(source: str = STANDARD) -> Callable[[Made], Made]:
     return enter
 
 
+extensions: dict[str, dict[str, Callable[..., Any]]] = {"linalg": {}, "fft": {}}
+"""The functions of the namespaces inside `ops`, each under its name."""
+
+
+def written_in(extension: str) -> Callable[[Made], Made]:
+    """Enter a function of one of the `extensions`, written in full with its docstring."""
+
+    def enter(operation: Made) -> Made:
+        name = operation.__name__
+        operation.__qualname__ = name
+        operation.__module__ = f"impl_cupy.ops.{extension}"
+        documented = (operation.__doc__ or "").rstrip()
+        page = f"the page {extension}.{name} of the Python array API standard 2025.12"
+        operation.__doc__ = f"{documented}\n\n    Source: {page}.\n    "
+        extensions[extension][name] = operation
+        return operation
+
+    return enter
+
+
 def unary(
     name: str,
     function: Raw,

@@ -10,6 +10,7 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import (
     as_ints,
+    check_dtype,
     check_flag,
     check_int,
     check_not_empty,
@@ -18,8 +19,9 @@ from impl_cupy.checks import (
     refuse_shapes,
     shown,
 )
+from impl_cupy.dtypes import DTypeLike
 from impl_cupy.launch import pointwise
-from impl_cupy.ops.families import seen_by, shape, written
+from impl_cupy.ops.families import seen_by, shape, written, written_in
 from impl_cupy.ops.reduction import counted
 from impl_cupy.ops.transcendental import of_length
 from impl_cupy.recording import as_operands, as_tensor, floating, record, sum_to
@@ -292,3 +294,138 @@ def _count_of(value: Tensor, axes: tuple[int, ...], keepdims: bool) -> Tensor:
         (value,),
         config=value.shape,
     )
+
+
+def _moved(value: Any, axis: int, count: int) -> Any:
+    return handles.roll(value, -count, axis=axis)
+
+
+@written_in("linalg")
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+    """Return the vectors that are orthogonal to both of two.
+
+    Parameters
+    ----------
+    x1, x2 : Tensor or raw array
+        Of length 3 along `axis`; the other axes broadcast.
+    axis : int
+        Negative, counted from the end of each.
+
+    Returns
+    -------
+    Tensor, the shape that `x1` and `x2` broadcast to
+
+    Raises
+    ------
+    TypeError
+        If one is no array, or of booleans, or `axis` no int.
+    ValueError
+        That names both shapes, if a length is not 3, they do not fit or the axis is not there.
+    """
+    a, b = as_operands("cross", as_tensor("cross", x1), as_tensor("cross", x2))
+    place = check_int("cross", "axis", axis)
+    if a.dtype.kind == "b":
+        msg = "cross: booleans have no sign, got dtype bool; cast them with astype first"
+        raise TypeError(msg)
+    if not -min(a.ndim, b.ndim) <= place < 0:
+        msg = f"cross: axis {axis} must be negative and in both shapes, {a.shape} and {b.shape}"
+        raise ValueError(msg)
+    if a.shape[place] != 3 or b.shape[place] != 3:
+        refuse_shapes("cross", (a, b))
+    try:
+        np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        refuse_shapes("cross", (a, b))
+    first = handles.multiply(_moved(a, place, 1), _moved(b, place, 2))
+    return handles.subtract(first, handles.multiply(_moved(a, place, 2), _moved(b, place, 1)))
+
+
+@written_in("linalg")
+def outer(x1: Any, x2: Any, /) -> Tensor:
+    """Return all products of the elements of two vectors.
+
+    Parameters
+    ----------
+    x1 : Tensor or raw array, shape (M,)
+    x2 : Tensor or raw array, shape (N,)
+
+    Returns
+    -------
+    Tensor, shape (M, N)
+
+    Raises
+    ------
+    TypeError
+        If one is no array.
+    ValueError
+        That names both shapes, if one has another number of axes.
+    """
+    a, b = as_operands("outer", as_tensor("outer", x1), as_tensor("outer", x2))
+    if a.ndim != 1 or b.ndim != 1:
+        refuse_shapes("outer", (a, b))
+    return handles.multiply(a.reshape((a.shape[0], 1)), b.reshape((1, b.shape[0])))
+
+
+def _on_diagonal(name: str, x: Any, offset: Any) -> Any:
+    value = as_tensor(name, x)
+    if value.ndim < 2:
+        msg = f"{name}: a matrix must have at least two axes, got shape {value.shape}"
+        raise ValueError(msg)
+    place = check_int(name, "offset", offset)
+    rows, columns = value.shape[-2:]
+    first_row, first_column = max(-place, 0), max(place, 0)
+    steps = np.arange(max(min(rows - first_row, columns - first_column), 0))
+    return value[..., steps + min(first_row, rows), steps + min(first_column, columns)]
+
+
+@written_in("linalg")
+def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
+    """Return what stands on a diagonal.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, shape (*, M, N)
+    offset : int
+        How far above the main diagonal; negative below it.
+
+    Returns
+    -------
+    Tensor, shape (*, D)
+        Without elements where the diagonal lies outside.
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, or `offset` no int.
+    ValueError
+        If `x` is no matrix.
+    """
+    return _on_diagonal("diagonal", x, offset)
+
+
+@written_in("linalg")
+def trace(x: Any, /, *, offset: int = 0, dtype: DTypeLike = None) -> Tensor:
+    """Add up what stands on a diagonal.
+
+    Parameters
+    ----------
+    x : Tensor or raw array, shape (*, M, N)
+    offset : int
+        As of `diagonal`.
+    dtype : dtype, optional
+        To cast to first, as in `sum`.
+
+    Returns
+    -------
+    Tensor, shape (*)
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array, `offset` no int, or `dtype` none of those that there are.
+    ValueError
+        If `x` is no matrix.
+    """
+    if dtype is not None:
+        check_dtype("trace", dtype)
+    return handles.sum(_on_diagonal("trace", x, offset), axis=-1, dtype=dtype)
