@@ -260,6 +260,9 @@ def _check_seed(root: Any, grad: Any) -> Any:
                 f"{root.shape}; pass one of that shape"
             )
             raise RuntimeError(msg)
+        if root.dtype.kind == "c":
+            msg = f"backward: dtype {root.dtype.name} has no implicit gradient; pass a Tensor"
+            raise RuntimeError(msg)
         return wrap(cp.ones(root.shape, dtype=root.dtype))
     if isinstance(grad, cp.ndarray):
         lend(grad)
@@ -271,4 +274,10 @@ def _check_seed(root: Any, grad: Any) -> Any:
     if raw.shape != root.shape:
         msg = f"backward: the gradient must have the Tensor's shape {root.shape}, got {raw.shape}"
         raise RuntimeError(msg)
+    if raw.dtype.kind == "c" and root.dtype.kind != "c":
+        msg = (
+            f"backward: the gradient of a Tensor of dtype {root.dtype.name} must be real, got "
+            f"dtype {raw.dtype.name}"
+        )
+        raise TypeError(msg)
     return seed if raw.dtype == root.dtype else handles.astype(seed, root.dtype)

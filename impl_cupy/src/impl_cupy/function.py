@@ -264,7 +264,7 @@ def _differentiable(ctx: Context, outputs: Sequence[Any]) -> list[bool]:
     non_differentiable = {id(output) for output in ctx._non_differentiable}
     return [
         isinstance(output, cp.ndarray)
-        and output.dtype.kind == "f"
+        and output.dtype.kind in "fc"
         and id(output) not in non_differentiable
         for output in outputs
     ]

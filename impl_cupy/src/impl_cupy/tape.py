@@ -202,8 +202,9 @@ def _watch(owner: RawArray, shape: tuple[int, ...]) -> _Watch:
 
 def _differs(now: RawArray, before: RawArray) -> bool:
     """Tell whether two arrays differ in any bit, NaN being equal to itself."""
-    bits = f"u{now.dtype.itemsize}"
-    return bool(cp.any(now.copy().view(bits) != before.view(bits)))
+    bits = f"u{min(now.dtype.itemsize, 8)}"
+    now, before = now.copy().reshape(-1), before.reshape(-1)
+    return bool(cp.any(now.view(bits) != before.view(bits)))
 
 
 def note_change(tensor: Recorded) -> None:

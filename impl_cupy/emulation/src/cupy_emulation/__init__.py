@@ -26,8 +26,9 @@ into the result of ``broadcast_to`` raises ValueError, and the wrong number of k
 raises TypeError.
 
 What it leaves out: more than one device or stream, random numbers, FFT, ``ReductionKernel``,
-``raw`` parameters of ``ElementwiseKernel``, ``fuse``, DLPack and ``__cuda_array_interface__`` (they
-would hand out host memory as a device's).
+``raw`` parameters and complex arrays of ``ElementwiseKernel``, ``fuse`` and
+``__cuda_array_interface__`` (it would hand out host memory as a device's). DLPack says that it is
+the host's memory.
 
 For tests: `launches` counts operations a GPU would have launched, in all or by kind,
 `kernel_launches` those of each kernel, and `reset_launches` starts anew. The command

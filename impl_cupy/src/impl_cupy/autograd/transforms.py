@@ -188,7 +188,7 @@ def _followed(name: str, leaf: Any) -> Tensor:
     if not isinstance(value, Tensor):
         msg = f"{name}: an argument must hold Tensors only, got {type_name(leaf)}"
         raise TypeError(msg)
-    return Alias.of(value) if value.requires_grad else wrap(value._data, value.dtype.kind == "f")
+    return Alias.of(value) if value.requires_grad else wrap(value._data, value.dtype.kind in "fc")
 
 
 def in_place_of(

@@ -57,6 +57,46 @@ STANDARD = "the page of the same name in the Python array API standard 2025.12"
 
 rows: dict[str, Callable[..., Any]] = {}
 
+
+class Conjugated:
+    """A node with its operands and result conjugated, as slopes of complex functions see it.
+
+    Of what has real Taylor coefficients it makes ``g * f'(x)`` into ``g * conj(f'(x))``, which goes
+    back through a holomorphic function (autograd-47).
+    """
+
+    __slots__ = ("_node", "config", "edges", "xp")
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self.config, self.edges, self.xp = node.config, node.edges, node.xp
+
+    @property
+    def x(self) -> Any:
+        """The operand, or the first of two, conjugated."""
+        return self._conjugate(self._node.x)
+
+    @property
+    def other(self) -> Any:
+        """The second operand, conjugated."""
+        return self._conjugate(self._node.other)
+
+    @property
+    def output(self) -> Any:
+        """The result, conjugated."""
+        return self._conjugate(self._node.output)
+
+    def _conjugate(self, value: Any) -> Any:
+        if isinstance(value, (int, float)):
+            return value
+        return value.conjugate() if isinstance(value, complex) else self.xp.conj(value)
+
+
+def seen_by(grad: Any, node: Any) -> Any:
+    """Return what a slope sees of a node when this gradient arrives."""
+    return Conjugated(node) if grad.dtype.kind == "c" else node
+
+
 _ONE = """
 Parameters
 ----------
@@ -162,18 +202,24 @@ def unary(
     real: bool = False,
     source: str = STANDARD,
 ) -> Operation:
-    """Make a function of one operand, element by element."""
+    """Make a function of one operand, element by element; ``node.config`` is its dtype."""
     keep_inputs, keep_output = "x" in uses.split(), "output" in uses.split()
 
     def rule(node: Any, grad: Any) -> tuple[Any]:
-        return (slope(node, grad),)
+        return (slope(seen_by(grad, node), grad),)
 
     def operation(x: Any, /) -> Tensor:
         value = as_tensor(name, x)
         if real:
             value = floating(value)
         return record(
-            name, function, rule, (value,), keep_inputs=keep_inputs, keep_output=keep_output
+            name,
+            function,
+            rule,
+            (value,),
+            keep_inputs=keep_inputs,
+            keep_output=keep_output,
+            config=value._data.dtype,
         )
 
     return row(operation, name, summary, _ONE.format(integers=_REAL * real, booleans=""), source)
@@ -198,6 +244,7 @@ def binary(
     def rule(node: Any, grad: Any) -> tuple[Any, Any]:
         to_first, to_second = node.edges
         first, second = node.config
+        node = seen_by(grad, node)
         return (
             sum_to(node.xp, slopes[0](node, grad), first) if to_first else None,
             sum_to(node.xp, slopes[1](node, grad), second) if to_second else None,
@@ -228,7 +275,7 @@ def compare(name: str, function: Raw, summary: str) -> Operation:
     """Make a function of two operands that broadcast, with a boolean result and no gradient."""
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
-        return record(name, function, None, as_operands(name, x1, x2))
+        return record(name, function, None, as_operands(name, x1, x2, exact=True))
 
     frame = _TWO.format(integers="", booleans=", dtype bool")
     return row(operation, name, summary, frame, STANDARD)
@@ -236,16 +283,12 @@ def compare(name: str, function: Raw, summary: str) -> Operation:
 
 def bits(name: str, function: Raw, summary: str, *, booleans: bool = True) -> Operation:
     """Make a function of two operands of integers, or `booleans`, that broadcast (ops-35)."""
-    kinds = "bi" if booleans else "i"
+    kinds = "biu" if booleans else "iu"
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
-        for value in (x1, x2):
-            checks.check_kinds(name, as_operand(name, value), kinds)
-        a, b = as_operands(name, x1, x2)
-        for value, other in ((a, b), (b, a)):
-            if not isinstance(value, Recorded):
-                checks.check_fits(name, value, other.dtype)
-        return record(name, function, None, (a, b))
+        for value in [as_operand(name, value) for value in (x1, x2)]:
+            checks.check_kinds(name, value, kinds)
+        return record(name, function, None, as_operands(name, x1, x2))
 
     frame = _TWO.format(integers=" of integers" + " or bool" * booleans, booleans="")
     return row(operation, name, summary, frame, STANDARD)
@@ -284,7 +327,7 @@ def reduce(
     def rule(node: Any, grad: Any) -> tuple[Any]:
         shape, kept, _ = node.config
         assert slope is not None
-        result = slope(node, node.xp.reshape(grad, kept))
+        result = slope(seen_by(grad, node), node.xp.reshape(grad, kept))
         return (result if result.shape == shape else node.xp.broadcast_to(result, shape),)
 
     def reduced(value: Any, axis: Axis, keepdims: bool) -> Tensor:
@@ -313,7 +356,7 @@ def reduce(
     ) -> Tensor:
         value = summable(name, as_tensor(name, x), dtype)
         result = reduced(value, axis, keepdims)
-        # Sums of int32 and of bool are int64 in CuPy.
+        # Sums of narrow integers have 64 bits in CuPy.
         return result if dtype is None else cast(result, value.dtype)  # ops-15
 
     frame = _over(real, adds, chooses)

@@ -81,7 +81,7 @@ def _operands(given: tuple[Any, ...]) -> tuple[Any, ...]:
         raise TypeError(msg)
     dtype = arrays[0].dtype
     for value in arrays:
-        dtype = promote(dtype, value.dtype)
+        dtype = promote(_NAME, dtype, value.dtype)
     return tuple(
         [
             cast(value, dtype) if isinstance(value, Tensor) else wrap(cp.full((), value, dtype))

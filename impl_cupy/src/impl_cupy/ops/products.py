@@ -19,7 +19,7 @@ from impl_cupy.checks import (
     shown,
 )
 from impl_cupy.launch import pointwise
-from impl_cupy.ops.families import shape, written
+from impl_cupy.ops.families import seen_by, shape, written
 from impl_cupy.ops.reduction import counted
 from impl_cupy.ops.transcendental import of_length
 from impl_cupy.recording import as_operands, as_tensor, floating, record, sum_to
@@ -71,6 +71,7 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
 
 
 def _matmul(node: Any, grad: Any) -> tuple[Any, Any]:
+    node = seen_by(grad, node)
     xp = node.xp
     to_first, to_second = node.edges
     first, second = node.config
@@ -170,7 +171,7 @@ def _refuse_axes(a: Any, b: Any, axes: Any) -> NoReturn:
 
 @written()
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    """Multiply and add up along one axis of both.
+    """Multiply and add up along one axis of both; complex numbers of `x1` are conjugated.
 
     Parameters
     ----------
@@ -208,6 +209,8 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
         refuse_shapes("vecdot", (a, b))
     if first.shape[-1] != second.shape[-1]:
         refuse_shapes("vecdot", (a, b))
+    if first.dtype.kind == "c":
+        first = handles.conj(first)
     sums = matmul(
         first.reshape((*first.shape[:-1], 1, first.shape[-1])),
         second.reshape((*second.shape, 1)),
@@ -244,6 +247,8 @@ def norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: float = 2
     axes = normalize_axes("norm", axis, value.shape)
     keepdims = check_flag("norm", "keepdims", keepdims)
     check_number("norm", "ord", ord)
+    if value.dtype.kind == "c":
+        value = handles.abs(value)
     is_empty = math.prod(value.shape[place] for place in axes) == 0
     if ord < 0:
         check_not_empty("norm", axis, axes, value.shape)
