@@ -30,6 +30,7 @@ from impl_cupy.dtypes import (
     with_number,
 )
 from impl_cupy.launch import pointwise
+from impl_cupy.memory import check_unchanged, clock, lend, lent, note_read, readers
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
@@ -38,17 +39,14 @@ from impl_cupy.tape import (
     Recorded,
     Value,
     at_edge,
-    check_unchanged,
-    clock,
     edge_of,
     handles,
     keep,
-    lend,
-    lent,
-    note_read,
-    readers,
+    observe,
+    observe_node,
     refuse_cut,
     state,
+    watched,
     wrap,
 )
 
@@ -124,6 +122,8 @@ class OpNode(_Saved, Node):
         self.inputs = inputs
         self.output = output
         self.config = config
+        if watched:
+            observe_node(self)
 
     def check(self, recorded: bool) -> None:
         """Refuse where an operand, the result or a constant has been written since."""
@@ -143,10 +143,11 @@ class OpNode(_Saved, Node):
         """Let go of the saved arrays and of the nodes behind."""
         self.edges = None
         self.inputs = ()
-        self.output = None
+        self.output = self.config = None
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
+    def called(self) -> str:
+        """Return the name of the operation."""
+        return self.name
 
 
 class _TensorView(_Saved):
@@ -236,6 +237,8 @@ def compute(name: str, function: Callable[..., RawArray], raws: tuple[Any, ...])
         raise OverflowError(msg) from None
     if readers:
         note_read(raws, (out,))
+    if watched:
+        observe(name, function, raws, (out,))
     return out
 
 

@@ -19,23 +19,19 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, type_name
 from impl_cupy.engine import Pass, Place
 from impl_cupy.function_node import Alias, own
+from impl_cupy.memory import Reading, check_unchanged, clock, guard, refuse_changed
 from impl_cupy.random import DrawnAgain, Mark, RestoredOnError, mark
 from impl_cupy.tape import (
     Edge,
     Node,
     RawArray,
-    Reading,
     Recording,
     Slot,
     Value,
     at_edge,
-    check_unchanged,
-    clock,
     edge_of,
-    guard,
     handles,
     keep,
-    refuse_changed,
     state,
     wrap,
 )
