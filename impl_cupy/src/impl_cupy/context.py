@@ -32,6 +32,8 @@ class Context:
     _saved: tuple[Any, ...] | None = ()
     _non_differentiable: tuple[Any, ...] = ()
     _materialize = True
+    # Within a block of saved_tensors_hooks, the arrays that forward got.
+    _given: tuple[Any, ...] = ()
     _name = "Function"
 
     def save_for_backward(self, *items: RawArray | None) -> None:

@@ -139,7 +139,7 @@ class Pass:
 
     def fill_leaves(self, roots: Sequence[tuple[Edge, Value]]) -> None:
         """Add the gradients that start at `roots` to the leaves' `grad`."""
-        order = _behind([edge[0] for edge, _ in roots])
+        order = behind([edge[0] for edge, _ in roots])
         self._refuse_freed("backward", order)
         self._run(roots, order, _Settling(order) if LeafHooks.exist else None)
 
@@ -191,7 +191,7 @@ class Pass:
     def _leading(
         self, operation: str, roots: Sequence[tuple[Edge, Value]], targets: Sequence[Edge]
     ) -> list[Place]:
-        order = _behind([edge[0] for edge, _ in roots])
+        order = behind([edge[0] for edge, _ in roots])
         self.goals = {edge[0] for edge in targets}
         self.needed = _leading_to(self.goals, order)
         self.inner = {
@@ -213,7 +213,7 @@ class Pass:
     ) -> list[Value | None]:
         """Return the gradients at `targets`; visit nothing else, and fill no `grad`."""
         self.goals = {edge[0] for edge in targets}
-        order = _behind([edge[0] for edge, _ in roots], self.goals)
+        order = behind([edge[0] for edge, _ in roots], self.goals)
         self.needed = _leading_to(self.goals, order)
         self._run(roots, [place for place in order if place in self.needed])
         return [self.targets.get(edge) for edge in targets]
@@ -401,7 +401,7 @@ def _is_new(results: Sequence[Value], index: int) -> bool:
     return bool(results[index].flags.c_contiguous)
 
 
-def _behind(roots: Sequence[Place], goals: set[Place] | None = None) -> list[Place]:
+def behind(roots: Sequence[Place], goals: set[Place] | None = None) -> list[Place]:
     """List the places that `roots` depend on, inputs first; look for nothing behind a goal."""
     order: list[Place] = []
     seen: set[Place] = set()

@@ -177,6 +177,8 @@ def _apply(
         ctx._saved = ()
         tensors = tuple(wrap(output) for output in outputs)
     else:
+        if state.packing is not None:
+            ctx._given = given
         metas = tuple((output.shape, output.dtype) for output in outputs)
         node = FunctionNode(cls, ctx, snapshot, edges, raws, kept_config, metas)
         tensors = tuple(

@@ -29,7 +29,9 @@ from impl_cupy.tape import (
 from impl_cupy.tensor import Tensor
 
 # Attributes of a ctx that are not the user's.
-_OURS = frozenset(("_saved", "_name", "_non_differentiable", "_materialize", "needs_input_grad"))
+_OURS = frozenset(
+    ("_saved", "_name", "_non_differentiable", "_materialize", "_given", "needs_input_grad")
+)
 
 
 class FunctionNode(Node):

@@ -137,7 +137,7 @@ class OpNode(_Saved, Node):
 
     def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Apply the rule to Tensors."""
-        return self.rule(_TensorView(self), grads[0])
+        return self.rule(TensorView(self), grads[0])
 
     def release(self) -> None:
         """Let go of the saved arrays and of the nodes behind."""
@@ -150,7 +150,7 @@ class OpNode(_Saved, Node):
         return self.name
 
 
-class _TensorView(_Saved):
+class TensorView(_Saved):
     """What a rule sees of a node when the way back is recorded: Tensors with their history."""
 
     __slots__ = ("config", "edges", "inputs", "output", "xp")

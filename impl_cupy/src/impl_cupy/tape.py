@@ -46,8 +46,8 @@ class _State(threading.local):
     calls: Any = None
 
     def __init__(self) -> None:
-        # The users' switches that are on, each with the mode before it.
-        self.switched: list[tuple[object, bool]] = []
+        # The users' blocks that are entered, each with what restores the state before it.
+        self.switched: list[tuple[object, Any]] = []
 
 
 state = _State()

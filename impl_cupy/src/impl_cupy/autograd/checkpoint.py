@@ -24,6 +24,7 @@ from impl_cupy.random import DrawnAgain, Mark, RestoredOnError, mark
 from impl_cupy.tape import (
     Edge,
     Node,
+    Observing,
     RawArray,
     Recording,
     Slot,
@@ -32,7 +33,9 @@ from impl_cupy.tape import (
     edge_of,
     handles,
     keep,
+    observe_node,
     state,
+    watched,
     wrap,
 )
 from impl_cupy.tensor import Tensor
@@ -106,11 +109,18 @@ class CheckpointNode(Node):
         # Which results have a gradient, and the shape and dtype of every one.
         self.places: list[int] = []
         self.metas: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
+        if watched:
+            observe_node(self)
+
+    def called(self) -> str:
+        """Return the name of the operation."""
+        return "checkpoint"
 
     def begin(self) -> Any:
         """Run the function for the first time; return what it returns, with this node behind."""
         start, drawn = self.age, mark()
-        with RestoredOnError(), Reading() as reading:
+        # What is forgotten is not packed.
+        with RestoredOnError(), Observing("packing", None), Reading() as reading:
             output, sources = self._run()
             results = _results(output)
         if drawn != mark():
