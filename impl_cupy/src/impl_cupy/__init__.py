@@ -53,6 +53,7 @@ from impl_cupy.dtypes import (
     uint32,
     uint64,
 )
+from impl_cupy.explain import explain
 from impl_cupy.function import Function, as_function, once_differentiable
 from impl_cupy.loss import (
     BCELoss,
@@ -211,6 +212,7 @@ __all__ = [
     "detect_anomaly",
     "empty",
     "enable_grad",
+    "explain",
     "eye",
     "float32",
     "float64",

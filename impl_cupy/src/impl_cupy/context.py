@@ -7,7 +7,8 @@ from typing import Any
 from impl_cupy import xp as raw_xp
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
-from impl_cupy.tape import FREED, RawArray
+from impl_cupy.memory import RawArray
+from impl_cupy.tape import FREED
 from impl_cupy.tensor import Tensor
 
 

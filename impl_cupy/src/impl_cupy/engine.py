@@ -146,7 +146,7 @@ class Pass:
     def fill(self, roots: Sequence[tuple[Edge, Value]], targets: Sequence[Edge]) -> None:
         """Add the gradients that start at `roots` to the `grad` of `targets` alone, each once."""
         order = self._leading("backward", roots, targets)
-        leaves = {edge[0] for edge in targets if isinstance(edge[0], Slot)}
+        leaves: set[Place] = {edge[0] for edge in targets if isinstance(edge[0], Slot)}
         settling = _Settling(order, leaves) if LeafHooks.exist else None
         self._run(roots, order, settling)
         with _delivery:

@@ -12,11 +12,10 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
 from impl_cupy.context import Context
 from impl_cupy.engine import Pass
-from impl_cupy.memory import arrays_in, check_unchanged, is_held
+from impl_cupy.memory import RawArray, arrays_in, check_unchanged, is_held
 from impl_cupy.tape import (
     Edges,
     Node,
-    RawArray,
     Replaying,
     Value,
     at_edge,

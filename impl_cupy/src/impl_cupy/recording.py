@@ -30,12 +30,11 @@ from impl_cupy.dtypes import (
     with_number,
 )
 from impl_cupy.launch import pointwise
-from impl_cupy.memory import check_unchanged, clock, lend, lent, note_read, readers
+from impl_cupy.memory import RawArray, check_unchanged, clock, lend, lent, note_read, readers
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
     Node,
-    RawArray,
     Recorded,
     Value,
     at_edge,
@@ -51,7 +50,7 @@ from impl_cupy.tape import (
 )
 
 Rule: TypeAlias = "Callable[[Any, Any], Sequence[Any]]"
-Operand: TypeAlias = "Recorded | bool | int | float"
+Operand: TypeAlias = "Recorded | bool | int | float | complex"
 
 
 class _OnRaw:

@@ -283,6 +283,7 @@ class Node:
     __slots__ = ("age", "edges", "origin", "slots")
     outputs = 1
     fresh = False
+    origin: tuple[str, bool]
 
     def __init__(self, edges: Edges) -> None:
         self.edges: Edges | None = edges

@@ -21,19 +21,9 @@ from impl_cupy.checks import (
 )
 from impl_cupy.dtypes import DTypeLike, refuse_complex
 from impl_cupy.engine import backward
-from impl_cupy.memory import lend, lend_data, note_change, note_read, readers
+from impl_cupy.memory import RawArray, lend, lend_data, note_change, note_read, readers
 from impl_cupy.protocols import Protocols
-from impl_cupy.tape import (
-    LeafHooks,
-    Node,
-    RawArray,
-    RemovableHandle,
-    Slot,
-    handles,
-    refuse_cut,
-    state,
-    wrap,
-)
+from impl_cupy.tape import LeafHooks, Node, RemovableHandle, Slot, handles, refuse_cut, state, wrap
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 

@@ -24,6 +24,10 @@ _OWN = tuple(
 )
 
 
+_PACKAGE = f"{__name__.partition('.')[0]}."
+_CONTAINERS = f"{_PACKAGE}nn.container"
+
+
 class detect_anomaly(Bare):
     """Refuse a NaN or an infinity that comes of finite numbers: ``with detect_anomaly(): ...``.
 
@@ -82,20 +86,27 @@ class _Checker:
         """Note of a node where it was made."""
         node.origin = self._where(), self.is_finite
 
-    def called(self, name: str, given: Any, call: Callable[[], Any]) -> Any:
-        """Call a layer, of which the result alone counts; return that.
+    def called(self, module: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a Module's `forward`; of a layer of this package the result alone counts.
 
         Raises
         ------
         RuntimeError
-            If it is not finite and what is given is.
+            If a layer's result is not finite, and what it is given and has is.
         """
-        self.inside += 1
+        room = type(module).__module__
+        before = self.inside
+        if room.startswith(_CONTAINERS):
+            return forward(*args, **kwargs)
+        is_ours = room.startswith(_PACKAGE)
+        self.inside = before + 1 if is_ours else 0
         try:
-            output = call()
+            output = forward(*args, **kwargs)
         finally:
-            self.inside -= 1
-        if not self.inside:
+            self.inside = before
+        if is_ours and not before:
+            name = type(module).__name__
+            given = [args, kwargs, module._parameters, module._buffers]
             for result in _parts(output):
                 if not _is_finite(result) and all(map(_is_finite, _parts(given))):
                     _refuse(f"{name}: gave {_word(result)} from finite numbers", self._where())

@@ -19,13 +19,12 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, type_name
 from impl_cupy.engine import Pass, Place
 from impl_cupy.function_node import Alias, own
-from impl_cupy.memory import Reading, check_unchanged, clock, guard, refuse_changed
+from impl_cupy.memory import RawArray, Reading, check_unchanged, clock, guard, refuse_changed
 from impl_cupy.random import DrawnAgain, Mark, RestoredOnError, mark
 from impl_cupy.tape import (
     Edge,
     Node,
     Observing,
-    RawArray,
     Recording,
     Slot,
     Value,
