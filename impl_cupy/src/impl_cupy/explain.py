@@ -6,6 +6,7 @@ way to a result are then that call's.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from impl_cupy.checks import shown, type_name
 from impl_cupy.function_node import FunctionNode
 from impl_cupy.memory import arrays_in, owner_of
 from impl_cupy.module.base import Module
+from impl_cupy.nn.layer import Layer
 from impl_cupy.random import DrawnAgain, mark
 from impl_cupy.recording import OpNode
 from impl_cupy.rnn.layer import GRU, LSTM, RNN
@@ -22,9 +24,10 @@ from impl_cupy.tape import Node, Observing, Recording, edge_of, wrap
 from impl_cupy.tensor import Tensor
 from impl_cupy.trees import flatten, rebuilt
 
-# What gives elements another shape or order of axes alone, by the operation's name.
+# What gives elements another shape or order of axes alone, by the operation's name; and the cast of
+# an operand, which is a part of the operation.
 _MOVES = frozenset(
-    ("reshape", "permute_dims", "matrix_transpose", "expand_dims", "squeeze", "moveaxis")
+    ("reshape", "permute_dims", "matrix_transpose", "expand_dims", "squeeze", "moveaxis", "cast")
 )
 # What runs forward, by the name of the operation or layer; for others CuPy's function of the name.
 _KERNELS = {
@@ -298,8 +301,22 @@ def _kernel(node: Node) -> str:
 
 def _why(made: _Made, counted: list[Node]) -> str:
     names = ", ".join(dict.fromkeys(node.called() for node in counted))
-    called = ", and calls Modules" if made.has_children else ""
-    return f"{len(counted)} operations, not one kernel: {names}{called}"
+    called = ", beside the Modules that it calls" if made.has_children else ""
+    said = f"no one kernel does it: {len(counted)} recorded, {names}{called}"
+    options = _unusual(made.module)
+    return f"{said}; made with {options}" if options else said
+
+
+def _unusual(module: Module) -> str:
+    """Return the options of a layer of this package that are not the usual ones."""
+    if not isinstance(module, Layer):
+        return ""
+    unusual = []
+    for name, part in inspect.signature(type(module)).parameters.items():
+        value = module._options.get(name, part.default)
+        if part.default is not part.empty and value != part.default:
+            unusual.append(f"{name}={value!r}")
+    return ", ".join(unusual)
 
 
 def _bytes(nodes: list[Node], lasting: set[int]) -> int:

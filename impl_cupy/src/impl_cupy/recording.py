@@ -433,13 +433,16 @@ def as_tensors(name: str, arrays: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(cast(value, dtype) for value in values)
 
 
-def cast(value: Any, dtype: np.dtype[Any]) -> Any:
-    """Change a Tensor's dtype if it is another one; the gradient comes back in the old one."""
+def cast(value: Any, dtype: np.dtype[Any], name: str = "cast") -> Any:
+    """Change a Tensor's dtype if it is another one; the gradient comes back in the old one.
+
+    The node is called "astype" only where the user has asked for it.
+    """
     own = value._data.dtype
     if own == dtype:
         return value
     rule = _cast_back if dtype.kind in "fc" and own.kind in "fc" else None  # ops-11
-    return record("astype", lambda x: cast_raw("astype", x, dtype), rule, (value,), config=own)
+    return record(name, lambda x: cast_raw("astype", x, dtype), rule, (value,), config=own)
 
 
 def cast_raw(name: str, raw: RawArray, dtype: np.dtype[Any]) -> RawArray:

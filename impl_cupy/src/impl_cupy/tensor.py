@@ -241,7 +241,9 @@ class Tensor(Protocols):
         if not self._requires_grad:
             msg = f"{name}: this Tensor does not require grad; call requires_grad_() first"
             raise RuntimeError(msg)
-        check_callable(name, "hook", hook)
+        if not callable(hook):
+            msg = f"{name}: hook must be callable, got {type_name(hook)}"
+            raise TypeError(msg)
         slot = self._slot()
         if slot.after is None:
             slot.after = LeafHooks(self)

@@ -70,6 +70,12 @@ def grad(*args: Any, **kwargs: Any) -> Any:
     """
     if args and isinstance(args[0], (Tensor, list, tuple)):
         return _of_tensors(*args, **kwargs)
+    if args and not callable(args[0]):
+        msg = (
+            "grad: the first argument must be a function, a Tensor or a list or tuple of them, "
+            f"got {type_name(args[0])}"
+        )
+        raise TypeError(msg)
     return _grad(*args, **kwargs)
 
 

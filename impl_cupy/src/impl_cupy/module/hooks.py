@@ -329,7 +329,7 @@ class _Call:
         grad_output = self.arrived.pop(threading.get_ident(), None)
         return grads if grad_output is None else self._run(grads, grad_output)
 
-    def _with_hooks(self, grads: _Gradients, grad_output: _Gradients) -> _Gradients:
+    def _run(self, grads: _Gradients, grad_output: _Gradients) -> _Gradients:
         for hook in self.hooks:
             answer = hook.function(self.module, grads, grad_output)
             grads = self._replaced(_FULL, answer, grads)

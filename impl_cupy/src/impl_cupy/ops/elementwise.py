@@ -484,4 +484,4 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True, device: Any = None
     if value.dtype == wanted and copy:
         rule = _same if wanted.kind in "fc" else None
         return record("astype", lambda raw: raw.copy(), rule, (value,))
-    return cast(value, wanted)
+    return cast(value, wanted, "astype")
