@@ -3,8 +3,10 @@
 from impl_cupy import data, init, loss, nn, ops, optim, rnn
 from impl_cupy.autograd import (
     checkpoint,
+    detect_anomaly,
     enable_grad,
     grad,
+    graph,
     hessian,
     hvp,
     is_grad_enabled,
@@ -15,6 +17,7 @@ from impl_cupy.autograd import (
     jvp,
     linearize,
     no_grad,
+    saved_tensors_hooks,
     set_grad_enabled,
     value_and_grad,
     vjp,
@@ -50,6 +53,7 @@ from impl_cupy.dtypes import (
     uint32,
     uint64,
 )
+from impl_cupy.explain import explain
 from impl_cupy.function import Function, as_function, once_differentiable
 from impl_cupy.loss import (
     BCELoss,
@@ -205,8 +209,10 @@ __all__ = [
     "complex64",
     "complex128",
     "data",
+    "detect_anomaly",
     "empty",
     "enable_grad",
+    "explain",
     "eye",
     "float32",
     "float64",
@@ -215,6 +221,7 @@ __all__ = [
     "functional_call",
     "get_rng_state",
     "grad",
+    "graph",
     "hessian",
     "hvp",
     "init",
@@ -244,6 +251,7 @@ __all__ = [
     "rnn",
     "save",
     "save_checkpoint",
+    "saved_tensors_hooks",
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",

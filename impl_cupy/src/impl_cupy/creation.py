@@ -34,7 +34,8 @@ from impl_cupy.dtypes import (
     number_dtype,
     plain,
 )
-from impl_cupy.tape import RawArray, lend, refuse_cut, state, wrap
+from impl_cupy.memory import RawArray, lend
+from impl_cupy.tape import refuse_cut, state, wrap
 from impl_cupy.tensor import Tensor
 
 

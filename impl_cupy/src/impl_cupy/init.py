@@ -20,8 +20,8 @@ from impl_cupy.checks import (
     type_name,
 )
 from impl_cupy.dtypes import check_five, held
+from impl_cupy.memory import note_change
 from impl_cupy.module import Module
-from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
 __all__ = [

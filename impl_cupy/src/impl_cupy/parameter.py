@@ -8,7 +8,7 @@ import numpy as np
 
 from impl_cupy.checks import check_differentiable, check_flag, check_raw, to_device
 from impl_cupy.dtypes import check_five
-from impl_cupy.tape import RawArray, lend
+from impl_cupy.memory import RawArray, lend
 from impl_cupy.tensor import Tensor
 
 

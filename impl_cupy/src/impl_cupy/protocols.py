@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import shown
+from impl_cupy.memory import lend_data
 from impl_cupy.tape import Recorded, handles
 
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
@@ -27,6 +28,9 @@ class Protocols(Recorded):
 
     __hash__ = object.__hash__
 
+    numpy: Callable[[], Any]
+    _refuse_cut: Callable[[str], None]
+
     def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
         """Return `ops`, which has the functions of the standard.
 
@@ -40,6 +44,44 @@ class Protocols(Recorded):
             msg = f"__array_namespace__: api_version must be one of {versions}, got {api_version!r}"
             raise ValueError(msg)
         return handles.namespace
+
+    def __dlpack__(
+        self,
+        /,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """Return a capsule of the values, which CuPy makes; see the standard.
+
+        Raises
+        ------
+        RuntimeError
+            While the Tensor requires grad.
+        BufferError
+            If only a copy would do, or a device cannot be reached.
+        """
+        self._refuse_cut("__dlpack__")
+        if self._requires_grad:
+            msg = "__dlpack__: a Tensor that requires grad is not handed out; use detach()"
+            raise RuntimeError(msg)
+        raw = self._data.copy() if copy else lend_data(self)
+        return raw.__dlpack__(
+            stream=stream, max_version=max_version, dl_device=dl_device, copy=copy
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Return the type of the device in DLPack, and its number."""
+        kind, number = self._data.__dlpack_device__()
+        return int(kind), int(number)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        if copy is False:
+            msg = "numpy: a Tensor on the device has no NumPy form without a copy; leave copy out"
+            raise ValueError(msg)
+        return self.numpy().astype(dtype or self._data.dtype, copy=False)
 
     def __len__(self) -> int:
         if self._data.ndim == 0:

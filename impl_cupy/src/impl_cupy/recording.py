@@ -30,30 +30,27 @@ from impl_cupy.dtypes import (
     with_number,
 )
 from impl_cupy.launch import pointwise
+from impl_cupy.memory import RawArray, check_unchanged, clock, lend, lent, note_read, readers
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
     Node,
-    RawArray,
     Recorded,
     Value,
     at_edge,
-    check_unchanged,
-    clock,
     edge_of,
     handles,
     keep,
-    lend,
-    lent,
-    note_read,
-    readers,
+    observe,
+    observe_node,
     refuse_cut,
     state,
+    watched,
     wrap,
 )
 
 Rule: TypeAlias = "Callable[[Any, Any], Sequence[Any]]"
-Operand: TypeAlias = "Recorded | bool | int | float"
+Operand: TypeAlias = "Recorded | bool | int | float | complex"
 
 
 class _OnRaw:
@@ -124,6 +121,8 @@ class OpNode(_Saved, Node):
         self.inputs = inputs
         self.output = output
         self.config = config
+        if watched:
+            observe_node(self)
 
     def check(self, recorded: bool) -> None:
         """Refuse where an operand, the result or a constant has been written since."""
@@ -137,19 +136,20 @@ class OpNode(_Saved, Node):
 
     def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Apply the rule to Tensors."""
-        return self.rule(_TensorView(self), grads[0])
+        return self.rule(TensorView(self), grads[0])
 
     def release(self) -> None:
         """Let go of the saved arrays and of the nodes behind."""
         self.edges = None
         self.inputs = ()
-        self.output = None
+        self.output = self.config = None
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
+    def called(self) -> str:
+        """Return the name of the operation."""
+        return self.name
 
 
-class _TensorView(_Saved):
+class TensorView(_Saved):
     """What a rule sees of a node when the way back is recorded: Tensors with their history."""
 
     __slots__ = ("config", "edges", "inputs", "output", "xp")
@@ -236,6 +236,8 @@ def compute(name: str, function: Callable[..., RawArray], raws: tuple[Any, ...])
         raise OverflowError(msg) from None
     if readers:
         note_read(raws, (out,))
+    if watched:
+        observe(name, function, raws, (out,))
     return out
 
 
@@ -431,13 +433,16 @@ def as_tensors(name: str, arrays: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(cast(value, dtype) for value in values)
 
 
-def cast(value: Any, dtype: np.dtype[Any]) -> Any:
-    """Change a Tensor's dtype if it is another one; the gradient comes back in the old one."""
+def cast(value: Any, dtype: np.dtype[Any], name: str = "cast") -> Any:
+    """Change a Tensor's dtype if it is another one; the gradient comes back in the old one.
+
+    The node is called "astype" only where the user has asked for it.
+    """
     own = value._data.dtype
     if own == dtype:
         return value
     rule = _cast_back if dtype.kind in "fc" and own.kind in "fc" else None  # ops-11
-    return record("astype", lambda x: cast_raw("astype", x, dtype), rule, (value,), config=own)
+    return record(name, lambda x: cast_raw("astype", x, dtype), rule, (value,), config=own)
 
 
 def cast_raw(name: str, raw: RawArray, dtype: np.dtype[Any]) -> RawArray:

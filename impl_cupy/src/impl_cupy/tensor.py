@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Self, TypeAlias
 
 import numpy as np
@@ -21,22 +21,9 @@ from impl_cupy.checks import (
 )
 from impl_cupy.dtypes import DTypeLike, refuse_complex
 from impl_cupy.engine import backward
+from impl_cupy.memory import RawArray, lend, lend_data, note_change, note_read, readers
 from impl_cupy.protocols import Protocols
-from impl_cupy.tape import (
-    Node,
-    RawArray,
-    RemovableHandle,
-    Slot,
-    handles,
-    lend,
-    lend_data,
-    note_change,
-    note_read,
-    readers,
-    refuse_cut,
-    state,
-    wrap,
-)
+from impl_cupy.tape import LeafHooks, Node, RemovableHandle, Slot, handles, refuse_cut, state, wrap
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 
@@ -87,6 +74,8 @@ class Tensor(Protocols):
             # What ``x.data += 1`` does: the array was written already.
             note_change(self)
         self._data = raw
+        if isinstance(self._node, Slot):
+            self._node.shape = raw.shape
         lend(raw)
 
     @property
@@ -167,7 +156,7 @@ class Tensor(Protocols):
         if isinstance(node, Node):
             return node.slot(self._index)
         if node is None:
-            node = self._node = Slot(keep=True)
+            node = self._node = Slot(True, self._data.shape)
         return node
 
     def requires_grad_(self, flag: bool = True) -> Self:
@@ -226,11 +215,46 @@ class Tensor(Protocols):
         check_callable("register_hook", "hook", hook)
         return RemovableHandle(self._slot().hooks, hook)
 
+    def register_post_accumulate_grad_hook(
+        self, hook: Callable[[Tensor], object]
+    ) -> RemovableHandle:
+        """Call ``hook(leaf)`` with this leaf in every backward that adds to its `grad`, after that.
+
+        The leaf gets its gradient as soon as all that uses it has run, before what comes earlier in
+        the graph, so that the hook may let an optimizer step and set `grad` to None.
+
+        Returns
+        -------
+        RemovableHandle
+
+        Raises
+        ------
+        RuntimeError
+            If the Tensor is no leaf, or does not require grad.
+        TypeError
+            If `hook` cannot be called.
+        """
+        name = "register_post_accumulate_grad_hook"
+        if not self.is_leaf:
+            msg = f"{name}: only a leaf accumulates, this is a result; use register_hook"
+            raise RuntimeError(msg)
+        if not self._requires_grad:
+            msg = f"{name}: this Tensor does not require grad; call requires_grad_() first"
+            raise RuntimeError(msg)
+        if not callable(hook):
+            msg = f"{name}: hook must be callable, got {type_name(hook)}"
+            raise TypeError(msg)
+        slot = self._slot()
+        if slot.after is None:
+            slot.after = LeafHooks(self)
+        return RemovableHandle(slot.after.hooks, hook)
+
     def backward(
         self,
         grad: Tensor | None = None,
         retain_graph: bool = False,
         create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Fill `grad` of every leaf that requires grad and that this Tensor depends on.
 
@@ -242,17 +266,21 @@ class Tensor(Protocols):
             Keep what backward needs, so that it can run again.
         create_graph : bool
             Record the way back too, so that the gradients can be differentiated.
+        inputs : Tensor, or list or tuple of them
+            Fill `grad` of these alone, leaves or results, and run nothing that leads to none.
 
         Raises
         ------
         RuntimeError
-            Without history, with a freed graph, or with a `grad` that does not fit.
+            Without history, with a freed graph, with a `grad` or one of `inputs` that does not fit.
+        TypeError, ValueError
+            If `inputs` holds what is no Tensor, or nothing.
         """
         if type(retain_graph) is not bool:
             retain_graph = check_flag("backward", "retain_graph", retain_graph)
         if type(create_graph) is not bool:
             create_graph = check_flag("backward", "create_graph", create_graph)
-        backward(self, grad, retain_graph, create_graph)
+        backward(self, grad, retain_graph, create_graph, inputs)
 
     def detach(self) -> Tensor:
         """Return a leaf with the same values, in the same memory, that does not require grad."""
@@ -379,44 +407,6 @@ class Tensor(Protocols):
             raise ValueError(msg)
         check_device("to_device", device)
         return self
-
-    def __dlpack__(
-        self,
-        /,
-        *,
-        stream: Any = None,
-        max_version: tuple[int, int] | None = None,
-        dl_device: tuple[Any, int] | None = None,
-        copy: bool | None = None,
-    ) -> Any:
-        """Return a capsule of the values, which CuPy makes; see the standard.
-
-        Raises
-        ------
-        RuntimeError
-            While the Tensor requires grad.
-        BufferError
-            If only a copy would do, or a device cannot be reached.
-        """
-        self._refuse_cut("__dlpack__")
-        if self._requires_grad:
-            msg = "__dlpack__: a Tensor that requires grad is not handed out; use detach()"
-            raise RuntimeError(msg)
-        raw = self._data.copy() if copy else lend_data(self)
-        return raw.__dlpack__(
-            stream=stream, max_version=max_version, dl_device=dl_device, copy=copy
-        )
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        """Return the type of the device in DLPack, and its number."""
-        kind, number = self._data.__dlpack_device__()
-        return int(kind), int(number)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        if copy is False:
-            msg = "numpy: a Tensor on the device has no NumPy form without a copy; leave copy out"
-            raise ValueError(msg)
-        return self.numpy().astype(dtype or self.dtype, copy=False)
 
     def __format__(self, spec: str) -> str:
         check_text("format", "spec", spec)

@@ -15,11 +15,12 @@ from impl_cupy.loss.reduction import (
     check_positive_finite,
     floating_inputs,
 )
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.elementwise import clip, minimum, sqrt, square, where
 from impl_cupy.ops.reduction import sum
 from impl_cupy.recording import as_input, record
 from impl_cupy.sums import total
-from impl_cupy.tape import RawArray, handles
+from impl_cupy.tape import handles
 from impl_cupy.tensor import Tensor
 
 _COSINE = Options("cosine_embedding_loss", margin=check_number)

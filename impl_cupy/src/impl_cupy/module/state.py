@@ -10,8 +10,8 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, type_name
 from impl_cupy.dtypes import THE_FIVE, check_five, native
+from impl_cupy.memory import note_change
 from impl_cupy.parameter import Parameter
-from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
 

@@ -416,7 +416,12 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
         if dtype.kind == "i":
             check_fits("where", x1, int64)
             check_fits("where", x2, int64)
-        a = record("where", lambda holds: cp.full(holds.shape, x1, dtype=dtype), None, (mask,))
+        a = record(
+            "where",
+            lambda holds, number: cp.full(holds.shape, number, dtype=dtype),
+            None,
+            (mask, x1),
+        )
         b: Any = x2
     else:
         a, b = as_operands("where", x1, x2)
@@ -479,4 +484,4 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True, device: Any = None
     if value.dtype == wanted and copy:
         rule = _same if wanted.kind in "fc" else None
         return record("astype", lambda raw: raw.copy(), rule, (value,))
-    return cast(value, wanted)
+    return cast(value, wanted, "astype")

@@ -27,6 +27,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from impl_cupy import checks
 from impl_cupy.dtypes import DTypeLike
+from impl_cupy.memory import lent
 from impl_cupy.recording import (
     OpNode,
     as_operand,
@@ -42,7 +43,7 @@ from impl_cupy.recording import (
     summable,
 )
 from impl_cupy.sums import kept_shape
-from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, lent, wrap
+from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, wrap
 from impl_cupy.tensor import Axis, Tensor
 
 Operation: TypeAlias = "Callable[..., Tensor]"

@@ -20,10 +20,11 @@ from impl_cupy.checks import (
 )
 from impl_cupy.dtypes import DTypeLike, int32, int64
 from impl_cupy.launch import pointwise
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written
 from impl_cupy.recording import as_indices, as_tensor, device_indices, find_outside, record
 from impl_cupy.sums import scatter_rows
-from impl_cupy.tape import Part, RawArray, handles, keep
+from impl_cupy.tape import Part, handles, keep
 from impl_cupy.tensor import Tensor
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_count, check_kinds, normalize_axis, refuse_shapes, type_name
 from impl_cupy.dtypes import check_fits, promote, with_number
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written
 from impl_cupy.ops.indexing import Selection, along, check_key, index_list, put_back, select
 from impl_cupy.recording import (
@@ -21,7 +22,7 @@ from impl_cupy.recording import (
     find_outside,
     record,
 )
-from impl_cupy.tape import RawArray, handles, keep, wrap
+from impl_cupy.tape import handles, keep, wrap
 from impl_cupy.tensor import Tensor
 
 

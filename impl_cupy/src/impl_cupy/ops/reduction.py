@@ -11,11 +11,12 @@ from impl_cupy import checks
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import DTypeLike, bool_, int64
 from impl_cupy.launch import pointwise
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import STANDARD, Raw, Slope, reduce, row, seen_by, written
 from impl_cupy.ops.transcendental import of_length
 from impl_cupy.recording import as_tensor, as_tensors, floating, record, summable
 from impl_cupy.sums import cut, kept_shape, total
-from impl_cupy.tape import RawArray, handles
+from impl_cupy.tape import handles
 from impl_cupy.tensor import Axis, Tensor
 
 

@@ -14,6 +14,7 @@ from impl_cupy.checks import (
 )
 from impl_cupy.dtypes import check_fits, int64
 from impl_cupy.launch import pointwise
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import STANDARD, Operation, row, written
 from impl_cupy.ops.indexing import select_along
 from impl_cupy.recording import (
@@ -24,7 +25,7 @@ from impl_cupy.recording import (
     record,
 )
 from impl_cupy.sums import kept_shape
-from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 _POSITION = """
