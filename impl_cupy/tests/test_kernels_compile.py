@@ -44,8 +44,9 @@ FUNCTIONS = re.findall(launch._TEMPLATE.format(name=r"(\w+)"), POINTWISE_TEXT)
 
 
 # The dtypes of what stands for a function's template's type, by its name.
-_WHOLE, _REAL = ("int32", "int64"), ("float32", "float64")
-WORDS = {"Index": _WHOLE, "Integer": _WHOLE, "Real": _REAL, "Number": _WHOLE + _REAL}
+_REAL = ("float32", "float64")
+_WHOLE = tuple(f"{sign}int{size}" for sign in ("", "u") for size in (8, 16, 32, 64))
+WORDS = {"Index": ("int32", "int64"), "Integer": _WHOLE, "Real": _REAL, "Number": _WHOLE + _REAL}
 WORDS["Element"] = ("bool", *WORDS["Number"])
 
 

@@ -9,17 +9,19 @@ from impl_cupy.backend import cp
 from impl_cupy.sums import scatter_rows
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "complex64", "int8", "int32", "int64", "uint16", "uint64"]
+)
 @pytest.mark.parametrize("skipped", [-1, 0, 2])
 @pytest.mark.parametrize("chances", [(1.0,), (0.5, 0, 0.5), (0.01, 0.9, 0.04, 0.05)], ids=str)
 @pytest.mark.parametrize("lookups", [4096, 4097, 9000])
 def test_long_runs(lookups: int, chances: tuple[float, ...], skipped: int, dtype: str) -> None:
     rng, count = np.random.default_rng(lookups), len(chances)
     rows = rng.choice(count, lookups, p=chances)
-    values = rng.integers(-9, 9, (lookups, 2)).astype(dtype)
+    values = rng.integers(0 if dtype[0] == "u" else -9, 9, (lookups, 2)).astype(dtype)
     want = np.zeros((count, 2), dtype)
     np.add.at(want, rows, values)
-    if 0 <= skipped < count and dtype.startswith("float"):
+    if 0 <= skipped < count and dtype[0] in "fc":
         want[skipped] = 0
     got = scatter_rows(cp.asarray(values), cp.asarray(rows), count, skipped)
     np.testing.assert_array_equal(cp.asnumpy(got), want)

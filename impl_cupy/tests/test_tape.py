@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import impl_cupy as nn
-from impl_cupy import tape
+from impl_cupy import memory
 from impl_cupy.backend import cp
 
 LINKS = 100_000
@@ -168,22 +168,22 @@ def test_an_array_that_somebody_holds_is_copied_and_one_that_was_shown_is_not() 
 
 
 def test_what_was_lent_is_forgotten_with_its_array() -> None:
-    before = len(tape.lent), len(tape._watched)
+    before = len(memory.lent), len(memory._watched)
     x = nn.ones((3,), requires_grad=True)
     y = x * x
     x.data[...] = 5.0
-    assert len(tape.lent) > before[0]
-    assert len(tape._watched) > before[1]
+    assert len(memory.lent) > before[0]
+    assert len(memory._watched) > before[1]
     del x, y
-    assert (len(tape.lent), len(tape._watched)) == before
+    assert (len(memory.lent), len(memory._watched)) == before
 
 
 def test_steps_between_graphs_leave_nothing_to_check() -> None:
     layer = nn.Linear(2, 2)
     optimizer = nn.optim.SGD(layer.parameters(), lr=0.1)
-    before = tape.clock.now
+    before = memory.clock.now
     for _ in range(3):
         nn.ops.sum(layer(nn.ones((1, 2)))).backward()
         optimizer.step()
     # Nothing but the Parameters had their arrays, so no node can ever have to look.
-    assert tape.clock.now == before
+    assert memory.clock.now == before

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cupy_emulation import cupyx as emulated_cupyx
 from cupy_emulation import namespace as cp
 
 cupy = pytest.importorskip("cupy", reason="the comparison is with an installed CuPy")
@@ -32,7 +33,7 @@ def test_every_name_is_cupys() -> None:
     assert [name for name in NAMES if not hasattr(cupy, name)] == []
 
 
-@pytest.mark.parametrize("submodule", ["cuda", "linalg", "exceptions"])
+@pytest.mark.parametrize("submodule", ["cuda", "fft", "linalg", "exceptions"])
 def test_every_name_in_a_submodule_is_cupys(submodule: str) -> None:
     own, theirs = getattr(cp, submodule), getattr(cupy, submodule)
     names = own.__all__
@@ -70,6 +71,28 @@ def test_parameters_are_cupys(name: str) -> None:
         assert [(p.name, p.kind) for p in own] == [(p.name, p.kind) for p in theirs]
         for mine, other in zip(own, theirs, strict=True):
             assert mine.default == other.default or mine.default is other.default
+
+
+@pytest.mark.parametrize("submodule", ["fft", "linalg"])
+def test_parameters_in_a_submodule_are_cupys(submodule: str) -> None:
+    own, theirs = getattr(cp, submodule), getattr(cupy, submodule)
+    for name in own.__all__:
+        function = getattr(own, name)
+        if inspect.isfunction(function) and name not in ("matmul", "matrix_transpose"):
+            there = inspect.signature(getattr(theirs, name)).parameters.values()
+            here = inspect.signature(function).parameters.values()
+            assert [(p.name, p.kind, p.default) for p in here] == [
+                (p.name, p.kind, p.default) for p in there
+            ], name
+
+
+def test_every_name_of_cupyx_is_its() -> None:
+    cupyx = pytest.importorskip("cupyx")
+    for name in emulated_cupyx.__all__:
+        own, theirs = getattr(emulated_cupyx, name), getattr(cupyx, name)
+        assert (
+            inspect.signature(own).parameters.keys() == inspect.signature(theirs).parameters.keys()
+        )
 
 
 @pytest.mark.parametrize("name", METHODS)

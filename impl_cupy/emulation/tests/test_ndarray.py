@@ -432,3 +432,29 @@ def test_device_and_stream() -> None:
     cp.cuda.get_current_stream().synchronize()
     with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match="invalid device ordinal"):
         cp.cuda.Device(1)
+
+
+def test_complex_loops_are_those_of_cupy() -> None:
+    z = cp.asarray(np.array([3 + 4j, 0], "complex64"))
+    assert cp.abs(z).dtype == "float32"
+    assert cp.abs(z).get().tolist() == [5.0, 0.0]
+    assert np.allclose(cp.sign(z).get(), [0.6 + 0.8j, 0])
+    for function in (cp.logical_not, cp.floor):
+        with pytest.raises(TypeError):
+            function(z)
+
+
+def test_expm1_and_log1p_of_complex_numbers_are_made_of_exp_and_log() -> None:
+    z = np.array([1e-20 + 1e-18j])
+    assert cp.expm1(cp.asarray(z)).get().real[0] == 0
+    assert cp.log1p(cp.asarray(z)).get().real[0] != 1e-20
+
+
+def test_dlpack_says_that_the_memory_is_the_hosts() -> None:
+    x = cp.asarray(np.arange(3))
+    assert x.__dlpack_device__() == (1, 0)
+    shared = np.from_dlpack(x)
+    x[...] = 7
+    assert shared.tolist() == [7, 7, 7]
+    with pytest.raises(BufferError):
+        x.__dlpack__(dl_device=(2, 0))

@@ -68,3 +68,6 @@ def _one_line(error: BaseException) -> str:
 
 
 cp, EMULATED, DEVICE = choose()
+
+cupyx: Any = importlib.import_module("cupy_emulation.cupyx" if EMULATED else "cupyx")
+"""CuPy's extensions, of which only `cupyx.errstate` is used."""

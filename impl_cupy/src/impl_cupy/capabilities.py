@@ -15,7 +15,14 @@ def spec_capabilities() -> dict[str, bool]:
     dict of str to bool
         ``jit`` is the identity: CuPy runs each operation as it comes.
     """
-    return {"double_backward": True, "float64": True, "jit": True, "serialization": True}
+    return {
+        "complex": True,
+        "double_backward": True,
+        "float64": True,
+        "jit": True,
+        "serialization": True,
+        "wide_unsigned": True,
+    }
 
 
 def spec_device() -> dict[str, str | bool]:

@@ -13,7 +13,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import DTypeLike, dtypes, float32, is_supported, native, number_dtype
+from impl_cupy.dtypes import (
+    DTypeLike,
+    dtypes,
+    float32,
+    is_supported,
+    native,
+    number_dtype,
+)
 
 _NAMES = ", ".join(dtype.name for dtype in dtypes)
 
@@ -104,21 +111,8 @@ def check_text(operation: str, argument: str, value: Any) -> None:
         raise TypeError(msg)
 
 
-def check_fits(operation: str, number: Any, dtype: np.dtype[Any]) -> None:
-    """Refuse a number that a dtype of integers does not hold (tensor-38).
-
-    Raises
-    ------
-    OverflowError
-        That names the number and the dtype.
-    """
-    if dtype.kind == "i" and not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
-        msg = f"{operation}: the number {number} does not fit dtype {dtype.name}"
-        raise OverflowError(msg)
-
-
 def check_dtype(operation: str, dtype: DTypeLike, *, needed: bool = False) -> np.dtype[Any]:
-    """Turn what a user gave as ``dtype=`` into one of the five dtypes.
+    """Turn what a user gave as ``dtype=`` into one that a Tensor can have.
 
     None is float32, unless a dtype is `needed`.
 
@@ -200,7 +194,7 @@ def to_device(operation: str, host: np.ndarray[Any, np.dtype[Any]]) -> Any:
 
 
 def check_differentiable(operation: str, dtype: np.dtype[Any]) -> None:
-    """Refuse gradients for integers and booleans (tensor-13).
+    """Refuse leaves that require grad, but for floating ones (tensor-13).
 
     Raises
     ------
@@ -208,7 +202,8 @@ def check_differentiable(operation: str, dtype: np.dtype[Any]) -> None:
         That names the dtype.
     """
     if dtype.kind != "f":
-        msg = f"{operation}: only floating Tensors can require grad, got dtype {dtype.name}"
+        parts = "; make it of two real Tensors, as by a + 1j * b" if dtype.kind == "c" else ""
+        msg = f"{operation}: only floating leaves can require grad, got dtype {dtype.name}{parts}"
         raise ValueError(msg)
 
 
@@ -283,7 +278,7 @@ def check_count(operation: str, argument: str, value: Any) -> int:
 
 
 def check_kinds(operation: str, value: Any, kinds: str) -> None:
-    """Refuse an array or a number of other kinds: integers "i", booleans "b", floating "f".
+    """Refuse an array or a number of other kinds: integers "iu", booleans "b", floating "f".
 
     Raises
     ------
@@ -292,7 +287,7 @@ def check_kinds(operation: str, value: Any, kinds: str) -> None:
     """
     dtype = value.dtype if hasattr(value, "dtype") else number_dtype(value)
     if dtype.kind not in kinds:
-        wanted = {"bi": "integers or booleans", "i": "integers", "if": "numbers"}[kinds]
+        wanted = {"biu": "integers or booleans", "iu": "integers", "iufc": "numbers"}[kinds]
         msg = f"{operation}: operands must be {wanted}, got dtype {dtype.name}"
         raise TypeError(msg)
 

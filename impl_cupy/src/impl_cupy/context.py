@@ -7,7 +7,8 @@ from typing import Any
 from impl_cupy import xp as raw_xp
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
-from impl_cupy.tape import FREED, RawArray
+from impl_cupy.memory import RawArray
+from impl_cupy.tape import FREED
 from impl_cupy.tensor import Tensor
 
 
@@ -32,6 +33,8 @@ class Context:
     _saved: tuple[Any, ...] | None = ()
     _non_differentiable: tuple[Any, ...] = ()
     _materialize = True
+    # Within a block of saved_tensors_hooks, the arrays that forward got.
+    _given: tuple[Any, ...] = ()
     _name = "Function"
 
     def save_for_backward(self, *items: RawArray | None) -> None:

@@ -12,7 +12,6 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import (
     check_differentiable,
     check_dtype,
-    check_fits,
     check_flag,
     check_floating_dtype,
     check_number,
@@ -24,6 +23,8 @@ from impl_cupy.checks import (
 from impl_cupy.dtypes import (
     DTypeLike,
     bool_,
+    check_fits,
+    complex64,
     dtypes,
     float32,
     float64,
@@ -33,7 +34,8 @@ from impl_cupy.dtypes import (
     number_dtype,
     plain,
 )
-from impl_cupy.tape import RawArray, lend, refuse_cut, state, wrap
+from impl_cupy.memory import RawArray, lend
+from impl_cupy.tape import refuse_cut, state, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -43,7 +45,8 @@ def tensor(data: Any, *, dtype: DTypeLike = None, requires_grad: bool = False) -
     Parameters
     ----------
     data : number, nested lists or tuples of numbers, numpy.ndarray, cupy.ndarray or Tensor
-        Python floats become float32, ints int64, bools bool; an array keeps its dtype.
+        Python floats become float32, ints int64, bools bool, complex numbers complex64; an array
+        keeps its dtype.
     dtype : dtype, optional
         Another dtype than that.
     requires_grad : bool
@@ -63,6 +66,9 @@ def made(operation: str, data: Any, dtype: DTypeLike, requires_grad: bool = Fals
     """Do what `tensor` does for an operation that has another name in messages."""
     wanted = None if dtype is None else check_dtype(operation, dtype)
     source = _source(operation, data, wanted)
+    if wanted is not None and source.dtype.kind == "c" != wanted.kind:
+        msg = f"{operation}: dtype {source.dtype.name} does not become {wanted.name}; take ops.real"
+        raise TypeError(msg)
     return _leaf(operation, cp.array(source, dtype=wanted, copy=True, order="C"), requires_grad)
 
 
@@ -139,10 +145,13 @@ def filled(
     sizes = check_sizes(operation, shape)
     is_one = isinstance(fill_value, (Tensor, np.generic)) and fill_value.size == 1
     number = fill_value.item() if is_one else fill_value
-    if not isinstance(number, (bool, int, float)):
+    if not isinstance(number, (bool, int, float, complex)):
         msg = f"{operation}: fill_value must be a number, got {type_name(fill_value)}"
         raise TypeError(msg)
     wanted = number_dtype(number) if dtype is None else check_dtype(operation, dtype)
+    if isinstance(number, complex) and wanted.kind != "c":
+        msg = f"{operation}: fill_value must be real for dtype {wanted.name}, got complex {number}"
+        raise TypeError(msg)
     check_fits(operation, number, wanted)
     value = _cast(np.asarray(number), wanted)[()]
     return _leaf(operation, cp.full(sizes, value, dtype=wanted), requires_grad)
@@ -197,6 +206,9 @@ def arange(
         start, stop = 0, start
     integral = all(isinstance(number, (int, np.integer)) for number in (start, stop, step))
     wanted = check_dtype("arange", dtype) if dtype is not None else (int64 if integral else float32)
+    if wanted.kind == "c":
+        msg = f"arange: dtype must be real, got {wanted.name}"
+        raise TypeError(msg)
     try:
         # Rounded once, to `wanted` (tensor-06).
         raw = cp.arange(start, stop, step, dtype=int64 if integral else float64)
@@ -334,46 +346,54 @@ def _source(operation: str, data: Any, wanted: DTypeLike) -> Any:
             check_raw(operation, data)
     elif isinstance(data, (np.ndarray, np.generic)):
         data = native(np.asarray(data))
-        if data.dtype.kind not in "fiub" or (wanted is None and not is_supported(data.dtype)):
+        if data.dtype.kind not in "fiubc" or (wanted is None and not is_supported(data.dtype)):
             names = ", ".join(dtype.name for dtype in dtypes)
             msg = f"{operation}: dtype must be one of {names}, got {data.dtype.name}; cast it first"
             raise TypeError(msg)
     else:
         return _from_numbers(operation, data, wanted)
+    if wanted is None or data.dtype.kind == "c" != wanted.kind:
+        return data
     _check_held(operation, data, wanted)
-    return _cast(data, wanted) if wanted is not None and isinstance(data, np.ndarray) else data
+    return _cast(data, wanted) if isinstance(data, np.ndarray) else data
 
 
 def _from_numbers(operation: str, data: Any, wanted: DTypeLike) -> np.ndarray[Any, np.dtype[Any]]:
-    if not isinstance(data, (bool, int, float, list, tuple)):
+    if not isinstance(data, (bool, int, float, complex, list, tuple)):
         msg = f"{operation}: numbers, lists of them or an array are needed, got {type_name(data)}"
         raise TypeError(msg)
     leaves = [plain(leaf) if isinstance(leaf, np.generic) else leaf for leaf in _leaves(data)]
     for leaf in leaves:
-        if not isinstance(leaf, (bool, int, float)):
+        if isinstance(leaf, complex) and wanted is not None and wanted.kind != "c":
+            msg = f"{operation}: numbers must be real for dtype {wanted.name}, got complex {leaf}"
+            raise TypeError(msg)
+        if not isinstance(leaf, (bool, int, float, complex)):
             stack = "; ops.stack takes a list of arrays" if hasattr(leaf, "shape") else ""
             msg = f"{operation}: lists must hold numbers, got {type_name(leaf)} in one{stack}"
             raise TypeError(msg)
-    if not any(isinstance(leaf, float) for leaf in leaves) and (
-        wanted is None or wanted.kind != "f"
-    ):
-        for leaf in leaves:
-            check_fits(operation, leaf, int64)
+    is_whole = not any(isinstance(leaf, (float, complex)) for leaf in leaves)
+    holder = (int64 if wanted is None else wanted) if is_whole else bool_
+    for leaf in leaves if holder.kind in "iu" else ():
+        check_fits(operation, leaf, holder)
     try:
-        host = np.array(data)
+        # With a dtype no whole number goes through a floating one.
+        host = np.array(data, dtype=wanted if holder.kind in "iu" else None)
     except ValueError:
         msg = f"{operation}: lists must have equal lengths at each depth, got {shown(data)}"
         raise ValueError(msg) from None
     if wanted is None:
-        wanted = {"i": int64, "u": int64, "b": bool_}.get(host.dtype.kind, float32)
+        wanted = _OF_NUMBERS.get(host.dtype.kind, float32)
     if host.dtype.kind != "O":
         _check_held(operation, host, wanted)
     return _cast(host, wanted)
 
 
+_OF_NUMBERS = {"i": int64, "u": int64, "b": bool_, "c": complex64}
+
+
 def _check_held(operation: str, array: Any, wanted: DTypeLike) -> None:
     """Refuse numbers that an integer dtype does not hold (tensor-38)."""
-    if wanted is None or wanted.kind != "i" or array.dtype == wanted or array.size == 0:
+    if wanted is None or wanted.kind not in "iu" or array.dtype == wanted or array.size == 0:
         return
     for number in (array.min().item(), array.max().item()):
         if number != number:

@@ -10,7 +10,7 @@ import numpy as np
 from impl_cupy import random
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_int, check_positive_int, shown, type_name
-from impl_cupy.dtypes import dtypes, held, is_supported, native
+from impl_cupy.dtypes import THE_FIVE, held, native
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -195,8 +195,8 @@ def _check_sequence(place: int, sequence: Any, first: Any) -> None:
         msg = f"{name} must be a Tensor or an array, got {type_name(sequence)}"
         raise TypeError(msg)
     raw, wanted = _raw(sequence), _raw(first)
-    if not is_supported(raw.dtype.newbyteorder("=")):
-        names = ", ".join(dtype.name for dtype in dtypes)
+    if raw.dtype.newbyteorder("=") not in THE_FIVE:
+        names = ", ".join(dtype.name for dtype in THE_FIVE)
         msg = f"{name} must have one of the dtypes {names}, got {raw.dtype.name}"
         raise TypeError(msg)
     if raw.dtype.newbyteorder("=") != wanted.dtype.newbyteorder("="):

@@ -15,21 +15,22 @@ from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
+from impl_cupy.memory import clock, is_held, lend
 from impl_cupy.random import RestoredOnError
 from impl_cupy.tape import (
     FREED,
     Edge,
+    LeafHooks,
     Node,
     Part,
     Recorded,
     Recording,
     Slot,
     Value,
-    clock,
     edge_of,
     handles,
-    is_held,
-    lend,
+    state,
+    watched,
     wrap,
 )
 
@@ -39,24 +40,72 @@ Place = Node | Slot
 _delivery = threading.RLock()
 
 
-def backward(root: Recorded, grad: Any, retain_graph: bool, create_graph: bool) -> None:
-    """Fill the leaves' `grad`; see `Tensor.backward`.
+def backward(
+    root: Recorded, grad: Any, retain_graph: bool, create_graph: bool, inputs: Any = None
+) -> None:
+    """Fill the leaves' `grad`, or that of `inputs` alone; see `Tensor.backward`.
 
     Raises
     ------
     RuntimeError
-        If `root` has no history, its graph was freed, or `grad` is missing or misshapen.
+        If `root` has no history, its graph was freed, `grad` is missing or misshapen, or an input
+        does not require grad.
+    ValueError
+        If there are no inputs.
     TypeError
-        If `grad` is no Tensor.
+        If `grad` or an input is no Tensor.
     """
     edge = edge_of(root)
     if edge is None:
         msg = "backward: this Tensor does not require grad and has no history"
         raise RuntimeError(msg)
-    seed = _check_seed(root._data, grad)
-    Pass(recorded=create_graph, retain=retain_graph or create_graph).fill_leaves(
-        [(edge, seed if create_graph else seed._data)]
-    )
+    targets = None if inputs is None else edges_of("backward", "inputs", "inputs", inputs)
+    seed = seed_of("backward", root._data, grad)
+    run = Pass(recorded=create_graph, retain=retain_graph or create_graph)
+    roots = [(edge, seed if create_graph else seed._data)]
+    if targets is None:
+        run.fill_leaves(roots)
+    else:
+        run.fill(roots, list(dict.fromkeys(targets)))
+
+
+def edges_of(operation: str, argument: str, each: str, given: Any) -> list[Edge]:
+    """Return the edges of a Tensor, or of a list or tuple of them, that require grad.
+
+    Parameters
+    ----------
+    operation, argument, each : str
+        What messages name: the argument, and one of what is in it.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    TypeError
+        If one is no Tensor.
+    RuntimeError
+        That names the position of one that does not require grad.
+    """
+    if not isinstance(given, (list, tuple, Recorded)):
+        msg = (
+            f"{operation}: {argument} must be a Tensor or a list or tuple of them, got "
+            f"{type_name(given)}"
+        )
+        raise TypeError(msg)
+    edges = []
+    for place, value in enumerate((given,) if isinstance(given, Recorded) else given):
+        if not isinstance(value, Recorded):
+            msg = f"{operation}: {argument} must hold Tensors, got {type_name(value)} at {place}"
+            raise TypeError(msg)
+        edge = edge_of(value)
+        if edge is None:
+            msg = f"{operation}: {each}[{place}] does not require grad"
+            raise RuntimeError(msg)
+        edges.append(edge)
+    if not edges:
+        msg = f"{operation}: {argument} must hold at least one Tensor, got none"
+        raise ValueError(msg)
+    return edges
 
 
 class Pass:
@@ -83,31 +132,109 @@ class Pass:
         self.goals: set[Place] = set()
         # The places that lead to a goal; None where every place is wanted.
         self.needed: set[Place] | None = None
+        # The goals that lead to others, so that the pass goes on there.
+        self.inner: set[Place] = set()
+        # Within a block of anomalies, what looks at each node's gradients.
+        self.inspector: Any = None
 
     def fill_leaves(self, roots: Sequence[tuple[Edge, Value]]) -> None:
         """Add the gradients that start at `roots` to the leaves' `grad`."""
-        order = _behind([edge[0] for edge, _ in roots])
-        if any(place.edges is None for place in order):
-            msg = f"backward: {FREED}"
-            raise RuntimeError(msg)
+        order = behind([edge[0] for edge, _ in roots])
+        self._refuse_freed("backward", order)
+        self._run(roots, order, _Settling(order) if LeafHooks.exist else None)
+
+    def fill(self, roots: Sequence[tuple[Edge, Value]], targets: Sequence[Edge]) -> None:
+        """Add the gradients that start at `roots` to the `grad` of `targets` alone, each once."""
+        order = self._leading("backward", roots, targets)
+        leaves: set[Place] = {edge[0] for edge in targets if isinstance(edge[0], Slot)}
+        settling = _Settling(order, leaves) if LeafHooks.exist else None
+        self._run(roots, order, settling)
+        with _delivery:
+            for place, index in targets:
+                grad = self.targets.get((place, index))
+                if grad is not None and not (settling and place in settling.done):
+                    self.deliver(place if isinstance(place, Slot) else place.slot(index), grad)
+
+    def named(
+        self,
+        operation: str,
+        roots: Sequence[tuple[Edge, Value]],
+        targets: Sequence[Edge],
+        *,
+        allow_unused: bool,
+    ) -> list[tuple[bool, Value | None]]:
+        """Return the gradients at `targets`, some of which others may depend on (autograd-41).
+
+        Returns
+        -------
+        list
+            Whether a root depends on a target, with the gradient; one that is zero may be None.
+
+        Raises
+        ------
+        RuntimeError
+            That names the position of a target that no root depends on, if it is not allowed.
+        """
+        order = self._leading(operation, roots, targets)
+        reached = {edge for edge, _ in roots}
+        reached.update(edge for place in order for edge in place.edges or () if edge is not None)
+        for place, edge in enumerate(targets):
+            if edge not in reached and not allow_unused:
+                msg = (
+                    f"{operation}: no output depends on input[{place}]; with allow_unused=True "
+                    "its gradient is None"
+                )
+                raise RuntimeError(msg)
         self._run(roots, order)
+        return [(edge in reached, self.targets.get(edge)) for edge in targets]
+
+    def _leading(
+        self, operation: str, roots: Sequence[tuple[Edge, Value]], targets: Sequence[Edge]
+    ) -> list[Place]:
+        order = behind([edge[0] for edge, _ in roots])
+        self.goals = {edge[0] for edge in targets}
+        self.needed = _leading_to(self.goals, order)
+        self.inner = {
+            place
+            for place in self.goals
+            if any(edge is not None and edge[0] in self.needed for edge in place.edges or ())
+        }
+        # Nobody knows what a freed node has led to; what no way goes on from has not to run.
+        self._refuse_freed(operation, [p for p in order if p in self.inner or p not in self.goals])
+        return [place for place in order if place in self.needed]
+
+    def _refuse_freed(self, operation: str, order: Sequence[Place]) -> None:
+        if any(place.edges is None for place in order):
+            msg = f"{operation}: {FREED}"
+            raise RuntimeError(msg)
 
     def gradients(
         self, roots: Sequence[tuple[Edge, Value]], targets: Sequence[Edge]
     ) -> list[Value | None]:
         """Return the gradients at `targets`; visit nothing else, and fill no `grad`."""
         self.goals = {edge[0] for edge in targets}
-        order = _behind([edge[0] for edge, _ in roots], self.goals)
+        order = behind([edge[0] for edge, _ in roots], self.goals)
         self.needed = _leading_to(self.goals, order)
         self._run(roots, [place for place in order if place in self.needed])
         return [self.targets.get(edge) for edge in targets]
 
-    def _run(self, roots: Sequence[tuple[Edge, Value]], order: list[Place]) -> None:
+    def _run(
+        self,
+        roots: Sequence[tuple[Edge, Value]],
+        order: list[Place],
+        settling: _Settling | None = None,
+    ) -> None:
+        if watched and state.anomalies is not None:
+            self.inspector = state.anomalies.inspector(self.recorded)
         with RestoredOnError(), Recording(self.recorded):
             for edge, grad in roots:
                 self.send(edge, grad, False)
-            for place in reversed(order):
-                self.step(place)
+            if settling is not None and settling.left:
+                for place in reversed(order):
+                    settling.step(self, place)
+            else:
+                for place in reversed(order):
+                    self.step(place)
             if self.arrived and self.needed is None:
                 with _delivery:
                     for slot, grad in self.arrived:
@@ -145,7 +272,9 @@ class Pass:
                 self._hook_outputs(place.slots, grads)
             if place in self.goals:
                 self.targets.update({(place, index): grad for index, grad in enumerate(grads)})
-            elif isinstance(place, Node):
+                if place not in self.inner:
+                    return
+            if isinstance(place, Node):
                 self._pull(place, grads)
         if not self.retain and isinstance(place, Node):
             place.release()
@@ -153,7 +282,10 @@ class Pass:
     def _pull(self, node: Node, grads: list[Value | None]) -> None:
         if node.age != clock.now:
             node.check(self.recorded)
-        results = node.pull_recorded(grads) if self.recorded else node.pull(grads, self.retain)
+        if self.inspector is not None:
+            results = self.inspector.pull(node, grads, self.retain)
+        else:
+            results = node.pull_recorded(grads) if self.recorded else node.pull(grads, self.retain)
         needed = self.needed
         for index, edge in enumerate((node.edges or ())[: len(results)]):
             if edge is None or results[index] is None:
@@ -205,6 +337,63 @@ class Pass:
             slot.grad = wrap(own)
 
 
+class _Settling:
+    """Fills leaves with hooks of their own as soon as the last of their users has run.
+
+    Attributes
+    ----------
+    left : dict of Slot to int
+        How many of the pass's nodes that use a leaf have still to run.
+    done : set of Slot
+        The leaves that are filled.
+    """
+
+    def __init__(self, order: Sequence[Place], leaves: set[Place] | None = None) -> None:
+        self.left: dict[Place, int] = {
+            place: 0
+            for place in order
+            if isinstance(place, Slot)
+            and place.after is not None
+            and place.after.hooks
+            and (leaves is None or place in leaves)
+        }
+        self.done: set[Place] = set()
+        self.used: dict[Place, list[Place]] = {}
+        for place in order if self.left else ():
+            used = {edge[0] for edge in place.edges or () if edge and edge[0] in self.left}
+            if used:
+                self.used[place] = list(used)
+            for leaf in used:
+                self.left[leaf] += 1
+
+    def step(self, run: Pass, place: Place) -> None:
+        """Visit a place, and the leaves that it was the last to use."""
+        if place in self.left:
+            self._fill(run, place)
+            return
+        used = self.used.pop(place, ())
+        run.step(place)
+        for leaf in used:
+            self.left[leaf] -= 1
+            if not self.left[leaf]:
+                self._fill(run, leaf)
+
+    def _fill(self, run: Pass, leaf: Any) -> None:
+        if leaf in self.done:
+            return
+        self.done.add(leaf)
+        run.step(leaf)
+        ready = [pair for pair in run.arrived if pair[0] is leaf]
+        if not ready:
+            return
+        run.arrived.remove(ready[0])
+        run.targets.pop((leaf, 0), None)
+        with _delivery:
+            run.deliver(*ready[0])
+        ready.clear()
+        leaf.after.call()
+
+
 def _is_new(results: Sequence[Value], index: int) -> bool:
     """Tell whether a gradient is an array that nothing else holds, in the order a leaf has it."""
     if type(results[index]) is Part or is_held(results, index):
@@ -212,7 +401,7 @@ def _is_new(results: Sequence[Value], index: int) -> bool:
     return bool(results[index].flags.c_contiguous)
 
 
-def _behind(roots: Sequence[Place], goals: set[Place] | None = None) -> list[Place]:
+def behind(roots: Sequence[Place], goals: set[Place] | None = None) -> list[Place]:
     """List the places that `roots` depend on, inputs first; look for nothing behind a goal."""
     order: list[Place] = []
     seen: set[Place] = set()
@@ -251,24 +440,35 @@ def _check_answer(answer: Any, shown: Any) -> None:
         raise ValueError(msg)
 
 
-def _check_seed(root: Any, grad: Any) -> Any:
+def seed_of(operation: str, root: Any, grad: Any) -> Any:
     """Return the gradient that a pass from the raw array `root` starts with, as a Tensor."""
     if grad is None:
         if root.size != 1:
             msg = (
-                "backward: only a scalar has an implicit gradient, this Tensor has shape "
+                f"{operation}: only a scalar has an implicit gradient, this Tensor has shape "
                 f"{root.shape}; pass one of that shape"
             )
+            raise RuntimeError(msg)
+        if root.dtype.kind == "c":
+            msg = f"{operation}: dtype {root.dtype.name} has no implicit gradient; pass a Tensor"
             raise RuntimeError(msg)
         return wrap(cp.ones(root.shape, dtype=root.dtype))
     if isinstance(grad, cp.ndarray):
         lend(grad)
     seed = wrap(grad) if isinstance(grad, cp.ndarray) else grad
     if not isinstance(seed, Recorded):
-        msg = f"backward: the gradient must be a Tensor, got {type_name(grad)}"
+        msg = f"{operation}: the gradient must be a Tensor, got {type_name(grad)}"
         raise TypeError(msg)
     raw = seed._data
     if raw.shape != root.shape:
-        msg = f"backward: the gradient must have the Tensor's shape {root.shape}, got {raw.shape}"
+        msg = (
+            f"{operation}: the gradient must have the Tensor's shape {root.shape}, got {raw.shape}"
+        )
         raise RuntimeError(msg)
+    if raw.dtype.kind == "c" and root.dtype.kind != "c":
+        msg = (
+            f"{operation}: the gradient of a Tensor of dtype {root.dtype.name} must be real, got "
+            f"dtype {raw.dtype.name}"
+        )
+        raise TypeError(msg)
     return seed if raw.dtype == root.dtype else handles.astype(seed, root.dtype)

@@ -13,18 +13,9 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, check_raw, shown
 from impl_cupy.context import Context
 from impl_cupy.function_node import FunctionNode, own
+from impl_cupy.memory import lent, note_read, readers
 from impl_cupy.random import RestoredOnError
-from impl_cupy.tape import (
-    OnRaw,
-    at_edge,
-    edge_of,
-    keep,
-    lent,
-    note_read,
-    readers,
-    state,
-    wrap,
-)
+from impl_cupy.tape import OnRaw, at_edge, edge_of, keep, observe, state, watched, wrap
 from impl_cupy.tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -179,11 +170,15 @@ def _apply(
         outputs = tuple([o._data if isinstance(o, Tensor) else o for o in outputs])
     for output in outputs:
         check_raw(f"{name}.forward", output)
+    if watched:
+        observe(cls._called or name, None, (*raws, *config.values()), outputs)
     differentiable = _differentiable(ctx, outputs)
     if not is_kept or not any(differentiable):
         ctx._saved = ()
         tensors = tuple(wrap(output) for output in outputs)
     else:
+        if state.packing is not None:
+            ctx._given = given
         metas = tuple((output.shape, output.dtype) for output in outputs)
         node = FunctionNode(cls, ctx, snapshot, edges, raws, kept_config, metas)
         tensors = tuple(
@@ -264,7 +259,7 @@ def _differentiable(ctx: Context, outputs: Sequence[Any]) -> list[bool]:
     non_differentiable = {id(output) for output in ctx._non_differentiable}
     return [
         isinstance(output, cp.ndarray)
-        and output.dtype.kind == "f"
+        and output.dtype.kind in "fc"
         and id(output) not in non_differentiable
         for output in outputs
     ]

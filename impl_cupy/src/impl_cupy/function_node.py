@@ -12,24 +12,25 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
 from impl_cupy.context import Context
 from impl_cupy.engine import Pass
+from impl_cupy.memory import RawArray, arrays_in, check_unchanged, is_held
 from impl_cupy.tape import (
     Edges,
     Node,
-    RawArray,
     Replaying,
     Value,
-    arrays_in,
     at_edge,
-    check_unchanged,
     edge_of,
     handles,
-    is_held,
+    observe_node,
+    watched,
     wrap,
 )
 from impl_cupy.tensor import Tensor
 
 # Attributes of a ctx that are not the user's.
-_OURS = frozenset(("_saved", "_name", "_non_differentiable", "_materialize", "needs_input_grad"))
+_OURS = frozenset(
+    ("_saved", "_name", "_non_differentiable", "_materialize", "_given", "needs_input_grad")
+)
 
 
 class FunctionNode(Node):
@@ -61,14 +62,16 @@ class FunctionNode(Node):
         self.metas = metas
         self.outputs = len(metas)
         self.fresh = function._is_ours
+        if watched:
+            observe_node(self)
 
     def check(self, recorded: bool) -> None:
         """Refuse where what the ctx has, or what a replay needs, has been written since."""
         ctx = self.ctx
         if ctx is not None:
-            check_unchanged(self._name(), self.age, (ctx._saved, vars(ctx)))
+            check_unchanged(self.called(), self.age, (ctx._saved, vars(ctx)))
         if recorded:
-            check_unchanged(self._name(), self.age, self.inputs)
+            check_unchanged(self.called(), self.age, self.inputs)
 
     def pull(self, grads: list[Value | None], retain: bool) -> Sequence[Value | None]:
         """Call `backward` on raw arrays, which are its own to write to (function-27)."""
@@ -97,16 +100,17 @@ class FunctionNode(Node):
     def release(self) -> None:
         """Let go of the ctx, what it saved and the inputs."""
         self.edges = None
-        self.inputs = ()
+        self.inputs, self.config = (), {}
         if self.ctx is not None:
             self.ctx._saved = None
         self.ctx = self.snapshot = None
 
+    def called(self) -> str:
+        """Return what the user calls the Function."""
+        return self.function._called or self.function.__name__
+
     def __repr__(self) -> str:
         return f"<{self.function.__name__}>"
-
-    def _name(self) -> str:
-        return self.function._called or self.function.__name__
 
     def _backward(self, ctx: Context, grads: Sequence[Value | None]) -> Any:
         if not hasattr(self.function, "backward"):

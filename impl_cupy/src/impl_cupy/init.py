@@ -19,9 +19,9 @@ from impl_cupy.checks import (
     check_positive_int,
     type_name,
 )
-from impl_cupy.dtypes import held
+from impl_cupy.dtypes import check_five, held
+from impl_cupy.memory import note_change
 from impl_cupy.module import Module
-from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
 __all__ = [
@@ -481,6 +481,7 @@ def _check(name: str, tensor: Any, floating: bool = True) -> None:
     if not isinstance(tensor, Tensor):
         msg = f"{name}: must be a Tensor, got {type_name(tensor)}"
         raise TypeError(msg)
+    check_five(name, tensor.dtype)
     if floating and tensor.dtype.kind != "f":
         msg = f"{name}: must be a floating Tensor, got dtype {tensor.dtype.name}"
         raise TypeError(msg)

@@ -77,12 +77,12 @@ def fused(name: str, saved: str, on_tensors: Slope) -> Slope:
     """Make a slope that is one kernel on raw arrays, ``kernels/pointwise.cu``'s `name`.
 
     The kernel gets what `saved` names of the node, then the gradient. On Tensors, where the way
-    back is recorded, the slope is `on_tensors`.
+    back is recorded, the slope is `on_tensors`, and so it is on complex arrays.
     """
     words = saved.split()
 
     def slope(node: Any, grad: Any) -> Any:
-        if isinstance(grad, cp.ndarray):
+        if isinstance(grad, cp.ndarray) and grad.dtype.kind != "c":
             return pointwise(name)(*[getattr(node, word) for word in words], grad)
         return on_tensors(node, grad)
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.checks import check_differentiable, check_flag, check_raw, to_device
-from impl_cupy.tape import RawArray, lend
+from impl_cupy.dtypes import check_five
+from impl_cupy.memory import RawArray, lend
 from impl_cupy.tensor import Tensor
 
 
@@ -35,6 +36,7 @@ class Parameter(Tensor):
         requires_grad = check_flag("Parameter", "requires_grad", requires_grad)
         if requires_grad:
             check_differentiable("Parameter", raw.dtype)
+        check_five("Parameter", raw.dtype)
         if raw is data:
             lend(raw)
         self._begin(raw, requires_grad)

@@ -13,41 +13,44 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import (
-    as_list,
-    check_dtype,
+from impl_cupy.checks import as_list, check_dtype, check_raw, refuse_shapes, to_device, type_name
+from impl_cupy.dtypes import (
+    TAKE_COMPLEX,
+    THE_FIVE,
+    DTypeLike,
     check_fits,
-    check_raw,
-    refuse_shapes,
-    to_device,
-    type_name,
+    check_five,
+    float32,
+    int32,
+    int64,
+    plain,
+    promote,
+    refuse_complex,
+    uint64,
+    with_number,
 )
-from impl_cupy.dtypes import DTypeLike, bool_, float32, int32, int64, plain, promote
 from impl_cupy.launch import pointwise
+from impl_cupy.memory import RawArray, check_unchanged, clock, lend, lent, note_read, readers
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
     Node,
-    RawArray,
     Recorded,
     Value,
     at_edge,
-    check_unchanged,
-    clock,
     edge_of,
     handles,
     keep,
-    lend,
-    lent,
-    note_read,
-    readers,
+    observe,
+    observe_node,
     refuse_cut,
     state,
+    watched,
     wrap,
 )
 
 Rule: TypeAlias = "Callable[[Any, Any], Sequence[Any]]"
-Operand: TypeAlias = "Recorded | bool | int | float"
+Operand: TypeAlias = "Recorded | bool | int | float | complex"
 
 
 class _OnRaw:
@@ -118,6 +121,8 @@ class OpNode(_Saved, Node):
         self.inputs = inputs
         self.output = output
         self.config = config
+        if watched:
+            observe_node(self)
 
     def check(self, recorded: bool) -> None:
         """Refuse where an operand, the result or a constant has been written since."""
@@ -131,19 +136,20 @@ class OpNode(_Saved, Node):
 
     def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Apply the rule to Tensors."""
-        return self.rule(_TensorView(self), grads[0])
+        return self.rule(TensorView(self), grads[0])
 
     def release(self) -> None:
         """Let go of the saved arrays and of the nodes behind."""
         self.edges = None
         self.inputs = ()
-        self.output = None
+        self.output = self.config = None
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
+    def called(self) -> str:
+        """Return the name of the operation."""
+        return self.name
 
 
-class _TensorView(_Saved):
+class TensorView(_Saved):
     """What a rule sees of a node when the way back is recorded: Tensors with their history."""
 
     __slots__ = ("config", "edges", "inputs", "output", "xp")
@@ -230,6 +236,8 @@ def compute(name: str, function: Callable[..., RawArray], raws: tuple[Any, ...])
         raise OverflowError(msg) from None
     if readers:
         note_read(raws, (out,))
+    if watched:
+        observe(name, function, raws, (out,))
     return out
 
 
@@ -252,12 +260,20 @@ def as_tensor(name: str, value: Any) -> Any:
     Raises
     ------
     TypeError
-        If it is none of them.
+        If it is none of them, or complex where the operation takes real arrays.
     """
     if isinstance(value, Recorded):
         if readers:
             note_read((value._data,))
-        return value
+        made = value
+    else:
+        made = _made_tensor(name, value)
+    if made._data.dtype.kind == "c" and name not in TAKE_COMPLEX:  # ops-59
+        refuse_complex(name, f"dtype {made._data.dtype.name}")
+    return made
+
+
+def _made_tensor(name: str, value: Any) -> Any:
     if isinstance(value, cp.ndarray):
         check_raw(name, value)
         lend(value)
@@ -268,6 +284,20 @@ def as_tensor(name: str, value: Any) -> Any:
         return wrap(to_device(name, value))  # tensor-33
     msg = f"{name}: must be a Tensor or a raw array, got {type_name(value)}"  # ops-21
     raise TypeError(msg)
+
+
+def as_input(name: str, value: Any) -> Any:
+    """Return what a Module or a loss takes as a Tensor, of one of the five dtypes (tensor-37).
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or of another dtype.
+    """
+    made = as_tensor(name, value)
+    if made._data.dtype not in THE_FIVE:
+        check_five(name, made._data.dtype)
+    return made
 
 
 def as_indices(name: str, value: Any) -> Any:
@@ -282,7 +312,11 @@ def as_indices(name: str, value: Any) -> Any:
         value = np.asarray(value)
     if isinstance(value, (cp.ndarray, np.ndarray)) and value.dtype.kind in "iu":
         return wrap(device_indices(value))
-    return as_tensor(name, value)
+    made = as_tensor(name, value)
+    dtype = made._data.dtype
+    if dtype.kind in "iu" and dtype != int64 and dtype != int32:
+        return wrap(device_indices(made._data))
+    return made
 
 
 def device_indices(array: Any) -> RawArray:
@@ -321,10 +355,16 @@ def as_operand(name: str, value: Any) -> Any:
         If it is neither.
     """
     if isinstance(value, Recorded):
+        if value._data.dtype.kind == "c" and name not in TAKE_COMPLEX:
+            refuse_complex(name, f"dtype {value._data.dtype.name}")
         return value
     if isinstance(value, np.generic):
         value = plain(value)
     if isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, complex):
+        if name not in TAKE_COMPLEX:
+            refuse_complex(name, f"the complex number {value}")
         return value
     if isinstance(value, (cp.ndarray, np.ndarray)):
         return as_tensor(name, value)
@@ -332,24 +372,31 @@ def as_operand(name: str, value: Any) -> Any:
     raise TypeError(msg)
 
 
-def as_operands(name: str, first: Any, second: Any) -> tuple[Any, Any]:
+def as_operands(name: str, first: Any, second: Any, *, exact: bool = False) -> tuple[Any, Any]:
     """Bring two operands to one dtype (tensor-15, tensor-16); a number stays a number.
+
+    One that the dtype of integers does not hold is refused, or where the operation is `exact` for
+    it, one that has more than 64 bits.
 
     Raises
     ------
     TypeError
         If neither is an array, or one is nothing that can be an operand.
     """
+    if isinstance(first, Recorded) and isinstance(second, Recorded):
+        dtype = first._data.dtype
+        if dtype is second._data.dtype and dtype.kind != "c":
+            return first, second
     a, b = as_operand(name, first), as_operand(name, second)
     if isinstance(a, Recorded):
         if isinstance(b, Recorded):
             if a._data.dtype == b._data.dtype:
                 return a, b
-            common = promote(a._data.dtype, b._data.dtype)
+            common = promote(name, a._data.dtype, b._data.dtype)
             return cast(a, common), cast(b, common)
-        return _beside(name, a, b), b
+        return _beside(name, a, b, exact), b
     if isinstance(b, Recorded):
-        return a, _beside(name, b, a)
+        return a, _beside(name, b, a, exact)
     # ops-21
     msg = (
         f"{name}: at least one operand must be a Tensor or raw array, got {type_name(first)} and "
@@ -358,21 +405,12 @@ def as_operands(name: str, first: Any, second: Any) -> tuple[Any, Any]:
     raise TypeError(msg)
 
 
-def _beside(name: str, value: Any, number: Any) -> Any:
+def _beside(name: str, value: Any, number: Any, exact: bool) -> Any:
     """Bring an array to the dtype of an operation with a number."""
     dtype = with_number(value._data.dtype, number)
-    if dtype.kind == "i":
-        check_fits(name, number, int64)
+    if dtype.kind in "iu":
+        check_fits(name, number, (int64 if number < 0 else uint64) if exact else dtype)
     return cast(value, dtype)
-
-
-def with_number(dtype: np.dtype[Any], number: Any) -> np.dtype[Any]:
-    """Return the dtype of an operation between an array and a Python number."""
-    if isinstance(number, bool) or dtype.kind == "f":
-        return dtype
-    if isinstance(number, int):
-        return int64 if dtype == bool_ else dtype
-    return float32
 
 
 def as_tensors(name: str, arrays: Sequence[Any]) -> tuple[Any, ...]:
@@ -391,35 +429,62 @@ def as_tensors(name: str, arrays: Sequence[Any]) -> tuple[Any, ...]:
         raise ValueError(msg)
     dtype = values[0].dtype
     for value in values:
-        dtype = promote(dtype, value.dtype)
+        dtype = promote(name, dtype, value.dtype)
     return tuple(cast(value, dtype) for value in values)
 
 
-def cast(value: Any, dtype: np.dtype[Any]) -> Any:
-    """Change a Tensor's dtype if it is another one; the gradient comes back in the old one."""
+def cast(value: Any, dtype: np.dtype[Any], name: str = "cast") -> Any:
+    """Change a Tensor's dtype if it is another one; the gradient comes back in the old one.
+
+    The node is called "astype" only where the user has asked for it.
+    """
     own = value._data.dtype
     if own == dtype:
         return value
-    rule = _cast_back if dtype.kind == "f" and own.kind == "f" else None  # ops-11
-    return record("astype", lambda x: x.astype(dtype), rule, (value,), config=own)
+    rule = _cast_back if dtype.kind in "fc" and own.kind in "fc" else None  # ops-11
+    return record(name, lambda x: cast_raw("astype", x, dtype), rule, (value,), config=own)
+
+
+def cast_raw(name: str, raw: RawArray, dtype: np.dtype[Any]) -> RawArray:
+    """Cast a raw array; a complex one becomes boolean by not being 0 (ops-11).
+
+    Raises
+    ------
+    TypeError
+        That names the operation and both dtypes, if a complex one is to become real.
+    """
+    if raw.dtype.kind != "c" or dtype.kind == "c":
+        return raw.astype(dtype)
+    if dtype.kind == "b":
+        return raw != 0
+    msg = f"{name}: dtype {raw.dtype.name} does not become {dtype.name}; take ops.real first"
+    raise TypeError(msg)
 
 
 def _cast_back(node: Any, grad: Any) -> tuple[Any]:
-    return (node.xp.astype(grad, node.config),)
+    own = node.config
+    # A real operand gets the real part (autograd-47).
+    if own.kind == "f" and grad.dtype.kind == "c":
+        grad = node.xp.real(grad)
+    return (node.xp.astype(grad, own),)
 
 
 def floating(value: Any) -> Any:
     """Make integers and booleans float32 where no integer results (ops-14); not a number."""
-    if not isinstance(value, Recorded) or value._data.dtype.kind == "f":
+    if not isinstance(value, Recorded) or value._data.dtype.kind in "fc":
         return value
     return cast(value, float32)
 
 
 def summable(name: str, value: Any, dtype: DTypeLike) -> Any:
-    """Cast what is added or multiplied up: to `dtype`, else integers and booleans to int64."""
-    if dtype is not None:
-        return cast(value, check_dtype(name, dtype))
-    return value if value._data.dtype.kind == "f" else cast(value, int64)
+    """Cast what is added or multiplied up: to `dtype`, else integers to 64 bits (ops-15)."""
+    own = value._data.dtype
+    if dtype is None:
+        return value if own.kind in "fc" else cast(value, uint64 if own.kind == "u" else int64)
+    wanted = check_dtype(name, dtype)
+    if own.kind == "c" and wanted.kind != "c":
+        cast_raw(name, value._data, wanted)
+    return cast(value, wanted)
 
 
 def sum_to(xp: Any, grad: Any, shape: tuple[int, ...]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import normalize_axes
-from impl_cupy.dtypes import float32, float64
+from impl_cupy.dtypes import complex64, complex128, float32, float64, parts_of
 from impl_cupy.launch import launch
 
 RawArray = Any
@@ -30,6 +30,7 @@ _INNER_BLOCK = 1 << 11
 _FEW_RESULTS = 64
 # How many rows one thread adds up, where there are more than so many of them for each result.
 _STRETCH = 64
+_WIDER = {float32: float64, complex64: complex128}
 _FEW_LOOKUPS = 1 << 12
 
 
@@ -43,7 +44,7 @@ def product(left: RawArray, right: RawArray) -> Any:
     """
     count = left.shape[-1]
     few = left.ndim > 1 < right.ndim and left.shape[-2] * right.shape[-1] <= _FEW_RESULTS
-    if count <= _LONG_INNER or not few or left.dtype.kind != "f":
+    if count <= _LONG_INNER or not few or left.dtype.kind not in "fc":
         return cp.matmul(left, right)
     whole = count - count % _INNER_BLOCK
     rows = left[..., :whole].reshape(*left.shape[:-1], -1, _INNER_BLOCK).swapaxes(-2, -3)
@@ -67,7 +68,7 @@ def total(raw: RawArray, axis: Any = None, keepdims: bool = False, *, mean: bool
         Whether to divide by the number of terms.
     """
     function = cp.mean if mean else cp.sum
-    if raw.size <= _FEW_TERMS or raw.dtype.kind != "f":
+    if raw.size <= _FEW_TERMS or raw.dtype.kind not in "fc":
         return function(raw, axis=axis, keepdims=keepdims)
     is_one = axis is None or axis == _AXES[: raw.ndim]
     if is_one and raw.size <= _FEW_TOGETHER and raw.flags.c_contiguous:
@@ -79,10 +80,11 @@ def total(raw: RawArray, axis: Any = None, keepdims: bool = False, *, mean: bool
     kept = kept_shape(raw.shape, axes)
     rest = tuple(size for place, size in enumerate(raw.shape) if place not in axes)
     sizes = kept if keepdims else rest
-    if raw.dtype == float32:
+    wide = _WIDER.get(raw.dtype)
+    if wide is not None:
         # One kernel that reads and writes float32, and adds in float64.
-        out = cp.empty(sizes, dtype=float32)
-        return function(raw, axis=axes, dtype=float64, out=out, keepdims=keepdims)
+        out = cp.empty(sizes, dtype=raw.dtype)
+        return function(raw, axis=axes, dtype=wide, out=out, keepdims=keepdims)
     if len(axes) == raw.ndim and raw.flags.c_contiguous:
         raw, axes = raw.reshape(-1), (0,)
     for place in axes:
@@ -132,17 +134,22 @@ def scatter_rows(values: RawArray, rows: RawArray, count: int, skipped: int = -1
     -------
     cupy.ndarray, shape (count, width)
     """
-    out = cp.zeros((count, values.shape[1]), dtype=values.dtype)
+    dtype, width = values.dtype, values.shape[1]
     if not values.size:
-        return out
+        return cp.zeros((count, width), dtype=dtype)
     rows = rows.astype("int64", copy=False)
-    if values.dtype.kind != "f":
-        # Whole numbers add up to the same in any order; of 64 bits, CuPy adds the unsigned ones.
-        unsigned = f"u{values.dtype.name}"
-        cp.add.at(out.view(unsigned), rows, values.view(unsigned))
-        return out
+    if dtype.kind not in "fc":
+        # Whole numbers add up to the same in any order, modulo 2 to their bits; CuPy adds unsigned
+        # ones of 32 and of 64 bits.
+        wide = "uint64" if dtype.itemsize == 8 else "uint32"
+        whole = cp.zeros((count, width), dtype=wide)
+        cp.add.at(whole, rows, values.astype(wide))
+        return whole.astype(dtype)
     order = cp.argsort(rows)
-    return _add_runs(cp.ascontiguousarray(values), order, rows[order], out, skipped)
+    # Parts of complex numbers add up each by themselves.
+    parts = cp.ascontiguousarray(values).view(parts_of(dtype))
+    out = cp.zeros((count, parts.shape[1]), dtype=parts.dtype)
+    return _add_runs(parts, order, rows[order], out, skipped).view(dtype)
 
 
 def _add_runs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Self, TypeAlias
 
 import numpy as np
@@ -11,37 +11,24 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import (
     check_callable,
+    check_device,
     check_differentiable,
     check_flag,
     check_one_element,
     check_raw,
     check_text,
-    shown,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike
+from impl_cupy.dtypes import DTypeLike, refuse_complex
 from impl_cupy.engine import backward
-from impl_cupy.tape import (
-    Node,
-    RawArray,
-    Recorded,
-    RemovableHandle,
-    Slot,
-    handles,
-    lend,
-    lend_data,
-    note_change,
-    note_read,
-    readers,
-    refuse_cut,
-    state,
-    wrap,
-)
+from impl_cupy.memory import RawArray, lend, lend_data, note_change, note_read, readers
+from impl_cupy.protocols import Protocols
+from impl_cupy.tape import LeafHooks, Node, RemovableHandle, Slot, handles, refuse_cut, state, wrap
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 
 
-class Tensor(Recorded):
+class Tensor(Protocols):
     """A raw array with a place in a recorded graph.
 
     Tensors are made by `tensor`, `from_array` and the other constructors, and by operations.
@@ -57,10 +44,6 @@ class Tensor(Recorded):
     """
 
     __slots__ = ()
-
-    # NumPy's and CuPy's operators leave the operation to Tensor's reflected one.
-    __array_ufunc__ = None
-    __array_priority__ = 1000
 
     def __init__(self) -> None:
         msg = "Tensor: make one with tensor, from_array, zeros, ... instead of calling the class"
@@ -91,6 +74,8 @@ class Tensor(Recorded):
             # What ``x.data += 1`` does: the array was written already.
             note_change(self)
         self._data = raw
+        if isinstance(self._node, Slot):
+            self._node.shape = raw.shape
         lend(raw)
 
     @property
@@ -110,7 +95,7 @@ class Tensor(Recorded):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """One of float32, float64, int32, int64, bool."""
+        """One of the thirteen of tensor-37."""
         return self._data.dtype
 
     @property
@@ -171,7 +156,7 @@ class Tensor(Recorded):
         if isinstance(node, Node):
             return node.slot(self._index)
         if node is None:
-            node = self._node = Slot(keep=True)
+            node = self._node = Slot(True, self._data.shape)
         return node
 
     def requires_grad_(self, flag: bool = True) -> Self:
@@ -230,11 +215,46 @@ class Tensor(Recorded):
         check_callable("register_hook", "hook", hook)
         return RemovableHandle(self._slot().hooks, hook)
 
+    def register_post_accumulate_grad_hook(
+        self, hook: Callable[[Tensor], object]
+    ) -> RemovableHandle:
+        """Call ``hook(leaf)`` with this leaf in every backward that adds to its `grad`, after that.
+
+        The leaf gets its gradient as soon as all that uses it has run, before what comes earlier in
+        the graph, so that the hook may let an optimizer step and set `grad` to None.
+
+        Returns
+        -------
+        RemovableHandle
+
+        Raises
+        ------
+        RuntimeError
+            If the Tensor is no leaf, or does not require grad.
+        TypeError
+            If `hook` cannot be called.
+        """
+        name = "register_post_accumulate_grad_hook"
+        if not self.is_leaf:
+            msg = f"{name}: only a leaf accumulates, this is a result; use register_hook"
+            raise RuntimeError(msg)
+        if not self._requires_grad:
+            msg = f"{name}: this Tensor does not require grad; call requires_grad_() first"
+            raise RuntimeError(msg)
+        if not callable(hook):
+            msg = f"{name}: hook must be callable, got {type_name(hook)}"
+            raise TypeError(msg)
+        slot = self._slot()
+        if slot.after is None:
+            slot.after = LeafHooks(self)
+        return RemovableHandle(slot.after.hooks, hook)
+
     def backward(
         self,
         grad: Tensor | None = None,
         retain_graph: bool = False,
         create_graph: bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Fill `grad` of every leaf that requires grad and that this Tensor depends on.
 
@@ -246,24 +266,28 @@ class Tensor(Recorded):
             Keep what backward needs, so that it can run again.
         create_graph : bool
             Record the way back too, so that the gradients can be differentiated.
+        inputs : Tensor, or list or tuple of them
+            Fill `grad` of these alone, leaves or results, and run nothing that leads to none.
 
         Raises
         ------
         RuntimeError
-            Without history, with a freed graph, or with a `grad` that does not fit.
+            Without history, with a freed graph, with a `grad` or one of `inputs` that does not fit.
+        TypeError, ValueError
+            If `inputs` holds what is no Tensor, or nothing.
         """
         if type(retain_graph) is not bool:
             retain_graph = check_flag("backward", "retain_graph", retain_graph)
         if type(create_graph) is not bool:
             create_graph = check_flag("backward", "create_graph", create_graph)
-        backward(self, grad, retain_graph, create_graph)
+        backward(self, grad, retain_graph, create_graph, inputs)
 
     def detach(self) -> Tensor:
         """Return a leaf with the same values, in the same memory, that does not require grad."""
         self._refuse_cut("detach")
         return wrap(self._data)
 
-    def item(self) -> float | int | bool:
+    def item(self) -> complex:
         """Return the Python number of a Tensor with one element.
 
         Raises
@@ -340,43 +364,49 @@ class Tensor(Recorded):
         msg = "setitem: a Tensor takes no assignment; ops.put(x, key, values) returns a new one"
         raise TypeError(msg)
 
-    def __len__(self) -> int:
-        if self._data.ndim == 0:
-            msg = "len: a 0-d Tensor has no length"
-            raise TypeError(msg)
-        return self._data.shape[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[index] for index in range(len(self)))
-
-    def __contains__(self, value: Any) -> bool:
-        kind = value.dtype.kind if isinstance(value, (np.generic, Tensor)) else "f"
-        is_number = isinstance(value, (bool, int, float)) or getattr(value, "shape", None) == ()
-        if not is_number or isinstance(value, (np.ndarray, np.dtype)) or kind not in "biuf":
-            msg = f"in: only a number can be in a Tensor, got {shown(value)}"
-            raise TypeError(msg)
-        return bool(cp.any(handles.equal(self, value)._data))
-
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._real("float"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._real("int"))
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def _real(self, operation: str) -> Any:
+        if self._data.dtype.kind == "c":
+            refuse_complex(operation, f"dtype {self._data.dtype.name}")
+        return self.item()
 
     def __bool__(self) -> bool:
         return bool(self.item())
 
     def __index__(self) -> int:
-        if self._data.dtype.kind != "i":
+        if self._data.dtype.kind not in "iu":
             msg = f"a Tensor of dtype {self.dtype.name} is no index; integers are needed"
             raise TypeError(msg)
-        return int(self.item())
+        number: Any = self.item()
+        return int(number)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        if copy is False:
-            msg = "numpy: a Tensor on the device has no NumPy form without a copy; leave copy out"
+    @property
+    def device(self) -> Any:
+        """Where the values are."""
+        return self._data.device
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """Return the Tensor itself; there is no other device (ops-31).
+
+        Raises
+        ------
+        ValueError
+            If `device` is another one.
+        """
+        del stream
+        if device is None:
+            msg = "to_device: device must be one, got None"
             raise ValueError(msg)
-        return self.numpy().astype(dtype or self.dtype, copy=False)
+        check_device("to_device", device)
+        return self
 
     def __format__(self, spec: str) -> str:
         check_text("format", "spec", spec)
@@ -420,77 +450,10 @@ class Tensor(Recorded):
     def _like(self, raw: RawArray) -> Tensor:
         return wrap(raw, self._requires_grad, type(self))
 
-    __hash__ = object.__hash__
-
-    def __add__(self, other: Any) -> Tensor:
-        return handles.add(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return handles.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return handles.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return handles.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return handles.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return handles.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return handles.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return handles.divide(other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return handles.pow(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return handles.pow(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return handles.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return handles.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return handles.negative(self)
-
-    def __abs__(self) -> Tensor:
-        return handles.abs(self)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return handles.less(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return handles.less_equal(self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return handles.greater(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return handles.greater_equal(self, other)
-
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return handles.equal(self, other) if _is_comparable(other) else NotImplemented
-
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return handles.not_equal(self, other) if _is_comparable(other) else NotImplemented
-
 
 def rebuild(cls: type[Tensor], host: np.ndarray[Any, np.dtype[Any]], requires_grad: bool) -> Tensor:
     """Make a Tensor of what `pickle` kept of it."""
     return wrap(cp.asarray(host), requires_grad, cls)
-
-
-def _is_comparable(other: object) -> bool:
-    """Tell whether == is asked element by element, and not whether two objects are the same."""
-    return isinstance(other, (Tensor, cp.ndarray, np.ndarray, bool, int, float, np.generic))
 
 
 def _is_one_shape(shape: tuple[Any, ...]) -> bool:

@@ -13,7 +13,21 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.dtypes import bool_, float32, float64, int32, int64
+from impl_cupy.dtypes import (
+    bool_,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from impl_cupy.sums import product, total
 from impl_cupy.tape import Recorded, handles, wrap
 
@@ -22,10 +36,14 @@ __all__ = [
     "asarray",
     "bool",
     "clip",
+    "complex64",
+    "complex128",
     "expand_dims",
     "float32",
     "float64",
     "full",
+    "int8",
+    "int16",
     "int32",
     "int64",
     "matmul",
@@ -34,6 +52,10 @@ __all__ = [
     "reshape",
     "squeeze",
     "sum",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     "zeros",
 ]
 
@@ -71,15 +93,20 @@ def _lowered(value: Any) -> Any:
 
 
 def _number_dtype(value: Any, dtype: Any) -> Any:
-    """Keep a Python float from becoming float64, as Tensors do (tensor-04)."""
-    return float32 if dtype is None and isinstance(value, float) else dtype
+    """Keep a Python float from becoming float64, as Tensors do, and complex ones (tensor-04)."""
+    if dtype is not None or not isinstance(value, (float, complex)):
+        return dtype
+    return float32 if isinstance(value, float) else complex64
+
+
+_NARROW = {"f": float32, "c": complex64}
 
 
 def asarray(obj: Any, /, *, dtype: Any = None, copy: Any = None) -> Any:
     """Make a raw array of a raw array, a number or nested lists; Python floats become float32."""
     if isinstance(obj, (list, tuple)):
         obj = np.asarray(obj)
-        dtype = float32 if dtype is None and obj.dtype.kind == "f" else dtype
+        dtype = _NARROW.get(obj.dtype.kind) if dtype is None else dtype
     return cp.asarray(obj, dtype=_number_dtype(obj, dtype), copy=copy)
 
 

@@ -17,6 +17,8 @@ What the stand-in is strict about, as CuPy 14 is (each rule has a test in
 - integer arrays used as indices wrap around, integers raise IndexError; repeated places accumulate
   only with ``cp.add.at``;
 - ``out=`` and in-place operators need the exact shape and a dtype of the same kind;
+- a matrix that `linalg` cannot solve is no error and gives nonsense, unless ``cupyx.errstate``
+  says otherwise; stacks are not broadcast, eigenvalues of general matrices come in no order;
 - a kernel gets an array of its parameter's dtype, and a NumPy scalar (or Python number of 64 bits)
   of its parameter's type, or TypeError is raised before anything runs; limits of grid, block and
   shared memory are CUDA's.
@@ -25,9 +27,10 @@ What it is stricter about than a GPU: ``empty`` is full of NaN (integers: all bi
 into the result of ``broadcast_to`` raises ValueError, and the wrong number of kernel arguments
 raises TypeError.
 
-What it leaves out: more than one device or stream, random numbers, FFT, ``ReductionKernel``,
-``raw`` parameters of ``ElementwiseKernel``, ``fuse``, DLPack and ``__cuda_array_interface__`` (they
-would hand out host memory as a device's).
+What it leaves out: more than one device or stream, random numbers, ``ReductionKernel``,
+``raw`` parameters and complex arrays of ``ElementwiseKernel``, ``fuse`` and
+``__cuda_array_interface__`` (it would hand out host memory as a device's). DLPack says that it is
+the host's memory.
 
 For tests: `launches` counts operations a GPU would have launched, in all or by kind,
 `kernel_launches` those of each kernel, and `reset_launches` starts anew. The command

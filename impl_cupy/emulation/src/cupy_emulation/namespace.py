@@ -33,7 +33,7 @@ from numpy import (
 )
 from numpy import bool_ as bool
 
-from . import cuda, exceptions, linalg
+from . import cuda, exceptions, fft, linalg
 from .creation import (
     arange,
     array,

@@ -307,6 +307,22 @@ class ndarray(Operators):
     def _scatter_op(self, slices: Any, value: Any, op: str) -> None:
         indexing.scatter(self, slices, value, op)
 
+    def __dlpack__(
+        self, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
+        """Return a DLPack capsule of the host memory that stands for the device's.
+
+        Raises
+        ------
+        BufferError
+            If the device is another one.
+        """
+        return self._array.__dlpack__(max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self) -> Any:
+        """Return the host's type of device: no GPU's memory is there."""
+        return self._array.__dlpack_device__()
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         msg = (
             "Implicit conversion to a NumPy array is not allowed. "

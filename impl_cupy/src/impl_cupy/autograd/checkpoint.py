@@ -19,24 +19,22 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, type_name
 from impl_cupy.engine import Pass, Place
 from impl_cupy.function_node import Alias, own
+from impl_cupy.memory import RawArray, Reading, check_unchanged, clock, guard, refuse_changed
 from impl_cupy.random import DrawnAgain, Mark, RestoredOnError, mark
 from impl_cupy.tape import (
     Edge,
     Node,
-    RawArray,
-    Reading,
+    Observing,
     Recording,
     Slot,
     Value,
     at_edge,
-    check_unchanged,
-    clock,
     edge_of,
-    guard,
     handles,
     keep,
-    refuse_changed,
+    observe_node,
     state,
+    watched,
     wrap,
 )
 from impl_cupy.tensor import Tensor
@@ -110,11 +108,18 @@ class CheckpointNode(Node):
         # Which results have a gradient, and the shape and dtype of every one.
         self.places: list[int] = []
         self.metas: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
+        if watched:
+            observe_node(self)
+
+    def called(self) -> str:
+        """Return the name of the operation."""
+        return "checkpoint"
 
     def begin(self) -> Any:
         """Run the function for the first time; return what it returns, with this node behind."""
         start, drawn = self.age, mark()
-        with RestoredOnError(), Reading() as reading:
+        # What is forgotten is not packed.
+        with RestoredOnError(), Observing("packing", None), Reading() as reading:
             output, sources = self._run()
             results = _results(output)
         if drawn != mark():

@@ -131,7 +131,21 @@ def jacfwd(
     return _jacobian("jacfwd", fn, argnums, create_graph, _by_columns)
 
 
-jacobian = jacrev
+def jacobian(
+    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """Make what `jacrev` makes.
+
+    Parameters
+    ----------
+    fn, argnums, create_graph
+        As for `jacrev`.
+
+    Returns
+    -------
+    callable
+    """
+    return _jacobian("jacobian (jacrev)", fn, argnums, create_graph, _by_rows)
 
 
 def hessian(
@@ -190,7 +204,7 @@ def _pulled(
     results: Sequence[Tensor], followed: Sequence[Sequence[Tensor]]
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Pull cotangents of the results back, recorded; return the cotangents and the gradients."""
-    weights = [wrap(cp.zeros(r.shape, dtype=r.dtype), r.dtype.kind == "f") for r in results]
+    weights = [wrap(cp.zeros(r.shape, dtype=r.dtype), r.dtype.kind in "fc") for r in results]
     return weights, pull_back(results, weights, chain(*followed), recorded=True, retain=True)
 
 
@@ -211,6 +225,10 @@ def _jacobian(
         with transforming():
             output = fn(*arguments, **kwargs)
         results = _results(name, output)
+        for value in chain(results, *followed):
+            if value.dtype.kind == "c":
+                msg = f"{name}: results and arguments must be real, got dtype {value.dtype.name}"
+                raise TypeError(msg)
         with Recording(recorded):
             blocks = table(results, followed, recorded)
         structures = [args[position] for position in positions]
@@ -308,7 +326,7 @@ def _directions(
 
 
 def _direction(name: str, leaf: Tensor, tangent: Any) -> Tensor | None:
-    floating = leaf.dtype.kind == "f"
+    floating = leaf.dtype.kind in "fc"
     if tangent is None and not floating:
         return None
     value = as_tensor(name, tangent) if isinstance(tangent, cp.ndarray) else tangent

@@ -9,33 +9,41 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, TypeVar
 
 from impl_cupy.checks import check_callable, check_flag
-from impl_cupy.tape import Recording, state
+from impl_cupy.tape import Observing, Recording, state
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class _Switch:
-    """A switch that is a context manager and a decorator.
+class Block:
+    """A context manager that may be entered again, and in several threads.
 
-    What it restores is kept with the thread, so that several threads may use one switch.
+    What it restores is kept with the thread.
     """
 
-    __slots__ = ("_flag",)
+    __slots__ = ()
 
-    def __init__(self, flag: bool) -> None:
-        self._flag = flag
+    def _block(self) -> Recording | Observing:
+        """Return what switches and restores, once."""
+        raise NotImplementedError
 
     def __enter__(self) -> None:
-        state.switched.append((self, state.recording))
-        state.recording = self._flag
+        block = self._block()
+        block.__enter__()
+        state.switched.append((self, block))
 
     def __exit__(self, *_: object) -> None:
         switched = state.switched
         # Not always the last: a generator may be suspended inside a block that its caller leaves.
         for place in range(len(switched) - 1, -1, -1):
             if switched[place][0] is self:
-                state.recording = switched.pop(place)[1]
+                switched.pop(place)[1].__exit__()
                 return
+
+
+class Switch(Block):
+    """A block that is a decorator also."""
+
+    __slots__ = ()
 
     def __call__(self, function: _F) -> _F:
         """Decorate `function` so that each call of it, or each step of it, runs within the switch.
@@ -56,19 +64,21 @@ class _Switch:
                 "mode; use the switch in a with statement that holds no await"
             )
             raise TypeError(msg)
-        flag = self._flag
+        block = self._block
         if isgeneratorfunction(function):
-            return _stepped(function, flag)  # type: ignore[return-value]
+            return _stepped(function, block)  # type: ignore[return-value]
 
         @functools.wraps(function)
         def switched(*args: Any, **kwargs: Any) -> Any:
-            with Recording(flag):
+            with block():
                 return function(*args, **kwargs)
 
         return switched  # type: ignore[return-value]
 
 
-def _stepped(function: Callable[..., Any], flag: bool) -> Callable[..., Any]:
+def _stepped(
+    function: Callable[..., Any], block: Callable[[], Recording | Observing]
+) -> Callable[..., Any]:
     """Decorate a generator function: the switch holds inside it, and not between its steps."""
 
     @functools.wraps(function)
@@ -77,7 +87,7 @@ def _stepped(function: Callable[..., Any], flag: bool) -> Callable[..., Any]:
         resume, sent = body.send, None
         while True:
             try:
-                with Recording(flag):
+                with block():
                     item = resume(sent)
             except StopIteration as end:
                 return end.value
@@ -94,7 +104,19 @@ def _stepped(function: Callable[..., Any], flag: bool) -> Callable[..., Any]:
     return stepped
 
 
-class set_grad_enabled(_Switch):
+class _Flagged(Switch):
+    """A switch of recording."""
+
+    __slots__ = ("_flag",)
+
+    def __init__(self, flag: bool) -> None:
+        self._flag = flag
+
+    def _block(self) -> Recording:
+        return Recording(self._flag)
+
+
+class set_grad_enabled(_Flagged):
     """Switch recording on or off in this thread.
 
     As a statement, ``set_grad_enabled(flag)``, it takes effect at once and lasts; in a `with`
@@ -128,13 +150,13 @@ class set_grad_enabled(_Switch):
             state.recording, self._outer = self._outer, None
 
 
-class _Constant(_Switch):
-    """A switch that is always the same, and decorates without parentheses also (autograd-08)."""
+class Bare(Switch):
+    """A switch without options, that decorates without parentheses also (autograd-08)."""
 
     __slots__ = ()
-    _value: bool
 
     def __new__(cls, *function: Any) -> Any:
+        """Make a switch, or decorate the one function."""
         switch = super().__new__(cls)
         if len(function) > 1:
             msg = f"{cls.__name__}: takes one function to decorate, got {len(function)} arguments"
@@ -144,6 +166,13 @@ class _Constant(_Switch):
             cls.__init__(switch)
             return switch(*function)
         return switch
+
+
+class _Constant(Bare, _Flagged):
+    """A switch of recording that is always the same."""
+
+    __slots__ = ()
+    _value: bool
 
     def __init__(self) -> None:
         super().__init__(self._value)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import as_ints, check_callable, check_flag, type_name
-from impl_cupy.engine import Pass
+from impl_cupy.engine import Pass, edges_of, seed_of
 from impl_cupy.function_node import Alias
 from impl_cupy.random import RestoredOnError
 from impl_cupy.recording import as_tensor
@@ -19,10 +19,19 @@ from impl_cupy.tensor import Tensor
 from impl_cupy.trees import flatten, mapped, rebuilt
 
 
-def grad(
+def _grad(
     fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
 ) -> Callable[..., Any]:
-    """Make the function that gives the gradient of `fn`'s scalar result.
+    return gradient_of("grad", fn, argnums, create_graph)
+
+
+@functools.wraps(_grad)
+def grad(*args: Any, **kwargs: Any) -> Any:
+    """Make the function that gives the gradient of `fn`'s scalar result, or give that of Tensors.
+
+    ``grad(fn, argnums=0, create_graph=False)`` is of a function, and ``grad(outputs, inputs,
+    grad_outputs=None, *, retain_graph=None, create_graph=False, allow_unused=False)``, where the
+    first argument is a Tensor or a list or tuple of them, of a recorded graph.
 
     Parameters
     ----------
@@ -31,16 +40,83 @@ def grad(
     argnums : int or tuple of int
         Which arguments to differentiate with respect to.
     create_graph : bool
-        Whether the gradient can be differentiated; always so inside another transformation.
+        Whether the gradient can be differentiated; always so inside another transformation of
+        functions.
+    outputs, inputs : Tensor, or list or tuple of them
+        Gradients are those of the sum of the outputs with respect to each of the inputs.
+    grad_outputs : Tensor, or list or tuple with one, or None for a scalar, for each output
+        What each output is weighted by.
+    retain_graph : bool or None
+        Whether the graph can be run again; None for what `create_graph` is.
+    allow_unused : bool
+        Whether the gradient of an input that no output depends on is None; else it is refused.
 
     Returns
     -------
-    callable
+    callable or tuple
         Of the same arguments, to the gradient in the argument's structure, a tuple of them for
         several `argnums`. Inputs that `fn` does not use get zeros. It raises ValueError if the
-        result is no scalar.
+        result is no scalar. Of Tensors: one gradient for each input; no `grad` is filled.
+
+    Raises
+    ------
+    RuntimeError
+        If an output or input does not require grad, an input is not used, a gradient does not fit
+        its output, or the graph was freed.
+    ValueError
+        If there are no outputs or inputs, or another number of `grad_outputs`.
+    TypeError
+        If what must be a Tensor, or be called, is something else.
     """
-    return gradient_of("grad", fn, argnums, create_graph)
+    if args and isinstance(args[0], (Tensor, list, tuple)):
+        return _of_tensors(*args, **kwargs)
+    if args and not callable(args[0]):
+        msg = (
+            "grad: the first argument must be a function, a Tensor or a list or tuple of them, "
+            f"got {type_name(args[0])}"
+        )
+        raise TypeError(msg)
+    return _grad(*args, **kwargs)
+
+
+def _of_tensors(
+    outputs: Any,
+    inputs: Any = None,
+    grad_outputs: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    create_graph = check_flag("grad", "create_graph", create_graph)
+    allow_unused = check_flag("grad", "allow_unused", allow_unused)
+    retain = create_graph
+    if retain_graph is not None:
+        retain = check_flag("grad", "retain_graph", retain_graph) or create_graph
+    starts = edges_of("grad", "outputs", "output", outputs)
+    targets = edges_of("grad", "inputs", "input", inputs)
+    values = [outputs] if isinstance(outputs, Tensor) else outputs
+    given = grad_outputs if isinstance(grad_outputs, (list, tuple)) else [grad_outputs]
+    if grad_outputs is None:
+        given = [None] * len(values)
+    if len(given) != len(values):
+        msg = f"grad: there are {len(values)} outputs, got {len(given)} grad_outputs"
+        raise ValueError(msg)
+    seeds = [seed_of("grad", v._data, own) for v, own in zip(values, given, strict=True)]
+    roots: list[tuple[Edge, Any]] = [
+        (edge, seed if create_graph else seed._data)
+        for edge, seed in zip(starts, seeds, strict=True)
+    ]
+    found = Pass(recorded=create_graph, retain=retain).named(
+        "grad", roots, targets, allow_unused=allow_unused
+    )
+    sources = [inputs] if isinstance(inputs, Tensor) else inputs
+    return tuple(
+        [
+            _finished(own, source, create_graph) if is_reached else None
+            for (is_reached, own), source in zip(found, sources, strict=True)
+        ]
+    )
 
 
 def value_and_grad(
@@ -188,7 +264,7 @@ def _followed(name: str, leaf: Any) -> Tensor:
     if not isinstance(value, Tensor):
         msg = f"{name}: an argument must hold Tensors only, got {type_name(leaf)}"
         raise TypeError(msg)
-    return Alias.of(value) if value.requires_grad else wrap(value._data, value.dtype.kind == "f")
+    return Alias.of(value) if value.requires_grad else wrap(value._data, value.dtype.kind in "fc")
 
 
 def in_place_of(

@@ -368,7 +368,8 @@ __device__ __forceinline__ void divided_real(Real a, Real b, Real& quotient, Rea
 template <typename Integer>
 __device__ __forceinline__ void divided(Integer a, Integer b, Integer& quotient, Integer& rest) {
     rest = 0;
-    if (b == 0 || b == -1) {
+    bool is_signed = Integer(-1) < Integer(0);
+    if (b == 0 || (is_signed && b == Integer(-1))) {
         quotient = b == 0 ? Integer(0) : (Integer)(0ull - (unsigned long long)a);
         return;
     }
@@ -430,6 +431,11 @@ __device__ __forceinline__ long long ordered(float x) {
 __device__ __forceinline__ long long ordered(double x) {
     long long bits = x == 0.0 ? 0 : __double_as_longlong(x);
     return bits < 0 ? bits ^ 0x7fffffffffffffffll : bits;
+}
+
+// Of 64 bits without a sign the upper half goes above.
+__device__ __forceinline__ long long ordered(unsigned long long x) {
+    return (long long)(x ^ 0x8000000000000000ull);
 }
 
 template <typename Integer>

@@ -21,13 +21,14 @@ from impl_cupy.loss.reduction import (
     spread_weight,
     weight_of,
 )
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.activation import log_softmax, log_softmax_raw
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.ops.reduction import sum
 from impl_cupy.recording import as_indices, find_outside
 from impl_cupy.sums import total
-from impl_cupy.tape import RawArray, handles, wrap
+from impl_cupy.tape import handles, wrap
 from impl_cupy.tensor import Tensor
 
 

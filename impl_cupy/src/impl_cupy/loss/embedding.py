@@ -15,11 +15,12 @@ from impl_cupy.loss.reduction import (
     check_positive_finite,
     floating_inputs,
 )
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.elementwise import clip, minimum, sqrt, square, where
 from impl_cupy.ops.reduction import sum
-from impl_cupy.recording import as_tensor, record
+from impl_cupy.recording import as_input, record
 from impl_cupy.sums import total
-from impl_cupy.tape import RawArray, handles
+from impl_cupy.tape import handles
 from impl_cupy.tensor import Tensor
 
 _COSINE = Options("cosine_embedding_loss", margin=check_number)
@@ -63,7 +64,7 @@ def cosine_embedding_loss(
     name = "cosine_embedding_loss"
     _COSINE.check(reduction, margin=margin)
     a, b = floating_inputs(name, "input1, input2", input1, input2)
-    kind = as_tensor(name, target)
+    kind = as_input(name, target)
     if a.ndim not in (1, 2) or kind.shape != a.shape[:-1]:
         msg = (
             f"{name}: input1 must have shape (N, D) or (D,) and target (N,) or (), got {a.shape} "

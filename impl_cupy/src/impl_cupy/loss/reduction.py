@@ -11,6 +11,7 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_choice, check_int, check_number, type_name
+from impl_cupy.dtypes import check_five
 from impl_cupy.launch import pointwise
 from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.reduction import mean, sum
@@ -144,6 +145,8 @@ def floating_inputs(name: str, words: str, *given: Any) -> tuple[Any, ...]:
     """
     first = floating_input(name, given[0], words.partition(",")[0])
     values = [first, *(as_tensor(name, value) for value in given[1:])]
+    for value in values[1:]:
+        check_five(name, value.dtype)
     if any(value.shape != first.shape for value in values):
         shapes = " and ".join(str(value.shape) for value in values)
         msg = f"{name}: {words} must have one shape, got {shapes}"

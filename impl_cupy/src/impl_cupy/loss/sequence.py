@@ -12,12 +12,13 @@ from impl_cupy.checks import as_ints, check_flag, check_int
 from impl_cupy.function import Function
 from impl_cupy.launch import launch
 from impl_cupy.loss.reduction import REDUCTIONS, Options, as_module, floating_input
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.activation import logsumexp
 from impl_cupy.ops.elementwise import clip, where
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.recording import as_indices
 from impl_cupy.sums import product
-from impl_cupy.tape import RawArray, handles, wrap
+from impl_cupy.tape import handles, wrap
 from impl_cupy.tensor import Tensor
 
 _NAME = "ctc_loss"

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from impl_cupy.checks import type_name
+from impl_cupy.memory import RawArray, lend
 from impl_cupy.module.base import Module
 from impl_cupy.parameter import as_raw
 from impl_cupy.random import RestoredOnError
-from impl_cupy.tape import RawArray, lend, wrap
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 

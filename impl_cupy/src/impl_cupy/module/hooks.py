@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +11,17 @@ from typing import Any, NamedTuple
 from impl_cupy.checks import check_callable, check_flag, shown, type_name
 from impl_cupy.module.state import LoadResult, Registry
 from impl_cupy.random import RestoredOnError
-from impl_cupy.tape import Edges, Node, RemovableHandle, Value, at_edge, edge_of, state, wrap
+from impl_cupy.tape import (
+    Edges,
+    Node,
+    RemovableHandle,
+    Value,
+    at_edge,
+    edge_of,
+    state,
+    watched,
+    wrap,
+)
 from impl_cupy.tensor import Tensor
 
 _Gradients = tuple[Tensor | None, ...]
@@ -46,9 +57,22 @@ class Hooked(Registry):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward` with the hooks around it."""
         self._check_initialized("be called")
-        has_backward = self._backward_hooks or self._backward_pre_hooks
-        if not (self._forward_pre_hooks or self._forward_hooks or has_backward):
+        if watched:
+            return _watched_call(self, args, kwargs)
+        if not (
+            self._forward_pre_hooks
+            or self._forward_hooks
+            or self._backward_hooks
+            or self._backward_pre_hooks
+        ):
             return self.forward(*args, **kwargs)
+        return self._with_hooks(self.forward, args, kwargs)
+
+    def _with_hooks(
+        self, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run `forward`, which is the Module's, with its hooks around it."""
+        has_backward = self._backward_hooks or self._backward_pre_hooks
         output, left = None, None
         with RestoredOnError():
             try:
@@ -56,7 +80,7 @@ class Hooked(Registry):
                     args, kwargs = self._before_forward(hook, args, kwargs)
                 call = _Call(self, len(args)) if has_backward and state.recording else None
                 args = call.enter(args) if call else args
-                output = self.forward(*args, **kwargs)
+                output = forward(*args, **kwargs)
                 left = list(self._forward_hooks.values())
                 while left:
                     output = self._after_forward(left.pop(0), args, kwargs, output)
@@ -237,6 +261,17 @@ class Hooked(Registry):
     def _hook_loaded(self, keys: LoadResult) -> None:
         for hook in tuple(self._loaded_hooks.values()):
             hook.function(self, keys)
+
+
+def _watched_call(module: Hooked, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call a Module where this thread's observers may be told of it; see `tape.observe`."""
+    calls, anomalies = state.calls, state.anomalies
+    forward = module.forward
+    if anomalies is not None:
+        forward = functools.partial(anomalies.called, module, forward)
+    if calls is not None:
+        return calls.called(module, args, kwargs, lambda: module._with_hooks(forward, args, kwargs))
+    return module._with_hooks(forward, args, kwargs)
 
 
 class _Call:

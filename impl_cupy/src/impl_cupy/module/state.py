@@ -9,9 +9,9 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, type_name
-from impl_cupy.dtypes import dtypes, is_supported, native
+from impl_cupy.dtypes import THE_FIVE, check_five, native
+from impl_cupy.memory import note_change
 from impl_cupy.parameter import Parameter
-from impl_cupy.tape import note_change
 from impl_cupy.tensor import Tensor
 
 
@@ -65,6 +65,8 @@ class Registry:
         """
         self._check_name("register_buffer", name, self._buffers)
         self._check_entry("register_buffer", name, tensor, Tensor, "Tensor")
+        if tensor is not None:
+            check_five("register_buffer", tensor.dtype)
         persistent = check_flag(f"{type(self).__name__}.register_buffer", "persistent", persistent)
         self._buffers[name] = tensor
         if persistent:
@@ -230,8 +232,8 @@ def _array_of(value: Any, target: Tensor) -> tuple[str, Any]:
         return f"must be a Tensor or an array, got {type_name(value)}", None
     if isinstance(array, np.ndarray):
         array = native(array)
-    if not is_supported(array.dtype):
-        names = ", ".join(dtype.name for dtype in dtypes)
+    if array.dtype not in THE_FIVE:
+        names = ", ".join(dtype.name for dtype in THE_FIVE)
         return f"must have one of the dtypes {names}, got {array.dtype.name}", None
     if array.shape != target.shape:
         return f"has shape {array.shape}, should have {target.shape}", None

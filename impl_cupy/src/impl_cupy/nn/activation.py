@@ -30,7 +30,7 @@ from impl_cupy.ops.activation import (
     softplus,
     tanh,
 )
-from impl_cupy.recording import as_tensor, floating, record, sum_to
+from impl_cupy.recording import as_input, floating, record, sum_to
 from impl_cupy.sums import cut
 from impl_cupy.tensor import Tensor
 
@@ -45,7 +45,7 @@ class ReLU(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return relu(input)
+        return relu(as_input("ReLU", input))
 
 
 class Tanh(Layer):
@@ -56,7 +56,7 @@ class Tanh(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return tanh(input)
+        return tanh(as_input("Tanh", input))
 
 
 class Sigmoid(Layer):
@@ -67,7 +67,7 @@ class Sigmoid(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return sigmoid(input)
+        return sigmoid(as_input("Sigmoid", input))
 
 
 class Softmax(Layer):
@@ -87,7 +87,7 @@ class Softmax(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape that has the axis."""
-        return softmax(input, axis=self.dim)
+        return softmax(as_input("Softmax", input), axis=self.dim)
 
 
 class LogSoftmax(Layer):
@@ -107,7 +107,7 @@ class LogSoftmax(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape that has the axis."""
-        return log_softmax(input, axis=self.dim)
+        return log_softmax(as_input("LogSoftmax", input), axis=self.dim)
 
 
 class LeakyReLU(Layer):
@@ -133,7 +133,7 @@ class LeakyReLU(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return leaky_relu(as_tensor("LeakyReLU", input), self.negative_slope)
+        return leaky_relu(as_input("LeakyReLU", input), self.negative_slope)
 
 
 class PReLU(Layer):
@@ -184,7 +184,7 @@ class PReLU(Layer):
         TypeError
             If the dtype is not the parameters'.
         """
-        value = as_tensor("PReLU", input)
+        value = as_input("PReLU", input)
         self._check_parameters(value.dtype)
         channels = value.shape[1] if value.ndim > 1 else 1
         if self.num_parameters not in (1, channels):  # nn-28
@@ -238,7 +238,7 @@ class ELU(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return elu(input, self.alpha)
+        return elu(as_input("ELU", input), self.alpha)
 
 
 class SELU(Layer):
@@ -252,7 +252,7 @@ class SELU(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return shaped("SELU", "elu", input, elu_rule, _ALPHA, _SCALE)
+        return shaped("SELU", "elu", as_input("SELU", input), elu_rule, _ALPHA, _SCALE)
 
 
 class GELU(Layer):
@@ -279,7 +279,7 @@ class GELU(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return gelu(input, self.approximate)
+        return gelu(as_input("GELU", input), self.approximate)
 
     def extra_repr(self) -> str:
         """Show the form, in quotes."""
@@ -297,7 +297,7 @@ class SiLU(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return silu(input)
+        return silu(as_input("SiLU", input))
 
 
 class Mish(Layer):
@@ -311,7 +311,7 @@ class Mish(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return shaped("Mish", "mish", input, _mish)
+        return shaped("Mish", "mish", as_input("Mish", input), _mish)
 
 
 def _mish(node: Any, grad: Any) -> tuple[Any]:
@@ -355,7 +355,14 @@ class Softplus(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Apply it to `input`, any shape."""
-        return shaped("Softplus", "bent", input, _bent, float(self.beta), float(self.threshold))
+        return shaped(
+            "Softplus",
+            "bent",
+            as_input("Softplus", input),
+            _bent,
+            float(self.beta),
+            float(self.threshold),
+        )
 
 
 def _bent(node: Any, grad: Any) -> tuple[Any]:
@@ -396,7 +403,7 @@ class GLU(Layer):
         ValueError
             If the axis is out of range, or odd.
         """
-        value: Any = floating(as_tensor("GLU", input))
+        value: Any = floating(as_input("GLU", input))
         axis = normalize_axis("GLU", self.dim, value.shape)
         size = value.shape[axis]
         if size % 2:  # nn-30

@@ -19,9 +19,9 @@ from impl_cupy.nn.layer import Draw, Layer, constant
 from impl_cupy.nn.linear import Linear, LinearFunction
 from impl_cupy.ops.activation import softmax_slope
 from impl_cupy.ops.elementwise import where
-from impl_cupy.ops.linalg import matmul
 from impl_cupy.ops.manipulation import broadcast_to, concat, permute_dims, reshape
 from impl_cupy.ops.movement import pad
+from impl_cupy.ops.products import matmul
 from impl_cupy.ops.reduction import mean
 from impl_cupy.recording import as_tensor, record
 from impl_cupy.sums import cut, total

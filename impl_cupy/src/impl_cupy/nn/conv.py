@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 from impl_cupy.backend import cp
 from impl_cupy.checks import as_ints, check_choice, check_flag, check_positive_int, shown
 from impl_cupy.dtypes import DTypeLike
+from impl_cupy.memory import lent
 from impl_cupy.nn.layer import Layer, uniform
 from impl_cupy.nn.window import (
     MODES,
@@ -29,7 +30,7 @@ from impl_cupy.nn.window import (
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.recording import OpNode, compute, is_wanted
 from impl_cupy.sums import product
-from impl_cupy.tape import Recorded, at_edge, edge_of, keep, lent, wrap
+from impl_cupy.tape import Recorded, at_edge, edge_of, keep, wrap
 from impl_cupy.tensor import Tensor
 
 

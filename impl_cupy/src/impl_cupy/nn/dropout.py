@@ -9,7 +9,7 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_fraction
 from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.elementwise import where
-from impl_cupy.recording import as_tensor, floating
+from impl_cupy.recording import as_input, floating
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -38,7 +38,7 @@ class Dropout(Layer):
 
     def forward(self, input: Any) -> Tensor:
         """Drop elements of `input`, any shape; one uniform number is drawn for each."""
-        value: Tensor = floating(as_tensor("Dropout", input))
+        value: Tensor = floating(as_input("Dropout", input))
         return dropped(value, self.p) if self.training else value
 
 

@@ -11,12 +11,13 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, check_number, check_positive_int, shown
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
+from impl_cupy.memory import note_change
 from impl_cupy.nn.layer import Layer, normal
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.recording import as_indices, find_outside, record
 from impl_cupy.sums import scatter_rows, total
-from impl_cupy.tape import note_change, wrap
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 

@@ -19,12 +19,13 @@ from impl_cupy.checks import (
 from impl_cupy.dtypes import DTypeLike, float64, int64
 from impl_cupy.function import Function
 from impl_cupy.launch import launch
+from impl_cupy.memory import note_change
 from impl_cupy.nn.layer import WARP, Layer, NormFunction, Rows, constant
 from impl_cupy.ops.elementwise import sqrt, square
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.ops.reduction import mean
 from impl_cupy.recording import as_tensor
-from impl_cupy.tape import note_change, wrap
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from impl_cupy.checks import as_ints, check_int, normalize_axis
 from impl_cupy.nn.layer import Layer
 from impl_cupy.ops.manipulation import reshape
-from impl_cupy.recording import as_tensor
+from impl_cupy.recording import as_input
 from impl_cupy.tensor import Tensor
 
 
@@ -47,7 +47,7 @@ class Flatten(Layer):
         ValueError
             If an axis is out of range, or the first comes after the last.
         """
-        value = as_tensor("Flatten", input)
+        value = as_input("Flatten", input)
         if value.ndim == 0:
             return reshape(value, (1,))
         start = normalize_axis("Flatten", self.start_dim, value.shape)
@@ -101,7 +101,7 @@ class Unflatten(Layer):
         ValueError
             If the axis is out of range, or the sizes' product is not its size.
         """
-        value = as_tensor("Unflatten", input)
+        value = as_input("Unflatten", input)
         axis = normalize_axis("Unflatten", self.dim, value.shape)
         sizes, size = self.unflattened_size, value.shape[axis]
         known = math.prod(part for part in sizes if part != -1)

@@ -10,15 +10,18 @@ from impl_cupy import dtypes
 from impl_cupy.ops import (
     activation,
     comparison,
+    complexes,
     creation,
     einsum,
     elementwise,
+    fft,
     indexing,
     inspection,
     linalg,
     manipulation,
     movement,
     places,
+    products,
     recurrence,
     reduction,
     rounding,
@@ -32,10 +35,11 @@ _rooms = (
     elementwise,
     transcendental,
     rounding,
+    complexes,
     comparison,
     reduction,
     recurrence,
-    linalg,
+    products,
     manipulation,
     movement,
     indexing,
@@ -43,12 +47,14 @@ _rooms = (
     einsum,
     sorting,
     creation,
+    linalg,
+    fft,
     activation,
     inspection,
 )
 _dtypes = {dtype.name: dtype for dtype in dtypes.dtypes}
 
-__all__ = sorted((*rows, *_dtypes, *inspection.constants))
+__all__ = sorted((*rows, *_dtypes, *inspection.constants, "linalg", "fft"))
 
 globals().update(rows | _dtypes | inspection.constants)
 __array_api_version__ = "2025.12"

@@ -8,10 +8,11 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_choice, check_flag, check_number, normalize_axes
 from impl_cupy.launch import fused, pointwise
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import along, unary, written
 from impl_cupy.recording import as_tensor, floating, record
 from impl_cupy.sums import kept_shape, total
-from impl_cupy.tape import RawArray, handles
+from impl_cupy.tape import handles
 from impl_cupy.tensor import Axis, Tensor
 
 relu = unary(

@@ -21,10 +21,10 @@ from impl_cupy.checks import (
     to_device,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike, float64
+from impl_cupy.dtypes import DTypeLike, complex64, float64
 from impl_cupy.ops.elementwise import astype
 from impl_cupy.ops.families import STANDARD, Operation, Raw, row, written
-from impl_cupy.recording import as_tensor
+from impl_cupy.recording import as_tensor, cast_raw
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -97,7 +97,7 @@ def asarray(
 
     Parameters
     ----------
-    obj : Tensor, raw array, number or nested lists of numbers
+    obj : Tensor, raw array, number, nested lists of numbers or object with the buffer protocol
     dtype : dtype, optional
     device : device, optional
         That of every array; there is no other (ops-31).
@@ -121,12 +121,26 @@ def asarray(
     if isinstance(obj, (Tensor, cp.ndarray)):
         value = as_tensor("asarray", obj)
         wanted = value.dtype if dtype is None else check_dtype("asarray", dtype)
+        if value.dtype.kind == "c" != wanted.kind:
+            cast_raw("asarray", value._data[:0] if value.ndim else value._data, wanted)
         if copy is not False or wanted == value.dtype:
             return astype(value, wanted, copy=bool(copy))
     if copy is False:  # ops-16
         msg = f"asarray: {type_name(obj)} cannot be shared as a Tensor like that; leave copy out"
         raise ValueError(msg)
-    return creation.made("asarray", obj, dtype)
+    return creation.made("asarray", _of_memory(obj), dtype)
+
+
+def _of_memory(obj: Any) -> Any:
+    """Return the NumPy array of an object of Python's buffer protocol; anything else itself."""
+    if isinstance(
+        obj, (np.ndarray, np.generic, int, float, complex, list, tuple, bytes, bytearray)
+    ):
+        return obj
+    try:
+        return np.asarray(memoryview(obj))
+    except (TypeError, ValueError):
+        return obj
 
 
 zeros = create("zeros", creation.zeros, "Make an array of zeros.")
@@ -288,7 +302,7 @@ def linspace(
     start, stop : number
     num : int, at least 0
     dtype : dtype, optional
-        float32 or float64; float32 unless told.
+        A floating or complex one; float32 unless told, or complex64 of complex numbers.
     device : device, optional
         That of every array; there is no other (ops-31).
     endpoint : bool
@@ -301,26 +315,42 @@ def linspace(
     Raises
     ------
     TypeError
-        If `start` or `stop` is no number, `num` no int, or `dtype` not floating.
+        If `start` or `stop` is no number, `num` no int, or `dtype` neither floating nor complex, or
+        floating beside a complex number.
     ValueError
         If `num` is negative, or `device` is another one.
     """
     if device is not None:
         check_device("linspace", device)
-    check_number("linspace", "start", start)
-    check_number("linspace", "stop", stop)
+    is_complex = False
+    for argument, value in (("start", start), ("stop", stop)):
+        if isinstance(value, (complex, np.complexfloating)):
+            is_complex = True
+        else:
+            check_number("linspace", argument, value)
     count = check_count("linspace", "num", num)
-    wanted = check_floating_dtype("linspace", dtype)
+    wanted = _spaced_dtype(dtype, is_complex)
     ends = check_flag("linspace", "endpoint", endpoint)
-    first, last = float(start), float(stop)
+    kind = complex if wanted.kind == "c" else float
+    first, last = kind(start), kind(stop)
     gaps = count - 1 if ends else count
     step = (last - first) / gaps if gaps > 0 else 0.0
     # Two launches, since one might round a product and a sum together.
-    values = cp.arange(count, dtype=float64) * step
+    values = cp.arange(count, dtype=float64) * step  # complex128 with a complex step
     values += first
     if ends and count > 1:
         values[-1] = last
     return wrap(values.astype(wanted, copy=False))
+
+
+def _spaced_dtype(dtype: DTypeLike, is_complex: bool) -> np.dtype[Any]:
+    if not is_complex and (dtype is None or check_dtype("linspace", dtype).kind != "c"):
+        return check_floating_dtype("linspace", dtype)
+    wanted = complex64 if dtype is None else check_dtype("linspace", dtype)
+    if wanted.kind != "c":
+        msg = f"linspace: dtype must be complex for complex numbers, got {wanted.name}"
+        raise TypeError(msg)
+    return wanted
 
 
 @written()

@@ -48,7 +48,7 @@ def einsum(subscripts: str, /, *operands: Any) -> Tensor:
     """
     check_text("einsum", "subscripts", subscripts)
     for operand in operands:
-        check_kinds("einsum", as_tensor("einsum", operand), "if")
+        check_kinds("einsum", as_tensor("einsum", operand), "iufc")
     arrays = list(as_tensors("einsum", operands))
     terms, result, sizes = _Reader(subscripts, [array.shape for array in arrays]).read()
     parts = [_reduced(*part, sizes) for part in zip(arrays, terms, strict=True)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_device, check_dtype, check_fits, check_flag, refuse_shapes
-from impl_cupy.dtypes import DTypeLike, bool_, int64, plain
+from impl_cupy.checks import check_device, check_dtype, check_flag, refuse_shapes
+from impl_cupy.dtypes import DTypeLike, bool_, check_fits, int64, number_dtype, plain, with_number
 from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.families import binary, unary, written
 from impl_cupy.recording import (
@@ -19,22 +20,36 @@ from impl_cupy.recording import (
     cast,
     record,
     sum_to,
-    with_number,
 )
 from impl_cupy.tape import handles, keep
 from impl_cupy.tensor import Tensor
+
+
+def _abs(node: Any, grad: Any) -> Any:
+    """Send the gradient along the sign, which is a complex number's direction."""
+    if isinstance(grad, cp.ndarray) and node.x.dtype.kind != "c":
+        return pointwise("abs_backward")(node.x, grad)
+    slope = grad * node.xp.sign(node.x)
+    return node.xp.where(node.x == 0, node.xp.zeros_like(slope), slope)
+
+
+def _sign(node: Any, grad: Any) -> Any:
+    xp, x = node.xp, node.x
+    if grad.dtype.kind != "c":
+        return xp.zeros_like(x)
+    # `x` is conjugated here (ops-61).
+    s = xp.conj(xp.sign(x))
+    is_zero, length = x == 0, xp.abs(x)
+    across = grad - s * xp.real(xp.conj(s) * grad)
+    slope = across / xp.where(is_zero, xp.ones_like(length), length)
+    return xp.where(is_zero, xp.zeros_like(grad), slope)
+
 
 abs = unary(
     "abs",
     cp.abs,
     # ops-07, ops-26
-    fused(
-        "abs_backward",
-        "x",
-        lambda node, grad: node.xp.where(
-            node.x == 0, node.xp.zeros_like(grad), grad * node.xp.sign(node.x)
-        ),
-    ),
+    _abs,
     "Return the absolute value; its gradient at 0 is 0.",
     uses="x",
 )
@@ -74,8 +89,8 @@ reciprocal = unary(
 sign = unary(
     "sign",
     no_booleans("sign", cp.sign),
-    lambda node, _: node.xp.zeros_like(node.x),
-    "Return -1, 0 or 1; the gradient is 0.",
+    _sign,
+    "Return -1, 0 or 1, whose gradient is 0; of complex numbers ``x / abs(x)``.",
     uses="x",
 )
 exp = unary(
@@ -199,14 +214,14 @@ minimum = binary(
 
 
 def _power(x: Any, exponent: Any) -> Any:
-    is_two = isinstance(exponent, (int, float)) and exponent == 2
+    is_two = isinstance(exponent, (int, float, complex)) and exponent == 2
     return cp.square(_counted(x)) if is_two else cp.power(_counted(x), _counted(exponent))
 
 
 def _check_exponent(base: Any, exponent: Any) -> None:
     """Refuse negative exponents of integers, which CuPy answers with 0."""
     like = base if isinstance(base, Tensor) else exponent
-    if like.dtype.kind == "f":
+    if like.dtype.kind not in "biu":
         return
     # With a Tensor this waits for the device, so it is asked of integers alone.
     if bool(cp.any(exponent._data < 0)) if isinstance(exponent, Tensor) else exponent < 0:
@@ -216,7 +231,7 @@ def _check_exponent(base: Any, exponent: Any) -> None:
 
 def _pow_to_base(node: Any, grad: Any) -> Any:
     x, exponent, xp = node.x, node.other, node.xp
-    if isinstance(exponent, (int, float)):
+    if isinstance(exponent, (int, float, complex)):
         if exponent == 0:
             return xp.zeros_like(x)  # ops-28
         if exponent == 1:
@@ -232,6 +247,8 @@ def _pow_to_base(node: Any, grad: Any) -> Any:
 
 def _pow_to_exponent(node: Any, grad: Any) -> Any:
     base, exponent, xp = node.x, node.other, node.xp
+    if grad.dtype.kind == "c":
+        return _complex_to_exponent(node, grad)
     if isinstance(base, (int, float)):
         if base != 0:
             return grad * node.output * (math.log(base) if base > 0 else math.nan)
@@ -241,6 +258,21 @@ def _pow_to_exponent(node: Any, grad: Any) -> Any:
     flat = xp.logical_and(base == 0, exponent >= 0)
     logarithm = xp.log(xp.where(flat, xp.ones_like(flat, dtype=base.dtype), base))
     return xp.where(flat, xp.zeros_like(grad), grad * node.output * logarithm)
+
+
+def _complex_to_exponent(node: Any, grad: Any) -> Any:
+    """Return the gradient to a complex exponent, 0 where the base is; all is conjugated here."""
+    base, xp = node.x, node.xp
+    if isinstance(base, (int, float, complex)):
+        if base == 0:
+            return xp.zeros_like(grad)
+        # Of a negative number the logarithm is above the cut, and its conjugate below.
+        number = base if isinstance(base, complex) else complex(base, -0.0)
+        return grad * node.output * cmath.log(number)
+    is_zero = base == 0
+    # Conjugated behind the logarithm, for the numbers on its cut.
+    whole = xp.conj(xp.where(is_zero, xp.ones_like(base), base))
+    return xp.where(is_zero, xp.zeros_like(grad), grad * node.output * xp.conj(xp.log(whole)))
 
 
 pow = binary(
@@ -379,22 +411,25 @@ def where(condition: Any, x1: Any, x2: Any, /) -> Tensor:
         x1 = plain(x1)
     if isinstance(x2, np.generic):
         x2 = plain(x2)
-    if isinstance(x1, (bool, int, float)) and isinstance(x2, (bool, int, float)):
-        if not isinstance(x1, float) and not isinstance(x2, float):
+    if isinstance(x1, _NUMBERS) and isinstance(x2, _NUMBERS):
+        dtype = with_number(number_dtype(x1), x2)
+        if dtype.kind == "i":
             check_fits("where", x1, int64)
             check_fits("where", x2, int64)
-        a = record("where", lambda holds: _full_like(holds, x1, x2), None, (mask,))
-        b: Any = x2 if a.dtype.kind != "b" else bool(x2)
+        a = record(
+            "where",
+            lambda holds, number: cp.full(holds.shape, number, dtype=dtype),
+            None,
+            (mask, x1),
+        )
+        b: Any = x2
     else:
         a, b = as_operands("where", x1, x2)
     config = (keep(mask), getattr(a, "shape", ()), getattr(b, "shape", ()))
     return record("where", cp.where, _where, (mask, a, b), config=config)
 
 
-def _full_like(condition: Any, x1: float, x2: float) -> Any:
-    types = {type(x1), type(x2)}
-    dtype = "float32" if float in types else ("int64" if int in types else "bool")
-    return cp.full(condition.shape, x1, dtype=dtype)
+_NUMBERS = (bool, int, float, complex)
 
 
 def _where(node: Any, grad: Any) -> tuple[None, Any, Any]:
@@ -410,7 +445,7 @@ def _where(node: Any, grad: Any) -> tuple[None, Any, Any]:
 
 def _where_equal(mask: Any, wanted: bool, grad: Any, xp: Any) -> Any:
     """Pass a gradient on where the mask is as wanted; ops-10: a product would let NaN through."""
-    if isinstance(grad, cp.ndarray):
+    if isinstance(grad, cp.ndarray) and grad.dtype.kind != "c":
         return pointwise("where_backward")(mask, wanted, grad)
     nothing = xp.zeros_like(grad)
     return xp.where(mask, grad, nothing) if wanted else xp.where(mask, nothing, grad)
@@ -418,7 +453,7 @@ def _where_equal(mask: Any, wanted: bool, grad: Any, xp: Any) -> Any:
 
 @written()
 def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True, device: Any = None) -> Tensor:
-    """Change the dtype; between floating dtypes the gradient comes back in the old one.
+    """Change the dtype; of floating and complex ones the gradient comes back in the old one.
 
     Parameters
     ----------
@@ -436,7 +471,8 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True, device: Any = None
     Raises
     ------
     TypeError
-        If `x` is no array, or `dtype` is none that a Tensor can have.
+        If `x` is no array, or complex and `dtype` is neither complex nor bool, or `dtype` is none
+        that a Tensor can have.
     ValueError
         If `device` is another one.
     """
@@ -446,6 +482,6 @@ def astype(x: Any, dtype: DTypeLike, /, *, copy: bool = True, device: Any = None
     wanted = check_dtype("astype", dtype, needed=True)
     copy = check_flag("astype", "copy", copy)
     if value.dtype == wanted and copy:
-        rule = _same if wanted.kind == "f" else None
+        rule = _same if wanted.kind in "fc" else None
         return record("astype", lambda raw: raw.copy(), rule, (value,))
-    return cast(value, wanted)
+    return cast(value, wanted, "astype")

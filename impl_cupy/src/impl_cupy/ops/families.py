@@ -27,6 +27,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from impl_cupy import checks
 from impl_cupy.dtypes import DTypeLike
+from impl_cupy.memory import lent
 from impl_cupy.recording import (
     OpNode,
     as_operand,
@@ -42,7 +43,7 @@ from impl_cupy.recording import (
     summable,
 )
 from impl_cupy.sums import kept_shape
-from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, lent, wrap
+from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, wrap
 from impl_cupy.tensor import Axis, Tensor
 
 Operation: TypeAlias = "Callable[..., Tensor]"
@@ -56,6 +57,46 @@ _REAL = "; integers become float32"
 STANDARD = "the page of the same name in the Python array API standard 2025.12"
 
 rows: dict[str, Callable[..., Any]] = {}
+
+
+class Conjugated:
+    """A node with its operands and result conjugated, as slopes of complex functions see it.
+
+    Of what has real Taylor coefficients it makes ``g * f'(x)`` into ``g * conj(f'(x))``, which goes
+    back through a holomorphic function (autograd-47).
+    """
+
+    __slots__ = ("_node", "config", "edges", "xp")
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self.config, self.edges, self.xp = node.config, node.edges, node.xp
+
+    @property
+    def x(self) -> Any:
+        """The operand, or the first of two, conjugated."""
+        return self._conjugate(self._node.x)
+
+    @property
+    def other(self) -> Any:
+        """The second operand, conjugated."""
+        return self._conjugate(self._node.other)
+
+    @property
+    def output(self) -> Any:
+        """The result, conjugated."""
+        return self._conjugate(self._node.output)
+
+    def _conjugate(self, value: Any) -> Any:
+        if isinstance(value, (int, float)):
+            return value
+        return value.conjugate() if isinstance(value, complex) else self.xp.conj(value)
+
+
+def seen_by(grad: Any, node: Any) -> Any:
+    """Return what a slope sees of a node when this gradient arrives."""
+    return Conjugated(node) if grad.dtype.kind == "c" else node
+
 
 _ONE = """
 Parameters
@@ -152,6 +193,26 @@ def written(source: str = STANDARD) -> Callable[[Made], Made]:
     return enter
 
 
+extensions: dict[str, dict[str, Callable[..., Any]]] = {"linalg": {}, "fft": {}}
+"""The functions of the namespaces inside `ops`, each under its name."""
+
+
+def written_in(extension: str) -> Callable[[Made], Made]:
+    """Enter a function of one of the `extensions`, written in full with its docstring."""
+
+    def enter(operation: Made) -> Made:
+        name = operation.__name__
+        operation.__qualname__ = name
+        operation.__module__ = f"impl_cupy.ops.{extension}"
+        documented = (operation.__doc__ or "").rstrip()
+        page = f"the page {extension}.{name} of the Python array API standard 2025.12"
+        operation.__doc__ = f"{documented}\n\n    Source: {page}.\n    "
+        extensions[extension][name] = operation
+        return operation
+
+    return enter
+
+
 def unary(
     name: str,
     function: Raw,
@@ -162,18 +223,24 @@ def unary(
     real: bool = False,
     source: str = STANDARD,
 ) -> Operation:
-    """Make a function of one operand, element by element."""
+    """Make a function of one operand, element by element; ``node.config`` is its dtype."""
     keep_inputs, keep_output = "x" in uses.split(), "output" in uses.split()
 
     def rule(node: Any, grad: Any) -> tuple[Any]:
-        return (slope(node, grad),)
+        return (slope(seen_by(grad, node), grad),)
 
     def operation(x: Any, /) -> Tensor:
         value = as_tensor(name, x)
         if real:
             value = floating(value)
         return record(
-            name, function, rule, (value,), keep_inputs=keep_inputs, keep_output=keep_output
+            name,
+            function,
+            rule,
+            (value,),
+            keep_inputs=keep_inputs,
+            keep_output=keep_output,
+            config=value._data.dtype,
         )
 
     return row(operation, name, summary, _ONE.format(integers=_REAL * real, booleans=""), source)
@@ -198,6 +265,7 @@ def binary(
     def rule(node: Any, grad: Any) -> tuple[Any, Any]:
         to_first, to_second = node.edges
         first, second = node.config
+        node = seen_by(grad, node)
         return (
             sum_to(node.xp, slopes[0](node, grad), first) if to_first else None,
             sum_to(node.xp, slopes[1](node, grad), second) if to_second else None,
@@ -228,7 +296,7 @@ def compare(name: str, function: Raw, summary: str) -> Operation:
     """Make a function of two operands that broadcast, with a boolean result and no gradient."""
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
-        return record(name, function, None, as_operands(name, x1, x2))
+        return record(name, function, None, as_operands(name, x1, x2, exact=True))
 
     frame = _TWO.format(integers="", booleans=", dtype bool")
     return row(operation, name, summary, frame, STANDARD)
@@ -236,16 +304,12 @@ def compare(name: str, function: Raw, summary: str) -> Operation:
 
 def bits(name: str, function: Raw, summary: str, *, booleans: bool = True) -> Operation:
     """Make a function of two operands of integers, or `booleans`, that broadcast (ops-35)."""
-    kinds = "bi" if booleans else "i"
+    kinds = "biu" if booleans else "iu"
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
-        for value in (x1, x2):
-            checks.check_kinds(name, as_operand(name, value), kinds)
-        a, b = as_operands(name, x1, x2)
-        for value, other in ((a, b), (b, a)):
-            if not isinstance(value, Recorded):
-                checks.check_fits(name, value, other.dtype)
-        return record(name, function, None, (a, b))
+        for value in [as_operand(name, value) for value in (x1, x2)]:
+            checks.check_kinds(name, value, kinds)
+        return record(name, function, None, as_operands(name, x1, x2))
 
     frame = _TWO.format(integers=" of integers" + " or bool" * booleans, booleans="")
     return row(operation, name, summary, frame, STANDARD)
@@ -284,7 +348,7 @@ def reduce(
     def rule(node: Any, grad: Any) -> tuple[Any]:
         shape, kept, _ = node.config
         assert slope is not None
-        result = slope(node, node.xp.reshape(grad, kept))
+        result = slope(seen_by(grad, node), node.xp.reshape(grad, kept))
         return (result if result.shape == shape else node.xp.broadcast_to(result, shape),)
 
     def reduced(value: Any, axis: Axis, keepdims: bool) -> Tensor:
@@ -313,7 +377,7 @@ def reduce(
     ) -> Tensor:
         value = summable(name, as_tensor(name, x), dtype)
         result = reduced(value, axis, keepdims)
-        # Sums of int32 and of bool are int64 in CuPy.
+        # Sums of narrow integers have 64 bits in CuPy.
         return result if dtype is None else cast(result, value.dtype)  # ops-15
 
     frame = _over(real, adds, chooses)

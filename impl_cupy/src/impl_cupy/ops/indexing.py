@@ -18,12 +18,13 @@ from impl_cupy.checks import (
     shown,
     type_name,
 )
-from impl_cupy.dtypes import DTypeLike
+from impl_cupy.dtypes import DTypeLike, int32, int64
 from impl_cupy.launch import pointwise
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written
 from impl_cupy.recording import as_indices, as_tensor, device_indices, find_outside, record
 from impl_cupy.sums import scatter_rows
-from impl_cupy.tape import Part, RawArray, handles, keep
+from impl_cupy.tape import Part, handles, keep
 from impl_cupy.tensor import Tensor
 
 
@@ -87,7 +88,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Tensor:
     positions = as_indices("take", indices)
     if positions.dtype.kind != "i":
         msg = f"take: indices must be integers, got dtype {positions.dtype.name}"
-        raise IndexError(msg)
+        raise TypeError(msg) if positions.dtype.kind == "c" else IndexError(msg)
     key = (slice(None),) * place + (positions,)
     size = value.shape[place]
     worst = find_outside(indices, positions._data, -size, size)
@@ -379,7 +380,8 @@ def _index_array(name: str, index: Any) -> RawArray:
         msg = f"{name}: index arrays must be integers or bool, got dtype {index.dtype.name}"
         raise IndexError(msg)
     if isinstance(index, Tensor):
-        return keep(index)
+        raw = keep(index)
+        return raw if kind == "b" or raw.dtype in (int32, int64) else device_indices(raw)
     return cp.array(index, copy=True) if kind == "b" else device_indices(index)
 
 

@@ -12,28 +12,32 @@ from impl_cupy.checks import check_device, check_dtype, check_raw, shown
 from impl_cupy.dtypes import (
     DTypeLike,
     bool_,
+    complex64,
+    complexes,
     dtypes,
     float32,
-    float64,
-    int32,
+    floats,
     int64,
+    parts_of,
     plain,
     promote,
+    signed,
+    unsigned,
+    with_number,
 )
 from impl_cupy.ops.families import written
-from impl_cupy.recording import with_number
 from impl_cupy.tensor import Tensor
 
 constants = {"e": math.e, "inf": math.inf, "nan": math.nan, "newaxis": None, "pi": math.pi}
 
 _KINDS: dict[str, tuple[np.dtype[Any], ...]] = {
     "bool": (bool_,),
-    "signed integer": (int32, int64),
-    "unsigned integer": (),
-    "integral": (int32, int64),
-    "real floating": (float32, float64),
-    "complex floating": (),
-    "numeric": (int32, int64, float32, float64),
+    "signed integer": signed,
+    "unsigned integer": unsigned,
+    "integral": signed + unsigned,
+    "real floating": floats,
+    "complex floating": complexes,
+    "numeric": signed + unsigned + floats + complexes,
 }
 
 
@@ -103,11 +107,11 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
     found, numbers = None, []
     for value in arrays_and_dtypes:
         number = plain(value) if isinstance(value, np.generic) else value
-        if isinstance(number, (bool, int, float)):
+        if isinstance(number, (bool, int, float, complex)):
             numbers.append(number)
             continue
         dtype = _dtype_of("result_type", value)
-        found = dtype if found is None else promote(found, dtype)
+        found = dtype if found is None else promote("result_type", found, dtype)
     if found is None:
         msg = f"result_type: an array or a dtype is needed, got {shown(arrays_and_dtypes)}"
         raise ValueError(msg)
@@ -135,7 +139,11 @@ def can_cast(from_: Any, to: DTypeLike, /) -> bool:
         If one is nothing of the kind.
     """
     wanted = check_dtype("can_cast", to, needed=True)
-    return bool(promote(_dtype_of("can_cast", from_), wanted) == wanted)
+    own = _dtype_of("can_cast", from_)
+    try:
+        return bool(promote("can_cast", own, wanted) == wanted)
+    except TypeError:
+        return False
 
 
 @written()
@@ -165,7 +173,7 @@ def isdtype(dtype: DTypeLike, kind: Any) -> bool:
 
 @written()
 def finfo(type: Any, /) -> finfo_object:
-    """Return the limits of a floating dtype.
+    """Return the limits of a floating dtype; of a complex one those of its parts.
 
     Parameters
     ----------
@@ -178,12 +186,13 @@ def finfo(type: Any, /) -> finfo_object:
     Raises
     ------
     TypeError
-        If the dtype is not floating.
+        If the dtype is neither floating nor complex.
     """
     dtype = _dtype_of("finfo", type)
-    if dtype.kind != "f":
-        msg = f"finfo: the dtype must be floating, got {dtype.name}"
+    if dtype.kind not in "fc":
+        msg = f"finfo: the dtype must be floating or complex, got {dtype.name}"
         raise TypeError(msg)
+    dtype = parts_of(dtype)
     limits = np.finfo(dtype)
     return finfo_object(
         int(limits.bits),
@@ -213,7 +222,7 @@ def iinfo(type: Any, /) -> iinfo_object:
         If the dtype is none of integers.
     """
     dtype = _dtype_of("iinfo", type)
-    if dtype.kind != "i":
+    if dtype.kind not in "iu":
         msg = f"iinfo: the dtype must be one of integers, got {dtype.name}"
         raise TypeError(msg)
     limits = np.iinfo(dtype)
@@ -231,14 +240,19 @@ class _NamespaceInfo:
         """Return the device that Tensors are on."""
         return cp.cuda.Device()
 
-    def devices(self) -> list[Any]:
+    def devices(self) -> tuple[Any, ...]:
         """Return the devices that Tensors can be on: the current one."""
-        return [cp.cuda.Device()]
+        return (cp.cuda.Device(),)
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, np.dtype[Any]]:
         """Return the dtypes of what is made without one."""
         check_device("default_dtypes", device)
-        return {"real floating": float32, "integral": int64, "indexing": int64}
+        return {
+            "real floating": float32,
+            "complex floating": complex64,
+            "integral": int64,
+            "indexing": int64,
+        }
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, np.dtype[Any]]:
         """Return the dtypes by name, all or those of a kind."""

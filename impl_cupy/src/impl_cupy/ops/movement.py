@@ -12,14 +12,13 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import (
     as_ints,
     check_choice,
-    check_fits,
     check_int,
     check_number,
     normalize_axes,
     normalize_axis,
     shown,
 )
-from impl_cupy.dtypes import plain
+from impl_cupy.dtypes import check_fits, plain, refuse_complex
 from impl_cupy.ops.families import shape, written
 from impl_cupy.recording import as_indices, as_tensor, record
 from impl_cupy.tape import handles
@@ -261,9 +260,11 @@ def pad(x: Any, pad_width: Any, /, mode: str = "constant", *, constant_values: f
         raise ValueError(msg)
     pairs = _widths(pad_width, x.shape)
     number = plain(constant_values) if isinstance(constant_values, np.generic) else constant_values
-    if not isinstance(number, bool):
+    if isinstance(number, complex) and x.dtype.kind != "c":
+        refuse_complex("pad", f"the complex number {number}")
+    if not isinstance(number, (bool, complex)):
         check_number("pad", "constant_values", number)
-    if x.dtype.kind == "i":
+    if x.dtype.kind in "iu":
         if not math.isfinite(number):
             msg = f"pad: the number {number} does not fit dtype {x.dtype.name}"
             raise ValueError(msg)

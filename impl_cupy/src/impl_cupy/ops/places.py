@@ -8,15 +8,9 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import (
-    check_count,
-    check_fits,
-    check_kinds,
-    normalize_axis,
-    refuse_shapes,
-    type_name,
-)
-from impl_cupy.dtypes import promote
+from impl_cupy.checks import check_count, check_kinds, normalize_axis, refuse_shapes, type_name
+from impl_cupy.dtypes import check_fits, promote, with_number
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written
 from impl_cupy.ops.indexing import Selection, along, check_key, index_list, put_back, select
 from impl_cupy.recording import (
@@ -27,9 +21,8 @@ from impl_cupy.recording import (
     cast,
     find_outside,
     record,
-    with_number,
 )
-from impl_cupy.tape import RawArray, handles, keep, wrap
+from impl_cupy.tape import handles, keep, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -80,7 +73,7 @@ def _fitting(dtype: np.dtype[Any], values: Any) -> Any:
     """
     new = as_operand("put", values)
     is_array = isinstance(new, Tensor)
-    common = promote(dtype, new.dtype) if is_array else with_number(dtype, new)
+    common = promote("put", dtype, new.dtype) if is_array else with_number(dtype, new)
     if common != dtype:
         got = f"dtype {new.dtype.name}" if is_array else type_name(new)
         msg = f"put: values must go into dtype {dtype.name}, got {got}"
@@ -184,7 +177,7 @@ def scatter_add(x: Any, indices: Any, values: Any, /, *, axis: int = -1) -> Tens
     name = "scatter_add"
     value, new = as_tensor(name, x), as_tensor(name, values)
     for array in (value, new):
-        check_kinds(name, array, "if")
+        check_kinds(name, array, "iufc")
     value, new = as_tensors(name, (value, new))
     given, positions = _integers(name, "indices", indices)
     place = normalize_axis(name, axis, value.shape)
@@ -235,7 +228,7 @@ def segment_sum(x: Any, segment_ids: Any, /, num_segments: int) -> Tensor:
     """
     name = "segment_sum"
     value = as_tensor(name, x)
-    check_kinds(name, value, "if")
+    check_kinds(name, value, "iufc")
     given, ids = _integers(name, "segment_ids", segment_ids)
     count = check_count(name, "num_segments", num_segments)
     if ids.ndim != 1 or value.shape[:1] != ids.shape:

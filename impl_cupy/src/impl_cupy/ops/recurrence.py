@@ -11,10 +11,11 @@ from impl_cupy import checks
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import promote
 from impl_cupy.launch import launch
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written
 from impl_cupy.recording import OpNode, as_operand, cast, compute, is_wanted, sum_to
 from impl_cupy.sums import cut
-from impl_cupy.tape import RawArray, at_edge, edge_of, handles, keep, wrap
+from impl_cupy.tape import at_edge, edge_of, handles, keep, wrap
 from impl_cupy.tensor import Tensor
 
 _NAME = "linear_recurrence"
@@ -81,7 +82,7 @@ def _operands(given: tuple[Any, ...]) -> tuple[Any, ...]:
         raise TypeError(msg)
     dtype = arrays[0].dtype
     for value in arrays:
-        dtype = promote(dtype, value.dtype)
+        dtype = promote(_NAME, dtype, value.dtype)
     return tuple(
         [
             cast(value, dtype) if isinstance(value, Tensor) else wrap(cp.full((), value, dtype))

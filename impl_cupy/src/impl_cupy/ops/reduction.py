@@ -11,11 +11,12 @@ from impl_cupy import checks
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import DTypeLike, bool_, int64
 from impl_cupy.launch import pointwise
-from impl_cupy.ops.families import STANDARD, Raw, Slope, reduce, row, written
+from impl_cupy.memory import RawArray
+from impl_cupy.ops.families import STANDARD, Raw, Slope, reduce, row, seen_by, written
 from impl_cupy.ops.transcendental import of_length
 from impl_cupy.recording import as_tensor, as_tensors, floating, record, summable
 from impl_cupy.sums import cut, kept_shape, total
-from impl_cupy.tape import RawArray, handles
+from impl_cupy.tape import handles
 from impl_cupy.tensor import Axis, Tensor
 
 
@@ -98,15 +99,28 @@ prod = reduce(
     uses="x",
     adds=True,
 )
+
+
+def _asked_of(function: Any) -> Raw:
+    """Ask of booleans what CuPy need not know of complex numbers."""
+
+    def asked(raw: RawArray, axis: tuple[int, ...], keepdims: bool) -> RawArray:
+        if not axis or raw.dtype.kind == "c":
+            raw = raw != 0
+        return function(raw, axis=axis, keepdims=keepdims) if axis else raw
+
+    return asked
+
+
 all = reduce(
     "all",
-    lambda raw, axis, keepdims: cp.all(raw, axis=axis, keepdims=keepdims) if axis else raw != 0,
+    _asked_of(cp.all),
     None,
     "Tell whether no element over `axis` is 0.",
 )
 any = reduce(
     "any",
-    lambda raw, axis, keepdims: cp.any(raw, axis=axis, keepdims=keepdims) if axis else raw != 0,
+    _asked_of(cp.any),
     None,
     "Tell whether some element over `axis` is not 0.",
 )
@@ -116,6 +130,7 @@ def counted(raw: RawArray, axis: tuple[int, ...], keepdims: bool) -> RawArray:
     """Count what is not 0 in a raw array, as int64."""
     if not axis:
         return (raw != 0).astype(int64)
+    raw = raw != 0 if raw.dtype.kind == "c" else raw
     counts = cp.count_nonzero(raw, axis=axis).astype(int64, copy=False)
     return counts.reshape(kept_shape(raw.shape, axis)) if keepdims else counts
 
@@ -268,7 +283,7 @@ x : Tensor or raw array, at least one axis
 axis : int, optional
     May be left out where there is one axis alone.
 dtype : dtype, optional
-    To cast to first; without it integers and booleans become int64.
+    To cast to first; without it integers and booleans have 64 bits (ops-15).
 include_initial : bool
     Whether the initial value comes before the others.
 
@@ -318,6 +333,7 @@ def _running_slope(node: Any, grad: Any) -> Any:
 
     Nothing is divided (ops-22).
     """
+    node = seen_by(grad, node)
     (axis, length), xp = node.config, node.xp
     before = cut(xp.cumulative_prod(node.x, axis=axis, include_initial=True), axis, 0, length)
     return before * _recurrence(xp, grad, _ahead(xp, node.x, axis, 1), axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_fits, check_kinds
+from impl_cupy.checks import check_kinds
 from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.elementwise import no_booleans
 from impl_cupy.ops.families import STANDARD, Operation, binary, bits, row, unary
@@ -20,7 +20,7 @@ def _nothing(node: Any, grad: Any) -> Any:
 
 def _step(name: str, function: Any, summary: str) -> Operation:
     """Make a function to whole numbers; integers are whole."""
-    whole = no_booleans(name, lambda raw: function(raw) if raw.dtype.kind == "f" else raw.copy())
+    whole = no_booleans(name, lambda raw: function(raw) if raw.dtype.kind in "fc" else raw.copy())
     return unary(name, whole, _nothing, f"{summary}; the gradient is 0.")
 
 
@@ -30,23 +30,11 @@ trunc = _step("trunc", cp.trunc, "Round to a whole number towards 0")
 round = _step("round", cp.rint, "Round to the nearest whole number, at ties to the even one")
 
 
-def _hold(name: str) -> Any:
-    """Return a check that a number beside integers is one of their dtype."""
-
-    def check(a: Any, b: Any) -> None:
-        for value, other in ((a, b), (b, a)):
-            if not isinstance(value, Tensor):
-                check_fits(name, value, other.dtype)
-
-    return check
-
-
 floor_divide = binary(
     "floor_divide",
     no_booleans("floor_divide", lambda a, b: pointwise("floor_divide")(a, b)),
     (_nothing, _nothing),
     "Return ``x1 // x2`` as Python's, and 0 of integers where `x2` is 0; the gradient is 0.",
-    check=_hold("floor_divide"),
 )
 remainder = binary(
     "remainder",
@@ -61,7 +49,6 @@ remainder = binary(
     ),
     "Return ``x1 % x2`` as Python's, with the sign of `x2`; of integers 0 where `x2` is 0.",
     uses=("", "x other"),
-    check=_hold("remainder"),
 )
 
 
@@ -130,7 +117,7 @@ bitwise_right_shift = bits(
 
 def _bitwise_invert(x: Any, /) -> Tensor:
     value = as_tensor("bitwise_invert", x)
-    check_kinds("bitwise_invert", value, "bi")
+    check_kinds("bitwise_invert", value, "biu")
     return record("bitwise_invert", cp.invert, None, (value,))
 
 

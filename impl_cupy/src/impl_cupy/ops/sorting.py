@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 from impl_cupy.backend import cp
 from impl_cupy.checks import (
     check_choice,
-    check_fits,
     check_flag,
     check_not_empty,
     normalize_axis,
     refuse_shapes,
 )
-from impl_cupy.dtypes import int64
+from impl_cupy.dtypes import check_fits, int64
 from impl_cupy.launch import pointwise
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import STANDARD, Operation, row, written
 from impl_cupy.ops.indexing import select_along
 from impl_cupy.recording import (
@@ -25,7 +25,7 @@ from impl_cupy.recording import (
     record,
 )
 from impl_cupy.sums import kept_shape
-from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 _POSITION = """
@@ -108,7 +108,17 @@ def _order(raw: RawArray, axis: int, descending: bool) -> RawArray:
     """
     if not raw.size:
         return cp.zeros(raw.shape, dtype=int64)
+    if raw.dtype.kind == "c":
+        return _complex_order(raw)
     return cp.argsort(pointwise("sort_key")(raw, descending), axis=axis).astype(int64, copy=False)
+
+
+def _complex_order(raw: RawArray) -> RawArray:
+    """Return where flat complex numbers ascend by their parts, with NaN behind (ops-51)."""
+    order = _order(raw.imag, 0, False)
+    for key in (raw.real, cp.isnan(raw)):
+        order = order[_order(key[order], 0, False)]
+    return order
 
 
 def _sorted(name: str, summary: str, *, positions: bool) -> Operation:
@@ -348,4 +358,5 @@ def nonzero(x: Any, /) -> tuple[Tensor, ...]:
     if value.ndim == 0:
         msg = f"nonzero: x must have at least one axis, got shape {value.shape}"
         raise ValueError(msg)
-    return tuple(wrap(places.astype(int64, copy=False)) for places in cp.nonzero(value._data))
+    raw = value._data != 0 if value.dtype.kind == "c" else value._data
+    return tuple(wrap(places.astype(int64, copy=False)) for places in cp.nonzero(raw))

@@ -12,9 +12,35 @@ from impl_cupy.backend import cp
 from impl_cupy.launch import fused, pointwise
 from impl_cupy.ops.families import binary, unary
 
+
+def _of_parts(real: Any, imag: Any) -> Any:
+    """Return the complex array of two real ones."""
+    parts = cp.stack([real, imag], axis=-1)
+    return parts.view(f"c{2 * parts.dtype.itemsize}").reshape(real.shape)
+
+
+def _expm1(raw: Any) -> Any:
+    """Compute `expm1`; CuPy's takes 1 from the power of a complex number, which costs digits."""
+    if raw.dtype.kind != "c":
+        return cp.expm1(raw)
+    a, b = raw.real, raw.imag
+    half = cp.sin(b * 0.5)
+    return _of_parts(cp.expm1(a) * cp.cos(b) - 2 * half * half, cp.exp(a) * cp.sin(b))
+
+
+def _log1p(raw: Any) -> Any:
+    """Compute `log1p`; CuPy's adds 1 to a complex number, which costs digits."""
+    if raw.dtype.kind != "c":
+        return cp.log1p(raw)
+    a, b = raw.real, raw.imag
+    near = cp.log1p(a * (a + 2) + b * b) * 0.5
+    is_near = cp.hypot(a, b) < 0.5
+    return _of_parts(cp.where(is_near, near, cp.log(cp.hypot(a + 1, b))), cp.arctan2(b, a + 1))
+
+
 expm1 = unary(
     "expm1",
-    cp.expm1,
+    _expm1,
     # Not of the result: near -1 it has no digits left of what is missing.
     fused("expm1_backward", "x", lambda node, grad: grad * node.xp.exp(node.x)),
     "Return ``e ** x - 1``, with all digits near 0.",
@@ -23,7 +49,7 @@ expm1 = unary(
 )
 log1p = unary(
     "log1p",
-    cp.log1p,
+    _log1p,
     fused("log1p_backward", "x", lambda node, grad: grad / (1 + node.x)),
     "Return ``log(1 + x)``, with all digits near 0.",
     uses="x",
@@ -99,11 +125,25 @@ cosh = unary(
     uses="x",
     real=True,
 )
+
+
+def _asinh(node: Any, grad: Any) -> Any:
+    if grad.dtype.kind == "c":
+        return grad / node.xp.sqrt(1 + node.x * node.x)
+    # A square would overflow where the root does not.
+    return grad / node.xp.hypot(node.x, 1)
+
+
+def _acosh(node: Any, grad: Any) -> Any:
+    x, root = node.x, node.xp.sqrt
+    # One root of a product has another cut than the function.
+    return grad / (root(x - 1) * root(x + 1) if x.dtype.kind == "c" else root((x - 1) * (x + 1)))
+
+
 asinh = unary(
     "asinh",
     cp.arcsinh,
-    # A square would overflow where the root does not.
-    fused("asinh_backward", "x", lambda node, grad: grad / node.xp.hypot(node.x, 1)),
+    fused("asinh_backward", "x", _asinh),
     "Return the inverse of the hyperbolic sine.",
     uses="x",
     real=True,
@@ -111,11 +151,7 @@ asinh = unary(
 acosh = unary(
     "acosh",
     cp.arccosh,
-    fused(
-        "acosh_backward",
-        "x",
-        lambda node, grad: grad / node.xp.sqrt((node.x - 1) * (node.x + 1)),
-    ),
+    fused("acosh_backward", "x", _acosh),
     "Return the inverse of the hyperbolic cosine; its gradient at 1 is infinite.",
     uses="x",
     real=True,

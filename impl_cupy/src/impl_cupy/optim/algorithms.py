@@ -11,6 +11,7 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_at_least_zero, check_choice, check_int, check_number, shown
 from impl_cupy.launch import launch
+from impl_cupy.memory import RawArray
 from impl_cupy.optim.optimizer import (
     Check,
     Checks,
@@ -18,7 +19,6 @@ from impl_cupy.optim.optimizer import (
     Optimizer,
     plain_option,
 )
-from impl_cupy.tape import RawArray
 
 
 def check_finite_number(operation: str, argument: str, value: Any) -> None:

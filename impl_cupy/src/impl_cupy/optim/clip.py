@@ -11,8 +11,9 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import as_list, check_at_least_zero, check_flag, check_number, type_name
+from impl_cupy.memory import RawArray
 from impl_cupy.sums import total
-from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_at_least_zero, check_positive_int, shown, type_name
+from impl_cupy.memory import RawArray, note_change
 from impl_cupy.optim.algorithms import check_finite_number
 from impl_cupy.optim.optimizer import (
     Checks,
@@ -21,7 +22,6 @@ from impl_cupy.optim.optimizer import (
     whole_number,
 )
 from impl_cupy.sums import total
-from impl_cupy.tape import RawArray, note_change
 from impl_cupy.tensor import Tensor
 
 _C1, _C2, _TOLERANCE = 1e-4, 0.9, 1e-9

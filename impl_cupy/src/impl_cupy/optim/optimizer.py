@@ -12,7 +12,8 @@ from impl_cupy.autograd import enable_grad
 from impl_cupy.backend import cp
 from impl_cupy.checks import as_list, check_number, type_name
 from impl_cupy.dtypes import plain
-from impl_cupy.tape import RawArray, note_change, wrap
+from impl_cupy.memory import RawArray, note_change
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
 Group = dict[str, Any]

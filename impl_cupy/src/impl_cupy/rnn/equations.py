@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from impl_cupy.ops.activation import relu, sigmoid, tanh
-from impl_cupy.ops.linalg import matmul
 from impl_cupy.ops.manipulation import concat, expand_dims
+from impl_cupy.ops.products import matmul
 from impl_cupy.tensor import Tensor
 
 States = tuple[Tensor, ...]

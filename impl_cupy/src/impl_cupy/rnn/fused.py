@@ -14,11 +14,11 @@ from typing import Any
 from impl_cupy.backend import cp
 from impl_cupy.function import Function
 from impl_cupy.launch import each_step, launch
-from impl_cupy.ops.linalg import matmul
+from impl_cupy.memory import RawArray
+from impl_cupy.ops.products import matmul
 from impl_cupy.rnn import equations
 from impl_cupy.rnn.lengths import Walk
 from impl_cupy.sums import total
-from impl_cupy.tape import RawArray
 from impl_cupy.tensor import Tensor
 
 MaybeArray = RawArray | None

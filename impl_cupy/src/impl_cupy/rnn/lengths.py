@@ -20,10 +20,11 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import shown
 from impl_cupy.launch import Step
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.indexing import select_rows
 from impl_cupy.ops.manipulation import concat
 from impl_cupy.recording import record
-from impl_cupy.tape import RawArray, keep, wrap
+from impl_cupy.tape import keep, wrap
 from impl_cupy.tensor import Tensor
 
 _Host: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"

@@ -16,6 +16,7 @@ from impl_cupy.autograd.transforms import beside
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, check_flag, check_positive_int, shown, type_name
 from impl_cupy.function import Function
+from impl_cupy.memory import RawArray
 from impl_cupy.module import Module
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.manipulation import concat, expand_dims, permute_dims, stack
@@ -23,7 +24,7 @@ from impl_cupy.random import DrawnAgain, RestoredOnError, mark
 from impl_cupy.recording import as_tensor
 from impl_cupy.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_cupy.rnn.lengths import check_lengths, check_mask
-from impl_cupy.tape import RawArray, wrap
+from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 from impl_cupy.trees import flatten, mapped, rebuilt
 

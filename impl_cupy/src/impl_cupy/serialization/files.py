@@ -19,7 +19,7 @@ import safetensors.numpy
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, check_positive_int, shown, type_name
-from impl_cupy.dtypes import is_supported, native
+from impl_cupy.dtypes import THE_FIVE, native
 from impl_cupy.module import Module
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
@@ -277,8 +277,10 @@ def read(operation: str, path: str) -> tuple[Arrays, dict[str, str]]:
         msg = f"{operation}: {path} is no whole safetensors file: {reason}"
         raise ValueError(msg) from error
     for name, array in arrays.items():
-        if not is_supported(array.dtype):
-            msg = f"{operation}: {path}: {name} has dtype {array.dtype.name}, which no Tensor has"
+        if array.dtype not in THE_FIVE:
+            msg = (
+                f"{operation}: {path}: {name} has dtype {array.dtype.name}, which is none for files"
+            )
             raise ValueError(msg)
     return arrays, header.get("__metadata__") or {}
 
@@ -459,7 +461,7 @@ def _host(operation: str, name: Any, value: Any) -> HostArray:
         raise TypeError(msg)
     if isinstance(raw, np.ndarray):
         raw = native(raw)
-    if not is_supported(raw.dtype):
-        msg = f"{operation}: {name} has dtype {raw.dtype.name}, which no Tensor has"
+    if raw.dtype not in THE_FIVE:
+        msg = f"{operation}: {name} has dtype {raw.dtype.name}, which is none for files"
         raise TypeError(msg)
     return np.ascontiguousarray(cp.asnumpy(raw)).reshape(value.shape)
