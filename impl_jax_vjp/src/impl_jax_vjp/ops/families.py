@@ -19,8 +19,10 @@ from ..checks import (
     as_dtype,
     as_number,
     as_scalar,
+    check_cast,
     check_flag,
     check_nonempty,
+    check_real,
     normalize_axes,
     normalize_axis,
     refuse,
@@ -29,8 +31,8 @@ from ..checks import (
     within,
 )
 from ..dtypes import DType, accumulated, bool_, float64, floating, int64, promote
+from ..protocols import OPS
 from ..recording import Keeps, Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
-from ..tensor import OPS
 from . import formulas as F
 
 Function = Callable[..., Any]
@@ -87,7 +89,7 @@ def register(function: Function, name: str, doc: str) -> Function:
 
 def _cast(formula: Formula) -> Formula:
     """Return a formula of arrays in a dtype and one shape, in the order that Primitive wants."""
-    return lambda dtype, *arrays: formula(*[a.astype(dtype) for a in F.stretched(*arrays)])
+    return lambda dtype, *arrays: formula(*[F.cast(a, dtype) for a in F.stretched(*arrays)])
 
 
 def listed(
@@ -130,16 +132,20 @@ def unary(
     keeps: Keeps | None = None,
     source: str = STANDARD,
     booleans: str = "kept",
+    complexes: bool = False,
 ) -> Function:
     """Make a function of one operand, element by element; a `real` one computes ints as float32.
 
-    Booleans are "kept", taken as "int64", or "refused".
+    Booleans are "kept", taken as "int64", or "refused"; and so is what is complex, unless
+    `complexes`.
     """
     primitive = Primitive(_cast(formula), name, keeps)
 
     def function(x: Any, /) -> Any:
         x = as_operand(name, x)
         dtype = dtype_of(x)
+        if not complexes and dtype.kind == "c":
+            check_real(name, dtype)
         if booleans != "kept":
             dtype = _arithmetic(name, dtype, booleans)
         return primitive((x,), floating(dtype) if real else dtype)
@@ -159,8 +165,9 @@ def binary(
     shortcut: Callable[[Any, Any], Any] | None = None,
     check: Callable[[Any, DType], None] | None = None,
     booleans: str = "kept",
+    complexes: bool = False,
 ) -> Function:
-    """Make a function of two operands that broadcast.
+    """Make a function of two operands that broadcast; complex ones as for `unary`.
 
     Parameters
     ----------
@@ -175,6 +182,8 @@ def binary(
 
     def plain(x1: Any, x2: Any, /) -> Any:
         x1, x2, dtype = as_pair(name, x1, x2)
+        if not complexes and dtype.kind == "c":
+            check_real(name, dtype)
         if booleans != "kept":
             dtype = _arithmetic(name, dtype, booleans)
         return primitive((x1, x2), dtype)
@@ -186,6 +195,8 @@ def binary(
             # An int beside integers must not be rounded to their width first.
             x1, x2 = _as_float(name, x1), _as_float(name, x2)
         x1, x2, dtype = as_pair(name, x1, x2)
+        if not complexes:
+            check_real(name, dtype)
         dtype = _arithmetic(name, dtype, booleans)
         if check is not None:
             check(x2, dtype)
@@ -200,7 +211,7 @@ def binary(
 def bits(name: str, formula: Formula, doc: str, *, booleans: bool = True) -> Function:
     """Make a function of the bits of two operands that broadcast, of `booleans` too."""
     primitive = Primitive(_cast(formula), name, F.nothing)
-    kinds, wanted = ("bi", "integers or booleans") if booleans else ("i", "integers")
+    kinds, wanted = ("biu", "integers or booleans") if booleans else ("iu", "integers")
 
     def function(x1: Any, x2: Any, /) -> Any:
         flag = not booleans and (isinstance(x1, bool) or isinstance(x2, bool))
@@ -215,7 +226,14 @@ def bits(name: str, formula: Formula, doc: str, *, booleans: bool = True) -> Fun
     return register(function, name, full)
 
 
-def compare(name: str, formula: Formula, doc: str, *, cast_to: DType | None = None) -> Function:
+def compare(
+    name: str,
+    formula: Formula,
+    doc: str,
+    *,
+    cast_to: DType | None = None,
+    complexes: bool = False,
+) -> Function:
     """Make a function of two operands that broadcast, to booleans, cast to a dtype first if any."""
     primitive = Primitive(_cast(formula), name)
 
@@ -225,6 +243,8 @@ def compare(name: str, formula: Formula, doc: str, *, cast_to: DType | None = No
         elif not is_array(x1) and is_array(x2):
             x1 = within(x1, dtype_of(x2))
         x1, x2, dtype = as_pair(name, x1, x2)
+        if not complexes:
+            check_real(name, dtype)  # tensor-20
         return primitive((x1, x2), dtype if cast_to is None else cast_to)
 
     full = _document(
@@ -233,12 +253,21 @@ def compare(name: str, formula: Formula, doc: str, *, cast_to: DType | None = No
     return register(function, name, full)
 
 
-def predicate(name: str, formula: Formula, doc: str, *, cast_to: DType | None = None) -> Function:
+def predicate(
+    name: str,
+    formula: Formula,
+    doc: str,
+    *,
+    cast_to: DType | None = None,
+    complexes: bool = True,
+) -> Function:
     """Make a function of one operand, to booleans, cast to a dtype first if there is one."""
     primitive = Primitive(_cast(formula), name)
 
     def function(x: Any, /) -> Any:
         x = as_operand(name, x)
+        if not complexes:
+            check_real(name, dtype_of(x))
         return primitive((x,), floating(dtype_of(x)) if cast_to is None else cast_to)
 
     full = _document(doc, _ONE.format(real=""), "bool, the shape of x", NO_ARRAY, STANDARD)
@@ -256,11 +285,11 @@ def reduce(
 ) -> Function:
     """Make a reduction over one axis, several, or all; `dtype` says in which it is computed.
 
-    One that `chooses` refuses to look among no elements.
+    One that `chooses` refuses to look among no elements, and complex ones, which have no order.
     """
 
     def reduced(axes: Any, keepdims: bool, wanted: DType, x: Any) -> Any:
-        return formula(x.astype(wanted), axis=axes, keepdims=keepdims)
+        return formula(F.cast(x, wanted), axis=axes, keepdims=keepdims)
 
     primitive = Primitive(reduced, name, keeps)
 
@@ -269,6 +298,7 @@ def reduce(
         shape = shape_of(x)
         axes = normalize_axes(name, axis, shape)
         if chooses:
+            check_real(name, dtype_of(x))
             check_nonempty(name, axis, axes, shape)
         wanted = dtype_of(x) if dtype is None else dtype(dtype_of(x))
         return primitive((x,), axes, check_flag(name, "keepdims", keepdims), wanted)
@@ -279,17 +309,26 @@ def reduce(
     return register(function, name, full)
 
 
+def _summed_in(name: str, dtype: DType, told: Any) -> DType:
+    """Return the dtype in which elements are added or multiplied up, where one may be told."""
+    if told is None:
+        return accumulated(dtype)  # ops-15
+    wanted = as_dtype(name, told)
+    check_cast(name, dtype, wanted)
+    return wanted
+
+
 def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -> Function:
     """Make a reduction that adds up, in a dtype that may be chosen."""
 
     def reduced(axes: Any, keepdims: bool, wanted: DType, x: Any) -> Any:
-        return formula(x.astype(wanted), axis=axes, keepdims=keepdims)
+        return formula(F.cast(x, wanted), axis=axes, keepdims=keepdims)
 
     primitive = Primitive(reduced, name, keeps)
 
     def function(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
-        wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)  # ops-15
+        wanted = _summed_in(name, dtype_of(x), dtype)
         return primitive(
             (x,),
             normalize_axes(name, axis, shape_of(x)),
@@ -311,6 +350,7 @@ def search(name: str, formula: Formula, doc: str) -> Function:
     def function(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
         shape = shape_of(x)
+        check_real(name, dtype_of(x))
         place = None if axis is None else normalize_axis(name, axis, shape)
         check_nonempty(name, axis, None if place is None else (place,), shape)
         return primitive((x,), place, check_flag(name, "keepdims", keepdims))
@@ -334,7 +374,7 @@ def scan(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -
     """Make a function that runs along one axis and keeps its length."""
 
     def scanned(axis: int, initial: bool, wanted: DType, x: Any) -> Any:
-        return formula(axis, initial, x.astype(wanted))
+        return formula(axis, initial, F.cast(x, wanted))
 
     primitive = Primitive(scanned, name, keeps)
 
@@ -343,7 +383,7 @@ def scan(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -
     ) -> Any:
         x = as_operand(name, x)
         place = scanned_axis(name, axis, shape_of(x))
-        wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)
+        wanted = _summed_in(name, dtype_of(x), dtype)
         return primitive((x,), place, check_flag(name, "include_initial", include_initial), wanted)
 
     parameters = (
@@ -365,6 +405,7 @@ def along(name: str, formula: Formula, doc: str, source: str) -> Function:
 
     def function(x: Any, /, axis: int = -1) -> Any:
         x = as_operand(name, x)
+        check_real(name, dtype_of(x))
         place = normalize_axis(name, axis, shape_of(x))
         return primitive((x,), place, floating(dtype_of(x)))
 
@@ -383,6 +424,7 @@ def along_reduced(name: str, formula: Formula, doc: str, source: str) -> Functio
 
     def function(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
+        check_real(name, dtype_of(x))
         axes = normalize_axes(name, axis, shape_of(x))  # ops-19
         return primitive((x,), axes, check_flag(name, "keepdims", keepdims), floating(dtype_of(x)))
 
@@ -450,7 +492,7 @@ def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Fu
                 raise ValueError(msg)
             dtype = dtype_of(operands[0])
             for operand in operands[1:]:
-                dtype = promote(dtype, dtype_of(operand))
+                dtype = promote(name, dtype, dtype_of(operand))
             operands, place = plan(operands, axis)
             joining = primitive
             while len(operands) > _MANY:

@@ -11,6 +11,7 @@ from jax import lax
 from ..checks import (
     Axis,
     Shape,
+    as_number,
     as_scalar,
     check_broadcast,
     check_choice,
@@ -211,7 +212,9 @@ def pad(x: Any, pad_width: Any, /, mode: str = "constant", *, constant_values: f
     """Put a number before and after the elements of each axis."""
     x = as_operand("pad", x)
     check_choice("pad", "mode", mode, ("constant",))
-    number = check_number("pad", "constant_values", constant_values)
+    number = as_number(constant_values)
+    if not isinstance(number, complex):
+        number = check_number("pad", "constant_values", number)
     value = as_scalar("pad", number, dtype_of(x))
     return _pad((x, value), _widths(pad_width, shape_of(x)))
 
