@@ -36,6 +36,7 @@ ONLY = {
     "rnn/steps": "impl_numpy",
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
+    "ops/factors": "impl_jax_vjp",
 }
 LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 
@@ -44,7 +45,7 @@ FOLDERS = {
     "ops": (
         "lookups formulas families elementwise transcendental rounding complexes comparison "
         "reduction recurrence products manipulation movement indexing places einsum sorting "
-        "creation decompositions solving linalg fft activation inspection"
+        "creation factors decompositions solving linalg fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),
