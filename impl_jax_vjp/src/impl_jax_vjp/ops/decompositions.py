@@ -119,8 +119,8 @@ _eigvals = Primitive(lambda x: factors.eig(x)[0], "eigvals")
 @listed(
     _HERMITIAN + "\nupper : bool\n    Whether the adjoint of the factor is returned.",
     "shape of x, a triangle with a positive diagonal",
-    "ValueError\n    If a matrix is not positive definite, where values are known; under `jit` its\n"
-    "    factor is NaN.\n" + NOT_SQUARE,
+    "ValueError\n    If a matrix is not positive definite, where values are known; under `jit`\n"
+    "    its factor is NaN.\n" + NOT_SQUARE,
     f"{STANDARD}; the derivative is that of Murray 2016",
     space="linalg",
 )
