@@ -30,11 +30,20 @@ BACKENDS: dict[str, tuple[str, ...]] = {
 # The tests run in two processes. Who has none left steals some of the same file, whose shapes are
 # compiled where there is a compiler.
 TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
-# The passes that make a program quick take longer than the programs of most tests, run once, do.
-# The implementation's own tests and the examples go through all of them.
+# The passes that make a program quick take longer than the programs of most tests, run once, do; so
+# do the emitters that go through MLIR, and a program cut into parts to compile side by side.
+# `OPTIMIZED` of the implementation's own tests, the fuzzer and the examples go through all of them.
 UNOPTIMIZED = {
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    "XLA_FLAGS": " ".join(
+        (
+            "--xla_backend_optimization_level=0",
+            "--xla_llvm_disable_expensive_passes=true",
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        )
+    )
 }
+OPTIMIZED = {"jax_vjp": ("test_compilation", "test_lookups", "test_further")}
 EMULATION = "impl_cupy/emulation"
 CPLUSPLUS = (
     "impl_torch_ext/csrc/*.*",
@@ -75,7 +84,7 @@ def jax_vjp(session: nox.Session) -> None:
 def meta(session: nox.Session) -> None:
     """Run the judge's own tests: wrong implementations must fail, by the right clause."""
     forget_builds()
-    session.install("./impl_numpy", "./spec_tests[compare]", "pytest-xdist")
+    session.install("./impl_numpy", "./spec_tests[compare,standard]", "pytest-xdist")
     # Nearly all of its time goes into processes that run the suite on a wrong implementation.
     session.run("python", "-m", "pytest", "spec_tests/tests", "-n", "2", *session.posargs)
     if not session.posargs:
@@ -141,6 +150,47 @@ def across(session: nox.Session) -> None:
 
 
 @nox.session
+def array_api(session: nox.Session) -> None:
+    """Run the array API standard's public suite, and code that others wrote for the standard.
+
+    ``nox -s array_api -- FOLDER [numpy cupy ...] [pytest's options]``, where FOLDER is a clone of
+    the suite. Results go to ``report/array_api/``.
+    """
+    folder, *rest = session.posargs or [""]
+    if not (Path(folder) / "array_api_tests").is_dir():
+        session.error(
+            "nox -s array_api -- FOLDER [numpy cupy ...]: FOLDER is a clone of the public suite: "
+            "git clone --recurse-submodules https://github.com/data-apis/array-api-tests FOLDER"
+        )
+    chosen = [name for name in BACKENDS if name in rest] or list(BACKENDS)
+    options = [option for option in rest if option not in BACKENDS]
+    standard, out = ("-m", "spec_tests.standard"), ("--out", str(REPORT / "array_api"))
+    consumers = ("-m", "pytest", "spec_tests/tests/test_consumers.py")
+    wrong = []
+    for name in chosen:
+        python = backend_python(session, name)
+        install_backend(session, name, python)
+        pip = (str(python), "-m", "pip", "install", "--quiet", "./spec_tests[standard]")
+        session.run(*pip, external=True)
+        if name == "cupy":
+            emulate_without_a_gpu(session, python)
+        suite = ("run", "--suite", str(Path(folder).resolve()), "--impl", f"impl_{name}")
+        for what, command in (
+            ("the suite", (*standard, *suite, *out, *TWO_PROCESSES, *options)),
+            ("the consumers", consumers),
+        ):
+            try:
+                session.run(str(python), *command, external=True)
+            except nox.command.CommandFailed:
+                # The others are run all the same, and the table shows what each found.
+                wrong.append(f"{what} on impl_{name}")
+    names = [f"impl_{name}" for name in chosen]
+    session.run(str(python), *standard, "table", *out, *names, external=True, success_codes=[0, 1])
+    if wrong:
+        session.error(f"not as expected: {', '.join(wrong)}")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time the four and their peers in turns, each in its environment; write report/bench.html."""
     sys.path.insert(0, str(ROOT))
@@ -198,7 +248,12 @@ def conformance(session: nox.Session, name: str, *, quick: bool = False) -> None
     env = UNOPTIMIZED if quick and not session.posargs else {}
     session.run(*pytest, *suite, *TWO_PROCESSES, *some, env=env)
     if not session.posargs:
-        session.run(*pytest, f"impl_{name}/tests", *TWO_PROCESSES)
+        own = f"impl_{name}/tests"
+        optimized = [f"{own}/{file}.py" for file in OPTIMIZED.get(name, ())]
+        others = [f"--ignore={file}" for file in optimized]
+        session.run(*pytest, own, *others, *TWO_PROCESSES, env=env)
+        if optimized:
+            session.run(*pytest, *optimized, *TWO_PROCESSES)
         # What the judge asks of installed packages, and each is installed in its own session only.
         judged = ("test_public_names", "test_independence", "test_fuzz")
         session.run(*pytest, *(f"spec_tests/tests/{name}.py" for name in judged))

@@ -416,3 +416,21 @@ def an_explanation_draws(nn):
         return found
 
     nn.explain = explain
+
+
+@fault("test_optim_growth", "optim-29")
+def a_later_group_gets_no_initial_rate(nn):
+    growth, schedulers = nn.optim.growth, nn.optim.lr_scheduler
+
+    def take_up(*several):
+        growth.take_up(*several)
+        for group in several[0].optimizer.param_groups:
+            if group["lr"] == 2.0:
+                group["initial_lr"] = 1.0
+
+    schedulers.take_up = take_up
+
+
+@fault("test_optim_search", "optim-18")
+def a_value_must_fall_by_more(nn):
+    nn.optim.lbfgs._C1 = 1.2e-4

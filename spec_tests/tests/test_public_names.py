@@ -34,7 +34,7 @@ def unlisted(*path, cwd):
     return run.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["ops", "ops.linalg", "init", "loss", "optim"])
+@pytest.mark.parametrize("module", ["ops", "ops.linalg", "ops.fft", "init", "loss", "optim"])
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
 def test_a_module_shows_its_public_names_alone(name, module, tmp_path):
     spec = importlib.util.find_spec(name)

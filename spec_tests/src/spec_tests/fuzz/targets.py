@@ -57,11 +57,11 @@ def _functions(nn: Any) -> Iterator[Target]:
 
 def _function(nn: Any, row: Row) -> Any:
     """Return what a row defines; None where there is none, which the suite says."""
-    if row.chapter != "linalg":
+    if row.chapter not in ("linalg", "fft"):
         return getattr(getattr(nn, row.chapter), row.name)
     if row.name in ("eig", "eigvals") and not nn.spec_capabilities().get("complex", False):
         return None
-    return getattr(nn.ops.linalg, row.name, None)
+    return getattr(getattr(nn.ops, row.chapter), row.name, None)
 
 
 def _complex_calls(nn: Any, row: Row) -> list[Call]:

@@ -60,8 +60,8 @@ class Result:
         self.implementation = implementation
         self.clauses = clauses
         self.rows = rows
-        self.device = _device(module)
-        self.versions = _versions(implementation)
+        self.device = device_of(module)
+        self.versions = versions_of(implementation)
         self.complete = False
         # Of tests with very many cases some were asked.
         self.quick = False
@@ -189,14 +189,16 @@ def _verdict(tests: list[_Test]) -> _Verdict:
     return _Verdict("passed" if "passed" in by_outcome else "unsupported", why, tests)
 
 
-def _device(module: ModuleType) -> dict[str, Any]:
+def device_of(module: ModuleType) -> dict[str, Any]:
+    """Return ``device``, its name, and whether it is ``emulated``, as an implementation says."""
     if not hasattr(module, "spec_device"):
         return {"device": "CPU", "emulated": False}
     said = module.spec_device()
     return {"device": str(said["device"]), "emulated": bool(said["emulated"])}
 
 
-def _versions(implementation: str) -> dict[str, str]:
+def versions_of(implementation: str) -> dict[str, str]:
+    """Return the versions of Python, the implementation and what it is built on."""
     versions = {"python": platform.python_version()}
     names = {"numpy", "pytest", "spec_tests", implementation.partition(".")[0]}
     names |= {name for name in _BACKENDS if name in sys.modules}

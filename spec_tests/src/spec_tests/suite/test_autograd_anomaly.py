@@ -32,18 +32,16 @@ class Anomaly(NamedTuple):
 
 
 def leaky(nn: Any, *, backward: bool) -> Any:
-    """Return a Function whose forward, or backward, divides by 0."""
+    """Return a Function whose forward, or backward, gives infinities."""
 
     class Leaky(nn.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
-            ctx.save_for_backward(x)
-            return x * 2 if backward else ctx.xp.log(0 * x)
+            return x * (2.0 if backward else float("inf"))
 
         @staticmethod
         def backward(ctx: Any, grad_output: Any) -> Any:
-            (x,) = ctx.saved_tensors
-            return grad_output / (0 * x)
+            return grad_output * float("inf")
 
     return Leaky
 
@@ -282,7 +280,7 @@ def test_blocks_nest_and_end(nn: Any) -> None:
         with nn.no_grad():
             assert found(nn)
     assert not found(nn)
-    with refuses(Mishap), nn.detect_anomaly():
+    with pytest.raises(Mishap), nn.detect_anomaly():
         raise Mishap
     assert not found(nn)
     with block:
@@ -367,6 +365,8 @@ def test_a_second_derivative(nn: Any) -> None:
         # x ** 1.5 has a first derivative at 0, and no second one.
         y = nn.ops.pow(x, 1.5)
         (slope,) = nn.grad(nn.ops.sum(y), x, create_graph=True)
-        with refuses(RuntimeError, WORDS, "backward"):
-            nn.ops.sum(slope).backward()
+        exactly(nn, slope, np.asarray([1.5, 0.0], "float32"))
+        if not own_class(nn):
+            with refuses(RuntimeError, WORDS, "backward"):
+                nn.ops.sum(slope).backward()
     assert x.grad is None

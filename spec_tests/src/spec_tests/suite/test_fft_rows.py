@@ -281,7 +281,7 @@ def test_shifts(nn: Any, dtype: str, row: Row) -> None:
     for shapes in (None, lambda shape: (0, *shape[1:])):
         for call in calls(row, dtype, shapes):
             want = evaluate(row, call)
-            for kind in ("float32", "float64", "int32", "int64", "bool"):
+            for kind in ("float32", "float64", "int8", "uint8", "int64", "bool"):
                 array = np.trunc(call.arguments[0] * 4).astype(kind)
                 there = reference(row, call, array)
                 exactly(nn, function(nn.tensor(array), **call.options), there, dtype=kind)

@@ -344,6 +344,15 @@ def test_an_argument_that_leads_off_the_fused_path_is_named(nn: Any) -> None:
             assert key in row.why
 
 
+def held(nn: Any, module: Any) -> dict[str, tuple[Any, Any, Any]]:
+    """Return each Parameter and buffer with copies of its values and its grad, empty for none."""
+    found = {}
+    for name, entry in [*module.named_parameters(), *module.named_buffers()]:
+        grad = np.zeros((0,)) if entry.grad is None else to_numpy(nn, entry.grad).copy()
+        found[name] = (entry, to_numpy(nn, entry).copy(), grad)
+    return found
+
+
 @clause("module-31")
 @pytest.mark.parametrize("fails", [False, True])
 def test_everything_is_as_it_was(nn: Any, fails: bool) -> None:
@@ -367,9 +376,7 @@ def test_everything_is_as_it_was(nn: Any, fails: bool) -> None:
     x = tensor(nn, np.arange(15.0, dtype=np.float32).reshape(5, 3))
     nn.ops.sum(module.body(x)).backward()
     called.clear()
-    named = [*module.named_parameters(), *module.named_buffers()]
-    before = {name: (entry, to_numpy(nn, entry).copy(), entry.grad) for name, entry in named}
-    grads = {name: None if g is None else to_numpy(nn, g) for name, (_, _, g) in before.items()}
+    before = held(nn, module)
     flags = [(part.training, id(part)) for part in module.modules()]
     wants = [parameter.requires_grad for parameter in module.parameters()]
     at_x = to_numpy(nn, x.grad).copy()
@@ -384,15 +391,12 @@ def test_everything_is_as_it_was(nn: Any, fails: bool) -> None:
         # Dropout in training multiplies.
         assert rows[-1].nodes > 0
     assert called == ["forward"]
-    named = [*module.named_parameters(), *module.named_buffers()]
-    assert [name for name, _ in named] == list(before)
-    for name, entry in named:
-        old, values, grad = before[name]
-        assert entry is old, name
-        exactly(nn, entry, values, call=name)
-        assert (entry.grad is None) == (grad is None), name
-        if grad is not None:
-            exactly(nn, entry.grad, grads[name], call=name)
+    after = held(nn, module)
+    assert list(after) == list(before)
+    for name, (entry, values, grad) in after.items():
+        assert entry is before[name][0], name
+        exactly(nn, values, before[name][1], call=name)
+        exactly(nn, grad, before[name][2], call=f"grad of {name}")
     assert [(part.training, id(part)) for part in module.modules()] == flags
     assert [parameter.requires_grad for parameter in module.parameters()] == wants
     exactly(nn, nn.get_rng_state(), state)

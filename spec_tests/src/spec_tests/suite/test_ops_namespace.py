@@ -42,6 +42,7 @@ def test_the_namespace_tells_of_itself(nn: Any) -> None:
     assert able["boolean indexing"] is True
     assert able["data-dependent shapes"] is True
     assert able["max dimensions"] is None or able["max dimensions"] >= 8
+    assert isinstance(info.devices(), tuple)
     assert info.default_device() in info.devices()
     default = info.default_dtypes(device=info.default_device())
     assert default["real floating"] == nn.float32
