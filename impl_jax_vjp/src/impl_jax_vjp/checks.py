@@ -175,7 +175,7 @@ def check_probability(name: str, argument: str, value: Any) -> int | float:
 def cast(name: str, values: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
     """Return numbers in a dtype; raise `ValueError` that names one that an integer dtype lacks."""
     kind = values.dtype.kind
-    if kind == "c" and dtype.kind in "iuf":  # tensor-37
+    if kind == "c" and dtype.kind != "c":  # tensor-37
         msg = f"{name}: complex numbers do not go into {dtype}, got dtype {values.dtype}"
         raise TypeError(msg)
     if dtype.kind in "iu" and kind in "iuf" and values.dtype != dtype:  # tensor-38

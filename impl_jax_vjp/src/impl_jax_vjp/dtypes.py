@@ -100,13 +100,15 @@ uint8, uint16, uint32, uint64 = [np.dtype(f"uint{bits}") for bits in (8, 16, 32,
 float32, float64 = np.dtype("float32"), np.dtype("float64")
 complex64, complex128 = np.dtype("complex64"), np.dtype("complex128")
 
-SIGNED = frozenset({int8, int16, int32, int64})
-UNSIGNED = frozenset({uint8, uint16, uint32, uint64})
-FLOATING = frozenset({float32, float64})
-COMPLEX = frozenset({complex64, complex128})
+Kind = frozenset[DType]
+
+SIGNED: Kind = frozenset({int8, int16, int32, int64})
+UNSIGNED: Kind = frozenset({uint8, uint16, uint32, uint64})
+FLOATING: Kind = frozenset({float32, float64})
+COMPLEX: Kind = frozenset({complex64, complex128})
 # What has gradients.
-INEXACT = FLOATING | COMPLEX
-DTYPES = SIGNED | UNSIGNED | INEXACT | {bool_}
+INEXACT: Kind = FLOATING | COMPLEX
+DTYPES: Kind = SIGNED | UNSIGNED | INEXACT | {bool_}
 NAMED: dict[str, DType] = {
     str(dtype): dtype
     for dtype in (
@@ -115,7 +117,7 @@ NAMED: dict[str, DType] = {
     )
 }
 # What Modules, losses, optimizers and files are made of.
-FIVE = FLOATING | {bool_, int32, int64}
+FIVE: Kind = FLOATING | {bool_, int32, int64}
 
 
 def is_floating(dtype: Any) -> bool:
@@ -172,9 +174,12 @@ def floating(dtype: DType) -> DType:
     return dtype if dtype in INEXACT else float32  # ops-14
 
 
+_PARTS: dict[DType, DType] = {complex64: float32, complex128: float64}
+
+
 def parts_of(dtype: DType) -> DType:
     """Return the dtype of the absolute value of a number that has gradients."""
-    return {complex64: float32, complex128: float64}.get(dtype, dtype)
+    return _PARTS.get(dtype, dtype)
 
 
 def accumulated(dtype: DType) -> DType:

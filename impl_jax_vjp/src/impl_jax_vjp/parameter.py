@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .checks import check_five, check_flag, check_floating, refuse_type
+from .checks import check_dtype, check_five, check_flag, check_floating, refuse_type
 from .dtypes import make_array, native
 from .tape import Traced, unwrap
 from .tensor import Tensor, bare
@@ -39,14 +39,15 @@ class Parameter(Tensor):
             raw = data
         elif isinstance(data, np.ndarray):
             data = native(data)
-            check_five("Parameter", data.dtype)
+            check_dtype("Parameter", data.dtype)
             raw = make_array(data)
         else:
             refuse_type("Parameter", "data", "a Tensor or an array", data)
-        check_five("Parameter", raw.dtype)
+        check_dtype("Parameter", raw.dtype)
         requires_grad = check_flag("Parameter", "requires_grad", requires_grad)
         if requires_grad:
             check_floating("Parameter", raw.dtype)
+        check_five("Parameter", raw.dtype)
         made: Parameter = bare(cls, raw, requires_grad)
         return made
 

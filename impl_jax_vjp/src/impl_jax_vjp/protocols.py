@@ -126,7 +126,7 @@ class Protocols(Traced):
         return int(self._data.shape[0])
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([self[i] for i in range(len(self))])
+        return iter([OPS.getitem(self, i) for i in range(len(self))])
 
     def __reversed__(self) -> Iterator[Any]:
         return iter(list(self)[::-1])

@@ -22,7 +22,7 @@ def _conj(x: Array) -> Array:
     return jnp.conj(x) if x.dtype.kind == "c" else x
 
 
-_PARTS = {"keeps": F.nothing, "booleans": "refused", "complexes": True}
+_PARTS: dict[str, Any] = {"keeps": F.nothing, "booleans": "refused", "complexes": True}
 
 unary("real", _real, "Return the real part, which a real number is itself.", **_PARTS)
 unary("imag", _imag, "Return the imaginary part, which is 0 of a real number.", **_PARTS)

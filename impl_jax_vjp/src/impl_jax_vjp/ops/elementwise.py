@@ -24,7 +24,8 @@ from ..dtypes import DType, bool_, is_inexact, promote, promote_number
 from ..recording import Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from ..tape import Traced, unwrap
 from . import formulas as F
-from .families import binary, listed, shape, unary
+from .families import binary, listed, unary
+from .plans import shape
 
 Array = Any
 
@@ -127,7 +128,7 @@ _integer_power = Primitive(F.integer_power, "pow")
 
 
 def _known_power(x1: Any, x2: Any) -> Any:
-    """Return a small whole power of a Tensor with gradients, which needs no logarithm; else None."""
+    """Return a small whole power of numbers with gradients, which needs no logarithm; or None."""
     x2 = as_number(x2)
     small = isinstance(x2, int | float) and not isinstance(x2, bool) and x2 in (0, 1, 2, 3, 4)
     if small and isinstance(x1, Traced) and is_inexact(dtype_of(x1)):

@@ -52,7 +52,12 @@ def finite(x: Array) -> Array:
 
 
 def _one(x: Array) -> Array:
-    return jnp.asarray(np.eye(*x.shape[-2:], dtype=bool))
+    return _unit(*x.shape[-2:])
+
+
+def _unit(m: int, n: int) -> Array:
+    """Return where the diagonal of a matrix is."""
+    return jnp.asarray(np.arange(m)[:, None] == np.arange(n))
 
 
 def _sound(x: Array) -> tuple[Array, Array]:
@@ -100,7 +105,9 @@ def _apart(size: int, values: Array) -> Array:
 def _gauge(vectors: Array) -> tuple[Array, Array]:
     """Return columns whose first component of largest magnitude is positive, and their phases."""
     sizes = jnp.abs(vectors)
-    largest = sizes == jnp.max(sizes, axis=-2, keepdims=True)
+    # The compiler may compute a magnitude twice, and round it in two ways.
+    least = (1 - 4 * _eps(vectors.dtype)) * jnp.max(sizes, axis=-2, keepdims=True)
+    largest = sizes >= least
     first = largest & (jnp.cumsum(largest, axis=-2, dtype=jnp.int32) == 1)
     top = jnp.sum(jnp.where(first, vectors, 0), axis=-2, keepdims=True, dtype=vectors.dtype)
     phases = _phase(top)
@@ -172,8 +179,7 @@ def _signed(full: bool, x: Array) -> tuple[Array, Array]:
     phases = _phase(across(r[..., :n, :]))
     # Exact where the phase is that of the diagonal itself.
     upper = jnp.triu(r * _padded(jnp.conj(phases), k)[..., :, None])
-    eye = jnp.asarray(np.eye(k, n, dtype=bool))
-    upper = jnp.where(eye, jnp.abs(r).astype(r.dtype), upper)
+    upper = jnp.where(_unit(k, n), jnp.abs(r).astype(r.dtype), upper)
     q, r = _poisoned(whole, q * _padded(phases, k)[..., None, :], upper)
     return q, jnp.triu(r)
 

@@ -3,15 +3,13 @@
 A family fixes the signature, converts and checks the arguments, names the function in errors, and
 makes the docstring from a frame. A function is then one row: its name, its formula (a function of
 arrays, of which JAX derives the gradient), what backward keeps of the inputs (`formulas`), and a
-line that says what it does. Rows whose arguments need a plan of their own (`shape`, `join`) are
-written as functions from the arguments to what is static; `listed` registers whole functions.
+line that says what it does. `plans` has the families whose rows are functions; `listed` registers
+whole functions.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import jax.numpy as jnp
 
 from ..checks import (
     Axis,
@@ -26,11 +24,10 @@ from ..checks import (
     normalize_axes,
     normalize_axis,
     refuse,
-    refuse_type,
     shown,
     within,
 )
-from ..dtypes import DType, accumulated, bool_, float64, floating, int64, promote
+from ..dtypes import DType, accumulated, bool_, float64, floating, int64
 from ..protocols import OPS
 from ..recording import Keeps, Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from . import formulas as F
@@ -69,9 +66,10 @@ _NO_AXIS = """ValueError
 """
 
 
-def _document(
+def document(
     doc: str, parameters: str, returns: str, raises: str, source: str, kind: str = "Tensor, "
 ) -> str:
+    """Return a docstring of its parts."""
     return (
         f"{doc}\n\nParameters\n----------\n{parameters}\n\nReturns\n-------\n{kind}{returns}\n\n"
         f"Raises\n------\n{raises}\n\nNotes\n-----\nDefined by the {source}.\n"
@@ -109,7 +107,7 @@ def listed(
     """Register a whole function; its docstring is the first line of what a family makes."""
 
     def enter(function: Function) -> Function:
-        doc = _document(inspect.getdoc(function) or "", parameters, returns, raises, source, kind)
+        doc = document(inspect.getdoc(function) or "", parameters, returns, raises, source, kind)
         return register(function, function.__name__, doc, space)
 
     return enter
@@ -158,7 +156,7 @@ def unary(
         return primitive((x,), floating(dtype) if real else dtype)
 
     parameters = _ONE.format(real=_REAL if real else "")
-    full = _document(doc, parameters, "the shape of x", NO_ARRAY, source)
+    full = document(doc, parameters, "the shape of x", NO_ARRAY, source)
     return register(function, name, full)
 
 
@@ -211,7 +209,7 @@ def binary(
 
     function = careful if real or shortcut or check else plain
     parameters = _TWO.format(real=_REAL if real else "")
-    full = _document(doc, parameters, "the common shape", _NO_BROADCAST + NO_ARRAY, STANDARD)
+    full = document(doc, parameters, "the common shape", _NO_BROADCAST + NO_ARRAY, STANDARD)
     return register(function, name, full)
 
 
@@ -229,7 +227,7 @@ def bits(name: str, formula: Formula, doc: str, *, booleans: bool = True) -> Fun
                 raise TypeError(msg)
         return primitive((x1, x2), dtype)
 
-    full = _document(doc, _TWO.format(real=""), "the common shape", NO_BROADCAST, STANDARD)
+    full = document(doc, _TWO.format(real=""), "the common shape", NO_BROADCAST, STANDARD)
     return register(function, name, full)
 
 
@@ -254,7 +252,7 @@ def compare(
             check_real(name, dtype)  # tensor-20
         return primitive((x1, x2), dtype if cast_to is None else cast_to)
 
-    full = _document(
+    full = document(
         doc, _TWO.format(real=""), "bool, the common shape", _NO_BROADCAST + NO_ARRAY, STANDARD
     )
     return register(function, name, full)
@@ -277,7 +275,7 @@ def predicate(
             check_real(name, dtype_of(x))
         return primitive((x,), floating(dtype_of(x)) if cast_to is None else cast_to)
 
-    full = _document(doc, _ONE.format(real=""), "bool, the shape of x", NO_ARRAY, STANDARD)
+    full = document(doc, _ONE.format(real=""), "bool, the shape of x", NO_ARRAY, STANDARD)
     return register(function, name, full)
 
 
@@ -312,7 +310,7 @@ def reduce(
 
     parameters = _AXES.format(real=_REAL if dtype is floating else "", dtype="")
     raises = _NO_AXIS.format(or_=" or has no elements" if chooses else "") + NO_ARRAY
-    full = _document(doc, parameters, "the axes gone, or of size 1", raises, STANDARD)
+    full = document(doc, parameters, "the axes gone, or of size 1", raises, STANDARD)
     return register(function, name, full)
 
 
@@ -344,7 +342,7 @@ def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) 
         )
 
     raises = _NO_AXIS.format(or_="") + NO_ARRAY
-    full = _document(
+    full = document(
         doc, _AXES.format(real="", dtype=_DTYPE), "the axes gone, or of size 1", raises, STANDARD
     )
     return register(function, name, full)
@@ -366,7 +364,7 @@ def search(name: str, formula: Formula, doc: str) -> Function:
     parameters = _AXES.format(real="", dtype="").replace(
         "int, sequence of int or None", "int or None"
     )
-    full = _document(doc, parameters, "int64, the axis gone, or of size 1", raises, STANDARD)
+    full = document(doc, parameters, "int64, the axis gone, or of size 1", raises, STANDARD)
     return register(function, name, full)
 
 
@@ -399,7 +397,7 @@ def scan(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -
         "    Whether the value of no elements comes first, which adds 1 to the length."
     )
     raises = "ValueError\n    If `axis` is out of range, or needed and left out.\n" + NO_ARRAY
-    full = _document(doc, parameters, "the shape of x", raises, STANDARD)
+    full = document(doc, parameters, "the shape of x", raises, STANDARD)
     return register(function, name, full)
 
 
@@ -418,7 +416,7 @@ def along(name: str, formula: Formula, doc: str, source: str) -> Function:
 
     parameters = _ONE.format(real=_REAL) + "\naxis : int"
     raises = _NO_AXIS.format(or_="") + NO_ARRAY
-    full = _document(doc, parameters, "the shape of x", raises, source)
+    full = document(doc, parameters, "the shape of x", raises, source)
     return register(function, name, full)
 
 
@@ -436,87 +434,10 @@ def along_reduced(name: str, formula: Formula, doc: str, source: str) -> Functio
         return primitive((x,), axes, check_flag(name, "keepdims", keepdims), floating(dtype_of(x)))
 
     raises = _NO_AXIS.format(or_="") + NO_ARRAY
-    full = _document(
+    full = document(
         doc, _AXES.format(real=_REAL, dtype=""), "the axes gone, or of size 1", raises, source
     )
     return register(function, name, full)
-
-
-def shape(
-    primitive: Primitive, argument: str, returns: str, raises: str
-) -> Callable[[Function], Function]:
-    """Make a function of one array and of where its elements go.
-
-    The row is written as a function from the shape of x and the arguments to the static argument of
-    the primitive; its signature is the function's.
-    """
-
-    def enter(plan: Function) -> Function:
-        name = plan.__name__
-
-        def function(x: Any, /, *args: Any, **options: Any) -> Any:
-            x = as_operand(name, x)
-            return primitive((x,), plan(shape_of(x), *args, **options))
-
-        array, *others = inspect.signature(plan).parameters.values()
-        function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [array.replace(annotation=Any), *others], return_annotation=Any
-        )
-        parameters = f"x : Tensor or raw array\n{argument}"
-        full = _document(
-            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{NO_ARRAY}", STANDARD
-        )
-        return register(function, name, full)
-
-    return enter
-
-
-# As many arrays are joined at once: the time to compile grows with their number.
-_MANY = 64
-
-
-def _concatenated(axis: int, dtype: DType, *arrays: Any) -> Any:
-    return jnp.concatenate([array.astype(dtype) for array in arrays], axis=axis)
-
-
-def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Function]:
-    """Make a function of several arrays; the row returns the arrays and the axis to join along."""
-
-    def joined(axis: int, dtype: DType, *arrays: Any) -> Any:
-        return formula([array.astype(dtype) for array in arrays], axis=axis)
-
-    def enter(plan: Function) -> Function:
-        name = plan.__name__
-        primitive = Primitive(joined, name, F.nothing)
-        further = Primitive(_concatenated, name, F.nothing)
-
-        def function(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Any:
-            if not isinstance(arrays, Sequence) or isinstance(arrays, str):  # ops-21
-                refuse_type(name, "arrays", "a sequence of Tensors and raw arrays", arrays)
-            operands = [as_operand(name, array) for array in arrays]
-            if not operands:
-                msg = f"{name}: arrays must hold at least one array, got none"
-                raise ValueError(msg)
-            dtype = dtype_of(operands[0])
-            for operand in operands[1:]:
-                dtype = promote(name, dtype, dtype_of(operand))
-            operands, place = plan(operands, axis)
-            joining = primitive
-            while len(operands) > _MANY:
-                parts = [operands[i : i + _MANY] for i in range(0, len(operands), _MANY)]
-                operands, joining = [joining(part, place, dtype) for part in parts], further
-            return joining(operands, place, dtype)
-
-        parameters = (
-            "arrays : sequence of Tensors and raw arrays\n"
-            "    Of different dtypes, the result has the promoted one.\naxis : int"
-        )
-        full = _document(
-            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{NO_ARRAY}", STANDARD
-        )
-        return register(function, name, full)
-
-    return enter
 
 
 def create(parameters: str, returns: str, raises: str) -> Callable[[Function], Function]:

@@ -168,8 +168,8 @@ _NORM = "norm : {'backward', 'ortho', 'forward'}\n    Where the factor 1 / n sta
 _REAL, _COMPLEX = "floating", "floating or complex"
 _ONE = (
     "x : Tensor or raw array, {kind}\n"
-    "n : int, optional\n    The length of the transform: x is cut, or filled with zeros.\naxis : int\n"
-    + _NORM
+    "n : int, optional\n    The length of the transform: x is cut, or filled with zeros.\n"
+    "axis : int\n" + _NORM
 )
 _SEVERAL = (
     "x : Tensor or raw array, {kind}\ns : sequence of int, optional\n    Lengths along `axes`, -1 "

@@ -172,9 +172,9 @@ class Info:
         """Return the device of a Tensor that is made without naming one."""
         return default_device()
 
-    def devices(self) -> list[Any]:
+    def devices(self) -> tuple[Any, ...]:
         """Return the devices that Tensors may be on."""
-        return list(dict.fromkeys([default_device(), *jax.local_devices()]))
+        return tuple(dict.fromkeys([default_device(), *jax.local_devices()]))
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
         """Return the dtypes of what is made without naming one."""

@@ -28,7 +28,8 @@ from ..recording import Primitive, as_integers, as_operand, dtype_of, is_array, 
 from ..tape import unwrap
 from . import formulas as F
 from . import lookups
-from .families import FUNCTIONS, listed, shape
+from .families import FUNCTIONS, listed
+from .plans import shape
 
 Array = Any
 _BAD = "ValueError\n    If an axis is out of range, or {} not fit.\nTypeError\n    If {} no int."

@@ -226,6 +226,8 @@ def _measured(order: Any, x: Array) -> Array:
             return F.total(values, (last - 1,))
     else:
         values = F.total(size_of(x), (last - 1 if abs(order) == 1 else last,))
+        # Ties are found by comparing with what was chosen: it must not be computed twice.
+        values = lax.optimization_barrier(values)
     return (F.largest if order > 0 else F.smallest)(values, (last - 1,), False)
 
 
