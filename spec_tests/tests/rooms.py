@@ -31,22 +31,23 @@ ONLY = {
     "operands": "impl_numpy",
     "buffers": "impl_numpy",
     "memory": "impl_numpy",
-    "protocols": "impl_numpy",
+    "protocols": "impl_numpy impl_jax_vjp",
     "pytree": "impl_jax_vjp",
     "followed": "impl_jax_vjp",
     "function_vjp": "impl_jax_vjp",
     "rnn/steps": "impl_numpy",
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
+    "ops/plans": "impl_jax_vjp",
 }
 LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
     "ops": (
-        "lookups formulas families elementwise transcendental rounding complexes comparison "
-        "reduction recurrence products manipulation movement indexing places einsum sorting "
-        "creation decompositions solving linalg fft activation inspection"
+        "lookups formulas families plans elementwise transcendental rounding complexes "
+        "comparison reduction recurrence products manipulation movement indexing places einsum "
+        "sorting creation decompositions solving linalg fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),

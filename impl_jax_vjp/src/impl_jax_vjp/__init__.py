@@ -36,7 +36,20 @@ from .creation import (
     zeros,
 )
 from .dtypes import bool_ as bool
-from .dtypes import float32, float64, int32, int64
+from .dtypes import (
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from .function import Function, as_function, once_differentiable
 from .loss import (
     BCELoss,
@@ -189,6 +202,8 @@ __all__ = [
     "as_function",
     "bool",
     "checkpoint",
+    "complex64",
+    "complex128",
     "data",
     "empty",
     "enable_grad",
@@ -203,6 +218,8 @@ __all__ = [
     "hessian",
     "hvp",
     "init",
+    "int8",
+    "int16",
     "int32",
     "int64",
     "is_grad_enabled",
@@ -231,6 +248,10 @@ __all__ = [
     "spec_capabilities",
     "summary",
     "tensor",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     "value_and_grad",
     "vjp",
     "zeros",

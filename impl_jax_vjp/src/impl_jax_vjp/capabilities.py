@@ -2,7 +2,14 @@
 
 __spec_version__ = "2026.12"
 
-_CAPABILITIES = {"double_backward": True, "float64": True, "jit": True, "serialization": True}
+_CAPABILITIES = {
+    "complex": True,
+    "double_backward": True,
+    "float64": True,
+    "jit": True,
+    "serialization": True,
+    "wide_unsigned": True,
+}
 
 
 def spec_capabilities() -> dict[str, bool]:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from .dtypes import DTYPES, DType, float32, is_floating, promote_number
+from .dtypes import DTYPES, FIVE, DType, float32, is_floating, promote_number
 
 Shape = tuple[int, ...]
 Axis = int | Sequence[int] | None
@@ -32,14 +32,40 @@ def refuse_type(name: str, argument: str, wanted: str, value: Any) -> NoReturn:
 def check_dtype(name: str, dtype: Any) -> None:
     """Raise `TypeError` that names the dtype if no Tensor has it."""
     if dtype not in DTYPES:  # tensor-37
+        wanted = "bool, an integer of 8 to 64 bits, float32, float64, complex64 or complex128"
+        msg = f"{name}: dtype must be {wanted}, got {dtype}"
+        raise TypeError(msg)
+
+
+def check_five(name: str, dtype: Any) -> None:
+    """Raise `TypeError` that names the dtype if it is none of those that Modules are made of."""
+    if dtype not in FIVE:  # tensor-37
         msg = f"{name}: dtype must be float32, float64, int32, int64 or bool, got {dtype}"
         raise TypeError(msg)
 
 
+def check_real(name: str, dtype: DType) -> None:
+    """Raise `TypeError` that names the dtype if it is complex, where there must be an order."""
+    if dtype.kind == "c":  # ops-59
+        msg = f"{name}: operands must be of real numbers or booleans, got dtype {dtype}"
+        raise TypeError(msg)
+
+
+def check_cast(name: str, dtype: DType, wanted: DType) -> None:
+    """Raise `TypeError` that names both dtypes if numbers would lose their imaginary parts."""
+    if dtype.kind == "c" and wanted.kind in "iuf":  # ops-11
+        msg = f"{name}: dtype {dtype} does not go into {wanted}; take real or imag first"
+        raise TypeError(msg)
+
+
 def check_floating(name: str, dtype: DType) -> None:
-    """Raise `ValueError` that names the dtype if gradients do not exist for it."""
+    """Raise `ValueError` that names the dtype if a leaf that requires grad cannot have it."""
     if not is_floating(dtype):
-        refuse(name, "the dtype of what requires grad", "float32 or float64", dtype)
+        more = (
+            "; make a complex Tensor of two real ones, as a + 1j * b" if dtype.kind == "c" else ""
+        )
+        wanted = "float32 or float64"
+        refuse(name, "the dtype of a leaf that requires grad", wanted, f"{dtype}{more}")
 
 
 def as_dtype(name: str, dtype: Any, default: DType | None = float32) -> DType:
@@ -89,10 +115,18 @@ def check_same_dtype(
         raise TypeError(msg)
 
 
+_KINDS = (
+    (bool, np.bool_),
+    (int, np.integer),
+    (float, np.floating),
+    (complex, np.complexfloating),
+)
+
+
 def as_number(value: Any) -> Any:
     """Return the Python number of a NumPy scalar, and anything else as it is."""  # tensor-39
     if isinstance(value, np.generic):
-        for cls, kinds in ((bool, np.bool_), (int, np.integer), (float, np.floating)):
+        for cls, kinds in _KINDS:
             # JAX's question: bfloat16 is floating to it, not to NumPy.
             if jax.dtypes.issubdtype(value.dtype, kinds):
                 return cls(value)
@@ -140,7 +174,11 @@ def check_probability(name: str, argument: str, value: Any) -> int | float:
 
 def cast(name: str, values: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
     """Return numbers in a dtype; raise `ValueError` that names one that an integer dtype lacks."""
-    if dtype.kind == "i" and values.dtype.kind in "iuf" and values.dtype != dtype:  # tensor-38
+    kind = values.dtype.kind
+    if kind == "c" and dtype.kind != "c":  # tensor-37
+        msg = f"{name}: complex numbers do not go into {dtype}, got dtype {values.dtype}"
+        raise TypeError(msg)
+    if dtype.kind in "iu" and kind in "iuf" and values.dtype != dtype:  # tensor-38
         info = np.iinfo(dtype)
         # The upper end is a power of 2, which is exact in every dtype; no NaN is within.
         wide = values.astype(np.float32) if values.dtype == np.float16 else values
@@ -153,6 +191,8 @@ def cast(name: str, values: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[An
 
 def as_scalar(name: str, number: Any, dtype: DType) -> Any:
     """Return a number as a scalar of a dtype; raise `ValueError` if it does not fit."""
+    if isinstance(number, complex):
+        return _complex_scalar(name, number, dtype)
     try:
         if -3e38 < number < 3e38:
             return dtype.type(number)
@@ -162,12 +202,19 @@ def as_scalar(name: str, number: Any, dtype: DType) -> Any:
         refuse(name, "each number", f"one that {dtype} holds", shown(number))  # tensor-38
 
 
+def _complex_scalar(name: str, number: complex, dtype: DType) -> Any:
+    if dtype.kind != "c":
+        refuse_type(name, "each number", f"one that {dtype} holds", number)
+    with np.errstate(over="ignore"):
+        return dtype.type(number)
+
+
 def within(number: Any, dtype: DType) -> Any:
     """Return what compares with integers of a dtype as a number does that they do not hold."""
     number = as_number(number)
-    if isinstance(number, int) and not -(2**31) <= number < 2**31:
+    if isinstance(number, int) and not 0 <= number < 128:
         joint = promote_number(number, dtype)
-        if joint.kind == "i" and not np.iinfo(joint).min <= number <= np.iinfo(joint).max:
+        if joint.kind in "iu" and not np.iinfo(joint).min <= number <= np.iinfo(joint).max:
             return math.inf if number > 0 else -math.inf  # tensor-38
     return number
 

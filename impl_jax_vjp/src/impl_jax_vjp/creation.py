@@ -21,11 +21,14 @@ from .checks import (
     as_scalar,
     cast,
     check_broadcast,
+    check_cast,
     check_dtype,
     check_flag,
     check_floating,
     check_number,
+    check_real,
     check_sizes,
+    floating_dtype,
     known,
     refuse,
     refuse_type,
@@ -33,15 +36,19 @@ from .checks import (
 )
 from .dtypes import (
     DTYPES,
+    bool_,
     cast_array,
+    complex64,
     float32,
     float64,
     int64,
-    is_floating,
+    is_inexact,
     make_array,
     native,
+    uint64,
     x64,
 )
+from .protocols import OPS
 from .recording import Operation, is_array, record
 from .tape import MODE, Traced, unwrap, wrap
 from .tensor import Tensor
@@ -104,7 +111,8 @@ def tensor(data: Any, *, dtype: Any = None, requires_grad: bool = False) -> Tens
     ----------
     data : number, nested lists or tuples of numbers, numpy.ndarray, jax.Array or Tensor
     dtype : dtype, optional
-        By default floats become float32, ints int64, bools bool; arrays keep theirs.
+        By default floats become float32, ints int64, bools bool, complex numbers complex64;
+        arrays keep theirs.
     requires_grad : bool
 
     Raises
@@ -124,8 +132,10 @@ def made(name: str, data: Any, dtype: Any, requires_grad: bool = False) -> Tenso
         raw = unwrap(data)
         if wanted is None:
             check_dtype(name, raw.dtype)
-        elif wanted.kind == "i" and not isinstance(raw, jax.core.Tracer):
+        elif wanted.kind in "iub" and not isinstance(raw, jax.core.Tracer):
             raw = cast(name, np.asarray(raw), wanted)
+        else:
+            check_cast(name, raw.dtype, wanted)
         raw = make_array(raw, wanted)
     else:
         raw = make_array(_host_array(name, data, wanted))
@@ -138,10 +148,10 @@ def _host_array(name: str, data: Any, wanted: np.dtype[Any] | None) -> np.ndarra
         data = as_number(data)
     if isinstance(data, np.ndarray | np.generic):
         array = native(np.asarray(data))  # tensor-30
-        if wanted is None or array.dtype.kind not in "biuf":
+        if wanted is None or array.dtype.kind not in "biufc":
             check_dtype(name, array.dtype)
         return array if wanted is None else cast(name, array, wanted)
-    if not isinstance(data, bool | int | float | list | tuple):
+    if not isinstance(data, bool | int | float | complex | list | tuple):
         refuse_type(name, "data", "numbers, lists of them or an array", data)
     plain = _numbers(name, data)
     try:
@@ -151,14 +161,13 @@ def _host_array(name: str, data: Any, wanted: np.dtype[Any] | None) -> np.ndarra
         raise ValueError(msg) from None
     if array.dtype.kind in "ufO":
         array = _with_large_ints(name, array, plain, wanted)
-    if array.dtype.kind not in "biuf":
-        others = [item for item in array.flat if not isinstance(item, int | float)]
+    if array.dtype.kind not in "biufc":
+        others = [item for item in array.flat if not isinstance(item, int | float | complex)]
         element = type(others[0]).__name__ if others else str(array.dtype)
         msg = f"{name}: elements must be numbers or booleans, got {element}"
         raise TypeError(msg)
-    if wanted is None and array.dtype.kind != "b":
-        wanted = float32 if array.dtype.kind == "f" else int64
-    return array if wanted is None else cast(name, array, wanted)
+    wanted = wanted or {"f": float32, "b": bool_, "c": complex64}.get(array.dtype.kind, int64)
+    return cast(name, array, wanted)
 
 
 def _with_large_ints(
@@ -172,11 +181,11 @@ def _with_large_ints(
     if not all([isinstance(number, int | float) for number in flat]):
         return array
     floats = any([isinstance(number, float) for number in flat])
-    if floats or (wanted is not None and is_floating(wanted)):
+    if floats or (wanted is not None and is_inexact(wanted)):
         return np.array([as_scalar(name, n, float64) for n in flat]).reshape(numbers.shape)
     for number in flat:
         as_scalar(name, number, wanted or int64)
-    return numbers.astype(np.int64)
+    return numbers.astype(wanted or np.int64)
 
 
 def _numbers(name: str, data: Any) -> Any:
@@ -246,6 +255,11 @@ def on_device(name: str, tensor: Any, device: Any) -> Any:
     return record(operation, (tensor,))
 
 
+# What a Tensor has of this room, which stands above its own.
+OPS.default_device = default_device
+OPS.on_device = on_device
+
+
 def _sizes(name: str, shape: tuple[Any, ...]) -> Shape:
     """Return the sizes that were given as arguments, or as one int or sequence."""
     return check_sizes(name, shape[0] if len(shape) == 1 else shape)  # tensor-31
@@ -293,7 +307,7 @@ def filled(
 ) -> Tensor:
     """Make a Tensor of one value as `full` does, in the name of another operation."""
     number = as_number(fill_value)  # tensor-30
-    if not (isinstance(number, bool | int | float) or is_array(number)):
+    if not (isinstance(number, int | float | complex) or is_array(number)):
         refuse_type(name, "fill_value", "a number", number)
     wanted = None if dtype is None else as_dtype(name, dtype)
     single = np.asarray(unwrap(number)) if is_array(number) else _host_array(name, number, wanted)
@@ -322,15 +336,18 @@ def arange(
         raise ValueError(msg)
     count = _count(first, last, step)
     whole = all([isinstance(number, int) for number in (first, last, step)])
-    wanted = as_dtype("arange", (int64 if whole else float32) if dtype is None else dtype)
+    wanted = as_dtype("arange", dtype, int64 if whole else float32)
+    check_real("arange", wanted)
     if whole:
         ends = [first, first + (count - 1) * step] if count else []
+        wide = uint64 if wanted == uint64 else int64
         for end in ends:
-            as_scalar("arange", end, int64)
-        # With more than two, the step fits too.
-        values: np.ndarray[Any, Any] = np.array(ends[:count], np.int64)
+            as_scalar("arange", end, wide)
+        values: np.ndarray[Any, Any] = np.array(ends[:count], wide)
         if count > 2:
-            values = np.arange(count, dtype=np.int64) * step + first
+            # With more than two, the step fits too; in uint64 a negative one wraps around.
+            turn = np.array(step % 2**64, np.uint64).astype(wide)
+            values = np.arange(count).astype(wide) * turn + wide.type(first)
     else:
         values = np.arange(first, last, step)
     return host("arange", cast("arange", values, wanted), wanted, requires_grad)
@@ -353,8 +370,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool 
 
 
 def _random(name: str, distribution: str, shape: Any, dtype: Any, requires_grad: bool) -> Tensor:
-    dtype = as_dtype(name, dtype)
-    check_floating(name, dtype)
+    dtype = floating_dtype(name, dtype)
     numbers = draw(distribution, _sizes(name, shape))
     if isinstance(numbers, np.ndarray):
         return host(name, numbers, dtype, requires_grad)

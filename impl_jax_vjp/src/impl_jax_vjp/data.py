@@ -13,7 +13,7 @@ import numpy as np
 
 from .checks import (
     cast,
-    check_dtype,
+    check_five,
     check_int,
     check_number,
     refuse,
@@ -242,7 +242,7 @@ def _sequences(sequences: Any) -> list[Any]:
     for place, sequence in enumerate(sequences):
         argument = f"sequences[{place}]"
         _check_array(name, argument, sequence)
-        check_dtype(f"{name}: {argument}", dtype_of(sequence))
+        check_five(f"{name}: {argument}", dtype_of(sequence))
         shape, first = shape_of(sequence), shape_of(sequences[0])
         if shape[1:] != first[1:]:
             refuse(name, argument, f"of the further axes of the first, of shape {first}", shape)

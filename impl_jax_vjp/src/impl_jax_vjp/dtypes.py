@@ -94,33 +94,75 @@ def cast_array(array: Any, dtype: DType) -> Any:
     return array.astype(dtype)
 
 
-float32 = np.dtype("float32")
-float64 = np.dtype("float64")
-int32 = np.dtype("int32")
-int64 = np.dtype("int64")
 bool_ = np.dtype("bool")
+int8, int16, int32, int64 = [np.dtype(f"int{bits}") for bits in (8, 16, 32, 64)]
+uint8, uint16, uint32, uint64 = [np.dtype(f"uint{bits}") for bits in (8, 16, 32, 64)]
+float32, float64 = np.dtype("float32"), np.dtype("float64")
+complex64, complex128 = np.dtype("complex64"), np.dtype("complex128")
 
-DTYPES = frozenset({float32, float64, int32, int64, bool_})
-FLOATING = frozenset({float32, float64})
+Kind = frozenset[DType]
+
+SIGNED: Kind = frozenset({int8, int16, int32, int64})
+UNSIGNED: Kind = frozenset({uint8, uint16, uint32, uint64})
+FLOATING: Kind = frozenset({float32, float64})
+COMPLEX: Kind = frozenset({complex64, complex128})
+# What has gradients.
+INEXACT: Kind = FLOATING | COMPLEX
+DTYPES: Kind = SIGNED | UNSIGNED | INEXACT | {bool_}
+NAMED: dict[str, DType] = {
+    str(dtype): dtype
+    for dtype in (
+        *(bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64),
+        *(float32, float64, complex64, complex128),
+    )
+}
+# What Modules, losses, optimizers and files are made of.
+FIVE: Kind = FLOATING | {bool_, int32, int64}
 
 
 def is_floating(dtype: Any) -> bool:
-    """Tell whether gradients exist for a dtype."""
+    """Tell whether a dtype is of real numbers that have gradients."""
     return dtype in FLOATING
 
 
-def promote(x: DType, y: DType) -> DType:
-    """Return the dtype of a result: floating wins over integers, the wider one of two."""
-    if x == y or is_floating(x) > is_floating(y):
+def is_inexact(dtype: Any) -> bool:
+    """Tell whether gradients exist for a dtype: whether it is floating or complex."""
+    return dtype in INEXACT
+
+
+def promote(name: str, x: DType, y: DType) -> DType:
+    """Return the dtype in which two meet; raise `TypeError` that names the function and both."""
+    if x == y:
         return x
-    if is_floating(y) > is_floating(x):
-        return y
-    return np.promote_types(x, y)
+    met = _MEETINGS[x, y]
+    if met is None:  # tensor-16
+        msg = f"{name}: dtypes {x} and {y} do not meet in one; convert one of the operands"
+        raise TypeError(msg)
+    return met
+
+
+def meeting(x: DType, y: DType) -> DType | None:
+    """Return the dtype in which two meet, None where they do not."""
+    return _MEETINGS[x, y]
+
+
+def _meet(x: DType, y: DType) -> DType | None:
+    ranks = ["biufc".index(dtype.kind.replace("u", "i")) for dtype in (x, y)]
+    low, high = (x, y) if ranks[0] <= ranks[1] else (y, x)
+    if ranks[0] != ranks[1] and (low.kind in "biu" or high.kind != "c"):
+        return high
+    joint: DType = np.promote_types(x, y)
+    return joint if joint in DTYPES and joint.kind in (x.kind, y.kind) else None
+
+
+_MEETINGS = {(x, y): _meet(x, y) for x in DTYPES for y in DTYPES}
 
 
 def promote_number(number: Any, dtype: DType) -> DType:
     """Return the dtype of a result of a Python number and an array of `dtype`."""
-    if is_floating(dtype) or isinstance(number, bool):
+    if isinstance(number, complex):
+        return complex128 if dtype in (float64, complex128) else complex64
+    if dtype in INEXACT or isinstance(number, bool):
         return dtype
     if isinstance(number, float):
         return float32
@@ -128,10 +170,20 @@ def promote_number(number: Any, dtype: DType) -> DType:
 
 
 def floating(dtype: DType) -> DType:
-    """Return the dtype in which a real function of an array of `dtype` is computed."""
-    return dtype if is_floating(dtype) else float32  # ops-14
+    """Return the dtype in which a function that has no integer results is computed."""
+    return dtype if dtype in INEXACT else float32  # ops-14
+
+
+_PARTS: dict[DType, DType] = {complex64: float32, complex128: float64}
+
+
+def parts_of(dtype: DType) -> DType:
+    """Return the dtype of the absolute value of a number that has gradients."""
+    return _PARTS.get(dtype, dtype)
 
 
 def accumulated(dtype: DType) -> DType:
     """Return the dtype in which elements of `dtype` are added or multiplied up."""
+    if dtype.kind == "u":
+        return uint64
     return int64 if dtype.kind in "bi" else dtype  # ops-15, ops-22

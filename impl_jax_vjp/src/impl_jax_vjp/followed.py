@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from .dtypes import is_floating
+from .dtypes import is_inexact
 
 try:
     from jax.extend.core import set_current_trace, take_current_trace
@@ -89,7 +89,7 @@ def _is_known(value: Any) -> bool:
     """Tell whether JAX differentiates a value, and would tell it to whoever asks."""
     return (
         isinstance(value, jax.core.Tracer)
-        and is_floating(value.dtype)
+        and is_inexact(value.dtype)
         and value.to_concrete_value() is not None
     )
 

@@ -27,9 +27,9 @@ from jax.custom_derivatives import SymbolicZero
 
 from .checks import check_dtype
 from .context import Context, Residual, pack, raw, unpack, unrecorded
-from .dtypes import in_x64, is_floating
+from .dtypes import in_x64, is_inexact
 from .followed import following
-from .recording import pull_back
+from .recording import conjugated, pull_back
 from .tape import MODE, wrap
 
 Array = Any
@@ -250,7 +250,8 @@ class PureCall:
             grads = [g if flag else None for g, flag in zip(grads, flags, strict=True)]
             pulled: Sequence[Array | None] = (None,) * len(arrays)
             if any(g is not None for g in grads):
-                pulled = self.gradients(residual, arrays, grads)
+                # JAX's convention around the Function's own. # function-31
+                pulled = conjugated(self.gradients(residual, arrays, conjugated(grads)))
             if tape_mask is None:
                 return tuple(pulled)
             return self._add_residual_gradients(pulled, arrays, tape_mask, cotangents[1].arrays)
@@ -262,7 +263,7 @@ class PureCall:
     def _add_residual_gradients(
         self, pulled: Sequence[Array | None], arrays: Any, mask: Mask, cotangents: Sequence[Any]
     ) -> tuple[Array | None, ...]:
-        live = [not isinstance(c, SymbolicZero) and is_floating(c.dtype) for c in cotangents]
+        live = [not isinstance(c, SymbolicZero) and is_inexact(c.dtype) for c in cotangents]
         if not any(live):
             return tuple(pulled)
 
@@ -284,9 +285,9 @@ def as_array(value: Any) -> Array:
 
 
 def vjp_floating(fn: Callable[..., Any], args: tuple[Any, ...], cotangents: Any) -> tuple[Any, ...]:
-    """Pull cotangents back to the floating leaves of `args`; other leaves get None."""
+    """Pull cotangents back to the floating and complex leaves of `args`; other leaves get None."""
     leaves, tree = jax.tree.flatten(args)
-    mask = tuple(is_floating(leaf.dtype) for leaf in leaves)
+    mask = tuple(is_inexact(leaf.dtype) for leaf in leaves)
 
     def partial(*chosen: Array) -> Any:
         rest = iter(chosen)
@@ -338,9 +339,9 @@ def as_outputs(name: str, returned: Any) -> tuple[tuple[Array, ...], bool]:
 
 
 def differentiable(ctx: Context, outputs: Sequence[Array]) -> tuple[bool, ...]:
-    """Tell which outputs have a gradient: those that are floating and were not marked."""
+    """Tell which outputs have a gradient: floating or complex, and not marked."""
     marked = [raw(m) for m in ctx._non_differentiable]
-    return tuple([is_floating(out.dtype) and not any(out is m for m in marked) for out in outputs])
+    return tuple([is_inexact(out.dtype) and not any(out is m for m in marked) for out in outputs])
 
 
 def fill(

@@ -17,6 +17,7 @@ from .checks import (
     as_scalar,
     cast,
     check_choice,
+    check_five,
     check_int,
     check_number,
     check_probability,
@@ -62,6 +63,7 @@ def _assign(name: str, tensor: Tensor, values: Any) -> Tensor:
 def _check_tensor(name: str, tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
         refuse_type(name, "tensor", "a Tensor", tensor)
+    check_five(name, tensor._data.dtype)
 
 
 def _floating(name: str, tensor: Any) -> tuple[int, ...]:

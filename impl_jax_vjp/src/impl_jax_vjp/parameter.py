@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .checks import check_dtype, check_flag, check_floating, refuse_type
+from .checks import check_dtype, check_five, check_flag, check_floating, refuse_type
 from .dtypes import make_array, native
 from .tape import Traced, unwrap
 from .tensor import Tensor, bare
@@ -47,6 +47,7 @@ class Parameter(Tensor):
         requires_grad = check_flag("Parameter", "requires_grad", requires_grad)
         if requires_grad:
             check_floating("Parameter", raw.dtype)
+        check_five("Parameter", raw.dtype)
         made: Parameter = bare(cls, raw, requires_grad)
         return made
 

@@ -25,10 +25,11 @@ from .checks import (
     check_integers,
 )
 from .dtypes import (
-    DTYPES,
-    FLOATING,
+    INEXACT,
     DType,
-    is_floating,
+    int32,
+    int64,
+    is_inexact,
     make_array,
     native,
     promote,
@@ -40,6 +41,8 @@ from .tape import MODE, Array, Edge, Mask, Node, Scattered, Traced, constant, ed
 
 Keeps = Callable[[Mask], Mask]
 _ARRAYS = (Traced, jax.Array, np.ndarray)
+# The dtypes of indices that every axis has room for, or that are used as they are.
+_PLACES = frozenset({int32, int64})
 
 
 def is_array(value: Any) -> bool:
@@ -74,7 +77,11 @@ def as_indices(name: str, argument: str, value: Any, low: int, high: int, of: st
     """
     as_integers(name, argument, value)
     check_indices(name, unwrap(value), low, high, of)  # tensor-24
-    return value if isinstance(value, Traced) else widened(value)
+    if isinstance(value, Traced):
+        if value._data.dtype in _PLACES:
+            return value
+        value = unwrap(value)
+    return widened(value)
 
 
 def as_integers(name: str, argument: str, value: Any) -> Any:
@@ -89,7 +96,7 @@ def widened(indices: Any) -> Any:
     """Return indices in a dtype that holds every place of an axis."""  # tensor-36
     if isinstance(indices, jax.core.Tracer):
         return indices  # What looks them up takes every dtype of integers.
-    if isinstance(indices, jax.Array) and indices.dtype in DTYPES:
+    if isinstance(indices, jax.Array) and indices.dtype in _PLACES:
         return indices
     # A copy that nobody else has. Compiled code takes it quicker than a jax.Array is made.
     return np.asarray(indices).astype(np.int64)
@@ -121,13 +128,13 @@ def as_pair(name: str, x: Any, y: Any) -> tuple[Any, Any, DType]:
         xs, ys = shape_of(x), shape_of(y)
         if xs != ys:
             check_broadcast(name, xs, ys)
-        return x, y, promote(dtype_of(x), dtype_of(y))
+        return x, y, promote(name, dtype_of(x), dtype_of(y))
     x, y = as_number(x), as_number(y)
-    if x_is and isinstance(y, int | float):
+    if x_is and isinstance(y, int | float | complex):
         x = as_operand(name, x)
         dtype = promote_number(y, dtype_of(x))
         return x, as_scalar(name, y, dtype), dtype
-    if y_is and isinstance(x, int | float):
+    if y_is and isinstance(x, int | float | complex):
         y = as_operand(name, y)
         dtype = promote_number(x, dtype_of(y))
         return as_scalar(name, x, dtype), y, dtype
@@ -301,7 +308,11 @@ class Pullback:
 def pull_back(
     fn: Callable[..., Any], mask: Mask, arrays: Sequence[Array], grads: Sequence[Array | None]
 ) -> tuple[Array, ...]:
-    """Return the gradients of `fn`'s inputs in `mask`; a gradient that is None stands for zeros."""
+    """Return the gradients of `fn`'s inputs in `mask`; a gradient that is None stands for zeros.
+
+    Here alone, and in `function_vjp`, meet the two conventions for complex gradients: those of the
+    tape are ``dL/da + 1j * dL/db``, and JAX's are their conjugates. # autograd-47
+    """
 
     def partial(*chosen: Array) -> Any:
         rest = iter(chosen)
@@ -309,15 +320,25 @@ def pull_back(
 
     out, pull = jax.vjp(partial, *(a for a, m in zip(arrays, mask, strict=True) if m))
     if not isinstance(out, tuple):
-        return pull(grads[0])
-    return pull(tuple(cotangent(o, g) for o, g in zip(out, grads, strict=True)))
+        return conjugated(pull(turned(grads[0])))
+    return conjugated(pull(tuple(cotangent(o, g) for o, g in zip(out, grads, strict=True))))
+
+
+def turned(grad: Array | None) -> Any:
+    """Return a gradient in the other convention: a complex one's conjugate."""
+    return jnp.conj(grad) if grad is not None and grad.dtype.kind == "c" else grad
+
+
+def conjugated(grads: Sequence[Array | None]) -> tuple[Any, ...]:
+    """Return gradients in the other convention."""
+    return tuple([turned(grad) for grad in grads])
 
 
 def cotangent(out: Array, grad: Array | None) -> Array:
     """Return what JAX wants as the cotangent of an output: zeros for None, float0 for integers."""
-    if not is_floating(out.dtype):
+    if not is_inexact(out.dtype):
         return np.zeros(out.shape, jax.dtypes.float0)
-    return jnp.zeros(out.shape, out.dtype) if grad is None else grad
+    return jnp.zeros(out.shape, out.dtype) if grad is None else turned(grad)
 
 
 def record(operation: Operation, operands: Sequence[Any]) -> Any:
@@ -356,11 +377,11 @@ def _recorded(
 ) -> Any:
     """Return what an operation made as Tensors, with their place on the tape."""
     if type(out) is not tuple:
-        if out.dtype not in FLOATING:
+        if out.dtype not in INEXACT:
             return wrap(out)
         return wrap(out, operation.node(arrays, mask, targets, slots, 1))
     node = operation.node(arrays, mask, targets, slots, len(out))
-    return tuple(wrap(o, node if is_floating(o.dtype) else None, i) for i, o in enumerate(out))
+    return tuple(wrap(o, node if is_inexact(o.dtype) else None, i) for i, o in enumerate(out))
 
 
 def record_on(operation: Operation, arrays: Sequence[Array], edges: Sequence[Edge | None]) -> Any:

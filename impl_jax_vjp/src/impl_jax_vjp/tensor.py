@@ -7,8 +7,7 @@ A Tensor is a pytree node with its array as the one leaf, so ``jax.jit``, ``jax.
 import copy
 import math
 import weakref
-from collections.abc import Callable, Iterator
-from types import SimpleNamespace
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,29 +15,25 @@ import numpy as np
 
 from .checks import (
     Axis,
-    check_broadcast,
     check_callable,
+    check_cast,
     check_dtype,
     check_flag,
     check_floating,
-    check_integers,
-    check_number,
     check_same_dtype,
     refuse,
     refuse_type,
 )
-from .dtypes import cast_array, is_floating, make_array
+from .dtypes import cast_array, is_inexact, make_array
 from .engine import Engine, Handle
-from .recording import as_operand, is_array
+from .protocols import OPS, Protocols
+from .recording import as_operand
 from .tape import Traced, constant, unwrap, wrap
 
-# Filled by `ops` with its functions, which stand above this room and are reached from here.
-OPS: Any = SimpleNamespace()
-
-_KNOWN = (Traced, int, float, jax.Array, np.ndarray, np.generic)
+_KNOWN = (Traced, int, float, complex, jax.Array, np.ndarray, np.generic)
 
 
-class _Operators(Traced):
+class _Operators(Protocols):
     """What Python's syntax and the short method names give a Tensor: functions of `ops`."""
 
     __slots__ = ()
@@ -118,6 +113,48 @@ class _Operators(Traced):
     def __rmatmul__(self, other: Any) -> Any:
         return OPS.matmul(other, self) if isinstance(other, _KNOWN) else NotImplemented
 
+    def __floordiv__(self, other: Any) -> Any:
+        return OPS.floor_divide(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return OPS.floor_divide(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __mod__(self, other: Any) -> Any:
+        return OPS.remainder(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rmod__(self, other: Any) -> Any:
+        return OPS.remainder(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __and__(self, other: Any) -> Any:
+        return OPS.bitwise_and(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rand__(self, other: Any) -> Any:
+        return OPS.bitwise_and(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __or__(self, other: Any) -> Any:
+        return OPS.bitwise_or(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __ror__(self, other: Any) -> Any:
+        return OPS.bitwise_or(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __xor__(self, other: Any) -> Any:
+        return OPS.bitwise_xor(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rxor__(self, other: Any) -> Any:
+        return OPS.bitwise_xor(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __lshift__(self, other: Any) -> Any:
+        return OPS.bitwise_left_shift(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rlshift__(self, other: Any) -> Any:
+        return OPS.bitwise_left_shift(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rshift__(self, other: Any) -> Any:
+        return OPS.bitwise_right_shift(self, other) if isinstance(other, _KNOWN) else NotImplemented
+
+    def __rrshift__(self, other: Any) -> Any:
+        return OPS.bitwise_right_shift(other, self) if isinstance(other, _KNOWN) else NotImplemented
+
     def __lt__(self, other: Any) -> Any:
         return OPS.less(self, other) if isinstance(other, _KNOWN) else NotImplemented
 
@@ -138,6 +175,12 @@ class _Operators(Traced):
 
     def __neg__(self) -> Any:
         return OPS.negative(self)
+
+    def __pos__(self) -> Any:
+        return OPS.positive(self)
+
+    def __invert__(self) -> Any:
+        return OPS.bitwise_invert(self)
 
     def __abs__(self) -> Any:
         return OPS.abs(self)
@@ -194,7 +237,9 @@ class Tensor(_Operators, result=True):
     def data(self, value: Any) -> None:
         data = unwrap(as_operand("data", value))
         check_dtype("data", data.dtype)
-        if self._requires_grad:
+        if self._node is not None and not is_inexact(data.dtype):
+            refuse("data", "the dtype of what requires grad", "floating or complex", data.dtype)
+        if self._node is None and self._requires_grad:
             check_floating("data", data.dtype)
         unwrap(self)  # A trace remembers what it was.
         self._data = data
@@ -203,6 +248,11 @@ class Tensor(_Operators, result=True):
     def shape(self) -> tuple[int, ...]:
         """The sizes of the axes."""
         return self._data.shape
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self._data.shape)
 
     @property
     def ndim(self) -> int:
@@ -260,9 +310,9 @@ class Tensor(_Operators, result=True):
             If an operation made this Tensor and `flag` is false.
         """
         flag = check_flag("requires_grad_", "flag", flag)
-        if flag:
+        if flag and not self._requires_grad:
             check_floating("requires_grad_", self._data.dtype)
-        elif self._node is not None:
+        elif not flag and self._node is not None:
             msg = "requires_grad_: only a leaf can stop requiring grad; use detach() on a result"
             raise RuntimeError(msg)
         self._requires_grad = flag
@@ -319,7 +369,9 @@ class Tensor(_Operators, result=True):
         ------
         RuntimeError
             If this Tensor has no history, `grad` is missing or of another shape, or the graph was
-            freed.
+            freed; or if this Tensor is complex and `grad` is missing.
+        TypeError
+            If `grad` is complex, and this Tensor is not.
         """
         if not self._requires_grad:
             msg = "backward: this Tensor does not require grad and no operation that does made it"
@@ -338,6 +390,12 @@ class Tensor(_Operators, result=True):
                     "pass a gradient of that shape"
                 )
                 raise RuntimeError(msg)
+            if data.dtype.kind == "c":  # autograd-48
+                msg = (
+                    f"backward: dtype {data.dtype} has no direction in which it rises; pass a "
+                    "gradient, or take real, imag or abs first"
+                )
+                raise RuntimeError(msg)
             ones = make_array(np.ones(data.shape, data.dtype))
             return wrap(ones) if create else ones
         seed = unwrap(as_operand("backward", grad))
@@ -345,6 +403,7 @@ class Tensor(_Operators, result=True):
             msg = f"backward: the gradient must have shape {data.shape}, got {seed.shape}"
             raise RuntimeError(msg)
         if seed.dtype != data.dtype:
+            check_cast("backward: the gradient's", seed.dtype, data.dtype)
             seed = cast_array(seed, data.dtype)
             grad = seed
         if not create:
@@ -357,83 +416,6 @@ class Tensor(_Operators, result=True):
         Where the values are traced, JAX's transformations do not differentiate through it either.
         """
         return wrap(constant(unwrap(self)))
-
-    def item(self) -> Any:
-        """Return the Python number of a one-element Tensor."""
-        return self._one("item")
-
-    def _one(self, name: str) -> Any:
-        data = unwrap(self)
-        if data.size != 1:
-            refuse(name, "the Tensor", "of one element", f"shape {data.shape}")
-        if isinstance(data, jax.core.Tracer) and is_floating(data.dtype):
-            # JAX's own `item` takes the number out of a derivative without a word. # function-28
-            data = np.asarray(data)
-        return data.item()
-
-    def tolist(self) -> Any:
-        """Return nested lists, or a number for a Tensor without axes."""
-        return np.asarray(unwrap(self)).tolist()
-
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """Return a NumPy array with a copy of the values.
-
-        Raises
-        ------
-        RuntimeError
-            If this Tensor requires grad.
-        """
-        if self._requires_grad:
-            msg = "numpy: this Tensor requires grad; use t.detach().numpy()"
-            raise RuntimeError(msg)
-        return np.array(unwrap(self))
-
-    def __len__(self) -> int:
-        if not self.shape:
-            msg = "len: a Tensor without axes has no length"
-            raise TypeError(msg)
-        return self.shape[0]
-
-    def __iter__(self) -> "Iterator[Tensor]":
-        return iter([self[i] for i in range(len(self))])
-
-    def __reversed__(self) -> "Iterator[Tensor]":
-        return iter(list(self)[::-1])
-
-    def __contains__(self, value: Any) -> bool:
-        if not is_array(value):
-            check_number("in", "the value", value)
-        check_broadcast("in", self.shape, np.shape(unwrap(value)))
-        return bool(np.asarray(unwrap(OPS.equal(self, value))).any())
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        values = self.numpy()  # tensor-41
-        return values if dtype is None else values.astype(dtype)
-
-    def __float__(self) -> float:
-        return float(self._one("float"))
-
-    def __int__(self) -> int:
-        number = self._one("int")
-        if number != number or number in (math.inf, -math.inf):
-            refuse("int", "the element", "finite", number)
-        return int(number)
-
-    def __index__(self) -> int:
-        check_integers("index", "the elements", self._data.dtype)
-        return int(self._one("index"))
-
-    def __format__(self, spec: str) -> str:
-        if not isinstance(spec, str):
-            refuse_type("format", "spec", "a string", spec)
-        number = self._one("format") if spec else self
-        try:
-            return format(number, spec) if spec else str(self)
-        except ValueError:
-            refuse("format", "spec", f"a format of {type(number).__name__}", repr(spec))
-
-    def __bool__(self) -> bool:
-        return bool(self._one("bool"))
 
     def __repr__(self) -> str:
         data = unwrap(self)

@@ -18,7 +18,7 @@ from jax import lax
 
 from .. import random
 from ..checks import check_callable
-from ..dtypes import in_x64, is_floating, x64, x64_is_on
+from ..dtypes import in_x64, is_inexact, x64, x64_is_on
 from ..engine import Engine
 from ..function_vjp import vjp_floating
 from ..tape import MODE, Edge, Node, Traced, edge_of, recording_set, unwrap, wrap
@@ -140,7 +140,7 @@ class _Run:
             targets, slots = zip(*self._edges, strict=True)
             node = Node(self, None, targets, slots, len(arrays))
         made = [
-            wrap(array, node if flag and is_floating(array.dtype) else None, slot)
+            wrap(array, node if flag and is_inexact(array.dtype) else None, slot)
             for slot, (array, flag) in enumerate(zip(arrays, flags, strict=True))
         ]
         return join(form, made)
@@ -241,7 +241,7 @@ def checkpointed_scan(
 
     @in_x64
     def backward(saved: Any, grads: Any) -> Any:
-        d_last, d_outs = [[g for g in each if is_floating(g.dtype)] for each in grads]
+        d_last, d_outs = [[g for g in each if is_inexact(g.dtype)] for each in grads]
         return _by_segments(step, saved, d_last, d_outs, every)
 
     run.defvjp(forward, backward)
@@ -294,11 +294,11 @@ def _by_segments(
     found = (d_consts, d_first, d_rows)
     return tuple(
         [
-            [next(rest) if is_floating(value.dtype) else None for value in values]
+            [next(rest) if is_inexact(value.dtype) else None for value in values]
             for rest, values in zip(map(iter, found), (consts, kept, rows), strict=True)
         ]
     )
 
 
 def _floating(arrays: Sequence[Array]) -> list[Array]:
-    return [array for array in arrays if is_floating(array.dtype)]
+    return [array for array in arrays if is_inexact(array.dtype)]

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..checks import check_callable, refuse, refuse_type
-from ..dtypes import in_x64, is_floating, make_array
+from ..dtypes import in_x64, is_inexact, make_array
 from ..ops import manipulation
 from ..ops.elementwise import astype
 from ..recording import is_array
@@ -23,6 +23,7 @@ from ..trees import aligned, join, split
 from .transforms import (
     Chosen,
     Entered,
+    check_real,
     creates,
     gradients,
     leave,
@@ -184,7 +185,11 @@ def jacfwd(
     return _jacobian("jacfwd", _forward, fn, argnums, create_graph)
 
 
-jacobian = jacrev
+def jacobian(
+    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
+    """Make a function that returns the Jacobian of `fn`: another name for `jacrev`."""
+    return _jacobian("jacobian", _backward, fn, argnums, create_graph)
 
 
 def hessian(
@@ -212,7 +217,7 @@ def hessian(
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         create = creates("hessian", create_graph)
         with transforming():
-            chosen = Chosen("hessian", argnums, args, create)
+            chosen = _real_arguments("hessian", Chosen("hessian", argnums, args, create))
             first = gradients("hessian", fn(*chosen.args, **kwargs), chosen.inner, True)
             table = _backward(first, chosen.inner, create)
             return chosen.gradient([chosen.gradient(row) for row in table])
@@ -232,12 +237,21 @@ def _jacobian(
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         create = creates(name, create_graph)
         with transforming():
-            chosen = Chosen(name, argnums, args, create)
+            chosen = _real_arguments(name, Chosen(name, argnums, args, create))
             outputs, form = outputs_of(name, fn(*chosen.args, **kwargs))
+            for out in outputs:
+                check_real(name, "the function's result", out._data.dtype)
             table = direction(outputs, chosen.inner, create)
             return join(form, [chosen.gradient(row) for row in table])
 
     return functools.update_wrapper(wrapped, fn, updated=())
+
+
+def _real_arguments(name: str, chosen: Chosen) -> Chosen:
+    """Return the arguments; raise `TypeError` if one of them is complex."""
+    for inner in chosen.inner:
+        check_real(name, "what is differentiated by", inner._data.dtype)
+    return chosen
 
 
 def _backward(outputs: Sequence[Any], inner: Sequence[Any], create: bool) -> list[list[Any]]:
@@ -374,7 +388,7 @@ def _match(name: str, form: Any, came: Any, leaves: Iterator[Any]) -> Iterator[A
 def _seed(name: str, tangent: Any, inner: Any, create: bool) -> Any:
     """Return a tangent as the engine starts from it, None for that of integers."""
     data = unwrap(inner)
-    floating = is_floating(data.dtype)
+    floating = is_inexact(data.dtype)
     if tangent is None and not floating:
         return None
     if not is_array(tangent):

@@ -21,9 +21,9 @@ from jax.extend.core import jaxpr_as_fun
 from .. import random
 from ..checks import check_callable, check_taken, refuse_type
 from ..creation import drawn
-from ..dtypes import is_floating, x64, x64_is_on
+from ..dtypes import is_inexact, x64, x64_is_on
 from ..pytree import Contents, Watch, fixed, kind_of, modules_of
-from ..recording import Operation, Pullback, record
+from ..recording import Operation, Pullback, conjugated, record
 from ..tape import MODE, Node, Traced, change, edge_of, unwrap, wrap
 from ..tensor import bare
 from ..trees import join, split, statics
@@ -398,7 +398,7 @@ class _Plan:
         node = Node(rule, arrays, targets, slots, len(outs))
         made = []
         for index, (out, flag) in enumerate(zip(outs, self._out_flags, strict=False)):
-            live = flag and is_floating(out.dtype)
+            live = flag and is_inexact(out.dtype)
             made.append(out if flag is None else wrap(out, node if live else None, index))
         return join(self._out_form, made)
 
@@ -419,7 +419,7 @@ class _Plan:
                     rest = iter(chosen)
                     whole = [next(rest) if m else a for m, a in zip(mask, arrays, strict=True)]
                     outs = self.operation.fn(*whole)
-                    return tuple(out for out in outs if is_floating(out.dtype)), outs
+                    return tuple(out for out in outs if is_inexact(out.dtype)), outs
 
                 chosen = (a for a, m in zip(arrays, mask, strict=True) if m)
                 _, pull, outs = jax.vjp(partial, *chosen, has_aux=True)
@@ -427,7 +427,7 @@ class _Plan:
 
             @jax.jit
             def backward(pull: Any, grads: Sequence[Array]) -> Any:
-                return pull(tuple(grads))
+                return conjugated(pull(conjugated(grads)))  # autograd-47
 
             pair = self._pairs[mask] = (forward, backward)
         return pair
@@ -448,7 +448,7 @@ class _JitRule:
         filled = [
             jax.numpy.zeros(*aval) if grad is None else grad
             for grad, aval in zip(grads, self._avals, strict=True)
-            if is_floating(aval[1])
+            if is_inexact(aval[1])
         ]
         return self._backward(filled)
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..checks import check_callable, check_flag, check_int, refuse_type
+from ..checks import check_callable, check_cast, check_flag, check_int, refuse_type
 from ..creation import tensor
-from ..dtypes import cast_array, is_floating, make_array
+from ..dtypes import cast_array, is_inexact, make_array
 from ..engine import Engine
 from ..ops.elementwise import astype
-from ..recording import Operation, as_operand, record
+from ..recording import Operation, as_operand, dtype_of, record
 from ..tape import MODE, Traced, constant, recording_set, unwrap, wrap
 from ..tensor import Tensor
 from ..trees import aligned, join, map_leaves, split
@@ -59,7 +59,7 @@ def _enter(name: str, leaf: Any, create: bool) -> Any:
     """Return the Tensor that stands for an argument while its function runs."""
     if not isinstance(leaf, Traced):
         leaf = wrap(as_operand(name, leaf))
-    if not is_floating(leaf._data.dtype):
+    if not is_inexact(leaf._data.dtype):
         return leaf
     if create and leaf._requires_grad:
         # Still tied to the argument, so that the result can be differentiated by it.
@@ -232,7 +232,15 @@ def _scalar(name: str, value: Any) -> Any:
     if data.size != 1:
         msg = f"{name}: the function must return a scalar, got shape {data.shape}"
         raise ValueError(msg)
+    check_real(name, "the function's result", data.dtype)
     return data
+
+
+def check_real(name: str, what: str, dtype: Any) -> None:
+    """Raise `TypeError` that names the dtype if something that must be real is complex."""
+    if dtype.kind == "c":  # autograd-49
+        msg = f"{name}: {what} must be real, got dtype {dtype}; take real and imag"
+        raise TypeError(msg)
 
 
 def grad(
@@ -293,6 +301,7 @@ def vjp(
 def seed_of(name: str, value: Any, dtype: Any, create: bool) -> Any:
     """Return a cotangent or tangent in the dtype of its Tensor, as the engine starts from it."""
     value = as_operand(name, value)
+    check_cast(name, dtype_of(value), dtype)
     if create:
         return (
             astype(value, dtype, copy=False)

@@ -7,9 +7,19 @@ import jax.numpy as jnp
 
 from ..checks import refuse
 from ..ops import formulas as F
-from ..recording import as_operand, shape_of
+from ..recording import shape_of
 from ..tensor import Tensor
-from .reduction import Array, common, compiled, flag, floating_input, module, number, positive
+from .reduction import (
+    Array,
+    common,
+    compiled,
+    flag,
+    floating_input,
+    module,
+    number,
+    operand_of_five,
+    positive,
+)
 
 
 def _cosine_formula(margin: float, x: Array, y: Array, target: Array) -> Array:
@@ -72,7 +82,7 @@ def cosine_embedding_loss(
     """
     name = "cosine_embedding_loss"
     input1 = floating_input(name, input1, reduction, argument="input1")
-    input2, target = as_operand(name, input2), as_operand(name, target)
+    input2, target = operand_of_five(name, input2), operand_of_five(name, target)
     first, second, labels = shape_of(input1), shape_of(input2), shape_of(target)
     if first != second:  # loss-18
         refuse(name, "input1 and input2", "of the same shape", f"{first} and {second}")
@@ -125,7 +135,7 @@ def triplet_margin_loss(
     """
     name = "triplet_margin_loss"
     anchor = floating_input(name, anchor, reduction, argument="anchor")
-    rows = (anchor, as_operand(name, positive), as_operand(name, negative))
+    rows = (anchor, operand_of_five(name, positive), operand_of_five(name, negative))
     shapes = [shape_of(row) for row in rows]
     if len({*shapes}) != 1 or len(shapes[0]) not in (1, 2):  # loss-20
         shown = ", ".join(map(str, shapes))

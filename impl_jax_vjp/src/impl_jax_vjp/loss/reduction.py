@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ..checks import check_choice, check_flag, check_number, refuse
+from ..checks import check_choice, check_five, check_flag, check_number, refuse
 from ..dtypes import DType, is_floating, promote
 from ..module import Module
 from ..ops import formulas as F
@@ -62,7 +62,7 @@ def common(*operands: Any) -> DType:
     """Return the dtype in which a loss of these is computed."""
     dtype = dtype_of(operands[0])
     for operand in operands[1:]:
-        dtype = promote(dtype, dtype_of(operand))
+        dtype = promote("loss", dtype, dtype_of(operand))
     return dtype
 
 
@@ -82,12 +82,19 @@ def floating_input(
     return value
 
 
+def operand_of_five(name: str, value: Any) -> Any:
+    """Return an operand; raise `TypeError` if its dtype is none that losses take."""
+    value = as_operand(name, value)
+    check_five(name, dtype_of(value))  # tensor-37
+    return value
+
+
 def same_shape(
     name: str, input: Any, target: Any, reduction: str, choices: tuple[str, ...] = REDUCTIONS
 ) -> tuple[Any, Any]:
     """Return input and target as operands; raise `ValueError` if their shapes differ."""
     input = floating_input(name, input, reduction, choices)
-    target = as_operand(name, target)
+    target = operand_of_five(name, target)
     if shape_of(input) != shape_of(target):
         shapes = f"{shape_of(input)} and {shape_of(target)}"
         msg = f"{name}: input and target must have the same shape, got {shapes}"

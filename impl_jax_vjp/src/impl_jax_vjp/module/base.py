@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from .. import pytree
-from ..checks import check_callable, check_flag, floating_dtype, refuse_type
+from ..checks import check_callable, check_five, check_flag, floating_dtype, refuse_type
 from ..dtypes import cast_array, float32, float64, is_floating
 from ..parameter import Parameter
 from ..tape import MODE, Traced, wrap
@@ -147,6 +147,8 @@ class Module(HookMethods):
         self._check_name("register_buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Traced):
             refuse_type("register_buffer", repr(name), "a Tensor or None", tensor)
+        if tensor is not None:
+            check_five("register_buffer", tensor._data.dtype)
         kept = check_flag("register_buffer", "persistent", persistent)
         self._buffers[name] = tensor
         if kept:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ..checks import cast, check_flag
-from ..dtypes import DTYPES, DType, bool_, is_floating, make_array, native
+from ..dtypes import FIVE, DType, bool_, is_floating, make_array, native
 from ..tape import unwrap
 
 
@@ -72,7 +72,7 @@ def _unfit(value: Any, wanted: DType) -> str:
     """Return why an entry cannot go where a dtype is, or nothing."""  # module-18
     if not _is_array(value):
         return f"that is no array but {type(value).__name__}"
-    if value.dtype not in DTYPES:
+    if value.dtype not in FIVE:
         return f"with dtype {value.dtype}, which is none of float32, float64, int32, int64 and bool"
     if is_floating(wanted) or value.dtype == wanted:
         return ""

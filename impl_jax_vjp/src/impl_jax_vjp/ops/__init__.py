@@ -4,12 +4,15 @@ They take Tensors, raw arrays and, beside at least one of these, Python numbers,
 Each is differentiable as often as its mathematics is.
 """
 
+import sys as _sys
 import typing as _typing
 
 from .. import dtypes as _dtypes
+from ..protocols import OPS as _OPS
 from . import (  # noqa: F401
     activation,
     comparison,
+    complexes,
     creation,
     einsum,
     elementwise,
@@ -27,13 +30,12 @@ from . import (  # noqa: F401
 )
 from .families import FUNCTIONS as _FUNCTIONS
 
-_DTYPES = {"bool": _dtypes.bool_} | {
-    name: getattr(_dtypes, name) for name in ("float32", "float64", "int32", "int64")
-}
-__all__ = sorted([*_FUNCTIONS, *_DTYPES, *inspection.CONSTANTS])
-globals().update(_FUNCTIONS | _DTYPES | inspection.CONSTANTS)
+__all__ = sorted([*_FUNCTIONS, *_dtypes.NAMED, *inspection.CONSTANTS])
+globals().update(_FUNCTIONS | _dtypes.NAMED | inspection.CONSTANTS)
 __array_api_version__ = inspection.API_VERSION
 __array_namespace_info__ = inspection.namespace_info
+
+_OPS.namespace = _sys.modules[__name__]
 
 if _typing.TYPE_CHECKING:
 

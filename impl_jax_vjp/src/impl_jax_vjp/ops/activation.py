@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..checks import as_scalar, check_choice, check_number
+from ..checks import as_scalar, check_choice, check_number, check_real
 from ..dtypes import floating
 from ..recording import Primitive, as_operand, dtype_of
 from . import formulas as F
@@ -115,6 +115,7 @@ _gelu = Primitive(lambda form, dtype, x: _GELU[form](x.astype(dtype)), "gelu")
 
 def _shaped(name: str, primitive: Primitive, x: Any, argument: str, number: Any) -> Any:
     x = as_operand(name, x)
+    check_real(name, dtype_of(x))
     dtype = floating(dtype_of(x))
     # An operand and not static, so that one program serves every number.
     return primitive((x, as_scalar(name, check_number(name, argument, number), dtype)), dtype)
@@ -151,5 +152,6 @@ def elu(x: Any, /, alpha: float = 1.0) -> Any:
 def gelu(x: Any, /, approximate: str = "none") -> Any:
     """Return `x` times the share of the normal distribution that is below it."""
     x = as_operand("gelu", x)
+    check_real("gelu", dtype_of(x))
     check_choice("gelu", "approximate", approximate, tuple(_GELU))
     return _gelu((x,), approximate, floating(dtype_of(x)))

@@ -1,5 +1,6 @@
 """Arrays from nothing, from a shape, or like another."""
 
+import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,17 +10,18 @@ import numpy as np
 from .. import creation
 from ..checks import (
     as_dtype,
+    as_number,
+    check_cast,
     check_dtype,
     check_flag,
     check_int,
     check_number,
     check_sizes,
-    floating_dtype,
     refuse,
     refuse_type,
 )
 from ..creation import on_device
-from ..dtypes import in_x64, make_array, native
+from ..dtypes import DType, complex64, float32, in_x64, is_inexact, make_array, native
 from ..recording import as_operand, dtype_of, shape_of
 from ..tape import Traced, wrap
 from .families import FUNCTIONS, create
@@ -61,13 +63,25 @@ def _as_tensor(name: str, obj: Any, dtype: Any, copy: bool | None) -> Any:
         if same:
             return obj if isinstance(obj, Traced) else creation.from_array(obj)
         if copy is not False:
+            check_cast(name, dtype_of(obj), as_dtype(name, dtype))
             return FUNCTIONS["astype"](obj, dtype)
     if copy is False:  # ops-16
         msg = f"{name}: copy must be True or None for this {type(obj).__name__}, got False"
         raise ValueError(msg)
-    if not isinstance(obj, bool | int | float | list | tuple | np.ndarray | np.generic):  # ops-21
+    if isinstance(obj, array.array | memoryview):
+        obj = _of_memory(name, obj)
+    if not isinstance(obj, int | float | complex | list | tuple | np.ndarray | np.generic):
+        # ops-21
         refuse_type(name, "obj", "a Tensor, a raw array, numbers or lists of them", obj)
     return creation.made(name, obj, dtype)
+
+
+def _of_memory(name: str, obj: Any) -> Any:
+    """Return the NumPy array of an object's memory; raise `TypeError` if it has no numbers."""
+    try:
+        return np.asarray(obj)
+    except (TypeError, ValueError, NotImplementedError):
+        refuse_type(name, "obj", "of memory with numbers of one dtype", obj)
 
 
 @create(_SHAPE, "of that shape", _BAD_SHAPE)
@@ -174,12 +188,33 @@ def eye(
     return on_device("eye", creation.host("eye", np.eye(rows, columns, place), dtype), device)
 
 
+def _end(name: str, argument: str, value: Any) -> Any:
+    """Return a float or complex number."""
+    number = as_number(value)
+    if isinstance(number, complex):
+        return number
+    return float(check_number(name, argument, value))
+
+
+def _between(name: str, dtype: Any, first: Any, last: Any) -> DType:
+    """Return the dtype of numbers between two; raise `TypeError` if it does not hold them."""
+    number = isinstance(first, complex) or isinstance(last, complex)
+    wanted = as_dtype(name, dtype, complex64 if number else float32)
+    if not is_inexact(wanted) or (number and wanted.kind != "c"):  # ops-47
+        kinds = "complex" if number else "floating or complex"
+        msg = f"{name}: dtype must be {kinds}, got {wanted}"
+        raise TypeError(msg)
+    return wanted
+
+
 @create(
     "start, stop : number\nnum : int\n    How many.\ndtype : dtype, optional\n"
-    "    float32 by default." + _DEVICE + "\nendpoint : bool\n    Whether `stop` is the last.",
+    "    float32 by default, or complex64 between complex numbers."
+    + _DEVICE
+    + "\nendpoint : bool\n    Whether `stop` is the last.",
     "shape (num,)",
     "ValueError\n    If `num` is negative.\n"
-    "TypeError\n    If `num` is no int, an end no number, or the dtype not floating.",
+    "TypeError\n    If `num` is no int, an end no number, or the dtype does not hold them.",
 )
 def linspace(
     start: float,
@@ -191,17 +226,17 @@ def linspace(
     device: Any = None,
     endpoint: bool = True,
 ) -> Any:
-    """Return numbers at equal distances, computed in float64 and rounded once."""
+    """Return numbers at equal distances, computed in 64 bits and rounded once."""
     name = "linspace"
-    first, last = check_number(name, "start", start), check_number(name, "stop", stop)
+    first, last = _end(name, "start", start), _end(name, "stop", stop)
     count = check_int(name, "num", num)
     if count < 0:  # ops-47
         refuse(name, "num", "at least 0", count)
     check_sizes(name, count)
-    wanted = floating_dtype(name, dtype)
+    wanted = _between(name, dtype, first, last)
     ends = check_flag(name, "endpoint", endpoint)
     with np.errstate(all="ignore"):
-        values = np.linspace(float(first), float(last), count, endpoint=ends)
+        values = np.linspace(first, last, count, endpoint=ends)
         rounded = values.astype(wanted)
     return on_device(name, creation.host(name, rounded, wanted), device)
 

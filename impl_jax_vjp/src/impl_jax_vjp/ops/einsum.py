@@ -178,4 +178,6 @@ def einsum(subscripts: str, /, *operands: Any) -> Any:
         msg = "einsum: booleans must be converted to numbers first, got dtype bool"
         raise TypeError(msg)
     terms, out = _plan(subscripts, tuple([shape_of(array) for array in arrays]))
-    return _einsum(arrays, terms, out, functools.reduce(promote, dtypes))
+    return _einsum(
+        arrays, terms, out, functools.reduce(functools.partial(promote, "einsum"), dtypes)
+    )

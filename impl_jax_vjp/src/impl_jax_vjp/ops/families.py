@@ -3,15 +3,13 @@
 A family fixes the signature, converts and checks the arguments, names the function in errors, and
 makes the docstring from a frame. A function is then one row: its name, its formula (a function of
 arrays, of which JAX derives the gradient), what backward keeps of the inputs (`formulas`), and a
-line that says what it does. Rows whose arguments need a plan of their own (`shape`, `join`) are
-written as functions from the arguments to what is static; `listed` registers whole functions.
+line that says what it does. `plans` has the families whose rows are functions; `listed` registers
+whole functions.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import jax.numpy as jnp
 
 from ..checks import (
     Axis,
@@ -19,18 +17,19 @@ from ..checks import (
     as_dtype,
     as_number,
     as_scalar,
+    check_cast,
     check_flag,
     check_nonempty,
+    check_real,
     normalize_axes,
     normalize_axis,
     refuse,
-    refuse_type,
     shown,
     within,
 )
-from ..dtypes import DType, accumulated, bool_, float64, floating, int64, promote
+from ..dtypes import DType, accumulated, bool_, float64, floating, int64
+from ..protocols import OPS
 from ..recording import Keeps, Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
-from ..tensor import OPS
 from . import formulas as F
 
 Function = Callable[..., Any]
@@ -65,9 +64,10 @@ _NO_AXIS = """ValueError
 """
 
 
-def _document(
+def document(
     doc: str, parameters: str, returns: str, raises: str, source: str, kind: str = "Tensor, "
 ) -> str:
+    """Return a docstring of its parts."""
     return (
         f"{doc}\n\nParameters\n----------\n{parameters}\n\nReturns\n-------\n{kind}{returns}\n\n"
         f"Raises\n------\n{raises}\n\nNotes\n-----\nDefined by the {source}.\n"
@@ -87,7 +87,7 @@ def register(function: Function, name: str, doc: str) -> Function:
 
 def _cast(formula: Formula) -> Formula:
     """Return a formula of arrays in a dtype and one shape, in the order that Primitive wants."""
-    return lambda dtype, *arrays: formula(*[a.astype(dtype) for a in F.stretched(*arrays)])
+    return lambda dtype, *arrays: formula(*[F.cast(a, dtype) for a in F.stretched(*arrays)])
 
 
 def listed(
@@ -100,7 +100,7 @@ def listed(
     """Register a whole function; its docstring is the first line of what a family makes."""
 
     def enter(function: Function) -> Function:
-        doc = _document(inspect.getdoc(function) or "", parameters, returns, raises, source, kind)
+        doc = document(inspect.getdoc(function) or "", parameters, returns, raises, source, kind)
         return register(function, function.__name__, doc)
 
     return enter
@@ -130,22 +130,26 @@ def unary(
     keeps: Keeps | None = None,
     source: str = STANDARD,
     booleans: str = "kept",
+    complexes: bool = False,
 ) -> Function:
     """Make a function of one operand, element by element; a `real` one computes ints as float32.
 
-    Booleans are "kept", taken as "int64", or "refused".
+    Booleans are "kept", taken as "int64", or "refused"; and so is what is complex, unless
+    `complexes`.
     """
     primitive = Primitive(_cast(formula), name, keeps)
 
     def function(x: Any, /) -> Any:
         x = as_operand(name, x)
         dtype = dtype_of(x)
+        if not complexes and dtype.kind == "c":
+            check_real(name, dtype)
         if booleans != "kept":
             dtype = _arithmetic(name, dtype, booleans)
         return primitive((x,), floating(dtype) if real else dtype)
 
     parameters = _ONE.format(real=_REAL if real else "")
-    full = _document(doc, parameters, "the shape of x", NO_ARRAY, source)
+    full = document(doc, parameters, "the shape of x", NO_ARRAY, source)
     return register(function, name, full)
 
 
@@ -159,8 +163,9 @@ def binary(
     shortcut: Callable[[Any, Any], Any] | None = None,
     check: Callable[[Any, DType], None] | None = None,
     booleans: str = "kept",
+    complexes: bool = False,
 ) -> Function:
-    """Make a function of two operands that broadcast.
+    """Make a function of two operands that broadcast; complex ones as for `unary`.
 
     Parameters
     ----------
@@ -175,6 +180,8 @@ def binary(
 
     def plain(x1: Any, x2: Any, /) -> Any:
         x1, x2, dtype = as_pair(name, x1, x2)
+        if not complexes and dtype.kind == "c":
+            check_real(name, dtype)
         if booleans != "kept":
             dtype = _arithmetic(name, dtype, booleans)
         return primitive((x1, x2), dtype)
@@ -186,6 +193,8 @@ def binary(
             # An int beside integers must not be rounded to their width first.
             x1, x2 = _as_float(name, x1), _as_float(name, x2)
         x1, x2, dtype = as_pair(name, x1, x2)
+        if not complexes:
+            check_real(name, dtype)
         dtype = _arithmetic(name, dtype, booleans)
         if check is not None:
             check(x2, dtype)
@@ -193,14 +202,14 @@ def binary(
 
     function = careful if real or shortcut or check else plain
     parameters = _TWO.format(real=_REAL if real else "")
-    full = _document(doc, parameters, "the common shape", _NO_BROADCAST + NO_ARRAY, STANDARD)
+    full = document(doc, parameters, "the common shape", _NO_BROADCAST + NO_ARRAY, STANDARD)
     return register(function, name, full)
 
 
 def bits(name: str, formula: Formula, doc: str, *, booleans: bool = True) -> Function:
     """Make a function of the bits of two operands that broadcast, of `booleans` too."""
     primitive = Primitive(_cast(formula), name, F.nothing)
-    kinds, wanted = ("bi", "integers or booleans") if booleans else ("i", "integers")
+    kinds, wanted = ("biu", "integers or booleans") if booleans else ("iu", "integers")
 
     def function(x1: Any, x2: Any, /) -> Any:
         flag = not booleans and (isinstance(x1, bool) or isinstance(x2, bool))
@@ -211,11 +220,18 @@ def bits(name: str, formula: Formula, doc: str, *, booleans: bool = True) -> Fun
                 raise TypeError(msg)
         return primitive((x1, x2), dtype)
 
-    full = _document(doc, _TWO.format(real=""), "the common shape", NO_BROADCAST, STANDARD)
+    full = document(doc, _TWO.format(real=""), "the common shape", NO_BROADCAST, STANDARD)
     return register(function, name, full)
 
 
-def compare(name: str, formula: Formula, doc: str, *, cast_to: DType | None = None) -> Function:
+def compare(
+    name: str,
+    formula: Formula,
+    doc: str,
+    *,
+    cast_to: DType | None = None,
+    complexes: bool = False,
+) -> Function:
     """Make a function of two operands that broadcast, to booleans, cast to a dtype first if any."""
     primitive = Primitive(_cast(formula), name)
 
@@ -225,23 +241,34 @@ def compare(name: str, formula: Formula, doc: str, *, cast_to: DType | None = No
         elif not is_array(x1) and is_array(x2):
             x1 = within(x1, dtype_of(x2))
         x1, x2, dtype = as_pair(name, x1, x2)
+        if not complexes:
+            check_real(name, dtype)  # tensor-20
         return primitive((x1, x2), dtype if cast_to is None else cast_to)
 
-    full = _document(
+    full = document(
         doc, _TWO.format(real=""), "bool, the common shape", _NO_BROADCAST + NO_ARRAY, STANDARD
     )
     return register(function, name, full)
 
 
-def predicate(name: str, formula: Formula, doc: str, *, cast_to: DType | None = None) -> Function:
+def predicate(
+    name: str,
+    formula: Formula,
+    doc: str,
+    *,
+    cast_to: DType | None = None,
+    complexes: bool = True,
+) -> Function:
     """Make a function of one operand, to booleans, cast to a dtype first if there is one."""
     primitive = Primitive(_cast(formula), name)
 
     def function(x: Any, /) -> Any:
         x = as_operand(name, x)
+        if not complexes:
+            check_real(name, dtype_of(x))
         return primitive((x,), floating(dtype_of(x)) if cast_to is None else cast_to)
 
-    full = _document(doc, _ONE.format(real=""), "bool, the shape of x", NO_ARRAY, STANDARD)
+    full = document(doc, _ONE.format(real=""), "bool, the shape of x", NO_ARRAY, STANDARD)
     return register(function, name, full)
 
 
@@ -256,11 +283,11 @@ def reduce(
 ) -> Function:
     """Make a reduction over one axis, several, or all; `dtype` says in which it is computed.
 
-    One that `chooses` refuses to look among no elements.
+    One that `chooses` refuses to look among no elements, and complex ones, which have no order.
     """
 
     def reduced(axes: Any, keepdims: bool, wanted: DType, x: Any) -> Any:
-        return formula(x.astype(wanted), axis=axes, keepdims=keepdims)
+        return formula(F.cast(x, wanted), axis=axes, keepdims=keepdims)
 
     primitive = Primitive(reduced, name, keeps)
 
@@ -269,27 +296,37 @@ def reduce(
         shape = shape_of(x)
         axes = normalize_axes(name, axis, shape)
         if chooses:
+            check_real(name, dtype_of(x))
             check_nonempty(name, axis, axes, shape)
         wanted = dtype_of(x) if dtype is None else dtype(dtype_of(x))
         return primitive((x,), axes, check_flag(name, "keepdims", keepdims), wanted)
 
     parameters = _AXES.format(real=_REAL if dtype is floating else "", dtype="")
     raises = _NO_AXIS.format(or_=" or has no elements" if chooses else "") + NO_ARRAY
-    full = _document(doc, parameters, "the axes gone, or of size 1", raises, STANDARD)
+    full = document(doc, parameters, "the axes gone, or of size 1", raises, STANDARD)
     return register(function, name, full)
+
+
+def _summed_in(name: str, dtype: DType, told: Any) -> DType:
+    """Return the dtype in which elements are added or multiplied up, where one may be told."""
+    if told is None:
+        return accumulated(dtype)  # ops-15
+    wanted = as_dtype(name, told)
+    check_cast(name, dtype, wanted)
+    return wanted
 
 
 def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -> Function:
     """Make a reduction that adds up, in a dtype that may be chosen."""
 
     def reduced(axes: Any, keepdims: bool, wanted: DType, x: Any) -> Any:
-        return formula(x.astype(wanted), axis=axes, keepdims=keepdims)
+        return formula(F.cast(x, wanted), axis=axes, keepdims=keepdims)
 
     primitive = Primitive(reduced, name, keeps)
 
     def function(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
-        wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)  # ops-15
+        wanted = _summed_in(name, dtype_of(x), dtype)
         return primitive(
             (x,),
             normalize_axes(name, axis, shape_of(x)),
@@ -298,7 +335,7 @@ def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) 
         )
 
     raises = _NO_AXIS.format(or_="") + NO_ARRAY
-    full = _document(
+    full = document(
         doc, _AXES.format(real="", dtype=_DTYPE), "the axes gone, or of size 1", raises, STANDARD
     )
     return register(function, name, full)
@@ -311,6 +348,7 @@ def search(name: str, formula: Formula, doc: str) -> Function:
     def function(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
         shape = shape_of(x)
+        check_real(name, dtype_of(x))
         place = None if axis is None else normalize_axis(name, axis, shape)
         check_nonempty(name, axis, None if place is None else (place,), shape)
         return primitive((x,), place, check_flag(name, "keepdims", keepdims))
@@ -319,7 +357,7 @@ def search(name: str, formula: Formula, doc: str) -> Function:
     parameters = _AXES.format(real="", dtype="").replace(
         "int, sequence of int or None", "int or None"
     )
-    full = _document(doc, parameters, "int64, the axis gone, or of size 1", raises, STANDARD)
+    full = document(doc, parameters, "int64, the axis gone, or of size 1", raises, STANDARD)
     return register(function, name, full)
 
 
@@ -334,7 +372,7 @@ def scan(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -
     """Make a function that runs along one axis and keeps its length."""
 
     def scanned(axis: int, initial: bool, wanted: DType, x: Any) -> Any:
-        return formula(axis, initial, x.astype(wanted))
+        return formula(axis, initial, F.cast(x, wanted))
 
     primitive = Primitive(scanned, name, keeps)
 
@@ -343,7 +381,7 @@ def scan(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -
     ) -> Any:
         x = as_operand(name, x)
         place = scanned_axis(name, axis, shape_of(x))
-        wanted = accumulated(dtype_of(x)) if dtype is None else as_dtype(name, dtype)
+        wanted = _summed_in(name, dtype_of(x), dtype)
         return primitive((x,), place, check_flag(name, "include_initial", include_initial), wanted)
 
     parameters = (
@@ -352,7 +390,7 @@ def scan(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -
         "    Whether the value of no elements comes first, which adds 1 to the length."
     )
     raises = "ValueError\n    If `axis` is out of range, or needed and left out.\n" + NO_ARRAY
-    full = _document(doc, parameters, "the shape of x", raises, STANDARD)
+    full = document(doc, parameters, "the shape of x", raises, STANDARD)
     return register(function, name, full)
 
 
@@ -365,12 +403,13 @@ def along(name: str, formula: Formula, doc: str, source: str) -> Function:
 
     def function(x: Any, /, axis: int = -1) -> Any:
         x = as_operand(name, x)
+        check_real(name, dtype_of(x))
         place = normalize_axis(name, axis, shape_of(x))
         return primitive((x,), place, floating(dtype_of(x)))
 
     parameters = _ONE.format(real=_REAL) + "\naxis : int"
     raises = _NO_AXIS.format(or_="") + NO_ARRAY
-    full = _document(doc, parameters, "the shape of x", raises, source)
+    full = document(doc, parameters, "the shape of x", raises, source)
     return register(function, name, full)
 
 
@@ -383,91 +422,15 @@ def along_reduced(name: str, formula: Formula, doc: str, source: str) -> Functio
 
     def function(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
+        check_real(name, dtype_of(x))
         axes = normalize_axes(name, axis, shape_of(x))  # ops-19
         return primitive((x,), axes, check_flag(name, "keepdims", keepdims), floating(dtype_of(x)))
 
     raises = _NO_AXIS.format(or_="") + NO_ARRAY
-    full = _document(
+    full = document(
         doc, _AXES.format(real=_REAL, dtype=""), "the axes gone, or of size 1", raises, source
     )
     return register(function, name, full)
-
-
-def shape(
-    primitive: Primitive, argument: str, returns: str, raises: str
-) -> Callable[[Function], Function]:
-    """Make a function of one array and of where its elements go.
-
-    The row is written as a function from the shape of x and the arguments to the static argument of
-    the primitive; its signature is the function's.
-    """
-
-    def enter(plan: Function) -> Function:
-        name = plan.__name__
-
-        def function(x: Any, /, *args: Any, **options: Any) -> Any:
-            x = as_operand(name, x)
-            return primitive((x,), plan(shape_of(x), *args, **options))
-
-        array, *others = inspect.signature(plan).parameters.values()
-        function.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [array.replace(annotation=Any), *others], return_annotation=Any
-        )
-        parameters = f"x : Tensor or raw array\n{argument}"
-        full = _document(
-            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{NO_ARRAY}", STANDARD
-        )
-        return register(function, name, full)
-
-    return enter
-
-
-# As many arrays are joined at once: the time to compile grows with their number.
-_MANY = 64
-
-
-def _concatenated(axis: int, dtype: DType, *arrays: Any) -> Any:
-    return jnp.concatenate([array.astype(dtype) for array in arrays], axis=axis)
-
-
-def join(formula: Formula, returns: str, raises: str) -> Callable[[Function], Function]:
-    """Make a function of several arrays; the row returns the arrays and the axis to join along."""
-
-    def joined(axis: int, dtype: DType, *arrays: Any) -> Any:
-        return formula([array.astype(dtype) for array in arrays], axis=axis)
-
-    def enter(plan: Function) -> Function:
-        name = plan.__name__
-        primitive = Primitive(joined, name, F.nothing)
-        further = Primitive(_concatenated, name, F.nothing)
-
-        def function(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Any:
-            if not isinstance(arrays, Sequence) or isinstance(arrays, str):  # ops-21
-                refuse_type(name, "arrays", "a sequence of Tensors and raw arrays", arrays)
-            operands = [as_operand(name, array) for array in arrays]
-            if not operands:
-                msg = f"{name}: arrays must hold at least one array, got none"
-                raise ValueError(msg)
-            dtype = dtype_of(operands[0])
-            for operand in operands[1:]:
-                dtype = promote(dtype, dtype_of(operand))
-            operands, place = plan(operands, axis)
-            joining = primitive
-            while len(operands) > _MANY:
-                parts = [operands[i : i + _MANY] for i in range(0, len(operands), _MANY)]
-                operands, joining = [joining(part, place, dtype) for part in parts], further
-            return joining(operands, place, dtype)
-
-        parameters = (
-            "arrays : sequence of Tensors and raw arrays\n"
-            "    Of different dtypes, the result has the promoted one.\naxis : int"
-        )
-        full = _document(
-            inspect.getdoc(plan) or "", parameters, returns, f"{raises}\n{NO_ARRAY}", STANDARD
-        )
-        return register(function, name, full)
-
-    return enter
 
 
 def create(parameters: str, returns: str, raises: str) -> Callable[[Function], Function]:

@@ -14,11 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..dtypes import is_floating
+from ..dtypes import bool_, is_floating, is_inexact
 from .lookups import counter
 
 Array = Any
 Axes = tuple[int, ...] | None
+
+
+def cast(x: Array, dtype: Any) -> Array:
+    """Return x in another dtype; of a complex one booleans say what is not 0."""
+    return x != 0 if dtype == bool_ and x.dtype.kind == "c" else x.astype(dtype)
 
 
 def _runs(axes: tuple[int, ...], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -43,10 +48,12 @@ def total(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
     # of two in a row where no barrier stands between them.
     axes = tuple(range(x.ndim)) if axis is None else axis
     runs = _runs(axes, x.shape)
-    if len(runs) > 1 and is_floating(x.dtype):
+    if len(runs) > 1 and is_inexact(x.dtype):
         for run in runs[:-1]:
             x = lax.optimization_barrier(jnp.sum(x, axis=run, keepdims=True))
-    return jnp.sum(x, axis=axis, keepdims=keepdims)
+    if x.dtype == bool_:
+        return jnp.any(x, axis=axis, keepdims=keepdims)
+    return jnp.sum(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
 
 
 def mean(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
@@ -63,7 +70,7 @@ def stretch(x: Array, shape: tuple[int, ...]) -> Array:
     x = jnp.reshape(x, (1,) * (len(shape) - x.ndim) + x.shape)
     stretched = tuple([a for a, size in enumerate(shape) if x.shape[a] != size])
     runs = _runs(stretched, shape)
-    if len(runs) > 1 and is_floating(x.dtype):
+    if len(runs) > 1 and is_inexact(x.dtype):
         for run in runs[:-1]:
             sizes = [shape[a] if a in run else size for a, size in enumerate(x.shape)]
             x = lax.optimization_barrier(jnp.broadcast_to(x, sizes))
@@ -250,7 +257,7 @@ def cumulative_prod(axis: int, include_initial: bool, x: Array) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _products(axis: int, x: Array) -> Array:
-    return jnp.cumprod(x, axis=axis)
+    return jnp.cumprod(x, axis=axis, dtype=x.dtype)
 
 
 def _products_forward(axis: int, x: Array) -> tuple[Array, Array]:
@@ -358,7 +365,7 @@ _FEW = 64
 
 def product(x: Array, y: Array) -> Array:
     """Return the product of two arrays of one dtype; see `matmul`."""
-    if max(x.size, y.size) <= _LONG or y.ndim > 2 or not is_floating(x.dtype):
+    if max(x.size, y.size) <= _LONG or y.ndim > 2 or not is_inexact(x.dtype):
         # Without "highest" an accelerator would round the factors to fewer bits.
         return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)
     if y.ndim == 1:

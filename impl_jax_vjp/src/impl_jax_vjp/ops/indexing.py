@@ -11,9 +11,9 @@ import numpy as np
 
 from ..checks import Shape, as_dtype, check_int, normalize_axis, refuse
 from ..dtypes import x64
+from ..protocols import OPS
 from ..recording import Primitive, as_indices, as_integers, as_operand, shape_of, widened
 from ..tape import MODE, Traced, unwrap
-from ..tensor import OPS
 from . import formulas as F
 from . import lookups
 from .families import listed
@@ -77,7 +77,7 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
 
 
 def _is_class(count: int, axis: int, dtype: Any, x: Any) -> Any:
-    wide = x.astype(jnp.promote_types(x.dtype, lookups.counter(count)))
+    wide = lookups.places(x, count, negative=False)
     classes = np.arange(count).reshape([-1 if a == axis else 1 for a in range(x.ndim + 1)])
     return (jnp.expand_dims(wide, axis) == classes.astype(wide.dtype)).astype(dtype)
 

@@ -9,13 +9,20 @@ import numpy as np
 from ..checks import as_dtype, as_number
 from ..creation import default_device, on_device
 from ..dtypes import (
+    COMPLEX,
+    FLOATING,
+    INEXACT,
+    NAMED,
+    SIGNED,
+    UNSIGNED,
     DType,
     bool_,
+    complex64,
     float32,
-    float64,
-    int32,
     int64,
-    is_floating,
+    is_inexact,
+    meeting,
+    parts_of,
     promote,
     promote_number,
 )
@@ -30,18 +37,15 @@ CONSTANTS: dict[str, Any] = {
     "newaxis": None,
     "pi": math.pi,
 }
-_NAMED = {"bool": bool_, "int32": int32, "int64": int64, "float32": float32, "float64": float64}
-_INTEGERS: frozenset[DType] = frozenset({int32, int64})
-_REAL: frozenset[DType] = frozenset({float32, float64})
-_NONE: frozenset[DType] = frozenset()
+_INTEGERS = SIGNED | UNSIGNED
 _KINDS: dict[str, frozenset[DType]] = {
     "bool": frozenset({bool_}),
-    "signed integer": _INTEGERS,
-    "unsigned integer": _NONE,
+    "signed integer": SIGNED,
+    "unsigned integer": UNSIGNED,
     "integral": _INTEGERS,
-    "real floating": _REAL,
-    "complex floating": _NONE,
-    "numeric": _INTEGERS | _REAL,
+    "real floating": FLOATING,
+    "complex floating": COMPLEX,
+    "numeric": _INTEGERS | INEXACT,
 }
 _NO_DTYPE = "TypeError\n    If one is no dtype, or another kind of it than is wanted."
 
@@ -95,14 +99,14 @@ def _of_kind(name: str, kind: Any) -> frozenset[DType]:
 def result_type(*arrays_and_dtypes: Any) -> DType:
     """Return the dtype that arrays, dtypes and numbers have together."""
     given = [as_number(value) for value in arrays_and_dtypes]
-    numbers = [value for value in given if isinstance(value, int | float)]
-    others = [_dtype("result_type", v) for v in given if not isinstance(v, int | float)]
+    numbers = [value for value in given if isinstance(value, int | float | complex)]
+    others = [_dtype("result_type", v) for v in given if not isinstance(v, int | float | complex)]
     if not others:  # ops-32
         msg = f"result_type: there must be an array or a dtype, got {len(numbers)} numbers alone"
         raise ValueError(msg)
     dtype = others[0]
     for other in others[1:]:
-        dtype = promote(dtype, other)
+        dtype = promote("result_type", dtype, other)
     for number in numbers:
         dtype = promote_number(number, dtype)
     return dtype
@@ -117,16 +121,17 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
 def can_cast(from_: Any, to: Any, /) -> bool:
     """Tell whether promotion leads from one dtype to another."""
     wanted = as_dtype("can_cast", to, None)
-    return promote(_dtype("can_cast", from_), wanted) == wanted
+    return meeting(_dtype("can_cast", from_), wanted) == wanted
 
 
 @listed("type : dtype, Tensor or raw array", "of Python numbers", _NO_DTYPE, kind="named tuple, ")
 def finfo(type: Any, /) -> FloatLimits:
-    """Return the limits of a floating dtype."""
+    """Return the limits of a floating dtype, or of the parts of a complex one."""
     dtype = _dtype("finfo", type)
-    if not is_floating(dtype):
-        msg = f"finfo: the dtype must be float32 or float64, got {dtype}"
+    if not is_inexact(dtype):
+        msg = f"finfo: the dtype must be floating or complex, got {dtype}"
         raise TypeError(msg)
+    dtype = parts_of(dtype)
     info = np.finfo(dtype)
     eps, largest, least, normal = [
         float(number) for number in (info.eps, info.max, info.min, info.smallest_normal)
@@ -139,7 +144,7 @@ def iinfo(type: Any, /) -> IntegerLimits:
     """Return the limits of an integer dtype."""
     dtype = _dtype("iinfo", type)
     if dtype not in _INTEGERS:
-        msg = f"iinfo: the dtype must be int32 or int64, got {dtype}"
+        msg = f"iinfo: the dtype must be of integers, got {dtype}"
         raise TypeError(msg)
     info = np.iinfo(dtype)
     return IntegerLimits(int(info.bits), int(info.max), int(info.min), dtype)
@@ -167,20 +172,25 @@ class Info:
         """Return the device of a Tensor that is made without naming one."""
         return default_device()
 
-    def devices(self) -> list[Any]:
+    def devices(self) -> tuple[Any, ...]:
         """Return the devices that Tensors may be on."""
-        return list(dict.fromkeys([default_device(), *jax.local_devices()]))
+        return tuple(dict.fromkeys([default_device(), *jax.local_devices()]))
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, DType]:
         """Return the dtypes of what is made without naming one."""
         on_device("default_dtypes", None, device)
-        return {"real floating": float32, "integral": int64, "indexing": int64}
+        return {
+            "real floating": float32,
+            "complex floating": complex64,
+            "integral": int64,
+            "indexing": int64,
+        }
 
     def dtypes(self, *, device: Any = None, kind: Any = None) -> dict[str, DType]:
         """Return the dtypes of a kind, or all, by name."""
         on_device("dtypes", None, device)
-        wanted = frozenset(_NAMED.values()) if kind is None else _of_kind("dtypes", kind)
-        return {name: dtype for name, dtype in _NAMED.items() if dtype in wanted}
+        wanted = frozenset(NAMED.values()) if kind is None else _of_kind("dtypes", kind)
+        return {name: dtype for name, dtype in NAMED.items() if dtype in wanted}
 
 
 def namespace_info() -> Info:

@@ -36,7 +36,7 @@ def matmul(x1: Any, x2: Any, /) -> Any:
         except ValueError:
             msg = f"matmul: leading axes must broadcast, got shapes {xs} and {ys}"
             raise ValueError(msg) from None
-    return _matmul((x1, x2), promote(dtype_of(x1), dtype_of(x2)))
+    return _matmul((x1, x2), promote("matmul", dtype_of(x1), dtype_of(x2)))
 
 
 @listed(
@@ -70,6 +70,7 @@ def _dot(axis: int, dtype: Any, x: Any, y: Any) -> Any:
     x, y = F.stretched(x.astype(dtype), y.astype(dtype))
     if dtype == bool_:
         return jnp.any(x & y, axis=axis)
+    x = jnp.conj(x) if dtype.kind == "c" else x  # ops-59
     return F.total(x * y, (axis % x.ndim,)).astype(dtype)
 
 
@@ -113,7 +114,7 @@ def tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
     if [xs[a] for a in first] != [ys[a] for a in second]:
         wanted = f"of equal sizes in shapes {xs} and {ys}"
         refuse("tensordot", "axes", wanted, axes)
-    return _tensordot((x1, x2), first, second, promote(dtype_of(x1), dtype_of(x2)))
+    return _tensordot((x1, x2), first, second, promote("tensordot", dtype_of(x1), dtype_of(x2)))
 
 
 @listed(
@@ -135,4 +136,4 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     if xs[place] != ys[place]:
         refuse("vecdot", f"sizes along axis {place}", "equal", f"shapes {xs} and {ys}")
     check_broadcast("vecdot", xs, ys)
-    return _vecdot((x1, x2), place, promote(dtype_of(x1), dtype_of(x2)))
+    return _vecdot((x1, x2), place, promote("vecdot", dtype_of(x1), dtype_of(x2)))

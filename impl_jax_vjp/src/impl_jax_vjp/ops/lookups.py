@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..dtypes import is_floating
+from ..dtypes import is_inexact
 
 Array = Any
 Template = tuple[tuple[str, Any], ...]
@@ -43,9 +43,12 @@ def counter(size: int) -> Any:
 
 
 def missing(dtype: Any) -> Any:
-    """Return what a lookup out of range gives: NaN, or the smallest integer."""  # ops-29
-    if is_floating(dtype):
+    """Return what a lookup out of range gives: NaN, or the integer that is farthest from 0."""
+    # ops-29
+    if is_inexact(dtype):
         return np.nan
+    if dtype.kind == "u":
+        return np.iinfo(dtype).max
     return False if dtype.kind == "b" else np.iinfo(dtype).min
 
 
@@ -103,7 +106,7 @@ def gather(template: Template, often: bool | None, x: Array, *indices: Array) ->
         Whether an index may stand there more than `FEW` times; None if that is not known.
     """
     known = _known(template, x.shape, indices)
-    if often is False or not is_floating(x.dtype):
+    if often is False or not is_inexact(x.dtype):
         return _select(template, x, *known)
     return _select_often(template, often, x, *known)
 
@@ -131,7 +134,7 @@ def add(template: Template, often: bool | None, x: Array, values: Array, *indice
     """
     known = _known(template, x.shape, indices)
     # The transpose of the lookup has its care. Integers need none.
-    careful = often if is_floating(x.dtype) else False
+    careful = often if is_inexact(x.dtype) else False
 
     def look(array: Array) -> Array:
         return _select_by_rows(template, careful, array, known)

@@ -18,7 +18,8 @@ from ..checks import (
 )
 from ..recording import Primitive, shape_of
 from . import formulas as F
-from .families import FUNCTIONS, join, shape
+from .families import FUNCTIONS
+from .plans import join, shape
 
 _reshape = Primitive(lambda shape, x: jnp.reshape(x, shape), "reshape", F.nothing)
 _permute_dims = Primitive(lambda axes, x: jnp.transpose(x, axes), "permute_dims", F.nothing)

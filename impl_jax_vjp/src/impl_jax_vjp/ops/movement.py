@@ -11,6 +11,7 @@ from jax import lax
 from ..checks import (
     Axis,
     Shape,
+    as_number,
     as_scalar,
     check_broadcast,
     check_choice,
@@ -27,7 +28,8 @@ from ..recording import Primitive, as_integers, as_operand, dtype_of, is_array, 
 from ..tape import unwrap
 from . import formulas as F
 from . import lookups
-from .families import FUNCTIONS, listed, shape
+from .families import FUNCTIONS, listed
+from .plans import shape
 
 Array = Any
 _BAD = "ValueError\n    If an axis is out of range, or {} not fit.\nTypeError\n    If {} no int."
@@ -211,7 +213,9 @@ def pad(x: Any, pad_width: Any, /, mode: str = "constant", *, constant_values: f
     """Put a number before and after the elements of each axis."""
     x = as_operand("pad", x)
     check_choice("pad", "mode", mode, ("constant",))
-    number = check_number("pad", "constant_values", constant_values)
+    number = as_number(constant_values)
+    if not isinstance(number, complex):
+        number = check_number("pad", "constant_values", number)
     value = as_scalar("pad", number, dtype_of(x))
     return _pad((x, value), _widths(pad_width, shape_of(x)))
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..checks import Shape, check_int, normalize_axis, refuse, shown
-from ..dtypes import DType, bool_, is_floating, promote
+from ..dtypes import DType, bool_, is_inexact, promote
 from ..recording import (
     Primitive,
     as_indices,
@@ -77,7 +77,7 @@ def _fitting(x: Any, values: Any) -> tuple[Any, Any]:
     dtype = dtype_of(x)
     if is_array(values):
         values = as_operand("put", values)
-        joint, got = promote(dtype, dtype_of(values)), f"dtype {dtype_of(values)}"
+        joint, got = promote("put", dtype, dtype_of(values)), f"dtype {dtype_of(values)}"
     else:
         got = shown(values)
         x, values, joint = as_pair("put", x, values)
@@ -125,7 +125,7 @@ def scatter_add(x: Any, indices: Any, values: Any, /, *, axis: int = -1) -> Any:
     """Return x with values added along an axis, at integers of their own for each place beside."""
     name = "scatter_add"
     x, values = as_operand(name, x), as_operand(name, values)
-    dtype = promote(_added(name, x), _added(name, values))
+    dtype = promote(name, _added(name, x), _added(name, values))
     xs, vs, ks = shape_of(x), shape_of(values), shape_of(as_integers(name, "indices", indices))
     place = normalize_axis(name, axis, xs)
     if vs != ks or len(xs) != len(ks):
@@ -136,7 +136,7 @@ def scatter_add(x: Any, indices: Any, values: Any, /, *, axis: int = -1) -> Any:
     ):
         refuse(name, f"shapes beside axis {axis}", f"1 or those of x of shape {xs}", ks)
     indices = as_indices(name, "indices", indices, -xs[place], xs[place])
-    if not is_floating(dtype):
+    if not is_inexact(dtype):
         often: bool | None = False
     elif math.prod(ks) == ks[place]:
         often = stand_often([indices], [xs[place]])
@@ -197,5 +197,5 @@ def segment_sum(x: Any, segment_ids: Any, /, num_segments: int) -> Any:
         wanted = f"of one axis, as long as the first of x of shape {shape_of(x)}"
         refuse(name, "segment_ids", wanted, f"shape {shape_of(ids)}")
     ids = as_indices(name, "segment_ids", ids, 0, count, ", which is num_segments")
-    often = is_floating(dtype_of(x)) and stand_often([ids], [count])
+    often = is_inexact(dtype_of(x)) and stand_often([ids], [count])
     return _segment_sum((x, ids), count, often)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..checks import Shape, check_broadcast, check_flag, normalize_axis, refuse
+from ..checks import Shape, check_broadcast, check_flag, check_real, normalize_axis, refuse
 from ..dtypes import is_floating, promote
 from ..recording import Primitive, as_operand, as_pair, dtype_of, is_array, shape_of
 from . import formulas as F
@@ -67,9 +67,10 @@ def linear_recurrence(
     if h0 is not None:
         if is_array(h0):
             h0 = as_operand(_NAME, h0)
-            dtype = promote(dtype, dtype_of(h0))
+            dtype = promote(_NAME, dtype, dtype_of(h0))
         else:
-            h0 = as_pair(_NAME, a if is_array(a) else b, h0)[1]
+            _, h0, joint = as_pair(_NAME, a if is_array(a) else b, h0)
+            check_real(_NAME, joint)
         rest = (*shape[:place], *shape[place + 1 :])
         try:
             fits = np.broadcast_shapes(rest, shape_of(h0)) == rest
@@ -78,4 +79,5 @@ def linear_recurrence(
         if not fits:
             refuse(_NAME, "h0", f"one that broadcasts to {rest}", f"shape {shape_of(h0)}")
         operands.append(h0)
+    check_real(_NAME, dtype)
     return _recurrence(operands, place, flag, dtype, shape)

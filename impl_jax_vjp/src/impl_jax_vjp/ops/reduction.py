@@ -14,13 +14,15 @@ from ..checks import (
     check_int,
     check_nonempty,
     check_number,
+    check_real,
     normalize_axes,
     normalize_axis,
     refuse,
 )
-from ..dtypes import bool_, floating, promote
+from ..dtypes import bool_, floating, parts_of, promote
 from ..recording import Primitive, as_operand, dtype_of, shape_of
 from . import formulas as F
+from .elementwise import size_of
 from .families import AXES_REAL, NO_ARRAY, REAL_ONE, listed, reduce, scan, scanned_axis, total
 
 Array = Any
@@ -30,11 +32,13 @@ _TIES = "elements that attain it share the gradient equally."  # tensor-26
 def _product(x: Array, axis: F.Axes, keepdims: bool) -> Array:
     # JAX differentiates a product by halves, and divides by nothing. # ops-38
     x = x if x.size else lax.stop_gradient(x)
-    return jnp.prod(x, axis=axis, keepdims=keepdims)
+    if x.dtype == bool_:
+        return jnp.all(x, axis=axis, keepdims=keepdims)
+    return jnp.prod(x, axis=axis, keepdims=keepdims, dtype=x.dtype)
 
 
-total("sum", F.total, "Return the sum; integers and booleans are added as int64.", keeps=F.nothing)
-total("prod", _product, "Return the product; integers and booleans are multiplied as int64.")
+total("sum", F.total, "Return the sum; integers are added as int64 or uint64.", keeps=F.nothing)
+total("prod", _product, "Return the product; integers are multiplied as int64 or uint64.")
 reduce("mean", F.mean, "Return the mean.", dtype=floating, keeps=F.nothing)
 reduce("max", F.largest, f"Return the largest; {_TIES}", chooses=True)
 reduce("min", F.smallest, f"Return the smallest; {_TIES}", chooses=True)
@@ -61,7 +65,7 @@ scan(
 
 
 def _sums(axis: int, include_initial: bool, x: Array) -> Array:
-    out = jnp.cumsum(x, axis=axis)
+    out = jnp.cumsum(x, axis=axis, dtype=x.dtype)
     if not include_initial:
         return out
     first = jnp.zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)
@@ -114,6 +118,7 @@ _cumulative_logsumexp = Primitive(_logarithms, "cumulative_logsumexp")
 def cumulative_logsumexp(x: Any, /, *, axis: int | None = None) -> Any:
     """Return ``log(sum(exp(x)))`` of the elements up to each, without overflow."""
     x = as_operand("cumulative_logsumexp", x)
+    check_real("cumulative_logsumexp", dtype_of(x))
     place = scanned_axis("cumulative_logsumexp", axis, shape_of(x))
     return _cumulative_logsumexp((x,), place, floating(dtype_of(x)))
 
@@ -154,6 +159,7 @@ def _spread_of(
     name: str, primitive: Primitive, x: Any, axis: Axis, correction: Any, keepdims: Any
 ) -> Any:
     x = as_operand(name, x)
+    check_real(name, dtype_of(x))
     return primitive(
         (x,),
         normalize_axes(name, axis, shape_of(x)),
@@ -178,10 +184,11 @@ def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
 def _length(axes: F.Axes, keepdims: bool, order: float, dtype: Any, x: Array) -> Array:
     x = x.astype(dtype)
     if order == 0:
-        return F.total((x != 0).astype(dtype), axes, keepdims)
+        return F.total((x != 0).astype(parts_of(dtype)), axes, keepdims)
     if order == 2:
-        return _root(F.total(x * x, axes, keepdims))
-    sizes = F.absolute(x)
+        squares = jnp.square(x.real) + jnp.square(x.imag) if dtype.kind == "c" else x * x
+        return _root(F.total(squares, axes, keepdims))
+    sizes = size_of(x)
     if order == 1:
         return F.total(sizes, axes, keepdims)
     if order == -math.inf:
@@ -245,7 +252,7 @@ def diff(x: Any, /, *, axis: int = -1, n: int = 1, prepend: Any = None, append: 
     xs = shape_of(x)
     length = 0
     for part in parts:
-        dtype, shape = promote(dtype, dtype_of(part)), shape_of(part)
+        dtype, shape = promote("diff", dtype, dtype_of(part)), shape_of(part)
         if len(shape) != len(xs) or [*shape[:place], *shape[place + 1 :]] != [
             *xs[:place],
             *xs[place + 1 :],

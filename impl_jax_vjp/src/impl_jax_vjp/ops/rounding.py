@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ..dtypes import bool_, is_floating
+from ..dtypes import is_floating, is_inexact
 from ..recording import Primitive, as_operand, dtype_of
 from . import formulas as F
 from .families import binary, bits, listed, unary
@@ -15,15 +15,22 @@ from .families import binary, bits, listed, unary
 Array = Any
 
 
-def _step(name: str, formula: Callable[[Array], Array], doc: str) -> None:
+def _step(name: str, formula: Callable[[Array], Array], doc: str, complexes: bool = False) -> None:
     """Make a function whose gradient is 0, and that leaves integers as they are."""
     unary(
         name,
-        lambda x: formula(x) if is_floating(x.dtype) else x,
+        lambda x: formula(x) if is_inexact(x.dtype) else x,
         doc,
         keeps=F.nothing,
         booleans="refused",
+        complexes=complexes,
     )
+
+
+def _rounded(x: Array) -> Array:
+    if x.dtype.kind == "c":
+        return lax.complex(_rounded(jnp.real(x)), _rounded(jnp.imag(x)))
+    return lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN)
 
 
 _step("ceil", lax.ceil, "Return the least whole number that is not below; the gradient is 0.")
@@ -31,10 +38,18 @@ _step("floor", lax.floor, "Return the greatest whole number that is not above; t
 _step("trunc", jnp.trunc, "Return the whole part; the gradient is 0.")
 _step(
     "round",
-    lambda x: lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN),
+    _rounded,
     "Return the nearest whole number, the even one at a tie; the gradient is 0.",
+    complexes=True,
 )
-unary("positive", lambda x: x, "Return ``+x``.", keeps=F.nothing, booleans="refused")
+unary(
+    "positive",
+    lambda x: x,
+    "Return ``+x``.",
+    keeps=F.nothing,
+    booleans="refused",
+    complexes=True,
+)
 
 
 def _of_integers(formula: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
@@ -51,6 +66,8 @@ def _quotient(x: Array, y: Array) -> Array:
     near = (x - rest) / y - other_sign.astype(x.dtype)
     whole = jnp.floor(near)
     whole = jnp.where(near - whole > 0.5, whole + 1, whole)
+    # A quotient of 0 has the sign of the division. # ops-34
+    whole = jnp.where(near == 0, jnp.copysign(jnp.zeros_like(x), x / y), whole)
     return jnp.where(y == 0, x / y, whole)
 
 
@@ -62,7 +79,8 @@ def _quotient_jvp(primals: tuple[Array, Array], _: Any) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def _rest(x: Array, y: Array) -> Array:
-    return jnp.remainder(x, y)
+    out = jnp.remainder(x, y)
+    return jnp.where(out == 0, jnp.copysign(jnp.zeros_like(y), y), out)
 
 
 @_rest.defjvp
@@ -107,6 +125,8 @@ def _left(x: Array, count: Array) -> Array:
 
 def _right(x: Array, count: Array) -> Array:
     inside, count = _counted(x, count)
+    if x.dtype.kind == "u":
+        return jnp.where(inside, lax.shift_right_logical(x, count), 0)
     beyond = jnp.where(x < 0, jnp.full_like(x, -1), 0)
     return jnp.where(inside, lax.shift_right_arithmetic(x, count), beyond)
 
@@ -136,7 +156,7 @@ def bitwise_invert(x: Any, /) -> Any:
     """Return the bits that `x` has not; of booleans, what is false."""
     x = as_operand("bitwise_invert", x)
     dtype = dtype_of(x)
-    if dtype != bool_ and dtype.kind != "i":  # ops-35
+    if dtype.kind not in "biu":  # ops-35
         msg = f"bitwise_invert: x must be integers or booleans, got dtype {dtype}"
         raise TypeError(msg)
     return _invert((x,))

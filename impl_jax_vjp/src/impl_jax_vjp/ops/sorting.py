@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ..checks import check_choice, check_flag, known, normalize_axis, refuse, within
+from ..checks import check_choice, check_flag, check_real, known, normalize_axis, refuse, within
 from ..dtypes import DType, make_array, promote
 from ..recording import (
     Primitive,
@@ -66,6 +66,7 @@ _SORTED = (
 
 def _ordered(name: str, primitive: Primitive, x: Any, axis: Any, down: Any, stable: Any) -> Any:
     x = as_operand(name, x)
+    check_real(name, dtype_of(x))
     place = normalize_axis(name, axis, shape_of(x))
     check_flag(name, "stable", stable)
     return primitive((x,), place, check_flag(name, "descending", down))
@@ -133,7 +134,7 @@ def _two(name: str, x1: Any, x2: Any) -> tuple[Any, Any, DType]:
     """Return two operands, one of which may be a number, and their common dtype."""
     if is_array(x1) and is_array(x2):
         x1, x2 = as_operand(name, x1), as_operand(name, x2)
-        return x1, x2, promote(dtype_of(x1), dtype_of(x2))
+        return x1, x2, promote(name, dtype_of(x1), dtype_of(x2))
     if is_array(x1):
         return as_pair(name, x1, within(x2, dtype_of(x1)))
     return as_pair(name, within(x1, dtype_of(x2)) if is_array(x2) else x1, x2)
@@ -161,6 +162,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
     """Return the places at which elements belong in an order."""  # ops-50
     name = "searchsorted"
     x1, x2, dtype = _two(name, as_operand(name, x1), x2)
+    check_real(name, dtype)
     check_choice(name, "side", side, ("left", "right"))
     shape = shape_of(x1)
     if len(shape) != 1:
@@ -182,6 +184,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
 def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Any:
     """Tell which elements of `x1` equal one of `x2`, or none with `invert`; a NaN equals none."""
     x1, x2, dtype = _two("isin", x1, x2)
+    check_real("isin", dtype)
     return _isin((x1, x2), check_flag("isin", "invert", invert), dtype)
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ..checks import check_real
 from ..dtypes import floating
 from ..recording import Primitive, as_pair
 from ..tape import unwrap
@@ -39,7 +40,7 @@ def sloped(formula: Formula, slope: Formula) -> Formula:
 
 def _row(name: str, formula: Formula, slope: Formula, doc: str) -> Formula:
     function = sloped(formula, slope)
-    unary(name, function, doc, real=True)
+    unary(name, function, doc, real=True, complexes=True)
     return function
 
 
@@ -65,19 +66,28 @@ def _asin_slope(x: Array) -> Array:
     return 1 / jnp.sqrt((1 - x) * (1 + x))
 
 
-unary("tan", _tan, "Return the tangent.", real=True)
+unary("tan", _tan, "Return the tangent.", real=True, complexes=True)
 _row("asin", jnp.arcsin, _asin_slope, "Return the inverse sine.")
 _row("acos", jnp.arccos, lambda x: -_asin_slope(x), "Return the inverse cosine.")
 _row("atan", jnp.arctan, lambda x: 1 / (1 + x * x), "Return the inverse tangent.")
 _row("sinh", jnp.sinh, jnp.cosh, "Return the hyperbolic sine.")
 _row("cosh", jnp.cosh, jnp.sinh, "Return the hyperbolic cosine.")
 _row("asinh", jnp.arcsinh, lambda x: 1 / jnp.sqrt(1 + x * x), "Return the inverse of `sinh`.")
-_row(
-    "acosh", jnp.arccosh, lambda x: 1 / jnp.sqrt((x - 1) * (x + 1)), "Return the inverse of `cosh`."
-)
+
+
+def _acosh_slope(x: Array) -> Array:
+    if x.dtype.kind == "c":
+        # The root of the product is another one in the left half of the plane.
+        return 1 / (jnp.sqrt(x - 1) * jnp.sqrt(x + 1))
+    return 1 / jnp.sqrt((x - 1) * (x + 1))
+
+
+_row("acosh", jnp.arccosh, _acosh_slope, "Return the inverse of `cosh`.")
 
 
 def _atanh(x: Array) -> Array:
+    if x.dtype.kind == "c":
+        return jnp.arctanh(x)
     # One logarithm: the difference of two loses digits near 0.
     size = jnp.abs(x)
     return jnp.copysign(jnp.log1p(2 * size / (1 - size)) / 2, x)
@@ -172,5 +182,6 @@ _nextafter = Primitive(_next, "nextafter")
 def nextafter(x1: Any, x2: Any, /) -> Any:
     """Return the number of the dtype that is next to `x1` towards `x2`; it has no gradient."""
     x1, x2, dtype = as_pair("nextafter", x1, x2)
+    check_real("nextafter", dtype)
     # The values alone: what is recorded would require grad. # ops-33
     return _nextafter((unwrap(x1), unwrap(x2)), floating(dtype))

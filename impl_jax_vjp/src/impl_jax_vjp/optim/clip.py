@@ -108,7 +108,7 @@ def clip_grad_norm_(
     if not held:
         return wrap(make_array(np.zeros((), np.float32)))
     grads = [constant(parameter._grad._data) for parameter in held]
-    dtype = functools.reduce(promote, [grad.dtype for grad in grads])
+    dtype = functools.reduce(functools.partial(promote, name), [grad.dtype for grad in grads])
     norm = _norm(kind, dtype, grads)
     if strict and not math.isfinite(norm):  # optim-26
         msg = f"{name}: the norm of the gradients must be finite, got {float(norm)}"

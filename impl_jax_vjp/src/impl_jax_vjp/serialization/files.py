@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialize
 
-from ..checks import check_dtype, check_flag, check_int, check_path, refuse, refuse_type, shown
+from ..checks import check_five, check_flag, check_int, check_path, refuse, refuse_type, shown
 from ..creation import tensor
 from ..dtypes import native
 from ..module import Module
@@ -230,7 +230,7 @@ def entry(operation: str, key: Any, value: Any) -> np.ndarray[Any, Any]:
     if not isinstance(value, Traced | jax.Array | np.ndarray):
         refuse_type(operation, repr(key), "a Tensor or an array", value)
     array = native(np.asarray(unwrap(value)))
-    check_dtype(f"{operation}: {key!r}", array.dtype)
+    check_five(f"{operation}: {key!r}", array.dtype)
     # ascontiguousarray alone would give a 0-d array an axis.
     return np.ascontiguousarray(array).reshape(array.shape)
 
@@ -312,7 +312,7 @@ def load(
 
 def made(name: str, path: Path, key: str, array: np.ndarray[Any, Any]) -> Tensor:
     """Return the Tensor of an entry, or raise `TypeError` if no Tensor has its dtype."""
-    check_dtype(f"{name}: {key!r} in {str(path)!r}", array.dtype)
+    check_five(f"{name}: {key!r} in {str(path)!r}", array.dtype)
     return tensor(array)
 
 
