@@ -7,11 +7,13 @@ order is the same each time, and nothing recurses.
 import heapq
 import itertools
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
+from .checks import check_callable
 from .dtypes import restore_x64, swap_x64
 from .tape import (
     MODE,
@@ -33,6 +35,10 @@ _add_arrays = jax.jit(lambda x, y: x + y, inline=True)
 
 
 _hook_ids = itertools.count()
+
+# Leaves that have, or had, hooks that are called after they got their gradients, by their ids. While
+# there are none a pass need not look for them.
+_FOLLOWED: weakref.WeakValueDictionary[int, Traced] = weakref.WeakValueDictionary()
 
 # Held while gradients are added to those that leaves have: another thread may add there too.
 _delivery = threading.Lock()
@@ -111,6 +117,41 @@ class Handle:
         self._table.pop(self._key, None)
 
 
+class After:
+    """A hook that is called with its leaf, after that got its gradient."""
+
+    __slots__ = ("hook",)
+
+    def __init__(self, hook: Callable[[Any], Any]) -> None:
+        self.hook = hook
+
+
+def follow(name: str, leaf: Traced, hook: Callable[[Any], Any]) -> Handle:
+    """Register a hook that a pass calls as soon as a leaf has its gradient.
+
+    Raises
+    ------
+    RuntimeError
+        If the Tensor is no leaf, or does not require grad.
+    TypeError
+        If the hook cannot be called.
+    """
+    if leaf._node is not None:
+        msg = f"{name}: the Tensor must be a leaf, got a result of {leaf._node.name}"
+        raise RuntimeError(msg)
+    if not leaf._requires_grad:
+        msg = f"{name}: this Tensor does not require grad"
+        raise RuntimeError(msg)
+    check_callable(name, "hook", hook)
+    hooks = leaf._hooks = leaf._hooks if leaf._hooks is not None else {}
+    _FOLLOWED[id(leaf)] = leaf
+    return Handle(hooks, After(hook))
+
+
+def _has_after(leaf: Traced) -> bool:
+    return any([type(hook) is After for hook in list((leaf._hooks or {}).values())])
+
+
 class Engine:
     """One run from some outputs back to the leaves, or to chosen inputs.
 
@@ -135,6 +176,9 @@ class Engine:
         # None where every node is to step.
         self._needed: set[Node] | None = None
         self._wanted: set[tuple[Node, int]] = set()
+        self._wanted_leaves: set[int] = set()
+        # How many nodes that are still to step use a leaf that is followed.
+        self._users: dict[int, int] = {}
         self._arrived: dict[tuple[Node, int], Any] = {}
         self._scattered = False
         # What the hooks of whole nodes remember from one to the next.
@@ -142,23 +186,52 @@ class Engine:
         # Nodes that are older do not step: they count as leaves, and hooks are not called there.
         self._since = 0
 
-    def backward(self, output: Traced, grad: Any) -> None:
-        """Run back from one output, and add to `grad` of the leaves that it depends on."""
-        self._run([output], [grad], self.deliver)
+    def backward(
+        self, output: Traced, grad: Any, inputs: Sequence[Traced] | None = None
+    ) -> None:
+        """Run back from one output, and add to `grad` of its leaves, or of `inputs` alone."""
+        if inputs is not None:
+            self._aim([output], inputs)
+        if _FOLLOWED:
+            self._count_users(output)
+        self._run([output], [grad], lambda: self.deliver(inputs or ()))
+
+    def _aim(self, outputs: Sequence[Traced], inputs: Sequence[Traced]) -> None:
+        """Let nothing step that does not lead to one of `inputs`."""
+        self._wanted = {(t._node, t._slot) for t in inputs if t._node is not None}
+        self._wanted_leaves = {id(t) for t in inputs if t._node is None}
+        self._needed = nodes_between(outputs, inputs)
+
+    def _count_users(self, output: Traced) -> None:
+        """Count the nodes of this pass that use a leaf with hooks for after its gradient."""
+        users, needed = self._users, self._needed
+        stack: list[Any] = [] if output._node is None else [output._node]
+        seen = set(stack)
+        while stack:
+            node = stack.pop()
+            if needed is not None and node not in needed:
+                continue
+            for target in node.targets:
+                if type(target) is not Node:
+                    if id(target) in _FOLLOWED and _has_after(target):
+                        users[id(target)] = users.get(id(target), 0) + 1
+                elif target not in seen:
+                    seen.add(target)
+                    stack.append(target)
 
     def gradients(
         self, outputs: Sequence[Traced], grads: Sequence[Any], inputs: Sequence[Traced]
     ) -> list[Any]:
         """Return the gradients of `inputs`, None where nothing came; no `grad` is touched."""
-        self._wanted = {(t._node, t._slot) for t in inputs if t._node is not None}
-        self._needed = nodes_between(outputs, inputs)
+        self._aim(outputs, inputs)
         self._run(outputs, grads, None)
-        return [
-            self._leaves.get((id(t), t._slot), (None, None))[1]
-            if t._node is None
-            else self._arrived.get((t._node, t._slot))
-            for t in inputs
-        ]
+        return [self._gradient(t) for t in inputs]
+
+    def _gradient(self, tensor: Traced) -> Any:
+        """Return what arrived at one of the inputs."""
+        if tensor._node is None:
+            return self._leaves.get((id(tensor), tensor._slot), (None, None))[1]
+        return self._arrived.get((tensor._node, tensor._slot))
 
     def across(
         self, outputs: Sequence[Traced], grads: Sequence[Any], since: int, edges: Sequence[Edge]
@@ -176,7 +249,9 @@ class Engine:
         try:
             for output, grad in zip(outputs, grads, strict=True):
                 if output._requires_grad:
-                    self.send(output._node or output, output._slot, grad)
+                    target = output._node or output
+                    if self._leads(target, output._slot):
+                        self.send(target, output._slot, grad)
             self._walk()
             if then is not None:
                 then()
@@ -239,7 +314,7 @@ class Engine:
                 grads[slot] = self.hook(hooks, grads[slot])
         for slot, reference in (node.retained or {}).items():
             tensor = reference()
-            if tensor is not None and grads[slot] is not None:
+            if tensor is not None and grads[slot] is not None and self._needed is None:
                 self._retained.append((tensor, grads[slot]))
         if self._wanted:
             for slot, grad in enumerate(grads):
@@ -261,6 +336,8 @@ class Engine:
         if not hooks or grad is None:
             return grad
         for hook in list(hooks.values()):
+            if type(hook) is After:
+                continue
             restore_x64(self._outside)
             try:
                 answer = hook(grad if self._create else wrap(grad))
@@ -288,19 +365,39 @@ class Engine:
             node.release()
         needed = self._needed
         for target, slot, grad in zip(targets, slots, pulled, strict=True):
-            if grad is None:
-                continue
-            if needed is None or target in needed or self._is_wanted(target, slot):
+            if grad is not None and (needed is None or self._leads(target, slot)):
                 self.send(target, slot, grad)
+        if self._users:
+            self._settle(targets)
 
-    def _is_wanted(self, target: Any, slot: int) -> bool:
-        return type(target) is not Node or (target, slot) in self._wanted
+    def _leads(self, target: Any, slot: int) -> bool:
+        """Tell whether a gradient that is sent there is wanted, or on the way to one that is."""
+        if self._needed is None:
+            return True
+        if type(target) is not Node:
+            return id(target) in self._wanted_leaves
+        return target in self._needed or (target, slot) in self._wanted
 
-    def deliver(self) -> None:
-        """Add what arrived to `grad` of the leaves and of the Tensors that keep theirs."""
+    def _settle(self, targets: Sequence[Any]) -> None:
+        """Give followed leaves their gradients when a node has stepped that used them last."""
+        for leaf in targets:
+            left = self._users.get(id(leaf), 0) - 1
+            if left >= 0:
+                self._users[id(leaf)] = left
+            if left == 0:
+                _, grad = self._leaves.pop((id(leaf), 0), (leaf, None))
+                self._add_to([(leaf, self.hook(leaf._hooks, self._whole(grad)))])
+
+    def deliver(self, inputs: Sequence[Traced] = ()) -> None:
+        """Add what arrived to `grad` of leaves, of Tensors that keep theirs, and of `inputs`."""
+        named = {id(t): (t, self._gradient(t)) for t in inputs if t._node is not None}
+        self._add_to([*self._leaves.values(), *self._retained, *named.values()])
+
+    def _add_to(self, arrived: Sequence[tuple[Any, Any]]) -> None:
+        """Add gradients to what Tensors have, and call the hooks for after that."""
         totals = []
         with _delivery:  # autograd-28
-            for tensor, grad in [*self._leaves.values(), *self._retained]:
+            for tensor, grad in arrived:
                 if grad is None or not tensor._requires_grad:  # autograd-27
                     continue
                 grad = grad if self._create else wrap(constant(grad))
@@ -312,6 +409,19 @@ class Engine:
                     totals.append((tensor, wrap(_add_arrays(tensor._grad._data, grad._data))))
             for tensor, total in totals:
                 tensor._grad = total
+        if _FOLLOWED:
+            for tensor, _ in totals:
+                self._follow(tensor)
+
+    def _follow(self, leaf: Any) -> None:
+        """Call the hooks of a leaf that has its gradient now."""
+        for hook in list((leaf._hooks or {}).values()):
+            if type(hook) is After:
+                restore_x64(self._outside)
+                try:
+                    hook.hook(leaf)
+                finally:
+                    self._outside = swap_x64(True)
 
 
 def check_answer(hook: str, answer: Any, grad: Any) -> Array:

@@ -25,6 +25,7 @@ from ..tape import MODE, Edge, Node, Traced, edge_of, recording_set, unwrap, wra
 from ..trees import join, split
 from .derivatives import outputs_of
 from .jit import Capture, Plans
+from .saved import nothing_packed
 
 Array = Any
 
@@ -70,6 +71,8 @@ class _Seen:
 
     def __init__(self, around: Any, values: dict[int, Array]) -> None:
         self._around = around
+        # Who is told of calls of Modules.
+        self.calls = None if around is None else around.calls
         self._values = values
         self._used: dict[int, tuple[weakref.ref[Any], Array]] = {}
 
@@ -128,7 +131,8 @@ class _Run:
         seen = _Seen(MODE.capture, {})
         with self._as_first(seen):
             since = next(Node._counter)
-            outputs, form = outputs_of(self.name, self._fn(*self._args))
+            with nothing_packed():  # It is let go at once. # autograd-44
+                outputs, form = outputs_of(self.name, self._fn(*self._args))
         self._edges = _edges_across(outputs, since)
         arrays = [unwrap(out) for out in outputs]
         flags = [out._requires_grad for out in outputs]
