@@ -177,6 +177,8 @@ class Engine:
         self._needed: set[Node] | None = None
         self._wanted: set[tuple[Node, int]] = set()
         self._wanted_leaves: set[int] = set()
+        # The output whose hooks are not called: a pass that goes on from there called them before.
+        self._start: Any = None
         # How many nodes that are still to step use a leaf that is followed.
         self._users: dict[int, int] = {}
         self._arrived: dict[tuple[Node, int], Any] = {}
@@ -186,12 +188,11 @@ class Engine:
         # Nodes that are older do not step: they count as leaves, and hooks are not called there.
         self._since = 0
 
-    def backward(
-        self, output: Traced, grad: Any, inputs: Sequence[Traced] | None = None
-    ) -> None:
+    def backward(self, output: Traced, grad: Any, inputs: Sequence[Traced] | None = None) -> None:
         """Run back from one output, and add to `grad` of its leaves, or of `inputs` alone."""
         if inputs is not None:
             self._aim([output], inputs)
+            self._start = (output._node, output._slot)  # autograd-40
         if _FOLLOWED:
             self._count_users(output)
         self._run([output], [grad], lambda: self.deliver(inputs or ()))
@@ -310,7 +311,7 @@ class Engine:
     def _attend(self, node: Node, grads: list[Any]) -> None:
         """Run the hooks of a node's outputs, and note the gradients that somebody wants."""
         for slot, hooks in (node.hooks or {}).items():
-            if slot != WHOLE:
+            if slot != WHOLE and (node, slot) != self._start:
                 grads[slot] = self.hook(hooks, grads[slot])
         for slot, reference in (node.retained or {}).items():
             tensor = reference()

@@ -41,7 +41,9 @@ def _fault(value: Any) -> str:
     """Return what is in an array or number that is not finite, or nothing."""
     if isinstance(value, Traced):
         value = value._data
-    if isinstance(value, Scattered) or not isinstance(value, jax.Array | np.ndarray | float):
+    if isinstance(value, Scattered) or not isinstance(
+        value, jax.Array | np.ndarray | np.generic | float
+    ):
         return ""  # What is scattered is made of a gradient that was looked at.
     if isinstance(value, jax.core.Tracer) or jnp.result_type(value).kind not in "fc":
         return ""

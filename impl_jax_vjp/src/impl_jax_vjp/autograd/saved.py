@@ -43,6 +43,9 @@ class _Packed:
         self._outside = x64_is_on()
         self._unpack = unpack
         self.shape, self.dtype = array.shape, array.dtype
+        # What computes it holds what it is computed of for as long as it runs: where the program
+        # lets arrays go, no more than one of them is to wait.
+        jax.block_until_ready(array)
         given = wrap(array)
         with _apart(self._outside):
             self._held = pack(given)
@@ -132,6 +135,7 @@ class _Stored:
         """Return the gradients of the inputs, from what was unpacked."""
         rule, inputs = self._whole(saved, getattr(self.inner, "reads_inputs", True))
         pulled: Sequence[Array | None] = rule.pull(inputs, grads)
+        jax.block_until_ready(pulled)  # As in `_Packed`.
         return pulled
 
     def derive(self, node: Node, grads: Sequence[Any], /) -> Sequence[Any]:
