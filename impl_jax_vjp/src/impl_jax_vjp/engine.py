@@ -36,8 +36,8 @@ _add_arrays = jax.jit(lambda x, y: x + y, inline=True)
 
 _hook_ids = itertools.count()
 
-# Leaves that have, or had, hooks that are called after they got their gradients, by their ids. While
-# there are none a pass need not look for them.
+# Leaves that have, or had, hooks for after their gradients, by their ids. While there are none a
+# pass need not look for them.
 _FOLLOWED: weakref.WeakValueDictionary[int, Traced] = weakref.WeakValueDictionary()
 
 # Held while gradients are added to those that leaves have: another thread may add there too.
@@ -149,7 +149,7 @@ def follow(name: str, leaf: Traced, hook: Callable[[Any], Any]) -> Handle:
 
 
 def _has_after(leaf: Traced) -> bool:
-    return any([type(hook) is After for hook in list((leaf._hooks or {}).values())])
+    return any([isinstance(hook, After) for hook in list((leaf._hooks or {}).values())])
 
 
 class Engine:
@@ -337,7 +337,7 @@ class Engine:
         if not hooks or grad is None:
             return grad
         for hook in list(hooks.values()):
-            if type(hook) is After:
+            if isinstance(hook, After):
                 continue
             restore_x64(self._outside)
             try:
@@ -417,7 +417,7 @@ class Engine:
     def _follow(self, leaf: Any) -> None:
         """Call the hooks of a leaf that has its gradient now."""
         for hook in list((leaf._hooks or {}).values()):
-            if type(hook) is After:
+            if isinstance(hook, After):
                 restore_x64(self._outside)
                 try:
                     hook.hook(leaf)

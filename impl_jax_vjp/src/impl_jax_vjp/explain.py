@@ -260,7 +260,7 @@ def _own_nodes(output: Any, start: int, inside: Sequence[tuple[int, int]]) -> li
 
 def _rule(node: Node) -> Any:
     """Return the rule of a node without what was put around it."""
-    rule = node.rule
+    rule: Any = node.rule
     while hasattr(rule, "inner"):
         rule = rule.inner
     return rule

@@ -196,6 +196,7 @@ class Node:
         "targets",
     )
     _counter = itertools.count()
+    steps: int
 
     def __init__(
         self, rule: Rule, saved: Any, targets: Sequence[Any], slots: Sequence[int], count: int

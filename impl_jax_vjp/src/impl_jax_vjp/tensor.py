@@ -27,7 +27,7 @@ from .checks import (
     refuse,
     refuse_type,
 )
-from .dtypes import cast_array, is_floating, make_array
+from .dtypes import is_floating, make_array
 from .engine import Engine, Handle, follow
 from .recording import as_gradient, as_operand, as_tensors, is_array
 from .tape import Traced, constant, unwrap, wrap
