@@ -269,6 +269,8 @@ def _rule(node: Node) -> Any:
 def _label(node: Node) -> str:
     """Return what runs an operation: a compiled program, or Python."""
     rule = _rule(node)
+    if hasattr(node, "steps"):
+        return f"jit({node.name} by lax.scan)"
     if isinstance(rule, Pullback):
         compiled = rule.operation.compiled
     else:

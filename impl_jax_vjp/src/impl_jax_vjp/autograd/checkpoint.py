@@ -180,6 +180,11 @@ class _Run:
         with x64(self._outside):  # Hooks find it so.
             return Engine(create, False).across(roots, seeds, since, self._edges)
 
+    def kept(self) -> list[Array]:
+        """Return the arrays that the second run needs."""
+        given = [unwrap(leaf) for leaf in split(self._args)[0]]
+        return [*given, *(array for _, array in self._values)]
+
     def pull(self, _saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return the gradients of what the function depends on."""
         return self._again(grads, False)

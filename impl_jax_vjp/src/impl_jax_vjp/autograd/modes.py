@@ -125,6 +125,7 @@ class NamedSwitch(Switch):
     """A switch whose name says which way; it decorates without parentheses too."""  # autograd-08
 
     def __new__(cls, *fn: Any) -> Any:
+        """Make a switch, or decorate a function with one."""
         switch = super().__new__(cls)
         if not fn:
             return switch

@@ -278,10 +278,13 @@ def grad(fn: Any, *args: Any, **kwargs: Any) -> Any:
     return _named(_of_function, fn, *args, **kwargs)
 
 
+_signature = functools.cache(inspect.signature)
+
+
 def _named(form: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call one form of `grad`; what does not fit its signature is refused in the name of that."""
     try:
-        inspect.signature(form).bind(*args, **kwargs)
+        _signature(form).bind(*args, **kwargs)
     except TypeError as error:
         msg = f"grad: {error}"
         raise TypeError(msg) from None
