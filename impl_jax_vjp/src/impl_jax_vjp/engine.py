@@ -8,7 +8,8 @@ import heapq
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -38,7 +39,7 @@ _hook_ids = itertools.count()
 
 # Leaves that have, or had, hooks for after their gradients, by their ids. While there are none a
 # pass need not look for them.
-_FOLLOWED: weakref.WeakValueDictionary[int, Traced] = weakref.WeakValueDictionary()
+_FOLLOWED: dict[int, weakref.ref[Traced]] = {}
 
 # Held while gradients are added to those that leaves have: another thread may add there too.
 _delivery = threading.Lock()
@@ -144,7 +145,8 @@ def follow(name: str, leaf: Traced, hook: Callable[[Any], Any]) -> Handle:
         raise RuntimeError(msg)
     check_callable(name, "hook", hook)
     hooks = leaf._hooks = leaf._hooks if leaf._hooks is not None else {}
-    _FOLLOWED[id(leaf)] = leaf
+    key = id(leaf)
+    _FOLLOWED[key] = weakref.ref(leaf, lambda _: _FOLLOWED.pop(key, None))
     return Handle(hooks, After(hook))
 
 
@@ -163,6 +165,18 @@ class Engine:
         Keep the nodes for another run.
     """
 
+    # What most passes have no need of.
+    # None where every node is to step.
+    _needed: Set[Node] | None = None
+    _wanted: Set[tuple[Node, int]] = frozenset()
+    _wanted_leaves: Set[int] = frozenset()
+    # Those that `backward` was told to fill `grad` of alone, by their ids.
+    _named: Mapping[int, Traced] = MappingProxyType({})
+    # The output whose hooks are not called: a pass that goes on from there called them before.
+    _start: Any = None
+    # How many nodes that are still to step use a leaf that is followed.
+    _users: dict[int, int] | None = None
+
     def __init__(self, create: bool, retain: bool) -> None:
         self._create = create
         self._retain = retain or create
@@ -173,14 +187,6 @@ class Engine:
         # By identity: == on Tensors compares elements.
         self._leaves: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._retained: list[tuple[Any, Any]] = []
-        # None where every node is to step.
-        self._needed: set[Node] | None = None
-        self._wanted: set[tuple[Node, int]] = set()
-        self._wanted_leaves: set[int] = set()
-        # The output whose hooks are not called: a pass that goes on from there called them before.
-        self._start: Any = None
-        # How many nodes that are still to step use a leaf that is followed.
-        self._users: dict[int, int] = {}
         self._arrived: dict[tuple[Node, int], Any] = {}
         self._scattered = False
         # What the hooks of whole nodes remember from one to the next.
@@ -193,9 +199,10 @@ class Engine:
         if inputs is not None:
             self._aim([output], inputs)
             self._start = (output._node, output._slot)  # autograd-40
+            self._named = {id(t): t for t in inputs if t._node is not None}
         if _FOLLOWED:
-            self._count_users(output)
-        self._run([output], [grad], lambda: self.deliver(inputs or ()))
+            self._users = self._counted(output)
+        self._run([output], [grad], self.deliver)
 
     def _aim(self, outputs: Sequence[Traced], inputs: Sequence[Traced]) -> None:
         """Let nothing step that does not lead to one of `inputs`."""
@@ -203,9 +210,10 @@ class Engine:
         self._wanted_leaves = {id(t) for t in inputs if t._node is None}
         self._needed = nodes_between(outputs, inputs)
 
-    def _count_users(self, output: Traced) -> None:
-        """Count the nodes of this pass that use a leaf with hooks for after its gradient."""
-        users, needed = self._users, self._needed
+    def _counted(self, output: Traced) -> dict[int, int]:
+        """Return how many nodes of this pass use each leaf with hooks for after its gradient."""
+        users: dict[int, int] = {}
+        needed = self._needed
         stack: list[Any] = [] if output._node is None else [output._node]
         seen = set(stack)
         while stack:
@@ -219,6 +227,7 @@ class Engine:
                 elif target not in seen:
                     seen.add(target)
                     stack.append(target)
+        return users
 
     def gradients(
         self, outputs: Sequence[Traced], grads: Sequence[Any], inputs: Sequence[Traced]
@@ -251,7 +260,7 @@ class Engine:
             for output, grad in zip(outputs, grads, strict=True):
                 if output._requires_grad:
                     target = output._node or output
-                    if self._leads(target, output._slot):
+                    if self._needed is None or self._leads(target, output._slot):
                         self.send(target, output._slot, grad)
             self._walk()
             if then is not None:
@@ -369,30 +378,30 @@ class Engine:
             if grad is not None and (needed is None or self._leads(target, slot)):
                 self.send(target, slot, grad)
         if self._users:
-            self._settle(targets)
+            self._settle(self._users, targets)
 
     def _leads(self, target: Any, slot: int) -> bool:
         """Tell whether a gradient that is sent there is wanted, or on the way to one that is."""
-        if self._needed is None:
-            return True
         if type(target) is not Node:
             return id(target) in self._wanted_leaves
-        return target in self._needed or (target, slot) in self._wanted
+        return target in (self._needed or ()) or (target, slot) in self._wanted
 
-    def _settle(self, targets: Sequence[Any]) -> None:
+    def _settle(self, users: dict[int, int], targets: Sequence[Any]) -> None:
         """Give followed leaves their gradients when a node has stepped that used them last."""
         for leaf in targets:
-            left = self._users.get(id(leaf), 0) - 1
+            left = users.get(id(leaf), 0) - 1
             if left >= 0:
-                self._users[id(leaf)] = left
+                users[id(leaf)] = left
             if left == 0:
                 _, grad = self._leaves.pop((id(leaf), 0), (leaf, None))
                 self._add_to([(leaf, self.hook(leaf._hooks, self._whole(grad)))])
 
-    def deliver(self, inputs: Sequence[Traced] = ()) -> None:
-        """Add what arrived to `grad` of leaves, of Tensors that keep theirs, and of `inputs`."""
-        named = {id(t): (t, self._gradient(t)) for t in inputs if t._node is not None}
-        self._add_to([*self._leaves.values(), *self._retained, *named.values()])
+    def deliver(self) -> None:
+        """Add what arrived to `grad` of leaves, of Tensors that keep theirs, and of those named."""
+        arrived = [*self._leaves.values(), *self._retained]
+        if self._named:
+            arrived += [(t, self._gradient(t)) for t in self._named.values()]
+        self._add_to(arrived)
 
     def _add_to(self, arrived: Sequence[tuple[Any, Any]]) -> None:
         """Add gradients to what Tensors have, and call the hooks for after that."""
