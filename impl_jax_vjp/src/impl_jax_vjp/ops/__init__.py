@@ -14,23 +14,27 @@ from . import (  # noqa: F401
     comparison,
     complexes,
     creation,
+    decompositions,
     einsum,
     elementwise,
+    fft,
     indexing,
     inspection,
     linalg,
     manipulation,
     movement,
     places,
+    products,
     recurrence,
     reduction,
     rounding,
+    solving,
     sorting,
     transcendental,
 )
 from .families import FUNCTIONS as _FUNCTIONS
 
-__all__ = sorted([*_FUNCTIONS, *_dtypes.NAMED, *inspection.CONSTANTS])
+__all__ = sorted([*_FUNCTIONS, *_dtypes.NAMED, *inspection.CONSTANTS, "fft", "linalg"])
 globals().update(_FUNCTIONS | _dtypes.NAMED | inspection.CONSTANTS)
 __array_api_version__ = inspection.API_VERSION
 __array_namespace_info__ = inspection.namespace_info

@@ -36,6 +36,8 @@ Function = Callable[..., Any]
 Formula = Callable[..., Any]
 
 FUNCTIONS: dict[str, Function] = {}
+# The functions of the extensions alone, by the name of the namespace.
+SPACES: dict[str, dict[str, Function]] = {"fft": {}, "linalg": {}}
 
 STANDARD = "array API standard 2025.12"
 
@@ -74,12 +76,16 @@ def document(
     )
 
 
-def register(function: Function, name: str, doc: str) -> Function:
-    """Enter a function in the list under its name, with its docstring."""
+def register(function: Function, name: str, doc: str, space: str = "") -> Function:
+    """Enter a function in the list under its name, or in that of a space, with its docstring."""
     function.__name__ = function.__qualname__ = name
     # Where it is found: help() and pickle look there.
-    function.__module__ = __name__.rpartition(".")[0]
+    home = __name__.rpartition(".")[0]
+    function.__module__ = f"{home}.{space}" if space else home
     function.__doc__ = doc
+    if space:
+        SPACES[space][name] = function
+        return function
     FUNCTIONS[name] = function
     setattr(OPS, name, function)
     return function
@@ -96,12 +102,13 @@ def listed(
     raises: str = NO_ARRAY,
     source: str = STANDARD,
     kind: str = "Tensor, ",
+    space: str = "",
 ) -> Callable[[Function], Function]:
     """Register a whole function; its docstring is the first line of what a family makes."""
 
     def enter(function: Function) -> Function:
         doc = document(inspect.getdoc(function) or "", parameters, returns, raises, source, kind)
-        return register(function, function.__name__, doc)
+        return register(function, function.__name__, doc, space)
 
     return enter
 
@@ -307,7 +314,7 @@ def reduce(
     return register(function, name, full)
 
 
-def _summed_in(name: str, dtype: DType, told: Any) -> DType:
+def summed_in(name: str, dtype: DType, told: Any) -> DType:
     """Return the dtype in which elements are added or multiplied up, where one may be told."""
     if told is None:
         return accumulated(dtype)  # ops-15
@@ -326,7 +333,7 @@ def total(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) 
 
     def function(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
         x = as_operand(name, x)
-        wanted = _summed_in(name, dtype_of(x), dtype)
+        wanted = summed_in(name, dtype_of(x), dtype)
         return primitive(
             (x,),
             normalize_axes(name, axis, shape_of(x)),
@@ -381,7 +388,7 @@ def scan(name: str, formula: Formula, doc: str, *, keeps: Keeps | None = None) -
     ) -> Any:
         x = as_operand(name, x)
         place = scanned_axis(name, axis, shape_of(x))
-        wanted = _summed_in(name, dtype_of(x), dtype)
+        wanted = summed_in(name, dtype_of(x), dtype)
         return primitive((x,), place, check_flag(name, "include_initial", include_initial), wanted)
 
     parameters = (

@@ -181,7 +181,8 @@ def std(x: Any, /, *, axis: Axis = None, correction: float = 0.0, keepdims: bool
     return _spread_of("std", _std, x, axis, correction, keepdims)
 
 
-def _length(axes: F.Axes, keepdims: bool, order: float, dtype: Any, x: Array) -> Array:
+def length(axes: F.Axes, keepdims: bool, order: float, dtype: Any, x: Array) -> Array:
+    """Return the norm of this order over axes; their sizes become 1 or are dropped."""
     x = x.astype(dtype)
     if order == 0:
         return F.total((x != 0).astype(parts_of(dtype)), axes, keepdims)
@@ -199,7 +200,7 @@ def _length(axes: F.Axes, keepdims: bool, order: float, dtype: Any, x: Array) ->
     return F.total(jnp.power(sizes, order), axes, keepdims) ** (1 / order)
 
 
-_norm = Primitive(_length, "norm")
+_norm = Primitive(length, "norm")
 
 
 @listed(
