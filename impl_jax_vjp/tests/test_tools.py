@@ -81,3 +81,54 @@ def test_an_unrolled_cell_is_shown_as_its_steps_in_one_program():
     assert "jit(unroll by lax.scan)" in rows[0].kernel
     assert rows[0].nodes >= 5
     assert "unroll" in rows[0].why
+
+
+W = np.array([1 + 2j, 3 - 1j], "complex64")
+
+
+def number_of(x: Any) -> tuple[Any, Any]:
+    z = x * nn.tensor(W)
+    return z, nn.ops.sum(nn.ops.real(z * z * (2 + 1j)))
+
+
+def through_complex(x: Any) -> tuple[Any, Any, np.ndarray]:
+    """Return z = x * W, a real number of z * z, and the gradient of that to z."""
+    z, number = number_of(x)
+    return z, number, np.conj(2 * z.detach().numpy() * (2 + 1j))
+
+
+def test_tools_show_complex_gradients_as_programs_have_them():
+    seen: list[Any] = []
+    x = leaf(1.0, 2.0)
+    z, number, want = through_complex(x)
+    z.register_hook(lambda g: seen.append(g.numpy()))
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(t.grad.numpy()))
+    number.backward(inputs=[z, x])
+    to_x = np.real(want * np.conj(W))
+    for got, expected in zip((z.grad.numpy(), *seen), (want, want, to_x), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+    _, number, _ = through_complex(x)
+    (got,) = nn.grad(number, x)
+    np.testing.assert_allclose(got.numpy(), to_x, rtol=1e-6)
+    z, *_ = through_complex(x)
+    weight = np.array([1j, 1 + 1j], "complex64")
+    (got,) = nn.grad(z * z, z, nn.tensor(weight))
+    np.testing.assert_allclose(got.numpy(), weight * np.conj(2 * z.detach().numpy()), rtol=1e-6)
+
+
+def test_complex_arrays_that_are_kept_are_packed_and_may_come_back_as_numpy_arrays():
+    dtypes: list[str] = []
+
+    def pack(t: Any) -> Any:
+        dtypes.append(str(t.dtype))
+        return t.numpy()
+
+    for way in (number_of, nn.jit(number_of)):
+        dtypes.clear()
+        x = leaf(1.0, 2.0)
+        with nn.saved_tensors_hooks(pack, lambda held: held):
+            _, number = way(x)
+        assert "complex64" in dtypes
+        number.backward()
+        _, _, want = through_complex(x)
+        np.testing.assert_allclose(x.grad.numpy(), np.real(want * np.conj(W)), rtol=1e-6)

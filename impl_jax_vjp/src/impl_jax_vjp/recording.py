@@ -218,7 +218,7 @@ def as_gradient(name: str, tensor: Traced, grad: Any, create: bool) -> Any:
         msg = f"{name}: the gradient must have shape {data.shape}, got {seed.shape}"
         raise RuntimeError(msg)
     if seed.dtype != data.dtype:
-        check_cast(f"{name}: the gradient's", seed.dtype, data.dtype)
+        check_cast(name, seed.dtype, data.dtype)
         seed = cast_array(seed, data.dtype)
         grad = seed
     if not create:

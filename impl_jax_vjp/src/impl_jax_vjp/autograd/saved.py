@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import numpy as np
 
 from ..checks import check_callable
-from ..dtypes import is_inexact, x64, x64_is_on
+from ..dtypes import is_inexact, make_array, native, x64, x64_is_on
 from ..tape import MODE, Node, Traced, node_of, recording_set, wrap
 from .modes import Switch
 
@@ -60,8 +61,8 @@ class _Packed:
             raise RuntimeError(msg)
         with _apart(self._outside):
             came = self._unpack(held)
-        array = came._data if isinstance(came, Traced) else came
-        if not isinstance(array, jax.Array):
+        array = native(came._data if isinstance(came, Traced) else came)
+        if not isinstance(array, jax.Array | np.ndarray):
             msg = f"{who} must return a Tensor or a raw array, got {type(came).__name__}"
             raise TypeError(msg)
         if array.dtype != self.dtype:
@@ -70,7 +71,7 @@ class _Packed:
         if array.shape != self.shape:
             msg = f"{who} must return shape {self.shape}, got {array.shape}"
             raise ValueError(msg)
-        return array
+        return array if isinstance(array, jax.Array) else make_array(array)  # tensor-33
 
 
 class _Packer:
