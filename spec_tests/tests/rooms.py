@@ -16,28 +16,32 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # From the ground up: a room may import itself and the rooms before it. Those of some
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
-    "backend dtypes random capabilities checks grad_checks operands launch native sums buffers "
-    "memory tape engine recording protocols tensor creation ops xp pytree context followed "
-    "function_vjp function_node function trees autograd parameter module init nn rnn explain loss "
-    "optim serialization data"
+    "backend dtypes random capabilities tracing checks grad_checks operands launch native sums "
+    "buffers memory tape engine recording protocols tensor creation ops xp pytree context followed "
+    "function_vjp replay function_node function_transformed function trees autograd parameter "
+    "module init nn rnn explain loss optim serialization data"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
     "launch": "impl_cupy",
     "xp": "impl_cupy",
     "native": "impl_torch_ext",
+    "tracing": "impl_torch_ext",
+    "replay": "impl_torch_ext",
+    "function_transformed": "impl_torch_ext",
     "sums": "impl_numpy impl_cupy",
     "grad_checks": "impl_numpy",
     "operands": "impl_numpy",
     "buffers": "impl_numpy",
     "memory": "impl_numpy",
-    "protocols": "impl_numpy impl_jax_vjp",
+    "protocols": "impl_numpy impl_cupy impl_jax_vjp",
     "pytree": "impl_jax_vjp",
     "followed": "impl_jax_vjp",
     "function_vjp": "impl_jax_vjp",
     "rnn/steps": "impl_numpy",
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
+    "ops/operands": "impl_torch_ext",
     "ops/plans": "impl_jax_vjp",
     "ops/factors": "impl_jax_vjp",
 }
@@ -46,7 +50,7 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
     "ops": (
-        "lookups formulas families plans elementwise transcendental rounding complexes "
+        "lookups formulas operands families plans elementwise transcendental rounding complexes "
         "comparison reduction recurrence products manipulation movement indexing places einsum "
         "sorting creation factors decompositions solving linalg fft activation inspection"
     ).split(),
