@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ..checks import check_choice, check_flag, refuse
+from ..checks import check_choice, check_flag, refuse, shown
 from ..dtypes import is_inexact
 from ..recording import Primitive, as_operand, dtype_of, shape_of
 from ..tape import unwrap
@@ -146,7 +146,7 @@ def qr(x: Any, /, *, mode: str = "reduced") -> Any:
     """Return orthonormal columns and an upper triangle whose product is x."""
     x = as_matrix("qr", x)
     if not isinstance(mode, str):
-        refuse("qr", "mode", "one of reduced, complete", repr(mode))
+        refuse("qr", "mode", "one of reduced, complete", shown(mode))
     check_choice("qr", "mode", mode, ("reduced", "complete"))
     m, n = shape_of(x)[-2:]
     return QR(*(_qr_complete if mode == "complete" and m > n else _qr)((x,)))
