@@ -3,8 +3,10 @@
 from . import data, init, loss, ops, optim, rnn
 from .autograd import (
     checkpoint,
+    detect_anomaly,
     enable_grad,
     grad,
+    graph,
     hessian,
     hvp,
     is_grad_enabled,
@@ -15,6 +17,7 @@ from .autograd import (
     jvp,
     linearize,
     no_grad,
+    saved_tensors_hooks,
     set_grad_enabled,
     value_and_grad,
     vjp,
@@ -50,6 +53,7 @@ from .dtypes import (
     uint32,
     uint64,
 )
+from .explain import explain
 from .function import Function, as_function, once_differentiable
 from .loss import (
     BCELoss,
@@ -205,8 +209,10 @@ __all__ = [
     "complex64",
     "complex128",
     "data",
+    "detect_anomaly",
     "empty",
     "enable_grad",
+    "explain",
     "eye",
     "float32",
     "float64",
@@ -215,6 +221,7 @@ __all__ = [
     "functional_call",
     "get_rng_state",
     "grad",
+    "graph",
     "hessian",
     "hvp",
     "init",
@@ -243,6 +250,7 @@ __all__ = [
     "rnn",
     "save",
     "save_checkpoint",
+    "saved_tensors_hooks",
     "set_grad_enabled",
     "set_rng_state",
     "spec_capabilities",

@@ -357,7 +357,7 @@ def check_sizes(name: str, shape: Any, least: int = 0) -> Shape:
         raise TypeError(msg) from None
     if any([size < least for size in sizes]):  # tensor-31, ops-20
         refuse(name, "each size of the shape", f"at least {least}", sizes)
-    if math.prod(sizes) >= 2**60:
+    if max((math.prod(sizes), *sizes)) >= 2**60:
         refuse(name, "the shape", "of elements that memory can hold", sizes)
     return sizes
 

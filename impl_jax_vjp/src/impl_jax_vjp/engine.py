@@ -7,11 +7,14 @@ order is the same each time, and nothing recurses.
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any
 
 import jax
 
+from .checks import check_callable
 from .dtypes import restore_x64, swap_x64
 from .tape import (
     MODE,
@@ -33,6 +36,10 @@ _add_arrays = jax.jit(lambda x, y: x + y, inline=True)
 
 
 _hook_ids = itertools.count()
+
+# Leaves that have, or had, hooks for after their gradients, by their ids. While there are none a
+# pass need not look for them.
+_FOLLOWED: dict[int, weakref.ref[Traced]] = {}
 
 # Held while gradients are added to those that leaves have: another thread may add there too.
 _delivery = threading.Lock()
@@ -111,6 +118,42 @@ class Handle:
         self._table.pop(self._key, None)
 
 
+class After:
+    """A hook that is called with its leaf, after that got its gradient."""
+
+    __slots__ = ("hook",)
+
+    def __init__(self, hook: Callable[[Any], Any]) -> None:
+        self.hook = hook
+
+
+def follow(name: str, leaf: Traced, hook: Callable[[Any], Any]) -> Handle:
+    """Register a hook that a pass calls as soon as a leaf has its gradient.
+
+    Raises
+    ------
+    RuntimeError
+        If the Tensor is no leaf, or does not require grad.
+    TypeError
+        If the hook cannot be called.
+    """
+    if leaf._node is not None:
+        msg = f"{name}: the Tensor must be a leaf, got a result of {leaf._node.name}"
+        raise RuntimeError(msg)
+    if not leaf._requires_grad:
+        msg = f"{name}: this Tensor does not require grad"
+        raise RuntimeError(msg)
+    check_callable(name, "hook", hook)
+    hooks = leaf._hooks = leaf._hooks if leaf._hooks is not None else {}
+    key = id(leaf)
+    _FOLLOWED[key] = weakref.ref(leaf, lambda _: _FOLLOWED.pop(key, None))
+    return Handle(hooks, After(hook))
+
+
+def _has_after(leaf: Traced) -> bool:
+    return any([isinstance(hook, After) for hook in list((leaf._hooks or {}).values())])
+
+
 class Engine:
     """One run from some outputs back to the leaves, or to chosen inputs.
 
@@ -122,6 +165,16 @@ class Engine:
         Keep the nodes for another run.
     """
 
+    # What most passes have no need of.
+    # None where every node is to step.
+    _needed: Set[Node] | None = None
+    _wanted: Set[tuple[Node, int]] = frozenset()
+    _wanted_leaves: Set[int] = frozenset()
+    # Those that `backward` was told to fill `grad` of alone, by their ids.
+    _named: Mapping[int, Traced] = MappingProxyType({})
+    # How many nodes that are still to step use a leaf that is followed.
+    _users: dict[int, int] | None = None
+
     def __init__(self, create: bool, retain: bool) -> None:
         self._create = create
         self._retain = retain or create
@@ -132,9 +185,6 @@ class Engine:
         # By identity: == on Tensors compares elements.
         self._leaves: dict[tuple[int, int], tuple[Any, Any]] = {}
         self._retained: list[tuple[Any, Any]] = []
-        # None where every node is to step.
-        self._needed: set[Node] | None = None
-        self._wanted: set[tuple[Node, int]] = set()
         self._arrived: dict[tuple[Node, int], Any] = {}
         self._scattered = False
         # What the hooks of whole nodes remember from one to the next.
@@ -142,23 +192,53 @@ class Engine:
         # Nodes that are older do not step: they count as leaves, and hooks are not called there.
         self._since = 0
 
-    def backward(self, output: Traced, grad: Any) -> None:
-        """Run back from one output, and add to `grad` of the leaves that it depends on."""
+    def backward(self, output: Traced, grad: Any, inputs: Sequence[Traced] | None = None) -> None:
+        """Run back from one output, and add to `grad` of its leaves, or of `inputs` alone."""
+        if inputs is not None:
+            self._aim([output], inputs)
+            self._named = {id(t): t for t in inputs if t._node is not None}
+        if _FOLLOWED:
+            self._users = self._counted(output)
         self._run([output], [grad], self.deliver)
+
+    def _aim(self, outputs: Sequence[Traced], inputs: Sequence[Traced]) -> None:
+        """Let nothing step that does not lead to one of `inputs`."""
+        self._wanted = {(t._node, t._slot) for t in inputs if t._node is not None}
+        self._wanted_leaves = {id(t) for t in inputs if t._node is None}
+        self._needed = nodes_between(outputs, inputs)
+
+    def _counted(self, output: Traced) -> dict[int, int]:
+        """Return how many nodes of this pass use each leaf with hooks for after its gradient."""
+        users: dict[int, int] = {}
+        needed = self._needed
+        stack: list[Any] = [] if output._node is None else [output._node]
+        seen = set(stack)
+        while stack:
+            node = stack.pop()
+            if needed is not None and node not in needed:
+                continue
+            for target in node.targets:
+                if type(target) is not Node:
+                    if id(target) in _FOLLOWED and _has_after(target):
+                        users[id(target)] = users.get(id(target), 0) + 1
+                elif target not in seen:
+                    seen.add(target)
+                    stack.append(target)
+        return users
 
     def gradients(
         self, outputs: Sequence[Traced], grads: Sequence[Any], inputs: Sequence[Traced]
     ) -> list[Any]:
         """Return the gradients of `inputs`, None where nothing came; no `grad` is touched."""
-        self._wanted = {(t._node, t._slot) for t in inputs if t._node is not None}
-        self._needed = nodes_between(outputs, inputs)
+        self._aim(outputs, inputs)
         self._run(outputs, grads, None)
-        return [
-            self._leaves.get((id(t), t._slot), (None, None))[1]
-            if t._node is None
-            else self._arrived.get((t._node, t._slot))
-            for t in inputs
-        ]
+        return [self._gradient(t) for t in inputs]
+
+    def _gradient(self, tensor: Traced) -> Any:
+        """Return what arrived at one of the inputs."""
+        if tensor._node is None:
+            return self._leaves.get((id(tensor), tensor._slot), (None, None))[1]
+        return self._arrived.get((tensor._node, tensor._slot))
 
     def across(
         self, outputs: Sequence[Traced], grads: Sequence[Any], since: int, edges: Sequence[Edge]
@@ -176,7 +256,9 @@ class Engine:
         try:
             for output, grad in zip(outputs, grads, strict=True):
                 if output._requires_grad:
-                    self.send(output._node or output, output._slot, grad)
+                    target = output._node or output
+                    if self._needed is None or self._leads(target, output._slot):
+                        self.send(target, output._slot, grad)
             self._walk()
             if then is not None:
                 then()
@@ -239,7 +321,7 @@ class Engine:
                 grads[slot] = self.hook(hooks, grads[slot])
         for slot, reference in (node.retained or {}).items():
             tensor = reference()
-            if tensor is not None and grads[slot] is not None:
+            if tensor is not None and grads[slot] is not None and self._needed is None:
                 self._retained.append((tensor, grads[slot]))
         if self._wanted:
             for slot, grad in enumerate(grads):
@@ -261,6 +343,8 @@ class Engine:
         if not hooks or grad is None:
             return grad
         for hook in list(hooks.values()):
+            if isinstance(hook, After):
+                continue
             restore_x64(self._outside)
             try:
                 answer = hook(grad if self._create else wrap(grad))
@@ -288,19 +372,39 @@ class Engine:
             node.release()
         needed = self._needed
         for target, slot, grad in zip(targets, slots, pulled, strict=True):
-            if grad is None:
-                continue
-            if needed is None or target in needed or self._is_wanted(target, slot):
+            if grad is not None and (needed is None or self._leads(target, slot)):
                 self.send(target, slot, grad)
+        if self._users:
+            self._settle(self._users, targets)
 
-    def _is_wanted(self, target: Any, slot: int) -> bool:
-        return type(target) is not Node or (target, slot) in self._wanted
+    def _leads(self, target: Any, slot: int) -> bool:
+        """Tell whether a gradient that is sent there is wanted, or on the way to one that is."""
+        if type(target) is not Node:
+            return id(target) in self._wanted_leaves
+        return target in (self._needed or ()) or (target, slot) in self._wanted
+
+    def _settle(self, users: dict[int, int], targets: Sequence[Any]) -> None:
+        """Give followed leaves their gradients when a node has stepped that used them last."""
+        for leaf in targets:
+            left = users.get(id(leaf), 0) - 1
+            if left >= 0:
+                users[id(leaf)] = left
+            if left == 0:
+                _, grad = self._leaves.pop((id(leaf), 0), (leaf, None))
+                self._add_to([(leaf, self.hook(leaf._hooks, self._whole(grad)))])
 
     def deliver(self) -> None:
-        """Add what arrived to `grad` of the leaves and of the Tensors that keep theirs."""
+        """Add what arrived to `grad` of leaves, of Tensors that keep theirs, and of those named."""
+        arrived = [*self._leaves.values(), *self._retained]
+        if self._named:
+            arrived += [(t, self._gradient(t)) for t in self._named.values()]
+        self._add_to(arrived)
+
+    def _add_to(self, arrived: Sequence[tuple[Any, Any]]) -> None:
+        """Add gradients to what Tensors have, and call the hooks for after that."""
         totals = []
         with _delivery:  # autograd-28
-            for tensor, grad in [*self._leaves.values(), *self._retained]:
+            for tensor, grad in arrived:
                 if grad is None or not tensor._requires_grad:  # autograd-27
                     continue
                 grad = grad if self._create else wrap(constant(grad))
@@ -312,6 +416,19 @@ class Engine:
                     totals.append((tensor, wrap(_add_arrays(tensor._grad._data, grad._data))))
             for tensor, total in totals:
                 tensor._grad = total
+        if _FOLLOWED:
+            for tensor, _ in totals:
+                self._follow(tensor)
+
+    def _follow(self, leaf: Any) -> None:
+        """Call the hooks of a leaf that has its gradient now."""
+        for hook in list((leaf._hooks or {}).values()):
+            if isinstance(hook, After):
+                restore_x64(self._outside)
+                try:
+                    hook.hook(leaf)
+                finally:
+                    self._outside = swap_x64(True)
 
 
 def check_answer(hook: str, answer: Any, grad: Any) -> Array:

@@ -12,13 +12,14 @@ is recorded itself. Where `once_differentiable` forbids a second derivative, a `
 recorded, which raises.
 """
 
+import copy
 import dataclasses
 import functools
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ from .function_vjp import (
     run_forward,
 )
 from .recording import Operation, pull_back, record_on
-from .tape import MODE, Node, Traced, constant, edge_of, wrap
+from .tape import MODE, Node, Traced, constant, edge_of, show, wrap
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -80,6 +81,8 @@ def apply(
             wrap(out, node if flag else None, slot)
             for slot, (out, flag) in enumerate(zip(outputs, rule.flags, strict=True))
         ]
+    if MODE.watch:
+        show(cls.__name__, (*raws, *config.values()), made)
     return tuple(made) if many else made[0]
 
 
@@ -241,6 +244,25 @@ class _Rule:
     def _derived(self, call: PureCall, wanted: Mask, present: Mask, /) -> Operation:
         return derivative(call, wanted, present)
 
+    def kept(self) -> list[Array | None]:
+        """Return the arrays that this keeps beside the inputs."""
+        return []
+
+    def saved(self) -> list[Array]:
+        """Return those that `save_for_backward` got."""
+        return [array for array in self.kept() if array is not None]
+
+    def holding(self, kept: Sequence[Any], inputs: list[Any]) -> Any:
+        """Return a copy with others in the place of what is kept, and of the inputs."""
+        twin = copy.copy(self)
+        twin.application = copy.copy(self.application)
+        twin.application.inputs = inputs
+        twin._hold(kept)
+        return twin
+
+    def _hold(self, kept: Sequence[Any]) -> None:
+        """Take what is kept, in the order of `kept`."""
+
     def _derive_once(
         self, node: Node, grads: Sequence[Any], places: Sequence[Any]
     ) -> Sequence[Any]:
@@ -293,6 +315,8 @@ class EagerRule(_Rule):
     """Python run on concrete arrays; the ctx itself is kept."""
 
     __slots__ = ("_ctx", "_outputs", "_saved")
+    # `pull` asks the inputs for their shapes and dtypes alone.
+    reads_inputs: ClassVar[bool] = False
 
     def __init__(
         self, application: Application, flags: Any, ctx: Context, saved: Any, outputs: Any
@@ -315,6 +339,13 @@ class EagerRule(_Rule):
             MODE.running = around
         checked = check_gradients(self.name, returned, application.mask, saved)
         return [g for g, needed in zip(checked, application.mask, strict=True) if needed]
+
+    def kept(self) -> list[Array | None]:
+        """Return what was saved."""
+        return list(self._saved)
+
+    def _hold(self, kept: Sequence[Any]) -> None:
+        self._saved = tuple(kept)
 
 
 class TracedRule(_Rule):
@@ -425,6 +456,17 @@ class CompiledRule(_Rule):
         """Return what the compiled `backward` makes of the gradients."""
         positional = [value for value in saved if isinstance(value, jax.Array)]
         return self._pair.pull(self._residual, positional, grads)
+
+    def kept(self) -> list[Array | None]:
+        """Return the arrays of the ctx."""
+        return list(self._residual.arrays)
+
+    def saved(self) -> list[Array]:
+        """Return those that `save_for_backward` got, which come first."""
+        return self._residual.arrays[: sum(self._residual.layout.saved)]
+
+    def _hold(self, kept: Sequence[Any]) -> None:
+        self._residual = Residual(list(kept), self._residual.layout)
 
     def _derived(self, _call: PureCall, _wanted: Mask, present: Mask, /) -> Operation:
         return self._pair.derivative(present)

@@ -20,13 +20,17 @@ from .checks import (
     as_number,
     as_scalar,
     check_broadcast,
+    check_cast,
     check_dtype,
     check_indices,
     check_integers,
+    refuse,
+    refuse_type,
 )
 from .dtypes import (
     INEXACT,
     DType,
+    cast_array,
     int32,
     int64,
     is_inexact,
@@ -37,7 +41,20 @@ from .dtypes import (
     restore_x64,
     swap_x64,
 )
-from .tape import MODE, Array, Edge, Mask, Node, Scattered, Traced, constant, edge_of, unwrap, wrap
+from .tape import (
+    MODE,
+    Array,
+    Edge,
+    Mask,
+    Node,
+    Scattered,
+    Traced,
+    constant,
+    edge_of,
+    show,
+    unwrap,
+    wrap,
+)
 
 Keeps = Callable[[Mask], Mask]
 _ARRAYS = (Traced, jax.Array, np.ndarray)
@@ -145,6 +162,70 @@ def as_pair(name: str, x: Any, y: Any) -> tuple[Any, Any, DType]:
     raise TypeError(msg)
 
 
+def as_tensors(name: str, argument: str, value: Any) -> list[Traced]:
+    """Return one Tensor or several as a list; all must require grad.
+
+    Raises
+    ------
+    TypeError
+        If `value`, or a part of it, is something else.
+    ValueError
+        If there are none.
+    RuntimeError
+        If one does not require grad; it names the place.
+    """
+    listed = list(value) if isinstance(value, list | tuple) else [value]
+    for item in listed:
+        if not isinstance(item, Traced):
+            refuse_type(name, argument, "a Tensor or a list or tuple of them", item)
+    if not listed:
+        refuse(name, argument, "at least one Tensor", "none")
+    for place, item in enumerate(listed):
+        if not item._requires_grad:
+            msg = f"{name}: {argument} must require grad, got one that does not at place {place}"
+            raise RuntimeError(msg)
+    return listed
+
+
+def as_gradient(name: str, tensor: Traced, grad: Any, create: bool) -> Any:
+    """Return the gradient that a pass starts from: 1 where none is given and there is one element.
+
+    Raises
+    ------
+    RuntimeError
+        If it is missing, or of another shape; if it is missing and the Tensor complex.
+    TypeError
+        If it is complex, and the Tensor is not.
+    """
+    data = unwrap(tensor)
+    if grad is None:
+        if data.size != 1:
+            msg = (
+                f"{name}: only a scalar has an implicit gradient, got shape {data.shape}; "
+                "pass a gradient of that shape"
+            )
+            raise RuntimeError(msg)
+        if data.dtype.kind == "c":  # autograd-48
+            msg = (
+                f"{name}: dtype {data.dtype} has no direction in which it rises; pass a "
+                "gradient, or take real, imag or abs first"
+            )
+            raise RuntimeError(msg)
+        ones = make_array(np.ones(data.shape, data.dtype))
+        return wrap(ones) if create else ones
+    seed = unwrap(as_operand(name, grad))
+    if seed.shape != data.shape:
+        msg = f"{name}: the gradient must have shape {data.shape}, got {seed.shape}"
+        raise RuntimeError(msg)
+    if seed.dtype != data.dtype:
+        check_cast(name, seed.dtype, data.dtype)
+        seed = cast_array(seed, data.dtype)
+        grad = seed
+    if not create:
+        return seed
+    return grad if isinstance(grad, Traced) else wrap(seed)
+
+
 class Operation:
     """A pure function of arrays that the tape can record.
 
@@ -184,6 +265,11 @@ class Operation:
             )
         self.run = jax.jit(fn, inline=True) if compiled else fn
         self._rules: dict[Any, Pullback] = {}
+
+    def numbers(self) -> list[complex]:
+        """Return the numbers among the static arguments."""
+        static = getattr(self.fn, "args", ())
+        return [value for value in jax.tree.leaves(static) if isinstance(value, float | complex)]
 
     def node(
         self, arrays: Sequence[Array], mask: Mask, targets: Any, slots: Any, count: int
@@ -366,10 +452,14 @@ def record(operation: Operation, operands: Sequence[Any]) -> Any:
     finally:
         restore_x64(outside)
     if targets:
-        return _recorded(operation, out, arrays, tuple(mask), targets, slots)
-    if not recording and not MODE.inside:
-        out = jax.tree.map(constant, out)
-    return tuple(wrap(o) for o in out) if type(out) is tuple else wrap(out)
+        made = _recorded(operation, out, arrays, tuple(mask), targets, slots)
+    else:
+        if not recording and not MODE.inside:
+            out = jax.tree.map(constant, out)
+        made = tuple(wrap(o) for o in out) if type(out) is tuple else wrap(out)
+    if MODE.watch:
+        show(operation.name, (*operation.numbers(), *arrays), made)
+    return made
 
 
 def _recorded(
@@ -392,4 +482,7 @@ def record_on(operation: Operation, arrays: Sequence[Array], edges: Sequence[Edg
         return tuple(wrap(o) for o in out)
     targets = [edge[0] for edge in edges if edge is not None]
     slots = [edge[1] for edge in edges if edge is not None]
-    return _recorded(operation, out, arrays, mask, targets, slots)
+    made = _recorded(operation, out, arrays, mask, targets, slots)
+    if MODE.watch:
+        show(operation.name, arrays, made, True)
+    return made

@@ -35,8 +35,10 @@ class Mode(threading.local):
     # The ctx of the Function whose backward runs here, what it saved, and those around it.
     running: Any = None
     # The trace of nn.jit that wants to know which Tensors are used, if any, or the run of a
-    # checkpointed function, which compiles nothing.
+    # checkpointed or explained function, which compiles nothing.
     capture: Any = None
+    # Who is shown each operation: what `detect_anomaly` and `saved_tensors_hooks` have put here.
+    watch: "tuple[Watcher, ...]" = ()
 
 
 MODE = Mode()
@@ -151,11 +153,34 @@ class Rule(Protocol):
         """Return the same gradients as Tensors, recorded on the tape."""
 
 
+class Watcher(Protocol):
+    """Who is shown operations as they are done."""
+
+    def saw(self, name: str, given: Sequence[Any], made: Any, derived: bool = False, /) -> None:
+        """Look at an operation: its name, what it got, and the Tensor or Tensors that it made.
+
+        `derived` says that it is the way back of another one, in a pass that is recorded.
+        """
+
+
+def show(name: str, given: Sequence[Any], made: Any, derived: bool = False) -> None:
+    """Show an operation to whoever watches."""
+    for watcher in MODE.watch:
+        watcher.saw(name, given, made, derived)
+
+
+def node_of(made: Any) -> "Node | None":
+    """Return the node of an operation that made these Tensors, if it was recorded."""
+    tensors = made if isinstance(made, tuple | list) else (made,)
+    return next((t._node for t in tensors if isinstance(t, Traced) and t._node is not None), None)
+
+
 class Node:
     """One recorded operation.
 
     `targets` and `slots` have an entry for each edge: the leaf that the input is, or the node that
-    made it and as which of its outputs. `count` is the number of the node's own outputs.
+    made it and as which of its outputs. `count` is the number of the node's own outputs. `steps`,
+    where it is set, says that it is a loop over so many.
     """
 
     __slots__ = (
@@ -167,9 +192,11 @@ class Node:
         "saved",
         "sequence",
         "slots",
+        "steps",
         "targets",
     )
     _counter = itertools.count()
+    steps: int
 
     def __init__(
         self, rule: Rule, saved: Any, targets: Sequence[Any], slots: Sequence[int], count: int
@@ -185,10 +212,10 @@ class Node:
         self.retained: dict[int, weakref.ref[Any]] | None = None
 
     def release(self) -> None:
-        """Let go of what backward needed."""
+        """Let go of what backward needed. Leaves are known by their ids alone from then on."""
         self.rule = None
         self.saved = None
-        self.targets = ()
+        self.targets = [t if type(t) is Node else id(t) for t in self.targets]
 
     def __repr__(self) -> str:
         return f"<{self.name} backward>"
@@ -232,10 +259,8 @@ class Scattered:
         return total
 
 
-def nodes_between(roots: Iterable[Traced], inputs: Sequence[Traced]) -> set[Node]:
-    """Return the nodes through which a gradient of `roots` reaches one of `inputs`."""
-    leaves = {id(t) for t in inputs if t._node is None}
-    outputs = {(t._node, t._slot) for t in inputs if t._node is not None}
+def _nodes_before(roots: Iterable[Traced]) -> set[Node]:
+    """Return the nodes that Tensors depend on."""
     stack = [root._node for root in roots if root._node is not None]
     seen = set(stack)
     while stack:
@@ -243,10 +268,29 @@ def nodes_between(roots: Iterable[Traced], inputs: Sequence[Traced]) -> set[Node
             if type(target) is Node and target not in seen:
                 seen.add(target)
                 stack.append(target)
+    return seen
+
+
+def _key(target: Any) -> int:
+    return target if type(target) is int else id(target)
+
+
+def unreached(roots: Sequence[Traced], inputs: Sequence[Traced]) -> list[int]:
+    """Return the places of the inputs that no root depends on."""
+    own = {(id(root._node or root), root._slot) for root in roots}
+    for node in _nodes_before(roots):
+        own.update(zip(map(_key, node.targets), node.slots, strict=True))
+    return [place for place, t in enumerate(inputs) if (id(t._node or t), t._slot) not in own]
+
+
+def nodes_between(roots: Iterable[Traced], inputs: Sequence[Traced]) -> set[Node]:
+    """Return the nodes through which a gradient of `roots` reaches one of `inputs`."""
+    leaves = {id(t) for t in inputs if t._node is None}
+    outputs = {(t._node, t._slot) for t in inputs if t._node is not None}
     between: set[Node] = set()
-    for node in sorted(seen, key=lambda n: n.sequence):
+    for node in sorted(_nodes_before(roots), key=lambda n: n.sequence):
         for target, slot in zip(node.targets, node.slots, strict=True):
-            if id(target) in leaves or (target, slot) in outputs or target in between:
+            if _key(target) in leaves or (target, slot) in outputs or target in between:
                 between.add(node)
                 break
     return between

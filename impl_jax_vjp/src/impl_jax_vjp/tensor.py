@@ -16,7 +16,6 @@ import numpy as np
 from .checks import (
     Axis,
     check_callable,
-    check_cast,
     check_dtype,
     check_flag,
     check_floating,
@@ -24,10 +23,10 @@ from .checks import (
     refuse,
     refuse_type,
 )
-from .dtypes import cast_array, is_inexact, make_array
-from .engine import Engine, Handle
+from .dtypes import is_inexact, make_array
+from .engine import Engine, Handle, follow
 from .protocols import OPS, Protocols
-from .recording import as_operand
+from .recording import as_gradient, as_operand, as_tensors
 from .tape import Traced, constant, unwrap, wrap
 
 _KNOWN = (Traced, int, float, complex, jax.Array, np.ndarray, np.generic)
@@ -351,8 +350,24 @@ class Tensor(_Operators, result=True):
             hooks = table.setdefault(self._slot, {})
         return Handle(hooks, hook)
 
+    def register_post_accumulate_grad_hook(self, hook: Callable[["Tensor"], Any]) -> "Handle":
+        """Call ``hook(leaf)`` in backward, after the gradient was added to `grad` of this leaf.
+
+        That is as soon as all that uses the leaf has run. It may use the gradient and let it go.
+
+        Returns
+        -------
+        Handle
+            Its ``remove()`` takes the hook away.
+        """
+        return follow("register_post_accumulate_grad_hook", self, hook)
+
     def backward(
-        self, grad: "Tensor | None" = None, retain_graph: bool = False, create_graph: bool = False
+        self,
+        grad: "Tensor | None" = None,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+        inputs: Any = None,
     ) -> None:
         """Fill `grad` of every leaf that requires grad and that this Tensor depends on.
 
@@ -364,51 +379,26 @@ class Tensor(_Operators, result=True):
             Keep what the graph saved, for another backward.
         create_graph : bool
             Record the pass itself, so that the gradients can be differentiated.
+        inputs : Tensor or sequence of Tensor, optional
+            Fill `grad` of these alone; what leads to none of them does not run, and stays.
 
         Raises
         ------
         RuntimeError
-            If this Tensor has no history, `grad` is missing or of another shape, or the graph was
-            freed; or if this Tensor is complex and `grad` is missing.
+            If this Tensor or one of `inputs` has no history, `grad` is missing or of another shape,
+            or the graph was freed; or if this Tensor is complex and `grad` is missing.
         TypeError
-            If `grad` is complex, and this Tensor is not.
+            If `grad` is complex, and this Tensor is not, or `inputs` are no Tensors; `ValueError`
+            if there are none.
         """
         if not self._requires_grad:
             msg = "backward: this Tensor does not require grad and no operation that does made it"
             raise RuntimeError(msg)
         retain_graph = check_flag("backward", "retain_graph", retain_graph)
         create_graph = check_flag("backward", "create_graph", create_graph)
-        seed = self._seed(grad, create_graph)
-        Engine(create_graph, retain_graph).backward(self, seed)
-
-    def _seed(self, grad: Any, create: bool) -> Any:
-        data = unwrap(self)
-        if grad is None:
-            if data.size != 1:
-                msg = (
-                    f"backward: only a scalar has an implicit gradient, got shape {data.shape}; "
-                    "pass a gradient of that shape"
-                )
-                raise RuntimeError(msg)
-            if data.dtype.kind == "c":  # autograd-48
-                msg = (
-                    f"backward: dtype {data.dtype} has no direction in which it rises; pass a "
-                    "gradient, or take real, imag or abs first"
-                )
-                raise RuntimeError(msg)
-            ones = make_array(np.ones(data.shape, data.dtype))
-            return wrap(ones) if create else ones
-        seed = unwrap(as_operand("backward", grad))
-        if seed.shape != data.shape:
-            msg = f"backward: the gradient must have shape {data.shape}, got {seed.shape}"
-            raise RuntimeError(msg)
-        if seed.dtype != data.dtype:
-            check_cast("backward: the gradient's", seed.dtype, data.dtype)
-            seed = cast_array(seed, data.dtype)
-            grad = seed
-        if not create:
-            return seed
-        return grad if isinstance(grad, Tensor) else wrap(seed)
+        named = None if inputs is None else as_tensors("backward", "inputs", inputs)
+        seed = as_gradient("backward", self, grad, create_graph)
+        Engine(create_graph, retain_graph).backward(self, seed, named)
 
     def detach(self) -> "Tensor":
         """Return a leaf with the same values that does not require grad.

@@ -25,6 +25,7 @@ from ..tape import MODE, Edge, Node, Traced, edge_of, recording_set, unwrap, wra
 from ..trees import join, split
 from .derivatives import outputs_of
 from .jit import Capture, Plans
+from .saved import nothing_packed
 
 Array = Any
 
@@ -70,6 +71,8 @@ class _Seen:
 
     def __init__(self, around: Any, values: dict[int, Array]) -> None:
         self._around = around
+        # Who is told of calls of Modules.
+        self.calls = None if around is None else around.calls
         self._values = values
         self._used: dict[int, tuple[weakref.ref[Any], Array]] = {}
 
@@ -128,7 +131,8 @@ class _Run:
         seen = _Seen(MODE.capture, {})
         with self._as_first(seen):
             since = next(Node._counter)
-            outputs, form = outputs_of(self.name, self._fn(*self._args))
+            with nothing_packed():  # It is let go at once. # autograd-44
+                outputs, form = outputs_of(self.name, self._fn(*self._args))
         self._edges = _edges_across(outputs, since)
         arrays = [unwrap(out) for out in outputs]
         flags = [out._requires_grad for out in outputs]
@@ -175,6 +179,11 @@ class _Run:
         roots, seeds = [out for out, _ in given], [grad for _, grad in given]
         with x64(self._outside):  # Hooks find it so.
             return Engine(create, False).across(roots, seeds, since, self._edges)
+
+    def kept(self) -> list[Array]:
+        """Return the arrays that the second run needs."""
+        given = [unwrap(leaf) for leaf in split(self._args)[0]]
+        return [*given, *(array for _, array in self._values)]
 
     def pull(self, _saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return the gradients of what the function depends on."""

@@ -185,11 +185,7 @@ def jacfwd(
     return _jacobian("jacfwd", _forward, fn, argnums, create_graph)
 
 
-def jacobian(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, create_graph: bool = False
-) -> Callable[..., Any]:
-    """Make a function that returns the Jacobian of `fn`: another name for `jacrev`."""
-    return _jacobian("jacobian", _backward, fn, argnums, create_graph)
+jacobian = jacrev
 
 
 def hessian(

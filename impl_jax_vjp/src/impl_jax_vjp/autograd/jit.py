@@ -24,9 +24,10 @@ from ..creation import drawn
 from ..dtypes import is_inexact, x64, x64_is_on
 from ..pytree import Contents, Watch, fixed, kind_of, modules_of
 from ..recording import Operation, Pullback, conjugated, record
-from ..tape import MODE, Node, Traced, change, edge_of, unwrap, wrap
+from ..tape import MODE, Node, Traced, change, edge_of, show, unwrap, wrap
 from ..tensor import bare
 from ..trees import join, split, statics
+from .anomaly import checking
 
 Array = Any
 Mask = tuple[bool, ...]
@@ -60,6 +61,8 @@ def jit(fn: Callable[..., Any]) -> Callable[..., Any]:
     plans = Plans(f"jit({getattr(fn, '__name__', type(fn).__name__)})")
 
     def compiled(*args: Any, **kwargs: Any) -> Any:
+        if checking():  # autograd-42
+            return fn(*args, **kwargs)
         return plans.run(fn, args, kwargs)
 
     return functools.update_wrapper(compiled, fn, updated=())
@@ -156,6 +159,8 @@ class Capture:
     """What a trace uses beyond its arguments; with `arrays`, what stands for it."""
 
     compiles = True
+    # Who is told of calls of Modules.
+    calls = None
 
     def __init__(self, tensors: Sequence[Traced] = (), arrays: Sequence[Array] = ()) -> None:
         self._arrays = {id(t): a for t, a in zip(tensors, arrays, strict=False) if t is not None}
@@ -394,12 +399,14 @@ class _Plan:
         edges = [edge_of(v) for v, m in zip(operands, mask, strict=True) if m]
         targets, slots = zip(*(edge for edge in edges if edge is not None), strict=True)
         avals = [(out.shape, out.dtype) for out in outs]
-        rule = _JitRule(self.operation, mask, avals, functools.partial(backward, pull))
+        rule = _JitRule(self.operation, mask, avals, backward, pull)
         node = Node(rule, arrays, targets, slots, len(outs))
         made = []
         for index, (out, flag) in enumerate(zip(outs, self._out_flags, strict=False)):
             live = flag and is_inexact(out.dtype)
             made.append(out if flag is None else wrap(out, node if live else None, index))
+        if MODE.watch:
+            show(self._name, arrays, made)
         return join(self._out_form, made)
 
     def _change(self, operands: Sequence[Any], outs: Sequence[Array]) -> None:
@@ -436,12 +443,27 @@ class _Plan:
 class _JitRule:
     """The tape's rule of one call of a compiled function."""
 
-    def __init__(self, operation: Operation, mask: Mask, avals: Any, backward: Any) -> None:
+    # `pull` goes by what the compiled forward left for it.
+    reads_inputs = False
+
+    def __init__(
+        self, operation: Operation, mask: Mask, avals: Any, backward: Any, pull: Any
+    ) -> None:
         self.name = operation.name
         self._operation = operation
         self._mask = mask
         self._avals = avals
         self._backward = backward
+        self._pull = pull
+
+    def kept(self) -> list[Array]:
+        """Return the arrays that the compiled forward left."""
+        return jax.tree.leaves(self._pull)
+
+    def holding(self, kept: Sequence[Any], _inputs: Any) -> "_JitRule":
+        """Return a copy with others in their place."""
+        pull = jax.tree.unflatten(jax.tree.structure(self._pull), kept)
+        return _JitRule(self._operation, self._mask, self._avals, self._backward, pull)
 
     def pull(self, _saved: Any, grads: Sequence[Array | None]) -> Sequence[Array | None]:
         """Return the gradients of the inputs by the compiled backward."""
@@ -450,7 +472,7 @@ class _JitRule:
             for grad, aval in zip(grads, self._avals, strict=True)
             if is_inexact(aval[1])
         ]
-        return self._backward(filled)
+        return self._backward(self._pull, filled)
 
     def derive(self, node: Node, grads: Sequence[Any]) -> Sequence[Any]:
         """Return the same gradients, recorded on the tape."""

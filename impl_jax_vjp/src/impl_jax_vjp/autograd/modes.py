@@ -1,36 +1,58 @@
-"""Recording switched on and off."""
+"""Recording switched on and off, and what every mode of a thread is made of."""
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Any
 
 from ..checks import check_flag
-from ..tape import MODE, recording_set
+from ..tape import MODE
 
 
-class _Switch:
-    """A context manager and decorator that holds recording on or off."""
+class Switch:
+    """A context manager and decorator that puts a mode of the thread to a value.
 
-    _flag: bool
+    The mode is whether operations are recorded, but where a class says otherwise.
+    """
+
+    _flag: Any
 
     def __init__(self) -> None:
         # By thread: one object may be entered in several. # autograd-28
-        self._before: dict[int, list[bool]] = {}
+        self._before: dict[int, list[Any]] = {}
 
-    def _entry(self) -> bool:
-        """Return the mode to restore."""
+    def _get(self) -> Any:
+        """Return the mode as it is."""
         return MODE.enabled
+
+    def _put(self, value: Any) -> None:
+        """Change the mode."""
+        MODE.enabled = value
+
+    def _entry(self) -> Any:
+        """Return the mode to restore."""
+        return self._get()
+
+    @contextmanager
+    def _holding(self, value: Any) -> Iterator[None]:
+        """Hold the mode at a value for a block."""
+        before = self._get()
+        self._put(value)
+        try:
+            yield
+        finally:
+            self._put(before)
 
     def __enter__(self) -> None:
         self._before.setdefault(get_ident(), []).append(self._entry())
-        MODE.enabled = self._flag
+        self._put(self._flag)
 
     def __exit__(self, *exc: object) -> None:
         thread = get_ident()
         before = self._before[thread]
-        MODE.enabled = before.pop()
+        self._put(before.pop())
         if not before:
             del self._before[thread]
 
@@ -56,54 +78,54 @@ class _Switch:
             )
             raise TypeError(msg)
         if inspect.isgeneratorfunction(fn):
-            return _decorated_generator(fn, self._flag)
+            return self._decorated_generator(fn)
 
         @functools.wraps(fn)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with recording_set(self._flag):
+            with self._holding(self._flag):
                 return fn(*args, **kwargs)
 
         return wrapped
 
+    def _decorated_generator(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a generator function whose body has a mode of its own, kept between its steps."""
 
-def _decorated_generator(fn: Callable[..., Any], flag: bool) -> Callable[..., Any]:
-    """Return a generator function whose body has a mode of its own, kept between its steps."""
+        @functools.wraps(fn)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            generator = fn(*args, **kwargs)
+            inside = self._flag
 
-    @functools.wraps(fn)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        generator = fn(*args, **kwargs)
-        inside = flag
+            def step(function: Callable[..., Any], *values: Any) -> Any:
+                nonlocal inside
+                with self._holding(inside):
+                    try:
+                        return function(*values)
+                    finally:
+                        inside = self._get()
 
-        def step(function: Callable[..., Any], *values: Any) -> Any:
-            nonlocal inside
-            with recording_set(inside):
-                try:
-                    return function(*values)
-                finally:
-                    inside = MODE.enabled
+            try:
+                item = step(next, generator)
+                while True:
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        step(generator.close)
+                        raise
+                    except BaseException as error:
+                        item = step(generator.throw, error)
+                    else:
+                        item = step(generator.send, sent)
+            except StopIteration as stop:
+                return stop.value
 
-        try:
-            item = step(next, generator)
-            while True:
-                try:
-                    sent = yield item
-                except GeneratorExit:
-                    step(generator.close)
-                    raise
-                except BaseException as error:
-                    item = step(generator.throw, error)
-                else:
-                    item = step(generator.send, sent)
-        except StopIteration as stop:
-            return stop.value
-
-    return wrapped
+        return wrapped
 
 
-class _Named(_Switch):
+class NamedSwitch(Switch):
     """A switch whose name says which way; it decorates without parentheses too."""  # autograd-08
 
     def __new__(cls, *fn: Any) -> Any:
+        """Make a switch, or decorate a function with one."""
         switch = super().__new__(cls)
         if not fn:
             return switch
@@ -111,23 +133,23 @@ class _Named(_Switch):
             msg = f"{cls.__name__}: there must be one function to decorate, got {len(fn)} arguments"
             raise TypeError(msg)
         # A decorated function is no switch, so that nothing else calls __init__.
-        _Switch.__init__(switch)
+        Switch.__init__(switch)
         return switch(*fn)
 
 
-class no_grad(_Named):
+class no_grad(NamedSwitch):
     """Record nothing, for a ``with`` block or a decorated function."""
 
     _flag = False
 
 
-class enable_grad(_Named):
+class enable_grad(NamedSwitch):
     """Record again, inside `no_grad`."""
 
     _flag = True
 
 
-class set_grad_enabled(_Switch):
+class set_grad_enabled(Switch):
     """Record as `flag` says: from now on, for a ``with`` block, or in a decorated function."""
 
     def __init__(self, flag: bool) -> None:

@@ -5,6 +5,7 @@ transformations, on traced ones alike. `derivatives` is made of the same parts.
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..checks import check_callable, check_cast, check_flag, check_int, refuse_type
+from ..checks import check_callable, check_cast, check_flag, check_int, refuse, refuse_type
 from ..creation import tensor
 from ..dtypes import cast_array, is_inexact, make_array
 from ..engine import Engine
 from ..ops.elementwise import astype
-from ..recording import Operation, as_operand, dtype_of, record
-from ..tape import MODE, Traced, constant, recording_set, unwrap, wrap
+from ..recording import Operation, as_gradient, as_operand, as_tensors, dtype_of, record
+from ..tape import MODE, Traced, constant, recording_set, unreached, unwrap, wrap
 from ..tensor import Tensor
 from ..trees import aligned, join, map_leaves, split
 
@@ -243,10 +244,98 @@ def check_real(name: str, what: str, dtype: Any) -> None:
         raise TypeError(msg)
 
 
-def grad(
-    fn: Callable[..., Any], argnums: int | Sequence[int] = 0, create_graph: bool = False
+def grad(fn: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return the gradient of a function as a function, or that of Tensors.
+
+    Called ``grad(fn, argnums=0, create_graph=False)`` it makes a function that returns the gradient
+    of `fn`'s scalar result; see `value_and_grad`. Called ``grad(outputs, inputs,
+    grad_outputs=None, *, retain_graph=None, create_graph=False, allow_unused=False)`` it runs back
+    from Tensors that were computed already.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensor
+    inputs : Tensor or sequence of Tensor
+        Leaves or intermediates that the gradient is taken with respect to.
+    grad_outputs : Tensor or sequence of (Tensor or None), optional
+        The weight of each output, of its shape; 1 by default for one element.
+    retain_graph : bool, optional
+        Keep what the graph saved; by default as `create_graph` says.
+    create_graph : bool
+        Record the pass, so that the gradients can be differentiated.
+    allow_unused : bool
+        Whether an input that no output depends on gets None instead of an error.
+
+    Returns
+    -------
+    callable, or tuple of (Tensor or None)
+        A gradient of the shape and dtype of each input. No `grad` is filled.
+
+    Raises
+    ------
+    RuntimeError
+        If an output or input does not require grad, an input is unused, a gradient is missing or
+        of another shape, or the graph was freed.
+    ValueError
+        If there are no outputs or inputs, or another number of `grad_outputs`.
+    TypeError
+        If something is no Tensor.
+    """
+    if isinstance(fn, Traced | list | tuple) and not callable(fn):
+        return _named(_of_tensors, fn, *args, **kwargs)
+    return _named(_of_function, fn, *args, **kwargs)
+
+
+_signature = functools.cache(inspect.signature)
+
+
+def _named(form: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call one form of `grad`; what does not fit its signature is refused in the name of that."""
+    try:
+        _signature(form).bind(*args, **kwargs)
+    except TypeError as error:
+        msg = f"grad: {error}"
+        raise TypeError(msg) from None
+    return form(*args, **kwargs)
+
+
+def _of_tensors(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    retain_graph: Any = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
+    """Return the gradient of Tensors with respect to others."""
+    create = check_flag("grad", "create_graph", create_graph)
+    retain = create if retain_graph is None else check_flag("grad", "retain_graph", retain_graph)
+    unused = check_flag("grad", "allow_unused", allow_unused)
+    roots = as_tensors("grad", "outputs", outputs)
+    wanted = as_tensors("grad", "inputs", inputs)
+    several = isinstance(grad_outputs, list | tuple)
+    given = list(grad_outputs) if several else [grad_outputs]
+    if grad_outputs is None:
+        given = [None] * len(roots)
+    if len(given) != len(roots):
+        refuse("grad", "grad_outputs", f"as many as outputs, {len(roots)}", len(given))
+    seeds = [as_gradient("grad", t, g, create) for t, g in zip(roots, given, strict=True)]
+    if not unused:
+        for place in unreached(roots, wanted):
+            msg = (
+                f"grad: the outputs do not depend on inputs[{place}]; "
+                "with allow_unused=True its gradient is None"
+            )
+            raise RuntimeError(msg)
+    found = Engine(create, retain).gradients(roots, seeds, wanted)
+    return tuple([g if g is None or create else wrap(constant(g)) for g in found])
+
+
+def _of_function(
+    fn: Any, argnums: int | Sequence[int] = 0, create_graph: bool = False
 ) -> Callable[..., Any]:
-    """Make a function that returns the gradient of `fn`'s scalar result; see `value_and_grad`."""
+    """Make a function that returns the gradient of `fn`'s scalar result."""
     check_callable("grad", "fn", fn)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:

@@ -53,6 +53,8 @@ class Module(HookMethods):
         """Call `forward`, with the hooks around it."""
         if MODE.capture is not None:
             MODE.capture.note(self)
+            if MODE.capture.calls is not None:
+                return MODE.capture.calls.call(self, args, kwargs)
         if not self._module_hooks:
             return self.forward(*args, **kwargs)
         return call_hooked(self, self.forward, args, kwargs)

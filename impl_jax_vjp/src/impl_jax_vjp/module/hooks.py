@@ -103,6 +103,8 @@ class _Passing:
     """The rule of a node whose outputs are its inputs."""
 
     name = "hooks of a Module"
+    # No operation: what looks at graphs sees through it.
+    passes = True
 
     def pull(self, _saved: Any, grads: Sequence[Any]) -> Sequence[Any]:
         """Return the gradients as they came."""

@@ -18,6 +18,7 @@ from ..checks import (
     check_int,
     check_ints,
     check_number,
+    check_sizes,
     known,
     normalize_axes,
     normalize_axis,
@@ -138,12 +139,15 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Any:
         count = check_int("repeat", "repeats", repeats, "an int or integers")
         if count < 0:  # ops-43
             refuse("repeat", "repeats", "at least 0", count)
+        check_sizes("repeat", (size, count))
         return _repeat((x,), place, count)
     counts = known("repeat", unwrap(as_integers("repeat", "repeats", repeats)))  # ops-52
     if counts.ndim > 1 or (counts.ndim == 1 and len(counts) not in (1, size)):
         refuse("repeat", "repeats", f"one count or {size}", f"shape {counts.shape}")
     if counts.size and counts.min() < 0:
         refuse("repeat", "repeats", "at least 0", int(counts.min()))
+    if counts.size:
+        check_sizes("repeat", (size, int(counts.max())))
     counts = np.broadcast_to(counts.reshape(-1), (size,)).astype(np.int64)
     often = bool(counts.size) and bool(counts.max() > lookups.FEW)
     return _repeat_some((x, np.repeat(np.arange(size), counts)), place, often)
@@ -171,10 +175,10 @@ _tile = Primitive(_tiled, "tile", F.nothing)
 )
 def tile(x: Shape, repetitions: tuple[int, ...], /) -> Shape:
     """Put copies of an array beside each other."""
-    del x
     counts = check_ints("tile", "repetitions", repetitions)
     if any([count < 0 for count in counts]):
         refuse("tile", "repetitions", "at least 0", counts)
+    check_sizes("tile", (*x, *counts))
     return counts
 
 

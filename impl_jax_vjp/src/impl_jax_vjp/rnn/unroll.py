@@ -19,7 +19,7 @@ from ..checks import check_callable, check_flag, check_int, refuse, refuse_type
 from ..dtypes import in_x64, is_floating, x64, x64_is_on
 from ..module import Module
 from ..recording import as_operand, is_array, shape_of
-from ..tape import MODE, Traced, constant, unwrap, wrap
+from ..tape import MODE, Traced, constant, node_of, unwrap, wrap
 from ..tensor import Tensor, bare
 from ..trees import aligned, join, map_leaves, split, statics
 from .cell import zero_state
@@ -97,13 +97,17 @@ def unroll(
         reset_state = _like("reset_state", _tensors("reset_state", reset_state), state)
     arguments = (inputs, state, lengths, reset_mask, reset_state, every, batch_first)
     try:
-        return _PLANS.run(_Loop(cell), arguments, {}, cell)
+        made: tuple[Any, Any] = _PLANS.run(_Loop(cell), arguments, {}, cell)
     except jax.errors.JAXTypeError as error:
         msg = (
             "unroll: cell must not read values (by numpy(), item(), float() or a condition), since "
             "its steps are compiled"
         )
         raise TypeError(msg) from error
+    node = node_of(split(made)[0])
+    if node is not None:
+        node.steps = max(steps, 1)
+    return made
 
 
 def _tensors(argument: str, value: Any, name: str = "unroll") -> Any:
