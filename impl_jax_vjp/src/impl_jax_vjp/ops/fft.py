@@ -124,10 +124,13 @@ def _sequence(name: str, argument: str, value: _Any) -> tuple[_Any, ...]:
 
 def _axes(name: str, s: _Any, axes: _Any, shape: _checks.Shape) -> tuple[list[int], list[_Any]]:
     """Return axes counted from 0, and the lengths along them, None where none is given."""
-    sizes = None if s is None else _sequence(name, "s", s)
+    sizes = s
+    if s is not None:
+        listed = _sequence(name, "s", s)
+        sizes = [_checks.check_int(name, "each length in s", size) for size in listed]
     if axes is None:
         if sizes is not None:
-            _checks.refuse(name, "axes", "given where s is", f"None for s={s}")
+            _checks.refuse(name, "axes", "given where s is", f"None for s={sizes}")
         return list(range(len(shape))), [None] * len(shape)
     listed = _sequence(name, "axes", axes)
     places = [_checks.normalize_axis(name, axis, shape) for axis in listed]
@@ -138,7 +141,6 @@ def _axes(name: str, s: _Any, axes: _Any, shape: _checks.Shape) -> tuple[list[in
     if len(sizes) != len(places):
         wanted = f"as many lengths as the {len(places)} axes"
         _checks.refuse(name, "s", wanted, f"{len(sizes)}: {sizes}")
-    sizes = tuple([_checks.check_int(name, "each length in s", size) for size in sizes])
     return places, [None if size == -1 else size for size in sizes]
 
 
