@@ -55,8 +55,8 @@ FOLDERS = {
     "ops": (
         "lookups formulas operands families plans elementwise transcendental rounding complexes "
         "comparison reduction recurrence products manipulation movement indexing places einsum "
-        "sorting creation matrices factors decompositions eigenvalues solving linalg transforms fft "
-        "activation inspection"
+        "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
+        "fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),
