@@ -445,7 +445,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     value = as_matrix("matrix_norm", x)
     keepdims = check_flag("matrix_norm", "keepdims", keepdims)
     order: Any = "fro" if ord is None else ord
-    if not isinstance(order, (str, int, float)) or order not in _ORDERS or order is True:
+    is_known = isinstance(order, (str, int, float, np.number)) and order in _ORDERS
+    if not is_known or isinstance(ord, bool):
         msg = f"matrix_norm: ord must be one of {_ORDERS}, got {shown(ord)}"
         raise ValueError(msg)
     if order == "fro":
