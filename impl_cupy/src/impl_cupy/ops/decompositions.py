@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_choice, check_flag
 from impl_cupy.dtypes import parts_of
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
     adjoint,
@@ -36,7 +37,7 @@ from impl_cupy.ops.matrices import (
     tolerance,
 )
 from impl_cupy.recording import is_wanted, record
-from impl_cupy.tape import RawArray, handles
+from impl_cupy.tape import handles
 from impl_cupy.tensor import Tensor
 
 

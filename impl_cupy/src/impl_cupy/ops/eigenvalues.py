@@ -14,6 +14,7 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import complex64, parts_of
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
     adjoint,
@@ -31,7 +32,6 @@ from impl_cupy.ops.matrices import (
     tolerance,
 )
 from impl_cupy.recording import cast, is_wanted, record
-from impl_cupy.tape import RawArray
 from impl_cupy.tensor import Tensor
 
 

@@ -20,21 +20,17 @@ import numpy as np
 
 from impl_cupy.backend import cp, cupyx
 from impl_cupy.dtypes import parts_of
+from impl_cupy.memory import RawArray, check_unchanged, clock, note_read, readers
 from impl_cupy.recording import OpNode, as_tensor, is_wanted
 from impl_cupy.tape import (
     Edges,
     Node,
-    RawArray,
     Recorded,
     Value,
     at_edge,
-    check_unchanged,
-    clock,
     edge_of,
     handles,
     keep,
-    note_read,
-    readers,
     wrap,
 )
 

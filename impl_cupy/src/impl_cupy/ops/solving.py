@@ -11,6 +11,7 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, check_int, refuse_shapes, shown
 from impl_cupy.dtypes import int64, parts_of
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.decompositions import singular, singular_values, values_alone
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
@@ -30,7 +31,7 @@ from impl_cupy.ops.matrices import (
     tolerance,
 )
 from impl_cupy.recording import as_operands, as_tensor, record, sum_to
-from impl_cupy.tape import RawArray, Recorded, handles
+from impl_cupy.tape import Recorded, handles
 from impl_cupy.tensor import Tensor
 
 
