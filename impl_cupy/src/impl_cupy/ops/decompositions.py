@@ -18,6 +18,7 @@ from impl_cupy.dtypes import parts_of
 from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
+    Known,
     adjoint,
     apart,
     as_matrix,
@@ -84,7 +85,7 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     value = as_matrix("cholesky", x, square=True)
     upper = check_flag("cholesky", "upper", upper)
     made = _factored(value._data)
-    lower = record("cholesky", lambda _: made, _cholesky, (value,), keep_output=True)
+    lower = record("cholesky", Known(made), _cholesky, (value,), keep_output=True)
     return adjoint(handles, lower) if upper else lower
 
 

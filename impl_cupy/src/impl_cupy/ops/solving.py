@@ -15,6 +15,7 @@ from impl_cupy.memory import RawArray
 from impl_cupy.ops.decompositions import singular, singular_values, values_alone
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
+    Known,
     adjoint,
     as_matrix,
     chain,
@@ -92,7 +93,7 @@ def _checked(a: RawArray, b: RawArray) -> RawArray:
 
 def _solve(a: Any, b: Any, made: RawArray | None = None) -> Any:
     """Solve for matrices b, Tensors both, where nothing is refused."""
-    function = solved if made is None else lambda *_: made
+    function = solved if made is None else Known(made)
     shapes = (a.shape, b.shape)
     # What is kept beside the operands is the result.
     return record(
@@ -145,7 +146,7 @@ def _inverted(name: str, value: Any) -> Any:
         made = cp.where(finite, made, cp.full((), math.nan, dtype=raw.dtype))
     else:
         made = inverse(raw)
-    return record(name, lambda _: made, _inv, (value,), keep_output=True)
+    return record(name, Known(made), _inv, (value,), keep_output=True)
 
 
 def _inv(node: Any, grad: Any) -> tuple[Any]:
