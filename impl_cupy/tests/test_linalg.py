@@ -130,3 +130,52 @@ def test_a_result_that_is_written_meanwhile() -> None:
     vectors.data[...] = 0
     with pytest.raises(RuntimeError, match=r"eigh.*\(2, 4, 4\)"):
         values.sum().backward()
+
+
+SEVERAL: dict[str, Callable[[Any], Any]] = {
+    "qr": lambda x: linalg.qr(x).Q,
+    "svd": lambda x: linalg.svd(x).Vh,
+    "eigh": lambda x: linalg.eigh(x).eigenvectors,
+    "eig": lambda x: nn.ops.abs(linalg.eig(x).eigenvectors),
+    "slogdet": lambda x: linalg.slogdet(x).logabsdet,
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_what_several_results_keep_is_packed(name: str) -> None:
+    def derivatives() -> list[Any]:
+        x = nn.tensor(DEFINITE, requires_grad=True)
+        made = SEVERAL[name](x)
+        made = made[..., 0, 1] if made.ndim > 2 else made
+        (first,) = nn.grad(made.sum(), [x], create_graph=True)
+        nn.ops.sum(first * first).backward()
+        return [first.detach().numpy(), x.grad.numpy()]
+
+    asked: list[Any] = []
+
+    def unpack(held: Any) -> Any:
+        asked.append(held)
+        return nn.tensor(held)
+
+    plain = derivatives()
+    with nn.saved_tensors_hooks(lambda kept: kept.numpy().copy(), unpack):
+        packed = derivatives()
+    assert len(asked) > 2
+    for got, want in zip(packed, plain, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("name", ["inv", "slogdet", "solve"])
+def test_what_is_not_finite_is_found(name: str) -> None:
+    functions = {"solve": lambda x: linalg.solve(x, nn.ops.ones_like(x))}
+    function = functions.get(name) or getattr(linalg, name)
+    value = 0.0 if name == "slogdet" else 1e-310
+    with nn.detect_anomaly(), pytest.raises(RuntimeError, match=f"^{name}: .*infinity"):
+        function(nn.tensor(np.full((1, 1), value)))
+
+
+def test_a_result_of_several_is_an_input_of_a_pass() -> None:
+    x = nn.tensor(DEFINITE, requires_grad=True)
+    q, r = linalg.qr(x)
+    (to_q,) = nn.grad((q.sum() * r.sum()), [q])
+    np.testing.assert_allclose(to_q.numpy(), np.broadcast_to(r.detach().sum().numpy(), q.shape))

@@ -352,6 +352,11 @@ class SeveralNode(OpNode):
         """Apply the rule to Tensors."""
         return (self.rule(SeveralView(self, self), grads),)
 
+    def release(self) -> None:
+        """Let go of the saved arrays and of the nodes behind."""
+        super().release()
+        self.inputs, self.output = (None,), ()
+
 
 class SeveralView:
     """What a rule sees of a `SeveralNode` when the way back is recorded.
