@@ -459,7 +459,11 @@ def seed_of(operation: str, root: Any, grad: Any) -> Any:
     if not isinstance(seed, Recorded):
         msg = f"{operation}: the gradient must be a Tensor, got {type_name(grad)}"
         raise TypeError(msg)
-    raw = seed._data
+    _check_seed(operation, seed._data, root)
+    return seed if seed._data.dtype == root.dtype else handles.astype(seed, root.dtype)
+
+
+def _check_seed(operation: str, raw: Any, root: Any) -> None:
     if raw.shape != root.shape:
         msg = (
             f"{operation}: the gradient must have the Tensor's shape {root.shape}, got {raw.shape}"
@@ -471,4 +475,3 @@ def seed_of(operation: str, root: Any, grad: Any) -> Any:
             f"dtype {raw.dtype.name}"
         )
         raise TypeError(msg)
-    return seed if raw.dtype == root.dtype else handles.astype(seed, root.dtype)

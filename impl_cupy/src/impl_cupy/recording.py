@@ -495,7 +495,6 @@ def sum_to(xp: Any, grad: Any, shape: tuple[int, ...]) -> Any:
     stretched = tuple(
         lead + axis for axis, size in enumerate(shape) if size == 1 and grad.shape[lead + axis] != 1
     )
-    axes = tuple(range(lead)) + stretched
-    if axes:
+    if axes := tuple(range(lead)) + stretched:
         grad = xp.sum(grad, axis=axes, keepdims=True)
     return xp.reshape(grad, shape)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from weakref import ref
 
 from impl_cupy.autograd.modes import Block
@@ -17,8 +17,11 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, type_name
 from impl_cupy.function_node import FunctionNode
 from impl_cupy.memory import RawArray, check_unchanged, lend, owner_of
+from impl_cupy.ops.matrices import SeveralNode, SeveralView
 from impl_cupy.recording import OpNode, TensorView
 from impl_cupy.tape import Node, Observing, OnRaw, Recorded, Value, at_edge, wrap
+
+Op = TypeVar("Op", bound=OpNode)
 
 _NAME = "saved_tensors_hooks"
 # Which part of the largest array that is kept is a small one.
@@ -75,7 +78,8 @@ class _Pair:
             node.output = packing.of(node.output)
             node.config = packing.of(node.config)
             if packing.made:
-                node.__class__ = _PackedOp
+                is_several = isinstance(node, SeveralNode)
+                node.__class__ = _PackedSeveral if is_several else _PackedOp
         elif isinstance(node, FunctionNode) and node.ctx is not None:
             ctx = node.ctx
             given, ctx._given = ctx._given, ()
@@ -228,13 +232,36 @@ class _PackedOp(OpNode):
         return self.rule(view, grads[0])
 
     def _opened(self) -> OpNode:
-        opening, made = _Opening(self), object.__new__(OpNode)
-        made.name, made.rule, made.edges = self.name, self.rule, self.edges
-        made.slots, made.age = None, self.age
-        made.inputs = opening.of(self.inputs)
-        made.output = opening.of(self.output)
-        made.config = opening.of(self.config)
-        return made
+        return _with_arrays(self, object.__new__(OpNode))
+
+
+class _PackedSeveral(SeveralNode):
+    """An operation of several results whose arrays are packed."""
+
+    __slots__ = ()
+
+    def pull(self, grads: list[Value | None], retain: bool) -> Sequence[Value | None]:
+        """Apply the rule to raw arrays."""
+        del retain
+        return (self.rule(self._opened(), grads),)
+
+    def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
+        """Apply the rule to Tensors."""
+        return (self.rule(SeveralView(self._opened(), self), grads),)
+
+    def _opened(self) -> SeveralNode:
+        return _with_arrays(self, object.__new__(SeveralNode))
+
+
+def _with_arrays(node: OpNode, made: Op) -> Op:
+    """Make a new node one like a packed one, with the arrays again."""
+    opening = _Opening(node)
+    made.name, made.rule, made.edges = node.name, node.rule, node.edges
+    made.slots, made.age = None, node.age
+    made.inputs = opening.of(node.inputs)
+    made.output = opening.of(node.output)
+    made.config = opening.of(node.config)
+    return made
 
 
 class _PackedFunction(FunctionNode):

@@ -122,8 +122,7 @@ def _gathered(columns: Any, rows: Any, plan: _Plan) -> Any:
 
 
 def _to_bias(node: Any, grad: Any) -> Any:
-    axes = (0, *range(2, grad.ndim))
-    return node.xp.sum(grad, axis=axes) if node.edges[2] else None
+    return node.xp.sum(grad, axis=(0, *range(2, grad.ndim))) if node.edges[2] else None
 
 
 def _correlate_back(node: Any, grad: Any) -> tuple[Any, ...]:

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_choice, check_flag
 from impl_cupy.dtypes import parts_of
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
+    Known,
     adjoint,
     apart,
     as_matrix,
@@ -36,7 +38,7 @@ from impl_cupy.ops.matrices import (
     tolerance,
 )
 from impl_cupy.recording import is_wanted, record
-from impl_cupy.tape import RawArray, handles
+from impl_cupy.tape import handles
 from impl_cupy.tensor import Tensor
 
 
@@ -83,7 +85,7 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     value = as_matrix("cholesky", x, square=True)
     upper = check_flag("cholesky", "upper", upper)
     made = _factored(value._data)
-    lower = record("cholesky", lambda _: made, _cholesky, (value,), keep_output=True)
+    lower = record("cholesky", Known(made), _cholesky, (value,), keep_output=True)
     return adjoint(handles, lower) if upper else lower
 
 

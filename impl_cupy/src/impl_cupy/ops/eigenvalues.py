@@ -14,6 +14,7 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import complex64, parts_of
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
     adjoint,
@@ -31,7 +32,6 @@ from impl_cupy.ops.matrices import (
     tolerance,
 )
 from impl_cupy.recording import cast, is_wanted, record
-from impl_cupy.tape import RawArray
 from impl_cupy.tensor import Tensor
 
 
@@ -183,10 +183,8 @@ def _general(raw: RawArray, dtype: np.dtype[Any]) -> tuple[RawArray, ...]:
         return cp.zeros(raw.shape[:-1], dtype=dtype), cp.zeros(raw.shape, dtype=dtype)
 
     def in_order(safe: RawArray) -> tuple[RawArray, RawArray]:
-        values, vectors = _eig_of(safe)
-        order = cp.argsort(values.imag, axis=-1)
-        real = cp.take_along_axis(values.real, order, axis=-1)
-        order = cp.take_along_axis(order, cp.argsort(real, axis=-1), axis=-1)
+        values, vectors = _on_device_or_host("eig", safe, dtype)
+        order = _ascending(values)
         vectors = cp.take_along_axis(vectors, order[..., None, :], axis=-1)
         length = cp.sqrt(cp.sum(cp.square(cp.abs(vectors)), axis=-2, keepdims=True))
         vectors = vectors * cp.conj(phases_of(vectors)) / length
@@ -195,17 +193,36 @@ def _general(raw: RawArray, dtype: np.dtype[Any]) -> tuple[RawArray, ...]:
     return guarded(in_order, raw, (0,))
 
 
-def _eig_of(raw: RawArray) -> tuple[RawArray, RawArray]:
+def _values_alone(raw: RawArray, dtype: np.dtype[Any]) -> RawArray:
+    if not raw.size:
+        return cp.zeros(raw.shape[:-1], dtype=dtype)
+
+    def in_order(safe: RawArray) -> tuple[RawArray]:
+        (values,) = _on_device_or_host("eigvals", safe, dtype)
+        return (cp.take_along_axis(values, _ascending(values), axis=-1),)
+
+    return guarded(in_order, raw, (0,))[0]
+
+
+def _ascending(values: RawArray) -> RawArray:
+    """Return where complex numbers ascend by their real and then their imaginary parts."""
+    order = cp.argsort(values.imag, axis=-1)
+    real = cp.take_along_axis(values.real, order, axis=-1)
+    return cp.take_along_axis(order, cp.argsort(real, axis=-1), axis=-1)
+
+
+def _on_device_or_host(name: str, raw: RawArray, dtype: np.dtype[Any]) -> tuple[RawArray, ...]:
     """Solve on the device, or on the host where cuSOLVER has no `geev` yet."""
+    is_whole = name == "eig"
     try:
-        values, vectors = cp.linalg.eig(raw)
+        made = cp.linalg.eig(raw) if is_whole else cp.linalg.eigvals(raw)
     except RuntimeError as error:
         if "geev" not in str(error):
             raise
-        host = np.linalg.eig(cp.asnumpy(raw))
-        dtype = np.promote_types(raw.dtype, complex64)
-        values, vectors = (cp.asarray(part.astype(dtype)) for part in host)
-    return values, vectors
+        host = cp.asnumpy(raw)
+        found = np.linalg.eig(host) if is_whole else (np.linalg.eigvals(host),)
+        return tuple(cp.asarray(part.astype(dtype)) for part in found)
+    return tuple(made) if is_whole else (made,)
 
 
 def _eig_back(node: Any, grads: Sequence[Any]) -> Any:
@@ -246,4 +263,8 @@ def eigvals(x: Any, /) -> Tensor:
     ValueError
         If `x` is no square matrix.
     """
-    return _eig("eigvals", as_matrix("eigvals", x, square=True))[0]
+    value = as_matrix("eigvals", x, square=True)
+    if is_wanted((value,)):
+        return _eig("eigvals", value)[0]
+    dtype = np.promote_types(value.dtype, complex64)
+    return record("eigvals", lambda raw: _values_alone(raw, dtype), None, (value,))

@@ -20,21 +20,19 @@ import numpy as np
 
 from impl_cupy.backend import cp, cupyx
 from impl_cupy.dtypes import parts_of
+from impl_cupy.memory import RawArray, note_read, readers
 from impl_cupy.recording import OpNode, as_tensor, is_wanted
 from impl_cupy.tape import (
     Edges,
     Node,
-    RawArray,
     Recorded,
     Value,
     at_edge,
-    check_unchanged,
-    clock,
     edge_of,
     handles,
     keep,
-    note_read,
-    readers,
+    observe,
+    watched,
     wrap,
 )
 
@@ -297,49 +295,53 @@ def lower_ones(raw: RawArray) -> RawArray:
     return below + adjoint(cp, below) + cp.where(on_it, raw.real, cp.zeros_like(raw.real))
 
 
+class Known:
+    """A function whose result has been computed already, which is no constant of its own."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self, made: RawArray) -> None:
+        self._made = made
+
+    def __call__(self, *_: Any) -> RawArray:
+        """Return the result."""
+        return self._made
+
+
 # Operations of several results.
 
 
-class SeveralNode(Node):
+class SeveralNode(OpNode):
     """One recorded operation of one operand with several outputs.
 
     Attributes
     ----------
-    name, config
-        As of an `OpNode`.
     rule : callable
         ``rule(node, grads)`` gives the gradient; a gradient that did not arrive is None.
-    x : raw array or None
-        The operand, if the rule uses it.
-    results : tuple of raw arrays
+    output : tuple of raw arrays
+        The results, which every rule uses.
+    outputs : int
+        How many there are.
     """
 
-    __slots__ = ("config", "name", "outputs", "results", "rule", "x")
-    xp: Any = OpNode.xp
+    __slots__ = ("outputs",)
 
     def __init__(
         self,
         name: str,
         edges: Edges,
         rule: Callable[[Any, Sequence[Any]], Any],
-        x: RawArray,
+        inputs: tuple[RawArray | None],
         results: tuple[RawArray, ...],
         config: Any,
     ) -> None:
-        self.name = name
-        self.edges = edges
-        self.slots = None
-        self.age = clock.now
-        self.rule = rule
-        self.x = x
-        self.results: tuple[RawArray, ...] = results
         self.outputs = len(results)
-        self.config = config
+        super().__init__(name, edges, rule, inputs, results, config)
 
-    def check(self, recorded: bool) -> None:
-        """Refuse where the operand or a result has been written since."""
-        del recorded
-        check_unchanged(self.name, self.age, (self.x, self.results))
+    @property
+    def results(self) -> tuple[RawArray, ...]:
+        """The results."""
+        return self.output
 
     def pull(self, grads: list[Value | None], retain: bool) -> Sequence[Value | None]:
         """Apply the rule to raw arrays."""
@@ -348,29 +350,33 @@ class SeveralNode(Node):
 
     def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Apply the rule to Tensors."""
-        return (self.rule(_SeveralView(self), grads),)
+        return (self.rule(SeveralView(self, self), grads),)
 
     def release(self) -> None:
         """Let go of the saved arrays and of the nodes behind."""
-        self.edges = None
-        self.x = None
-        self.results = ()
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
+        super().release()
+        self.inputs, self.output = (None,), ()
 
 
-class _SeveralView:
-    """What a rule sees of a `SeveralNode` when the way back is recorded."""
+class SeveralView:
+    """What a rule sees of a `SeveralNode` when the way back is recorded.
+
+    Parameters
+    ----------
+    node : SeveralNode
+        With the arrays.
+    maker : Node
+        Whose results they are in the graph.
+    """
 
     __slots__ = ("config", "results", "x", "xp")
 
-    def __init__(self, node: SeveralNode) -> None:
+    def __init__(self, node: SeveralNode, maker: Node) -> None:
         self.xp = handles.namespace
         self.config = node.config
         (edge,) = node.edges or (None,)
         self.x = None if node.x is None or edge is None else at_edge(node.x, edge)
-        self.results = tuple(at_edge(raw, (node, place)) for place, raw in enumerate(node.results))
+        self.results = tuple(at_edge(raw, (maker, n)) for n, raw in enumerate(node.results))
 
 
 def record_several(
@@ -404,8 +410,10 @@ def record_several(
     results = tuple(function(raw))
     if readers:
         note_read((raw,), results)
+    if watched:
+        observe(name, function, (raw,), results)
     if not is_wanted((operand,)):
         return tuple(wrap(part) for part in results)
     kept = keep(operand) if keep_input else None
-    node = SeveralNode(name, (edge_of(operand),), rule, kept, results, config)
+    node = SeveralNode(name, (edge_of(operand),), rule, (kept,), results, config)
     return tuple(at_edge(part, (node, place)) for place, part in enumerate(results))

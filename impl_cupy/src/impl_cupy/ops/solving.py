@@ -11,9 +11,11 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, check_int, refuse_shapes, shown
 from impl_cupy.dtypes import int64, parts_of
+from impl_cupy.memory import RawArray
 from impl_cupy.ops.decompositions import singular, singular_values, values_alone
 from impl_cupy.ops.families import written_in
 from impl_cupy.ops.matrices import (
+    Known,
     adjoint,
     as_matrix,
     chain,
@@ -30,7 +32,7 @@ from impl_cupy.ops.matrices import (
     tolerance,
 )
 from impl_cupy.recording import as_operands, as_tensor, record, sum_to
-from impl_cupy.tape import RawArray, Recorded, handles
+from impl_cupy.tape import Recorded, handles
 from impl_cupy.tensor import Tensor
 
 
@@ -91,7 +93,7 @@ def _checked(a: RawArray, b: RawArray) -> RawArray:
 
 def _solve(a: Any, b: Any, made: RawArray | None = None) -> Any:
     """Solve for matrices b, Tensors both, where nothing is refused."""
-    function = solved if made is None else lambda *_: made
+    function = solved if made is None else Known(made)
     shapes = (a.shape, b.shape)
     # What is kept beside the operands is the result.
     return record(
@@ -144,7 +146,7 @@ def _inverted(name: str, value: Any) -> Any:
         made = cp.where(finite, made, cp.full((), math.nan, dtype=raw.dtype))
     else:
         made = inverse(raw)
-    return record(name, lambda _: made, _inv, (value,), keep_output=True)
+    return record(name, Known(made), _inv, (value,), keep_output=True)
 
 
 def _inv(node: Any, grad: Any) -> tuple[Any]:
@@ -445,7 +447,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     value = as_matrix("matrix_norm", x)
     keepdims = check_flag("matrix_norm", "keepdims", keepdims)
     order: Any = "fro" if ord is None else ord
-    if not isinstance(order, (str, int, float)) or order not in _ORDERS or order is True:
+    is_known = isinstance(order, (str, int, float, np.number)) and order in _ORDERS
+    if not is_known or isinstance(ord, bool):
         msg = f"matrix_norm: ord must be one of {_ORDERS}, got {shown(ord)}"
         raise ValueError(msg)
     if order == "fro":

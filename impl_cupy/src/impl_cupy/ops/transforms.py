@@ -16,8 +16,9 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.dtypes import complex64, parts_of
+from impl_cupy.memory import RawArray
 from impl_cupy.recording import record
-from impl_cupy.tape import RawArray, handles, wrap
+from impl_cupy.tape import handles, wrap
 
 # The norm under which the transform back has the factor that the transform has under this one.
 BACK = {"backward": "forward", "ortho": "ortho", "forward": "backward"}

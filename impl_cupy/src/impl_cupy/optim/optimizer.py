@@ -215,9 +215,7 @@ class Optimizer:
         }
         groups = []
         for group in self.param_groups:
-            options = {
-                name: plain_option(value) for name, value in group.items() if name != "params"
-            }
+            options = {key: plain_option(part) for key, part in group.items() if key != "params"}
             listed = [positions[id(param)] for param in group["params"]]
             groups.append({**options, "params": listed})
         return {"state": state, "param_groups": groups}
