@@ -65,7 +65,7 @@ def outputs_are_not_weighted(nn):
     ]
 
 
-@fault("test_autograd_anomaly", "autograd-42")
+@fault("test_autograd_anomaly test_autograd_graph", "autograd-42")
 def an_infinity_is_no_anomaly(nn):
     anomaly = module_of("autograd.anomaly")
     original = anomaly._found
@@ -169,11 +169,6 @@ def a_leaf_with_hooks_gets_its_gradient_at_the_end(nn):
 
 
 @fault("test_autograd_accumulated", "autograd-45")
-def a_hook_spoils_what_the_pass_still_needs(nn):
-    module_of("engine").Careful.secure = lambda self, memory: None
-
-
-@fault("test_autograd_accumulated", "autograd-45")
 def a_hook_of_a_leaf_runs_only_the_first_time(nn):
     after = module_of("tape").After
     original = after.__call__
@@ -185,7 +180,7 @@ def a_hook_of_a_leaf_runs_only_the_first_time(nn):
     after.__call__ = called
 
 
-@fault("test_autograd_accumulated", "autograd-46")
+@fault("test_autograd_accumulated test_autograd_graph", "autograd-46")
 def what_was_saved_is_let_go_at_the_end(nn):
     tape, engine = module_of("tape"), module_of("engine")
     original, go, waiting = tape.Node.free, engine.Pass.go, []
@@ -243,7 +238,7 @@ def complex_results_have_no_history(nn):
     )
 
 
-@fault("test_autograd_complex", "autograd-47", "autograd-49")
+@fault("test_autograd_complex", "autograd-49")
 def transformations_give_the_gradient_of_the_tape(nn):
     module_of("autograd.transforms").conjugated = lambda grad: grad
 
