@@ -20,6 +20,8 @@ MODULES = (
     "faults_in_layers",
     "faults_in_attention",
     "faults_in_states",
+    "faults_in_numbers",
+    "faults_in_tools",
 )
 
 
