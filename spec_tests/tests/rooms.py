@@ -33,7 +33,7 @@ ONLY = {
     "grad_checks": "impl_numpy",
     "operands": "impl_numpy",
     "buffers": "impl_numpy",
-    "memory": "impl_numpy",
+    "memory": "impl_numpy impl_cupy",
     "protocols": "impl_numpy impl_cupy impl_jax_vjp",
     "pytree": "impl_jax_vjp",
     "followed": "impl_jax_vjp",
@@ -44,6 +44,9 @@ ONLY = {
     "ops/operands": "impl_torch_ext",
     "ops/plans": "impl_jax_vjp",
     "ops/factors": "impl_jax_vjp",
+    "ops/matrices": "impl_cupy",
+    "ops/eigenvalues": "impl_cupy",
+    "ops/transforms": "impl_cupy",
 }
 LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 
@@ -52,7 +55,8 @@ FOLDERS = {
     "ops": (
         "lookups formulas operands families plans elementwise transcendental rounding complexes "
         "comparison reduction recurrence products manipulation movement indexing places einsum "
-        "sorting creation factors decompositions solving linalg fft activation inspection"
+        "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
+        "fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),
