@@ -4,10 +4,11 @@ import copy
 import dataclasses
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,7 +23,9 @@ from impl_torch_ext.tensor import raw
 if TYPE_CHECKING:
     from impl_torch_ext.function import Function
 
-__all__ = ["Node", "apply"]
+__all__ = ["Node", "apply", "watched_by"]
+
+_Watcher: TypeAlias = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
 
 
 def apply(
@@ -30,9 +33,10 @@ def apply(
 ) -> Any:
     """Apply `function` to `inputs`, with a node if a gradient is wanted."""
     if _state.replaying and torch._C._is_torch_function_enabled():
-        # This Function detaches its inputs in its own right.
+        # This Function detaches its inputs in its own right, and is one operation (autograd-42).
         with torch._C.DisableTorchFunction():
-            return apply(function, ctx, inputs, config)
+            call = partial(apply, function, ctx, inputs, config)
+            return _state.watch(function.__name__, inputs, call) if _state.watch else call()
     if torch.is_grad_enabled() and _wants_gradient(function, ctx, inputs, config):
         return function._node.apply(_Call(function, ctx, config), *inputs)
     ctx._needs_input_grad = (False,) * len(inputs)
@@ -360,9 +364,22 @@ def _refuse_hidden(
 
 class _State(threading.local):
     replaying = False
+    watch: _Watcher | None = None
 
 
 _state = _State()
+
+
+@contextmanager
+def watched_by(watch: _Watcher) -> Iterator[None]:
+    """Let `watch(name, inputs, call)` make the calls of Functions in this thread, by `call()`."""
+    before = _state.replaying, _state.watch
+    _state.replaying, _state.watch = True, watch
+    try:
+        yield
+    finally:
+        _state.replaying, _state.watch = before
+
 
 _CUTS: dict[Any, str] = {
     torch.Tensor.detach: "detach",
