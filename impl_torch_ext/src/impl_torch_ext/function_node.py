@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +37,10 @@ def apply(
 ) -> Any:
     """Apply `function` to `inputs`, with a node if a gradient is wanted."""
     if state.replaying and torch._C._is_torch_function_enabled():
-        # This Function detaches its inputs in its own right.
+        # This Function detaches its inputs in its own right, and is one operation (autograd-42).
         with torch._C.DisableTorchFunction():
-            return apply(function, ctx, inputs, config)
+            call = partial(apply, function, ctx, inputs, config)
+            return state.watch(function.__name__, inputs, call) if state.watch else call()
     if torch.is_grad_enabled() and _wants_gradient(function, ctx, inputs, config):
         return function._node.apply(_Call(function, ctx, config), *inputs)
     ctx._needs_input_grad = (False,) * len(inputs)
