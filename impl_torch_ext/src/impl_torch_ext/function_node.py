@@ -15,7 +15,7 @@ from impl_torch_ext import ops
 from impl_torch_ext.checks import check_gradients, refuse_dtype, shown
 from impl_torch_ext.context import Context
 from impl_torch_ext.dtypes import DTYPES
-from impl_torch_ext.replay import replaying, state
+from impl_torch_ext.replay import replaying, state, watched_by
 from impl_torch_ext.tensor import raw
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "refuse_hidden",
     "refuse_second_derivative",
     "run",
+    "watched_by",
 ]
 
 
