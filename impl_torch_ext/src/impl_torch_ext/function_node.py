@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from impl_torch_ext import ops
 from impl_torch_ext.checks import check_gradients, refuse_dtype, shown
 from impl_torch_ext.context import Context
 from impl_torch_ext.dtypes import DTYPES
-from impl_torch_ext.replay import replaying, state
+from impl_torch_ext.replay import replaying, state, watched_by
 from impl_torch_ext.tensor import raw
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "refuse_hidden",
     "refuse_second_derivative",
     "run",
+    "watched_by",
 ]
 
 
@@ -36,9 +38,10 @@ def apply(
 ) -> Any:
     """Apply `function` to `inputs`, with a node if a gradient is wanted."""
     if state.replaying and torch._C._is_torch_function_enabled():
-        # This Function detaches its inputs in its own right.
+        # This Function detaches its inputs in its own right, and is one operation (autograd-42).
         with torch._C.DisableTorchFunction():
-            return apply(function, ctx, inputs, config)
+            call = partial(apply, function, ctx, inputs, config)
+            return state.watch(function.__name__, inputs, call) if state.watch else call()
     if torch.is_grad_enabled() and _wants_gradient(function, ctx, inputs, config):
         return function._node.apply(_Call(function, ctx, config), *inputs)
     ctx._needs_input_grad = (False,) * len(inputs)

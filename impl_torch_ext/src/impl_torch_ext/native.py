@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Recording", "build_info", "calls", "load_native", "native"]
+__all__ = ["Recording", "Watch", "build_info", "calls", "load_native", "native"]
 
 
 def load_native(folder: Path) -> tuple[Any, Any]:
@@ -48,6 +48,9 @@ native, calls = load_native(Path(__file__).parent)
 
 Recording: Any = torch.classes.impl_torch_ext.Recording
 """What a checkpoint has to know of a call: see `csrc/checkpoint.h`."""
+
+Watch: Any = torch.classes.impl_torch_ext.Watch
+"""The nodes of one operation, whose gradients are looked at: see `csrc/graph.h`."""
 
 
 def build_info() -> dict[str, bool | str]:

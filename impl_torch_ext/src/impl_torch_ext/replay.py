@@ -1,9 +1,9 @@
 """Forward and backward of a Function run again on Tensors, for derivatives beyond the first."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,14 +11,30 @@ from torch.overrides import TorchFunctionMode
 
 from impl_torch_ext.dtypes import is_inexact
 
-__all__ = ["replaying", "state"]
+__all__ = ["replaying", "state", "watched_by"]
+
+
+_Watcher: TypeAlias = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
 
 
 class _State(threading.local):
     replaying = False
+    watch: _Watcher | None = None
 
 
 state = _State()
+
+
+@contextmanager
+def watched_by(watch: _Watcher) -> Iterator[None]:
+    """Let `watch(name, inputs, call)` make the calls of Functions in this thread, by `call()`."""
+    before = state.replaying, state.watch
+    state.replaying, state.watch = True, watch
+    try:
+        yield
+    finally:
+        state.replaying, state.watch = before
+
 
 _CUTS: dict[Any, str] = {
     torch.Tensor.detach: "detach",

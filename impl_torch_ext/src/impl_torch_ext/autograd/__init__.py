@@ -1,5 +1,6 @@
 """Recording, and derivatives of Python functions. The engine is torch's own."""
 
+from impl_torch_ext.autograd.anomaly import detect_anomaly
 from impl_torch_ext.autograd.checkpoint import checkpoint
 from impl_torch_ext.autograd.derivatives import (
     hessian,
@@ -10,6 +11,7 @@ from impl_torch_ext.autograd.derivatives import (
     jvp,
     linearize,
 )
+from impl_torch_ext.autograd.graph import graph
 from impl_torch_ext.autograd.jit import jit
 from impl_torch_ext.autograd.modes import (
     enable_grad,
@@ -17,12 +19,15 @@ from impl_torch_ext.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
+from impl_torch_ext.autograd.saved import saved_tensors_hooks
 from impl_torch_ext.autograd.transforms import grad, value_and_grad, vjp
 
 __all__ = [
     "checkpoint",
+    "detect_anomaly",
     "enable_grad",
     "grad",
+    "graph",
     "hessian",
     "hvp",
     "is_grad_enabled",
@@ -33,6 +38,7 @@ __all__ = [
     "jvp",
     "linearize",
     "no_grad",
+    "saved_tensors_hooks",
     "set_grad_enabled",
     "value_and_grad",
     "vjp",

@@ -12,6 +12,7 @@ from impl_torch_ext.checks import check_flag
 
 __all__ = [
     "Surroundings",
+    "check_decorated",
     "enable_grad",
     "entered",
     "entered_again",
@@ -54,7 +55,7 @@ class _Mode:
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function`, in whose body the mode holds."""
-        _check_function(type(self).__name__, function)
+        check_decorated(type(self).__name__, function)
         return super().__call__(function)  # type: ignore[misc]
 
 
@@ -101,7 +102,7 @@ class set_grad_enabled(_Mode, torch.set_grad_enabled):
         """Return `function`, in whose body the mode holds."""
         if self._first and self._thread == threading.get_ident():
             torch._C._set_grad_enabled(self._first.pop())  # autograd-23
-        _check_function("set_grad_enabled", function)
+        check_decorated("set_grad_enabled", function)
         # Past the method of torch's class, which restores a mode that the object keeps.
         return super(torch.set_grad_enabled, self).__call__(function)
 
@@ -139,7 +140,8 @@ def entered_again(contexts: Surroundings) -> Iterator[None]:
         yield
 
 
-def _check_function(name: str, function: Any) -> None:
+def check_decorated(name: str, function: Any) -> None:
+    """Raise a TypeError if a mode cannot hold in the body of what is decorated."""
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         msg = (  # autograd-29
             f"{name}: cannot decorate {function.__qualname__}, an asynchronous function: a mode "

@@ -5,13 +5,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
+from impl_torch_ext.autograd.graph import depends_on
 from impl_torch_ext.autograd.modes import entered
-from impl_torch_ext.checks import check_flag, check_function, check_int, shown
+from impl_torch_ext.checks import check_flag, check_function, check_int, check_tensor, shown
 from impl_torch_ext.dtypes import is_inexact
 from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_map, tree_unflatten
 
@@ -29,10 +30,26 @@ __all__ = [
 ]
 
 
+@overload
 def grad(
     fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
-) -> Callable[..., Any]:
-    """Return a function that computes the gradient of `fn`'s scalar result.
+) -> Callable[..., Any]: ...
+
+
+@overload
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]: ...
+
+
+def grad(*args: Any, **options: Any) -> Any:
+    """Return a function that computes the gradient of `fn`'s scalar result, or gradients.
 
     Parameters
     ----------
@@ -48,7 +65,25 @@ def grad(
     callable
         Takes what `fn` takes and returns a gradient of the argument's structure (a tuple of them
         for a tuple), zeros where `fn` does not use an input.
+
+    Notes
+    -----
+    `grad(outputs, inputs, grad_outputs=None, *, retain_graph=None, create_graph=False,
+    allow_unused=False)`, where the first argument is a Tensor or a list or tuple of them, returns
+    a tuple: the gradient of the sum of the outputs, each weighted by its `grad_outputs`, with
+    respect to each input, of its shape and dtype. No `grad` is filled. `retain_graph` is by default
+    what `create_graph` is. An input that no output depends on raises a RuntimeError, or with
+    `allow_unused` has None. An output or input that does not require grad raises a RuntimeError,
+    none of them, or another number of `grad_outputs`, a ValueError.
     """
+    if args and isinstance(args[0], Tensor | list | tuple):
+        return _grad_of_tensors(*args, **options)  # autograd-41
+    return _grad_of_function(*args, **options)
+
+
+def _grad_of_function(
+    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0, create_graph: bool = False
+) -> Callable[..., Any]:
     both = _with_gradient("grad", fn, argnums, create_graph=create_graph)
 
     @functools.wraps(fn)
@@ -56,6 +91,100 @@ def grad(
         return both(*args, **kwargs)[1]
 
     return gradient
+
+
+def _grad_of_tensors(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    outputs, inputs = _listed("output", outputs), _listed("input", inputs)
+    create_graph = check_flag("grad", "create_graph", create_graph)
+    allow_unused = check_flag("grad", "allow_unused", allow_unused)
+    if retain_graph is not None:
+        retain_graph = check_flag("grad", "retain_graph", retain_graph)
+    found = torch.autograd.grad(
+        outputs,
+        inputs,
+        _weights(outputs, grad_outputs),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+        allow_unused=True,
+    )
+    if allow_unused:
+        return found
+    return tuple(
+        _reached(i, x, outputs) if g is None else g
+        for i, (x, g) in enumerate(zip(inputs, found, strict=True))
+    )
+
+
+def _reached(place: int, x: Tensor, outputs: list[Tensor]) -> Tensor:
+    """Return zeros for an input that a Function gave no gradient; raise if none depends on it."""
+    if depends_on(outputs, x):
+        return torch.zeros_like(x)
+    msg = (
+        f"grad: no output depends on input {place} of shape {tuple(x.shape)}; allow_unused=True "
+        "gives None for its gradient"
+    )
+    raise RuntimeError(msg)
+
+
+def _listed(what: str, tensors: Any) -> list[Tensor]:
+    """Return one or several Tensors that require grad as a list."""
+    items = [tensors] if isinstance(tensors, Tensor) else tensors
+    if not isinstance(items, list | tuple):
+        msg = (
+            f"grad: the {what}s must be a Tensor or a list or tuple of them, got "
+            f"{type(tensors).__name__}"
+        )
+        raise TypeError(msg)
+    if not items:
+        msg = f"grad: there must be an {what}, got none"
+        raise ValueError(msg)
+    for i, x in enumerate(items):
+        check_tensor("grad", x, f"{what} {i}")
+    for i, x in enumerate(items):
+        if not x.requires_grad:
+            msg = f"grad: {what} {i} of shape {tuple(x.shape)} does not require grad"
+            raise RuntimeError(msg)
+    return [*items]
+
+
+def _weights(outputs: list[Tensor], given: Any) -> list[Tensor | None]:
+    """Return a weight for each output, None for a scalar's 1."""
+    weights = (
+        [None] * len(outputs)
+        if given is None
+        else [*given]
+        if isinstance(given, list | tuple)
+        else [given]
+    )
+    if len(weights) != len(outputs):
+        msg = f"grad: there must be as many grad_outputs as outputs, {len(outputs)}, got {len(weights)}"
+        raise ValueError(msg)
+    for i, (y, g) in enumerate(zip(outputs, weights, strict=True)):
+        if g is None:
+            if y.numel() != 1 or y.is_complex():
+                wanted = f"dtype {y.dtype}" if y.numel() == 1 else f"shape {tuple(y.shape)}"
+                msg = (
+                    "grad: a gradient is implicit for a real scalar alone, got none for output "
+                    f"{i} of {wanted}"
+                )
+                raise RuntimeError(msg)
+            continue
+        check_tensor("grad", g, f"grad_outputs {i}")
+        if g.shape != y.shape:
+            msg = f"grad: grad_outputs {i} must have shape {tuple(y.shape)}, got {tuple(g.shape)}"
+            raise RuntimeError(msg)
+        if g.is_complex() and not y.is_complex():
+            msg = f"grad: grad_outputs {i} must have dtype {y.dtype}, got {g.dtype}"
+            raise TypeError(msg)
+    return weights
 
 
 def value_and_grad(
