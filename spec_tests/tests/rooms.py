@@ -28,7 +28,7 @@ ONLY = {
     "native": "impl_torch_ext",
     "sums": "impl_numpy impl_cupy",
     "buffers": "impl_numpy",
-    "memory": "impl_numpy",
+    "memory": "impl_numpy impl_cupy",
     "protocols": "impl_numpy impl_cupy",
     "pytree": "impl_jax_vjp",
     "followed": "impl_jax_vjp",
