@@ -1,7 +1,8 @@
 """Who is told of what is computed and recorded: nobody outside a block, and no other thread's."""
 
-import impl_cupy as nn
 import pytest
+
+import impl_cupy as nn
 from impl_cupy import tape
 
 
