@@ -10,7 +10,7 @@ done (`deliver`), so that a pass that fails changes no `grad`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from impl_cupy.backend import cp
@@ -119,6 +119,11 @@ class Pass:
         Whether nodes keep what they saved.
     """
 
+    # The goals that lead to others, so that the pass goes on there.
+    inner: Set[Place] = frozenset()
+    # Within a block of anomalies, what looks at each node's gradients.
+    inspector: Any = None
+
     def __init__(self, *, recorded: bool, retain: bool) -> None:
         self.recorded = recorded
         self.retain = retain
@@ -132,10 +137,6 @@ class Pass:
         self.goals: set[Place] = set()
         # The places that lead to a goal; None where every place is wanted.
         self.needed: set[Place] | None = None
-        # The goals that lead to others, so that the pass goes on there.
-        self.inner: set[Place] = set()
-        # Within a block of anomalies, what looks at each node's gradients.
-        self.inspector: Any = None
 
     def fill_leaves(self, roots: Sequence[tuple[Edge, Value]]) -> None:
         """Add the gradients that start at `roots` to the leaves' `grad`."""
