@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from impl_torch_ext.function import Function
 
 __all__ = ["Node", "apply", "watched_by"]
-
-_Watcher: TypeAlias = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
 
 
 def apply(
@@ -364,14 +362,14 @@ def _refuse_hidden(
 
 class _State(threading.local):
     replaying = False
-    watch: _Watcher | None = None
+    watch: Callable[..., Any] | None = None
 
 
 _state = _State()
 
 
 @contextmanager
-def watched_by(watch: _Watcher) -> Iterator[None]:
+def watched_by(watch: Callable[..., Any]) -> Iterator[None]:
     """Let `watch(name, inputs, call)` make the calls of Functions in this thread, by `call()`."""
     before = _state.replaying, _state.watch
     _state.replaying, _state.watch = True, watch
