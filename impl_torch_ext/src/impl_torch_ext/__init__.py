@@ -57,6 +57,7 @@ from impl_torch_ext.dtypes import (
     uint32,
     uint64,
 )
+from impl_torch_ext.explain import explain
 from impl_torch_ext.function import Function, as_function, once_differentiable
 from impl_torch_ext.loss import (
     BCELoss,
@@ -215,6 +216,7 @@ __all__ = [
     "detect_anomaly",
     "empty",
     "enable_grad",
+    "explain",
     "eye",
     "float32",
     "float64",

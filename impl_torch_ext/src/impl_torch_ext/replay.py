@@ -14,7 +14,7 @@ from impl_torch_ext.dtypes import is_inexact
 __all__ = ["replaying", "state", "watched_by"]
 
 
-_Watcher: TypeAlias = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
+_Watcher: TypeAlias = Callable[..., Any]
 
 
 class _State(threading.local):

@@ -70,8 +70,8 @@ class detect_anomaly(_NoParamDecoratorContextManager):
 
     Notes
     -----
-    A TorchFunctionMode sees what torch computes. What an operation of the program computes inside is
-    of no matter until it comes out: from the first number inside that is not finite to the
+    A TorchFunctionMode sees what torch computes. What an operation of the program computes inside
+    is of no matter until it comes out: from the first number inside that is not finite to the
     operation's end Python traces its frame.
     """
 
@@ -191,7 +191,7 @@ class _Unit:
             self.outer = sys.gettrace()
             sys.settrace(_no_trace)
 
-    def __call__(self, frame: FrameType, event: str, result: Any) -> Any:
+    def __call__(self, _frame: FrameType, event: str, result: Any) -> Any:
         """Trace the frame of the call: look at what it returns."""
         if event == "return" and self.suspected:
             self.suspected = False
@@ -259,14 +259,12 @@ def _parts(x: Any) -> Iterator[Any]:
 
 def _finite(structure: Any) -> bool:
     """Return whether every number in it is finite."""
-    for x in _parts(structure):
-        if isinstance(x, Tensor):
-            if is_inexact(x.dtype) and not bool(x.detach().isfinite().all()):
-                return False
-        elif isinstance(x, float | complex):
-            if not math.isfinite(abs(x)):
-                return False
-        elif isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fc":
-            if not bool(np.isfinite(x).all()):
-                return False
-    return True
+    return all(map(_is_finite, _parts(structure)))
+
+
+def _is_finite(x: Any) -> bool:
+    if isinstance(x, Tensor):
+        return not is_inexact(x.dtype) or bool(x.detach().isfinite().all())
+    if isinstance(x, np.ndarray | np.generic):
+        return x.dtype.kind not in "fc" or bool(np.isfinite(x).all())
+    return not isinstance(x, float | complex) or math.isfinite(abs(x))

@@ -10,31 +10,32 @@ from torch import Tensor
 from impl_torch_ext.checks import check_tensor
 from impl_torch_ext.native import native
 
-__all__ = ["FUNCTION", "LEAF", "depends_on", "graph", "operation_name"]
+__all__ = ["FUNCTION", "LEAF", "depends_on", "graph", "operation_name", "torchs_name"]
 
 # What the kinds of nodes are called in `csrc/graph.h`.
 FUNCTION, LEAF = 1, 2
 
 # What torch calls nodes otherwise than `ops` its functions.
 _NAMES = {
-    "Mul": "multiply",
-    "Sub": "subtract",
-    "Rsub": "subtract",
-    "Div": "divide",
-    "Mm": "matmul",
-    "Mv": "matmul",
-    "Bmm": "matmul",
-    "Dot": "matmul",
-    "Neg": "negative",
-    "Permute": "permute_dims",
-    "T": "permute_dims",
-    "Unsqueeze": "expand_dims",
-    "View": "reshape",
-    "UnsafeView": "reshape",
-    "Cat": "concat",
-    "Rows": "index",
-    "Select": "index (select)",
-    "Slice": "index (slice)",
+    "mul": "multiply",
+    "sub": "subtract",
+    "rsub": "subtract",
+    "div": "divide",
+    "mm": "matmul",
+    "mv": "matmul",
+    "bmm": "matmul",
+    "dot": "matmul",
+    "neg": "negative",
+    "absolute": "abs",
+    "permute": "permute_dims",
+    "t": "permute_dims",
+    "unsqueeze": "expand_dims",
+    "view": "reshape",
+    "unsafe_view": "reshape",
+    "cat": "concat",
+    "rows": "index",
+    "select": "index",
+    "slice": "index",
 }
 
 
@@ -89,11 +90,16 @@ def depends_on(outputs: list[Tensor], x: Tensor) -> bool:
 def operation_name(name: str, kind: int = 0) -> str:
     """Return what an operation is called whose node torch calls `name`."""
     if kind == FUNCTION:
-        return name.removesuffix("Backward").strip("_")
-    # MulBackward0, and impl_torch_ext::(anonymous namespace)::Relu in what torch makes a name of.
-    short = re.sub(r"(Node)?(Backward(_\w+)?|Impl)?\d*>*$", "", re.split(r"::|<", name)[-1])
-    if short in _NAMES:
-        return _NAMES[short]
+        name = name.removesuffix("Backward")
+        return "checkpoint" if name == "_Checkpoint" else name
+    short = torchs_name(name)
+    return _NAMES.get(short, short)
+
+
+def torchs_name(name: str) -> str:
+    """Return the name of the operator whose node torch calls `name`."""
+    # MulBackward0, and CppNode<impl_torch_ext::(anonymous namespace)::Relu>.
+    short = re.sub(r"(Backward(_\w+)?)?\d*>*$", "", re.split(r"::|<", name)[-1])
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", short).lower()
 
 

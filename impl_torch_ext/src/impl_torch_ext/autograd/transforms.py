@@ -165,7 +165,8 @@ def _weights(outputs: list[Tensor], given: Any) -> list[Tensor | None]:
         else [given]
     )
     if len(weights) != len(outputs):
-        msg = f"grad: there must be as many grad_outputs as outputs, {len(outputs)}, got {len(weights)}"
+        count = len(outputs)
+        msg = f"grad: there must be as many grad_outputs as outputs, {count}, got {len(weights)}"
         raise ValueError(msg)
     for i, (y, g) in enumerate(zip(outputs, weights, strict=True)):
         if g is None:
