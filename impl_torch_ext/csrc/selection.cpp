@@ -35,7 +35,8 @@ template <typename... Others>
 bool loops(const Tensor& grad, const Others&... others) {
     const auto plain = [&](const Tensor& x) {
         return !is_wrapped(x) && x.is_cpu() && x.layout() == at::kStrided && x.is_contiguous() &&
-               !x.is_neg() && !x._is_zerotensor() && !x.unsafeGetTensorImpl()->is_python_dispatch() &&
+               !x.is_neg() && !x._is_zerotensor() &&
+               !x.unsafeGetTensorImpl()->is_python_dispatch() &&
                x.scalar_type() == grad.scalar_type();
     };
     const bool known = grad.scalar_type() == at::kFloat || grad.scalar_type() == at::kDouble;

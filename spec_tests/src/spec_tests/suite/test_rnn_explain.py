@@ -78,7 +78,7 @@ def test_a_step_keeps_what_backward_needs(nn: Any, name: str) -> None:
 @clause("rnn-54", "module-30")
 @pytest.mark.parametrize("name", list(GATES))
 def test_a_loop_over_a_cell_is_not_fused(nn: Any, name: str) -> None:
-    plain = getattr(nn, f"{name}Cell")
+    plain: Any = getattr(nn, f"{name}Cell")
 
     class Own(plain):
         def step(self, *args: Any) -> Any:
