@@ -33,7 +33,7 @@ ONLY = {
     "grad_checks": "impl_numpy",
     "operands": "impl_numpy",
     "buffers": "impl_numpy",
-    "memory": "impl_numpy",
+    "memory": "impl_numpy impl_cupy",
     "protocols": "impl_numpy impl_cupy impl_jax_vjp",
     "pytree": "impl_jax_vjp",
     "followed": "impl_jax_vjp",
@@ -47,6 +47,9 @@ ONLY = {
     "ops/operands": "impl_torch_ext",
     "ops/plans": "impl_jax_vjp",
     "ops/factors": "impl_jax_vjp",
+    "ops/matrices": "impl_cupy",
+    "ops/eigenvalues": "impl_cupy",
+    "ops/transforms": "impl_cupy",
 }
 LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 
