@@ -434,10 +434,7 @@ def as_tensors(name: str, arrays: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def cast(value: Any, dtype: np.dtype[Any], name: str = "cast") -> Any:
-    """Change a Tensor's dtype if it is another one; the gradient comes back in the old one.
-
-    The node is called "astype" only where the user has asked for it.
-    """
+    """Change a Tensor's dtype if it is another; the user's own cast has the name "astype"."""
     own = value._data.dtype
     if own == dtype:
         return value
