@@ -413,8 +413,7 @@ def checked_output(function: "type[Function]", output: Any) -> Any:
 def _through_composite(
     call: _Call, inputs: Sequence[Any], needs: tuple[bool, ...], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    # Aliases: one input may have been computed from another, and each gradient is with respect to
-    # its own place alone.
+    # Aliases: an input may be computed from another, and each gradient is to its own place.
     arguments = [x.view_as(x) if need else x for x, need in zip(inputs, needs, strict=True)]
     output = call.function.composite(*arguments, **call.config)  # type: ignore[attr-defined]
     outputs = output if isinstance(output, tuple) else (output,)

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._contextlib import _NoParamDecoratorContextManager
 
 from impl_torch_ext import function_node
-from impl_torch_ext.autograd.modes import check_decorated
+from impl_torch_ext.autograd.modes import check_decorated, entered
 from impl_torch_ext.dtypes import is_inexact
 from impl_torch_ext.native import Watch, native
 
@@ -52,6 +52,8 @@ _number = torch.autograd._get_sequence_nr
 class _State(threading.local):
     depth = 0
     block: contextlib.ExitStack
+    # What traced before an operation's frame raised: Python then traces no more.
+    lost: Any = None
 
 
 _state = _State()
@@ -84,18 +86,33 @@ class detect_anomaly(_NoParamDecoratorContextManager):
             _state.block = contextlib.ExitStack()
             _state.block.callback(native.check_gradients.default, False)
             _state.block.enter_context(function_node.watched_by(_looked_at))
-            _state.block.enter_context(_Anomaly())
-        _state.depth += 1
+            _state.depth = 1
+            _state.block.enter_context(entered(_looking))
+        else:
+            _state.depth += 1
 
     def __exit__(self, *error: Any) -> None:
         _state.depth -= 1
         if not _state.depth:
             _state.block.close()
+            if _state.lost is not None and sys.gettrace() is None:
+                sys.settrace(_state.lost)
+            _state.lost = None
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function`, in whose body anomalies are found."""
         check_decorated("detect_anomaly", function)
         return super().__call__(function)
+
+
+@contextlib.contextmanager
+def _looking() -> Iterator[None]:
+    """Look at operations, where the block holds: a checkpoint's second run may be outside it."""
+    if not _state.depth:
+        yield
+        return
+    with _Anomaly():
+        yield
 
 
 class _Anomaly(TorchFunctionMode):
@@ -199,6 +216,7 @@ class _Unit:
             made = [x for x in _parts(result) if isinstance(x, Tensor) and is_inexact(x.dtype)]
             with torch._C.DisableTorchFunction():
                 if not self.spoiled and not _finite(made):
+                    _state.lost = self.outer
                     self.refuse(made)
         return self
 
