@@ -7,7 +7,7 @@ import array_api_compat.torch as compat
 import torch
 from torch import Tensor
 
-from impl_torch_ext.checks import check_int, check_tensor, explain, shapes_of, shown
+from impl_torch_ext.checks import check_dtype, check_int, check_tensor, explain, shapes_of, shown
 from impl_torch_ext.dtypes import bool_, float32, is_inexact
 from impl_torch_ext.ops.families import linalg, matrix, operands, registry
 
@@ -221,4 +221,5 @@ def _diagonal(name: str, x: Tensor, offset: int) -> Tensor:
 )
 def trace(x: Tensor, /, *, offset: int = 0, dtype: torch.dtype | None = None) -> Tensor:
     """Return the sums of the diagonals of matrices."""
-    return registry["sum"](_diagonal("trace", x, offset), axis=-1, dtype=dtype)  # linalg-21
+    wanted = None if dtype is None else check_dtype("trace", dtype)
+    return registry["sum"](_diagonal("trace", x, offset), axis=-1, dtype=wanted)  # linalg-21
