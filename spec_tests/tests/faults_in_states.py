@@ -399,7 +399,7 @@ def what_is_kept_is_counted_in_numbers(nn):
     explained_otherwise(nn, lambda row: {"kept": row.kept // 4})
 
 
-@fault("test_rnn_explain", "rnn-54")
+@fault("test_rnn_explain test_module_explain", "rnn-54")
 def a_fused_layer_is_said_to_be_composed(nn):
     explained_otherwise(
         nn, lambda row: {"path": "composed", "why": "steps"} if row.nodes > 1 else {}

@@ -19,7 +19,7 @@ for name, text in json.loads(open(sys.argv[1], encoding="utf-8").read()).items()
         compile(text, name, "exec")
         continue
     try:
-        exec(compile(text, name, "exec"), {"__name__": "snippet"})
+        exec(compile(text, name, "exec"), {"__name__": "snippet", "__file__": name})
     except (NameError, ImportError, SyntaxError) as error:
         print(name, type(error).__name__, error)
     except BaseException:
