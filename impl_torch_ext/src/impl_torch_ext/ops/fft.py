@@ -329,3 +329,7 @@ def ifftshift(x: Tensor, /, *, axes: int | Sequence[int] | None = None) -> Tenso
 
 fft, ifft, fftn, ifftn = (extensions["fft"][name] for name in ("fft", "ifft", "fftn", "ifftn"))
 __all__ = sorted(extensions["fft"])
+
+
+def __dir__() -> list[str]:
+    return __all__
