@@ -64,8 +64,6 @@ BITS: dict[str, Rows] = {
     "add": Rows(with_constant(lambda nn, x, c: x + c), "exact"),
     "subtract": Rows(with_constant(lambda nn, x, c: c - x), "exact"),
     "multiply": Rows(with_constant(lambda nn, x, c: x * c), "exact"),
-    "divide": Rows(with_constant(lambda nn, x, c: x / c), "exact"),
-    "sqrt": Rows(op("sqrt"), "exact", draw=positive),
     "abs": Rows(op("abs"), "exact"),
     "negative": Rows(op("negative"), "exact"),
     "square": Rows(op("square"), "exact"),
@@ -83,6 +81,8 @@ CLASSES: dict[str, Rows] = {
         name: Rows(op(name), "elementwise")
         for name in ("exp", "tanh", "sin", "cos", "sigmoid", "expm1", "erf")
     },
+    "divide": Rows(with_constant(lambda nn, x, c: x / c), "elementwise"),
+    "sqrt": Rows(op("sqrt"), "elementwise", draw=positive),
     "log": Rows(op("log"), "elementwise", draw=positive),
     "pow": Rows(with_constant(lambda nn, x, c: nn.ops.pow(x, c)), "elementwise", draw=positive),
     "GELU": Rows(layer("GELU"), "elementwise"),
