@@ -336,4 +336,7 @@ def _direction(name: str, leaf: Tensor, tangent: Any) -> Tensor | None:
     if value.shape != leaf.shape:
         msg = f"{name}: a tangent must have its primal's shape {leaf.shape}, got {value.shape}"
         raise ValueError(msg)
+    if value.dtype.kind == "c" and leaf.dtype.kind == "f":
+        msg = f"{name}: a tangent of {leaf.dtype} must be real, got {value.dtype}"
+        raise TypeError(msg)
     return cast(value, leaf.dtype) if floating else None
