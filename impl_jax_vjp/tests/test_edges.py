@@ -79,7 +79,9 @@ def test_files_hold_the_five_dtypes(tmp_path: Path, dtype: str) -> None:
 
 def test_data_of_a_leaf_that_requires_grad_stays_floating() -> None:
     leaf = nn.tensor([1.0], requires_grad=True)
-    with pytest.raises(ValueError, match="data: the dtype of a leaf that requires grad must be float32"):
+    with pytest.raises(
+        ValueError, match="data: the dtype of a leaf that requires grad must be float32"
+    ):
         leaf.data = nn.tensor([1]).data
     with pytest.raises(TypeError, match="data: dtype must be"):
         leaf.data = np.ones(1, "float16")
