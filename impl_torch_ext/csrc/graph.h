@@ -57,8 +57,8 @@ class Watch : public torch::CustomClassHolder {
     bool spoiled_ = false;
 
     std::mutex mutex_;
-    // Of the backward pass `pass_`: the nodes that get from own ones what is not finite, and whether
-    // something came from elsewhere that is not.
+    // Of the backward pass `pass_`: the nodes that get from own ones what is not finite, and
+    // whether something came from elsewhere that is not.
     int pass_ = -1;
     std::unordered_set<const Node*> tainted_;
     bool from_outside_ = false;
