@@ -127,14 +127,6 @@ def _apart(values: Tensor, size: int) -> Tensor:
     return _inverse(differences, _near(differences, size, _largest(values).unsqueeze(-1)))
 
 
-def _phases(vectors: Tensor) -> Tensor:
-    """Return what turns columns so that their first largest component is real and positive."""
-    if not vectors.numel():
-        return vectors.new_ones((*vectors.shape[:-2], 1, vectors.shape[-1]))
-    place = vectors.abs().argmax(-2, keepdim=True)
-    return _turn(vectors.gather(-2, place))
-
-
 def _turn(x: Tensor) -> Tensor:
     """Return conj(x) / abs(x), and 1 where x is 0."""
     size = x.abs()
@@ -142,13 +134,15 @@ def _turn(x: Tensor) -> Tensor:
 
 
 def _turned(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return columns in their gauge, and what they were multiplied by."""
-    phases = _phases(vectors)
-    vectors = vectors * phases
-    if vectors.is_complex() and vectors.numel():
-        place = vectors.abs().argmax(-2, keepdim=True)
-        vectors = vectors.scatter(-2, place, vectors.gather(-2, place).abs().to(vectors.dtype))
-    return vectors, phases
+    """Return columns whose first largest component is real and positive, and by what factors."""
+    if not vectors.numel():
+        return vectors, vectors.new_ones((*vectors.shape[:-2], 1, vectors.shape[-1]))
+    place = vectors.abs().argmax(-2, keepdim=True)
+    largest = vectors.gather(-2, place)
+    phases = _turn(largest)
+    # Rounding leaves nothing beside the real part.
+    turned = (vectors * phases).scatter(-2, place, largest.abs().to(vectors.dtype))
+    return turned, phases
 
 
 def _plus(*terms: Tensor | None) -> Tensor:
@@ -186,10 +180,9 @@ class _Cholesky(_Decomposition):
         if grad is None:
             return None
         (factor,) = ctx.saved_tensors
-        inner = (factor.mH @ grad).tril()
-        inner = inner - torch.diag_embed(inner.diagonal(dim1=-2, dim2=-1)) / 2
-        diagonal = torch.diag_embed(_real(factor.mH @ grad).diagonal(dim1=-2, dim2=-1)) / 2
-        inner = inner.tril(-1) + diagonal
+        product = factor.mH @ grad
+        half = torch.diag_embed(_real(product).diagonal(dim1=-2, dim2=-1)) / 2
+        inner = product.tril(-1) + half
         left = torch.linalg.solve_triangular(factor.mH, inner, upper=True)
         whole = torch.linalg.solve_triangular(factor, left, upper=False, left=False)
         return _hermitian(whole)
