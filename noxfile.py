@@ -32,7 +32,7 @@ BACKENDS: dict[str, tuple[str, ...]] = {
 TWO_PROCESSES = ("-n", "2", "--dist", "worksteal")
 # The passes that make a program quick take longer than the programs of most tests, run once, do; so
 # do the emitters that go through MLIR, and a program cut into parts to compile side by side.
-# `OPTIMIZED` of the implementation's own tests, the fuzzer and the examples go through all of them.
+# `OPTIMIZED` of the implementation's own tests and the fuzzer go through all of them.
 UNOPTIMIZED = {
     "XLA_FLAGS": " ".join(
         (
