@@ -16,7 +16,7 @@ Function as_function once_differentiable Parameter Module Sequential ModuleList
 Linear Embedding ReLU Tanh Sigmoid Softmax LogSoftmax Flatten Identity Dropout
 RNNCell LSTMCell GRUCell RNN LSTM GRU MSELoss CrossEntropyLoss
 no_grad enable_grad set_grad_enabled is_grad_enabled grad value_and_grad
-vjp jvp linearize jacrev jacfwd jacobian hessian hvp functional_call jit checkpoint
+vjp jvp linearize jacrev jacfwd jacobian hessian hvp vmap functional_call jit checkpoint
 detect_anomaly graph saved_tensors_hooks manual_seed save load
 """.split()
 SUBMODULES = {
@@ -54,8 +54,8 @@ def arrays_can_change(nn: Any) -> bool:
 def test_version_and_capabilities(nn: Any) -> None:
     assert nn.__spec_version__ == "2026.12"
     capabilities = nn.spec_capabilities()
-    wanted = {"double_backward", "float64", "jit", "serialization", "complex", "wide_unsigned"}
-    assert wanted <= set(capabilities)
+    wanted = {"double_backward", "float64", "jit", "vmap", "serialization", "complex"}
+    assert wanted | {"wide_unsigned"} <= set(capabilities)
     assert all(type(flag) is bool for flag in capabilities.values())
 
 
