@@ -112,7 +112,7 @@ def test_structures(nn: Any, dtype: str) -> None:
     agrees(nn, got["z"].first, np.moveaxis(rows, 0, 1), "elementwise")
     exactly(nn, got["a"][0], d)
     # One entry for a whole structure, and for a part of one.
-    got = nn.vmap(fn, ({"w": 1, "more": 0}, 0), {"z": (1, [0]), "a": 0})(*arguments)
+    got = nn.vmap(fn, ({"w": 1, "more": 0}, 0), {"z": Pair(1, [0]), "a": 0})(*arguments)
     agrees(nn, got["z"].first.T, wide_a.T + 2 * wide_b + 3 * wide_c + 4 * wide_d, "elementwise")
 
 
@@ -152,7 +152,7 @@ def test_dtypes_under_vmap(nn: Any) -> None:
         if name == "float64" and not nn.spec_capabilities()["float64"]:
             continue
         array = np.array([[0, 1, 1], [1, 0, 1]]).astype(name)
-        exactly(nn, nn.vmap(lambda x: x[::-1])(nn.tensor(array)), array[:, ::-1], dtype=name)
+        exactly(nn, nn.vmap(lambda x: nn.ops.flip(x))(nn.tensor(array)), array[:, ::-1], dtype=name)
         got = nn.vmap(lambda x: (x == 1) & (x != 0))(nn.tensor(array))
         exactly(nn, got, array == 1)
 

@@ -238,13 +238,17 @@ DRAWS: dict[str, Callable[[Any], Any]] = {
     "rand alone": lambda nn: lambda x: nn.rand(2),
     "Dropout": lambda nn: nn.Dropout(0.5),
     "layers": lambda nn: nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Tanh()),
-    "LSTM": lambda nn: lambda x, layer=nn.LSTM(3, 4, 2, dropout=0.5): layer(x[None])[0],
-    "attention": lambda nn: (
-        lambda x, layer=nn.MultiheadAttention(3, 1, dropout=0.5): layer(x[None], x[None], x[None])[
-            0
-        ]
-    ),
+    "LSTM": lambda nn: recurrent(nn.LSTM(3, 4, 2, dropout=0.5)),
+    "attention": lambda nn: attending(nn.MultiheadAttention(3, 1, dropout=0.5)),
 }
+
+
+def recurrent(layer: Any) -> Any:
+    return lambda x: layer(x[None])[0]
+
+
+def attending(layer: Any) -> Any:
+    return lambda x: layer(x[None], x[None], x[None])[0]
 
 
 @pytest.mark.parametrize("name", DRAWS)
@@ -347,6 +351,8 @@ def test_running_statistics(nn: Any) -> None:
 
 def keeper(nn: Any) -> Any:
     class Keeper(nn.Module):
+        count: Any
+
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(nn.ones(3))

@@ -123,7 +123,7 @@ def attended(call: Any, x: Any) -> Any:
 
 
 MODELS = ("Linear", "Conv1d", "Conv2d", "MultiheadAttention", "LayerNorm", "RNN", "GRU", "LSTM")
-MODELS += ("LSTM of two layers and directions", "GRU of two layers and directions")
+DEEP = ("LSTM of two layers and directions", "GRU of two layers and directions")
 
 
 def same_trees(nn: Any, got: Any, want: Any, tolerance: str, call: str) -> None:
@@ -136,7 +136,7 @@ def same_trees(nn: Any, got: Any, want: Any, tolerance: str, call: str) -> None:
         agrees(nn, x, reference, tolerance, call=call, dtype=reference.dtype.name)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *DEEP])
 @clause("autograd-51", "autograd-52", "autograd-19")
 def test_gradients_of_the_samples_of_layers(nn: Any, name: str) -> None:
     model, run, shape = model_of(nn, name)

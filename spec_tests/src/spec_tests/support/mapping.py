@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 Axes = int | None | tuple[int | None, ...]
@@ -38,9 +39,8 @@ def slices(tree: Any, axis: int | None) -> Iterator[Any]:
     if axis is None:
         yield tree
         return
-    size = first(tree).shape[axis]
-    for place in range(size):
-        yield over(tree, lambda x, place=place: cut(x, axis, place))
+    for place in range(first(tree).shape[axis]):
+        yield over(tree, partial(cut, axis=axis, place=place))
 
 
 def cut(x: Any, axis: int, place: int) -> Any:
