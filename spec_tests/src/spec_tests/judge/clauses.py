@@ -28,6 +28,7 @@ CHAPTERS = (
     "data",
     "errors",
     "numerics",
+    "transforms",
 )
 
 _HEADING = re.compile(r"^### (?P<id>(?P<chapter>[a-z]+)-\d\d) (?P<title>.+)$")
@@ -89,6 +90,17 @@ def rows(chapter: str, *, where: Callable[[Any], bool] | None = None) -> pytest.
         ``where(row)`` says whether the test is asked of the row.
     """
     return pytest.mark.rows(chapter, where=where)
+
+
+def cells(column: str) -> pytest.MarkDecorator:
+    """Mark a test that is asked of every program of the table of transforms, as its `cell`.
+
+    Parameters
+    ----------
+    column : str
+        As in ``"vmap"``.
+    """
+    return pytest.mark.cells(column)
 
 
 @cache

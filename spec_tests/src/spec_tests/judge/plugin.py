@@ -17,6 +17,7 @@ from spec_tests.judge import clauses, tables
 from spec_tests.judge.explain import explained
 from spec_tests.judge.processes import Collected, Gathering, hand_over, tell_why
 from spec_tests.judge.result import Result
+from spec_tests.judge.transforms import Cell, read_cells
 from spec_tests.support import assertions
 
 _SELECTIONS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
@@ -37,7 +38,8 @@ class Run:
         self.clauses = clauses.read(spec)
         self.rows = tables.read(spec)
         self.capabilities: dict[str, bool] = dict(module.spec_capabilities())
-        self.result = Result(implementation, module, self.clauses, self.rows)
+        self.cells = read_cells(spec)
+        self.result = Result(implementation, module, self.clauses, self.rows, self.cells)
         self.gathering = Gathering(self.result)
         self.tests: list[Collected] = []
         self.files: set[Path] = set()
@@ -63,7 +65,7 @@ def clauses_of(item: pytest.Item) -> list[str]:
 
 
 def functions_of(item: pytest.Item) -> list[str]:
-    """Return the keys of the rows that a test asks for."""
+    """Return the keys of the rows and cells that a test asks for."""
     return [key for mark in item.iter_markers("function") for key in mark.args]
 
 
@@ -88,6 +90,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, needs=()): what the test asks for")
     config.addinivalue_line("markers", "rows(chapter, where=None): asked of each row of a table")
+    config.addinivalue_line("markers", "cells(column): asked of each program of the transforms")
     config.addinivalue_line("markers", "function(key): the row of a table that is asked for")
     config.addinivalue_line("markers", "sampled(every): with --quick, one case in so many is run")
     name = config.getoption("--impl")
@@ -123,6 +126,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     for mark in metafunc.definition.iter_markers("rows"):
         metafunc.parametrize("row", _parameters(run, *mark.args, **mark.kwargs))
+    for mark in metafunc.definition.iter_markers("cells"):
+        chosen = [cell for cell in run.cells.values() if cell.column == mark.args[0]]
+        metafunc.parametrize("cell", [_parameter(cell, cell.program) for cell in chosen])
     if "dtype" not in metafunc.fixturenames:
         return
     parametrized = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
@@ -287,6 +293,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.line(key)
     if run.rows:
         _summarize_functions(terminalreporter, run.result)
+    if run.cells:
+        _summarize_transforms(terminalreporter, run.result)
     counts = [f"{number} {status}" for status, number in run.result.counts().items()]
     device = run.result.device
     # With -q there is no header to say that these are not the results of a real device.
@@ -298,11 +306,11 @@ def _parameters(
     run: Run, chapter: str, where: Callable[[tables.Row], bool] | None = None
 ) -> list[Any]:
     chosen = [row for row in run.rows.values() if row.chapter == chapter]
-    return [
-        pytest.param(row, id=row.name, marks=pytest.mark.function(row.key))
-        for row in chosen
-        if where is None or where(row)
-    ]
+    return [_parameter(row, row.name) for row in chosen if where is None or where(row)]
+
+
+def _parameter(entry: tables.Row | Cell, name: str) -> Any:
+    return pytest.param(entry, id=name, marks=pytest.mark.function(entry.key))
 
 
 def _summarize_functions(terminalreporter: Any, result: Result) -> None:
@@ -311,6 +319,14 @@ def _summarize_functions(terminalreporter: Any, result: Result) -> None:
     failing = result.failing_functions()
     if failing:
         terminalreporter.line(f"functions that fail: {', '.join(failing)}")
+
+
+def _summarize_transforms(terminalreporter: Any, result: Result) -> None:
+    counts = [f"{number} {status}" for status, number in result.cell_counts().items()]
+    terminalreporter.line(f"transforms: {', '.join(counts)} cells")
+    failing = result.failing_cells()
+    if failing:
+        terminalreporter.line(f"transforms that fail: {'; '.join(failing)}")
 
 
 def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:

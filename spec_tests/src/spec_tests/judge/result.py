@@ -13,6 +13,7 @@ import pytest
 
 from spec_tests.judge.clauses import SPEC_VERSION, Clause
 from spec_tests.judge.tables import Row
+from spec_tests.judge.transforms import Cell
 from spec_tests.support import assertions
 
 _BACKENDS = ("torch", "jax", "jaxlib", "cupy", "array_api_compat", "safetensors")
@@ -46,6 +47,8 @@ class Result:
         Every clause, by number.
     rows : dict
         Every row of the tables, by key.
+    cells : dict
+        Every cell of the table of transforms, by key.
     """
 
     seed = 0
@@ -56,10 +59,12 @@ class Result:
         module: ModuleType,
         clauses: dict[str, Clause],
         rows: dict[str, Row],
+        cells: dict[str, Cell],
     ) -> None:
         self.implementation = implementation
         self.clauses = clauses
         self.rows = rows
+        self.cells = cells
         self.device = device_of(module)
         self.versions = versions_of(implementation)
         self.complete = False
@@ -101,7 +106,8 @@ class Result:
         self.complete = complete
         if complete:
             self.untested = [number for number in self.clauses if number not in self._asked]
-            self.untested_functions = [key for key in self.rows if key not in self._asked]
+            keys = [*self.rows, *self.cells]
+            self.untested_functions = [key for key in keys if key not in self._asked]
 
     def counts(self) -> dict[str, int]:
         """Return how many clauses passed, failed and are unsupported."""
@@ -114,6 +120,15 @@ class Result:
     def failing_functions(self) -> list[str]:
         """Return the keys of the rows that fail."""
         verdicts = self._function_verdicts()
+        return [key for key, verdict in verdicts.items() if verdict.status == "failed"]
+
+    def cell_counts(self) -> dict[str, int]:
+        """Return how many cells of the table of transforms passed, failed, are unsupported."""
+        return _counts(self._cell_verdicts())
+
+    def failing_cells(self) -> list[str]:
+        """Return the keys of the cells that fail."""
+        verdicts = self._cell_verdicts()
         return [key for key, verdict in verdicts.items() if verdict.status == "failed"]
 
     def as_dict(self) -> dict[str, Any]:
@@ -146,6 +161,7 @@ class Result:
                 }
                 for key, verdict in self._function_verdicts().items()
             },
+            "transforms": self._transforms(),
             "skips": [
                 {"test": test.name, "outcome": test.outcome, "reason": test.why}
                 for test in self._tests.values()
@@ -159,6 +175,18 @@ class Result:
 
     def _function_verdicts(self) -> dict[str, _Verdict]:
         return self._judged(self.rows, self.untested_functions, "no test asks for this function")
+
+    def _cell_verdicts(self) -> dict[str, _Verdict]:
+        return self._judged(self.cells, self.untested_functions, "no test asks for this cell")
+
+    def _transforms(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Return the table of transforms: what came of each cell, by program and column."""
+        table: dict[str, dict[str, dict[str, str]]] = {}
+        for key, verdict in self._cell_verdicts().items():
+            cell = self.cells[key]
+            found = {"status": verdict.status, "why": verdict.why}
+            table.setdefault(cell.program, {})[cell.column] = found
+        return table
 
     def _judged(self, keys: Iterable[str], untested: list[str], why: str) -> dict[str, _Verdict]:
         verdicts = {}
