@@ -39,9 +39,9 @@ def numbers(nn: Any, packed: Any) -> list[Any]:
 
 def fits(configuration: Configuration) -> bool:
     """Say whether a configuration's batch can be packed; masks of dropout are for T steps."""
-    ends = configuration.lengths
-    longest = T if configuration.dropout else max(ends or (0,))
-    return bool(configuration.batch) and bool(ends) and min(ends) > 0 and max(ends) == longest
+    ends = configuration.lengths or (0,)
+    longest = T if configuration.dropout else max(ends)
+    return bool(configuration.batch) and min(ends) > 0 and max(ends) == longest
 
 
 PACKED = {
