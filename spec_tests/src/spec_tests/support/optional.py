@@ -259,7 +259,7 @@ class _Composition:
 
     def direction(self, x: Any, k: int, turned: bool) -> tuple[Any, Any, list[Any]]:
         """Return output and last state of every step, (T, N, ...), and the final states."""
-        nn, marks = self.nn, self.case.marks
+        nn = self.nn
         layer, reverse = divmod(k, self.case.directions)
         end = f"_l{layer}" + "_reverse" * reverse
         own = {n.removesuffix(end): p for n, p in self.leaves.items() if n.endswith(end)}
