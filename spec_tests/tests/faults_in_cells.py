@@ -240,3 +240,64 @@ def sizes_that_are_said_are_not_compared(nn):
         return original(parameters, source, target, **(sizes if source == "cudnn" else {}))
 
     nn.rnn.convert = convert
+
+
+@fault("test_rnn_packed", "rnn-55")
+def the_two_indices_of_what_is_packed_change_places(nn):
+    original = nn.rnn.pack
+
+    def pack(padded, lengths, **options):
+        packed = original(padded, lengths, **options)
+        return packed._replace(
+            sorted_indices=packed.unsorted_indices, unsorted_indices=packed.sorted_indices
+        )
+
+    nn.rnn.pack = pack
+
+
+@fault("test_rnn_packed", "rnn-56")
+def what_is_padded_again_is_padded_with_zeros(nn):
+    original = nn.rnn.unpack
+    nn.rnn.unpack = lambda packed, **options: original(packed, **{**options, "padding_value": 0.0})
+
+
+@fault("test_rnn_packed", "rnn-57")
+def packed_states_are_taken_in_falling_order_of_length(nn):
+    original = nn.GRU.forward
+
+    def forward(self, input, hx=None, **options):
+        order = getattr(input, "unsorted_indices", None)
+        if order is not None and hx is not None:
+            hx = nn.ops.take(hx, order, axis=1)
+        return original(self, input, hx, **options)
+
+    nn.GRU.forward = forward
+
+
+@fault("test_rnn_packed", "rnn-58")
+def a_length_of_nothing_is_packed_as_one_step(nn):
+    original = nn.rnn.pack
+
+    def pack(padded, lengths, **options):
+        if isinstance(lengths, list) and 0 in lengths:
+            lengths = [end or 1 for end in lengths]
+        return original(padded, lengths, **options)
+
+    nn.rnn.pack = pack
+
+
+@fault("test_rnn_table", "rnn-59")
+def marks_past_an_end_begin_an_episode(nn):
+    layer = sys.modules["impl_numpy.rnn.layer"].SequenceLayer
+    original = layer._episodes
+    layer._episodes = lambda self, mask, _lengths, *rest: original(self, mask, None, *rest)
+
+
+@fault("test_rnn_table", "rnn-60")
+def second_derivatives_leave_out_the_recurrent_weight(nn):
+    original = nn.rnn.LSTMFunction.composite
+
+    def composite(x, h, c, w_ih, w_hh, *others, **config):
+        return original(x, h, c, w_ih, w_hh.detach(), *others, **config)
+
+    nn.rnn.LSTMFunction.composite = staticmethod(composite)

@@ -313,10 +313,23 @@ def _over_sequences(nn: Any) -> Iterator[Target]:
         layer = getattr(nn, kind)(3, 2)
         read = ready(_read_to_the_end(nn, layer), [nn.ones((5, 4, 3))])
         yield Target(f"truncated {kind}", ("truncated", kind, "forward"), read, ("chunks", "hx"))
+    padded = ready(partial(_packed, nn), nn.ones((5, 4, 3)), [3, 5, 1, 2])
+    yield Target("pack", ("pack",), padded, ("lengths", "batch_first", "enforce_sorted"))
+    padded = ready(partial(_padded_again, nn), nn.ones((5, 4, 3)), [3, 5, 1, 2])
+    options = ("batch_first", "padding_value", "total_length")
+    yield Target("unpack", ("unpack", "pack"), padded, options)
     parameters = {name: p.detach() for name, p in nn.GRU(3, 2).named_parameters()}
     sizes = "cell input_size hidden_size num_layers bidirectional proj_size bias".split()
     said = ("source", "target", *sizes)
     yield Target("convert", ("convert",), ready(nn.rnn.convert, parameters), said)
+
+
+def _packed(nn: Any, padded: Any, lengths: Any, **options: Any) -> Any:
+    return nn.rnn.pack(padded, lengths, **options)
+
+
+def _padded_again(nn: Any, padded: Any, lengths: Any, **options: Any) -> Any:
+    return nn.rnn.unpack(nn.rnn.pack(padded, lengths), **options)
 
 
 def _read_to_the_end(nn: Any, layer: Any) -> Callable[..., Any]:

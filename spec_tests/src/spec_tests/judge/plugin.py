@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from spec_tests.judge import clauses, tables
+from spec_tests.judge import clauses, options, tables
 from spec_tests.judge.explain import explained
 from spec_tests.judge.processes import Collected, Gathering, hand_over, tell_why
 from spec_tests.judge.result import Result
@@ -37,9 +37,12 @@ class Run:
         self.module = module
         self.clauses = clauses.read(spec)
         self.rows = tables.read(spec)
+        self.options = options.read(spec)
         self.capabilities: dict[str, bool] = dict(module.spec_capabilities())
         self.cells = read_cells(spec)
-        self.result = Result(implementation, module, self.clauses, self.rows, self.cells)
+        self.result = Result(
+            implementation, module, self.clauses, self.rows, self.cells, self.options
+        )
         self.gathering = Gathering(self.result)
         self.tests: list[Collected] = []
         self.files: set[Path] = set()
@@ -91,6 +94,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, needs=()): what the test asks for")
     config.addinivalue_line("markers", "rows(chapter, where=None): asked of each row of a table")
     config.addinivalue_line("markers", "cells(column): asked of each program of the transforms")
+    config.addinivalue_line(
+        "markers", "options(column): asked of each cell of the table of options"
+    )
     config.addinivalue_line("markers", "function(key): the row of a table that is asked for")
     config.addinivalue_line("markers", "sampled(every): with --quick, one case in so many is run")
     name = config.getoption("--impl")
@@ -129,6 +135,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for mark in metafunc.definition.iter_markers("cells"):
         chosen = [cell for cell in run.cells.values() if cell.column == mark.args[0]]
         metafunc.parametrize("cell", [_parameter(cell, cell.program) for cell in chosen])
+    for mark in metafunc.definition.iter_markers("options"):
+        metafunc.parametrize("cell", _cells(run, *mark.args))
     if "dtype" not in metafunc.fixturenames:
         return
     parametrized = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
@@ -265,7 +273,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     full = run.full if elsewhere is None else elsewhere
     whole = full and not session.shouldstop and not session.shouldfail
     run.result.finish(whole and exitstatus != pytest.ExitCode.INTERRUPTED)
-    missing = run.result.untested or run.result.untested_functions
+    missing = [*run.result.untested, *run.result.untested_functions, *run.result.untested_options]
     if missing and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     path = session.config.getoption("--result")
@@ -283,18 +291,27 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("unsupported")
         names = sorted({name for report in lacking for _, name in report.user_properties})
         terminalreporter.line(f"{len(lacking)} tests need {', '.join(names)}: not passed")
-    if run.result.untested:
-        terminalreporter.section("clauses without a test", red=True)
-        for number in run.result.untested:
-            terminalreporter.line(f"{number} {run.clauses[number].title}")
-    if run.result.untested_functions:
-        terminalreporter.section("functions without a test", red=True)
-        for key in run.result.untested_functions:
-            terminalreporter.line(key)
+    untested = {
+        "clauses": [f"{number} {run.clauses[number].title}" for number in run.result.untested],
+        "functions": run.result.untested_functions,
+        "cells of the table of transforms": run.result.untested_cells,
+        "options": run.result.untested_options,
+    }
+    for what, lines in untested.items():
+        if lines:
+            terminalreporter.section(f"{what} without a test", red=True)
+            for line in lines:
+                terminalreporter.line(line)
     if run.rows:
-        _summarize_functions(terminalreporter, run.result)
+        counted, failing = run.result.function_counts(), run.result.failing_functions()
+        _summarize(terminalreporter, "functions", counted, failing)
     if run.cells:
-        _summarize_transforms(terminalreporter, run.result)
+        counted, failing = run.result.cell_counts(), run.result.failing_cells()
+        _summarize(terminalreporter, "cells of the table of transforms", counted, failing)
+    if run.options:
+        counted, failing = run.result.option_counts(), run.result.failing_options()
+        _summarize(terminalreporter, "options of recurrent layers", counted, failing)
+    _summarize_errors(terminalreporter)
     counts = [f"{number} {status}" for status, number in run.result.counts().items()]
     device = run.result.device
     # With -q there is no header to say that these are not the results of a real device.
@@ -313,20 +330,26 @@ def _parameter(entry: tables.Row | Cell, name: str) -> Any:
     return pytest.param(entry, id=name, marks=pytest.mark.function(entry.key))
 
 
-def _summarize_functions(terminalreporter: Any, result: Result) -> None:
-    counts = [f"{number} {status}" for status, number in result.function_counts().items()]
-    terminalreporter.line(f"functions: {', '.join(counts)}")
-    failing = result.failing_functions()
-    if failing:
-        terminalreporter.line(f"functions that fail: {', '.join(failing)}")
+def _cells(run: Run, column: str) -> list[Any]:
+    return [
+        pytest.param(cell, id=f"{cell.layer}-{cell.option}", marks=pytest.mark.function(cell.key))
+        for cell in run.options.values()
+        if cell.column == column
+    ]
 
 
-def _summarize_transforms(terminalreporter: Any, result: Result) -> None:
-    counts = [f"{number} {status}" for status, number in result.cell_counts().items()]
-    terminalreporter.line(f"transforms: {', '.join(counts)} cells")
-    failing = result.failing_cells()
-    if failing:
-        terminalreporter.line(f"transforms that fail: {'; '.join(failing)}")
+def _summarize(terminalreporter: Any, what: str, counted: dict[str, int], fail: list[str]) -> None:
+    counts = [f"{number} {status}" for status, number in counted.items()]
+    terminalreporter.line(f"{what}: {', '.join(counts)}")
+    if fail:
+        terminalreporter.line(f"{what} that fail: {', '.join(fail)}")
+
+
+def _summarize_errors(terminalreporter: Any) -> None:
+    errors = assertions.largest_errors()
+    for dtype in sorted({dtype for row in errors.values() for dtype in row}):
+        told = [f"{name} {row[dtype]:.2f}" for name, row in errors.items() if dtype in row]
+        terminalreporter.line(f"largest errors in eps of {dtype}: {', '.join(told)}")
 
 
 def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:

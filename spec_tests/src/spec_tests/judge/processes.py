@@ -33,6 +33,7 @@ def hand_over(config: pytest.Config, tests: list[Collected], full: bool) -> bool
         "tests": [list(test) for test in tests],
         "full": full,
         "ratios": assertions.largest_ratios(),
+        "errors": assertions.largest_errors(),
     }
     return True
 
@@ -99,4 +100,5 @@ class Gathering:
                 self._result.happened(names[report.nodeid], report, why)
         for told in self._told:
             assertions.note_ratios(told["ratios"])
+            assertions.note_errors(told["errors"])
         return any(told["full"] for told in self._told)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from spec_tests.judge.clauses import SPEC_VERSION, Clause
+from spec_tests.judge.options import Cell as Option
 from spec_tests.judge.tables import Row
 from spec_tests.judge.transforms import Cell
 from spec_tests.support import assertions
@@ -49,6 +50,8 @@ class Result:
         Every row of the tables, by key.
     cells : dict
         Every cell of the table of transforms, by key.
+    options : dict
+        Every cell of the table of recurrent options, by key.
     """
 
     seed = 0
@@ -60,11 +63,13 @@ class Result:
         clauses: dict[str, Clause],
         rows: dict[str, Row],
         cells: dict[str, Cell],
+        options: dict[str, Option],
     ) -> None:
         self.implementation = implementation
         self.clauses = clauses
         self.rows = rows
         self.cells = cells
+        self.options = options
         self.device = device_of(module)
         self.versions = versions_of(implementation)
         self.complete = False
@@ -72,6 +77,8 @@ class Result:
         self.quick = False
         self.untested: list[str] = []
         self.untested_functions: list[str] = []
+        self.untested_cells: list[str] = []
+        self.untested_options: list[str] = []
         self._tests: dict[str, _Test] = {}
         self._asked: dict[str, list[str]] = {}
 
@@ -106,8 +113,9 @@ class Result:
         self.complete = complete
         if complete:
             self.untested = [number for number in self.clauses if number not in self._asked]
-            keys = [*self.rows, *self.cells]
-            self.untested_functions = [key for key in keys if key not in self._asked]
+            self.untested_functions = [key for key in self.rows if key not in self._asked]
+            self.untested_cells = [key for key in self.cells if key not in self._asked]
+            self.untested_options = [key for key in self.options if key not in self._asked]
 
     def counts(self) -> dict[str, int]:
         """Return how many clauses passed, failed and are unsupported."""
@@ -129,6 +137,15 @@ class Result:
     def failing_cells(self) -> list[str]:
         """Return the keys of the cells that fail."""
         verdicts = self._cell_verdicts()
+        return [key for key, verdict in verdicts.items() if verdict.status == "failed"]
+
+    def option_counts(self) -> dict[str, int]:
+        """Return how many cells of the table of options passed, failed and are unsupported."""
+        return _counts(self._option_verdicts())
+
+    def failing_options(self) -> list[str]:
+        """Return the keys of the cells that fail."""
+        verdicts = self._option_verdicts()
         return [key for key, verdict in verdicts.items() if verdict.status == "failed"]
 
     def as_dict(self) -> dict[str, Any]:
@@ -153,21 +170,16 @@ class Result:
                 }
                 for number, verdict in self._verdicts().items()
             },
-            "functions": {
-                key: {
-                    "status": verdict.status,
-                    "tests": [test.name for test in verdict.tests],
-                    "why": verdict.why,
-                }
-                for key, verdict in self._function_verdicts().items()
-            },
+            "functions": _told(self._function_verdicts()),
             "transforms": self._transforms(),
+            "options": _told(self._option_verdicts()),
             "skips": [
                 {"test": test.name, "outcome": test.outcome, "reason": test.why}
                 for test in self._tests.values()
                 if test.outcome in ("skipped", "unsupported")
             ],
             "largest_ratios": assertions.largest_ratios(),
+            "largest_errors": assertions.largest_errors(),
         }
 
     def _verdicts(self) -> dict[str, _Verdict]:
@@ -177,7 +189,7 @@ class Result:
         return self._judged(self.rows, self.untested_functions, "no test asks for this function")
 
     def _cell_verdicts(self) -> dict[str, _Verdict]:
-        return self._judged(self.cells, self.untested_functions, "no test asks for this cell")
+        return self._judged(self.cells, self.untested_cells, "no test asks for this cell")
 
     def _transforms(self) -> dict[str, dict[str, dict[str, str]]]:
         """Return the table of transforms: what came of each cell, by program and column."""
@@ -188,6 +200,9 @@ class Result:
             table.setdefault(cell.program, {})[cell.column] = found
         return table
 
+    def _option_verdicts(self) -> dict[str, _Verdict]:
+        return self._judged(self.options, self.untested_options, "no test asks for this cell")
+
     def _judged(self, keys: Iterable[str], untested: list[str], why: str) -> dict[str, _Verdict]:
         verdicts = {}
         for key in keys:
@@ -197,6 +212,17 @@ class Result:
             elif key in untested:
                 verdicts[key] = _Verdict("failed", why)
         return verdicts
+
+
+def _told(verdicts: dict[str, _Verdict]) -> dict[str, dict[str, Any]]:
+    return {
+        key: {
+            "status": verdict.status,
+            "tests": [test.name for test in verdict.tests],
+            "why": verdict.why,
+        }
+        for key, verdict in verdicts.items()
+    }
 
 
 def _counts(verdicts: dict[str, _Verdict]) -> dict[str, int]:

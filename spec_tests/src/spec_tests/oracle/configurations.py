@@ -60,6 +60,23 @@ class Configuration:
         return name, options
 
     @property
+    def options(self) -> list[str]:
+        """Return what differs from a plain layer, by which errors are told."""
+        said = {
+            f"{self.num_layers} layers": self.num_layers > 1,
+            "both directions": self.bidirectional,
+            "no bias": not self.bias,
+            self.layout: self.layout != "time first",
+            "dropout": self.dropout > 0,
+            "projection": self.cell == "LSTM_projected",
+            "lengths": self.lengths is not None,
+        }
+        return [
+            self.cell.partition("_projected")[0],
+            *(name for name, is_so in said.items() if is_so),
+        ]
+
+    @property
     def directions(self) -> int:
         """Return D."""
         return 1 + self.bidirectional

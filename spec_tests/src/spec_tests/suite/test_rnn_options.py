@@ -99,7 +99,8 @@ def test_configurations(nn: Any, dtype: str, cell: str, layers: int, both: bool,
     for configuration in group(cell, layers, both, cut):
         got, want = seen(nn, configuration, dtype)
         for key, array in want.items():
-            agrees(nn, got[key], array, "rnn", call=f"{described(configuration)}: {key}")
+            call, options = f"{described(configuration)}: {key}", configuration.options
+            agrees(nn, got[key], array, "rnn", call=call, options=options)
 
 
 def check_twice(nn: Any, dtype: str, *options: Any) -> None:
@@ -109,7 +110,8 @@ def check_twice(nn: Any, dtype: str, *options: Any) -> None:
             got, want = twice(nn, configuration, dtype)
             for key, array in want.items():
                 call = f"{described(configuration)}: {key}"
-                agrees(nn, got[key], array, "rnn", call=call, dtype=dtype)
+                of = [f"{option}, second" for option in configuration.options]
+                agrees(nn, got[key], array, "rnn", call=call, dtype=dtype, options=of)
 
 
 @clause("rnn-17", "rnn-35")

@@ -1,6 +1,7 @@
 """What tests assert: agreement by the tolerances of ``numerics.md``, equality, and refusals."""
 
 import inspect
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
@@ -12,10 +13,18 @@ from spec_tests.support.inputs import in_double
 _SHOWN = 6
 _expected_dtype: str | None = None
 _ratios: dict[tuple[str, str], float] = {}
+_errors: dict[tuple[str, str], float] = {}
 
 
 def agrees(
-    nn: Any, got: Any, want: Any, tolerance: str, *, call: str = "", dtype: str | None = None
+    nn: Any,
+    got: Any,
+    want: Any,
+    tolerance: str,
+    *,
+    call: str = "",
+    dtype: str | None = None,
+    options: Iterable[str] = (),
 ) -> None:
     """Compare a result with its reference by a class of ``numerics.md``.
 
@@ -34,6 +43,9 @@ def agrees(
     dtype : str, optional
         The dtype that the result must have. By default that of the test's ``dtype`` fixture or,
         in a test without it, that of `want`; that of `want` always where `want` is no float.
+    options : iterable of str
+        What the error is noted under, in the result file, in units of eps (of the scale that the
+        tolerance has).
 
     Raises
     ------
@@ -56,6 +68,8 @@ def agrees(
         worst = float(np.max(ratio, initial=0.0))
         if np.isfinite(worst):
             note_ratios({tolerance: {column: worst}})
+            units = worst * figure / float(np.finfo(x.dtype).eps)
+            note_errors({option: {column: units} for option in options})
         bound = f"class {tolerance}, {column}"
     if np.any(ratio > 1):
         raise AssertionError(_disagreement(x, r, ratio, bound, call))
@@ -219,16 +233,34 @@ def expect_dtype(dtype: str | None) -> None:
 
 def note_ratios(table: dict[str, dict[str, float]]) -> None:
     """Note errors in units of the tolerance, by class and dtype."""
-    for name, row in table.items():
-        for column, ratio in row.items():
-            _ratios[name, column] = max(ratio, _ratios.get((name, column), 0.0))
+    _note(_ratios, table)
 
 
 def largest_ratios() -> dict[str, dict[str, float]]:
     """Return the largest error seen so far in units of the tolerance, by class and dtype."""
+    return _by_name(_ratios)
+
+
+def note_errors(table: dict[str, dict[str, float]]) -> None:
+    """Note errors in units of eps, by option and dtype."""
+    _note(_errors, table)
+
+
+def largest_errors() -> dict[str, dict[str, float]]:
+    """Return the largest error seen so far in units of eps, by option and dtype."""
+    return _by_name(_errors)
+
+
+def _note(known: dict[tuple[str, str], float], table: dict[str, dict[str, float]]) -> None:
+    for name, row in table.items():
+        for column, figure in row.items():
+            known[name, column] = max(figure, known.get((name, column), 0.0))
+
+
+def _by_name(known: dict[tuple[str, str], float]) -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
-    for (name, column), ratio in sorted(_ratios.items()):
-        table.setdefault(name, {})[column] = ratio
+    for (name, column), figure in sorted(known.items()):
+        table.setdefault(name, {})[column] = figure
     return table
 
 

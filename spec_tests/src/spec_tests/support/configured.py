@@ -1,6 +1,6 @@
 """Layers of the configurations that torch.nn computed, and what came of their calls."""
 
-from functools import cache
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from spec_tests.oracle import load
 from spec_tests.oracle.configurations import Configuration, configurations
 from spec_tests.support.assertions import tensor, to_numpy
-from spec_tests.support.recurrent import call_layer, squares, weighted
+from spec_tests.support.recurrent import call_layer, call_packed, squares, weighted
 
 Arrays = dict[str, np.ndarray]
 # What no parameter's name contains.
@@ -58,13 +58,14 @@ def padded(configuration: Configuration, x: np.ndarray) -> np.ndarray:
 
 
 def seen(
-    nn: Any, configuration: Configuration, dtype: str, frozen: str = NONE
+    nn: Any, configuration: Configuration, dtype: str, frozen: str = NONE, *, packed: bool = False
 ) -> tuple[dict[str, Any], Arrays]:
     """Call the layer and go backward: what came, and what should have come, by name.
 
     Parameters whose names contain `frozen` do not require grad; what came to them is `.grad`.
+    With `packed` the input is packed for the call.
     """
-    leaves, outputs, total = _forward(nn, configuration, dtype, frozen)
+    leaves, outputs, total = _forward(nn, configuration, dtype, frozen, packed)
     total.backward()
     got = outputs | {
         f"gradient to {key}": leaf.grad if frozen in key else _slope(nn, leaf)
@@ -74,9 +75,11 @@ def seen(
     return got, {key: want[key] for key in got}
 
 
-def twice(nn: Any, configuration: Configuration, dtype: str) -> tuple[dict[str, Any], Arrays]:
+def twice(
+    nn: Any, configuration: Configuration, dtype: str, *, packed: bool = False
+) -> tuple[dict[str, Any], Arrays]:
     """Differentiate the sum of the squared gradients to the inputs: got and wanted, by name."""
-    leaves, _, total = _forward(nn, configuration, dtype, NONE)
+    leaves, _, total = _forward(nn, configuration, dtype, NONE, packed)
     total.backward(create_graph=True)
     penalty = squares(nn, [leaves[key].grad for key in configuration.inputs])
     for leaf in leaves.values():
@@ -97,7 +100,7 @@ def _slope(nn: Any, leaf: Any) -> np.ndarray:
 
 
 def _forward(
-    nn: Any, configuration: Configuration, dtype: str, frozen: str
+    nn: Any, configuration: Configuration, dtype: str, frozen: str, packed: bool
 ) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """Return the leaves and outputs of a call by name, and the outputs' weighted sum."""
     layer = made(nn, configuration, dtype)
@@ -114,6 +117,7 @@ def _forward(
     hx = tuple(states) if len(states) > 1 else states[0]
     # The masks of dropout are those of this seed.
     nn.manual_seed(configuration.number)
-    outputs = call_layer(layer, leaves["x"], hx, **options)
+    call = partial(call_packed, nn) if packed else call_layer
+    outputs = call(layer, leaves["x"], hx, **options)
     total = weighted(nn, outputs, {key: drawn[key] for key in outputs})
     return leaves | dict(layer.named_parameters()), outputs, total

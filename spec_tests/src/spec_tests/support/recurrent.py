@@ -53,6 +53,17 @@ def call_layer(layer: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
     return {"output": output, "h_n": state}
 
 
+def call_packed(nn: Any, layer: Any, x: Any, hx: Any = None, *, lengths: Any) -> dict[str, Any]:
+    """Call a layer with its input packed: what comes of it, padded again to as many steps."""
+    packed = nn.rnn.pack(x, lengths, batch_first=layer.batch_first)
+    outputs = call_layer(layer, packed, hx)
+    steps = x.shape[1 if layer.batch_first else 0]
+    outputs["output"], _ = nn.rnn.unpack(
+        outputs["output"], batch_first=layer.batch_first, total_length=steps
+    )
+    return outputs
+
+
 def call_cell(cell: Any, *arguments: Any) -> dict[str, Any]:
     """Call a cell and name what it returns."""
     state = cell(*arguments)
