@@ -92,6 +92,6 @@ def test_the_largest_errors_by_option_are_told(judge, pytester, processes):
             agrees(nn, one + 7 * 2.0**-52, one, "rnn")
         """
     ran = judge(*processes, "-k", "near", test_demo=source)
-    ran.stdout.fnmatch_lines(["largest errors in eps of float64: both 3.00, one 3.00"])
+    ran.stdout.fnmatch_lines(["largest errors in eps of float64: both 1.50, one 1.50"])
     told = json.loads((pytester.path / "result.json").read_text(encoding="utf-8"))
-    assert told["largest_errors"] == {"both": {"float64": 3.0}, "one": {"float64": 3.0}}
+    assert told["largest_errors"] == {"both": {"float64": 1.5}, "one": {"float64": 1.5}}
