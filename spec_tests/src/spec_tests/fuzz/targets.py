@@ -316,8 +316,8 @@ def _over_sequences(nn: Any) -> Iterator[Target]:
     padded = ready(partial(_packed, nn), nn.ones((5, 4, 3)), [3, 5, 1, 2])
     yield Target("pack", ("pack",), padded, ("lengths", "batch_first", "enforce_sorted"))
     padded = ready(partial(_padded_again, nn), nn.ones((5, 4, 3)), [3, 5, 1, 2])
-    options = ("batch_first", "padding_value", "total_length")
-    yield Target("unpack", ("unpack", "pack"), padded, options)
+    layout = ("batch_first", "padding_value", "total_length")
+    yield Target("unpack", ("unpack", "pack"), padded, layout)
     parameters = {name: p.detach() for name, p in nn.GRU(3, 2).named_parameters()}
     sizes = "cell input_size hidden_size num_layers bidirectional proj_size bias".split()
     said = ("source", "target", *sizes)
