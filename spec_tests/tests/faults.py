@@ -22,6 +22,7 @@ MODULES = (
     "faults_in_states",
     "faults_in_numbers",
     "faults_in_tools",
+    "faults_in_transforms",
 )
 
 

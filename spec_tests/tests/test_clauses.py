@@ -19,7 +19,7 @@ def test_numbers_follow_one_another():
 
 def test_capabilities_are_read():
     capabilities = {clause.capability for clause in read().values()}
-    assert capabilities == {None, "complex", "double_backward", "jit", "serialization"}
+    assert capabilities == {None, "complex", "double_backward", "jit", "serialization", "vmap"}
     second = read()["function-17"]
     assert second.title == "The second derivative follows what was saved"
     assert second.text.startswith("Under `create_graph=True`")

@@ -221,6 +221,11 @@ def _scan(nn: Any, module: Any, x: Any) -> Any:
     return nn.ops.linear_recurrence(nn.ops.sigmoid(x), x * module.weight, module.weight[0])
 
 
+def _batch_norm(nn: Any, dtype: Any) -> Any:
+    # Without a large `eps` the sum of the squares is constant, and its derivatives are nothing.
+    return nn.BatchNorm1d(2, eps=0.5, dtype=dtype)
+
+
 def _sequential(nn: Any, dtype: Any) -> Any:
     return nn.Sequential(
         nn.Linear(2, 4, dtype=dtype),
@@ -252,8 +257,8 @@ CASES: dict[str, Case] = {
     "Conv1d": Case(lambda nn, dtype: nn.Conv1d(3, 2, 2, padding=1, dtype=dtype), _layer),
     "MaxPool1d": Case(lambda nn, dtype: nn.MaxPool1d(2), _layer),
     "LayerNorm": Case(lambda nn, dtype: nn.LayerNorm(2, eps=0.5, dtype=dtype), _layer),
-    "BatchNorm1d in eval": Case(lambda nn, dtype: nn.BatchNorm1d(2, dtype=dtype).eval(), _layer),
-    "BatchNorm1d in train": Case(lambda nn, dtype: nn.BatchNorm1d(2, dtype=dtype), _layer),
+    "BatchNorm1d in eval": Case(lambda nn, dtype: _batch_norm(nn, dtype).eval(), _layer),
+    "BatchNorm1d in train": Case(_batch_norm, _layer),
     "MultiheadAttention": Case(
         lambda nn, dtype: nn.MultiheadAttention(2, 1, dtype=dtype), _attention
     ),
