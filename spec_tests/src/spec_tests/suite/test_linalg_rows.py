@@ -69,7 +69,7 @@ def test_the_names_of_the_namespace(nn: Any) -> None:
 
 
 @clause("linalg-02", "linalg-04")
-@rows("linalg", where=lambda row: row.name not in COMPLEX)
+@rows("linalg", where=lambda row: row.name not in COMPLEX, asks=("values", "raw arrays"))
 def test_values(nn: Any, dtype: str, row: Row) -> None:
     function = getattr(nn.ops.linalg, row.name)
     for call in calls(row, dtype):
@@ -87,7 +87,7 @@ def test_values(nn: Any, dtype: str, row: Row) -> None:
 
 
 @clause("linalg-03")
-@rows("linalg", where=differentiable)
+@rows("linalg", where=differentiable, asks="gradient")
 def test_gradients(nn: Any, dtype: str, row: Row) -> None:
     for call in calls(row, dtype):
         positional, options, leaves = as_tensors(nn, call, requires_grad=True)
@@ -111,7 +111,7 @@ def test_gradients(nn: Any, dtype: str, row: Row) -> None:
 
 
 @clause("linalg-03", "autograd-13", needs=("float64", "double_backward"))
-@rows("linalg", where=differentiable)
+@rows("linalg", where=differentiable, asks="second derivative")
 def test_second_derivatives(nn: Any, row: Row) -> None:
     call = calls(row, "float64")[0]
 
@@ -155,7 +155,7 @@ def test_third_derivatives(nn: Any, name: str) -> None:
 
 
 @clause("linalg-03", "linalg-04")
-@rows("linalg", where=lambda row: row.gradient == "none")
+@rows("linalg", where=lambda row: row.gradient == "none", asks="gradient")
 def test_no_gradients(nn: Any, row: Row) -> None:
     for call in calls(row, "float32"):
         positional, options, _ = as_tensors(nn, call, requires_grad=True)
@@ -186,7 +186,7 @@ def test_one_of_several_results(nn: Any, dtype: str, name: str) -> None:
 
 
 @clause("linalg-07")
-@rows("linalg", where=of_linalg)
+@rows("linalg", where=of_linalg, asks="zero sizes")
 def test_zero_sizes(nn: Any, row: Row) -> None:
     for place in (0, -1):
         for number, full in enumerate(calls(row, "float32")):
@@ -224,7 +224,7 @@ def check_empty(nn: Any, row: Row, call: Call) -> None:
 
 
 @clause("linalg-04")
-@rows("linalg", where=lambda row: row.family != "same")
+@rows("linalg", where=lambda row: row.family != "same", asks="bad calls")
 def test_operands_that_are_refused(nn: Any, row: Row) -> None:
     function = getattr(nn.ops.linalg, row.name)
     call = calls(row, "float32")[0]
@@ -248,7 +248,11 @@ def test_operands_that_are_refused(nn: Any, row: Row) -> None:
 
 
 @clause("linalg-06")
-@rows("linalg", where=lambda row: row.family in OF_FLOATING and row.name not in COMPLEX)
+@rows(
+    "linalg",
+    where=lambda row: row.family in OF_FLOATING and row.name not in COMPLEX,
+    asks="bad calls",
+)
 def test_shapes_that_are_no_matrices(nn: Any, row: Row) -> None:
     function = getattr(nn.ops.linalg, row.name)
     (size,) = {array.shape[-1] for array in calls(row, "float32")[0].arrays()[:1]}
