@@ -93,8 +93,8 @@ class Result:
         self._tests[name] = _Test(name)
         for key in [*ids, *functions]:
             self._asked.setdefault(key, []).append(name)
-        for pair in asked:
-            self._asked_of.setdefault(tuple(pair), []).append(name)
+        for key, what in asked:
+            self._asked_of.setdefault((key, what), []).append(name)
 
     def happened(self, name: str, report: pytest.TestReport, why: str) -> None:
         """Note one phase of a test: a failure of any phase is a failure of the test."""
