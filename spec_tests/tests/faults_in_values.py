@@ -51,7 +51,8 @@ def nothing_is_looked_up_in_vain(nn):
 
     def take_along_axis(x, indices, /, *, axis=-1):
         if 0 in getattr(indices, "shape", ()):
-            raise IndexError("take_along_axis: no index was given")
+            msg = "take_along_axis: no index was given"
+            raise IndexError(msg)
         return original(x, indices, axis=axis)
 
     nn.ops.take_along_axis = take_along_axis
