@@ -130,8 +130,7 @@ def test_second_derivatives(nn: Any, row: Row) -> None:
         positional, options = filled(nn, call, iter(tensors))
         values = results(getattr(nn.ops, row.name)(*positional, **options))
         # The third power gives linear functions a second derivative too.
-        cubes = [nn.ops.reshape(y * y * y, (-1,)) for y in values]
-        return cubes[0] if len(cubes) == 1 else nn.ops.concat(cubes)
+        return tuple(y * y * y for y in values)
 
     check_gradients(nn, cube, call.floating(), second_order=True, call=call.text)
 
@@ -214,7 +213,10 @@ def check_empty(nn: Any, row: Row, call: Call, dtype: str) -> bool:
         agrees(nn, got, want, str(row.tolerance), call=text, dtype=wide)
         floating = floating and want.dtype.kind == "f"
     if floating and values:
-        nn.ops.sum(nn.ops.concat([nn.ops.reshape(got, (-1,)) for got in values])).backward()
+        for got in values:
+            # No sum: where there is a compiler, it would cost more than the function that is asked.
+            ones = np.ones_like(to_numpy(nn, got))
+            got.backward(nn.tensor(ones), retain_graph=len(values) > 1)
         for leaf, array in zip(leaves, call.floating(), strict=True):
             if not array.size:
                 exactly(nn, leaf.grad, np.zeros(array.shape), call=f"gradient of {text}")
@@ -298,7 +300,8 @@ def test_in_a_function_that_is_differentiated_twice(nn: Any, row: Row) -> None:
             positional, options = call.map(change)
             value = getattr(xp, row.name)(*positional, **options)
             parts = value if isinstance(value, tuple) else (value,)
-            return sum(xp.astype(xp.sum(part * part), nn.float32) for part in parts)
+            sums = [xp.sum(part * part) for part in parts]
+            return sum(x if x.dtype == nn.float32 else xp.astype(x, nn.float32) for x in sums)
 
         class Calling(nn.Function):
             @staticmethod
