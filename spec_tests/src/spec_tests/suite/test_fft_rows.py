@@ -73,7 +73,7 @@ def test_gradients(nn: Any, dtype: str, row: Row) -> None:
         for x in given(row, call):
             g = cotangent(reference(row, call, wide(x)), dtype)
             leaves = leaves_of(nn, x)
-            weighted(nn, function(joined(leaves), **call.options), g).backward()
+            function(joined(leaves), **call.options).backward(nn.tensor(g))
             want = transposed(partial(reference, row, call), x, wide(g))
             text = f"gradient of {call.text} with x of {x.dtype.name}"
             same(nn, gradient_of(nn, leaves), want, "gradient", dtype, text)
