@@ -39,6 +39,25 @@ def powers_by_logarithms(nn):
     nn.ops.pow = lambda x1, x2, /: nn.ops.exp(nn.ops.multiply(x2, nn.ops.log(x1)))
 
 
+@fault("test_ops_standard", "ops-63")
+def angles_forget_the_sign_of_zero(nn):
+    original = nn.ops.atan2
+    nn.ops.atan2 = lambda x1, x2, /: original(nn.ops.add(x1, 0.0), x2)
+
+
+@fault("test_ops_rows", "ops-24")
+def nothing_is_looked_up_in_vain(nn):
+    original = nn.ops.take_along_axis
+
+    def take_along_axis(x, indices, /, *, axis=-1):
+        if 0 in getattr(indices, "shape", ()):
+            msg = "take_along_axis: no index was given"
+            raise IndexError(msg)
+        return original(x, indices, axis=axis)
+
+    nn.ops.take_along_axis = take_along_axis
+
+
 @fault("test_ops_sums test_init", "ops-25")
 def sums_one_after_the_other(nn):
     original = nn.ops.mean

@@ -123,7 +123,7 @@ def test_a_process_that_dies_fails_the_test_that_it_ran(judge, pytester):
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     content = result(pytester)
     assert content["clauses"]["demo-01"]["status"] == "passed"
-    assert content["clauses"]["demo-02"]["status"] == "failed"
+    assert content["clauses"]["demo-02"]["status"] == "crashed"
     assert "crashed" in content["clauses"]["demo-02"]["why"]
 
 

@@ -149,7 +149,7 @@ def _add_implementation(evidence: Evidence, name: str, report: Report) -> None:
     report.failed_clauses[name] = [
         FailedClause(number, clause.get("title", ""), clause.get("why", ""))
         for number, clause in result.get("clauses", {}).items()
-        if clause.get("status") == "failed"
+        if clause.get("status") in ("failed", "crashed")
     ]
     for function, verdict in result.get("functions", {}).items():
         verdicts = report.functions.setdefault(function, {})

@@ -79,7 +79,12 @@ def clause(*ids: str, needs: str | tuple[str, ...] | None = None) -> pytest.Mark
     return pytest.mark.clause(*ids, needs=names)
 
 
-def rows(chapter: str, *, where: Callable[[Any], bool] | None = None) -> pytest.MarkDecorator:
+def rows(
+    chapter: str,
+    *,
+    where: Callable[[Any], bool] | None = None,
+    asks: str | tuple[str, ...] = (),
+) -> pytest.MarkDecorator:
     """Mark a test that is asked of every row of a chapter's table, as its argument `row`.
 
     Parameters
@@ -88,8 +93,28 @@ def rows(chapter: str, *, where: Callable[[Any], bool] | None = None) -> pytest.
         As in ``"ops"``.
     where : callable, optional
         ``where(row)`` says whether the test is asked of the row.
+    asks : str or tuple of str, optional
+        The properties (`judge.properties`) that it asks of the row, as in ``"gradient"``; "values"
+        are those in the dtype that the test is run in.
     """
-    return pytest.mark.rows(chapter, where=where)
+    return pytest.mark.rows(chapter, where=where, asks=_names(asks))
+
+
+def asks(properties: str | tuple[str, ...], *keys: str) -> pytest.MarkDecorator:
+    """Mark a test of no table's rows with the properties that it asks of these functions.
+
+    Parameters
+    ----------
+    properties : str or tuple of str
+        As in `rows`.
+    *keys : str
+        The functions, as in ``"ops.eye"``.
+    """
+    return pytest.mark.function(*keys, asks=_names(properties))
+
+
+def _names(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
 
 
 def cells(column: str) -> pytest.MarkDecorator:

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from spec_tests.judge import clauses, options, tables
+from spec_tests.judge import clauses, properties, tables
 from spec_tests.judge.explain import explained
 from spec_tests.judge.processes import Collected, Gathering, hand_over, tell_why
 from spec_tests.judge.result import Result
-from spec_tests.judge.transforms import Cell, read_cells
 from spec_tests.support import assertions
 
 _SELECTIONS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
@@ -37,12 +36,8 @@ class Run:
         self.module = module
         self.clauses = clauses.read(spec)
         self.rows = tables.read(spec)
-        self.options = options.read(spec)
         self.capabilities: dict[str, bool] = dict(module.spec_capabilities())
-        self.cells = read_cells(spec)
-        self.result = Result(
-            implementation, module, self.clauses, self.rows, self.cells, self.options
-        )
+        self.result = Result(implementation, module, self.clauses, self.rows)
         self.gathering = Gathering(self.result)
         self.tests: list[Collected] = []
         self.files: set[Path] = set()
@@ -68,8 +63,20 @@ def clauses_of(item: pytest.Item) -> list[str]:
 
 
 def functions_of(item: pytest.Item) -> list[str]:
-    """Return the keys of the rows and cells that a test asks for."""
+    """Return the keys of the rows that a test asks for."""
     return [key for mark in item.iter_markers("function") for key in mark.args]
+
+
+def asked_of(item: pytest.Item) -> list[tuple[str, str]]:
+    """Return the functions and properties that a test asks for."""
+    callspec = getattr(item, "callspec", None)
+    dtype = callspec.params.get("dtype") if callspec else None
+    return [
+        (key, name)
+        for mark in item.iter_markers("function")
+        for key in mark.args
+        for name in properties.asked_by(mark.kwargs.get("asks", ()), dtype)
+    ]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,12 +99,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, needs=()): what the test asks for")
-    config.addinivalue_line("markers", "rows(chapter, where=None): asked of each row of a table")
-    config.addinivalue_line("markers", "cells(column): asked of each program of the transforms")
-    config.addinivalue_line(
-        "markers", "options(column): asked of each cell of the table of options"
-    )
-    config.addinivalue_line("markers", "function(key): the row of a table that is asked for")
+    config.addinivalue_line("markers", "rows(chapter, where=None, asks=()): of each row of a table")
+    config.addinivalue_line("markers", "function(*keys, asks=()): the rows that are asked for")
     config.addinivalue_line("markers", "sampled(every): with --quick, one case in so many is run")
     name = config.getoption("--impl")
     if not name:
@@ -132,11 +135,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     for mark in metafunc.definition.iter_markers("rows"):
         metafunc.parametrize("row", _parameters(run, *mark.args, **mark.kwargs))
-    for mark in metafunc.definition.iter_markers("cells"):
-        chosen = [cell for cell in run.cells.values() if cell.column == mark.args[0]]
-        metafunc.parametrize("cell", [_parameter(cell, cell.program) for cell in chosen])
-    for mark in metafunc.definition.iter_markers("options"):
-        metafunc.parametrize("cell", _cells(run, *mark.args))
     if "dtype" not in metafunc.fixturenames:
         return
     parametrized = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
@@ -208,9 +206,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             # The first mark of a name counts, so this one takes the place of the test's own.
             strict = {**mark.kwargs, "strict": True}
             item.add_marker(pytest.mark.xfail(*mark.args, **strict), append=False)
-        ids, functions = clauses_of(item), functions_of(item)
-        run.result.collected(_name(item), ids, functions)
-        run.tests.append((item.nodeid, _name(item), ids, functions))
+        ids, functions, asked = clauses_of(item), functions_of(item), asked_of(item)
+        run.result.collected(_name(item), ids, functions, asked)
+        run.tests.append((item.nodeid, _name(item), ids, functions, asked))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -273,13 +271,24 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     full = run.full if elsewhere is None else elsewhere
     whole = full and not session.shouldstop and not session.shouldfail
     run.result.finish(whole and exitstatus != pytest.ExitCode.INTERRUPTED)
-    missing = [*run.result.untested, *run.result.untested_functions, *run.result.untested_options]
+    missing = run.result.untested or run.result.untested_functions or run.result.blank
     if missing and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    path = session.config.getoption("--result")
+    _write(session.config, run)
+
+
+def _write(config: pytest.Config, run: Run) -> None:
+    path = config.getoption("--result")
     if path:
         text = json.dumps(run.result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Leave a result that says incomplete, so that no older one stands for a run that dies."""
+    run = session.config.stash.get(_RUN, None)
+    if run is not None and not hasattr(session.config, "workerinput"):
+        _write(session.config, run)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -291,27 +300,20 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("unsupported")
         names = sorted({name for report in lacking for _, name in report.user_properties})
         terminalreporter.line(f"{len(lacking)} tests need {', '.join(names)}: not passed")
-    untested = {
-        "clauses": [f"{number} {run.clauses[number].title}" for number in run.result.untested],
-        "functions": run.result.untested_functions,
-        "cells of the table of transforms": run.result.untested_cells,
-        "options": run.result.untested_options,
-    }
-    for what, lines in untested.items():
-        if lines:
-            terminalreporter.section(f"{what} without a test", red=True)
-            for line in lines:
-                terminalreporter.line(line)
+    if run.result.untested:
+        terminalreporter.section("clauses without a test", red=True)
+        for number in run.result.untested:
+            terminalreporter.line(f"{number} {run.clauses[number].title}")
+    if run.result.untested_functions:
+        terminalreporter.section("functions without a test", red=True)
+        for key in run.result.untested_functions:
+            terminalreporter.line(key)
+    if run.result.blank:
+        terminalreporter.section("properties of functions without a test", red=True)
+        for line in run.result.blank:
+            terminalreporter.line(line)
     if run.rows:
-        counted, failing = run.result.function_counts(), run.result.failing_functions()
-        _summarize(terminalreporter, "functions", counted, failing)
-    if run.cells:
-        counted, failing = run.result.cell_counts(), run.result.failing_cells()
-        _summarize(terminalreporter, "cells of the table of transforms", counted, failing)
-    if run.options:
-        counted, failing = run.result.option_counts(), run.result.failing_options()
-        _summarize(terminalreporter, "options of recurrent layers", counted, failing)
-    _summarize_errors(terminalreporter)
+        _summarize_functions(terminalreporter, run.result)
     counts = [f"{number} {status}" for status, number in run.result.counts().items()]
     device = run.result.device
     # With -q there is no header to say that these are not the results of a real device.
@@ -320,36 +322,25 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _parameters(
-    run: Run, chapter: str, where: Callable[[tables.Row], bool] | None = None
+    run: Run,
+    chapter: str,
+    where: Callable[[tables.Row], bool] | None = None,
+    asks: tuple[str, ...] = (),
 ) -> list[Any]:
     chosen = [row for row in run.rows.values() if row.chapter == chapter]
-    return [_parameter(row, row.name) for row in chosen if where is None or where(row)]
-
-
-def _parameter(entry: tables.Row | Cell, name: str) -> Any:
-    return pytest.param(entry, id=name, marks=pytest.mark.function(entry.key))
-
-
-def _cells(run: Run, column: str) -> list[Any]:
     return [
-        pytest.param(cell, id=f"{cell.layer}-{cell.option}", marks=pytest.mark.function(cell.key))
-        for cell in run.options.values()
-        if cell.column == column
+        pytest.param(row, id=row.name, marks=pytest.mark.function(row.key, asks=asks))
+        for row in chosen
+        if where is None or where(row)
     ]
 
 
-def _summarize(terminalreporter: Any, what: str, counted: dict[str, int], fail: list[str]) -> None:
-    counts = [f"{number} {status}" for status, number in counted.items()]
-    terminalreporter.line(f"{what}: {', '.join(counts)}")
-    if fail:
-        terminalreporter.line(f"{what} that fail: {', '.join(fail)}")
-
-
-def _summarize_errors(terminalreporter: Any) -> None:
-    errors = assertions.largest_errors()
-    for dtype in sorted({dtype for row in errors.values() for dtype in row}):
-        told = [f"{name} {row[dtype]:.2f}" for name, row in errors.items() if dtype in row]
-        terminalreporter.line(f"largest errors in eps of {dtype}: {', '.join(told)}")
+def _summarize_functions(terminalreporter: Any, result: Result) -> None:
+    counts = [f"{number} {status}" for status, number in result.function_counts().items()]
+    terminalreporter.line(f"functions: {', '.join(counts)}")
+    failing = result.failing_functions()
+    if failing:
+        terminalreporter.line(f"functions that fail: {', '.join(failing)}")
 
 
 def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
@@ -359,6 +350,13 @@ def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
     for number in ids:
         if number not in run.clauses:
             yield f"{_name(item).partition('[')[0]}: there is no clause {number}"
+    for key in functions_of(item):
+        if key not in run.rows:
+            yield f"{_name(item).partition('[')[0]}: there is no function {key} in the tables"
+    try:
+        asked_of(item)
+    except ValueError as error:
+        yield f"{_name(item).partition('[')[0]}: {error}"
     for mark in item.iter_markers():
         if mark.name in ("skip", "xfail") and not mark.kwargs.get("reason") and not _text(mark):
             yield f"{_name(item).partition('[')[0]}: {mark.name} needs a reason"
@@ -376,13 +374,19 @@ def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
         case = tuple((name, repr(value)) for name, value in parameters.items())
         others.setdefault((_name(item).partition("[")[0], case), []).append(item)
     seen: Counter[str] = Counter()
-    kept = []
+    kept = set()
     for turn, ((name, _), alike) in enumerate(others.items()):
         mark = alike[0].get_closest_marker("sampled")
         if mark is None or seen[name] % mark.args[0] == 0:
-            kept.append(alike[turn % len(alike)])
+            kept.add(alike[turn % len(alike)])
         seen[name] += 1
-    return kept
+    asked = {pair for item in kept for pair in asked_of(item)}
+    for item in items:
+        # What no other test asks of a function, its values in the other dtype above all.
+        if item not in kept and not asked.issuperset(asked_of(item)):
+            kept.add(item)
+            asked.update(asked_of(item))
+    return [item for item in items if item in kept]
 
 
 def _text(mark: pytest.Mark) -> bool:

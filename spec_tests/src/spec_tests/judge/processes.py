@@ -15,8 +15,9 @@ from spec_tests.judge.result import Result
 from spec_tests.support import assertions
 
 _KEY = "spec_tests"
-# A test: pytest's name of it, that of the result file, its clauses, its rows of the tables.
-Collected = tuple[str, str, list[str], list[str]]
+# A test: pytest's name of it, that of the result file, its clauses, its rows of the tables, and
+# what it asks of them.
+Collected = tuple[str, str, list[str], list[str], list[tuple[str, str]]]
 
 
 def tell_why(report: pytest.TestReport, why: str) -> None:
@@ -92,9 +93,9 @@ class Gathering:
         if not self._reports and not self._told:
             return None
         names: dict[str, str] = {}
-        for nodeid, name, ids, functions in self._told[0]["tests"] if self._told else ():
+        for nodeid, name, ids, functions, asked in self._told[0]["tests"] if self._told else ():
             names[nodeid] = name
-            self._result.collected(name, ids, functions)
+            self._result.collected(name, ids, functions, asked)
         for report, why in self._reports:
             if report.nodeid in names:
                 self._result.happened(names[report.nodeid], report, why)

@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 
+from spec_tests.judge import properties
 from spec_tests.judge.clauses import SPEC_VERSION, Clause
-from spec_tests.judge.options import Cell as Option
 from spec_tests.judge.tables import Row
-from spec_tests.judge.transforms import Cell
 from spec_tests.support import assertions
 
+# From the worst: what became of several tests is the first of these that became of one of them, but
+# that one test that passed counts for more than others that were left out.
+_STATES = ("crashed", "failed", "passed", "xfailed", "unsupported")
+# The outcomes of tests that are faults; pytest-xdist reports a process that died by this phase.
+_FAULTS = ("crashed", "failed")
+_DIED = "???"
 _BACKENDS = ("torch", "jax", "jaxlib", "cupy", "array_api_compat", "safetensors")
 
 
@@ -48,10 +53,6 @@ class Result:
         Every clause, by number.
     rows : dict
         Every row of the tables, by key.
-    cells : dict
-        Every cell of the table of transforms, by key.
-    options : dict
-        Every cell of the table of recurrent options, by key.
     """
 
     seed = 0
@@ -62,14 +63,10 @@ class Result:
         module: ModuleType,
         clauses: dict[str, Clause],
         rows: dict[str, Row],
-        cells: dict[str, Cell],
-        options: dict[str, Option],
     ) -> None:
         self.implementation = implementation
         self.clauses = clauses
         self.rows = rows
-        self.cells = cells
-        self.options = options
         self.device = device_of(module)
         self.versions = versions_of(implementation)
         self.complete = False
@@ -77,10 +74,10 @@ class Result:
         self.quick = False
         self.untested: list[str] = []
         self.untested_functions: list[str] = []
-        self.untested_cells: list[str] = []
-        self.untested_options: list[str] = []
+        self.blank: list[str] = []
         self._tests: dict[str, _Test] = {}
         self._asked: dict[str, list[str]] = {}
+        self._asked_of: dict[tuple[str, str], list[str]] = {}
 
     def describe(self) -> str:
         """Return one line on the implementation and its device."""
@@ -89,11 +86,15 @@ class Result:
         name = f"{self.implementation} {version}" if version else self.implementation
         return f"{name}, device {self.device['device']}{emulated}"
 
-    def collected(self, name: str, ids: list[str], functions: list[str]) -> None:
-        """Note a test that will run, by file and name."""
+    def collected(
+        self, name: str, ids: list[str], functions: list[str], asked: list[tuple[str, str]]
+    ) -> None:
+        """Note a test that will run, by file and name, and the properties asked of functions."""
         self._tests[name] = _Test(name)
         for key in [*ids, *functions]:
             self._asked.setdefault(key, []).append(name)
+        for key, what in asked:
+            self._asked_of.setdefault((key, what), []).append(name)
 
     def happened(self, name: str, report: pytest.TestReport, why: str) -> None:
         """Note one phase of a test: a failure of any phase is a failure of the test."""
@@ -101,9 +102,10 @@ class Result:
         test.seconds += report.duration
         unsupported = any(key == "unsupported" for key, _ in report.user_properties)
         if report.failed:
-            test.outcome, test.why = "failed", why
+            test.outcome, test.why = "crashed" if report.when == _DIED else "failed", why
         elif report.skipped:
-            outcome = "unsupported" if unsupported else "skipped"
+            expected = "xfailed" if hasattr(report, "wasxfail") else "skipped"
+            outcome = "unsupported" if unsupported else expected
             test.outcome, test.why = outcome, why.removeprefix("unsupported: ")
         elif report.when == "call" and test.outcome == "not run":
             test.outcome = "passed"
@@ -114,8 +116,12 @@ class Result:
         if complete:
             self.untested = [number for number in self.clauses if number not in self._asked]
             self.untested_functions = [key for key in self.rows if key not in self._asked]
-            self.untested_cells = [key for key in self.cells if key not in self._asked]
-            self.untested_options = [key for key in self.options if key not in self._asked]
+            self.blank = [
+                f"{key}: {name}"
+                for key, row in self.rows.items()
+                for name in properties.of(row)
+                if (key, name) not in self._asked_of and not properties.excuse(row, name)
+            ]
 
     def counts(self) -> dict[str, int]:
         """Return how many clauses passed, failed and are unsupported."""
@@ -128,25 +134,7 @@ class Result:
     def failing_functions(self) -> list[str]:
         """Return the keys of the rows that fail."""
         verdicts = self._function_verdicts()
-        return [key for key, verdict in verdicts.items() if verdict.status == "failed"]
-
-    def cell_counts(self) -> dict[str, int]:
-        """Return how many cells of the table of transforms passed, failed, are unsupported."""
-        return _counts(self._cell_verdicts())
-
-    def failing_cells(self) -> list[str]:
-        """Return the keys of the cells that fail."""
-        verdicts = self._cell_verdicts()
-        return [key for key, verdict in verdicts.items() if verdict.status == "failed"]
-
-    def option_counts(self) -> dict[str, int]:
-        """Return how many cells of the table of options passed, failed and are unsupported."""
-        return _counts(self._option_verdicts())
-
-    def failing_options(self) -> list[str]:
-        """Return the keys of the cells that fail."""
-        verdicts = self._option_verdicts()
-        return [key for key, verdict in verdicts.items() if verdict.status == "failed"]
+        return [key for key, verdict in verdicts.items() if verdict.status in _FAULTS]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of the result file."""
@@ -170,38 +158,44 @@ class Result:
                 }
                 for number, verdict in self._verdicts().items()
             },
-            "functions": _told(self._function_verdicts()),
-            "transforms": self._transforms(),
-            "options": _told(self._option_verdicts()),
+            "functions": {
+                key: {
+                    "status": verdict.status,
+                    "tests": [test.name for test in verdict.tests],
+                    "why": verdict.why,
+                    "properties": self._properties(key),
+                }
+                for key, verdict in self._function_verdicts().items()
+            },
             "skips": [
                 {"test": test.name, "outcome": test.outcome, "reason": test.why}
                 for test in self._tests.values()
-                if test.outcome in ("skipped", "unsupported")
+                if test.outcome in ("skipped", "unsupported", "xfailed")
             ],
             "largest_ratios": assertions.largest_ratios(),
-            "largest_errors": assertions.largest_errors(),
         }
+
+    def _properties(self, key: str) -> dict[str, dict[str, str]]:
+        """Return the state of each property of a function, and why it is no other."""
+        found = {}
+        for name in properties.of(self.rows[key]):
+            tests = [self._tests[test] for test in self._asked_of.get((key, name), ())]
+            verdict = _verdict([test for test in tests if test.outcome != "not run"])
+            reason = properties.excuse(self.rows[key], name)
+            if not tests and not reason:
+                verdict = _Verdict("blank", "no test asks for it")
+            elif reason and verdict.status not in _FAULTS:
+                verdict = _Verdict("not applicable", reason)
+            if not self.complete and verdict.status in ("blank", "incomplete"):
+                verdict = _Verdict("incomplete", "the run did not ask for it")
+            found[name] = {"state": verdict.status, "why": verdict.why}
+        return found
 
     def _verdicts(self) -> dict[str, _Verdict]:
         return self._judged(self.clauses, self.untested, "no test asks for this clause")
 
     def _function_verdicts(self) -> dict[str, _Verdict]:
         return self._judged(self.rows, self.untested_functions, "no test asks for this function")
-
-    def _cell_verdicts(self) -> dict[str, _Verdict]:
-        return self._judged(self.cells, self.untested_cells, "no test asks for this cell")
-
-    def _transforms(self) -> dict[str, dict[str, dict[str, str]]]:
-        """Return the table of transforms: what came of each cell, by program and column."""
-        table: dict[str, dict[str, dict[str, str]]] = {}
-        for key, verdict in self._cell_verdicts().items():
-            cell = self.cells[key]
-            found = {"status": verdict.status, "why": verdict.why}
-            table.setdefault(cell.program, {})[cell.column] = found
-        return table
-
-    def _option_verdicts(self) -> dict[str, _Verdict]:
-        return self._judged(self.options, self.untested_options, "no test asks for this cell")
 
     def _judged(self, keys: Iterable[str], untested: list[str], why: str) -> dict[str, _Verdict]:
         verdicts = {}
@@ -214,33 +208,24 @@ class Result:
         return verdicts
 
 
-def _told(verdicts: dict[str, _Verdict]) -> dict[str, dict[str, Any]]:
-    return {
-        key: {
-            "status": verdict.status,
-            "tests": [test.name for test in verdict.tests],
-            "why": verdict.why,
-        }
-        for key, verdict in verdicts.items()
-    }
-
-
 def _counts(verdicts: dict[str, _Verdict]) -> dict[str, int]:
     statuses = [verdict.status for verdict in verdicts.values()]
-    return {status: statuses.count(status) for status in ("passed", "failed", "unsupported")}
+    counts = {status: statuses.count(status) for status in ("passed", "failed", "unsupported")}
+    # These are rare, and nothing is said of them where there are none.
+    rare = {status: statuses.count(status) for status in ("xfailed", "crashed")}
+    return {**counts, **{status: count for status, count in rare.items() if count}}
 
 
 def _verdict(tests: list[_Test]) -> _Verdict:
-    by_outcome: dict[str, list[_Test]] = {}
-    for test in tests:
-        by_outcome.setdefault(test.outcome, []).append(test)
-    faults = by_outcome.get("failed", [])
+    outcomes = {"unsupported" if t.outcome == "skipped" else t.outcome for t in tests}
+    status = next((state for state in _STATES if state in outcomes), "incomplete")
+    faults = [test for test in tests if test.outcome in _FAULTS]
     if faults:
         why = "; ".join(f"{test.name}: {test.why}" for test in faults)
-        return _Verdict("failed", why, tests)
-    left_out = by_outcome.get("unsupported", []) + by_outcome.get("skipped", [])
+        return _Verdict(status, why, tests)
+    left_out = [t for t in tests if t.outcome in ("unsupported", "skipped", "xfailed")]
     why = "; ".join(sorted({f"{test.name.partition('[')[0]}: {test.why}" for test in left_out}))
-    return _Verdict("passed" if "passed" in by_outcome else "unsupported", why, tests)
+    return _Verdict(status, why, tests)
 
 
 def device_of(module: ModuleType) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_the_names_of_the_namespace(nn: Any) -> None:
 
 
 @clause("fft-02", "fft-03", "fft-04", "fft-12")
-@rows("fft", where=transform)
+@rows("fft", where=transform, asks=("values", "raw arrays"))
 def test_values(nn: Any, dtype: str, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     for call in calls(row, dtype):
@@ -66,21 +66,21 @@ def test_values(nn: Any, dtype: str, row: Row) -> None:
 
 
 @clause("fft-07", "fft-04")
-@rows("fft", where=transform)
+@rows("fft", where=transform, asks="gradient")
 def test_gradients(nn: Any, dtype: str, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     for call in calls(row, dtype):
         for x in given(row, call):
             g = cotangent(reference(row, call, wide(x)), dtype)
             leaves = leaves_of(nn, x)
-            weighted(nn, function(joined(leaves), **call.options), g).backward()
+            function(joined(leaves), **call.options).backward(nn.tensor(g))
             want = transposed(partial(reference, row, call), x, wide(g))
             text = f"gradient of {call.text} with x of {x.dtype.name}"
             same(nn, gradient_of(nn, leaves), want, "gradient", dtype, text)
 
 
 @clause("fft-07", "autograd-13", needs=("float64", "double_backward"))
-@rows("fft", where=transform)
+@rows("fft", where=transform, asks="second derivative")
 def test_second_derivatives(nn: Any, row: Row) -> None:
     call = calls(row, "float64")[0]
     for x in given(row, call):
@@ -129,7 +129,7 @@ def test_in_a_function_that_is_differentiated_twice(nn: Any, row: Row) -> None:
 
 
 @clause("fft-03")
-@rows("fft", where=transform)
+@rows("fft", where=transform, asks="bad calls")
 def test_what_they_do_not_take(nn: Any, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     wrong = ["int32", "int64", "bool"] + ["complex64", "complex128"] * (row.family == "real")
@@ -152,7 +152,7 @@ def refuses_norms(row: Row, function: Any, x: Any) -> None:
 
 
 @clause("fft-05")
-@rows("fft", where=of_one_axis)
+@rows("fft", where=of_one_axis, asks="bad calls")
 def test_a_length_or_an_axis_that_does_not_fit(nn: Any, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     x = nn.tensor(normal((2, 4), "float32"))
@@ -178,7 +178,7 @@ def test_a_length_or_an_axis_that_does_not_fit(nn: Any, row: Row) -> None:
 
 
 @clause("fft-05")
-@rows("fft", where=of_several_axes)
+@rows("fft", where=of_several_axes, asks="bad calls")
 def test_lengths_or_axes_that_do_not_fit(nn: Any, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     x = nn.tensor(normal((2, 3, 4), "float32"))
@@ -214,7 +214,7 @@ def test_lengths_or_axes_that_do_not_fit(nn: Any, row: Row) -> None:
 
 
 @clause("fft-09")
-@rows("fft", where=transform)
+@rows("fft", where=transform, asks="zero sizes")
 def test_empty_arrays(nn: Any, row: Row) -> None:
     several = of_several_axes(row)
     options: dict[str, Any] = {"axes": (1,)} if several else {"axis": 1}
@@ -233,7 +233,7 @@ def reference_of_line(row: Row, line: np.ndarray) -> np.ndarray:
 
 
 @clause("fft-13")
-@rows("fft", where=lambda row: row.family == "frequencies")
+@rows("fft", where=lambda row: row.family == "frequencies", asks="values")
 def test_frequencies(nn: Any, dtype: str, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     floating = getattr(nn, dtype)
@@ -251,7 +251,7 @@ def test_frequencies(nn: Any, dtype: str, row: Row) -> None:
 
 
 @clause("fft-13", "ops-31")
-@rows("fft", where=lambda row: row.family == "frequencies")
+@rows("fft", where=lambda row: row.family == "frequencies", asks=("zero sizes", "bad calls"))
 def test_frequencies_that_there_are_not(nn: Any, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     for n in (0, -3):
@@ -275,7 +275,11 @@ def test_frequencies_that_there_are_not(nn: Any, row: Row) -> None:
 
 
 @clause("fft-14")
-@rows("fft", where=lambda row: row.family == "shifts")
+@rows(
+    "fft",
+    where=lambda row: row.family == "shifts",
+    asks=("values", "gradient", "raw arrays", "zero sizes"),
+)
 def test_shifts(nn: Any, dtype: str, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     for shapes in (None, lambda shape: (0, *shape[1:])):
@@ -310,7 +314,7 @@ def test_shifts_of_complex_numbers(nn: Any, dtype: str, row: Row) -> None:
 
 
 @clause("fft-14", needs=("float64", "double_backward"))
-@rows("fft", where=lambda row: row.family == "shifts")
+@rows("fft", where=lambda row: row.family == "shifts", asks="second derivative")
 def test_second_derivatives_of_shifts(nn: Any, row: Row) -> None:
     call = calls(row, "float64")[0]
 
@@ -321,7 +325,7 @@ def test_second_derivatives_of_shifts(nn: Any, row: Row) -> None:
 
 
 @clause("fft-14", "ops-21")
-@rows("fft", where=lambda row: row.family == "shifts")
+@rows("fft", where=lambda row: row.family == "shifts", asks="bad calls")
 def test_shifts_that_do_not_fit(nn: Any, row: Row) -> None:
     function = getattr(nn.ops.fft, row.name)
     x = nn.tensor(normal((2, 3), "float32"))

@@ -8,7 +8,7 @@ import pytest
 from spec_tests import clause
 from spec_tests.check.differences import gradients
 from spec_tests.judge import tables
-from spec_tests.judge.clauses import rows
+from spec_tests.judge.clauses import asks, rows
 from spec_tests.judge.tables import Row
 from spec_tests.support import matrices
 from spec_tests.support.assertions import agrees, refuses, tensor, to_numpy
@@ -158,7 +158,11 @@ def test_complex_gradients(nn: Any, row: Row) -> None:
 
 
 @clause("linalg-05", "autograd-13", needs=("float64", "double_backward"))
-@rows("linalg", where=lambda row: differentiable(row) and row.family != "products")
+@rows(
+    "linalg",
+    where=lambda row: differentiable(row) and row.family != "products",
+    asks="second derivative",
+)
 def test_complex_second_derivatives(nn: Any, row: Row) -> None:
     """A gradient times a direction, differentiated along another one, against differences."""
     call = calls(row, "complex128")[0]
@@ -221,13 +225,13 @@ def test_one_complex_triangle_is_read(nn: Any, name: str) -> None:
 
 
 @clause("linalg-15", "linalg-04")
-@rows("linalg", where=lambda row: row.name in GENERAL)
+@rows("linalg", where=lambda row: row.name in GENERAL, asks=("values", "raw arrays"))
 def test_eigenvalues_of_real_matrices(nn: Any, dtype: str, row: Row) -> None:
     compare(nn, row, dtype)
 
 
 @clause("linalg-15", "linalg-03", needs="float64")
-@rows("linalg", where=lambda row: row.name in GENERAL)
+@rows("linalg", where=lambda row: row.name in GENERAL, asks="gradient")
 def test_gradients_of_eigenvalues_of_real_matrices(nn: Any, row: Row) -> None:
     for call in calls(row, "float64"):
         leaves = [tensor(nn, array) for array in call.arrays()]
@@ -264,6 +268,7 @@ def test_shapes_that_eig_refuses(nn: Any, name: str) -> None:
             getattr(nn.ops.linalg, name)(nn.tensor(np.ones(shape, "float32")))
 
 
+@asks("zero sizes", "linalg.eig", "linalg.eigvals")
 @clause("linalg-15", "linalg-07")
 def test_eig_of_nothing(nn: Any) -> None:
     for shape in ((0, 0), (0, 3, 3)):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
+from spec_tests.judge.clauses import asks
 from spec_tests.support.assertions import exactly, raw, refuses, tensor, to_numpy
 from spec_tests.support.dtypes import ALL, INTEGERS, KINDS, there
 
@@ -98,6 +99,7 @@ def test_a_dtype_meets_itself(nn: Any) -> None:
         assert nn.ops.result_type(getattr(nn, name)) == getattr(nn, name)
 
 
+@asks("values", "ops.result_type")
 @clause("ops-32")
 @pytest.mark.parametrize(("dtype_name", "number", "wanted"), NUMBERS)
 def test_numbers_are_weak(nn: Any, dtype_name: str, number: Any, wanted: str) -> None:
@@ -107,6 +109,7 @@ def test_numbers_are_weak(nn: Any, dtype_name: str, number: Any, wanted: str) ->
             assert got == getattr(nn, wanted), f"{dtype_name} and {number} give {got}"
 
 
+@asks("values", "ops.isdtype")
 @clause("ops-32")
 def test_kinds_of_dtypes(nn: Any) -> None:
     for name in there(nn):
@@ -120,6 +123,7 @@ def test_kinds_of_dtypes(nn: Any) -> None:
         )
 
 
+@asks("values", "ops.finfo", "ops.iinfo")
 @clause("ops-32")
 def test_limits_of_dtypes(nn: Any) -> None:
     for name in there(nn, ("float32", "float64", "complex64", "complex128")):
@@ -143,6 +147,7 @@ def test_limits_of_dtypes(nn: Any) -> None:
             assert found.dtype == getattr(nn, name)
 
 
+@asks("bad calls", "ops.finfo", "ops.iinfo", "ops.isdtype", "ops.result_type", "ops.can_cast")
 @clause("ops-32")
 def test_what_has_no_dtype(nn: Any) -> None:
     with refuses(TypeError, "finfo", "int64"):
@@ -165,6 +170,8 @@ def test_what_has_no_dtype(nn: Any) -> None:
             getattr(nn.ops, name)(*arguments)
 
 
+@asks(("values", "raw arrays"), "ops.empty_like")
+@asks("values", "ops.empty")
 @clause("ops-47")
 def test_what_is_made_empty(nn: Any) -> None:
     for shape, want in (((2, 3), (2, 3)), (4, (4,)), ((), ())):

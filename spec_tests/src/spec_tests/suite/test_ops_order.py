@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
+from spec_tests.judge.clauses import asks
 from spec_tests.support.assertions import exactly, raw, refuses, tensor, to_numpy
 
 NAN, INF = float("nan"), float("inf")
@@ -103,6 +104,7 @@ UNIQUE = {
 }
 
 
+@asks(("values", "raw arrays"), "ops.unique_values")
 @clause("ops-51")
 def test_values_come_once(nn: Any, dtype: str) -> None:
     array = np.array([[2.0, NAN, 0.0], [-0.0, NAN, 2.0]], dtype)
@@ -125,6 +127,7 @@ def test_values_come_once(nn: Any, dtype: str) -> None:
         exactly(nn, values, want["values"], call="unique_values")
 
 
+@asks("zero sizes", "ops.unique_values")
 @clause("ops-51")
 def test_values_of_every_dtype(nn: Any) -> None:
     for name in ("bool", "int32", "int64"):

@@ -1,0 +1,192 @@
+"""Several result files as one table: a state for each function and clause by implementation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["STATES", "Cell", "Matrix", "merge", "read"]
+
+STATES = ("passed", "failed", "unsupported", "xfailed", "crashed", "incomplete")
+# Of a property of a function there are two states more.
+_NOT_APPLICABLE, _BLANK = "not applicable", "blank"
+_FAULTS = ("failed", "crashed", _BLANK)
+_KEYS = ("spec_version", "implementation", "complete", "clauses", "functions")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What became of a function or a clause in one implementation.
+
+    Attributes
+    ----------
+    state : str
+        One of `STATES`.
+    why : str
+        Why it is no other, where it did not pass.
+    passed, asked : int
+        The properties that passed, and those that apply; 0 where none are kept apart.
+    notes : tuple of (str, str, str)
+        The property, its state and the reason, of each that did not pass, those that do not apply
+        included.
+    """
+
+    state: str
+    why: str = ""
+    passed: int = 0
+    asked: int = 0
+    notes: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The cell of the table."""
+        if self.state == "incomplete" or not self.asked:
+            return self.state
+        share = f"{self.passed}/{self.asked}"
+        return share if self.state == "passed" else f"{share} {self.state}"
+
+
+@dataclass
+class Matrix:
+    """Functions and clauses by implementation.
+
+    Attributes
+    ----------
+    runs : dict of dict
+        By implementation: ``complete``, ``quick``, ``emulated``, ``device``, ``versions``.
+    functions, clauses : dict of dict of Cell
+        By key and implementation, in the order of the files.
+    titles : dict of str
+        Of clauses.
+    """
+
+    spec_version: str
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    functions: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    clauses: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+
+    def totals(self, kind: str, name: str) -> dict[str, int]:
+        """Return how many of the ``"functions"`` or ``"clauses"`` of one have each state."""
+        cells = [row[name].state for row in getattr(self, kind).values()]
+        return {state: cells.count(state) for state in STATES}
+
+    def faults(self) -> list[str]:
+        """Return a line for each failure, of incomplete runs too, and each incomplete run."""
+        lines = [
+            f"{key}: {name}: {state}: {why}"
+            for key, name, state, why in self.remarks()
+            if state in _FAULTS
+        ]
+        cut = [name for name, run in self.runs.items() if not run["complete"]]
+        return [*lines, *(f"{name}: incomplete: a part of the suite was run" for name in cut)]
+
+    def remarks(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield key, implementation, state and reason of all that did not pass."""
+        for kind in (self.functions, self.clauses):
+            for key, row in kind.items():
+                for name, cell in row.items():
+                    properties = [note for note in cell.notes if note[1] != _NOT_APPLICABLE]
+                    for what, state, why in properties:
+                        yield f"{key}, {what}", name, state, why
+                    known = {why for _, _, why in properties}
+                    if cell.state not in ("passed", "incomplete") and cell.why not in known:
+                        yield key, name, cell.state, cell.why
+
+    def excuses(self) -> dict[str, int]:
+        """Return the reasons why properties do not apply, with the number of functions of each."""
+        found: dict[str, set[tuple[str, str]]] = {}
+        for key, row in self.functions.items():
+            for cell in row.values():
+                for what, state, why in cell.notes:
+                    if state == _NOT_APPLICABLE:
+                        found.setdefault(why, set()).add((key, what))
+        return {why: len(cells) for why, cells in sorted(found.items())}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a result file.
+
+    Raises
+    ------
+    ValueError
+        Where it is none; the message names the file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        msg = f"{path}: cannot be read as a result file: {reason}"
+        raise ValueError(msg) from None
+    missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
+    if missing:
+        msg = f"{path}: a result file of `--result` has {', '.join(missing)}; this one lacks them"
+        raise ValueError(msg)
+    return dict(content)
+
+
+def merge(results: Sequence[Mapping[str, Any]]) -> Matrix:
+    """Put the results of several implementations side by side.
+
+    Raises
+    ------
+    ValueError
+        Where they are of different specifications, or two are of one implementation.
+    """
+    versions = sorted({str(result["spec_version"]) for result in results})
+    if len(versions) != 1:
+        msg = f"the results must be of one specification, got {', '.join(versions) or 'none'}"
+        raise ValueError(msg)
+    matrix = Matrix(versions[0])
+    for result in results:
+        name = str(result["implementation"])
+        if name in matrix.runs:
+            msg = f"an implementation must have one result, got two of {name}"
+            raise ValueError(msg)
+        about = ("complete", "quick", "emulated", "device", "versions")
+        matrix.runs[name] = {key: result.get(key) for key in about}
+        for number, clause in result["clauses"].items():
+            matrix.titles.setdefault(number, str(clause.get("title", "")))
+    for kind in ("functions", "clauses"):
+        keys = dict.fromkeys(key for result in results for key in result[kind])
+        ordered = sorted(keys, key=chapter) if kind == "functions" else list(keys)
+        for key in ordered:
+            getattr(matrix, kind)[key] = {
+                str(result["implementation"]): _cell(result[kind].get(key), result["complete"])
+                for result in results
+            }
+    return matrix
+
+
+def chapter(key: str) -> str:
+    """Return the chapter of a function or a clause: ``ops.fft.rfft`` stands in fft."""
+    return key.split(".")[-2] if "." in key else key.partition("-")[0]
+
+
+def _cell(found: Mapping[str, Any] | None, complete: bool) -> Cell:
+    if found is None:
+        return Cell("incomplete", "" if not complete else "the run did not ask for it")
+    state, why = str(found["status"]), str(found.get("why", ""))
+    properties = found.get("properties") or {}
+    notes = [
+        (what, said["state"], said["why"])
+        for what, said in properties.items()
+        if said["state"] not in ("passed", "incomplete")
+    ]
+    states = [said["state"] for said in properties.values()]
+    if any(what == _BLANK for what in states):
+        state = "failed"
+    if state == "unsupported" and not why:
+        # What is left out without a reason is a fault, whoever wrote the file.
+        state, why = "failed", "unsupported without a reason"
+    if not complete:
+        # An incomplete run has no results; its faults are told beside the table.
+        faults = [note for note in notes if note[1] in _FAULTS]
+        if state in _FAULTS and not faults:
+            faults = [("the whole", state, why)]
+        return Cell("incomplete", "", notes=tuple(faults))
+    asked = [one for one in states if one != _NOT_APPLICABLE]
+    return Cell(state, why, asked.count("passed"), len(asked), tuple(notes))
