@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from spec_tests.fuzz import fuzz
-from spec_tests.judge.clauses import read
+from spec_tests.judge.clauses import SPEC_VERSION, read
+from spec_tests.judge.result import suite_version
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         compare = importlib.import_module("spec_tests.compare.__main__")
         return int(compare.main(arguments[1:]) or 0)
     parser = argparse.ArgumentParser(prog="spec-tests", description=main.__doc__)
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the suite on an implementation")
     run.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
@@ -43,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if known.command == "fuzz":
         return _fuzz(known)
     return _list(known.chapter)
+
+
+def _version() -> str:
+    return f"spec-tests {suite_version() or 'from its sources'}, specification {SPEC_VERSION}"
 
 
 def _run(implementation: str, rest: Sequence[str]) -> int:

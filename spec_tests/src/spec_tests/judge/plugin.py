@@ -5,6 +5,7 @@ It does nothing unless ``--impl`` is given, as it is loaded wherever spec_tests 
 
 import importlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from spec_tests.judge import clauses, tables
+from spec_tests.judge import clauses, expectations, tables
 from spec_tests.judge.explain import explained
 from spec_tests.judge.processes import Collected, Gathering, hand_over, tell_why
-from spec_tests.judge.result import Result
+from spec_tests.judge.result import Result, suite_version
+from spec_tests.judge.summary import summarize
 from spec_tests.support import assertions
 
 _SELECTIONS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
@@ -26,6 +28,7 @@ _ADVICE = (
     "ignore:The \\.grad attribute of a Tensor that is not a leaf:UserWarning",
 )
 _RUN = pytest.StashKey["Run"]()
+_PASSED_XFAIL = "spec_tests_passed_xfail"
 
 
 class Run:
@@ -38,6 +41,7 @@ class Run:
         self.rows = tables.read(spec)
         self.capabilities: dict[str, bool] = dict(module.spec_capabilities())
         self.result = Result(implementation, module, self.clauses, self.rows)
+        self.expectations = self.result.expectations
         self.gathering = Gathering(self.result)
         self.tests: list[Collected] = []
         self.files: set[Path] = set()
@@ -45,6 +49,29 @@ class Run:
         self.selected = False
         self.broken = False
         self.full = False
+
+    def expect(self, path: Path | None) -> None:
+        """Read what the implementation says beforehand of its results, from `path` if given.
+
+        Raises
+        ------
+        ValueError
+            The list cannot be read, or names what there is not.
+        """
+        self.expectations = self.result.expectations = expectations.find(self.module, path)
+        self.expectations.check_names(list(self.clauses), list(self.rows))
+
+    def expected(self, state: str, item: pytest.Item) -> expectations.Expectation | None:
+        """Return the entry by which a test is unsupported, or an xfail."""
+        ids, functions = clauses_of(item), functions_of(item)
+        return self.expectations.of(state, _name(item), ids, functions)
+
+    def write(self, path: str | None) -> None:
+        """Write the result file, if one is wanted."""
+        if path:
+            content = self.result.as_dict()
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+            Path(path).write_text(text + "\n", encoding="utf-8")
 
     def lacking(self, item: pytest.Item) -> str | None:
         """Return the capability that a test needs and the implementation lacks."""
@@ -71,6 +98,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("spec_tests", "conformance to the specification")
     group.addoption("--impl", metavar="MODULE", help="the implementation, by its importable name")
     group.addoption("--result", metavar="FILE", help="write the results to FILE as JSON")
+    group.addoption(
+        "--expectations",
+        metavar="FILE",
+        help="what is unsupported or expected to fail (default: the implementation's own "
+        f"{expectations.NAME})",
+    )
     group.addoption(
         "--spec",
         metavar="DIRECTORY",
@@ -104,6 +137,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(msg)
     run = config.stash[_RUN] = Run(name, module, Path(config.getoption("--spec")))
     run.result.quick = config.getoption("--quick")
+    run.result.command = [Path(sys.argv[0]).name, *map(str, config.invocation_params.args)]
+    listed = config.getoption("--expectations")
+    try:
+        run.expect(Path(listed) if listed else None)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(run.gathering)
     for line in ("error", *_ADVICE):
         config.addinivalue_line("filterwarnings", line)
@@ -114,7 +153,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     run = config.stash.get(_RUN, None)
     if run is None:
         return []
-    return [f"specification {clauses.SPEC_VERSION}, implementation {run.result.describe()}"]
+    lines = [f"specification {clauses.SPEC_VERSION}, implementation {run.result.describe()}"]
+    if run.expectations.source:
+        lines.append(_about_expectations(run.expectations))
+    return lines
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    run = session.config.stash.get(_RUN, None)
+    if run is not None and not hasattr(session.config, "workerinput"):
+        # What an earlier run left must not pass for the result of one that dies.
+        run.write(session.config.getoption("--result"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -208,6 +257,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if lacking:
         item.user_properties.append(("unsupported", lacking))
         pytest.skip(f"unsupported: {run.implementation} lacks {lacking}")
+    listed = run.expected("unsupported", item)
+    if listed:
+        item.user_properties.append(("unsupported", ""))
+        pytest.skip(f"unsupported: {listed.reason}")
     if hasattr(run.module, "manual_seed"):
         run.module.manual_seed(run.result.seed)
     if hasattr(run.module, "is_grad_enabled") and not run.module.is_grad_enabled():
@@ -228,11 +281,13 @@ def pytest_runtest_makereport(
         # pytest counts nothing as a failure that still calls itself an expected one.
         vars(report).pop("wasxfail", None)
         report.longrepr = f"{_name(item)}: a skip or xfail needs a reason"
+    elif report.when != "teardown" and not report.skipped:
+        _hold_to_expectations(item, report, run)
     if report.failed:
         wanted = [run.clauses[number] for number in clauses_of(item)]
         name = run.implementation
         report.longrepr = explained(item, call.excinfo, wanted, name, report.longrepr)
-    why = _first_line(call.excinfo) if report.failed else _reason(report)
+    why = _why(report, call.excinfo)
     run.result.happened(_name(item), report, why)
     tell_why(report, why)
     return report
@@ -257,41 +312,22 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     elsewhere = run.gathering.merge()
     full = run.full if elsewhere is None else elsewhere
-    whole = full and not session.shouldstop and not session.shouldfail
-    run.result.finish(whole and exitstatus != pytest.ExitCode.INTERRUPTED)
-    missing = run.result.untested or run.result.untested_functions
-    if missing and session.exitstatus == pytest.ExitCode.OK:
+    stopped = session.shouldstop or session.shouldfail
+    if stopped or exitstatus == pytest.ExitCode.INTERRUPTED:
+        why = f"the run was interrupted{f': {stopped}' if isinstance(stopped, str) else ''}"
+    else:
+        why = "" if full else "not all tests of the suite were asked for"
+    run.result.finish(why)
+    faults = run.result.untested or run.result.untested_functions or run.result.stale
+    if faults and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    path = session.config.getoption("--result")
-    if path:
-        text = json.dumps(run.result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+    run.write(session.config.getoption("--result"))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     run = config.stash.get(_RUN, None)
-    if run is None:
-        return
-    lacking = terminalreporter.stats.get("unsupported", [])
-    if lacking:
-        terminalreporter.section("unsupported")
-        names = sorted({name for report in lacking for _, name in report.user_properties})
-        terminalreporter.line(f"{len(lacking)} tests need {', '.join(names)}: not passed")
-    if run.result.untested:
-        terminalreporter.section("clauses without a test", red=True)
-        for number in run.result.untested:
-            terminalreporter.line(f"{number} {run.clauses[number].title}")
-    if run.result.untested_functions:
-        terminalreporter.section("functions without a test", red=True)
-        for key in run.result.untested_functions:
-            terminalreporter.line(key)
-    if run.rows:
-        _summarize_functions(terminalreporter, run.result)
-    counts = [f"{number} {status}" for status, number in run.result.counts().items()]
-    device = run.result.device
-    # With -q there is no header to say that these are not the results of a real device.
-    emulation = f"; device {device['device']} (emulated)" if device["emulated"] else ""
-    terminalreporter.line(f"clauses: {', '.join(counts)}{emulation}")
+    if run is not None:
+        summarize(terminalreporter, run.result)
 
 
 def _parameters(
@@ -305,12 +341,26 @@ def _parameters(
     ]
 
 
-def _summarize_functions(terminalreporter: Any, result: Result) -> None:
-    counts = [f"{number} {status}" for status, number in result.function_counts().items()]
-    terminalreporter.line(f"functions: {', '.join(counts)}")
-    failing = result.failing_functions()
-    if failing:
-        terminalreporter.line(f"functions that fail: {', '.join(failing)}")
+def _about_expectations(listed: expectations.Expectations) -> str:
+    line = f"expectations: {len(listed.entries)} of {listed.source}"
+    version = suite_version()
+    if version and listed.suite != version:
+        line += f", written for spec-tests {listed.suite}; this is {version}"
+    return line
+
+
+def _hold_to_expectations(item: pytest.Item, report: pytest.TestReport, run: Run) -> None:
+    """Make an expected failure of a failure that is listed, and a failure of one that passed."""
+    listed = run.expected("xfail", item)
+    if listed is None:
+        return
+    if report.failed:
+        report.outcome = "skipped"
+        vars(report)["wasxfail"] = listed.reason
+    elif report.when == "call" and listed.kind == "tests":
+        report.outcome = "failed"
+        report.longrepr = f"passes, and is expected to fail: {listed.reason}"
+        vars(report)[_PASSED_XFAIL] = report.longrepr
 
 
 def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
@@ -375,6 +425,17 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped:").removeprefix("Skipped").strip()
     return ""
+
+
+def _why(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
+    passed = getattr(report, _PASSED_XFAIL, "")
+    if passed:
+        return str(passed)
+    if report.failed:
+        return _first_line(excinfo)
+    if report.skipped and hasattr(report, "wasxfail") and excinfo is not None:
+        return f"{_reason(report)} ({_first_line(excinfo)})"
+    return _reason(report)
 
 
 def _first_line(excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
