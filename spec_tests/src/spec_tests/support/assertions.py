@@ -224,6 +224,11 @@ def note_ratios(table: dict[str, dict[str, float]]) -> None:
             _ratios[name, column] = max(ratio, _ratios.get((name, column), 0.0))
 
 
+def forget_ratios() -> None:
+    """Forget the errors seen so far."""
+    _ratios.clear()
+
+
 def largest_ratios() -> dict[str, dict[str, float]]:
     """Return the largest error seen so far in units of the tolerance, by class and dtype."""
     table: dict[str, dict[str, float]] = {}
