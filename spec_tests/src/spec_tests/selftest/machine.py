@@ -51,7 +51,7 @@ def about(implementation: str, nn: Any) -> dict[str, Any]:
 def precision_of_products(nn: Any) -> dict[str, Any]:
     """Measure the error of products of float32 matrices, as ``{"error_in_eps", "kind"}``.
 
-    Of 64 terms it is a few eps where numbers are multiplied in float32, and about 1000 where a
+    Of 64 terms it is a few eps where numbers are multiplied in float32, and some thousand where a
     device rounds them to TF32 (Ampere whitepaper: 10 bits) before.
     """
     random = np.random.default_rng(0)
