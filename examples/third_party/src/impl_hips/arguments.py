@@ -19,7 +19,7 @@ def cast(array, dtype):
 
 
 def integers_as_they_are(function):
-    """Steps give integers back as they are (ops-33)."""
+    """Return a step that gives integers back as they are (ops-33)."""
     step = formulas.stepped(function)
     return lambda x: step(x) if x.dtype.kind == "f" else x
 
@@ -118,3 +118,14 @@ def rolled(a, shift, axis=None):
     for one, place in zip(shifts, axes, strict=True):
         a = anp.roll(a, one, place)
     return a
+
+
+def flipped(a, axis=None):
+    """Flip by an index, which HIPS differentiates."""
+    given = range(a.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    for one in given:
+        if not -a.ndim <= one < a.ndim:
+            msg = f"axis {one} is out of range"
+            raise ValueError(msg)
+    axes = {one % a.ndim for one in given}
+    return a[tuple(slice(None, None, -1 if i in axes else None) for i in range(a.ndim))]

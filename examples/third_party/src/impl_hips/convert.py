@@ -91,7 +91,8 @@ def _of_lists(operation, data):
         msg = f"{operation}: {array.ravel()[0]} does not fit into int64"
         raise OverflowError(msg)
     if array.dtype.kind not in "biuf":
-        msg = f"{operation}: takes numbers, lists and arrays, got {type(data).__name__} of {array.dtype}"
+        came = f"{type(data).__name__} of {array.dtype}"
+        msg = f"{operation}: takes numbers, lists and arrays, got {came}"
         raise TypeError(msg)
     return array
 

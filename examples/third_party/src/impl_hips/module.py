@@ -419,7 +419,8 @@ class ModuleList(Module):
 def _at(container, index):
     modules = list(container)
     if not -len(modules) <= index < len(modules):
-        msg = f"{type(container).__name__}: index {index} is out of range, the length is {len(modules)}"
+        name, length = type(container).__name__, len(modules)
+        msg = f"{name}: index {index} is out of range, the length is {length}"
         raise IndexError(msg)
     return modules[index]
 

@@ -137,7 +137,8 @@ class _Cell(_Drawn):
         """Check an input (N, I) or (I,)."""
         input = self.check("input", input, self.input_size, self.weight_ih.dtype)
         if input.ndim > 2:
-            msg = f"{type(self).__name__}: input must have shape (N, {self.input_size}), got {input.shape}"
+            wanted = f"(N, {self.input_size})"
+            msg = f"{type(self).__name__}: input must have shape {wanted}, got {input.shape}"
             raise ValueError(msg)
         return input
 
@@ -223,7 +224,8 @@ class loss:
             msg = f"mse_loss: reduction must be 'mean', 'sum' or 'none', got {reduction!r}"
             raise ValueError(msg)
         if input.shape != target.shape:
-            msg = f"mse_loss: input and target must have one shape, got {input.shape} and {target.shape}"
+            shapes = f"{input.shape} and {target.shape}"
+            msg = f"mse_loss: input and target must have one shape, got {shapes}"
             raise ValueError(msg)
         squares = ops.square(ops.subtract(input, target))
         return squares if reduction == "none" else getattr(ops, reduction)(squares)

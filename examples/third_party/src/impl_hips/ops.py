@@ -16,6 +16,7 @@ from impl_hips.arguments import (
     counted,
     counting,
     filled,
+    flipped,
     integers_as_they_are,
     log_softmax,
     mean,
@@ -35,7 +36,7 @@ def row(signature):
     """Register a function under the signature of its row; bad calls name it (ops-13)."""
     name, _, parameters = signature.partition("(")
     stub = {"nan": nan}
-    exec(f"def {name}({parameters}: pass", stub)  # noqa: S102, a literal of this file
+    exec(f"def {name}({parameters}: pass", stub)  # a literal of this file
     shown = inspect.signature(stub[name])
 
     def register(function):
@@ -57,7 +58,7 @@ def row(signature):
 
 
 def unary(name, function, kinds="biuf", to_float=False):
-    """A row of the table `unary`; `kinds` are those that it takes."""
+    """Register a row of the table `unary`; `kinds` are those that it takes."""
 
     def run(x):
         x = convert.tensor_of(name, x)
@@ -71,7 +72,7 @@ def unary(name, function, kinds="biuf", to_float=False):
 
 
 def binary(name, function, kinds="biuf", to_float=False):
-    """A row of the table `binary`."""
+    """Register a row of the table `binary`."""
 
     def run(x1, x2):
         (x1, x2), common = convert.together(name, x1, x2)
@@ -176,7 +177,7 @@ for _name in ("tril", "triu"):
 
 
 def reduction(name, function, to_float=False, parameters="axis=None, keepdims=False"):
-    """A row of the table `reduce`."""
+    """Register a row of the table `reduce`."""
 
     def run(x, *, axis=None, keepdims=False, **others):
         x = convert.tensor_of(name, x)
@@ -215,23 +216,32 @@ reduction(
 )
 reduction("var", lambda a, x, k, correction=0.0: formulas.variance(a, x, correction, k), True,
           "axis=None, correction=0.0, keepdims=False")  # fmt: skip
-reduction("std", lambda a, x, k, correction=0.0: formulas.sqrt(formulas.variance(a, x, correction, k)), True,
-          "axis=None, correction=0.0, keepdims=False")  # fmt: skip
+reduction(
+    "std",
+    lambda a, x, k, correction=0.0: formulas.sqrt(formulas.variance(a, x, correction, k)),
+    True,
+    "axis=None, correction=0.0, keepdims=False",
+)
 
 for _name in ("argmax", "argmin"):
 
     def _place(x, *, axis=None, keepdims=False, _name=_name):
         x = convert.tensor_of(_name, x)
         axes = axes_of(_name, axis, x)
-        return record(_name, lambda a: np.asarray(getattr(np, _name)(
-            getattr(a, "_value", a), axis=None if axes is None else axes[0], keepdims=builtins.bool(keepdims)
-        ), np.int64), x)  # fmt: skip
+        place, find = None if axes is None else axes[0], getattr(np, _name)
+
+        def run(a):
+            return np.asarray(
+                find(getattr(a, "_value", a), axis=place, keepdims=keepdims), np.int64
+            )
+
+        return record(_name, run, x)
 
     row(f"{_name}(x, /, *, axis=None, keepdims=False)")(_place)
 
 
 def along(name, function, signature):
-    """A row of the table `along`."""
+    """Register a row of the table `along`."""
 
     def run(x, axis=-1, **others):
         x = convert.tensor_of(name, x)
@@ -284,7 +294,7 @@ def _tensordot(x1, x2, *, axes=2):
 
 
 def moved(name, signature, function):
-    """A row of the table `shape`."""
+    """Register a row of the table `shape`."""
 
     def run(x, *args, **kwargs):
         x = convert.tensor_of(name, x)
@@ -305,9 +315,7 @@ moved(
     lambda a, axes: anp.transpose(a, tuple(x % a.ndim for x in axes)),
 )
 moved("squeeze", "(x, /, axis)", unit)
-moved("flip", "(x, /, *, axis=None)", lambda a, axis=None: a[tuple(
-    slice(None, None, -1) if axis is None or i in [x % a.ndim for x in np.ravel(axis)] else slice(None)
-    for i in range(a.ndim))])  # fmt: skip
+moved("flip", "(x, /, *, axis=None)", flipped)
 moved("moveaxis", "(x, source, destination, /)", lambda a, s, d: anp.moveaxis(a, s, d))
 moved("roll", "(x, /, shift, *, axis=None)", rolled)
 moved(
@@ -370,7 +378,7 @@ def _take(x, indices, *, axis=None):
 
 
 def created(name, signature, make):
-    """A row of the table `create`."""
+    """Register a row of the table `create`."""
 
     def run(*args, device=None, **kwargs):
         check_device(name, device)

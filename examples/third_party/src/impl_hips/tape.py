@@ -1,4 +1,4 @@
-"""Each operation is differentiated by HIPS autograd by itself; a tape of ours ties them together."""
+"""HIPS autograd differentiates each operation by itself; a tape ties them together."""
 
 import contextlib
 import functools
@@ -41,6 +41,7 @@ class set_grad_enabled(contextlib.ContextDecorator):
             _state.enabled = self._before[0]
 
     def __call__(self, function):
+        """Decorate, and leave the mode here as it was."""
         _state.enabled = self._before[0]
         return _decorated(self._flag, function)
 
@@ -91,7 +92,7 @@ class Node:
     `pull` takes the gradients of the outputs to a list of gradients, one for each of `inputs`.
     """
 
-    __slots__ = ("inputs", "name", "number", "outputs", "pull", "saved", "__weakref__")
+    __slots__ = ("__weakref__", "inputs", "name", "number", "outputs", "pull", "saved")
 
     def __init__(self, name, inputs, pull, outputs, saved=True):
         self.name, self.inputs, self.pull, self.outputs = name, inputs, pull, outputs
@@ -100,7 +101,8 @@ class Node:
     def gradients(self, arrived, keep):
         """Run the operation backward and let go of what it kept, unless told to keep it."""
         if self.pull is None:
-            msg = f"{self.name}: the graph was freed by an earlier backward; retain_graph=True keeps it"
+            freed = "the graph was freed by an earlier backward"
+            msg = f"{self.name}: {freed}; retain_graph=True keeps it"
             raise RuntimeError(msg)
         with np.errstate(all="ignore"):
             found = self.pull(arrived)
@@ -201,7 +203,9 @@ class Pass:
                 for tensor in {id(t): t for t in tensors}.values():
                     slots[slot] = self.seen(tensor, slots[slot])
             arrived = [slots.get(slot) for slot in range(len(node.outputs))]
-            for tensor, gradient in zip(node.inputs, node.gradients(arrived, self.keep)):
+            for tensor, gradient in zip(
+                node.inputs, node.gradients(arrived, self.keep), strict=True
+            ):
                 if gradient is not None:
                     self.send(tensor, gradient)
         leaves = [(tensor, self.seen(tensor, g)) for tensor, g in self.leaves.values()]
