@@ -1,7 +1,7 @@
 """Check the installed implementations on this machine, each in a process of its own.
 
-``spec-tests selftest [--impl MODULE ...] [--only TEXT] [--json FILE] [--verbose]`` computes every
-layer, loss, optimizer and function of the tables that an implementation has, with gradients, holds
+``spec-tests selftest [--impl MODULE ...] [--only TEXT] [--seconds N] [--json FILE] [--verbose]``
+computes every layer, loss, optimizer and function of the tables that an implementation has, with gradients, holds
 it to float64 by the tolerances of the chapter numerics, and names the device, the instruction set,
 the precision of products, the threads and the versions. The exit status is 0 where all is right, 1
 where something is not, 2 where there is nothing to check.
@@ -20,7 +20,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from spec_tests.selftest.report import about_lines, group_lines, verdict_line
+from spec_tests.selftest.report import COMPUTED, about_lines, group_lines, verdict_line
 
 __all__ = ["installed", "main"]
 
@@ -45,6 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--impl", action="append", metavar="MODULE", help="only these")
     parser.add_argument("--only", default="", metavar="TEXT", help="what has this in its name")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=30.0,
+        metavar="N",
+        help="begin nothing after so many for each implementation; what is fused comes first, and "
+        "inf is for all (default: 30, which is too little only where much must be compiled)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to FILE")
     parser.add_argument("--verbose", action="store_true", help="a line for each thing computed")
     known = parser.parse_args(arguments)
@@ -52,22 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not names:
         print("no implementation is installed here; name one with --impl", file=sys.stderr)
         return 2
-    results = [_check(name, known.only, known.verbose) for name in names]
+    results = [_check(name, known) for name in names]
     if known.json:
         text = json.dumps({"format": 1, "implementations": results}, indent=1)
         known.json.write_text(text + "\n", encoding="utf-8")
-    if not any(result["outcomes"] for result in results):
+    computed = [o for result in results for o in result["outcomes"] if o["status"] in COMPUTED]
+    if not computed:
         print("nothing was computed", file=sys.stderr)
         return 2
     return 0 if all(result["right"] for result in results) else 1
 
 
-def _check(name: str, only: str, verbose: bool) -> dict[str, Any]:
+def _check(name: str, known: argparse.Namespace) -> dict[str, Any]:
     """Run one implementation and show what comes; return its part of the JSON file."""
     start = time.perf_counter()
     result: dict[str, Any] = {"implementation": name, "about": {}, "outcomes": [], "cannot": ""}
     ended = False
-    for line in _lines(name, only):
+    for line in _lines(name, known.only, known.seconds):
         ended = ended or "end" in line
         if "about" in line:
             result["about"] = line["about"]
@@ -84,12 +93,12 @@ def _check(name: str, only: str, verbose: bool) -> dict[str, Any]:
     result["seconds"] = round(time.perf_counter() - start, 1)
     bad = [outcome for outcome in result["outcomes"] if outcome["status"] in ("wrong", "raised")]
     result["right"] = not bad and not result["cannot"]
-    print("\n".join([*group_lines(result["outcomes"], verbose), verdict_line(result), ""]))
+    print("\n".join([*group_lines(result["outcomes"], known.verbose), verdict_line(result), ""]))
     return result
 
 
-def _lines(name: str, only: str) -> Iterator[dict[str, Any]]:
-    command = [sys.executable, "-m", "spec_tests.selftest.worker", name, only]
+def _lines(name: str, only: str, seconds: float) -> Iterator[dict[str, Any]]:
+    command = [sys.executable, "-m", "spec_tests.selftest.worker", name, only, str(seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:

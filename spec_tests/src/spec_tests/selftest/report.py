@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["about_lines", "group_lines", "verdict_line"]
+__all__ = ["COMPUTED", "about_lines", "group_lines", "verdict_line"]
 
-_COMPUTED = ("right", "wrong", "raised", "xfailed")
+COMPUTED = ("right", "wrong", "raised", "xfailed")
 
 
 def about_lines(name: str, about: Mapping[str, Any]) -> Iterator[str]:
@@ -27,7 +27,7 @@ def about_lines(name: str, about: Mapping[str, Any]) -> Iterator[str]:
 def group_lines(outcomes: Sequence[Mapping[str, Any]], verbose: bool = False) -> Iterator[str]:
     """Yield a line for each group, with the largest error, and for each kernel that has a name."""
     for group in dict.fromkeys(outcome["group"] for outcome in outcomes):
-        found = [o for o in outcomes if o["group"] == group and o["status"] in _COMPUTED]
+        found = [o for o in outcomes if o["group"] == group and o["status"] in COMPUTED]
         if not found:
             continue
         worst = max(found, key=lambda outcome: float(outcome["ratio"]))
@@ -45,12 +45,14 @@ def group_lines(outcomes: Sequence[Mapping[str, Any]], verbose: bool = False) ->
 
 def verdict_line(result: Mapping[str, Any]) -> str:
     """Return the last line on an implementation."""
-    computed = [o for o in result["outcomes"] if o["status"] in _COMPUTED]
-    left_out = len(result["outcomes"]) - len(computed)
+    computed = [o for o in result["outcomes"] if o["status"] in COMPUTED]
+    statuses = [outcome["status"] for outcome in result["outcomes"]]
+    unsupported, left_out = statuses.count("unsupported"), statuses.count("left out")
     if result["cannot"]:
         return f"  {result['implementation']} CANNOT BE CHECKED: {result['cannot']}"
     verdict = "right on this machine" if result["right"] else "NOT RIGHT on this machine"
-    more = f", {left_out} unsupported" if left_out else ""
+    more = f", {unsupported} unsupported" if unsupported else ""
+    more += f", NO TIME for {left_out} more (--seconds)" if left_out else ""
     expected = sum(outcome["status"] == "xfailed" for outcome in computed)
     more += f", {expected} wrong as expected" if expected else ""
     return f"  {verdict}: {len(computed)} checks in {result['seconds']} s{more}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import sys
 import time
 import warnings
@@ -19,7 +20,9 @@ from spec_tests.support import assertions
 __all__ = ["outcomes"]
 
 
-def outcomes(name: str, nn: Any, only: str = "") -> Iterator[dict[str, Any]]:
+def outcomes(
+    name: str, nn: Any, only: str = "", seconds: float = math.inf
+) -> Iterator[dict[str, Any]]:
     """Yield ``{key, group, dtype, status, ratio, kernel, why, seconds}`` of every subject.
 
     Parameters
@@ -30,15 +33,18 @@ def outcomes(name: str, nn: Any, only: str = "") -> Iterator[dict[str, Any]]:
         The implementation.
     only : str
         What the keys of the subjects have in them.
+    seconds : float
+        No subject is begun after so many.
 
     Yields
     ------
     dict
-        `status` is ``right``, ``wrong``, ``raised``, ``unsupported`` or ``xfailed``; `ratio` the
-        largest error in units of the tolerance.
+        `status` is ``right``, ``wrong``, ``raised``, ``unsupported``, ``xfailed`` or ``left out``
+        (there was no time for it); `ratio` the largest error in units of the tolerance.
     """
     listed = expectations.find(nn)
     listed.check_names(list(read()), list(tables.read()))
+    until = time.perf_counter() + seconds
     wide = bool(nn.spec_capabilities().get("float64"))
     for subject in subjects():
         if only not in subject.key:
@@ -47,6 +53,9 @@ def outcomes(name: str, nn: Any, only: str = "") -> Iterator[dict[str, Any]]:
         if lacks or subject.missing(nn):
             why = lacks.reason if lacks else f"{name} has no {subject.key}"
             yield _outcome(subject, "", "unsupported", why=why)
+            continue
+        if time.perf_counter() > until:
+            yield _outcome(subject, "", "left out")
             continue
         kernel = _kernel(nn, subject)
         # Functions of single arrays are those of the suite in either dtype; one tells the machine.
@@ -111,7 +120,7 @@ def _kernel(nn: Any, subject: Subject) -> str:
 
 def main(arguments: Sequence[str], out: TextIO) -> int:
     """Write a line of JSON on the machine, and one on each subject."""
-    name, only = arguments
+    name, only, seconds = arguments
     try:
         nn = importlib.import_module(name)
     except Exception as error:  # one line for the user, whatever it is
@@ -119,7 +128,7 @@ def main(arguments: Sequence[str], out: TextIO) -> int:
         print(json.dumps({"implementation": name, "cannot": why}), file=out, flush=True)
         return 1
     print(json.dumps({"implementation": name, "about": about(name, nn)}), file=out, flush=True)
-    for outcome in outcomes(name, nn, only):
+    for outcome in outcomes(name, nn, only, float(seconds)):
         print(json.dumps(outcome), file=out, flush=True)
     print(json.dumps({"end": True}), file=out, flush=True)
     return 0
