@@ -150,6 +150,18 @@ def across(session: nox.Session) -> None:
 
 
 @nox.session
+def third_party(session: nox.Session) -> None:
+    """Run the suite on somebody else's implementation, which is a part of the specification."""
+    forget_builds()
+    session.install("./spec_tests", "./examples/third_party", "pytest-xdist")
+    result = REPORT / "clauses" / "impl_hips.json"
+    result.parent.mkdir(parents=True, exist_ok=True)
+    suite = ("--pyargs", "spec_tests.suite", "--impl", "impl_hips", "--result", str(result))
+    session.run("python", "-m", "pytest", *suite, *TWO_PROCESSES, *session.posargs)
+    session.run("spec-tests", "selftest", "--impl", "impl_hips")
+
+
+@nox.session
 def array_api(session: nox.Session) -> None:
     """Run the array API standard's public suite, and code that others wrote for the standard.
 

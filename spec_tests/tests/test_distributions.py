@@ -1,4 +1,4 @@
-"""All distributions have one version, and each states it once."""
+"""All distributions have one version, stated once each, and the suite's carries all of it."""
 
 import re
 import tomllib
@@ -11,7 +11,8 @@ DISTRIBUTIONS = sorted(
     path.parent
     for pattern in ("*/pyproject.toml", "*/*/pyproject.toml")
     for path in ROOT.glob(pattern)
-    if "build" not in path.parts
+    # That of an example is somebody else's, and so is its version.
+    if not {"build", "examples"} & set(path.parts)
 )
 STATED = re.compile(r"^__version__\s*(?::\s*\w+\s*)?=\s*[\"']", re.MULTILINE)
 
@@ -44,3 +45,29 @@ def test_a_second_statement_of_the_version_is_seen(tmp_path):
     for line in ('__version__ = "1"', "__version__: str = '1'"):
         (tmp_path / "src" / "__init__.py").write_text(f"import os\n{line}\n", encoding="utf-8")
         assert restated(tmp_path) == ["__init__.py"]
+
+
+def unpacked(folder, package):
+    """Return the files of a package's sources that its distribution does not carry."""
+    with (folder / "pyproject.toml").open("rb") as file:
+        carried = tomllib.load(file)["tool"]["setuptools"]["package-data"][package]
+    source = folder / "src" / package
+    data = {path for pattern in carried for path in source.glob(pattern)}
+    return [
+        path.relative_to(source).as_posix()
+        for path in sorted(source.rglob("*"))
+        if path.is_file() and path.suffix not in (".py", ".pyc") and path not in data
+    ]
+
+
+def test_the_suite_carries_chapters_and_stored_data():
+    assert unpacked(ROOT / "spec_tests", "spec_tests") == []
+
+
+def test_a_file_that_is_not_carried_is_seen(tmp_path):
+    toml = '[tool.setuptools.package-data]\npack = ["data/*.npz"]\n'
+    (tmp_path / "pyproject.toml").write_text(toml, encoding="utf-8")
+    (tmp_path / "src" / "pack" / "data").mkdir(parents=True)
+    for name in ("__init__.py", "data/one.npz", "data/two.json"):
+        (tmp_path / "src" / "pack" / name).touch()
+    assert unpacked(tmp_path, "pack") == ["data/two.json"]

@@ -40,7 +40,16 @@ def test_a_run_reports_by_clause(judge, pytester):
     assert (content["device"], content["emulated"]) == ("CPU", False)
     assert content["seed"] == 0
     assert content["complete"] is True
-    assert content["counts"] == {"passed": 1, "failed": 0, "unsupported": 1}
+    assert {state: n for state, n in content["counts"].items() if n} == {
+        "passed": 1,
+        "unsupported": 1,
+    }
+    assert (content["format"], content["state"], content["why_incomplete"]) == (2, "complete", "")
+    assert content["suite_version"] == content["versions"]["spec_tests"]
+    environment = content["environment"]
+    assert environment["versions"] == content["versions"]
+    assert environment["command"][-2:] == ["-p", "no:cacheprovider"]
+    assert environment["platform"]
     first = content["clauses"]["demo-01"]
     assert first["status"] == "passed"
     assert first["title"] == "Sums are sums"
@@ -169,6 +178,10 @@ def test_a_part_is_not_a_full_run(judge, pytester, selection):
     run = judge(*selection, test_demo=HALF, test_other=other.replace("demo-02", "demo-01"))
     assert run.ret in (0, 1)
     assert "clauses without a test" not in output(run)
+    run.stdout.fnmatch_lines(
+        ["incomplete, so no result: not all tests of the suite were asked for"]
+    )
+    assert result(pytester)["state"] == "incomplete"
     assert result(pytester)["complete"] is False
     assert "demo-02" not in result(pytester)["clauses"]
 

@@ -7,22 +7,33 @@ import sys
 from collections.abc import Sequence
 
 from spec_tests.fuzz import fuzz
-from spec_tests.judge.clauses import read
+from spec_tests.judge.clauses import SPEC_VERSION, read
+from spec_tests.judge.environment import suite_version
+
+# Commands with options of their own: the module whose `main` takes them, and what it does.
+_PROGRAMS = {
+    "compare": ("spec_tests.compare.__main__", "compare implementations"),
+    "matrix": ("spec_tests.matrix.__main__", "print functions and clauses by implementation"),
+    "selftest": ("spec_tests.selftest.__main__", "check what is installed, on this machine"),
+    "badge": ("spec_tests.badge", "make a badge of a result file"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the suite, make calls that do not fit, list the clauses, or compare implementations.
 
     ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests fuzz --impl MODULE [--calls N]
-    [--seed N] [--only TEXT]``, ``spec-tests clauses [CHAPTER ...]``, ``spec-tests matrix FILE ...
-    [--json]``, ``spec-tests compare ...``.
+    [--seed N] [--only TEXT]``, ``spec-tests clauses [CHAPTER ...]``, ``spec-tests compare ...``,
+    ``spec-tests matrix FILE ... [--json]``, ``spec-tests selftest [--impl MODULE]``,
+    ``spec-tests badge FILE``, ``spec-tests --version``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # What follows these is another program's, so argparse must not see its options.
-    if arguments[:1] in (["compare"], ["matrix"]):
-        other = importlib.import_module(f"spec_tests.{arguments[0]}.__main__")
-        return int(other.main(arguments[1:]) or 0)
+    if arguments and arguments[0] in _PROGRAMS:
+        program = importlib.import_module(_PROGRAMS[arguments[0]][0])
+        return int(program.main(arguments[1:]) or 0)
     parser = argparse.ArgumentParser(prog="spec-tests", description=main.__doc__)
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the suite on an implementation")
     run.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
@@ -35,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     listing = commands.add_parser("clauses", help="list the clauses of the specification")
     listing.add_argument("chapter", nargs="*", help="only these chapters")
-    commands.add_parser("matrix", help="print functions and clauses by implementation")
-    commands.add_parser("compare", help="compare implementations")
+    for name, (_, what) in _PROGRAMS.items():
+        commands.add_parser(name, help=what)
     known, rest = parser.parse_known_args(arguments)
     if known.command == "run":
         return _run(known.impl, rest)
@@ -45,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if known.command == "fuzz":
         return _fuzz(known)
     return _list(known.chapter)
+
+
+def _version() -> str:
+    return f"spec-tests {suite_version() or 'from its sources'}, specification {SPEC_VERSION}"
 
 
 def _run(implementation: str, rest: Sequence[str]) -> int:

@@ -140,11 +140,12 @@ def _add_implementation(evidence: Evidence, name: str, report: Report) -> None:
     result = _read(evidence.out / "clauses" / f"{name}.json") if evidence.suite else {}
     versions = {**result.get("versions", {}), **stated.get("versions", {})}
     counts = result.get("counts", {})
+    failed = counts["failed"] + counts.get("crashed", 0) if "failed" in counts else None
     report.implementations[name] = Implementation(
         versions=dict(sorted(versions.items())),
         device=stated.get("device", result.get("device", "unknown")),
         emulated=bool(stated.get("emulated", result.get("emulated", False))),
-        clauses=ClauseCounts(counts.get("passed"), counts.get("failed"), counts.get("unsupported")),
+        clauses=ClauseCounts(counts.get("passed"), failed, counts.get("unsupported")),
     )
     report.failed_clauses[name] = [
         FailedClause(number, clause.get("title", ""), clause.get("why", ""))

@@ -40,6 +40,11 @@ class Cell:
     column: str
 
     @property
+    def id(self) -> str:
+        """The name of a test's case."""
+        return f"{self.layer}-{self.option}"
+
+    @property
     def key(self) -> str:
         """The cell's name in the result file, as in ``rnn.LSTM.batch_first.vmap``."""
         return f"rnn.{self.layer}.{self.option}.{self.column}"

@@ -5,6 +5,7 @@ It does nothing unless ``--impl`` is given, as it is loaded wherever spec_tests 
 
 import importlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -13,10 +14,14 @@ from typing import Any
 
 import pytest
 
-from spec_tests.judge import clauses, properties, tables
+from spec_tests.judge import clauses, expectations
+from spec_tests.judge.environment import suite_version
 from spec_tests.judge.explain import explained
+from spec_tests.judge.marks import asked_of, cells_of, clauses_of, functions_of, name_of
 from spec_tests.judge.processes import Collected, Gathering, hand_over, tell_why
-from spec_tests.judge.result import Result
+from spec_tests.judge.result import Result, Subjects
+from spec_tests.judge.summary import summarize
+from spec_tests.judge.tables import Row
 from spec_tests.support import assertions
 
 _SELECTIONS = ("keyword", "markexpr", "deselect", "lf", "last_failed", "stepwise")
@@ -26,6 +31,9 @@ _ADVICE = (
     "ignore:The \\.grad attribute of a Tensor that is not a leaf:UserWarning",
 )
 _RUN = pytest.StashKey["Run"]()
+_PASSED_XFAIL = "spec_tests_passed_xfail"
+# Marks of tests that are asked of a table's columns, and what the result calls the table.
+_GRIDS = {"cells": "transforms", "options": "options"}
 
 
 class Run:
@@ -34,10 +42,10 @@ class Run:
     def __init__(self, implementation: str, module: ModuleType, spec: Path) -> None:
         self.implementation = implementation
         self.module = module
-        self.clauses = clauses.read(spec)
-        self.rows = tables.read(spec)
+        self.subjects = Subjects(spec)
         self.capabilities: dict[str, bool] = dict(module.spec_capabilities())
-        self.result = Result(implementation, module, self.clauses, self.rows)
+        self.result = Result(implementation, module, self.subjects)
+        self.expectations = self.result.expectations
         self.gathering = Gathering(self.result)
         self.tests: list[Collected] = []
         self.files: set[Path] = set()
@@ -46,9 +54,32 @@ class Run:
         self.broken = False
         self.full = False
 
+    def expect(self, path: Path | None) -> None:
+        """Read what the implementation says beforehand of its results, from `path` if given.
+
+        Raises
+        ------
+        ValueError
+            The list cannot be read, or names what there is not.
+        """
+        self.expectations = self.result.expectations = expectations.find(self.module, path)
+        self.expectations.check_names(self.subjects.clauses, self.subjects.functions)
+
+    def expected(self, state: str, item: pytest.Item) -> expectations.Expectation | None:
+        """Return the entry by which a test is unsupported, or an xfail."""
+        ids, functions = clauses_of(item), functions_of(item)
+        return self.expectations.of(state, name_of(item), ids, functions)
+
+    def write(self, path: str | None) -> None:
+        """Write the result file, if one is wanted."""
+        if path:
+            content = self.result.as_dict()
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+            Path(path).write_text(text + "\n", encoding="utf-8")
+
     def lacking(self, item: pytest.Item) -> str | None:
         """Return the capability that a test needs and the implementation lacks."""
-        needed = [self.clauses[number].capability for number in clauses_of(item)]
+        needed = [self.subjects.clauses[number].capability for number in clauses_of(item)]
         for mark in item.iter_markers("clause"):
             needed += mark.kwargs.get("needs", ())
         for name in needed:
@@ -57,32 +88,21 @@ class Run:
         return None
 
 
-def clauses_of(item: pytest.Item) -> list[str]:
-    """Return the numbers of the clauses that a test asks for."""
-    return [number for mark in item.iter_markers("clause") for number in mark.args]
-
-
-def functions_of(item: pytest.Item) -> list[str]:
-    """Return the keys of the rows that a test asks for."""
-    return [key for mark in item.iter_markers("function") for key in mark.args]
-
-
-def asked_of(item: pytest.Item) -> list[tuple[str, str]]:
-    """Return the functions and properties that a test asks for."""
-    callspec = getattr(item, "callspec", None)
-    dtype = callspec.params.get("dtype") if callspec else None
-    return [
-        (key, name)
-        for mark in item.iter_markers("function")
-        for key in mark.args
-        for name in properties.asked_by(mark.kwargs.get("asks", ()), dtype)
-    ]
+def run_of(config: pytest.Config) -> Run:
+    """Return the run that ``--impl`` began."""
+    return config.stash[_RUN]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("spec_tests", "conformance to the specification")
     group.addoption("--impl", metavar="MODULE", help="the implementation, by its importable name")
     group.addoption("--result", metavar="FILE", help="write the results to FILE as JSON")
+    group.addoption(
+        "--expectations",
+        metavar="FILE",
+        help="what is unsupported or expected to fail (default: the implementation's own "
+        f"{expectations.NAME})",
+    )
     group.addoption(
         "--spec",
         metavar="DIRECTORY",
@@ -101,6 +121,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids, needs=()): what the test asks for")
     config.addinivalue_line("markers", "rows(chapter, where=None, asks=()): of each row of a table")
     config.addinivalue_line("markers", "function(*keys, asks=()): the rows that are asked for")
+    for table in _GRIDS:
+        config.addinivalue_line("markers", f"{table}(column): asked of each cell of a column")
+    config.addinivalue_line("markers", "cell(key): the cell that is asked for")
     config.addinivalue_line("markers", "sampled(every): with --quick, one case in so many is run")
     name = config.getoption("--impl")
     if not name:
@@ -116,6 +139,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(msg)
     run = config.stash[_RUN] = Run(name, module, Path(config.getoption("--spec")))
     run.result.quick = config.getoption("--quick")
+    run.result.command = [Path(sys.argv[0]).name, *map(str, config.invocation_params.args)]
+    listed = config.getoption("--expectations")
+    try:
+        run.expect(Path(listed) if listed else None)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(run.gathering)
     for line in ("error", *_ADVICE):
         config.addinivalue_line("filterwarnings", line)
@@ -126,7 +155,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     run = config.stash.get(_RUN, None)
     if run is None:
         return []
-    return [f"specification {clauses.SPEC_VERSION}, implementation {run.result.describe()}"]
+    lines = [f"specification {clauses.SPEC_VERSION}, implementation {run.result.describe()}"]
+    if run.expectations.source:
+        lines.append(_about_expectations(run.expectations))
+    return lines
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    run = session.config.stash.get(_RUN, None)
+    if run is not None and not hasattr(session.config, "workerinput"):
+        # What an earlier run left must not pass for the result of one that dies.
+        run.write(session.config.getoption("--result"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -135,6 +174,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     for mark in metafunc.definition.iter_markers("rows"):
         metafunc.parametrize("row", _parameters(run, *mark.args, **mark.kwargs))
+    for table, kind in _GRIDS.items():
+        for mark in metafunc.definition.iter_markers(table):
+            metafunc.parametrize("cell", _cells(run, kind, *mark.args))
     if "dtype" not in metafunc.fixturenames:
         return
     parametrized = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
@@ -206,9 +248,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             # The first mark of a name counts, so this one takes the place of the test's own.
             strict = {**mark.kwargs, "strict": True}
             item.add_marker(pytest.mark.xfail(*mark.args, **strict), append=False)
-        ids, functions, asked = clauses_of(item), functions_of(item), asked_of(item)
-        run.result.collected(_name(item), ids, functions, asked)
-        run.tests.append((item.nodeid, _name(item), ids, functions, asked))
+        ids, keys, asked = clauses_of(item), [*functions_of(item), *cells_of(item)], asked_of(item)
+        run.result.collected(name_of(item), ids, keys, asked)
+        run.tests.append((item.nodeid, name_of(item), ids, keys, asked))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -220,6 +262,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if lacking:
         item.user_properties.append(("unsupported", lacking))
         pytest.skip(f"unsupported: {run.implementation} lacks {lacking}")
+    listed = run.expected("unsupported", item)
+    if listed:
+        item.user_properties.append(("unsupported", ""))
+        pytest.skip(f"unsupported: {listed.reason}")
     if hasattr(run.module, "manual_seed"):
         run.module.manual_seed(run.result.seed)
     if hasattr(run.module, "is_grad_enabled") and not run.module.is_grad_enabled():
@@ -239,13 +285,15 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         # pytest counts nothing as a failure that still calls itself an expected one.
         vars(report).pop("wasxfail", None)
-        report.longrepr = f"{_name(item)}: a skip or xfail needs a reason"
+        report.longrepr = f"{name_of(item)}: a skip or xfail needs a reason"
+    elif report.when != "teardown" and not report.skipped:
+        _hold_to_expectations(item, report, run)
     if report.failed:
-        wanted = [run.clauses[number] for number in clauses_of(item)]
+        wanted = [run.subjects.clauses[number] for number in clauses_of(item)]
         name = run.implementation
         report.longrepr = explained(item, call.excinfo, wanted, name, report.longrepr)
-    why = _first_line(call.excinfo) if report.failed else _reason(report)
-    run.result.happened(_name(item), report, why)
+    why = _why(report, call.excinfo)
+    run.result.happened(name_of(item), report, why)
     tell_why(report, why)
     return report
 
@@ -269,65 +317,30 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     elsewhere = run.gathering.merge()
     full = run.full if elsewhere is None else elsewhere
-    whole = full and not session.shouldstop and not session.shouldfail
-    run.result.finish(whole and exitstatus != pytest.ExitCode.INTERRUPTED)
-    missing = run.result.untested or run.result.untested_functions or run.result.blank
-    if missing and session.exitstatus == pytest.ExitCode.OK:
+    stopped = session.shouldstop or session.shouldfail
+    if stopped or exitstatus == pytest.ExitCode.INTERRUPTED:
+        why = f"the run was interrupted{f': {stopped}' if isinstance(stopped, str) else ''}"
+    else:
+        why = "" if full else "not all tests of the suite were asked for"
+    run.result.finish(why)
+    if run.result.faults() and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    _write(session.config, run)
-
-
-def _write(config: pytest.Config, run: Run) -> None:
-    path = config.getoption("--result")
-    if path:
-        text = json.dumps(run.result.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Leave a result that says incomplete, so that no older one stands for a run that dies."""
-    run = session.config.stash.get(_RUN, None)
-    if run is not None and not hasattr(session.config, "workerinput"):
-        _write(session.config, run)
+    run.write(session.config.getoption("--result"))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     run = config.stash.get(_RUN, None)
-    if run is None:
-        return
-    lacking = terminalreporter.stats.get("unsupported", [])
-    if lacking:
-        terminalreporter.section("unsupported")
-        names = sorted({name for report in lacking for _, name in report.user_properties})
-        terminalreporter.line(f"{len(lacking)} tests need {', '.join(names)}: not passed")
-    if run.result.untested:
-        terminalreporter.section("clauses without a test", red=True)
-        for number in run.result.untested:
-            terminalreporter.line(f"{number} {run.clauses[number].title}")
-    if run.result.untested_functions:
-        terminalreporter.section("functions without a test", red=True)
-        for key in run.result.untested_functions:
-            terminalreporter.line(key)
-    if run.result.blank:
-        terminalreporter.section("properties of functions without a test", red=True)
-        for line in run.result.blank:
-            terminalreporter.line(line)
-    if run.rows:
-        _summarize_functions(terminalreporter, run.result)
-    counts = [f"{number} {status}" for status, number in run.result.counts().items()]
-    device = run.result.device
-    # With -q there is no header to say that these are not the results of a real device.
-    emulation = f"; device {device['device']} (emulated)" if device["emulated"] else ""
-    terminalreporter.line(f"clauses: {', '.join(counts)}{emulation}")
+    if run is not None:
+        summarize(terminalreporter, run.result)
 
 
 def _parameters(
     run: Run,
     chapter: str,
-    where: Callable[[tables.Row], bool] | None = None,
+    where: Callable[[Row], bool] | None = None,
     asks: tuple[str, ...] = (),
 ) -> list[Any]:
-    chosen = [row for row in run.rows.values() if row.chapter == chapter]
+    chosen = [row for row in run.subjects.functions.values() if row.chapter == chapter]
     return [
         pytest.param(row, id=row.name, marks=pytest.mark.function(row.key, asks=asks))
         for row in chosen
@@ -335,31 +348,53 @@ def _parameters(
     ]
 
 
-def _summarize_functions(terminalreporter: Any, result: Result) -> None:
-    counts = [f"{number} {status}" for status, number in result.function_counts().items()]
-    terminalreporter.line(f"functions: {', '.join(counts)}")
-    failing = result.failing_functions()
-    if failing:
-        terminalreporter.line(f"functions that fail: {', '.join(failing)}")
+def _cells(run: Run, kind: str, column: str) -> list[Any]:
+    return [
+        pytest.param(cell, id=cell.id, marks=pytest.mark.cell(cell.key))
+        for cell in run.subjects.of(kind).values()
+        if cell.column == column
+    ]
+
+
+def _about_expectations(listed: expectations.Expectations) -> str:
+    line = f"expectations: {len(listed.entries)} of {listed.source}"
+    version = suite_version()
+    if version and listed.suite != version:
+        line += f", written for spec-tests {listed.suite}; this is {version}"
+    return line
+
+
+def _hold_to_expectations(item: pytest.Item, report: pytest.TestReport, run: Run) -> None:
+    """Make an expected failure of a failure that is listed, and a failure of one that passed."""
+    listed = run.expected("xfail", item)
+    if listed is None:
+        return
+    if report.failed:
+        report.outcome = "skipped"
+        vars(report)["wasxfail"] = listed.reason
+    elif report.when == "call" and listed.kind == "tests":
+        report.outcome = "failed"
+        report.longrepr = f"passes, and is expected to fail: {listed.reason}"
+        vars(report)[_PASSED_XFAIL] = report.longrepr
 
 
 def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
     ids = clauses_of(item)
     if not ids:
-        yield f"{_name(item).partition('[')[0]}: a test needs a clause, as in @clause('rnn-07')"
+        yield f"{name_of(item).partition('[')[0]}: a test needs a clause, as in @clause('rnn-07')"
     for number in ids:
-        if number not in run.clauses:
-            yield f"{_name(item).partition('[')[0]}: there is no clause {number}"
+        if number not in run.subjects.clauses:
+            yield f"{name_of(item).partition('[')[0]}: there is no clause {number}"
     for key in functions_of(item):
-        if key not in run.rows:
-            yield f"{_name(item).partition('[')[0]}: there is no function {key} in the tables"
+        if key not in run.subjects.functions:
+            yield f"{name_of(item).partition('[')[0]}: there is no function {key} in the tables"
     try:
         asked_of(item)
     except ValueError as error:
-        yield f"{_name(item).partition('[')[0]}: {error}"
+        yield f"{name_of(item).partition('[')[0]}: {error}"
     for mark in item.iter_markers():
         if mark.name in ("skip", "xfail") and not mark.kwargs.get("reason") and not _text(mark):
-            yield f"{_name(item).partition('[')[0]}: {mark.name} needs a reason"
+            yield f"{name_of(item).partition('[')[0]}: {mark.name} needs a reason"
 
 
 def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -372,7 +407,7 @@ def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
         parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
         parameters.pop("dtype", None)
         case = tuple((name, repr(value)) for name, value in parameters.items())
-        others.setdefault((_name(item).partition("[")[0], case), []).append(item)
+        others.setdefault((name_of(item).partition("[")[0], case), []).append(item)
     seen: Counter[str] = Counter()
     kept = set()
     for turn, ((name, _), alike) in enumerate(others.items()):
@@ -407,17 +442,23 @@ def _is_suite(item: pytest.Item) -> bool:
     return getattr(module, "__name__", "").startswith("spec_tests.suite")
 
 
-def _name(item: pytest.Item) -> str:
-    # The node id of a file named by --pyargs begins with the `::`.
-    return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
-
-
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     if hasattr(report, "wasxfail"):
         return str(report.wasxfail).removeprefix("reason: ")
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped:").removeprefix("Skipped").strip()
     return ""
+
+
+def _why(report: pytest.TestReport, excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:
+    passed = getattr(report, _PASSED_XFAIL, "")
+    if passed:
+        return str(passed)
+    if report.failed:
+        return _first_line(excinfo)
+    if report.skipped and hasattr(report, "wasxfail") and excinfo is not None:
+        return f"{_reason(report)} ({_first_line(excinfo)})"
+    return _reason(report)
 
 
 def _first_line(excinfo: pytest.ExceptionInfo[BaseException] | None) -> str:

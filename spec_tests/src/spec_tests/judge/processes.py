@@ -15,8 +15,8 @@ from spec_tests.judge.result import Result
 from spec_tests.support import assertions
 
 _KEY = "spec_tests"
-# A test: pytest's name of it, that of the result file, its clauses, its rows of the tables, and
-# what it asks of them.
+# A test: pytest's name of it, that of the result file, its clauses, its functions and cells, and
+# the properties that it asks of functions.
 Collected = tuple[str, str, list[str], list[str], list[tuple[str, str]]]
 
 
@@ -93,9 +93,9 @@ class Gathering:
         if not self._reports and not self._told:
             return None
         names: dict[str, str] = {}
-        for nodeid, name, ids, functions, asked in self._told[0]["tests"] if self._told else ():
+        for nodeid, name, ids, keys, asked in self._told[0]["tests"] if self._told else ():
             names[nodeid] = name
-            self._result.collected(name, ids, functions, asked)
+            self._result.collected(name, ids, keys, asked)
         for report, why in self._reports:
             if report.nodeid in names:
                 self._result.happened(names[report.nodeid], report, why)

@@ -32,6 +32,11 @@ class Cell:
     clause: str | None
 
     @property
+    def id(self) -> str:
+        """The name of a test's case."""
+        return self.program
+
+    @property
     def key(self) -> str:
         """The name in the result, as in ``GRU: vmap``."""
         return f"{self.program}: {self.column}"

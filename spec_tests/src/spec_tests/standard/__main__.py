@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from spec_tests.judge.result import device_of, versions_of
+from spec_tests.judge.environment import device_of, versions_of
 from spec_tests.standard.expectations import LIST, expected_of, judge
 from spec_tests.standard.outcomes import is_complete, read
 from spec_tests.standard.result import as_dict, findings, table

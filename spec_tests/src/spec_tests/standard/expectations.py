@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spec_tests.judge.expectations import check_keys, check_reason, matches
 from spec_tests.standard.outcomes import Outcome
 
 __all__ = ["LIST", "Expectation", "Verdict", "expected_of", "judge"]
@@ -31,7 +31,7 @@ class Expectation:
 
     def matches(self, test: str) -> bool:
         """Tell whether a test is meant."""
-        return re.fullmatch(re.escape(self.pattern).replace(r"\*", ".*"), test) is not None
+        return matches(self.pattern, test)
 
 
 @dataclass
@@ -114,13 +114,8 @@ def judge(
 
 
 def _check(group: Mapping[str, Any], where: str) -> None:
-    unknown = sorted(set(group) - _KEYS)
-    if unknown:
-        msg = f"{where}: there is no key {', '.join(unknown)}; the keys are {sorted(_KEYS)}"
-        raise ValueError(msg)
-    if not str(group.get("reason", "")).strip():
-        msg = f"{where}: an expected failure needs a reason"
-        raise ValueError(msg)
+    check_keys(group, _KEYS, where)
+    check_reason(group, where)
     if not group.get("tests"):
         msg = f"{where}: names no tests"
         raise ValueError(msg)

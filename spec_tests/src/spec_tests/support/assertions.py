@@ -236,6 +236,11 @@ def note_ratios(table: dict[str, dict[str, float]]) -> None:
     _note(_ratios, table)
 
 
+def forget_ratios() -> None:
+    """Forget the errors seen so far."""
+    _ratios.clear()
+
+
 def largest_ratios() -> dict[str, dict[str, float]]:
     """Return the largest error seen so far in units of the tolerance, by class and dtype."""
     return _by_name(_ratios)
