@@ -11,16 +11,19 @@ from spec_tests.judge.clauses import read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the suite, make calls that do not fit, list the clauses, or compare result files.
+    """Run the suite, check a Function, make calls that do not fit, list clauses, or compare.
 
     ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests fuzz --impl MODULE [--calls N]
-    [--seed N] [--only TEXT]``, ``spec-tests clauses [CHAPTER ...]``, ``spec-tests compare ...``.
+    [--seed N] [--only TEXT]``, ``spec-tests check TARGET``, ``spec-tests clauses [CHAPTER ...]``,
+    ``spec-tests compare ...``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # What follows `compare` is another program's, so argparse must not see its options.
     if arguments[:1] == ["compare"]:
         compare = importlib.import_module("spec_tests.compare.__main__")
         return int(compare.main(arguments[1:]) or 0)
+    if arguments[:1] == ["check"]:
+        return int(importlib.import_module("spec_tests.check.command").main(arguments[1:]))
     parser = argparse.ArgumentParser(prog="spec-tests", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the suite on an implementation")
@@ -34,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     listing = commands.add_parser("clauses", help="list the clauses of the specification")
     listing.add_argument("chapter", nargs="*", help="only these chapters")
+    commands.add_parser("check", help="check a Function of your own", add_help=False)
     commands.add_parser("compare", help="compare implementations")
     known, rest = parser.parse_known_args(arguments)
     if known.command == "run":
