@@ -33,11 +33,13 @@ def draw(target: Target, subject: Subject) -> Signature:
         )
         raise InputsError(msg)
     arities = _arities(target)
-    for count in arities:
-        for different in (2, 1, 0) if count == 1 else (3, 2, 1, 0):
-            found = _find(subject, count, different)
-            if found is not None:
-                return found
+    # What forward takes and backward refuses is the second choice: then backward is what is wrong.
+    for backward in (True, False):
+        for count in arities:
+            for different in (2, 1, 0) if count == 1 else (3, 2, 1, 0):
+                found = _find(subject, count, different, backward)
+                if found is not None:
+                    return found
     msg = (
         f"inputs: {target.name} accepts none of the arrays that were tried ({arities} inputs, up to "
         "3 axes); give them, as in --inputs 'float64(N,3), float64(3)'"
@@ -45,7 +47,9 @@ def draw(target: Target, subject: Subject) -> Signature:
     raise InputsError(msg)
 
 
-def _find(subject: Subject, count: int, different: int) -> Signature | None:
+def _find(
+    subject: Subject, count: int, different: int, backward: bool
+) -> Signature | None:
     hypothesis = importlib.import_module("hypothesis")
     st = hypothesis.strategies
     argument = st.tuples(
@@ -55,7 +59,7 @@ def _find(subject: Subject, count: int, different: int) -> Signature | None:
 
     def accepted(drawn: Any) -> bool:
         signature = _signature(drawn)
-        return len(signature.symbols) >= different and _accepts(subject, signature)
+        return len(signature.symbols) >= different and _accepts(subject, signature, backward)
 
     settings = hypothesis.settings(
         max_examples=_EXAMPLES,
@@ -77,13 +81,15 @@ def _signature(drawn: Any) -> Signature:
     return Signature(tuple(Argument(dtype, tuple(shape)) for dtype, shape in drawn), {})
 
 
-def _accepts(subject: Subject, signature: Signature) -> bool:
+def _accepts(subject: Subject, signature: Signature, backward: bool) -> bool:
     if not any(signature.wanted):
         return False
     try:
         with np.errstate(all="ignore"):
             for sizes in _SIZES:
                 made = subject.apply(signature.at(sizes), list(signature.wanted))
+                if backward:
+                    made.pull([np.ones_like(y) for y in made.outputs])
                 fine = any(y.dtype.kind == "f" and np.isfinite(y).all() for y in made.outputs)
                 if not fine:
                     return False

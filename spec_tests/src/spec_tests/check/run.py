@@ -227,11 +227,19 @@ def _ask_everything(case: Case, chosen: set[str], report: Report) -> bool:
         report.obstacles[label] = obstacle
         return False
     row = report.verdicts.setdefault(label, {})
-    for row_property in PROPERTIES:
-        if row_property.name in chosen:
-            row[row_property.name] = _ask(row_property, accepted)
     case.sizes = accepted[-1].sizes
-    return True
+    first, *rest = PROPERTIES
+    started = row[first.name] = _ask(first, accepted)
+    if started.state == FAILED and any(word in started.says for word in _WRITTEN):
+        row["mutation"] = started
+    for question in rest:
+        if question.name in chosen and question.name not in row:
+            # What does not run cannot be asked how it does.
+            broken = started.state == FAILED
+            row[question.name] = (
+                Verdict(NOT_ASKED, "backward does not run") if broken else _ask(question, accepted)
+            )
+    return started.state != FAILED
 
 
 def _ask(question: Property, cases: list[Case]) -> Verdict:

@@ -180,12 +180,19 @@ def literal(value: Any) -> str:
         return f"np.zeros({value.shape}, {value.dtype.name!r})"
     if value.size > 64 and value.dtype.kind == "f":
         for factor in (1.0, 1.5):
-            for start in range(1, 100_000):
-                head = factor * np.cos(np.arange(4.0) + start)
-                if np.allclose(head, value.ravel()[:4], rtol=1e-6, atol=1e-9):
-                    whole = f"{factor} * np.cos(np.arange({value.size}.0) + {start})"
-                    return f"({whole}).reshape({value.shape}).astype({value.dtype.name!r})"
+            start = _cosine(value.ravel()[:6] / factor)
+            if start:
+                whole = f"{factor} * np.cos(np.arange({value.size}.0) + {start})"
+                return f"({whole}).reshape({value.shape}).astype({value.dtype.name!r})"
     return f"np.array({value.tolist()!r}, {value.dtype.name!r}).reshape({value.shape})"
+
+
+def _cosine(head: np.ndarray) -> int:
+    """Return the whole number from which numbers are cosines of whole numbers, or 0."""
+    known = np.cos(np.arange(1.0, 50_000.0))
+    windows = np.lib.stride_tricks.sliding_window_view(known, len(head))
+    close = np.flatnonzero(np.max(np.abs(windows - head), axis=1) < 1e-6)
+    return int(close[0]) + 1 if len(close) else 0
 
 
 def listed(values: Sequence[Any]) -> str:

@@ -485,7 +485,24 @@ def _full(a: np.ndarray | None, b: np.ndarray | None) -> Any:
     return a if a is not None else np.zeros_like(b)
 
 
+def runs(case: Case) -> str:
+    """Backward runs, and gives a gradient of each input's shape."""
+    values = case.values()
+    made = case.apply(values)
+    u = case.cotangents(made)
+    try:
+        pulled = made.pull(u)
+    except Exception as error:
+        says = f"backward is wrong: it raises {_named(error)}"
+        raise Wrong(says, f"values, u = {listed(values)}, {listed(u)}\ngradients(values, u)") from error
+    for place in case.places:
+        if pulled[place] is not None:
+            _same_shape(case, place, pulled[place], values[place])
+    return shown(values)
+
+
 ROWS = [
+    Property("runs", "backward runs, and gives gradients of the inputs' shapes", runs),
     Property("first", "backward is the derivative of forward, element by element", first),
     Property("zero", "no gradient is zero or missing where the function moves", zero),
     Property("adjoint", "<u, Jv> = <J^T u, v>", adjoint),

@@ -14,19 +14,20 @@ import numpy as np
 apply = {apply}
 """
 _STRIDED = '''
-def strided(a):
+def tensor(a, requires_grad):
     """Return a tensor with the values of an array, and strides as awkward as its."""
+    make = lambda b: {make}(np.ascontiguousarray(b))
     still = [n > 1 and s == 0 for n, s in zip(a.shape, a.strides)]
-    if any(still):
-        part = raw(np.ascontiguousarray(a[tuple(slice(0, 1) if s else slice(None) for s in still)]))
-        if hasattr(part, "expand"):
-            return part.expand(a.shape)
-        return part.__array_namespace__().broadcast_to(part, a.shape)
     if a.flags.c_contiguous:
-        return raw(np.ascontiguousarray(a))
-    if a.flags.f_contiguous:
-        return raw(np.ascontiguousarray(a.T)).T
-    return raw(np.repeat(a, 2, axis=-1))[..., ::2]
+        t = make(a)
+    elif any(still):
+        part = make(a[tuple(slice(0, 1) if s else slice(None) for s in still)])
+        t = {ops}.broadcast_to(part, a.shape)
+    elif a.flags.f_contiguous:
+        t = {ops}.{permute}(make(a.T), tuple(range(a.ndim))[::-1])
+    else:
+        t = make(np.repeat(a, 2, axis=-1))[..., ::2]
+    return t.requires_grad_(requires_grad)
 '''
 _MADE = """
 def made(values, wanted):
@@ -79,17 +80,10 @@ grad = nn.grad
 def tensor(a, requires_grad):
     return nn.tensor(np.ascontiguousarray(a), requires_grad=requires_grad)
 """
-_TENSOR_STRIDED = """
-grad, raw = nn.grad, lambda a: nn.tensor(a).data
-
-
-def tensor(a, requires_grad):
-    return nn.from_array(strided(a), requires_grad=requires_grad)
-"""
 _TORCH = """import torch
 """
 _TENSOR_TORCH = """
-grad, raw = torch.autograd.grad, torch.tensor
+grad = torch.autograd.grad
 
 
 def tensor(a, requires_grad):
@@ -166,7 +160,10 @@ def implementation(target: Target, label: str, config: dict[str, Any], body: str
     if named:
         apply = f"lambda *inputs: {function}.apply(*inputs{named})"
     head = _HEAD.format(imports=_OURS.format(label=label), source=target.source, apply=apply)
-    tensor = _TENSOR_STRIDED if _awkward(body) else _TENSOR
+    tensor = _TENSOR
+    if _awkward(body):
+        filled = _STRIDED.format(make="nn.tensor", ops="nn.ops", permute="permute_dims")
+        tensor = f"grad = nn.grad\n\n{filled}"
     return _assembled(head, tensor, body)
 
 
@@ -175,7 +172,8 @@ def torch(target: Target, body: str) -> str:
     head = _HEAD.format(imports=_TORCH, source=target.source, apply="target.apply")
     tensor = _TENSOR_TORCH
     if _awkward(body):
-        tensor = tensor.replace("torch.tensor(a).req", "strided(a).req")
+        filled = _STRIDED.format(make="torch.tensor", ops="torch", permute="permute")
+        tensor = f"grad = torch.autograd.grad\n\n{filled}"
     return _assembled(head, tensor, body)
 
 
@@ -191,8 +189,6 @@ def _awkward(body: str) -> bool:
 def _assembled(head: str, tensor: str, body: str) -> str:
     """Return a script with the helpers that its body uses, and no others."""
     parts = [head.strip(), tensor.strip()]
-    if _awkward(body):
-        parts.append(_STRIDED.strip())
     helpers = {"forward": _FORWARD, "gradients": _GRADIENTS, "second": _SECOND}
     used = [text.strip() for name, text in helpers.items() if f"{name}(" in body]
     if used or "made(" in body:

@@ -212,12 +212,14 @@ class OnImplementation(Taped):
 
     def tensor(self, array: np.ndarray, requires_grad: bool) -> Any:
         """Return a Tensor of the implementation."""
-        if self.kind == "numpy":
-            return self.nn.from_array(array, requires_grad=requires_grad)
-        if not self.strided or array.flags.c_contiguous or array.size == 0:
-            return self.nn.tensor(np.ascontiguousarray(array), requires_grad=requires_grad)
-        raw = strided(lambda a: self.nn.tensor(np.ascontiguousarray(a)).data, array)
-        return self.nn.from_array(raw, requires_grad=requires_grad)
+        plain = array.flags.c_contiguous or array.size == 0 or not self.strided
+
+        def make(part: np.ndarray) -> Any:
+            return self.nn.tensor(np.ascontiguousarray(part), requires_grad=requires_grad)
+
+        if plain:
+            return make(array)
+        return strided(make, array, self.nn.ops.broadcast_to, self.nn.ops.permute_dims)
 
     def overwrite(self, tensor: Any) -> None:
         """Write NaN where the Tensor's values are, if they can be written."""
@@ -269,7 +271,8 @@ class OnTorch(Taped):
         """Return a tensor that shares no memory with the array, with its strides."""
         if array.flags.c_contiguous or array.size == 0:
             return self.torch.tensor(np.ascontiguousarray(array)).requires_grad_(requires_grad)
-        return strided(self.torch.tensor, array).requires_grad_(requires_grad)
+        made = strided(self.torch.tensor, array, self.torch.broadcast_to, self.torch.permute)
+        return made.requires_grad_(requires_grad)
 
     def overwrite(self, tensor: Any) -> None:
         """Write NaN, and let the version counter know, as any assignment would."""
@@ -339,17 +342,23 @@ def _overrides(cls: type, method: str) -> bool:
     return owner is not None and not owner.__module__.startswith("torch.")
 
 
-def strided(make: Callable[[np.ndarray], Any], array: np.ndarray) -> Any:
-    """Return an array of a backend with the values of `array`, and strides as awkward as its."""
+def strided(
+    make: Callable[[np.ndarray], Any],
+    array: np.ndarray,
+    broadcast: Callable[..., Any],
+    permute: Callable[..., Any],
+) -> Any:
+    """Return a Tensor with the values of `array`, and strides as awkward as its.
+
+    It is a view of another Tensor, as where a program hands on `x.T` or `x[:, ::2]`.
+    """
     still = [n > 1 and stride == 0 for n, stride in zip(array.shape, array.strides, strict=True)]
     if any(still):
         part = array[tuple(slice(0, 1) if s else slice(None) for s in still)]
-        raw = make(np.ascontiguousarray(part))
-        if hasattr(raw, "expand"):
-            return raw.expand(array.shape)
-        return raw.__array_namespace__().broadcast_to(raw, array.shape)
+        return broadcast(make(np.ascontiguousarray(part)), array.shape)
     if array.flags.f_contiguous:
-        return make(np.ascontiguousarray(array.T)).T
+        turned = tuple(range(array.ndim))[::-1]
+        return permute(make(np.ascontiguousarray(array.T)), turned)
     return make(np.repeat(array, 2, axis=-1))[..., ::2]
 
 
