@@ -55,7 +55,7 @@ def _input(case: Case, place: int, name: str) -> None:
     words, lay = _LAYOUTS[name]
     awkward = list(plain)
     awkward[place] = lay(plain[place])
-    plain[place] = np.ascontiguousarray(awkward[place])
+    plain[place] = np.array(awkward[place], order="C")
     made = case.apply(plain)
     u = case.cotangents(made)
     want, setup = made.pull(u), f"plain = {listed(plain)}\nu = {listed(u)}\nawkward = list(plain)\n"
@@ -84,7 +84,7 @@ def gradients(case: Case) -> str:
             words, lay = _LAYOUTS[name]
             awkward = list(u)
             awkward[k] = lay(u[k])
-            u[k] = np.ascontiguousarray(awkward[k])
+            u[k] = np.array(awkward[k], order="C")
             got, want = made.pull(awkward), made.pull(u)
             asked += 1
             if (at := first_difference(got, want)) is not None:

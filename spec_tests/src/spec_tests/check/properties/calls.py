@@ -235,9 +235,11 @@ def leaks(case: Case) -> str:
     """Nothing of a call is alive when its results are gone."""
     sizes = dict(case.sizes)
     largest = _largest(case, sizes)
-    while largest < _BYTES and sizes:
-        sizes = {name: 2 * size for name, size in sizes.items()}
-        largest = _largest(case, sizes)
+    while largest < _BYTES:
+        larger = {name: 2 * size for name, size in sizes.items()}
+        if _largest(case, larger) == largest:
+            break
+        sizes, largest = larger, _largest(case, larger)
     if largest == 0:
         raise NotAsked("no input has a gradient")
     values = case.values(0, "", **sizes)

@@ -16,7 +16,7 @@ apply = {apply}
 _STRIDED = '''
 def tensor(a, requires_grad):
     """Return a tensor with the values of an array, and strides as awkward as its."""
-    make = lambda b: {make}(np.ascontiguousarray(b))
+    make = lambda b: {make}(np.array(b, order="C"))
     still = [n > 1 and s == 0 for n, s in zip(a.shape, a.strides)]
     if a.flags.c_contiguous:
         t = make(a)
@@ -78,7 +78,7 @@ grad = nn.grad
 
 
 def tensor(a, requires_grad):
-    return nn.tensor(np.ascontiguousarray(a), requires_grad=requires_grad)
+    return nn.tensor(np.array(a, order="C"), requires_grad=requires_grad)
 """
 _TORCH = """import torch
 """

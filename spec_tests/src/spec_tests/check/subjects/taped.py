@@ -215,7 +215,7 @@ class OnImplementation(Taped):
         plain = array.flags.c_contiguous or array.size == 0 or not self.strided
 
         def make(part: np.ndarray) -> Any:
-            return self.nn.tensor(np.ascontiguousarray(part), requires_grad=requires_grad)
+            return self.nn.tensor(np.array(part, order="C"), requires_grad=requires_grad)
 
         if plain:
             return make(array)
@@ -233,7 +233,7 @@ class OnImplementation(Taped):
         """Return the Function under `jit`."""
         if not self.nn.spec_capabilities().get("jit", False):
             raise NotAsked("the implementation has no jit")
-        other = OnImplementation(self.target, self.nn, self.config)
+        other = OnImplementation(self.target, self.nn, {})
         other._call = self.nn.jit(lambda *inputs: self.function.apply(*inputs, **self.config))
         return other
 
@@ -270,7 +270,7 @@ class OnTorch(Taped):
     def tensor(self, array: np.ndarray, requires_grad: bool) -> Any:
         """Return a tensor that shares no memory with the array, with its strides."""
         if array.flags.c_contiguous or array.size == 0:
-            return self.torch.tensor(np.ascontiguousarray(array)).requires_grad_(requires_grad)
+            return self.torch.tensor(np.array(array, order="C")).requires_grad_(requires_grad)
         made = strided(self.torch.tensor, array, self.torch.broadcast_to, self.torch.permute)
         return made.requires_grad_(requires_grad)
 
@@ -355,10 +355,10 @@ def strided(
     still = [n > 1 and stride == 0 for n, stride in zip(array.shape, array.strides, strict=True)]
     if any(still):
         part = array[tuple(slice(0, 1) if s else slice(None) for s in still)]
-        return broadcast(make(np.ascontiguousarray(part)), array.shape)
+        return broadcast(make(np.array(part, order="C")), array.shape)
     if array.flags.f_contiguous:
         turned = tuple(range(array.ndim))[::-1]
-        return permute(make(np.ascontiguousarray(array.T)), turned)
+        return permute(make(np.array(array.T, order="C")), turned)
     return make(np.repeat(array, 2, axis=-1))[..., ::2]
 
 
