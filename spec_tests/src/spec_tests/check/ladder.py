@@ -13,7 +13,7 @@ import numpy as np
 
 Curve = Callable[[float], np.ndarray]
 
-_RATIO, _RUNGS = 4.0, 13
+_RATIO, _RUNGS = 4.0, 10
 # A slope whose neighbours on the ladder differ by more than this part of the largest is no slope.
 _APART = 1e-2
 _KINK = 1e-2

@@ -117,7 +117,7 @@ class Case:
         """Return the inputs, moved by a step in the directions."""
         result = list(values)
         for place, direction in zip(self.places, directions, strict=True):
-            result[place] = (values[place] + step * direction).astype(values[place].dtype)
+            result[place] = np.asarray(values[place] + step * direction, values[place].dtype)
         return result
 
     def floats(self, made: Application) -> list[int]:

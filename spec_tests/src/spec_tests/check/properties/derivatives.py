@@ -412,7 +412,7 @@ def _second_body(
         f"values = {listed(values)}\nu = {listed(u)}\nv = {literal(v[at])}  # where input {place} goes\n"
         f"w = {listed(w)}\nplaces = {case.places}\nby_input, _ = second(values, u, w)\n"
         f"got = 0.0 if by_input[{at}] is None else float((by_input[{at}] * v).sum())\n\n\n"
-        f"def g(t):\n    moved = list(values)\n    moved[{place}] = values[{place}] + t * v\n"
+        f"def g(t):\n    moved = list(values)\n    moved[{place}] = np.asarray(values[{place}] + t * v)\n"
         "    pulled = gradients(moved, u)\n"
         "    return sum((0 if pulled[k] is None else pulled[k] * d).sum() for k, d in zip(places, w))\n\n\n"
         f"t = {_step(values[place].dtype)}\nwant = float((g(t) - g(-t)) / (2 * t))\n"

@@ -39,16 +39,17 @@ class TapedApplication(Application):
         self.results = [result] if self.one else list(result)
         self.outputs = [tape.numpy(result) for result in self.results]
         self.follows = [bool(result.requires_grad) for result in self.results]
+        # The cotangents that the last `pull` handed over, by output.
+        self.handed: dict[int, Any] = {}
 
     def pull(self, cotangents: Sequence[np.ndarray | None]) -> Slopes:
         """Return the gradient of each input."""
-        chosen = [
-            (result, self.tape.tensor(cotangent, False))
-            for result, cotangent, follows in zip(
-                self.results, cotangents, self.follows, strict=True
-            )
-            if follows and cotangent is not None
-        ]
+        self.handed = {
+            k: self.tape.tensor(np.asarray(u), False)
+            for k, u in enumerate(cotangents)
+            if self.follows[k] and u is not None
+        }
+        chosen = [(self.results[k], u) for k, u in self.handed.items()]
         leaves = [x for x, w in zip(self.inputs, self.wanted, strict=True) if w]
         if not chosen or not leaves:
             return [None for _ in self.inputs]
@@ -145,8 +146,13 @@ class Taped(Subject):
             [slope for slope, _ in kept],
             ends,
             grad_outputs=[direction for _, direction in kept],
+            retain_graph=True,
             allow_unused=True,
         )
+        if all(slope is None for slope in got):
+            # What refuses is reached only where nothing says which gradients are wanted.
+            for slope, direction in kept:
+                slope.backward(direction, retain_graph=True)
         return [None if slope is None else self.numpy(slope) for slope in got]
 
     def after_writing(
@@ -171,13 +177,11 @@ class Taped(Subject):
         values = [np.array(v) if isinstance(v, np.ndarray) else v for v in values]
         made = self.apply([np.array(v) if isinstance(v, np.ndarray) else v for v in values], wanted)
         changed = self._changed(made, values, "forward")
-        weights = [np.array(u) for u in cotangents]
-        before = [u.copy() for u in weights]
         outputs = [y.copy() for y in made.outputs]
-        made.pull(weights)
+        made.pull(cotangents)
         changed += self._changed(made, values, "backward")
-        for k, (u, known) in enumerate(zip(weights, before, strict=True)):
-            if not np.array_equal(u, known, equal_nan=True):
+        for k, u in made.handed.items():
+            if not np.array_equal(self.numpy(u), cotangents[k], equal_nan=True):
                 changed.append(f"backward changed the gradient {k} that it was given")
         for k, (y, known) in enumerate(zip(made.results, outputs, strict=True)):
             if not np.array_equal(self.numpy(y), known, equal_nan=True):
