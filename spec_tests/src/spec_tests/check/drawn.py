@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,10 +35,10 @@ def draw(target: Target, subject: Subject) -> Signature:
         raise InputsError(msg)
     arities = _arities(target)
     # What forward takes and backward refuses is the second choice: then backward is what is wrong.
-    for backward in (True, False):
+    for backward, dtypes in itertools.product((True, False), (["float64"], ["float64", "int64"])):
         for count in arities:
             for different in (2, 1, 0) if count == 1 else (3, 2, 1, 0):
-                found = _find(subject, count, different, backward)
+                found = _find(subject, (count, different), dtypes, backward)
                 if found is not None:
                     return found
     msg = (
@@ -48,12 +49,14 @@ def draw(target: Target, subject: Subject) -> Signature:
 
 
 def _find(
-    subject: Subject, count: int, different: int, backward: bool
+    subject: Subject, counts: tuple[int, int], dtypes: list[str], backward: bool
 ) -> Signature | None:
+    """Return inputs of a number, with sizes of at least so many names, in some dtypes."""
+    count, different = counts
     hypothesis = importlib.import_module("hypothesis")
     st = hypothesis.strategies
     argument = st.tuples(
-        st.sampled_from(["float64", "float64", "int64"]),
+        st.sampled_from(dtypes),
         st.lists(st.sampled_from(_NAMES), max_size=3),
     )
 

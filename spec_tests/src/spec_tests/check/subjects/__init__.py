@@ -22,10 +22,12 @@ def installed() -> list[str]:
         if importlib.util.find_spec(name) is None:
             continue
         try:
-            importlib.import_module(name)
+            module = importlib.import_module(name)
         except ImportError:
             continue
-        found.append(name)
+        # A folder of that name can be imported too.
+        if hasattr(module, "spec_capabilities"):
+            found.append(name)
     return found
 
 
