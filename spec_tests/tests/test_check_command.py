@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checked import right, wrong
+from checked import right_formulas, wrong_gradients
 
 from spec_tests.check import UncheckedError, check, examine
 from spec_tests.check.inputs import InputsError, given, parse
@@ -16,7 +16,7 @@ from spec_tests.cli import main
 nn = pytest.importorskip("impl_numpy", reason="the command is tried on impl_numpy")
 
 HERE = Path(__file__).parent
-WRONG, RIGHT = HERE / "checked" / "wrong.py", HERE / "checked" / "right.py"
+WRONG, RIGHT = HERE / "checked" / "wrong_gradients.py", HERE / "checked" / "right_formulas.py"
 ARTICLE = HERE.parents[1] / "examples" / "article"
 FEW = ("--impl", "impl_numpy", "--only", "runs,first,zero")
 
@@ -41,14 +41,20 @@ def test_exit_status_1_where_it_is_wrong(capsys):
     ("arguments", "says"),
     [
         ((f"{WRONG}:CubeForgetsFactor",), "did you mean CubeForgetsAFactor?"),
-        ((f"{HERE / 'checked' / 'wrng.py'}:Cube",), "did you mean wrong.py?"),
+        ((f"{HERE / 'checked' / 'wrong_gradient.py'}:Cube",), "did you mean wrong_gradients.py?"),
         (("numpy",), "must be file.py:Class or package.module:Class"),
         (("no.such.module:F",), "cannot import no.such.module"),
         ((f"{RIGHT}:Relu", "--inputs", "flaot64(N)"), "did you mean float64?"),
         ((f"{RIGHT}:Relu", "--inputs", "int64(N)"), "none of int64(N) is floating"),
         ((f"{RIGHT}:Relu", "--inputs", "float64(N)", "--only", "frist"), "did you mean first?"),
-        ((f"{RIGHT}:Relu", "--inputs", "float64(N)", "--impl", "impl_nump"), "did you mean impl_numpy?"),
-        ((f"{RIGHT}:Relu", "--inputs", "float64(N)", "--batch", "B"), "have no size B; they have N"),
+        (
+            (f"{RIGHT}:Relu", "--inputs", "float64(N)", "--impl", "impl_nump"),
+            "did you mean impl_numpy?",
+        ),
+        (
+            (f"{RIGHT}:Relu", "--inputs", "float64(N)", "--batch", "B"),
+            "have no size B; they have N",
+        ),
     ],
 )
 def test_exit_status_2_with_the_nearest_name(arguments, says, capsys):
@@ -63,7 +69,7 @@ def test_exit_status_2_where_forward_does_not_take_the_inputs(capsys):
     assert "could not be checked" in out
     assert "impl_numpy: not checked: forward(float64(3,), float64(4, 5), float64(2,)) raises" in out
     with pytest.raises(UncheckedError, match="could not be checked"):
-        check(right.LinearWithBias, "float64(3), float64(4,5), float64(2)")
+        check(right_formulas.LinearWithBias, "float64(3), float64(4,5), float64(2)")
 
 
 def test_json_has_the_verdicts_and_scripts(tmp_path, capsys):
@@ -90,7 +96,9 @@ def test_help_has_examples_and_every_property(capsys):
 
 
 def test_inputs_are_read():
-    words = "float64(N,3), const float32(N) in [0.5, 2], int64(N) in [0, 2], None, 'a,b', axis=(0, 1)"
+    words = (
+        "float64(N,3), const float32(N) in [0.5, 2], int64(N) in [0, 2], None, 'a,b', axis=(0, 1)"
+    )
     signature = parse(words)
     assert str(signature) == words
     assert signature.symbols == ("N",)
@@ -113,13 +121,18 @@ def test_arrays_may_be_given_themselves():
     x = np.array([0.5, -1.2])
     signature = given([x, 3])
     assert np.array_equal(signature.at({})[0], x)
-    report = check(right.Relu, [x.reshape(1, 2)], impl=["impl_numpy"], only="first")
+    report = check(right_formulas.Relu, [x.reshape(1, 2)], impl=["impl_numpy"], only="first")
     assert report.status == 0
 
 
 @pytest.mark.parametrize(
     ("function", "names"),
-    [(right.Relu, 1), (right.LinearWithBias, 3), (right.OuterProduct, 2), (wrong.GradientOfZeros, 1)],
+    [
+        (right_formulas.Relu, 1),
+        (right_formulas.LinearWithBias, 3),
+        (right_formulas.OuterProduct, 2),
+        (wrong_gradients.GradientOfZeros, 1),
+    ],
 )
 def test_hypothesis_finds_inputs(function, names):
     pytest.importorskip("hypothesis", reason="it finds the inputs")
@@ -130,7 +143,9 @@ def test_hypothesis_finds_inputs(function, names):
 
 
 def test_the_functions_of_the_article():
-    relu = examine(f"{ARTICLE / 'functions.py'}:define(nn).ReLUF", "float64(N,3)", impl=["impl_numpy"])
+    relu = examine(
+        f"{ARTICLE / 'functions.py'}:define(nn).ReLUF", "float64(N,3)", impl=["impl_numpy"]
+    )
     # 0 * inf is NaN: written as max(x, 0 x), so that dtypes stay, it loses infinity.
     assert relu.failed == ["nonfinite"]
     assert "inf in input" in relu.verdicts["impl_numpy"]["nonfinite"].says

@@ -1,4 +1,7 @@
-"""Functions of JAX with a derivative of their own: wrong ones with what they lack, and right ones."""
+"""Functions of JAX with a derivative of their own: wrong ones, with what they lack, and right ones.
+
+The tables are as those of `torch_functions`.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -67,9 +70,7 @@ def stopped(x):
     return x**3
 
 
-stopped.defvjp(
-    lambda x: (stopped(x), x), lambda x, g: (3 * g * jax.lax.stop_gradient(x) ** 2,)
-)
+stopped.defvjp(lambda x: (stopped(x), x), lambda x, g: (3 * g * jax.lax.stop_gradient(x) ** 2,))
 WRONG["stopped"] = (stopped, "float64(N)", "second")
 
 

@@ -1,4 +1,4 @@
-"""Functions of torch.autograd: those of public reports, what only torch lets one do, and right ones.
+"""Functions of torch.autograd: of public reports, what only torch lets one do, and right ones.
 
 `WRONG` says with which inputs each is checked and the property that it lacks, `RIGHT` with which.
 """

@@ -1,4 +1,4 @@
-"""Checks of a user's own Functions: `check` for everything, `check_gradients` for gradients alone."""
+"""Checks of a user's own Functions: `check` for everything, `check_gradients` for gradients."""
 
 from spec_tests.check.differences import check_gradients, gradients
 from spec_tests.check.run import (

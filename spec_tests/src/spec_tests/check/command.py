@@ -10,6 +10,7 @@ from spec_tests.check.properties import AGREEMENT, PROPERTIES
 from spec_tests.check.report import as_json, text
 from spec_tests.check.run import examine
 
+_AGREE = "the backends give the same numbers"
 _EXAMPLES = """
 examples:
   spec-tests check cube.py:Cube
@@ -34,8 +35,8 @@ def parser() -> argparse.ArgumentParser:
     names = "\n".join(f"  {p.name:<13} {p.asks}" for p in PROPERTIES)
     made = argparse.ArgumentParser(
         prog="spec-tests check",
-        description="Check a Function of your own: its derivatives, and how it behaves in a program.",
-        epilog=f"properties:\n{names}\n  {AGREEMENT:<13} the backends give the same numbers\n{_EXAMPLES}",
+        description="Check a Function of your own: derivatives, and manners in a program.",
+        epilog=f"properties:\n{names}\n  {AGREEMENT:<13} {_AGREE}\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
@@ -52,8 +53,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--skip", default="", metavar="NAMES", help="all but these properties")
     made.add_argument("--batch", default="", metavar="NAME", help="this size counts examples")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="decides the numbers")
-    made.add_argument("--json", metavar="FILE", help="write the report there; - for standard output")
-    made.add_argument("--notes", action="store_true", help="print what was found for all properties")
+    made.add_argument(
+        "--json", metavar="FILE", help="write the report there; - for standard output"
+    )
+    made.add_argument(
+        "--notes", action="store_true", help="print what was found for all properties"
+    )
     made.add_argument("--no-scripts", action="store_true", help="leave out the failing examples")
     return made
 
@@ -79,6 +84,8 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(as_json(report), indent=2))
         return report.status
     if options.json:
-        Path(options.json).write_text(json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8")
+        Path(options.json).write_text(
+            json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8"
+        )
     print(text(report, scripts=not options.no_scripts, notes=options.notes))
     return report.status

@@ -42,7 +42,8 @@ def draw(target: Target, subject: Subject) -> Signature:
                 if found is not None:
                     return found
     msg = (
-        f"inputs: {target.name} accepts none of the arrays that were tried ({arities} inputs, up to "
+        f"inputs: {target.name} accepts none of the arrays that were tried ({arities} inputs, "
+        f"up to "
         "3 axes); give them, as in --inputs 'float64(N,3), float64(3)'"
     )
     raise InputsError(msg)
@@ -103,9 +104,7 @@ def _accepts(subject: Subject, signature: Signature, backward: bool) -> bool:
 
 def _arities(target: Target) -> list[int]:
     """Return how many inputs there may be: with optional ones first, then without."""
-    function: Callable[..., Any] = (
-        target.obj if target.kind == JAX else target.obj.forward
-    )
+    function: Callable[..., Any] = target.obj if target.kind == JAX else target.obj.forward
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

@@ -201,7 +201,10 @@ def _argument(word: str) -> Argument:
         msg = f"inputs: {word!r} has the dtype {dtype}, which is unknown; did you mean {near[0]}?"
         raise InputsError(msg)
     if dtype.startswith(("complex", "bfloat", "float16")):
-        msg = f"inputs: {word!r}: Functions of {dtype} are not checked, only those of float32 and float64"
+        msg = (
+            f"inputs: {word!r}: Functions of {dtype} are not checked, only those of float32 and "
+            f"float64"
+        )
         raise InputsError(msg)
     shape = tuple(_size(size.strip(), word) for size in match["shape"].split(",") if size.strip())
     low, high = (None, None)
@@ -226,7 +229,9 @@ def _constant(text: str) -> Any:
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError):
-        msg = f"inputs: cannot read {text.strip()!r}; write an array as 'float64(N,3)', or a constant"
+        msg = (
+            f"inputs: cannot read {text.strip()!r}; write an array as 'float64(N,3)', or a constant"
+        )
         raise InputsError(msg) from None
 
 

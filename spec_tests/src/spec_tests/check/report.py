@@ -27,7 +27,9 @@ def text(report: Report, *, scripts: bool = True, notes: bool = False) -> str:
     blocks.append(_failures(report, scripts))
     if notes:
         blocks.append(_notes(report, (PASSED, REFUSED, NOT_ASKED)))
-    elif any(v.state in (REFUSED, NOT_ASKED) for row in report.verdicts.values() for v in row.values()):
+    elif any(
+        v.state in (REFUSED, NOT_ASKED) for row in report.verdicts.values() for v in row.values()
+    ):
         blocks.append(_notes(report, (REFUSED, NOT_ASKED)))
     return "\n\n".join(block for block in blocks if block)
 
@@ -46,7 +48,11 @@ def _table(report: Report) -> str:
     names = [name for name in _ASKS if any(name in report.verdicts[label] for label in labels)]
     widths = [max(len(label), 9) for label in labels]
     first = max(map(len, names))
-    head = " " * first + "  " + "  ".join(f"{label:{w}}" for label, w in zip(labels, widths, strict=True))
+    head = (
+        " " * first
+        + "  "
+        + "  ".join(f"{label:{w}}" for label, w in zip(labels, widths, strict=True))
+    )
     lines = [head]
     for name in names:
         cells = [
@@ -80,15 +86,17 @@ def _notes(report: Report, states: tuple[str, ...]) -> str:
     lines = []
     for (name, state, says), labels in said.items():
         where = "" if len(labels) == every else f" on {', '.join(labels)}"
-        lines.append(f"{name}{where}: {says}" if state == PASSED else f"{name} {state}{where}: {says}")
+        lines.append(
+            f"{name}{where}: {says}" if state == PASSED else f"{name} {state}{where}: {says}"
+        )
     return "\n".join(lines)
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """Return the report as JSON holds it.
 
-    ``status`` 0, 1 or 2; ``failed``, the names of properties; ``backends``, by name ``verdicts`` with
-    ``state``, ``says``, ``sizes`` and ``script``; ``obstacles``.
+    ``status`` 0, 1 or 2; ``failed``, the names of properties; ``backends``, by name the verdicts,
+    by property, with ``state``, ``says``, ``sizes`` and ``script``; ``obstacles``.
     """
     return {
         "function": report.name,

@@ -161,7 +161,10 @@ def examine(
             signature = drawn.draw(made, every[0])
         report = Report(found.name, str(signature), drawn=given is None)
         if batch and batch not in signature.symbols:
-            msg = f"batch: the inputs have no size {batch}; they have {', '.join(signature.symbols) or 'none'}"
+            msg = (
+                f"batch: the inputs have no size {batch}; they have "
+                f"{', '.join(signature.symbols) or 'none'}"
+            )
             raise InputsError(msg)
         if not any(signature.wanted):
             msg = f"inputs: none of {signature} is floating and may have a gradient"
@@ -190,7 +193,8 @@ def _subjects(found: Target, impl: Sequence[str], config: dict[str, Any]) -> lis
         msg = f"implementations: cannot import {error.name}{hint}"
         raise TargetError(msg) from error
     except (TypeError, NotAsked) as error:
-        raise TargetError(f"target: {error}") from error
+        msg = f"target: {error}"
+        raise TargetError(msg) from error
 
 
 def rungs(signature: Signature) -> list[dict[str, int]]:

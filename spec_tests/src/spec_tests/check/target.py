@@ -51,7 +51,10 @@ class Target:
             return self
         made = self.obj(importlib.import_module(name))
         if not hasattr(made, self.name):
-            msg = f"target: {self.obj.__name__}({name}) has no {self.name}{_nearest(self.name, list(vars(made)))}"
+            msg = (
+                f"target: {self.obj.__name__}({name}) has no "
+                f"{self.name}{_nearest(self.name, list(vars(made)))}"
+            )
             raise TargetError(msg)
         return replace(self, obj=getattr(made, self.name), kind=OURS, home=name)
 
@@ -102,12 +105,17 @@ def describe(obj: Any, source: str = "") -> Target:
     if isinstance(obj, type):
         for method in ("forward", "backward"):
             if not callable(getattr(obj, method, None)):
-                msg = f"target: the class {name} has no {method}; a Function has forward and backward"
+                msg = (
+                    f"target: the class {name} has no {method}; a Function has forward and backward"
+                )
                 raise TargetError(msg)
         return Target(obj, PORTABLE, name, "", source)
     if callable(obj):
         return Target(obj, JAX, name, "", source)
-    msg = f"target: {name} is a {type(obj).__name__}; wanted a class with forward and backward, or a function"
+    msg = (
+        f"target: {name} is a {type(obj).__name__}; wanted a class with forward and backward, or "
+        f"a function"
+    )
     raise TargetError(msg)
 
 

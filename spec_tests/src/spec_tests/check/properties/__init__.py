@@ -1,6 +1,6 @@
 """What is asked of a Function: a row for each property."""
 
-from spec_tests.check.properties import arrays, calls, derivatives, shapes, transforms
+from spec_tests.check.properties import arrays, calls, derivatives, directions, shapes, transforms
 from spec_tests.check.properties.case import (
     FAILED,
     NOT_ASKED,
@@ -15,6 +15,7 @@ from spec_tests.check.properties.case import (
 
 PROPERTIES: tuple[Property, ...] = (
     *derivatives.ROWS,
+    *directions.ROWS,
     *arrays.ROWS,
     *calls.ROWS,
     *shapes.ROWS,

@@ -89,7 +89,8 @@ def gradients(case: Case) -> str:
             asked += 1
             if (at := first_difference(got, want)) is not None:
                 says = (
-                    f"backward is wrong: with the gradient of output {k} {name}, as sum() and T give "
+                    f"backward is wrong: with the gradient of output {k} {name}, as sum() and "
+                    f"T give "
                     f"it, the same values give input {at} another gradient"
                 )
                 setup = (
@@ -120,7 +121,8 @@ def poisoned(case: Case) -> str:
             continue
         if first_difference(got, want) is not None:
             says = (
-                f"backward is wrong in silence: it uses the {what} as they are by then, and nothing "
+                f"backward is wrong in silence: it uses the {what} as they are by then, and "
+                f"nothing "
                 "tells that they were written in between; keep them by save_for_backward"
             )
             raise Wrong(says, _poisoned_body(values, u, what))
@@ -132,7 +134,8 @@ def _poisoned_body(values: list[Any], u: list[Any], what: str) -> str:
     return compared(
         f"values = {listed(values)}\nu = {listed(u)}\n\n\ndef poison(inputs, outputs):\n"
         f"    for t in {what}:\n        if getattr(t, 'requires_grad', False):\n"
-        "            (t.detach() if 'torch' in type(t).__module__ else t.data)[...] = float('nan')\n",
+        "            (t.detach() if 'torch' in type(t).__module__ else t.data)[...] = "
+        "float('nan')\n",
         "gradients(values, u, between=poison)",
         "gradients(values, u)",
         "the gradient changed in silence",
@@ -149,7 +152,8 @@ def mutation(case: Case) -> str:
             side = changed[0].partition(" ")[0]
             says = f"{side} is wrong: {'; '.join(changed)}"
             body = (
-                f"values = {listed(values)}\nbefore = [np.array(v) for v in values]\nu = {listed(u)}\n"
+                f"values = {listed(values)}\nbefore = [np.array(v) for v in values]\nu = "
+                f"{listed(u)}\n"
                 "seen = []\n\n\ndef keep(inputs, outputs):\n    seen.extend(inputs)\n\n\n"
                 f"wanted = {list(wanted)}\nweights = [np.array(a) for a in u]\n"
                 "gradients(values, weights, wanted, between=keep) if any(wanted) else "
@@ -193,7 +197,8 @@ def aliasing(case: Case) -> str:
         if wrong or differ(got, total, 1024):
             side = "forward" if wrong else "backward"
             says = (
-                f"{side} is wrong: the same Tensor as input {p} and {q} gives something else than two "
+                f"{side} is wrong: the same Tensor as input {p} and {q} gives something else "
+                f"than two "
                 "Tensors of the same values"
             )
             body = (
@@ -216,7 +221,9 @@ def aliasing(case: Case) -> str:
 ROWS = [
     Property("layouts", "stride-0, transposed and sliced inputs give what plain ones do", inputs),
     Property("grad_layouts", "stride-0, transposed and sliced gradients likewise", gradients),
-    Property("poisoned", "what is written between forward and backward does no silent harm", poisoned),
+    Property(
+        "poisoned", "what is written between forward and backward does no silent harm", poisoned
+    ),
     Property("mutation", "forward and backward change nothing that they are given", mutation),
     Property("aliasing", "one Tensor in two places counts twice", aliasing),
 ]

@@ -50,7 +50,8 @@ def subsets(case: Case) -> str:
         for place in chosen:
             if differ(got[place], want[place]):
                 says = (
-                    f"backward is wrong: where only the inputs {sorted(chosen)} require grad, input "
+                    f"backward is wrong: where only the inputs {sorted(chosen)} require grad, "
+                    f"input "
                     f"{place} gets another gradient than where all do"
                 )
                 setup = f"values = {listed(values)}\nu = {listed(u)}"
@@ -88,7 +89,8 @@ def outputs(case: Case) -> str:
             raise Wrong(says, f"{setup}\ngradients(values, alone)") from error
         if (at := first_difference(got, want)) is not None:
             says = (
-                f"backward is wrong: where output {k} alone is used, input {at} gets another gradient "
+                f"backward is wrong: where output {k} alone is used, input {at} gets another "
+                f"gradient "
                 "than with zeros for the others"
             )
             how = "gradients(values, alone)", "gradients(values, zeros)"
@@ -159,7 +161,11 @@ def repeats(case: Case) -> str:
                 )
                 if not same:
                     forward = k < len(made.outputs)
-                    where = f"output {k}" if forward else f"the gradient of input {k - len(made.outputs)}"
+                    where = (
+                        f"output {k}"
+                        if forward
+                        else f"the gradient of input {k - len(made.outputs)}"
+                    )
                     side = "forward" if forward else "backward"
                     what = "forward(values)" if forward else "gradients(values, u)"
                     setup = (
@@ -167,8 +173,10 @@ def repeats(case: Case) -> str:
                         f"later = [{what} for _ in range(20)]"
                     )
                     body = (
-                        f"{setup}\nprint(first, later)\nassert all(np.array_equal(a, b, equal_nan=True) "
-                        "for run in later for a, b in zip(run, first) if a is not None), 'not the same'"
+                        f"{setup}\nprint(first, later)\nassert all(np.array_equal(a, b, "
+                        f"equal_nan=True) "
+                        "for run in later for a, b in zip(run, first) if a is not None), "
+                        "'not the same'"
                     )
                     raise Wrong(f"{side} is not deterministic: {where} is another each time", body)
     return "the same bits four times"
@@ -210,7 +218,10 @@ def threads(case: Case) -> str:
     if raised:
         raise raised[0]
     if wrong:
-        says = f"{len(wrong)} of {_THREADS * _ROUNDS} calls in {_THREADS} threads give what they do not give alone"
+        says = (
+            f"{len(wrong)} of {_THREADS * _ROUNDS} calls in {_THREADS} threads give what they do "
+            f"not give alone"
+        )
         raise Wrong(says, _threads_body(drawn, [u for _, u in alone]))
     return f"{_THREADS * _ROUNDS} calls in {_THREADS} threads"
 
@@ -221,7 +232,8 @@ def _threads_body(drawn: list[list[Any]], weights: list[list[Any]]) -> str:
     )
     return (
         "import sys\nimport threading\n\nsys.setswitchinterval(1e-6)\n"
-        f"calls = [\n    {every},\n]\nalone = [gradients(*call) for call in calls]\nwrong = []\n\n\n"
+        f"calls = [\n    {every},\n]\nalone = [gradients(*call) for call in calls]\nwrong = "
+        f"[]\n\n\n"
         "def run(k):\n    for _ in range(300):\n        got = gradients(*calls[k])\n"
         "        if not all(np.allclose(a, b) for a, b in zip(got, alone[k]) if a is not None):\n"
         "            wrong.append(k)\n\n\n"
@@ -287,12 +299,15 @@ def _leaks_body(case: Case, values: list[Any], u: list[Any], largest: int) -> st
         f"u = {listed(u)}\n\n\ndef alive():\n    gc.collect()\n    return {alive}\n\n\n"
         "for _ in range(4):\n    gradients(values, u)\nbefore = alive()\n"
         f"for _ in range({_CALLS}):\n    gradients(values, u)\ngrown = alive() - before\n"
-        f"print(grown, 'bytes more')\nassert grown <= {max(_BYTES, _CALLS * largest // 2)}, 'it leaks'"
+        f"print(grown, 'bytes more')\nassert grown <= {max(_BYTES, _CALLS * largest // 2)}, "
+        f"'it leaks'"
     )
 
 
 ROWS = [
-    Property("subsets", "every subset of inputs that require grad gets the same gradients", subsets),
+    Property(
+        "subsets", "every subset of inputs that require grad gets the same gradients", subsets
+    ),
     Property("outputs", "integers carry no gradient, an unused output counts as zero", outputs),
     Property("interleaved", "two forwards before one backward do not meet", interleaved),
     Property("repeats", "the same call gives the same bits", repeats),

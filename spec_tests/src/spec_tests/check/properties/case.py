@@ -219,7 +219,8 @@ def agree(got, want, ulps=256):
     if want.dtype.kind != "f" or got.dtype.kind != "f":
         return bool(np.array_equal(got, want))
     scale = np.max(np.abs(want), initial=0)
-    return bool(np.all(np.abs(got - want) <= ulps * np.finfo(want.dtype).eps * (np.abs(want) + scale)))
+    bound = ulps * np.finfo(want.dtype).eps * (np.abs(want) + scale)
+    return bool(np.all(np.abs(got - want) <= bound))
 """
 
 

@@ -15,7 +15,8 @@ from spec_tests.check.properties.case import (
     first_difference,
     listed,
 )
-from spec_tests.check.properties.derivatives import along, jacobians
+from spec_tests.check.properties.derivatives import jacobians
+from spec_tests.check.properties.directions import along
 from spec_tests.check.subjects.base import Application
 
 # Around the widths of vectors and the blocks of sums.
@@ -38,8 +39,14 @@ def dtypes(case: Case) -> str:
     for k, (y, r) in enumerate(zip(small.outputs, large.outputs, strict=True)):
         wanted = "float32" if r.dtype == np.float64 else r.dtype.name
         if y.dtype.name != wanted:
-            says = f"forward is wrong: float32 in gives {y.dtype.name} out (output {k}), wanted {wanted}"
-            body = f"{setup}\ngot = forward(single)[{k}].dtype\nprint(got)\nassert got == {wanted!r}, got"
+            says = (
+                f"forward is wrong: float32 in gives {y.dtype.name} out (output {k}), wanted "
+                f"{wanted}"
+            )
+            body = (
+                f"{setup}\ngot = forward(single)[{k}].dtype\nprint(got)\nassert got == "
+                f"{wanted!r}, got"
+            )
             raise Wrong(says, body)
         if _far(y, r):
             says = f"forward is wrong in float32: output {k} is not that of float64 to 1e-3"
@@ -63,11 +70,19 @@ def _gradients_in_single(case: Case, low: tuple[Any, Any], high: tuple[Any, Any]
         raise Wrong(says, f"{setup}\ngradients(single, u)") from error
     for place, (a, b) in enumerate(zip(got, large.pull(w), strict=True)):
         if a is not None and a.dtype != single[place].dtype:
-            says = f"backward is wrong: input {place} is {single[place].dtype.name}, its gradient {a.dtype.name}"
-            body = f"{setup}\ngot = gradients(single, u)[{place}].dtype\nassert got == 'float32', got"
+            says = (
+                f"backward is wrong: input {place} is {single[place].dtype.name}, its gradient "
+                f"{a.dtype.name}"
+            )
+            body = (
+                f"{setup}\ngot = gradients(single, u)[{place}].dtype\nassert got == 'float32', got"
+            )
             raise Wrong(says, body)
         if a is not None and b is not None and _far(a, b):
-            says = f"backward is wrong in float32: the gradient of input {place} is not that of float64 to 1e-3"
+            says = (
+                f"backward is wrong in float32: the gradient of input {place} is not that of "
+                f"float64 to 1e-3"
+            )
             body = f"{setup}\ndouble, w = {listed(double)}, {listed(w)}\n"
             body += f"got, want = gradients(single, u)[{place}], gradients(double, w)[{place}]\n"
             body += "print(got, want)\nassert np.allclose(got, want, 1e-3, 1e-3)"
@@ -91,7 +106,8 @@ def _in_double(case: Case) -> None:
                 f"values = {listed(values)}\nmoved = list(values)\n"
                 f"moved[{table.place}] = values[{table.place}] * (1 + 1e-9)\n"
                 "print(forward(values), forward(moved))\n"
-                "assert not all(np.array_equal(a, b) for a, b in zip(forward(values), forward(moved)))"
+                "assert not all(np.array_equal(a, b) for a, b in zip(forward(values), "
+                "forward(moved)))"
             )
             raise Wrong(says, body)
 
@@ -106,7 +122,9 @@ def _far(got: np.ndarray, want: np.ndarray) -> bool:
     scale = float(np.max(np.abs(want[np.isfinite(want)]), initial=0.0))
     with np.errstate(all="ignore"):
         off = np.abs(got.astype(np.float64) - want)
-        return bool(np.any(off[np.isfinite(want)] > 1e-3 * (np.abs(want[np.isfinite(want)]) + scale)))
+        return bool(
+            np.any(off[np.isfinite(want)] > 1e-3 * (np.abs(want[np.isfinite(want)]) + scale))
+        )
 
 
 def empty(case: Case) -> str:
@@ -174,7 +192,8 @@ def blocks(case: Case) -> str:
             asked, last = asked + 1, max(last, size)
             if not abs(got - want) <= allowed:
                 says = (
-                    f"backward is wrong at {name} = {size}: along a direction it says {got:.9g}, and "
+                    f"backward is wrong at {name} = {size}: along a direction it says "
+                    f"{got:.9g}, and "
                     f"differences of forward {want:.9g}"
                 )
                 raise Wrong(says, _along_body(case, values, size, (got, want)))
@@ -189,17 +208,19 @@ def _along_body(case: Case, values: list[Any], seed: int, sums: tuple[float, flo
     return (
         f"values = {listed(values)}\nu = {listed(u)}\nv = {listed(v)}\nplaces = {case.places}\n"
         "pulled = gradients(values, u)\n"
-        "got = sum((0 if pulled[k] is None else pulled[k] * d).sum() for k, d in zip(places, v))\n\n\n"
+        "got = sum((0 if pulled[k] is None else pulled[k] * d).sum() for k, d in zip(places, "
+        "v))\n\n\n"
         "def f(t):\n    moved = list(values)\n    for k, d in zip(places, v):\n"
         "        moved[k] = np.asarray(values[k] + t * d)\n"
-        "    return sum((y * a).sum() for y, a in zip(forward(moved), u) if y.dtype.kind == 'f')\n\n\n"
+        "    return sum((y * a).sum() for y, a in zip(forward(moved), u) if y.dtype.kind == "
+        "'f')\n\n\n"
         "t = 2.0**-16\nwant = (f(t) - f(-t)) / (2 * t)\nprint(got, want)\n"
         f"assert abs(got - want) < {half if np.isfinite(half) else 1.0!r}, 'wrong at this size'"
     )
 
 
 def nonfinite(case: Case) -> str:
-    """NaN reaches what depends on it and no other example; infinities give no NaN where none is due."""
+    """NaN reaches what depends on it and no other example; infinity gives none."""
     values = case.values()
     made = case.apply(values)
     floats = case.floats(made)
@@ -263,18 +284,23 @@ def _nan(
         # A sort puts NaN in one place; that it is nowhere among what depends on it is a loss.
         lost = not any(np.any(depends[j] & np.isnan(outputs[j])) for j in floats)
         swallowed, spread = depends[k] & lost, ~depends[k] & nan & _other(case, where, depends[k])
-        setup = f"values = {listed(values)}\nvalues[{place}][{element}] = np.nan\ny = forward(values)[{k}]\nprint(y)"
+        setup = (
+            f"values = {listed(values)}\nvalues[{place}][{element}] = np.nan\ny = "
+            f"forward(values)[{k}]\nprint(y)"
+        )
         if np.any(swallowed):
             at = tuple(int(n) for n in np.argwhere(swallowed)[0])
             says = (
-                f"forward is wrong: NaN in input {place}{list(element)} is lost on the way to output "
+                f"forward is wrong: NaN in input {place}{list(element)} is lost on the way to "
+                f"output "
                 f"{k}{list(at)}, which depends on it"
             )
             raise Wrong(says, f"{setup}\nassert np.isnan(y[{at}]), 'NaN is lost'")
         if np.any(spread):
             at = tuple(int(n) for n in np.argwhere(spread)[0])
             says = (
-                f"forward is wrong: NaN in input {place}{list(element)} reaches output {k}{list(at)}, "
+                f"forward is wrong: NaN in input {place}{list(element)} reaches output "
+                f"{k}{list(at)}, "
                 "which does not depend on it"
             )
             raise Wrong(says, f"{setup}\nassert not np.isnan(y[{at}]), 'NaN spreads'")
@@ -294,9 +320,9 @@ def _other(case: Case, where: tuple[int, Any], array: np.ndarray) -> np.ndarray:
     place, element = where
     name = _examples(case)
     other = np.zeros(array.shape, bool)
-    if name and case.signature.arguments[place].shape[:1] == (name,):
-        if array.shape[:1] == (case.sizes[name],):
-            other[np.arange(array.shape[0]) != element[0]] = True
+    rows = bool(name) and case.signature.arguments[place].shape[:1] == (name,)
+    if rows and array.shape[:1] == (case.sizes[name],):
+        other[np.arange(array.shape[0]) != element[0]] = True
     return other
 
 
@@ -308,7 +334,7 @@ def _nan_backward(
     k: int,
     finite: Application,
 ) -> None:
-    """Ask that gradients of other elements, by outputs that do not depend on the NaN, are numbers."""
+    """Ask that gradients of other examples, by outputs of theirs, are numbers."""
     place, element = where
     if depends.all():
         return
@@ -365,7 +391,8 @@ def _infinite(
                 )
                 body = (
                     f"values = {listed(values)}\nvalues[{place}][{element}] = {infinite}\n"
-                    f"y = forward(values)[{k}]\nprint(y)\nassert not np.isnan(y[{at}]), 'NaN of infinity'"
+                    f"y = forward(values)[{k}]\nprint(y)\nassert not np.isnan(y[{at}]), 'NaN "
+                    f"of infinity'"
                 )
                 raise Wrong(says, body)
 
@@ -386,15 +413,15 @@ def batch(case: Case) -> str:
     name = _examples(case)
     if not name or name not in case.signature.symbols:
         raise NotAsked("no axis of examples: name one N or B, or say --batch NAME")
-    rows = [
-        k for k, a in enumerate(case.signature.arguments) if a.shape[:1] == (name,)
-    ]
+    rows = [k for k, a in enumerate(case.signature.arguments) if a.shape[:1] == (name,)]
     values = case.values(0, "", **{name: 5})
     made = case.apply(values)
     if not rows or any(y.shape[:1] != (5,) for y in made.outputs):
         raise NotAsked(f"{name} is not the first axis of an input and of every output")
     if not case.batch and not _independent(case, values, rows, made.outputs):
-        raise NotAsked(f"examples of {name} depend on each other; --batch {name} holds it to the rule")
+        raise NotAsked(
+            f"examples of {name} depend on each other; --batch {name} holds it to the rule"
+        )
     u = case.cotangents(made)
     slopes = made.pull(u)
     for row in range(5):
@@ -406,22 +433,26 @@ def batch(case: Case) -> str:
         setup += f"alone = [v[{row}:{row + 1}] if k in {rows} else v for k, v in enumerate(values)]"
         whole = [y[row : row + 1] for y in made.outputs]
         if first_difference(one.outputs, whole) is not None:
-            says = f"forward is wrong: example {row} of {name} gives in a batch of 5 what it does not give alone"
+            says = (
+                f"forward is wrong: example {row} of {name} gives in a batch of 5 what it does "
+                f"not give alone"
+            )
             want = f"[y[{row}:{row + 1}] for y in forward(values)]"
             raise Wrong(says, compared(setup, "forward(alone)", want, "examples meet"))
         for k in rows:
             full = slopes[k]
             if differ(pulled[k], None if full is None else full[row : row + 1], 1024):
-                says = f"backward is wrong: example {row} of {name} gets in a batch of 5 another gradient than alone"
+                says = (
+                    f"backward is wrong: example {row} of {name} gets in a batch of 5 another "
+                    f"gradient than alone"
+                )
                 got = f"[gradients(alone, [a[{row}:{row + 1}] for a in u])[{k}]]"
                 want = f"[gradients(values, u)[{k}][{row}:{row + 1}]]"
                 raise Wrong(says, compared(setup, got, want, "examples meet"))
     return f"5 examples of {name}"
 
 
-def _independent(
-    case: Case, values: list[Any], rows: list[int], outputs: list[np.ndarray]
-) -> bool:
+def _independent(case: Case, values: list[Any], rows: list[int], outputs: list[np.ndarray]) -> bool:
     moved = list(values)
     for k in rows:
         if _floating(values[k]):
@@ -435,8 +466,16 @@ def _independent(
 
 ROWS = [
     Property("dtypes", "float32 in gives float32 out, with the numbers of float64", dtypes),
-    Property("empty", "sizes of 0 give empty results and gradients of the right shapes", empty, once=True),
-    Property("blocks", "the derivative is right at sizes around blocks, up to 1025", blocks, once=True),
-    Property("nonfinite", "NaN is not lost and reaches no other example; infinity makes no NaN", nonfinite),
+    Property(
+        "empty", "sizes of 0 give empty results and gradients of the right shapes", empty, once=True
+    ),
+    Property(
+        "blocks", "the derivative is right at sizes around blocks, up to 1025", blocks, once=True
+    ),
+    Property(
+        "nonfinite",
+        "NaN is not lost and reaches no other example; infinity makes no NaN",
+        nonfinite,
+    ),
     Property("batch", "an example gives in a batch what it gives alone", batch, once=True),
 ]

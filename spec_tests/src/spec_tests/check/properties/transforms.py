@@ -49,7 +49,8 @@ def _jit_body(case: Case, values: list[object]) -> str:
         f"got, want = compiled(*inputs(values)), {call}(*inputs(values))\nprint(got, want)\n"
         "some = lambda r: r if isinstance(r, (tuple, list)) else [r]\n"
         "to = lambda t: np.asarray(t.detach().numpy() if hasattr(t, 'detach') else t)\n"
-        "assert all(np.allclose(to(a), to(b)) for a, b in zip(some(got), some(want))), 'jit changes it'"
+        "assert all(np.allclose(to(a), to(b)) for a, b in zip(some(got), some(want))), 'jit "
+        "changes it'"
     )
 
 
@@ -69,7 +70,9 @@ def vmap(case: Case) -> str:
             raise
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
-            raise Refused(f"under vmap it raises {type(error).__name__}: {lines[0][:80]}") from error
+            raise Refused(
+                f"under vmap it raises {type(error).__name__}: {lines[0][:80]}"
+            ) from error
         loops = [
             case.apply(
                 [s[k] if k in mapped else v for k, v in enumerate(single[0])],
@@ -96,7 +99,8 @@ def _vmap_body(case: Case, stacked: list[object], axes: list[int | None]) -> str
         f"stacked, axes = {listed(stacked)}, {axes}\n"
         f"got = {call}(*[{wrap} if isinstance(v, np.ndarray) else v for v in stacked])\n"
         "got = list(got) if isinstance(got, (tuple, list)) else [got]\n"
-        "rows = [forward([v if a is None else v[k] for v, a in zip(stacked, axes)]) for k in range(3)]\n"
+        "rows = [forward([v if a is None else v[k] for v, a in zip(stacked, axes)]) for k in "
+        "range(3)]\n"
         "for a, column in zip(got, zip(*rows)):\n"
         "    a = np.asarray(a.detach().numpy() if hasattr(a, 'detach') else a)\n"
         "    assert np.allclose(a, np.stack(column)), 'mapped is not single'"

@@ -48,4 +48,6 @@ def subjects(target: Target, names: Sequence[str], config: dict[str, Any]) -> li
     if target.kind == JAX:
         return [OnJax(target, config)]
     chosen = [target.home] if target.kind == OURS else list(names)
-    return [OnImplementation(target.on(name), importlib.import_module(name), config) for name in chosen]
+    return [
+        OnImplementation(target.on(name), importlib.import_module(name), config) for name in chosen
+    ]

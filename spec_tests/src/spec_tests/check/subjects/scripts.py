@@ -1,4 +1,4 @@
-"""The heads of scripts that run on their own: ``forward``, ``gradients`` and ``second``, NumPy only.
+"""Scripts that run on their own: ``forward``, ``gradients`` and ``second``, arrays in and out.
 
 What follows a head needs to know nothing of the backend, and no head needs `spec_tests`.
 """
@@ -60,7 +60,8 @@ def second(values, cotangents, directions, wanted=None):
     """Differentiate sum_k <gradient_k, direction_k> by the inputs, and by the cotangents."""
     inputs, wanted, outputs = made(values, wanted)
     leaves = [x for x, w in zip(inputs, wanted) if w]
-    pairs = [(y, tensor(np.asarray(u), True)) for y, u in zip(outputs, cotangents) if y.requires_grad]
+    pairs = [(y, tensor(np.asarray(u), True)) for y, u in zip(outputs, cotangents)
+             if y.requires_grad]
     first = grad([y for y, _ in pairs], leaves, grad_outputs=[u for _, u in pairs],
                  create_graph=True, allow_unused=True)
     kept = [(g, tensor(np.asarray(d), False)) for g, d in zip(first, directions)

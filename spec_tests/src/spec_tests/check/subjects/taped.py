@@ -247,7 +247,9 @@ class OnImplementation(Taped):
             raise NotAsked("the implementation has no vmap")
         if any(not isinstance(value, np.ndarray) for value in values):
             raise NotAsked("not every input is an array")
-        result = self.nn.vmap(self.call, in_axes=tuple(axes))(*self._inputs(values, [False] * len(values)))
+        result = self.nn.vmap(self.call, in_axes=tuple(axes))(
+            *self._inputs(values, [False] * len(values))
+        )
         return [self.numpy(y) for y in (result if isinstance(result, tuple | list) else [result])]
 
     def live(self) -> int:
@@ -376,4 +378,3 @@ def alive(kind: str) -> int:
     if kind in ("jax", "jaxlib"):
         return int(sum(array.nbytes for array in importlib.import_module("jax").live_arrays()))
     return tracemalloc.get_traced_memory()[0]
-
