@@ -76,7 +76,7 @@ class Subject:
     def after_writing(
         self, values: Values, wanted: Sequence[bool], cotangents: Arrays, what: str
     ) -> Slopes:
-        """Return the gradients when inputs (or outputs) are made NaN between forward and backward."""
+        """Return the gradients when inputs, or outputs, are made NaN before backward."""
         raise NotAsked("arrays of this backend cannot be written into")
 
     def intermediates(self, values: Values, wanted: Sequence[bool]) -> list[str]:
