@@ -18,7 +18,7 @@ MENDED = ("Report4175Mended", "ReportMlstm16Mended", "OnceDifferentiable")
 @pytest.mark.parametrize("name", torch_functions.WRONG)
 def test_a_wrong_function_is_rejected_by_its_property(name):
     function, inputs, prop = torch_functions.WRONG[name]
-    report = examine(function, inputs)
+    report = examine(function, inputs, only=f"{prop},second")
     assert prop in report.failed
     script = report.verdicts["torch"][prop].script
     done = subprocess.run(
@@ -31,7 +31,8 @@ def test_a_wrong_function_is_rejected_by_its_property(name):
 @pytest.mark.parametrize("name", torch_functions.RIGHT)
 def test_a_right_function_is_accepted(name):
     function, inputs = torch_functions.RIGHT[name]
-    report = examine(function, inputs)
+    # A loop over time in Python takes its time; the formulas are asked for at few sizes.
+    report = examine(function, inputs, skip="blocks,leaks" if "Mlstm" in name else "")
     assert report.failed == []
     if name in MENDED:
         assert report.verdicts["torch"]["second"].says == "marked once_differentiable"

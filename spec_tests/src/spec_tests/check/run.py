@@ -318,37 +318,3 @@ def _ulps(a: np.ndarray | None, b: np.ndarray | None) -> float:
     apart = np.abs(np.where(a == b, 0, a - b))
     largest = float(np.max(np.nan_to_num(apart, nan=0.0), initial=0.0))
     return largest / (precision(a.dtype) * scale) if scale else largest and np.inf
-
-
-class WrongFunctionError(AssertionError):
-    """A Function is wrong; the message is the report."""
-
-
-class UncheckedError(RuntimeError):
-    """A Function could not be checked; the message says why."""
-
-
-def check(function: Any, given: Any = None, **options: Any) -> Report:
-    """Hold a Function to every property; return the report where it is right.
-
-    Parameters
-    ----------
-    function, given, **options
-        As in `examine`.
-
-    Raises
-    ------
-    WrongFunctionError
-        An `AssertionError` that names the properties, with a script for each that fails alike.
-    UncheckedError
-        If it could not be checked.
-    """
-    __tracebackhide__ = True
-    from spec_tests.check.report import text
-
-    report = examine(function, given, **options)
-    if report.status == 1:
-        raise WrongFunctionError(text(report))
-    if report.status == 2:
-        raise UncheckedError(text(report))
-    return report

@@ -232,8 +232,9 @@ def _threads_body(drawn: list[list[Any]], weights: list[list[Any]]) -> str:
     )
     return (
         "import sys\nimport threading\n\nsys.setswitchinterval(1e-6)\n"
-        f"calls = [\n    {every},\n]\nalone = [gradients(*call) for call in calls]\nwrong = "
-        f"[]\n\n\n"
+        f"calls = [\n    {every},\n]\n"
+        "both = lambda values, u: [*forward(values), *gradients(values, u)]\n"
+        "alone = [both(*call) for call in calls]\nwrong = []\n\n\n"
         "def run(k):\n    for _ in range(100):\n        got = both(*calls[k])\n"
         "        if not all(np.allclose(a, b) for a, b in zip(got, alone[k]) if a is not None):\n"
         "            wrong.append(k)\n\n\n"
