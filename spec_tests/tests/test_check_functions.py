@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 from checked import right, wrong
 
 from spec_tests.check import WrongFunctionError, check, examine
 
-pytest.importorskip("impl_numpy", reason="the Functions are tried on impl_numpy")
+nn = pytest.importorskip("impl_numpy", reason="the Functions are tried on impl_numpy")
 
 
 def test_there_are_enough_of_both():
@@ -93,3 +94,31 @@ def test_batch_is_asked_where_examples_are_apart_or_where_it_is_said():
     assert alone.verdicts["impl_numpy"]["batch"].state == "not asked"
     held = examine(function, inputs, impl=["impl_numpy"], only="batch", batch="N")
     assert held.verdicts["impl_numpy"]["batch"].state == "failed"
+
+
+@pytest.mark.parametrize(("off", "state"), [(1e-15, "passed"), (1e-9, "failed")])
+def test_backends_that_give_other_numbers(off, state, monkeypatch):
+    class Scale:
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * g
+
+    class Other(Scale):
+        @staticmethod
+        def forward(ctx, x):
+            return (2 + off) * x
+
+    # Another backend that is impl_numpy, but for what it makes of the class.
+    other = ModuleType("impl_other")
+    vars(other).update({k: v for k, v in vars(nn).items() if k != "__name__"})
+    other.as_function = lambda _: nn.as_function(Other)
+    monkeypatch.setitem(sys.modules, "impl_other", other)
+    both = ["impl_numpy", "impl_other"]
+    report = examine(Scale, "float64(N)", impl=both, only="runs,agreement")
+    verdict = report.verdicts["impl_other"]["agreement"]
+    assert verdict.state == state
+    assert "ULP from impl_numpy" in verdict.says
