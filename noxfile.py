@@ -274,6 +274,9 @@ def conformance(session: nox.Session, name: str, *, quick: bool = False) -> None
     if not session.posargs and name == "torch_ext":
         # The comparison's reference is made with torch, which the judge's own session lacks.
         session.run(*pytest, "spec_tests/tests/test_compare_reference.py")
+        session.run(*pytest, "spec_tests/tests/test_check_torch.py", *TWO_PROCESSES)
+    if not session.posargs and name == "jax_vjp":
+        session.run(*pytest, "spec_tests/tests/test_check_jax.py", *TWO_PROCESSES)
 
 
 def backend_python(session: nox.Session, name: str) -> Path:

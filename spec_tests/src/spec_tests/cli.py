@@ -12,6 +12,7 @@ from spec_tests.judge.environment import suite_version
 
 # Commands with options of their own: the module whose `main` takes them, and what it does.
 _PROGRAMS = {
+    "check": ("spec_tests.check.command", "check a Function of your own"),
     "compare": ("spec_tests.compare.__main__", "compare implementations"),
     "matrix": ("spec_tests.matrix.__main__", "print functions and clauses by implementation"),
     "selftest": ("spec_tests.selftest.__main__", "check what is installed, on this machine"),
@@ -20,11 +21,11 @@ _PROGRAMS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the suite, make calls that do not fit, list the clauses, or compare implementations.
+    """Run the suite, check a Function, make calls that do not fit, or compare implementations.
 
     ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests fuzz --impl MODULE [--calls N]
-    [--seed N] [--only TEXT]``, ``spec-tests clauses [CHAPTER ...]``, ``spec-tests compare ...``,
-    ``spec-tests matrix FILE ... [--json]``, ``spec-tests selftest [--impl MODULE]``,
+    [--seed N] [--only TEXT]``, ``spec-tests check TARGET``, ``spec-tests clauses [CHAPTER ...]``,
+    ``spec-tests compare ...``, ``spec-tests matrix FILE ... [--json]``, ``spec-tests selftest [--impl MODULE]``,
     ``spec-tests badge FILE``, ``spec-tests --version``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
