@@ -10,6 +10,7 @@ from dataclasses import dataclass
 __all__ = [
     "Spread",
     "efficiency",
+    "exponent",
     "geometric_mean",
     "in_digits",
     "ratio",
@@ -77,6 +78,12 @@ def geometric_mean(values: Sequence[float]) -> float:
 def times_linear(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     """Return by how much the last time is above what linear growth from the first would give."""
     return (seconds[-1] / seconds[0]) / (sizes[-1] / sizes[0])
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Return the power of the sizes that fits the values best: the slope of their logarithms."""
+    x, y = ([math.log(number) for number in numbers] for numbers in (sizes, values))
+    return statistics.linear_regression(x, y).slope
 
 
 def in_digits(value: float) -> str:

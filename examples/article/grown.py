@@ -37,7 +37,8 @@ def define(nn: Any) -> dict[str, Any]:
         ``bias`` is what the bias of each gate begins with.
         """
 
-        mends, bias = "", (0.0,)
+        mends: str = ""
+        bias: tuple[float, ...] = (0.0,)
 
         def __init__(self, input_size: int, hidden_size: int) -> None:
             super().__init__()
@@ -46,7 +47,7 @@ def define(nn: Any) -> dict[str, Any]:
             self.weight_hh = nn.Parameter(nn.empty((rows, hidden_size)))
             for weight in (self.weight_ih, self.weight_hh):
                 nn.init.uniform_(weight, -bound, bound)
-            biases = np.repeat(np.float32(self.bias), hidden_size)
+            biases = np.repeat(np.array(self.bias, "float32"), hidden_size)
             self.bias_ih = nn.Parameter(nn.tensor(biases))
             self.bias_hh = nn.Parameter(nn.zeros((rows,)))
 
@@ -74,7 +75,9 @@ def define(nn: Any) -> dict[str, Any]:
             return h, h
 
     class Added(Cell):
-        mends = "a second state that is only added to, c' = c + tanh(..): its gradient does not fade"
+        mends = (
+            "a second state that is only added to, c' = c + tanh(..): its gradient does not fade"
+        )
 
         def forward(self, x: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
             h, c = state
@@ -93,7 +96,9 @@ def define(nn: Any) -> dict[str, Any]:
             return ops.tanh(c), c
 
     class Shown(Cell):
-        mends = "an output gate, h' = o tanh(c'): what is kept need not be shown, nor disturb the rest"
+        mends = (
+            "an output gate, h' = o tanh(c'): what is kept need not be shown, nor disturb the rest"
+        )
         bias = (0.0, 0.0, 0.0)
 
         def forward(self, x: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -103,7 +108,9 @@ def define(nn: Any) -> dict[str, Any]:
             return ops.sigmoid(o) * ops.tanh(c), c
 
     class Forgotten(Cell):
-        mends = "a forget gate, c' = f c + i g: what is kept does not pile up; at first it is half open"
+        mends = (
+            "a forget gate, c' = f c + i g: what is kept does not pile up; at first it is half open"
+        )
         bias = (0.0, 0.0, 0.0, 0.0)
 
         def forward(self, x: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
 """Forecast the sunspots of the next year: a small LSTM on the numbers of 309 years, with a plot.
 
-The sun has a cycle of about eleven years, of which no two are alike: one comes after nine years, one
-after fourteen, with a peak three times as high or not. The layer learns from the years up to 1930.
-From then on it says each year what the next will bring, and is measured by two forecasts that know
+The sun has a cycle of about eleven years, of which no two are alike: one takes nine years, another
+fourteen, and its peak may be three times as high. The layer learns from the years up to 1930. From
+then on it says each year what the next will bring, and is measured by two forecasts that know
 nothing: that all stays as it is, and that all comes back after eleven years. Fed with what it said
 itself, it goes on for longer.
 
@@ -28,13 +28,13 @@ def series() -> np.ndarray:
 
 
 def roots(counts: np.ndarray) -> np.ndarray:
-    """Return square roots, which vary as much in great counts as in small, about 0 and of size 1."""
-    return np.sqrt(counts) / 5 - 1.2
+    """Return square roots, moved to about 0: these vary as much where counts are great."""
+    return np.asarray(np.sqrt(counts) / 5 - 1.2)
 
 
 def counts(values: np.ndarray) -> np.ndarray:
     """Return the numbers whose `roots` these are."""
-    return np.maximum(5 * (values + 1.2), 0) ** 2
+    return np.asarray(np.maximum(5 * (values + 1.2), 0) ** 2)
 
 
 def forecaster(nn: Any, hidden: int = 8) -> Any:

@@ -2,10 +2,10 @@
 
 The generator, a GRU, makes series of 16 years from noise. The critic, another, gives series a
 number, greater for real ones than for invented: the mean difference is the Wasserstein distance of
-the two kinds if the critic's slope is at most 1. For that the squared distance of its slope's length
-from 1 is added to its loss, at places between real and invented series (Gulrajani et al. 2017,
-equation 3). The slope is a derivative through the whole recurrent critic, and training
-differentiates it once more.
+the two kinds if the critic's slope is at most 1. For that the squared distance of its slope from 1
+is added to its loss, at places between real and invented series (Gulrajani et al. 2017, equation
+3). The slope is a derivative through the whole recurrent critic, and training differentiates it
+again.
 
 T steps (years), N series, Z numbers of noise a year.
 
@@ -147,9 +147,7 @@ if __name__ == "__main__":
     nn, picture = chosen.arguments("gan.png")
     generator, distances, missed = learn(nn, steps=300)
     for number in range(0, 300, 50):
-        print(
-            f"step {number:3d}: distance {distances[number]:6.3f}, penalty {missed[number]:.4f}"
-        )
+        print(f"step {number:3d}: distance {distances[number]:6.3f}, penalty {missed[number]:.4f}")
     real, fake = Sun().real(256)[..., 0], invented(nn, generator)
     print(f"real:     {described(real)}\ninvented: {described(fake)}")
     draw(real, fake, distances, picture)

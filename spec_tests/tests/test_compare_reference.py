@@ -18,9 +18,7 @@ pytestmark = pytest.mark.skipif(torch is None, reason="the reference is made wit
 STEPS = 60
 DIGITS = replace(WORKLOADS[2], hidden_size=12, steps=STEPS, lr_drop=40)
 PYDOC = replace(WORKLOADS[3], input_size=5, hidden_size=9, classes=7, steps=STEPS, lr_drop=40)
-TRUECASE = replace(
-    WORKLOADS[4], input_size=4, hidden_size=5, vocabulary=6, steps=STEPS, lr_drop=40
-)
+TRUECASE = replace(WORKLOADS[4], input_size=4, hidden_size=5, vocabulary=6, steps=STEPS, lr_drop=40)
 WORKLOAD = pytest.mark.parametrize(
     "workload", [DIGITS, PYDOC, TRUECASE], ids=lambda workload: workload.name
 )

@@ -40,10 +40,12 @@ def make_data(folder: Path) -> tuple[tuple[Workload, ...], dict[str, dict[str, A
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary, pydoc = _pydoc(folder / "pydoc.npz")
     letters, truecase = _truecase(folder / "truecase.npz")
-    known = {"pydoc": {"classes": vocabulary}, "truecase": {"vocabulary": letters}}
-    workloads = tuple(
-        replace(workload, **known.get(workload.dataset, {})) for workload in WORKLOADS
-    )
+    sized = {
+        "pydoc": lambda workload: replace(workload, classes=vocabulary),
+        "truecase": lambda workload: replace(workload, vocabulary=letters),
+        "digits": lambda workload: workload,
+    }
+    workloads = tuple(sized[workload.dataset](workload) for workload in WORKLOADS)
     digits = _digits(folder / "digits.npz")
     return workloads, {"digits": digits, "pydoc": pydoc, "truecase": truecase}
 
@@ -135,8 +137,7 @@ def _truecase(path: Path) -> tuple[int, dict[str, Any]]:
     lines = [
         line
         for line in found
-        if SHORTEST_LINE <= len(line) == len(line.lower()) <= LONGEST_LINE
-        and line != line.lower()
+        if SHORTEST_LINE <= len(line) == len(line.lower()) <= LONGEST_LINE and line != line.lower()
     ]
     characters = sorted(set("".join(lines).lower()))
     # 0 is past the end of a line.
@@ -151,8 +152,7 @@ def _truecase(path: Path) -> tuple[int, dict[str, Any]]:
     held_out, train = order[:LINES_HELD_OUT], order[LINES_HELD_OUT:]
     workload = next(workload for workload in WORKLOADS if workload.dataset == "truecase")
     batches = generator.choice(train, (workload.steps, BATCH))
-    arrays = {"tokens": tokens, "capitals": capitals, "batches": batches, "held_out": held_out}
-    np.savez(path, **arrays)
+    np.savez(path, tokens=tokens, capitals=capitals, batches=batches, held_out=held_out)
     sizes = {"lines": len(lines), "train": len(train), "held_out": len(held_out)}
     small = float(np.mean(capitals[held_out][tokens[held_out] > 0] == 0))
     return len(characters) + 1, {

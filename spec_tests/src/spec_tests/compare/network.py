@@ -54,7 +54,7 @@ def make_network(nn: Any, workload: Workload, dtype: Any) -> Any:
             return self.head(output).reshape((-1, workload.classes))
 
     class Tagger(nn.Module):
-        """An Embedding, a recurrent layer over sequences of their lengths, a Linear at each step."""
+        """An Embedding, a recurrent layer over sequences of their lengths, and a Linear."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -178,9 +178,7 @@ def network(workload: Workload) -> str:
     if workload.dataset == "digits":
         return f"{units}, and a Linear from its last state to {workload.classes} classes"
     what = f"{workload.classes} " + ("characters" if workload.dataset == "pydoc" else "classes")
-    return (
-        f"{units} on an Embedding of {workload.input_size}, and a Linear at every step to {what}"
-    )
+    return f"{units} on an Embedding of {workload.input_size}, and a Linear at every step to {what}"
 
 
 def _images(report: Report, workload: Workload) -> list[Image]:
