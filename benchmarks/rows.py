@@ -177,8 +177,8 @@ KINDS: dict[str, Kind] = {
     "memory": Kind(
         "Peak memory",
         "How far the process's resident memory is, at its peak in a second training step, above "
-        "what it was before the layer was built: buffers kept from the first count, what a "
-        "compiler needed in it does not. The last table fits it to a power of T.",
+        "what it was before the layer was built: buffers kept from the first count, a "
+        "compiler's own peak does not. The last table fits it to a power of T.",
         "train",
         measure="peak",
         unit="MiB",

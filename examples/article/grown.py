@@ -8,7 +8,7 @@ before. Each is run over 100 random inputs, forward and back. What is shown of i
 - the length of the gradient of the last output, to the input 1, 10, 50 and 99 steps before: what is
   left of it there is what the cell could learn from an input so long ago.
 
-The last is the LSTM, to the last bits: `same` runs it and ``nn.LSTM`` with one set of weights.
+The last is the LSTM, to rounding: `same` runs it and ``nn.LSTM`` with one set of weights.
 
 T steps, N batch, I input size, H hidden size.
 
@@ -165,11 +165,14 @@ def slopes(nn: Any, cell: Any) -> np.ndarray:
     return np.sqrt(np.sum(gradient**2, axis=(1, 2)))
 
 
-def same(nn: Any, cell: Any) -> tuple[Any, Any]:
-    """Return the outputs (T, N, H) of the last cell, and of ``nn.LSTM`` with its parameters."""
+def same(nn: Any, cell: Any, steps: int = 20) -> tuple[Any, Any]:
+    """Return the outputs (T, N, H) of the last cell, and of ``nn.LSTM`` with its parameters.
+
+    Over many steps the roundings of one are carried on, and so are those of the other.
+    """
     layer = nn.LSTM(INPUTS, HIDDEN)
     layer.load_state_dict({f"{name}_l0": value for name, value in cell.state_dict().items()})
-    inputs = nn.tensor(numbers())
+    inputs = nn.tensor(numbers()[:steps])
     with nn.no_grad():
         return nn.ops.stack([h for h, _ in run(nn, cell, inputs)]), layer(inputs)[0]
 
