@@ -81,9 +81,25 @@ def times_linear(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Return the power of the sizes that fits the values best: the slope of their logarithms."""
-    x, y = ([math.log(number) for number in numbers] for numbers in (sizes, values))
-    return statistics.linear_regression(x, y).slope
+    """Return the p, to two digits from 0.05 to 2, of the a + b size^p that fits the values best.
+
+    ``a``, at least 0, is what there is at every size; errors count as parts of the values.
+    """
+
+    def missed(p: float) -> float:
+        x = [size**p / value for size, value in zip(sizes, values, strict=True)]
+        y = [1 / value for value in values]
+        xx, xy, yy = (
+            sum(u * v for u, v in zip(*pair, strict=True)) for pair in ((x, x), (x, y), (y, y))
+        )
+        # The least squares of b x + a y - 1, by Cramer's rule.
+        area = xx * yy - xy * xy
+        a = (xx * sum(y) - xy * sum(x)) / area if area > 0 else 0.0
+        a = max(a, 0.0)
+        b = (sum(x) - a * xy) / xx
+        return sum((b * u + a * v - 1) ** 2 for u, v in zip(x, y, strict=True))
+
+    return min((number / 100 for number in range(5, 201)), key=missed)
 
 
 def in_digits(value: float) -> str:

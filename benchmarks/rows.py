@@ -178,7 +178,7 @@ KINDS: dict[str, Kind] = {
         "Peak memory",
         "How far the process's resident memory is, at its peak in a second training step, above "
         "what it was before the layer was built: buffers kept from the first count, a "
-        "compiler's own peak does not. The last table fits it to a power of T.",
+        "compiler's own peak does not. The last table fits it to a + b T^p.",
         "train",
         measure="peak",
         unit="MiB",

@@ -203,14 +203,16 @@ def _powers(found: Sequence[Measurement]) -> Table:
     kind = KINDS[found[0].row.kind]
     for cell, _, series in _series(found, kind.scale):
         for name, (sizes, values) in series.items():
-            # What is below the grain of the measurement has no logarithm.
-            if len(sizes) > 1 and min(values) > 0:
+            # Three numbers are fitted; what is below the grain of the measurement is none.
+            if len(sizes) > 3 and min(values) > 0:
                 power = exponent(sizes, values)
                 numbers = ", ".join(in_digits(value) for value in values)
                 rows.append([Cell(cell), Cell(name), Cell(numbers), Cell(f"{power:.2f}")])
     steps = ", ".join(str(size) for size in dict.fromkeys(m.row.shape[0] for m in found))
-    head = ["cell", "who", f"{kind.unit} at T = {steps}", "T to the power of"]
-    return Table("Growth: 1 is linear, 0.5 the square root", head, rows)
+    head = ["cell", "who", f"{kind.unit} at T = {steps}", "p of a + b T^p"]
+    return Table(
+        "What grows, beside what there is at every T: 1 is linear, 0.5 the square root", head, rows
+    )
 
 
 def _series(
