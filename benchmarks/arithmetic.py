@@ -10,6 +10,7 @@ from dataclasses import dataclass
 __all__ = [
     "Spread",
     "efficiency",
+    "exponent",
     "geometric_mean",
     "in_digits",
     "ratio",
@@ -77,6 +78,28 @@ def geometric_mean(values: Sequence[float]) -> float:
 def times_linear(sizes: Sequence[float], seconds: Sequence[float]) -> float:
     """Return by how much the last time is above what linear growth from the first would give."""
     return (seconds[-1] / seconds[0]) / (sizes[-1] / sizes[0])
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """Return the p, to two digits from 0.05 to 2, of the a + b size^p that fits the values best.
+
+    ``a``, at least 0, is what there is at every size; errors count as parts of the values.
+    """
+
+    def missed(p: float) -> float:
+        x = [size**p / value for size, value in zip(sizes, values, strict=True)]
+        y = [1 / value for value in values]
+        xx, xy, yy = (
+            sum(u * v for u, v in zip(*pair, strict=True)) for pair in ((x, x), (x, y), (y, y))
+        )
+        # The least squares of b x + a y - 1, by Cramer's rule.
+        area = xx * yy - xy * xy
+        a = (xx * sum(y) - xy * sum(x)) / area if area > 0 else 0.0
+        a = max(a, 0.0)
+        b = (sum(x) - a * xy) / xx
+        return sum((b * u + a * v - 1) ** 2 for u, v in zip(x, y, strict=True))
+
+    return min((number / 100 for number in range(5, 201)), key=missed)
 
 
 def in_digits(value: float) -> str:

@@ -63,7 +63,11 @@ def ratio_figure(rows: Sequence[str], series: Mapping[str, Sequence[Spread | Non
 
 
 def growth_figure(
-    xlabel: str, ylabel: str, series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    xlabel: str,
+    ylabel: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    root: bool = False,
 ) -> str:
     """Draw times or bytes over a size, both logarithmic, and a line that grows as the size does.
 
@@ -72,6 +76,8 @@ def growth_figure(
     xlabel, ylabel : str
     series : mapping
         By name, sizes and values.
+    root : bool
+        Whether another line grows as the size's square root, from the last series.
 
     Returns
     -------
@@ -87,6 +93,10 @@ def growth_figure(
         sizes, values = next(iter(series.values()))
         linear = [values[-1] * size / sizes[-1] for size in sizes]
         axes.plot(sizes, linear, color="#999999", linewidth=1, linestyle=":", label="linear")
+        if root:
+            last, values = list(series.values())[-1]
+            grown = [values[-1] * (size / last[-1]) ** 0.5 for size in sizes]
+            axes.plot(sizes, grown, color="#999999", linewidth=1, linestyle="-.", label="root")
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.minorticks_off()

@@ -176,12 +176,26 @@ KINDS: dict[str, Kind] = {
     ),
     "memory": Kind(
         "Peak memory",
-        "What the process's resident memory grows by at its peak in two training steps.",
+        "How far the process's resident memory is, at its peak in a second training step, above "
+        "what it was before the layer was built: buffers kept from the first count, a "
+        "compiler's own peak does not. The last table fits it to a + b T^p.",
         "train",
         measure="peak",
         unit="MiB",
         scale=2.0**-20,
         peers=("torch.nn", "flax.nnx"),
+    ),
+    "states": Kind(
+        "Peak memory of the user's own cell over a sequence",
+        "As above, of the cell of one gate and one candidate, which reads and shows 4 numbers of "
+        "the H in its state, so that what it keeps for backward is what there is: by `unroll`, and "
+        'with `checkpoint="sqrt"` (sqrt), which keeps the square root of T states. torch.nn and '
+        "lax.scan as in the section on its times.",
+        "unroll",
+        measure="peak",
+        unit="MiB",
+        scale=2.0**-20,
+        peers=("torch.nn", "lax.scan"),
     ),
     "launches": Kind(
         "Launches on the GPU",
@@ -227,8 +241,8 @@ class Row:
         A layer's constructor's, by position.
     options : mapping
         The keywords of an optimizer or a sequence layer, there with `lengths`, whether the
-        sequences have different lengths, and `projected`, to half of H; `apart` and `sqrt` of a
-        cell over a sequence; a workload's fields.
+        sequences have different lengths, and `projected`, to half of H; `apart`, `sqrt` and
+        `narrow` of a cell over a sequence; a workload's fields.
     quick : bool
         Whether ``--quick`` measures it too.
     along : str
@@ -292,6 +306,11 @@ class Row:
         return self.shape[3] // (2 if self.options.get("projected") else 1)
 
     @property
+    def shown(self) -> int:
+        """How many numbers of the state of a cell over a sequence come out of it."""
+        return min(4, self.out) if self.options.get("narrow") else self.out
+
+    @property
     def keywords(self) -> dict[str, Any]:
         """The options of a sequence layer's constructor."""
         options = {k: v for k, v in self.options.items() if k not in ("lengths", "projected")}
@@ -339,7 +358,8 @@ OPTIONS: tuple[Mapping[str, Any], ...] = (
 STILL = {"T": 64, "N": 16, "I": 64, "H": 64}
 GROWING = {"T": (64, 256, 1024, 4096), "N": (1, 4, 16, 64, 256), "H": (16, 64, 256, 512)}
 # Names in `spec_tests.compare.workloads`; the program fills in the fields and the data's place.
-WORKLOADS = ("digits_rnn", "digits_lstm", "digits_gru", "pydoc_gru")
+WORKLOADS = ("digits_rnn", "digits_lstm", "digits_gru", "pydoc_gru", "truecase_lstm")
+LONGER = (64, 256, 1024, 4096)
 
 
 def _recurrent(kind: str, shapes: Sequence[tuple[int, ...]]) -> Iterator[Row]:
@@ -417,6 +437,19 @@ ROWS: tuple[Row, ...] = (
     Row("import", "import", quick=True),
     *_recurrent("first", ((28, 64, 28, 128), (280, 64, 28, 128))),
     Row("build", "impl_torch_ext"),
-    *_recurrent("memory", tuple((steps, 8, 32, 64) for steps in (250, 1000, 4000))),
+    *(
+        Row("memory", cell, (steps, 8, 32, 64), quick=cell == "GRU" and steps <= LONGER[1])
+        for cell, steps in product(CELLS, LONGER)
+    ),
+    *(
+        Row(
+            "states",
+            "own",
+            (steps, 8, 4, 256),
+            options={"narrow": True, **sqrt},
+            quick=steps <= LONGER[1],
+        )
+        for sqrt, steps in product(({}, {"sqrt": True}), LONGER)
+    ),
     *_recurrent("launches", ((10, 4, 8, 16), (100, 4, 8, 16))),
 )

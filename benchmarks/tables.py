@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.arithmetic import Spread, geometric_mean, in_digits, times_linear
+from benchmarks.arithmetic import Spread, exponent, geometric_mean, in_digits, times_linear
 from benchmarks.peers.table import OURS
 from benchmarks.players import EMULATED
 from benchmarks.plots import growth_figure, ratio_figure
@@ -121,7 +121,8 @@ def _section(results: Results, kind: str) -> Section:
         words=what.words,
         images=images,
         tables=[_ours(results, found, name) for name in _present(found, True)]
-        + ([_linear(found)] if kind == "growth" else []),
+        + ([_linear(found)] if kind == "growth" else [])
+        + ([_powers(found)] if what.measure == "peak" else []),
         details=[_everyone(found, threads) for threads in results.threads if found],
         failures=_failures(found),
     )
@@ -196,6 +197,24 @@ def _linear(found: Sequence[Measurement]) -> Table:
     return Table("Growth between the ends: 1 is linear, below 1 is less than that", head, rows)
 
 
+def _powers(found: Sequence[Measurement]) -> Table:
+    """Return the power of the size that each series grows with."""
+    rows = []
+    kind = KINDS[found[0].row.kind]
+    for cell, _, series in _series(found, kind.scale):
+        for name, (sizes, values) in series.items():
+            # Three numbers are fitted; what is below the grain of the measurement is none.
+            if len(sizes) > 3 and min(values) > 0:
+                power = exponent(sizes, values)
+                numbers = ", ".join(in_digits(value) for value in values)
+                rows.append([Cell(cell), Cell(name), Cell(numbers), Cell(f"{power:.2f}")])
+    steps = ", ".join(str(size) for size in dict.fromkeys(m.row.shape[0] for m in found))
+    head = ["cell", "who", f"{kind.unit} at T = {steps}", "p of a + b T^p"]
+    return Table(
+        "What grows, beside what there is at every T: 1 is linear, 0.5 the square root", head, rows
+    )
+
+
 def _series(
     found: Sequence[Measurement], scale: float
 ) -> Iterator[tuple[str, str, dict[str, tuple[list[float], list[float]]]]]:
@@ -207,7 +226,8 @@ def _series(
         series: dict[str, tuple[list[float], list[float]]] = {}
         for measurement in rows:
             for entry in measurement.entries:
-                name = f"{entry.contestant}, {entry.threads} threads"
+                mode = ", sqrt" if measurement.row.options.get("sqrt") else ""
+                name = f"{entry.contestant}{mode}, {entry.threads} threads"
                 sizes, values = series.setdefault(name, ([], []))
                 sizes.append(measurement.row.shape[place])
                 values.append(entry.value.median * scale)
@@ -215,7 +235,7 @@ def _series(
 
 
 def _growth_images(results: Results, kind: str) -> Iterator[Image]:
-    if kind not in ("growth", "memory"):
+    if kind != "growth" and KINDS[kind].measure != "peak":
         return
     what = KINDS[kind]
     for cell, axis, series in _series(results.of_kind(kind), what.scale):
@@ -224,8 +244,10 @@ def _growth_images(results: Results, kind: str) -> Iterator[Image]:
                 f"{name} {values[0]:.3g} to {values[-1]:.3g} {what.unit}"
                 for name, (_, values) in series.items()
             )
-            picture = data_uri(growth_figure(axis, what.unit, series))
-            yield Image(picture, alt, f"{cell}, {axis} growing; dotted: linear growth")
+            root = any(", sqrt" in name for name in series)
+            picture = data_uri(growth_figure(axis, what.unit, series, root=root))
+            words = "linear growth" + (", and with the square root" if root else "")
+            yield Image(picture, alt, f"{cell}, {axis} growing; dotted: {words}")
 
 
 def _ratio_images(results: Results, found: Sequence[Measurement]) -> Iterator[Image]:

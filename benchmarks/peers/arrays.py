@@ -26,7 +26,7 @@ def integers(high: int, shape: tuple[int, ...]) -> np.ndarray:
 def sequence(row: Row) -> tuple[np.ndarray, np.ndarray]:
     """Return an input (T, N, I) and a gradient of the output (T, N, D P)."""
     steps, batch, inputs, _ = row.shape
-    shapes = (steps, batch, inputs), (steps, batch, row.directions * row.out)
+    shapes = (steps, batch, inputs), (steps, batch, row.directions * row.shown)
     x, cotangent = arrays(*shapes)
     return x, cotangent
 

@@ -36,7 +36,7 @@ def _unroll(row: Row) -> Job:
             def step(h: Any, x_t: Any) -> Any:
                 projected = x_t if apart else x_t @ into
                 h = next_state(jax.nn.sigmoid, jnp.tanh, projected, h, back)
-                return h, h
+                return h, h[..., : row.shown]
 
             first = jnp.zeros((x.shape[1], row.shape[3]), x.dtype)
             return jax.lax.scan(step, first, x @ into if apart else x)[1]

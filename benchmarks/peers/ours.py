@@ -190,6 +190,12 @@ def _own_cell(nn: Any, row: Row) -> Any:
         def step(self, projected: Any, h: Any) -> Any:
             return next_state(nn.ops.sigmoid, nn.ops.tanh, projected, h, self.back)
 
+    class Narrow(Own):
+        def output(self, h: Any) -> Any:
+            return h[..., : row.shown]
+
+    if row.options.get("narrow"):
+        return Narrow()
     return Apart() if row.options.get("apart") else Own()
 
 

@@ -16,7 +16,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.peers.arrays import arrays, expression, integers, lengths, sequence
-from benchmarks.peers.job import Job, Makers, to_itself
+from benchmarks.peers.job import Job, Makers, Unsupported, to_itself
 from benchmarks.peers.own_cell import next_state, weights
 from benchmarks.rows import Row
 
@@ -117,6 +117,9 @@ def _cell(change: Compile, row: Row) -> Job:
 
 def _unroll(change: Compile, row: Row) -> Job:
     """Run a cell step by step, the user's own or torch's."""
+    if row.kind == "states" and row.options.get("sqrt"):
+        msg = "a loop of torch.nn keeps all its states"
+        raise Unsupported(msg)
     array, cotangent = sequence(row)
     x, given = torch.tensor(array, requires_grad=True), torch.tensor(cotangent)
     parameters: list[Any]
@@ -139,7 +142,8 @@ def _unroll(change: Compile, row: Row) -> Job:
         state, outputs = first, []
         for x_t in x:
             state = call(x_t, state)
-            outputs.append(state[0] if isinstance(state, tuple) else state)
+            h = state[0] if isinstance(state, tuple) else state
+            outputs.append(h[..., : row.shown])
         torch.stack(outputs).backward(given)
 
     return Job(step, lambda: [_read(parameter.grad) for parameter in parameters])

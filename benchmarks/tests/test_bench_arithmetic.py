@@ -5,6 +5,7 @@ import pytest
 from benchmarks.arithmetic import (
     Spread,
     efficiency,
+    exponent,
     geometric_mean,
     in_digits,
     ratio,
@@ -56,3 +57,10 @@ def test_growth():
     assert times_linear([64, 128, 256], [1.0, 2.0, 4.0]) == pytest.approx(1.0)
     assert times_linear([64, 256], [1.0, 16.0]) == pytest.approx(4.0)
     assert times_linear([64, 256], [1.0, 1.0]) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 1.37])
+def test_the_power_of_what_grows_beside_what_is_always_there(power):
+    sizes = (64, 256, 1024, 4096)
+    for always in (0.0, 3.0):
+        assert exponent(sizes, [always + 0.2 * size**power for size in sizes]) == power

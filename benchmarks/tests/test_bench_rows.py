@@ -69,6 +69,7 @@ def test_an_implementation_does_the_work_of_every_row(name):
             "epoch",
             "growth",
             "memory",
+            "states",
             "first",
             "build",
         ):

@@ -15,7 +15,7 @@ from spec_tests.compare.findings import Failure, Provenance
 from spec_tests.compare.report import EMULATED, write_report
 from spec_tests.compare.results import Evidence, assemble, common_start, training_folder
 from spec_tests.compare.terminal import print_report
-from spec_tests.compare.workloads import WORKLOADS, save_arrays
+from spec_tests.compare.workloads import PADDING, WORKLOADS, save_arrays
 
 NAMES = ["impl_one", "impl_two"]
 STEPS = 60
@@ -273,7 +273,7 @@ def test_a_low_accuracy_breaks_a_promise(evidence):
     write(path, results)
     low = [verdict for verdict in assemble(evidence).verdicts if verdict.kept is False]
     assert [verdict.detail for verdict in low] == [
-        f"lowest of 2: 92.0% ({WORKLOAD.name} in impl_two)",
+        f"closest of 2: 92.0% ({WORKLOAD.name} in impl_two)",
     ]
 
 
@@ -316,4 +316,15 @@ def test_data_are_the_same_each_time_and_split(tmp_path):
         length = int(pydoc["length"])
         assert pydoc["batches"].max() + length < pydoc["held_out"].min()
         assert pydoc["held_out"].max() + length < len(pydoc["tokens"])
-        assert workloads[-1].classes == len(pydoc["vocabulary"])
+        assert workloads[3].classes == len(pydoc["vocabulary"])
+    with np.load(tmp_path / "a" / "truecase.npz") as lines:
+        tokens, capitals = lines["tokens"], lines["capitals"]
+        assert not set(lines["batches"].ravel()) & set(lines["held_out"])
+        lengths = (tokens > 0).sum(axis=1)
+        assert lengths.min() >= 8
+        assert len(set(lengths)) > 30
+        assert tokens.max() == workloads[-1].vocabulary - 1
+        past = np.arange(tokens.shape[1]) >= lengths[:, None]
+        np.testing.assert_array_equal(capitals == PADDING, past)
+        np.testing.assert_array_equal(tokens == 0, past)
+        assert np.all((capitals == 1).sum(axis=1) > 0)

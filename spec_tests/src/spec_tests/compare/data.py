@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spec_tests.compare.workloads import SEED, WORKLOADS, Workload
+from spec_tests.compare.workloads import PADDING, SEED, WORKLOADS, Workload
 
 __all__ = ["make_data"]
 
@@ -18,10 +18,12 @@ BATCH = 32
 DIGITS_TRAIN = 1437
 PYDOC_LENGTH = 48
 PYDOC_HELD_OUT = 128
+SHORTEST_LINE, LONGEST_LINE = 8, 72
+LINES_HELD_OUT = 256
 
 
 def make_data(folder: Path) -> tuple[tuple[Workload, ...], dict[str, dict[str, Any]]]:
-    """Write ``digits.npz`` and ``pydoc.npz`` into ``folder``.
+    """Write ``digits.npz``, ``pydoc.npz`` and ``truecase.npz`` into ``folder``.
 
     Parameters
     ----------
@@ -37,11 +39,15 @@ def make_data(folder: Path) -> tuple[tuple[Workload, ...], dict[str, dict[str, A
     """
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary, pydoc = _pydoc(folder / "pydoc.npz")
-    workloads = tuple(
-        replace(workload, classes=vocabulary) if workload.dataset == "pydoc" else workload
-        for workload in WORKLOADS
-    )
-    return workloads, {"digits": _digits(folder / "digits.npz"), "pydoc": pydoc}
+    letters, truecase = _truecase(folder / "truecase.npz")
+    sized = {
+        "pydoc": lambda workload: replace(workload, classes=vocabulary),
+        "truecase": lambda workload: replace(workload, vocabulary=letters),
+        "digits": lambda workload: workload,
+    }
+    workloads = tuple(sized[workload.dataset](workload) for workload in WORKLOADS)
+    digits = _digits(folder / "digits.npz")
+    return workloads, {"digits": digits, "pydoc": pydoc, "truecase": truecase}
 
 
 def _digits(path: Path) -> dict[str, Any]:
@@ -83,9 +89,7 @@ def _digits(path: Path) -> dict[str, Any]:
 
 def _pydoc(path: Path) -> tuple[int, dict[str, Any]]:
     """Write the documentation that CPython ships, as characters, and where batches start."""
-    from pydoc_data.topics import topics
-
-    text = "\n".join(topics[name] for name in sorted(topics))
+    text = _text()
     vocabulary = sorted(set(text))
     number = {character: index for index, character in enumerate(vocabulary)}
     tokens = np.array([number[character] for character in text], dtype=np.int64)
@@ -116,6 +120,50 @@ def _pydoc(path: Path) -> tuple[int, dict[str, Any]]:
         "batch": BATCH,
         "sequence": PYDOC_LENGTH,
         "sha256": _digest(tokens, batches, held_out),
+    }
+
+
+def _text() -> str:
+    """Return the documentation that CPython ships, all topics in sorted order."""
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics[name] for name in sorted(topics))
+
+
+def _truecase(path: Path) -> tuple[int, dict[str, Any]]:
+    """Write lines of the documentation in small letters, and which letters were capital ones."""
+    found = sorted({line.strip() for line in _text().splitlines()})
+    # A few letters of Unicode become two when they are made small.
+    lines = [
+        line
+        for line in found
+        if SHORTEST_LINE <= len(line) == len(line.lower()) <= LONGEST_LINE and line != line.lower()
+    ]
+    characters = sorted(set("".join(lines).lower()))
+    # 0 is past the end of a line.
+    number = {character: place for place, character in enumerate(characters, start=1)}
+    tokens = np.zeros((len(lines), LONGEST_LINE), np.int64)
+    capitals = np.full_like(tokens, PADDING)
+    for row, line in enumerate(lines):
+        tokens[row, : len(line)] = [number[character] for character in line.lower()]
+        capitals[row, : len(line)] = [character.isupper() for character in line]
+    generator = np.random.Generator(np.random.Philox(key=SEED))
+    order = generator.permutation(len(lines))
+    held_out, train = order[:LINES_HELD_OUT], order[LINES_HELD_OUT:]
+    workload = next(workload for workload in WORKLOADS if workload.dataset == "truecase")
+    batches = generator.choice(train, (workload.steps, BATCH))
+    np.savez(path, tokens=tokens, capitals=capitals, batches=batches, held_out=held_out)
+    sizes = {"lines": len(lines), "train": len(train), "held_out": len(held_out)}
+    small = float(np.mean(capitals[held_out][tokens[held_out] > 0] == 0))
+    return len(characters) + 1, {
+        "file": path.name,
+        "source": "lines of pydoc_data.topics of CPython that have a capital letter and from "
+        f"{SHORTEST_LINE} to {LONGEST_LINE} characters",
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        "sizes": {**sizes, "vocabulary": len(characters), "held_out_small": f"{small:.1%}"},
+        "permutation_seed": SEED,
+        "batch": BATCH,
+        "sha256": _digest(tokens, capitals, batches, held_out),
     }
 
 

@@ -15,7 +15,8 @@ def make_network(nn: Any, workload: Workload, dtype: Any) -> Any:
     Parameters
     ----------
     nn : module
-        Has ``Module``, ``RNN``, ``LSTM``, ``GRU``, ``Linear`` and ``Embedding``.
+        Has ``Module``, ``RNN``, ``LSTM``, ``GRU``, ``Linear`` and ``Embedding``. The layers of
+        ``torch.nn`` know no lengths: a batch is packed for them.
     workload : Workload
     dtype
         The parameters' dtype, an attribute of the implementation or of torch.
@@ -52,4 +53,30 @@ def make_network(nn: Any, workload: Workload, dtype: Any) -> Any:
             output, _ = self.rnn(self.embedding(tokens))
             return self.head(output).reshape((-1, workload.classes))
 
-    return Classifier() if workload.dataset == "digits" else LanguageModel()
+    class Tagger(nn.Module):
+        """An Embedding, a recurrent layer over sequences of their lengths, and a Linear."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            sizes = workload.input_size, workload.hidden_size
+            self.embedding = nn.Embedding(workload.vocabulary, workload.input_size, dtype=dtype)
+            self.rnn = recurrent(*sizes, **workload.options, dtype=dtype)
+            width = workload.hidden_size * (2 if workload.bidirectional else 1)
+            self.head = nn.Linear(width, workload.classes, dtype=dtype)
+
+        def forward(self, tokens: Any) -> Any:
+            output = over_lengths(nn, self.rnn, self.embedding(tokens), (tokens != 0).sum(0))
+            return self.head(output).reshape((-1, workload.classes))
+
+    made = {"digits": Classifier, "pydoc": LanguageModel, "truecase": Tagger}
+    return made[workload.dataset]()
+
+
+def over_lengths(nn: Any, layer: Any, x: Any, lengths: Any) -> Any:
+    """Return the output (T, N, D H) of a layer for sequences of such lengths (N,), 0 past them."""
+    if nn.__name__ != "torch.nn":
+        return layer(x, lengths=lengths)[0]
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    packed, _ = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
+    return pad_packed_sequence(packed, total_length=len(x))[0]

@@ -27,7 +27,7 @@ import numpy as np
 
 from spec_tests.compare.messages import Reporter, say
 from spec_tests.compare.network import make_network
-from spec_tests.compare.workloads import SEED, Batches, Workload, save_arrays
+from spec_tests.compare.workloads import PADDING, SEED, Batches, Workload, save_arrays
 
 __all__ = ["SHADOWS", "main"]
 
@@ -149,7 +149,7 @@ def _held_out(torch: Any, model: Any, batches: Batches) -> dict[str, float]:
     with torch.no_grad():
         logits = model(_tensor(torch, inputs, torch.float64))
         loss = torch.nn.functional.cross_entropy(logits, goal)
-    accuracy = (logits.argmax(-1) == goal).double().mean()
+    accuracy = (logits.argmax(-1) == goal)[goal != PADDING].double().mean()
     return {"final_accuracy": accuracy.item(), "held_out_loss": loss.item()}
 
 

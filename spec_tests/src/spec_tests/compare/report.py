@@ -26,6 +26,7 @@ EMULATED = "CPU emulation, no GPU code ran"
 TITLES = {
     "digits": "Handwritten digits, read row by row",
     "pydoc": "Python's documentation, character by character",
+    "truecase": "Lines of it, given their capital letters back",
 }
 
 
@@ -56,14 +57,11 @@ def summary(report: Report) -> list[str]:
         listed = "; ".join(promise[0].lower() + promise[1:] for promise in broken)
         count = f"{len(broken)} of {len(asked)} promises were not kept"
         return [f"{what}; {count}.", f"Not kept: {listed}."]
-    reached = [
-        training.final_accuracy
-        for key, trainings in report.workloads.items()
-        if key.startswith("digits")
-        for training in trainings.values()
-        if training.final_accuracy is not None
-    ]
-    unseen = f"{min(reached):.1%} to {max(reached):.1%} of unseen digits right"
+    unseen = " and ".join(
+        f"{min(reached):.1%} to {max(reached):.1%} of unseen {things} right"
+        for dataset, things in (("digits", "digits"), ("truecase", "letters' cases"))
+        if (reached := _accuracies(report, dataset))
+    )
     first = f"{what} and got {unseen}; all {len(asked)} promises that were asked are kept."
     single, double = (_largest(report, dtype) for dtype in ("float32", "float64"))
     if single is None or double is None:
@@ -78,6 +76,16 @@ def summary(report: Report) -> list[str]:
             "explains"
         )
     return [first, f"{second}."]
+
+
+def _accuracies(report: Report, dataset: str) -> list[float]:
+    return [
+        training.final_accuracy
+        for key, trainings in report.workloads.items()
+        if key.startswith(dataset)
+        for training in trainings.values()
+        if training.final_accuracy is not None
+    ]
 
 
 def _largest(report: Report, dtype: str) -> float | None:
@@ -137,7 +145,7 @@ class Section:
     key: str
     title: str
     workload: Workload
-    per_character: bool
+    network: str
     images: list[Image]
     entries: dict[str, Training]
     details: dict[str, Details]
@@ -152,13 +160,25 @@ def _section(report: Report, workload: Workload) -> Section:
         key=key,
         title=f"{TITLES[workload.dataset]}: {workload.cell}",
         workload=workload,
-        per_character=workload.dataset == "pydoc",
+        network=network(workload),
         images=_images(report, workload),
         entries=report.workloads[key],
         details=report.details[key],
         reference=report.reference.get(key),
         agreement=report.agreement[key],
     )
+
+
+def network(workload: Workload) -> str:
+    """Return in words what is trained."""
+    layers = f"{workload.num_layers} layers, " if workload.num_layers > 1 else ""
+    ways = "both directions, " if workload.bidirectional else ""
+    each = f" ({layers}{ways}told the lengths of its sequences)" if layers or ways else ""
+    units = f"{workload.cell} of {workload.hidden_size} units{each}"
+    if workload.dataset == "digits":
+        return f"{units}, and a Linear from its last state to {workload.classes} classes"
+    what = f"{workload.classes} " + ("characters" if workload.dataset == "pydoc" else "classes")
+    return f"{units} on an Embedding of {workload.input_size}, and a Linear at every step to {what}"
 
 
 def _images(report: Report, workload: Workload) -> list[Image]:
@@ -170,10 +190,11 @@ def _images(report: Report, workload: Workload) -> list[Image]:
     if not single:
         return []
     known = reference.losses if reference else []
-    per_character = workload.dataset == "pydoc"
+    per_character = workload.dataset != "digits"
     ylabel = "loss, nats per character" if per_character else "training loss, nats"
+    logarithmic = workload.dataset != "pydoc"
     losses = Image(
-        data_uri(loss_figure(single, known, ylabel, not per_character)),
+        data_uri(loss_figure(single, known, ylabel, logarithmic)),
         _loss_words(key, single),
         "Training loss, mean over about 1/55 of the run. Curves that agree lie "
         "on each other; each carries its markers at steps of its own.",

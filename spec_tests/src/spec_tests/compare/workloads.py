@@ -1,4 +1,4 @@
-"""What is trained: four networks on two data sets, each described by plain numbers.
+"""What is trained: five networks on three data sets, each described by plain numbers.
 
 T steps, N batch, I input, H hidden, V characters of the vocabulary.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "PADDING",
     "PROMISED_ACCURACY",
     "SEED",
     "WORKLOADS",
@@ -23,6 +24,8 @@ __all__ = [
 
 SEED = 2026
 PROMISED_ACCURACY = 0.93
+# The target of a step that is none: `cross_entropy` and torch's leave it out.
+PADDING = -100
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Workload:
     name : str
         Key in the results.
     dataset : str
-        ``"digits"`` (one label a sequence) or ``"pydoc"`` (one label a step).
+        ``"digits"`` (one label a sequence), ``"pydoc"`` or ``"truecase"`` (one label a step; here
+        sequences differ in length).
     cell : str
         ``"RNN"``, ``"LSTM"`` or ``"GRU"``: the recurrent Module, which reads (T, N, I).
     input_size, hidden_size, classes : int
         I, H, and the number of classes that the Linear on top tells apart. For ``"pydoc"`` I is
-        the width of the Embedding, and ``classes`` is V.
+        the width of the Embedding, and ``classes`` is V; for ``"truecase"`` too, and V is
+        ``vocabulary``.
     lr : float
         Adam's learning rate; its other options are the defaults of chapter *optim*.
     lr_drop : int
@@ -52,6 +57,11 @@ class Workload:
         The first steps, over which losses of different implementations are compared.
     promised_accuracy : float or None
         The accuracy on held-out data that every implementation must reach.
+    vocabulary : int
+        V, where it is not ``classes``.
+    num_layers : int
+    bidirectional : bool
+        Of the recurrent Module.
     """
 
     name: str
@@ -67,11 +77,20 @@ class Workload:
     float64_steps: int
     agreement_steps: int
     promised_accuracy: float | None
+    vocabulary: int = 0
+    num_layers: int = 1
+    bidirectional: bool = False
 
     @property
     def weight(self) -> int:
         """Work in one step of training, roughly, in steps of a sequence."""
-        return 8 if self.dataset == "digits" else 48
+        return {"digits": 8, "pydoc": 48, "truecase": 72}[self.dataset]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The recurrent Module's options that are not as they are when left out."""
+        layers = {"num_layers": self.num_layers} if self.num_layers > 1 else {}
+        return layers | ({"bidirectional": True} if self.bidirectional else {})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, as a job file holds them."""
@@ -116,6 +135,24 @@ WORKLOADS = (
         agreement_steps=100,
         promised_accuracy=None,
     ),
+    Workload(
+        name="truecase_lstm",
+        dataset="truecase",
+        cell="LSTM",
+        input_size=16,
+        hidden_size=32,
+        classes=2,
+        lr=1e-2,
+        lr_drop=120,
+        steps=150,
+        epoch=50,
+        float64_steps=150,
+        agreement_steps=50,
+        promised_accuracy=0.975,
+        vocabulary=0,  # the data says
+        num_layers=2,
+        bidirectional=True,
+    ),
 )
 
 
@@ -138,7 +175,7 @@ class Batches:
     path : Path
         A file that `spec_tests.compare.data` made.
     dataset : str
-        ``"digits"`` or ``"pydoc"``.
+        A workload's.
     """
 
     def __init__(self, path: Path, dataset: str) -> None:
@@ -152,9 +189,10 @@ class Batches:
         Returns
         -------
         inputs : ndarray
-            digits: float64, shape (T, N, I) = (8, 32, 8); pydoc: int64, shape (T, N).
+            digits: float64, shape (T, N, I) = (8, 32, 8); pydoc and truecase: int64, shape (T, N),
+            truecase 0 past a sequence's end.
         targets : ndarray
-            int64, shape (N,) or, one target a character, (T * N,).
+            int64, shape (N,) or, one target a character, (T * N,), `PADDING` past the end.
         """
         return self._select(self.arrays["batches"][step])
 
@@ -166,6 +204,9 @@ class Batches:
         if self.dataset == "digits":
             images = self.arrays["images"][index]
             return np.ascontiguousarray(images.transpose(1, 0, 2)), self.arrays["labels"][index]
+        if self.dataset == "truecase":
+            tokens, capitals = (self.arrays[key][index].T for key in ("tokens", "capitals"))
+            return np.ascontiguousarray(tokens), capitals.reshape(-1)
         length = int(self.arrays["length"])
         window = self.arrays["tokens"][index[None, :] + np.arange(length + 1)[:, None]]
         return window[:-1].copy(), window[1:].reshape(-1)

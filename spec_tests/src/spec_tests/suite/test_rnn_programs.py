@@ -66,6 +66,35 @@ def test_a_writer_carries_its_state(nn: Any, programs: Callable[[str], Any]) -> 
     assert set(found) <= set(text.characters)
 
 
+@clause("rnn-36", "rnn-17")
+def test_a_critic_with_a_gradient_penalty(nn: Any, programs: Callable[[str], Any]) -> None:
+    gan = programs("gan")
+    before = gan.invented(nn, gan.learn(nn, 0)[0])
+    generator, distances, missed = gan.learn(nn, 50)
+    # Slopes of length 1 are what the second derivative is for: they were near 0 at first.
+    assert missed[0] > 0.5
+    assert max(missed[-20:]) < 0.2, f"slopes miss 1 by {max(missed[-20:])}, squared"
+    # The critic tells both kinds apart, and the generator follows.
+    assert max(distances) > 1
+    assert distances[-1] < max(distances)
+    after = gan.invented(nn, generator)
+    assert gan.rhythm(after)[1] > gan.rhythm(before)[1]
+
+
+@clause("rnn-36")
+def test_a_forecast_of_what_comes_next(nn: Any, programs: Callable[[str], Any]) -> None:
+    forecast = programs("forecast")
+    model, losses = forecast.learn(nn, 100)
+    assert losses[-1] < losses[0] / 3
+    said = forecast.next_years(nn, model)
+    error, *others = forecast.errors(said).values()
+    assert error < 0.75 * min(others), f"{error} and {others}"
+    # The next year is the first of those that follow.
+    year = forecast.LAST + 5
+    alone = np.float32(forecast.onward(nn, model, year, 1))
+    agrees(nn, alone, said[5:6], "rnn", dtype="float32")
+
+
 @clause("rnn-51", "ops-54")
 @pytest.mark.parametrize("name", ["MinGRU", "SRU", "QRNN"])
 def test_layers_of_a_linear_recurrence(nn: Any, cells: Callable[[str], Any], name: str) -> None:
@@ -98,6 +127,22 @@ def test_a_convolutional_lstm(nn: Any, cells: Callable[[str], Any]) -> None:
         state = cell(film[t], state)
         outputs.append(to_numpy(nn, head(state[0]).detach()))
     agrees(nn, got.detach(), np.stack(outputs), "rnn", dtype="float32")
+
+
+@clause("rnn-23", "rnn-08", "rnn-11")
+def test_the_article_grows_into_the_lstm(nn: Any, article: Callable[[str], Any]) -> None:
+    grown = article("grown")
+    cells = {}
+    for name, kind in grown.define(nn).items():
+        nn.manual_seed(0)
+        cells[name] = kind(grown.INPUTS, grown.HIDDEN)
+    assert grown.largest(nn, cells["Article"], 3) > 1e6
+    assert grown.largest(nn, cells["Bounded"], 3) <= 1
+    for name, fades in (("Bounded", True), ("Added", False), ("Forgotten", True)):
+        left = grown.slopes(nn, cells[name])[0]
+        assert left < 1e-9 if fades else left > 1e-2, f"{name}: {left}"
+    ours, theirs = grown.same(nn, cells["Opened"])
+    agrees(nn, ours, to_numpy(nn, theirs), "rnn", dtype="float32")
 
 
 @clause("rnn-51", "rnn-23", "rnn-40")
