@@ -29,7 +29,12 @@ from impl_torch_ext.function_node import (
 )
 from impl_torch_ext.replay import replaying
 from impl_torch_ext.tensor import raw
-from impl_torch_ext.tracing import pushed_with, pushes_forward, save_for_forward
+from impl_torch_ext.tracing import (
+    pushed_with,
+    pushes_forward,
+    save_for_forward,
+    slice_by_slice,
+)
 
 if TYPE_CHECKING:
     from impl_torch_ext.function import Function
@@ -216,6 +221,11 @@ class _Batch:
         self.samples: list[Any] = []
 
     @property
+    def function(self) -> "type[Function]":
+        function: type[Function] = self.inner.function
+        return function
+
+    @property
     def form(self) -> _Form:
         form: _Form = self.inner.form
         return form
@@ -235,6 +245,7 @@ class _Batch:
         except RuntimeError as error:
             if _is_of_randomness(error):
                 raise
+            slice_by_slice(self.function, error)
         self.inner.samples = [self.inner.another() for _ in range(self.batch)]
         every = [
             sample.forward(*_chosen(operands, self.axes, i))
@@ -290,6 +301,7 @@ class _Batch:
             except RuntimeError as error:
                 if _is_of_randomness(error):
                     raise
+                slice_by_slice(self.function, error)
         samples = self.inner.samples or [self.inner] * self.batch
         every = [one(sample, *_chosen(items, places, i)) for i, sample in enumerate(samples)]
         return tuple(torch.stack(parts) for parts in zip(*every, strict=True))

@@ -1,6 +1,9 @@
 """What an operation may do while a transform or a compiler of torch looks on."""
 
-from collections.abc import Callable, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -29,6 +32,8 @@ __all__ = [
     "pushes_forward",
     "readable",
     "save_for_forward",
+    "slice_by_slice",
+    "slices_missing",
     "transforms_are_active",
 ]
 
@@ -90,6 +95,48 @@ def as_sample(x: Tensor, level: int) -> Tensor:
 def assert_later(holds: Tensor, message: str) -> None:
     """Raise a RuntimeError when the compiled program runs, unless all of `holds` are true."""
     torch._assert_async(holds.all(), message)
+
+
+class _Slices(threading.local):
+    # Whether `vmap` runs for one slice in the place of none.
+    missing = False
+
+
+_slices = _Slices()
+_told: set[type] = set()
+
+
+@contextmanager
+def slices_missing(missing: bool) -> Iterator[None]:
+    """Note whether what `torch.vmap` runs for one slice stands for none."""
+    before = _slices.missing
+    _slices.missing = missing or before
+    try:
+        yield
+    finally:
+        _slices.missing = before
+
+
+def slice_by_slice(function: type, cause: Exception) -> None:
+    """Say, once for each Function, that it runs slice by slice under `vmap`.
+
+    Raises
+    ------
+    ValueError
+        If there are no slices.
+    """
+    name = function.__name__
+    if _slices.missing:  # autograd-58
+        msg = f"{name}: under vmap it runs slice by slice, so there must be slices, got none"
+        raise ValueError(msg) from cause
+    if function not in _told:  # autograd-53
+        _told.add(function)
+        warnings.warn(
+            f"{name}: under vmap it runs slice by slice, as torch cannot map what it does to its "
+            f"arrays: {' '.join(str(cause).split())}",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def pushes_forward() -> bool:
