@@ -20,11 +20,17 @@ from torch.autograd import forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.compiler import is_dynamo_compiling
 
+from impl_torch_ext import random
+from impl_torch_ext.trees import tree_flatten, tree_unflatten
+
 __all__ = [
+    "anywhere",
     "as_sample",
     "assert_later",
     "drawn_apart",
+    "each_slice",
     "in_graph",
+    "is_sliced",
     "keep_whole",
     "known_only_later",
     "numbers",
@@ -63,6 +69,54 @@ def numbers(x: Tensor) -> "np.ndarray[Any, Any]":
     assert known is not None
     with temporarily_clear_interpreter_stack():
         return known.detach().cpu().numpy()
+
+
+def anywhere(x: Tensor) -> bool:
+    """Return whether one of `x` is true, in any slice under `torch.vmap`, or may be."""
+    known = readable(x)
+    if known is None:
+        return True
+    if known is x:
+        return bool(x.any())
+    with temporarily_clear_interpreter_stack():
+        return bool(known.any())
+
+
+def is_sliced(*xs: Any) -> bool:
+    """Return whether one of `xs` is a Tensor that depends on a slice of `torch.vmap`."""
+    if not transforms_are_active():
+        return False
+    return any(isinstance(x, Tensor) and _functorch.is_batchedtensor(x) for x in xs)
+
+
+def each_slice(fn: Callable[..., Any], *args: Any) -> Any:
+    """Call `fn` for one slice after the other of the innermost `torch.vmap`, and stack the results.
+
+    It stands where what is done depends on values, of `args`: structures in which a Tensor
+    depends on a slice. What is drawn is drawn once, for all of them. Tensors that `fn` takes from
+    elsewhere may depend on a slice as well.
+    """
+    leaves, structure = tree_flatten(args)
+    there = [x for x in leaves if is_sliced(x)]
+    level = max(_functorch.maybe_get_level(x) for x in there)
+    first = next(x for x in there if _functorch.maybe_get_level(x) == level)
+    size = _functorch.get_unwrapped(first).shape[_functorch.maybe_get_bdim(first)]
+
+    def of_slice(x: Any, i: int) -> Any:
+        if not is_sliced(x) or _functorch.maybe_get_level(x) != level:
+            return x
+        return _functorch.get_unwrapped(x).select(_functorch.maybe_get_bdim(x), i)
+
+    results, draws = [], []
+    for i in range(size):
+        drawing = random.repeated("vmap", draws) if i else random.noted()
+        with drawing as noted:
+            found = fn(*tree_unflatten([of_slice(x, i) for x in leaves], structure))
+        draws = draws if noted is None else noted
+        flat, form = tree_flatten(found)
+        results.append([of_slice(y, i) for y in flat])
+    stacked = [as_sample(torch.stack(ys), level) for ys in zip(*results, strict=True)]
+    return tree_unflatten(stacked, form)
 
 
 def drawn_apart(name: str) -> dict[int, int]:

@@ -28,7 +28,7 @@ def _imag(x: Tensor) -> Tensor:
 def _conj(x: Tensor) -> Tensor:
     check_numbers("conj", x)
     # At once: what torch only notes as conjugated NumPy does not take.
-    return torch.conj_physical(x) if x.is_complex() else x.clone()
+    return x.conj().resolve_conj() if x.is_complex() else x.clone()
 
 
 # ops-62

@@ -144,7 +144,7 @@ def hfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "bac
     x, norm = _complex("hfft", x), _check_norm("hfft", norm)
     place = _place("hfft", axis, x)
     length = _length("hfft", n, 2 * (x.shape[place] - 1), x)
-    return _run(torch.fft.irfft, torch.conj_physical(x), length, place, _OTHER[norm])  # fft-06
+    return _run(torch.fft.irfft, x.conj().resolve_conj(), length, place, _OTHER[norm])  # fft-06
 
 
 @_one(_REALS, _LENGTH, "Tensor, complex, of length `n // 2 + 1` along the axis")
@@ -153,7 +153,7 @@ def ihfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "ba
     x, norm = _floating("ihfft", x), _check_norm("ihfft", norm)
     place = _place("ihfft", axis, x)
     length = _length("ihfft", n, x.shape[place], x)
-    return torch.conj_physical(_run(torch.fft.rfft, x, length, place, _OTHER[norm]))
+    return _run(torch.fft.rfft, x, length, place, _OTHER[norm]).conj().resolve_conj()
 
 
 def _ints(name: str, option: str, value: Any) -> list[int]:

@@ -149,7 +149,7 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
         raise ValueError(msg)
     a, b = x1.movedim(place, -1), x2.movedim(place, -1)
     if a.is_complex():  # ops-59
-        a = torch.conj_physical(a)
+        a = a.conj().resolve_conj()
     try:
         torch.broadcast_shapes(a.shape[:-1], b.shape[:-1])
         fits = a.shape[-1] == b.shape[-1]

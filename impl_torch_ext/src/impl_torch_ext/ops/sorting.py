@@ -1,5 +1,6 @@
 """Order, search and sets."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat.torch as compat
@@ -11,6 +12,7 @@ from impl_torch_ext.dtypes import bool_, int64
 from impl_torch_ext.ops.families import Operand, listed, operands, reduce, with_number
 from impl_torch_ext.ops.transcendental import pair
 from impl_torch_ext.tensor import index_array
+from impl_torch_ext.tracing import each_slice, is_sliced
 
 __all__ = [
     "argmax",
@@ -117,6 +119,10 @@ def searchsorted(
         first, sought = first.to(int64), sought.to(int64)
     if not first.is_floating_point():
         return torch.searchsorted(first, sought, right=right)
+    if is_sliced(first, sought):
+        each = partial(searchsorted, side=side)
+        found: Tensor = each_slice(each, first, sought)
+        return found
     # ops-50: all NaN stand at the end, and torch finds no place among them.
     numbers = int((first == first).sum())
     found = torch.searchsorted(first[:numbers].contiguous(), sought.contiguous(), right=right)
@@ -138,6 +144,9 @@ def isin(x1: Operand, x2: Operand, /, *, invert: bool = False) -> Tensor:
     first, second = _alike("isin", x1, x2)
     if first.dtype == bool_:
         first, second = first.to(int64), second.to(int64)
+    if is_sliced(first, second):
+        found = (first.unsqueeze(-1) == second.reshape(-1)).any(-1)
+        return ~found if opposite else found
     return torch.isin(first, second.reshape(-1), invert=opposite)
 
 

@@ -22,11 +22,13 @@ from impl_torch_ext.checks import (
     check_size,
     shown,
 )
+from impl_torch_ext.module.functional import replaced
 from impl_torch_ext.nn.dropout import draw_kept, drop
 from impl_torch_ext.nn.layer import Options
 from impl_torch_ext.rnn.cell import Recurrent
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_torch_ext.rnn.lengths import Packing, packing_of
+from impl_torch_ext.tracing import each_slice, is_sliced
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -104,6 +106,8 @@ class _Layer(Recurrent):
 
         With `cells` in `config` there is one result more, every c of the last layer.
         """
+        if is_sliced(lengths, reset_mask):
+            return self._run_each(function, (input, hx, lengths, reset_mask, reset_state), config)
         states = self._parts("hx", hx)
         if reset_state is not None and reset_mask is None:  # rnn-38
             self._refuse_beside("reset_state", reset_state, "there is no reset_mask")
@@ -132,6 +136,16 @@ class _Layer(Recurrent):
         if not batched:
             every, last = ([y.squeeze(1) for y in ys] for ys in (every, last))
         return every[0], *last, *every[1:]
+
+    def _run_each(self, function: Any, args: tuple[Any, ...], config: Any) -> tuple[Any, ...]:
+        """Run slice by slice where what is computed depends on the slice (autograd-52)."""
+
+        def one(parameters: Any, *args: Any) -> tuple[Any, ...]:
+            with replaced(self, parameters):
+                return self._run(function, *args, **config)
+
+        results: tuple[Any, ...] = each_slice(one, dict(self.named_parameters()), *args)
+        return results
 
     def _parts(self, argument: str, state: Any) -> _States:  # noqa: ARG002 - of an LSTM's.
         """Return the states that an argument holds, by their names."""
@@ -420,6 +434,16 @@ class LSTM(_Layer):
             LSTMFunction, input, hx, lengths, reset_mask, reset_state, **options
         )
         return output, (h_n, c_n), *every
+
+    def _run_each(self, function: Any, args: tuple[Any, ...], config: Any) -> tuple[Any, ...]:
+        """Run slice by slice where what is computed depends on the slice (autograd-52)."""
+
+        def one(parameters: Any, *args: Any) -> tuple[Any, ...]:
+            with replaced(self, parameters):
+                return self._run(function, *args, **config)
+
+        results: tuple[Any, ...] = each_slice(one, dict(self.named_parameters()), *args)
+        return results
 
     def _parts(self, argument: str, state: Any) -> _States:
         if state is None:
