@@ -1,6 +1,5 @@
 """Order, search and sets."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat.torch as compat
@@ -103,6 +102,13 @@ def searchsorted(
     if first.ndim != 1:
         msg = f"searchsorted: x1 must have one axis, got shape {tuple(first.shape)}"
         raise ValueError(msg)
+    if is_sliced(first, sought, sorter):
+
+        def each(*args: Any) -> Tensor:
+            return searchsorted(*args[:2], side=side, sorter=args[2])
+
+        mapped: Tensor = each_slice(each, first, sought, sorter)
+        return mapped
     if sorter is not None:
         order = index_array("searchsorted", "sorter", sorter, len(first)).to(int64)
         if order.shape != first.shape:
@@ -119,10 +125,6 @@ def searchsorted(
         first, sought = first.to(int64), sought.to(int64)
     if not first.is_floating_point():
         return torch.searchsorted(first, sought, right=right)
-    if is_sliced(first, sought):
-        each = partial(searchsorted, side=side)
-        found: Tensor = each_slice(each, first, sought)
-        return found
     # ops-50: all NaN stand at the end, and torch finds no place among them.
     numbers = int((first == first).sum())
     found = torch.searchsorted(first[:numbers].contiguous(), sought.contiguous(), right=right)

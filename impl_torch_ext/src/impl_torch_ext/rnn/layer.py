@@ -28,6 +28,7 @@ from impl_torch_ext.nn.layer import Options
 from impl_torch_ext.rnn.cell import Recurrent
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_torch_ext.rnn.lengths import Packing, packing_of
+from impl_torch_ext.rnn.packed import check_sizes
 from impl_torch_ext.tracing import each_slice, is_sliced
 
 __all__ = ["GRU", "LSTM", "RNN"]
@@ -109,11 +110,11 @@ class _Layer(Recurrent):
         if is_sliced(lengths, reset_mask):
             return self._run_each(function, (input, hx, lengths, reset_mask, reset_state), config)
         states = self._parts("hx", hx)
+        if isinstance(input, PackedSequence):
+            options = {"lengths": lengths, "reset_mask": reset_mask, "reset_state": reset_state}
+            return self._run_packed(function, input, states, options, config)
         if reset_state is not None and reset_mask is None:  # rnn-38
             self._refuse_beside("reset_state", reset_state, "there is no reset_mask")
-        if isinstance(input, PackedSequence):
-            options = {"lengths": lengths, "reset_mask": reset_mask}
-            return self._run_packed(function, input, states, options, config)
         batched = not isinstance(input, Tensor) or input.ndim != 2  # rnn-14
         batch_first = self.batch_first and batched
         x = self._input(input, batched)
@@ -167,8 +168,10 @@ class _Layer(Recurrent):
         for option, came in options.items():
             if came is not None:
                 self._refuse_beside(option, came, "input is a PackedSequence")
-        packing, text = Packing.of_packed(input), "(rows, input_size)"
+        text = "(rows, input_size)"
         x = self._check("input", input.data, (None, self.input_size), text, self._weight)
+        check_sizes(type(self).__name__, input)
+        packing = Packing.of_packed(input)
         first = self._states(states, None, x, packing.batch, True, packing)
         every, last = self._layers(function, x, first, packing, config)
         places = input.batch_sizes, input.sorted_indices, input.unsorted_indices

@@ -14,7 +14,7 @@ from impl_torch_ext.autograd import checkpoint as checkpointed
 from impl_torch_ext.checks import check_flag, check_function, check_size, shown
 from impl_torch_ext.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_torch_ext.rnn.lengths import checked_lengths, checked_mask
-from impl_torch_ext.tracing import known_only_later, numbers
+from impl_torch_ext.tracing import each_slice, is_sliced, known_only_later, numbers
 from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_map, tree_unflatten
 
 __all__ = ["truncated", "unroll"]
@@ -77,6 +77,15 @@ def unroll(
             f"{shown(reset_state)}"
         )
         raise ValueError(msg)
+    if is_sliced(lengths, reset_mask):
+        options = {"batch_first": batch_first, "checkpoint": checkpoint}
+
+        def one(*args: Any) -> Any:
+            return unroll(cell, *args[:2], **args[2], **options)
+
+        masked = {"lengths": lengths, "reset_mask": reset_mask, "reset_state": reset_state}
+        result: tuple[Any, Any] = each_slice(one, inputs, state, masked)
+        return result
     masks = None
     if lengths is not None or reset_mask is not None:
         masks = _Masks(sequence, lengths, reset_mask, batch_first)
