@@ -19,9 +19,9 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.compiler import is_dynamo_compiling
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from impl_torch_ext import random
-from impl_torch_ext.trees import tree_flatten, tree_unflatten
 
 __all__ = [
     "anywhere",
@@ -107,7 +107,8 @@ def each_slice(fn: Callable[..., Any], *args: Any) -> Any:
             return x
         return _functorch.get_unwrapped(x).select(_functorch.maybe_get_bdim(x), i)
 
-    results, draws = [], []
+    results: list[list[Any]] = []
+    draws: Sequence[random.Draw] = ()
     for i in range(size):
         drawing = random.repeated("vmap", draws) if i else random.noted()
         with drawing as noted:

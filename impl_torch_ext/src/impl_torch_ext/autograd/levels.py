@@ -1,8 +1,8 @@
 """Tensors under `vmap`, seen as the Tensors of all slices: that is what torch's engine records.
 
 Within `torch.vmap` a Tensor that depends on a slice is a wrapper around one that holds all slices,
-and the operations that torch records are those on the latter. So a derivative taken within is one of
-Tensors of all slices, with one axis more for each level of `vmap`.
+and the operations that torch records are those on the latter. So a derivative taken within is one
+of Tensors of all slices, with one axis more for each level of `vmap`.
 """
 
 from typing import TypeAlias

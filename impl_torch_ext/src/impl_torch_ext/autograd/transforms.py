@@ -352,7 +352,6 @@ class Arguments:
 
 def track(argument: Any, recorded: bool) -> Any:
     """Replace each Tensor that has gradients by another, so that closures over it stay constant."""
-
     at = levels()
 
     def leaf(x: Any) -> Any:
@@ -401,7 +400,10 @@ def gradients(
     """
     at = levels() if at is None else at
     pairs = [
-        (whole, None if g is None and not at else lowered(torch.ones_like(y) if g is None else g, at))
+        (
+            whole,
+            None if g is None and not at else lowered(torch.ones_like(y) if g is None else g, at),
+        )
         for y, g in zip(outputs, seeds, strict=True)
         if isinstance(y, Tensor) and (whole := lowered(y, at)).requires_grad
     ]

@@ -86,7 +86,8 @@ class _Call:
             found = iter(mapped(*cut))
         # torch.vmap wants a result.
         next(found)
-        outputs = [next(found) if apart else y for y, apart in zip(self.outputs, self.apart)]
+        both = zip(self.outputs, self.apart, strict=True)
+        outputs = [next(found) if apart else y for y, apart in both]
         places = [*_entries("out_axes", out_axes, tree_unflatten(outputs, self.structure))]
         made = [
             _placed(y, apart, place, size)

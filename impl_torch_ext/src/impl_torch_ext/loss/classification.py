@@ -262,7 +262,10 @@ def cross_entropy(
     )
     every = every.masked_fill(away, 0)
     if reduction == "mean":
-        count = (~away).sum() if weight is None else weight[indices.masked_fill(away, 0)].masked_fill(away, 0).sum()
+        here = ~away
+        # Not indexed by a mask: how many there are may not be known.
+        counted = here if weight is None else weight[indices.where(here, 0)].where(here, 0)
+        count = counted.sum()
         return (1 - smoothing) * loss + ops.sum(every) / count
     return (1 - smoothing) * loss + reduced(every, reduction)
 

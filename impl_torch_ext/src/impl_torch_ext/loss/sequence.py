@@ -66,8 +66,8 @@ def ctc_loss(
     batch = log_probs.unsqueeze(1) if single else log_probs
     read = targets, input_lengths, target_lengths
     if is_sliced(*read):
-        options = {"blank": blank, "reduction": reduction, "zero_infinity": zeroed}
-        found: Tensor = each_slice(partial(ctc_loss, **options), log_probs, *read)
+        one = partial(ctc_loss, blank=blank, reduction=reduction, zero_infinity=zeroed)
+        found: Tensor = each_slice(one, log_probs, *read)
         return found
     steps, count, symbols = batch.shape
     blank = check_int("ctc_loss", "blank", blank)

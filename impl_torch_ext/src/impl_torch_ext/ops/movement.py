@@ -109,7 +109,7 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
     size = x.shape[place]
     if isinstance(repeats, Tensor) or hasattr(repeats, "shape"):
         if is_sliced(repeats):  # autograd-55
-            msg = "repeat: under vmap repeats must not depend on a slice, as the shape comes of them"
+            msg = "repeat: under vmap repeats, which decide the shape, must not depend on a slice"
             raise RuntimeError(msg)
         counts = index_array("repeat", "repeats", repeats, 2**63).to(torch.int64)
     else:

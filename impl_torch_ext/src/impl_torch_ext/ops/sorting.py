@@ -124,7 +124,7 @@ def searchsorted(
     if first.dtype == bool_:
         first, sought = first.to(int64), sought.to(int64)
     if not first.is_floating_point():
-        return torch.searchsorted(first, sought, right=right)
+        return torch.searchsorted(first.contiguous(), sought.contiguous(), right=right)
     # ops-50: all NaN stand at the end, and torch finds no place among them.
     numbers = int((first == first).sum())
     found = torch.searchsorted(first[:numbers].contiguous(), sought.contiguous(), right=right)

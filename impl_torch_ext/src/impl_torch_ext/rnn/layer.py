@@ -6,6 +6,7 @@ layers above one another, D directions.
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import torch
@@ -22,14 +23,13 @@ from impl_torch_ext.checks import (
     check_size,
     shown,
 )
-from impl_torch_ext.module.functional import replaced
 from impl_torch_ext.nn.dropout import draw_kept, drop
 from impl_torch_ext.nn.layer import Options
 from impl_torch_ext.rnn.cell import Recurrent
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
-from impl_torch_ext.rnn.lengths import Packing, packing_of
+from impl_torch_ext.rnn.lengths import Packing, by_slice, packing_of
 from impl_torch_ext.rnn.packed import check_sizes
-from impl_torch_ext.tracing import each_slice, is_sliced
+from impl_torch_ext.tracing import is_sliced
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -108,7 +108,8 @@ class _Layer(Recurrent):
         With `cells` in `config` there is one result more, every c of the last layer.
         """
         if is_sliced(lengths, reset_mask):
-            return self._run_each(function, (input, hx, lengths, reset_mask, reset_state), config)
+            args = input, hx, lengths, reset_mask, reset_state
+            return by_slice(self, partial(self._run, function, **config), *args)
         states = self._parts("hx", hx)
         if isinstance(input, PackedSequence):
             options = {"lengths": lengths, "reset_mask": reset_mask, "reset_state": reset_state}
@@ -137,16 +138,6 @@ class _Layer(Recurrent):
         if not batched:
             every, last = ([y.squeeze(1) for y in ys] for ys in (every, last))
         return every[0], *last, *every[1:]
-
-    def _run_each(self, function: Any, args: tuple[Any, ...], config: Any) -> tuple[Any, ...]:
-        """Run slice by slice where what is computed depends on the slice (autograd-52)."""
-
-        def one(parameters: Any, *args: Any) -> tuple[Any, ...]:
-            with replaced(self, parameters):
-                return self._run(function, *args, **config)
-
-        results: tuple[Any, ...] = each_slice(one, dict(self.named_parameters()), *args)
-        return results
 
     def _parts(self, argument: str, state: Any) -> _States:  # noqa: ARG002 - of an LSTM's.
         """Return the states that an argument holds, by their names."""

@@ -3,6 +3,7 @@
 T steps, N batch, R rows of what is packed.
 """
 
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import torch
@@ -150,7 +151,7 @@ def check_sizes(name: str, packed: PackedSequence) -> None:
 
     if any(size < 1 for size in found):
         refuse("be at least 1")
-    if any(later > size for size, later in zip(found, found[1:], strict=False)):
+    if any(later > size for size, later in pairwise(found)):
         refuse("not rise")
     if sum(found) != rows:
         refuse(f"sum to the {rows} rows of data")
