@@ -429,16 +429,6 @@ class LSTM(_Layer):
         )
         return output, (h_n, c_n), *every
 
-    def _run_each(self, function: Any, args: tuple[Any, ...], config: Any) -> tuple[Any, ...]:
-        """Run slice by slice where what is computed depends on the slice (autograd-52)."""
-
-        def one(parameters: Any, *args: Any) -> tuple[Any, ...]:
-            with replaced(self, parameters):
-                return self._run(function, *args, **config)
-
-        results: tuple[Any, ...] = each_slice(one, dict(self.named_parameters()), *args)
-        return results
-
     def _parts(self, argument: str, state: Any) -> _States:
         if state is None:
             return {"h0": None, "c0": None}
