@@ -27,6 +27,7 @@ __all__ = [
     "anywhere",
     "as_sample",
     "assert_later",
+    "conjugated",
     "drawn_apart",
     "each_slice",
     "in_graph",
@@ -87,6 +88,11 @@ def is_sliced(*xs: Any) -> bool:
     if not transforms_are_active():
         return False
     return any(isinstance(x, Tensor) and _functorch.is_batchedtensor(x) for x in xs)
+
+
+def conjugated(x: Tensor) -> Tensor:
+    """Return the conjugates; torch.vmap has no rule for torch's function of them."""
+    return x.conj().resolve_conj() if is_sliced(x) else torch.conj_physical(x)
 
 
 def each_slice(fn: Callable[..., Any], *args: Any) -> Any:
