@@ -42,6 +42,7 @@ ONLY = {
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
     "ops/operands": "impl_torch_ext",
+    "autograd/levels": "impl_torch_ext",
     "ops/plans": "impl_jax_vjp",
     "ops/factors": "impl_jax_vjp",
     "ops/matrices": "impl_cupy",
@@ -58,12 +59,14 @@ FOLDERS = {
         "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
         "fft activation inspection"
     ).split(),
-    "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
+    "autograd": (
+        "levels modes anomaly saved graph transforms derivatives jit checkpoint vmap"
+    ).split(),
     "module": "state hooks base functional summary".split(),
     "nn": (
         "layer activation linear embedding window conv pool norm dropout attention shape container"
     ).split(),
-    "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
+    "rnn": "equations lengths packed steps fused cell variants layer unroll exchange".split(),
     "loss": "reduction regression classification embedding sequence".split(),
     "optim": "optimizer algorithms lbfgs growth lr_scheduler clip".split(),
     "serialization": "files checkpoint".split(),

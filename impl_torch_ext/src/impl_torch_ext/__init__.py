@@ -25,6 +25,7 @@ from impl_torch_ext.autograd import (
     set_grad_enabled,
     value_and_grad,
     vjp,
+    vmap,
 )
 from impl_torch_ext.capabilities import __spec_version__, spec_capabilities
 from impl_torch_ext.creation import (
@@ -266,5 +267,6 @@ __all__ = [
     "uint64",
     "value_and_grad",
     "vjp",
+    "vmap",
     "zeros",
 ]

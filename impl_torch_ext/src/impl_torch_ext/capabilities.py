@@ -21,5 +21,6 @@ def spec_capabilities() -> dict[str, bool]:
         "float64": True,
         "jit": True,
         "serialization": True,
+        "vmap": True,
         "wide_unsigned": False,
     }

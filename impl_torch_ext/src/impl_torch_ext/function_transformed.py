@@ -16,7 +16,7 @@ from torch._C import _functorch
 from torch.autograd import forward_ad
 from torch.utils._pytree import tree_map_only
 
-from impl_torch_ext import ops
+from impl_torch_ext import ops, tracing
 from impl_torch_ext.checks import check_gradients
 from impl_torch_ext.context import Context
 from impl_torch_ext.dtypes import is_inexact
@@ -29,7 +29,6 @@ from impl_torch_ext.function_node import (
 )
 from impl_torch_ext.replay import replaying
 from impl_torch_ext.tensor import raw
-from impl_torch_ext.tracing import pushed_with, pushes_forward, save_for_forward
 
 if TYPE_CHECKING:
     from impl_torch_ext.function import Function
@@ -45,7 +44,7 @@ def apply(
     """Apply `function` to `inputs`, which transforms may have wrapped."""
     refuse_hidden(function, ctx, inputs, config)
     composite = getattr(function, "composite", None)
-    if composite is not None and pushes_forward():
+    if composite is not None and tracing.pushes_forward():
         return composite(*inputs, **config)  # Its operations have forward-mode derivatives.
     call = _Call(function, ctx, inputs, config)
     outputs = _Transformed.apply(call, *call.operands())
@@ -211,7 +210,7 @@ class _Batch:
     """
 
     def __init__(self, inner: Any, info: Any, axes: Sequence[int | None]) -> None:
-        self.inner, self.size = inner, inner.size
+        self.inner, self.size, self.function = inner, inner.size, inner.function
         self.axes, self.batch, self.randomness = axes, info.batch_size, info.randomness
         self.samples: list[Any] = []
 
@@ -235,6 +234,7 @@ class _Batch:
         except RuntimeError as error:
             if _is_of_randomness(error):
                 raise
+            tracing.slice_by_slice(self.function, error)
         self.inner.samples = [self.inner.another() for _ in range(self.batch)]
         every = [
             sample.forward(*_chosen(operands, self.axes, i))
@@ -290,6 +290,7 @@ class _Batch:
             except RuntimeError as error:
                 if _is_of_randomness(error):
                     raise
+                tracing.slice_by_slice(self.function, error)
         samples = self.inner.samples or [self.inner] * self.batch
         every = [one(sample, *_chosen(items, places, i)) for i, sample in enumerate(samples)]
         return tuple(torch.stack(parts) for parts in zip(*every, strict=True))
@@ -321,7 +322,7 @@ class _Transformed(torch.autograd.Function):
         node.set_materialize_grads(call.form.materialize)
         used = {place for place in call.form.kept if place is not None}
         kept = [y if call.size + i in used else None for i, y in enumerate(output)]
-        save_for_forward(node, *operands, *kept)
+        tracing.save_for_forward(node, *operands, *kept)
 
     @staticmethod
     def backward(node: Any, *grads: Tensor | None) -> Any:
@@ -339,7 +340,7 @@ class _Transformed(torch.autograd.Function):
         return None, *found
 
     @staticmethod
-    @pushed_with
+    @tracing.pushed_with
     def jvp(node: Any, arrays: _Grads, tangents: _Grads) -> tuple[Tensor | None, ...]:
         return _pushed(node.call, arrays, node.shapes, tangents)
 

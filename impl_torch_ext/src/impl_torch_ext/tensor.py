@@ -19,6 +19,7 @@ from torch.compiler import is_dynamo_compiling as is_compiling
 from impl_torch_ext.checks import check_flag, refuse_dtype, shown
 from impl_torch_ext.dtypes import FROM_NUMPY, int64, is_integer
 from impl_torch_ext.native import calls, native
+from impl_torch_ext.tracing import anywhere
 
 __all__ = [
     "Leaf",
@@ -289,7 +290,7 @@ def index_array(name: str, argument: str, value: Any, size: int) -> Tensor:
 
 
 def _in_range(name: str, wide: Tensor, dtype: Any, size: int = 2**63) -> Tensor:
-    if wide.numel() and int(wide.min()) < 0:
+    if wide.numel() and anywhere(wide < 0):
         msg = f"{name}: an index must be below {size}, got {int(wide.min()) + 2**64} of {dtype}"
         raise IndexError(msg)
     return wide

@@ -1,6 +1,9 @@
 """What an operation may do while a transform or a compiler of torch looks on."""
 
-from collections.abc import Callable, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -16,12 +19,19 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled
 from torch.compiler import is_dynamo_compiling
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from impl_torch_ext import random
 
 __all__ = [
+    "anywhere",
     "as_sample",
     "assert_later",
+    "conjugated",
     "drawn_apart",
+    "each_slice",
     "in_graph",
+    "is_sliced",
     "keep_whole",
     "known_only_later",
     "numbers",
@@ -29,6 +39,8 @@ __all__ = [
     "pushes_forward",
     "readable",
     "save_for_forward",
+    "slice_by_slice",
+    "slices_missing",
     "transforms_are_active",
 ]
 
@@ -58,6 +70,60 @@ def numbers(x: Tensor) -> "np.ndarray[Any, Any]":
     assert known is not None
     with temporarily_clear_interpreter_stack():
         return known.detach().cpu().numpy()
+
+
+def anywhere(x: Tensor) -> bool:
+    """Return whether one of `x` is true, in any slice under `torch.vmap`, or may be."""
+    known = readable(x)
+    if known is None:
+        return True
+    if known is x:
+        return bool(x.any())
+    with temporarily_clear_interpreter_stack():
+        return bool(known.any())
+
+
+def is_sliced(*xs: Any) -> bool:
+    """Return whether one of `xs` is a Tensor that depends on a slice of `torch.vmap`."""
+    if not transforms_are_active():
+        return False
+    return any(isinstance(x, Tensor) and _functorch.is_batchedtensor(x) for x in xs)
+
+
+def conjugated(x: Tensor) -> Tensor:
+    """Return the conjugates; torch.vmap has no rule for torch's function of them."""
+    return x.conj().resolve_conj() if is_sliced(x) else torch.conj_physical(x)
+
+
+def each_slice(fn: Callable[..., Any], *args: Any) -> Any:
+    """Call `fn` for one slice after the other of the innermost `torch.vmap`, and stack the results.
+
+    It stands where what is done depends on values, of `args`: structures in which a Tensor
+    depends on a slice. What is drawn is drawn once, for all of them. Tensors that `fn` takes from
+    elsewhere may depend on a slice as well.
+    """
+    leaves, structure = tree_flatten(args)
+    there = [x for x in leaves if is_sliced(x)]
+    level = max(_functorch.maybe_get_level(x) for x in there)
+    first = next(x for x in there if _functorch.maybe_get_level(x) == level)
+    size = _functorch.get_unwrapped(first).shape[_functorch.maybe_get_bdim(first)]
+
+    def of_slice(x: Any, i: int) -> Any:
+        if not is_sliced(x) or _functorch.maybe_get_level(x) != level:
+            return x
+        return _functorch.get_unwrapped(x).select(_functorch.maybe_get_bdim(x), i)
+
+    results: list[list[Any]] = []
+    draws: Sequence[random.Draw] = ()
+    for i in range(size):
+        drawing = random.repeated("vmap", draws) if i else random.noted()
+        with drawing as noted:
+            found = fn(*tree_unflatten([of_slice(x, i) for x in leaves], structure))
+        draws = draws if noted is None else noted
+        flat, form = tree_flatten(found)
+        results.append([of_slice(y, i) for y in flat])
+    stacked = [as_sample(torch.stack(ys), level) for ys in zip(*results, strict=True)]
+    return tree_unflatten(stacked, form)
 
 
 def drawn_apart(name: str) -> dict[int, int]:
@@ -90,6 +156,48 @@ def as_sample(x: Tensor, level: int) -> Tensor:
 def assert_later(holds: Tensor, message: str) -> None:
     """Raise a RuntimeError when the compiled program runs, unless all of `holds` are true."""
     torch._assert_async(holds.all(), message)
+
+
+class _Slices(threading.local):
+    # Whether `vmap` runs for one slice in the place of none.
+    missing = False
+
+
+_slices = _Slices()
+_told: set[type] = set()
+
+
+@contextmanager
+def slices_missing(missing: bool) -> Iterator[None]:
+    """Note whether what `torch.vmap` runs for one slice stands for none."""
+    before = _slices.missing
+    _slices.missing = missing or before
+    try:
+        yield
+    finally:
+        _slices.missing = before
+
+
+def slice_by_slice(function: type, cause: Exception) -> None:
+    """Say, once for each Function, that it runs slice by slice under `vmap`.
+
+    Raises
+    ------
+    ValueError
+        If there are no slices.
+    """
+    name = function.__name__
+    if _slices.missing:  # autograd-58
+        msg = f"{name}: under vmap it runs slice by slice, so there must be slices, got none"
+        raise ValueError(msg) from cause
+    if function not in _told:  # autograd-53
+        _told.add(function)
+        warnings.warn(
+            f"{name}: under vmap it runs slice by slice, as torch cannot map what it does to its "
+            f"arrays: {' '.join(str(cause).split())}",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def pushes_forward() -> bool:

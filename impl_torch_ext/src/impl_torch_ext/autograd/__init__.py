@@ -21,6 +21,7 @@ from impl_torch_ext.autograd.modes import (
 )
 from impl_torch_ext.autograd.saved import saved_tensors_hooks
 from impl_torch_ext.autograd.transforms import grad, value_and_grad, vjp
+from impl_torch_ext.autograd.vmap import vmap
 
 __all__ = [
     "checkpoint",
@@ -42,4 +43,5 @@ __all__ = [
     "set_grad_enabled",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

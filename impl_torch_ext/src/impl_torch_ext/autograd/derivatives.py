@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from impl_torch_ext.autograd.levels import levels, lowered, raised, tracked
 from impl_torch_ext.autograd.transforms import (
     Arguments,
     check_real,
     check_scalar,
+    followed,
     gradients,
     pull_back,
     track,
@@ -210,10 +212,9 @@ class _Linear:
     """
 
     def __init__(self, outputs: Sequence[Any], leaves: Sequence[Any]) -> None:
+        self._at = at = levels()
         self._cotangents = [
-            torch.zeros_like(y).requires_grad_()
-            if isinstance(y, Tensor) and y.requires_grad
-            else None
+            raised(tracked(torch.zeros_like(lowered(y, at))), at) if followed(y) else None
             for y in outputs
         ]
         self._zeros_like = [
@@ -237,7 +238,7 @@ class _Linear:
             None if tangent is None else g
             for g, tangent in zip(self._pulled, tangents, strict=True)
         ]
-        return gradients(pulled, tangents, self._cotangents, recorded, retain)
+        return gradients(pulled, tangents, self._cotangents, recorded, retain, self._at)
 
     def moves(self, k: int) -> bool:
         """Whether an output may depend on leaf `k`."""
@@ -273,7 +274,7 @@ def _rows(outputs: Sequence[Any], leaves: Sequence[Any], recorded: bool) -> list
     for y in outputs:
         rows = (
             [gradients([y], [unit], leaves, recorded, retain=True) for unit in _units(y)]
-            if isinstance(y, Tensor) and y.requires_grad
+            if followed(y)
             else []
         )
         blocks.append([_block(y, x, [row[k] for row in rows], 0) for k, x in enumerate(leaves)])

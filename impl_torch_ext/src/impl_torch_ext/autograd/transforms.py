@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.autograd.graph import depends_on
+from impl_torch_ext.autograd.levels import Levels, levels, lowered, raised, tracked
 from impl_torch_ext.autograd.modes import entered
 from impl_torch_ext.checks import check_flag, check_function, check_int, check_tensor, shown
 from impl_torch_ext.dtypes import is_inexact
@@ -20,6 +21,7 @@ __all__ = [
     "Arguments",
     "check_real",
     "check_scalar",
+    "followed",
     "grad",
     "gradients",
     "pull_back",
@@ -263,9 +265,9 @@ def vjp(
     """
     check_function("vjp", "fn", fn)
     with transformation(check_flag("vjp", "create_graph", create_graph)) as recorded:
-        tracked = [track(primal, recorded) for primal in primals]
-        leaves, primal_structure = tree_flatten(tracked)
-        output = fn(*tracked)
+        arguments = [track(primal, recorded) for primal in primals]
+        leaves, primal_structure = tree_flatten(arguments)
+        output, at = fn(*arguments), levels()
     outputs, structure = tree_flatten(output)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
@@ -279,7 +281,7 @@ def vjp(
         for y, seed in zip(outputs, seeds, strict=True):
             _check_cotangent(y, seed)
         with torch.enable_grad():
-            found = pull_back(outputs, seeds, leaves, recorded, retain=True)
+            found = pull_back(outputs, seeds, leaves, recorded, True, at)
         return tuple(tree_unflatten(found, primal_structure))
 
     return (output if recorded else detach(output)), pull
@@ -330,11 +332,11 @@ class Arguments:
     def track(self, args: tuple[Any, ...], recorded: bool) -> tuple[list[Any], list[Any], Any]:
         """Return all arguments, and the leaves and the structure of those that are tracked."""
         positions = [self._position(args, i) for i in self._places]
-        tracked = tuple(track(args[i], recorded) for i in positions)
+        replaced = tuple(track(args[i], recorded) for i in positions)
         # Before the call, which may add to the dicts that it gets.
-        leaves, structure = tree_flatten(tracked if self._several else tracked[0])
+        leaves, structure = tree_flatten(replaced if self._several else replaced[0])
         arguments = list(args)
-        for i, replacement in zip(positions, tracked, strict=True):
+        for i, replacement in zip(positions, replaced, strict=True):
             arguments[i] = replacement
         return arguments, leaves, structure
 
@@ -350,14 +352,22 @@ class Arguments:
 
 def track(argument: Any, recorded: bool) -> Any:
     """Replace each Tensor that has gradients by another, so that closures over it stay constant."""
+    at = levels()
 
     def leaf(x: Any) -> Any:
         if not isinstance(x, Tensor) or not is_inexact(x.dtype):
             return x
+        whole = lowered(x, at)
         # An alias keeps the way to the caller's Tensor, for derivatives of the result.
-        return x.view_as(x) if recorded and x.requires_grad else x.detach().requires_grad_()
+        alias = recorded and whole.requires_grad
+        return raised(whole.view_as(whole) if alias else tracked(whole.detach()), at)
 
     return tree_map(leaf, argument)
+
+
+def followed(y: Any) -> bool:
+    """Return whether derivatives of `y` can be taken."""
+    return isinstance(y, Tensor) and lowered(y, levels()).requires_grad
 
 
 def pull_back(
@@ -366,9 +376,10 @@ def pull_back(
     leaves: Sequence[Any],
     recorded: bool,
     retain: bool,
+    at: Levels | None = None,
 ) -> list[Any]:
     """Return the gradient at each leaf, zeros where nothing reaches it."""
-    found = gradients(outputs, seeds, leaves, recorded, retain)
+    found = gradients(outputs, seeds, leaves, recorded, retain, at)
     return [
         x if not isinstance(x, Tensor) else torch.zeros_like(x) if g is None else g
         for x, g in zip(leaves, found, strict=True)
@@ -381,14 +392,23 @@ def gradients(
     leaves: Sequence[Any],
     recorded: bool,
     retain: bool,
+    at: Levels | None = None,
 ) -> list[Tensor | None]:
-    """Return the gradient at each leaf, None where nothing reaches it."""
+    """Return the gradient at each leaf, None where nothing reaches it.
+
+    `at` are the levels of `vmap` at which the leaves are tracked, if they are not those of now.
+    """
+    at = levels() if at is None else at
     pairs = [
-        (y, g)
+        (
+            whole,
+            None if g is None and not at else lowered(torch.ones_like(y) if g is None else g, at),
+        )
         for y, g in zip(outputs, seeds, strict=True)
-        if isinstance(y, Tensor) and y.requires_grad
+        if isinstance(y, Tensor) and (whole := lowered(y, at)).requires_grad
     ]
-    wanted = [x for x in leaves if isinstance(x, Tensor) and x.requires_grad]
+    wholes = [lowered(x, at) if isinstance(x, Tensor) else None for x in leaves]
+    wanted = [x for x in wholes if x is not None and x.requires_grad]
     if not pairs or not wanted:
         return [None] * len(leaves)
     found = torch.autograd.grad(
@@ -399,8 +419,9 @@ def gradients(
         create_graph=recorded,
         allow_unused=True,
     )
-    at = {id(x): g for x, g in zip(wanted, found, strict=True)}
-    return [at.get(id(x)) for x in leaves]
+    reached = {id(x): g for x, g in zip(wanted, found, strict=True) if g is not None}
+    every = [None if x is None else reached.get(id(x)) for x in wholes]
+    return [None if g is None else raised(g, at) for g in every]
 
 
 def _pair(caller: str, name: str, result: Any) -> tuple[Any, Any]:
@@ -416,7 +437,7 @@ def _check_cotangent(y: Any, seed: Any) -> None:
     if seed is not None and not isinstance(seed, Tensor):
         msg = f"vjp: the cotangent must hold Tensors, got {type(seed).__name__}"
         raise TypeError(msg)
-    if seed is None and y.requires_grad and y.numel() != 1:
+    if seed is None and followed(y) and y.numel() != 1:
         msg = f"vjp: the cotangent must have shape {tuple(y.shape)}, got None"
         raise ValueError(msg)
     if seed is not None and y.shape != seed.shape:

@@ -18,7 +18,7 @@ from impl_torch_ext.loss.reduction import (
     spread_weight,
 )
 from impl_torch_ext.ops.transcendental import derived
-from impl_torch_ext.tracing import assert_later, readable
+from impl_torch_ext.tracing import anywhere, assert_later, readable
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "KLDivLoss", "NLLLoss"]
 __all__ += ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy"]
@@ -249,8 +249,7 @@ def cross_entropy(
         return reduced(_of_shares(input, target, weight, axis, smoothing), reduction)
     indices = classes(name, input, target, axis, ignored)
     away = indices == ignored
-    known = readable(away)
-    if known is None or bool(known.any()):  # loss-15: NaN in an ignored row reaches no gradient.
+    if anywhere(away):  # loss-15: NaN in an ignored row reaches no gradient.
         input = input.masked_fill(away.unsqueeze(axis), 0)
     logarithms = ops.log_softmax(input, axis=axis)
     loss = torch.nn.functional.nll_loss(
@@ -263,7 +262,10 @@ def cross_entropy(
     )
     every = every.masked_fill(away, 0)
     if reduction == "mean":
-        count = (~away).sum() if weight is None else weight[indices[~away]].sum()
+        here = ~away
+        # Not indexed by a mask: how many there are may not be known.
+        counted = here if weight is None else weight[indices.where(here, 0)].where(here, 0)
+        count = counted.sum()
         return (1 - smoothing) * loss + ops.sum(every) / count
     return (1 - smoothing) * loss + reduced(every, reduction)
 

@@ -19,7 +19,7 @@ from impl_torch_ext.checks import (
 from impl_torch_ext.nn.layer import Layer
 from impl_torch_ext.ops.transcendental import as_float
 from impl_torch_ext.tensor import index_array
-from impl_torch_ext.tracing import assert_later, readable
+from impl_torch_ext.tracing import assert_later, is_sliced, readable
 
 __all__ = [
     "Loss",
@@ -49,6 +49,9 @@ def reduced(values: Tensor, reduction: str) -> Tensor:
 def alike(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Return two Tensors of one shape in the dtype of both, or raise."""
     check_equal_shapes(name, input, target)
+    if is_sliced(input, target):
+        # Some of torch's rules take one that is cut and one that is not for two shapes.
+        input, target = input + torch.zeros_like(target), target + torch.zeros_like(input)
     if input.dtype is target.dtype:
         return input, target
     dtype = torch.promote_types(input.dtype, target.dtype)

@@ -1,6 +1,7 @@
 """The loss of sequences whose places in time are unknown."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from impl_torch_ext.checks import check_flag, check_floating, check_int, check_range, shown
 from impl_torch_ext.loss.reduction import Loss, check_reduction, reduced
 from impl_torch_ext.tensor import index_array
+from impl_torch_ext.tracing import each_slice, is_sliced
 
 __all__ = ["CTCLoss", "ctc_loss"]
 
@@ -62,6 +64,11 @@ def ctc_loss(
         raise ValueError(msg)
     single = log_probs.ndim == 2
     batch = log_probs.unsqueeze(1) if single else log_probs
+    read = targets, input_lengths, target_lengths
+    if is_sliced(*read):
+        one = partial(ctc_loss, blank=blank, reduction=reduction, zero_infinity=zeroed)
+        found: Tensor = each_slice(one, log_probs, *read)
+        return found
     steps, count, symbols = batch.shape
     blank = check_int("ctc_loss", "blank", blank)
     if not 0 <= blank < symbols:

@@ -17,6 +17,7 @@ from impl_torch_ext.checks import (
 from impl_torch_ext.dtypes import dtype_of
 from impl_torch_ext.module.hooks import Hooked, children_first
 from impl_torch_ext.module.state import LoadResult, checked_state
+from impl_torch_ext.tracing import is_sliced
 
 __all__ = ["Module"]
 
@@ -28,6 +29,17 @@ class Module(Hooked):
     `load_state_dict`, which name what is wrong in one line, the arrays that `load_state_dict`
     takes, and the hooks.
     """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if is_sliced(value) and any(
+            name in self.__dict__.get(table, ()) for table in ("_parameters", "_buffers")
+        ):  # autograd-56
+            msg = (
+                f"{type(self).__name__}: under vmap {name} cannot be set to what depends on a "
+                "slice; return it, or use functional_call"
+            )
+            raise RuntimeError(msg)
+        super().__setattr__(name, value)
 
     def register_parameter(self, name: str, param: torch.nn.Parameter | None) -> None:
         """Add a parameter, or with None a name that is not iterated.

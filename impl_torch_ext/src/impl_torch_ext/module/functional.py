@@ -12,7 +12,7 @@ from torch import Tensor
 
 from impl_torch_ext.autograd.modes import entered
 
-__all__ = ["functional_call"]
+__all__ = ["functional_call", "replaced"]
 
 # A table of parameters or buffers, and a name in it.
 _Place: TypeAlias = tuple[dict[str, Any], str]
@@ -43,7 +43,7 @@ def functional_call(
     """
     _check_types(module, params)
     # A copy: what is changed in the caller's later has no effect on a second run.
-    with entered(partial(_replaced, module, dict(params))):
+    with entered(partial(replaced, module, dict(params))):
         return module(*args, **kwargs)
 
 
@@ -75,7 +75,7 @@ def _held(module: torch.nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(module: torch.nn.Module, params: Mapping[str, Tensor]) -> Iterator[None]:
+def replaced(module: torch.nn.Module, params: Mapping[str, Tensor]) -> Iterator[None]:
     """Hold a module, with other values in the place of its own."""
     with _held(module), _swapped(module, params):
         yield

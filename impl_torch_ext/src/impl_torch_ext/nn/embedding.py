@@ -1,5 +1,6 @@
 """The lookup of rows in a table."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +20,7 @@ from impl_torch_ext.function import Function
 from impl_torch_ext.native import native
 from impl_torch_ext.nn.layer import Layer, Options
 from impl_torch_ext.tensor import index_array
+from impl_torch_ext.tracing import each_slice, is_sliced
 
 __all__ = ["Embedding", "EmbeddingFunction"]
 
@@ -169,6 +171,13 @@ class Embedding(Layer):
             with torch.no_grad():  # nn-16
                 places = input.to(torch.int64).contiguous()
                 bounds = float(self.max_norm), float(self.norm_type)
-                torch.embedding_renorm_(self.weight.detach(), places, *bounds)
+                if is_sliced(self.weight, places):
+                    each_slice(partial(_renormed, bounds), self.weight.detach(), places)
+                else:
+                    torch.embedding_renorm_(self.weight.detach(), places, *bounds)
         options = {"padding_idx": self.padding_idx, "by_frequency": self.scale_grad_by_freq}
         return EmbeddingFunction.apply(self.weight, input, **options)
+
+
+def _renormed(bounds: tuple[float, float], weight: Tensor, places: Tensor) -> Tensor:
+    return torch.embedding_renorm_(weight, places, *bounds)

@@ -19,6 +19,7 @@ from impl_torch_ext.checks import (
 from impl_torch_ext.context import Context
 from impl_torch_ext.function import Function
 from impl_torch_ext.nn.layer import Layer, Options, check_input, over_channels
+from impl_torch_ext.tracing import is_sliced
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
 
@@ -337,6 +338,12 @@ class _BatchNorm(_Norm):
         if not self.training:
             mean, var = (None, None) if own else (mean, var)
         elif self.num_batches_tracked is not None:
+            if is_sliced(x):  # autograd-56
+                msg = (
+                    f"{type(self).__name__}: under vmap running statistics cannot be changed; "
+                    "call eval(), or set track_running_stats=False"
+                )
+                raise RuntimeError(msg)
             with torch.no_grad():
                 self.num_batches_tracked.add_(1)
             if momentum is None:  # nn-27

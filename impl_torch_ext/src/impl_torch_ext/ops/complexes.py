@@ -6,6 +6,7 @@ from torch import Tensor
 from impl_torch_ext.ops.elementwise import check_numbers
 from impl_torch_ext.ops.families import unary
 from impl_torch_ext.ops.transcendental import derived
+from impl_torch_ext.tracing import conjugated
 
 __all__ = ["conj", "imag", "real"]
 
@@ -28,7 +29,7 @@ def _imag(x: Tensor) -> Tensor:
 def _conj(x: Tensor) -> Tensor:
     check_numbers("conj", x)
     # At once: what torch only notes as conjugated NumPy does not take.
-    return torch.conj_physical(x) if x.is_complex() else x.clone()
+    return conjugated(x) if x.is_complex() else x.clone()
 
 
 # ops-62

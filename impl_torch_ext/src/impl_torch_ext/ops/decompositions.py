@@ -7,11 +7,13 @@ backward is made of operations that have derivatives, on outputs that torch ties
 
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_choice, check_flag, check_tensor
 from impl_torch_ext.ops.families import matrix
+from impl_torch_ext.tracing import anywhere, numbers
 
 __all__ = ["cholesky", "eig", "eigh", "eigvals", "eigvalsh", "qr", "svd", "svdvals"]
 
@@ -61,7 +63,7 @@ def set_apart(x: Tensor, lower: bool = False) -> tuple[Tensor, Tensor | None]:
     """
     read = x.detach()
     wrong = ~torch.isfinite(read.tril() if lower else read).flatten(-2).all(-1)
-    if not wrong.any():
+    if not anywhere(wrong):
         return x, None
     one = torch.eye(*x.shape[-2:], dtype=x.dtype)
     return torch.where(wrong[..., None, None], one, x), wrong
@@ -80,18 +82,18 @@ def unknown(wrong: Tensor | None, *results: Tensor) -> tuple[Tensor, ...]:
 
 def first(wrong: Tensor) -> str:
     """Return the index of the first matrix of a stack that is wrong, for a message."""
-    index = tuple(wrong.nonzero()[0].tolist())
+    index = tuple(np.argwhere(numbers(wrong))[0].tolist())
     return f"the matrix {index} of the stack" if index else "the matrix"
 
 
 def refuse(name: str, info: Tensor, x: Tensor, what: str, lower: bool = False) -> Tensor | None:
     """Raise a ValueError for matrices that LAPACK refused; return which are but not finite."""
-    if not info.any():
+    if not anywhere(info):
         return None
     read = x.detach()
     finite = torch.isfinite(read.tril() if lower else read).flatten(-2).all(-1)
     refused = (info != 0) & finite
-    if refused.any():
+    if anywhere(refused):
         msg = f"{name}: {first(refused)} is {what}"  # linalg-09
         raise ValueError(msg)
     return ~finite

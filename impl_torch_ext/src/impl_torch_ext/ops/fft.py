@@ -22,6 +22,7 @@ from impl_torch_ext.checks import (
 )
 from impl_torch_ext.dtypes import complex64, complex128, float32, float64
 from impl_torch_ext.ops.families import extensions, listed, registry
+from impl_torch_ext.tracing import conjugated
 
 _WIDE = {float32: complex64, float64: complex128}
 # By what `norm` the other direction has the same factor.
@@ -144,7 +145,7 @@ def hfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "bac
     x, norm = _complex("hfft", x), _check_norm("hfft", norm)
     place = _place("hfft", axis, x)
     length = _length("hfft", n, 2 * (x.shape[place] - 1), x)
-    return _run(torch.fft.irfft, torch.conj_physical(x), length, place, _OTHER[norm])  # fft-06
+    return _run(torch.fft.irfft, conjugated(x), length, place, _OTHER[norm])  # fft-06
 
 
 @_one(_REALS, _LENGTH, "Tensor, complex, of length `n // 2 + 1` along the axis")
@@ -153,7 +154,7 @@ def ihfft(x: Tensor, /, *, n: int | None = None, axis: int = -1, norm: str = "ba
     x, norm = _floating("ihfft", x), _check_norm("ihfft", norm)
     place = _place("ihfft", axis, x)
     length = _length("ihfft", n, x.shape[place], x)
-    return torch.conj_physical(_run(torch.fft.rfft, x, length, place, _OTHER[norm]))
+    return conjugated(_run(torch.fft.rfft, x, length, place, _OTHER[norm]))
 
 
 def _ints(name: str, option: str, value: Any) -> list[int]:

@@ -21,6 +21,7 @@ from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import plain_number
 from impl_torch_ext.ops.families import listed, operands, shape
 from impl_torch_ext.tensor import chosen_along, index_array
+from impl_torch_ext.tracing import is_sliced
 
 __all__ = [
     "broadcast_arrays",
@@ -107,6 +108,9 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
         place = normalize_axis("repeat", axis, x)
     size = x.shape[place]
     if isinstance(repeats, Tensor) or hasattr(repeats, "shape"):
+        if is_sliced(repeats):  # autograd-55
+            msg = "repeat: under vmap repeats, which decide the shape, must not depend on a slice"
+            raise RuntimeError(msg)
         counts = index_array("repeat", "repeats", repeats, 2**63).to(torch.int64)
     else:
         counts = torch.tensor(check_count("repeat", "repeats", repeats))

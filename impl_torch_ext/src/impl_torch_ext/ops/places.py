@@ -15,7 +15,7 @@ from impl_torch_ext.ops.families import Operand, listed, operands
 from impl_torch_ext.ops.indexing import from_the_front
 from impl_torch_ext.ops.movement import check_count
 from impl_torch_ext.tensor import added_along, as_index, index_array
-from impl_torch_ext.tracing import readable
+from impl_torch_ext.tracing import is_sliced, readable
 
 __all__ = ["put", "scatter_add", "segment_sum"]
 
@@ -99,6 +99,8 @@ def _put_rows(x: Tensor, index: Tensor, values: Tensor) -> Tensor:
     # The greatest number that goes to a place, whatever the order in which threads come to it.
     # Elements that none goes to are not touched, which is most of them where `x` is long.
     last = torch.empty(len(x), dtype=int64)
+    if is_sliced(places):
+        last = last + 0 * places.sum()  # So that each slice has one of its own.
     last.scatter_reduce_(0, places, order, "amax", include_self=False)
     stays: Tensor = last.index_select(0, places) == order
     plain = readable(stays) is stays

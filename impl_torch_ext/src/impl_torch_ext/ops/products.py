@@ -10,6 +10,7 @@ from torch import Tensor
 from impl_torch_ext.checks import check_dtype, check_int, check_tensor, explain, shapes_of, shown
 from impl_torch_ext.dtypes import bool_, float32, is_inexact
 from impl_torch_ext.ops.families import linalg, matrix, operands, registry
+from impl_torch_ext.tracing import conjugated
 
 
 @linalg(
@@ -149,7 +150,7 @@ def vecdot(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
         raise ValueError(msg)
     a, b = x1.movedim(place, -1), x2.movedim(place, -1)
     if a.is_complex():  # ops-59
-        a = torch.conj_physical(a)
+        a = conjugated(a)
     try:
         torch.broadcast_shapes(a.shape[:-1], b.shape[:-1])
         fits = a.shape[-1] == b.shape[-1]

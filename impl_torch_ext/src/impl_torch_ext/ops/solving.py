@@ -16,6 +16,7 @@ from impl_torch_ext.ops.decompositions import (
     unknown,
 )
 from impl_torch_ext.ops.families import matrix, operands, registry
+from impl_torch_ext.tracing import anywhere
 
 __all__ = [
     "det",
@@ -201,7 +202,7 @@ class _Det(torch.autograd.Function):
         safe = torch.where(near, torch.eye(n, dtype=x.dtype), x)
         inverse, _ = torch.linalg.inv_ex(safe)
         cofactors = (value[..., None, None] * inverse).mH
-        if near.any():
+        if anywhere(near):
             cofactors = torch.where(near, _cofactors(fixed), cofactors)
         return grad[..., None, None] * cofactors
 
@@ -228,7 +229,7 @@ def slogdet(x: Tensor, /) -> Slogdet:
     x = matrices("slogdet", x, square=True)
     unclear = torch.isnan(x.detach()).flatten(-2).any(-1)
     sign, size = torch.linalg.slogdet(x)
-    if unclear.any():
+    if anywhere(unclear):
         sign, size = unknown(unclear, sign, size)
     return Slogdet(sign, size)
 
@@ -259,7 +260,7 @@ def matrix_norm(x: Tensor, /, *, keepdims: bool = False, ord: Any = "fro") -> Te
     else:
         # At 0 the gradient is 0 with every order (linalg-20).
         nothing = (x.detach() == 0).flatten(-2).all(-1)[..., None, None]
-        result = _norm(torch.where(nothing, 0, x) if nothing.any() else x, order)
+        result = _norm(torch.where(nothing, 0, x) if anywhere(nothing) else x, order)
     return result[..., None, None] if kept else result
 
 

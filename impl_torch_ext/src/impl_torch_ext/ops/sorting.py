@@ -11,6 +11,7 @@ from impl_torch_ext.dtypes import bool_, int64
 from impl_torch_ext.ops.families import Operand, listed, operands, reduce, with_number
 from impl_torch_ext.ops.transcendental import pair
 from impl_torch_ext.tensor import index_array
+from impl_torch_ext.tracing import each_slice, is_sliced
 
 __all__ = [
     "argmax",
@@ -101,6 +102,13 @@ def searchsorted(
     if first.ndim != 1:
         msg = f"searchsorted: x1 must have one axis, got shape {tuple(first.shape)}"
         raise ValueError(msg)
+    if is_sliced(first, sought, sorter):
+
+        def each(*args: Any) -> Tensor:
+            return searchsorted(*args[:2], side=side, sorter=args[2])
+
+        mapped: Tensor = each_slice(each, first, sought, sorter)
+        return mapped
     if sorter is not None:
         order = index_array("searchsorted", "sorter", sorter, len(first)).to(int64)
         if order.shape != first.shape:
@@ -116,7 +124,7 @@ def searchsorted(
     if first.dtype == bool_:
         first, sought = first.to(int64), sought.to(int64)
     if not first.is_floating_point():
-        return torch.searchsorted(first, sought, right=right)
+        return torch.searchsorted(first.contiguous(), sought.contiguous(), right=right)
     # ops-50: all NaN stand at the end, and torch finds no place among them.
     numbers = int((first == first).sum())
     found = torch.searchsorted(first[:numbers].contiguous(), sought.contiguous(), right=right)
@@ -138,6 +146,9 @@ def isin(x1: Operand, x2: Operand, /, *, invert: bool = False) -> Tensor:
     first, second = _alike("isin", x1, x2)
     if first.dtype == bool_:
         first, second = first.to(int64), second.to(int64)
+    if is_sliced(first, second):
+        found = (first.unsqueeze(-1) == second.reshape(-1)).any(-1)
+        return ~found if opposite else found
     return torch.isin(first, second.reshape(-1), invert=opposite)
 
 

@@ -4,6 +4,7 @@ from impl_torch_ext.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_torch_ext.rnn.exchange import convert
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNCellFunction, RNNFunction
 from impl_torch_ext.rnn.layer import GRU, LSTM, RNN
+from impl_torch_ext.rnn.packed import PackedSequence, pack, unpack
 from impl_torch_ext.rnn.unroll import truncated, unroll
 from impl_torch_ext.rnn.variants import (
     LayerNormGRUCell,
@@ -23,6 +24,7 @@ __all__ = [
     "LSTMFunction",
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
+    "PackedSequence",
     "PeepholeLSTMCell",
     "RNNCell",
     "RNNCellFunction",
@@ -30,6 +32,8 @@ __all__ = [
     "RecurrentDropoutCell",
     "ZoneoutCell",
     "convert",
+    "pack",
     "truncated",
+    "unpack",
     "unroll",
 ]

@@ -6,6 +6,7 @@ layers above one another, D directions.
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import torch
@@ -26,7 +27,9 @@ from impl_torch_ext.nn.dropout import draw_kept, drop
 from impl_torch_ext.nn.layer import Options
 from impl_torch_ext.rnn.cell import Recurrent
 from impl_torch_ext.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
-from impl_torch_ext.rnn.lengths import Packing, packing_of
+from impl_torch_ext.rnn.lengths import Packing, by_slice, packing_of
+from impl_torch_ext.rnn.packed import check_sizes
+from impl_torch_ext.tracing import is_sliced
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -104,12 +107,15 @@ class _Layer(Recurrent):
 
         With `cells` in `config` there is one result more, every c of the last layer.
         """
+        if is_sliced(lengths, reset_mask):
+            args = input, hx, lengths, reset_mask, reset_state
+            return by_slice(self, partial(self._run, function, **config), *args)
         states = self._parts("hx", hx)
+        if isinstance(input, PackedSequence):
+            options = {"lengths": lengths, "reset_mask": reset_mask, "reset_state": reset_state}
+            return self._run_packed(function, input, states, options, config)
         if reset_state is not None and reset_mask is None:  # rnn-38
             self._refuse_beside("reset_state", reset_state, "there is no reset_mask")
-        if isinstance(input, PackedSequence):
-            options = {"lengths": lengths, "reset_mask": reset_mask}
-            return self._run_packed(function, input, states, options, config)
         batched = not isinstance(input, Tensor) or input.ndim != 2  # rnn-14
         batch_first = self.batch_first and batched
         x = self._input(input, batched)
@@ -153,8 +159,10 @@ class _Layer(Recurrent):
         for option, came in options.items():
             if came is not None:
                 self._refuse_beside(option, came, "input is a PackedSequence")
-        packing, text = Packing.of_packed(input), "(rows, input_size)"
+        text = "(rows, input_size)"
         x = self._check("input", input.data, (None, self.input_size), text, self._weight)
+        check_sizes(type(self).__name__, input)
+        packing = Packing.of_packed(input)
         first = self._states(states, None, x, packing.batch, True, packing)
         every, last = self._layers(function, x, first, packing, config)
         places = input.batch_sizes, input.sorted_indices, input.unsorted_indices

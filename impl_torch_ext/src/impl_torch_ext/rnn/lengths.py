@@ -7,7 +7,7 @@ episode is such a sample of its own, so that nothing is reset while steps are co
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from impl_torch_ext.checks import check_between, shown
 from impl_torch_ext.dtypes import is_integer
+from impl_torch_ext.module.functional import replaced
 from impl_torch_ext.native import native
-from impl_torch_ext.tracing import assert_later, known_only_later, numbers
+from impl_torch_ext.tracing import assert_later, each_slice, known_only_later, numbers
 
-__all__ = ["Packing", "checked_lengths", "checked_mask", "packing_of"]
+__all__ = ["Packing", "by_slice", "checked_lengths", "checked_mask", "packing_of"]
 
 
 def checked_lengths(name: str, lengths: Any, batch: int | None, steps: int) -> Tensor:
@@ -152,6 +153,21 @@ def checked_mask(name: str, mask: Any, shape: tuple[int, ...], text: str) -> Ten
         raise ValueError(msg)  # rnn-38
     # A copy: what is written to the caller's afterwards has no effect.
     return torch.from_numpy(array.astype(np.bool_))
+
+
+def by_slice(module: Any, run: Callable[..., Any], *args: Any) -> Any:
+    """Call `run` for one slice of `vmap` after the other, as what it computes depends on lengths.
+
+    The parameters of `module`, if it is one, may depend on the slice as well (autograd-52).
+    """
+    if not isinstance(module, torch.nn.Module):
+        return each_slice(run, *args)
+
+    def one(parameters: dict[str, Tensor], *args: Any) -> Any:
+        with replaced(module, parameters):
+            return run(*args)
+
+    return each_slice(one, dict(module.named_parameters()), *args)
 
 
 class Packing:

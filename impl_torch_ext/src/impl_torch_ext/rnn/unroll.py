@@ -13,8 +13,8 @@ from torch import Tensor
 from impl_torch_ext.autograd import checkpoint as checkpointed
 from impl_torch_ext.checks import check_flag, check_function, check_size, shown
 from impl_torch_ext.rnn.cell import GRUCell, LSTMCell, RNNCell
-from impl_torch_ext.rnn.lengths import checked_lengths, checked_mask
-from impl_torch_ext.tracing import known_only_later, numbers
+from impl_torch_ext.rnn.lengths import by_slice, checked_lengths, checked_mask
+from impl_torch_ext.tracing import is_sliced, known_only_later, numbers
 from impl_torch_ext.trees import aligned, detach, tree_flatten, tree_map, tree_unflatten
 
 __all__ = ["truncated", "unroll"]
@@ -77,6 +77,15 @@ def unroll(
             f"{shown(reset_state)}"
         )
         raise ValueError(msg)
+    if is_sliced(lengths, reset_mask):
+
+        def one(inputs: Any, state: Any, masks: dict[str, Any]) -> Any:
+            options: Any = {"batch_first": batch_first, "checkpoint": checkpoint, **masks}
+            return unroll(cell, inputs, state, **options)
+
+        masked = {"lengths": lengths, "reset_mask": reset_mask, "reset_state": reset_state}
+        result: tuple[Any, Any] = by_slice(cell, one, inputs, state, masked)
+        return result
     masks = None
     if lengths is not None or reset_mask is not None:
         masks = _Masks(sequence, lengths, reset_mask, batch_first)
