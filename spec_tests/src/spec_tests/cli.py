@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests fuzz --impl MODULE [--calls N]
     [--seed N] [--only TEXT]``, ``spec-tests check TARGET``, ``spec-tests clauses [CHAPTER ...]``,
-    ``spec-tests compare ...``, ``spec-tests matrix FILE ... [--json]``, ``spec-tests selftest [--impl MODULE]``,
-    ``spec-tests badge FILE``, ``spec-tests --version``.
+    ``spec-tests compare ...``, ``spec-tests matrix FILE ... [--json]``,
+    ``spec-tests selftest [--impl MODULE]``, ``spec-tests badge FILE``, ``spec-tests --version``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # What follows these is another program's, so argparse must not see its options.

@@ -3,8 +3,8 @@
 ``spec-tests selftest [--impl MODULE ...] [--only TEXT] [--seconds N] [--json FILE] [--verbose]``
 computes every layer, loss, optimizer and function of the tables that an implementation has, with
 gradients, holds it to float64 by the tolerances of the chapter numerics, and names the device, the
-instruction set, the precision of products, the threads and the versions. The exit status is 0 where all is right, 1
-where something is not, 2 where there is nothing to check.
+instruction set, the precision of products, the threads and the versions. The exit status is 0 where
+all is right, 1 where something is not, 2 where there is nothing to check.
 """
 
 from __future__ import annotations
