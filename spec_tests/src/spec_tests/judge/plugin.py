@@ -57,6 +57,11 @@ class Run:
         return None
 
 
+def run_of(config: pytest.Config) -> Run:
+    """Return the run that ``--impl`` began."""
+    return config.stash[_RUN]
+
+
 def clauses_of(item: pytest.Item) -> list[str]:
     """Return the numbers of the clauses that a test asks for."""
     return [number for mark in item.iter_markers("clause") for number in mark.args]
@@ -195,8 +200,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             strict = {**mark.kwargs, "strict": True}
             item.add_marker(pytest.mark.xfail(*mark.args, **strict), append=False)
         ids, functions = clauses_of(item), functions_of(item)
-        run.result.collected(_name(item), ids, functions)
-        run.tests.append((item.nodeid, _name(item), ids, functions))
+        run.result.collected(name_of(item), ids, functions)
+        run.tests.append((item.nodeid, name_of(item), ids, functions))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -227,13 +232,13 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         # pytest counts nothing as a failure that still calls itself an expected one.
         vars(report).pop("wasxfail", None)
-        report.longrepr = f"{_name(item)}: a skip or xfail needs a reason"
+        report.longrepr = f"{name_of(item)}: a skip or xfail needs a reason"
     if report.failed:
         wanted = [run.clauses[number] for number in clauses_of(item)]
         name = run.implementation
         report.longrepr = explained(item, call.excinfo, wanted, name, report.longrepr)
     why = _first_line(call.excinfo) if report.failed else _reason(report)
-    run.result.happened(_name(item), report, why)
+    run.result.happened(name_of(item), report, why)
     tell_why(report, why)
     return report
 
@@ -316,13 +321,13 @@ def _summarize_functions(terminalreporter: Any, result: Result) -> None:
 def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
     ids = clauses_of(item)
     if not ids:
-        yield f"{_name(item).partition('[')[0]}: a test needs a clause, as in @clause('rnn-07')"
+        yield f"{name_of(item).partition('[')[0]}: a test needs a clause, as in @clause('rnn-07')"
     for number in ids:
         if number not in run.clauses:
-            yield f"{_name(item).partition('[')[0]}: there is no clause {number}"
+            yield f"{name_of(item).partition('[')[0]}: there is no clause {number}"
     for mark in item.iter_markers():
         if mark.name in ("skip", "xfail") and not mark.kwargs.get("reason") and not _text(mark):
-            yield f"{_name(item).partition('[')[0]}: {mark.name} needs a reason"
+            yield f"{name_of(item).partition('[')[0]}: {mark.name} needs a reason"
 
 
 def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -335,7 +340,7 @@ def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
         parameters = dict(item.callspec.params) if hasattr(item, "callspec") else {}
         parameters.pop("dtype", None)
         case = tuple((name, repr(value)) for name, value in parameters.items())
-        others.setdefault((_name(item).partition("[")[0], case), []).append(item)
+        others.setdefault((name_of(item).partition("[")[0], case), []).append(item)
     seen: Counter[str] = Counter()
     kept = []
     for turn, ((name, _), alike) in enumerate(others.items()):
@@ -364,7 +369,8 @@ def _is_suite(item: pytest.Item) -> bool:
     return getattr(module, "__name__", "").startswith("spec_tests.suite")
 
 
-def _name(item: pytest.Item) -> str:
+def name_of(item: pytest.Item) -> str:
+    """Return a test's name in result files."""
     # The node id of a file named by --pyargs begins with the `::`.
     return f"{item.path.name}::{item.nodeid.partition('::')[2]}"
 

@@ -1,0 +1,128 @@
+"""One change of one file, and which of all changes a run takes."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Candidate", "Mutant", "Site", "chosen", "diff_of", "in_rooms", "made"]
+
+# What the issue of mutants is about: how Tensors, Functions and training work.
+ROOMS = (
+    "function context engine tape recording tensor ops rnn loss optim module serialization"
+).split()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in a file: lines from 1, columns from 0."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+class Candidate(Protocol):
+    """A change that could be made: see `python_mutants` and `token_mutants`."""
+
+    @property
+    def site(self) -> Site: ...
+    @property
+    def operator(self) -> str: ...
+    def text(self, source: str) -> str:
+        """Return the changed file."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A change that was chosen.
+
+    Attributes
+    ----------
+    file : str
+        The path in the package.
+    function : str
+        What the place belongs to, with dots; empty for the file itself.
+    operator : str
+        What kind of change it is.
+    lines : tuple of int
+        The first and last line of the statement that was changed, as the package is.
+    was, now : str
+        The changed lines before and after, without indents, joined by newlines.
+    text : str
+        The whole file, changed.
+    """
+
+    file: str
+    function: str
+    operator: str
+    lines: tuple[int, int]
+    was: str
+    now: str
+    text: str
+
+    @property
+    def id(self) -> str:
+        """A short name that stays when lines above are moved."""
+        parts = (self.file, self.function, self.was, self.now)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def diff_of(before: str, after: str) -> tuple[str, str]:
+    """Return the lines that differ, of either text, stripped and joined."""
+    old, new = before.splitlines(), after.splitlines()
+    was, now = [], []
+    for kind, i, j, k, m in difflib.SequenceMatcher(None, old, new, False).get_opcodes():
+        if kind != "equal":
+            was += old[i:j]
+            now += new[k:m]
+    return tuple("\n".join(line.strip() for line in lines) for lines in (was, now))  # type: ignore[return-value]
+
+
+def made(file: str, function: str, lines: tuple[int, int], one: Candidate, text: str) -> Mutant:
+    """Make the change of a candidate in a file's text."""
+    changed = one.text(text)
+    first, last = max(one.site.line - 3, 0), one.site.end_line + 2
+    # What differs is near the place; the whole file would take the longer to compare.
+    old, new = text.splitlines(), changed.splitlines()
+    tail = len(new) - (len(old) - last)
+    was, now = diff_of("\n".join(old[first:last]), "\n".join(new[first:tail]))
+    return Mutant(file, function, one.operator, lines, was, now, changed)
+
+
+def chosen(places: Iterable[tuple[str, Candidate]], seed: int) -> list[tuple[str, Candidate]]:
+    """Return one change for each place, in an order that the seed decides.
+
+    Operators that have many changes for one place would otherwise make most of the sample: a ``+``
+    can be twelve other operators, and nearly all of these fail at once. A longer sample begins with
+    the shorter one.
+
+    Parameters
+    ----------
+    places : iterable of (str, Candidate)
+        Files and changes.
+    seed : int
+        Decides the order and which of a place's changes it is.
+    """
+    by_place: dict[tuple[str, Site], list[Candidate]] = {}
+    for file, one in places:
+        by_place.setdefault((file, one.site), []).append(one)
+    drawn = random.Random(seed)
+    taken = [
+        (key, drawn.choice(sorted(there, key=lambda one: (one.operator, repr(one)))))
+        for key, there in sorted(by_place.items(), key=lambda pair: repr(pair[0]))
+    ]
+    drawn.shuffle(taken)
+    return [(file, one) for (file, _), one in taken]
+
+
+def in_rooms(file: str, rooms: Sequence[str]) -> bool:
+    """Return whether a file belongs to one of the rooms; ``function`` has ``function_node`` too."""
+    name = file.partition("/")[0].partition(".")[0]
+    return any(name == room or name.startswith(f"{room}_") for room in rooms)
