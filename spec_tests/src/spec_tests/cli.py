@@ -11,16 +11,17 @@ from spec_tests.judge.clauses import read
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the suite, make calls that do not fit, list the clauses, or compare result files.
+    """Run the suite, make calls that do not fit, list the clauses, compare or change packages.
 
     ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests fuzz --impl MODULE [--calls N]
-    [--seed N] [--only TEXT]``, ``spec-tests clauses [CHAPTER ...]``, ``spec-tests compare ...``.
+    [--seed N] [--only TEXT]``, ``spec-tests clauses [CHAPTER ...]``, ``spec-tests compare ...``,
+    ``spec-tests mutation MODULE ...``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # What follows `compare` is another program's, so argparse must not see its options.
-    if arguments[:1] == ["compare"]:
-        compare = importlib.import_module("spec_tests.compare.__main__")
-        return int(compare.main(arguments[1:]) or 0)
+    # What follows these is another program's, so argparse must not see its options.
+    if arguments[:1] in (["compare"], ["mutation"]):
+        program = importlib.import_module(f"spec_tests.{arguments[0]}.__main__")
+        return int(program.main(arguments[1:]) or 0)
     parser = argparse.ArgumentParser(prog="spec-tests", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the suite on an implementation")
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     listing = commands.add_parser("clauses", help="list the clauses of the specification")
     listing.add_argument("chapter", nargs="*", help="only these chapters")
     commands.add_parser("compare", help="compare implementations")
+    commands.add_parser("mutation", help="change implementations: does the suite find it?")
     known, rest = parser.parse_known_args(arguments)
     if known.command == "run":
         return _run(known.impl, rest)

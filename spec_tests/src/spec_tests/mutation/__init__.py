@@ -1,4 +1,4 @@
-"""Mutation testing: does the suite alone find a small change made to an implementation?
+"""Mutation testing: whether the suite alone finds a small change made to an implementation.
 
 An implementation is changed in one place, a *mutant*, and the tests of the suite that reach this
 place are run on it. A mutant that no test fails on has *survived*: either a test is missing, or the

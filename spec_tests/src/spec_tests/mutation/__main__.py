@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=0.0, metavar="M", help="stop after these")
     add("--again", action="store_true", help="ask earlier survivors again")
     add("--quick", action="store_true", help="the suite's --quick, for what compiles")
+    add("--tests", type=Path, metavar="FOLDER", help="tests to ask instead of the suite")
     add("--at-least", type=float, default=0.0, metavar="PERCENT", help="exit with 1 below")
     add("--brief", action="store_true", help="print no survivors")
     add("--list", type=Path, default=kept.LIST, help="the equivalent mutants")
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options(known: argparse.Namespace) -> Options:
+    tests = [f"--tests={known.tests.resolve()}"] if known.tests else []
     return Options(
         out=known.out,
         sample=known.sample,
@@ -94,7 +96,7 @@ def _options(known: argparse.Namespace) -> Options:
         seconds=known.seconds,
         minutes=known.minutes,
         again=known.again,
-        suite=("--quick",) if known.quick else (),
+        suite=(*tests, *(["--quick"] if known.quick else [])),
         list=known.list,
     )
 

@@ -99,4 +99,6 @@ class Choice:
         order = np.lexsort((self.cost, rank))
         order = order[rank[order] >= 0]
         spent = np.cumsum(self.own[order])
-        return [self.names[index] for index in order[: int(np.searchsorted(spent, self.seconds)) + 1]]
+        return [
+            self.names[index] for index in order[: int(np.searchsorted(spent, self.seconds)) + 1]
+        ]

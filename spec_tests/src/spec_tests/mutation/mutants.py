@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from random import Random
 from typing import Protocol
 
 __all__ = ["Candidate", "Mutant", "Site", "chosen", "diff_of", "in_rooms", "made"]
@@ -31,9 +32,15 @@ class Candidate(Protocol):
     """A change that could be made: see `python_mutants` and `token_mutants`."""
 
     @property
-    def site(self) -> Site: ...
+    def site(self) -> Site:
+        """The place that is changed."""
+        ...
+
     @property
-    def operator(self) -> str: ...
+    def operator(self) -> str:
+        """The name of the kind of change."""
+        ...
+
     def text(self, source: str) -> str:
         """Return the changed file."""
         ...
@@ -96,30 +103,39 @@ def made(file: str, function: str, lines: tuple[int, int], one: Candidate, text:
     return Mutant(file, function, one.operator, lines, was, now, changed)
 
 
-def chosen(places: Iterable[tuple[str, Candidate]], seed: int) -> list[tuple[str, Candidate]]:
+def chosen(
+    places: Iterable[tuple[str, Candidate]], texts: Mapping[str, str], seed: int
+) -> list[tuple[str, Candidate]]:
     """Return one change for each place, in an order that the seed decides.
 
     Operators that have many changes for one place would otherwise make most of the sample: a ``+``
     can be twelve other operators, and nearly all of these fail at once. A longer sample begins with
-    the shorter one.
+    the shorter one. A place is drawn by the text of its line, so that an edit elsewhere leaves the
+    others where they are.
 
     Parameters
     ----------
     places : iterable of (str, Candidate)
         Files and changes.
+    texts : mapping of str to str
+        The files by name.
     seed : int
         Decides the order and which of a place's changes it is.
     """
+    lines = {file: text.split("\n") for file, text in texts.items()}
     by_place: dict[tuple[str, Site], list[Candidate]] = {}
     for file, one in places:
         by_place.setdefault((file, one.site), []).append(one)
-    drawn = random.Random(seed)
-    taken = [
-        (key, drawn.choice(sorted(there, key=lambda one: (one.operator, repr(one)))))
-        for key, there in sorted(by_place.items(), key=lambda pair: repr(pair[0]))
-    ]
-    drawn.shuffle(taken)
-    return [(file, one) for (file, _), one in taken]
+    seen: Counter[tuple[str, str, int]] = Counter()
+    drawn = []
+    for file, site in sorted(by_place, key=lambda key: (key[0], astuple(key[1]))):
+        line = lines[file][site.line - 1]
+        words = (file, line.strip(), site.column - len(line) + len(line.lstrip()))
+        random = Random(repr((seed, *words, seen[words])))
+        seen[words] += 1
+        there = sorted(by_place[file, site], key=lambda one: one.operator)
+        drawn.append((random.random(), file, random.choice(there)))
+    return [(file, one) for _, file, one in sorted(drawn, key=lambda row: row[0])]
 
 
 def in_rooms(file: str, rooms: Sequence[str]) -> bool:

@@ -53,7 +53,7 @@ def plan(texts: dict[str, str], kind: str, seed: int, choice: Choice) -> Iterato
     for file, text in texts.items():
         places += [(file, one) for one in _candidates(text, kind)]
     trees = {file: ast.parse(text) for file, text in texts.items()} if kind == "python" else {}
-    for file, one in chosen(places, seed):
+    for file, one in chosen(places, texts, seed):
         if kind == "python":
             planned = _python(file, one, texts[file], trees[file], choice)
             if _differs(planned.mutant.text, trees[file]):

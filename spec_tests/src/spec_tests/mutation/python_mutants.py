@@ -19,13 +19,20 @@ from cosmic_ray.operators.operator import Example, Operator
 
 from spec_tests.mutation.mutants import Candidate, Site
 
-__all__ = ["DeleteStatement", "PythonCandidate", "candidates", "function_at", "statement_at", "words_at"]
+__all__ = [
+    "DeleteStatement",
+    "PythonCandidate",
+    "candidates",
+    "function_at",
+    "statement_at",
+    "words_at",
+]
 
 _CACHES = {"cache", "lru_cache", "cached_property"}
 _DECORATORS = {*_CACHES, "overload", "final", "override", "abstractmethod", "no_type_check"}
 # Keywords of calls that change neither results nor what is refused.
 _KEYWORDS = {"slots", "strict", "maxsize", "stacklevel", "weakref_slot", "kw_only", "frozen"}
-_TYPES = {"TypeVar", "cast", "ParamSpec", "TypeAlias", "NewType", "Protocol"}
+_TYPES = {"TypeVar", "ParamSpec", "TypeAlias", "NewType", "Protocol"}
 # Most operators replace one operator by another. That they look at nodes of one type alone, which
 # is theirs to know, makes the walk ten times as fast.
 _ONLY = {
@@ -35,7 +42,7 @@ _ONLY = {
 _DELETED = (ast.Expr, ast.AugAssign, ast.Raise, ast.Delete, ast.Assign)
 
 
-class DeleteStatement(Operator):  # type: ignore[misc]
+class DeleteStatement(Operator):
     """Puts ``pass`` in the place of a statement that does something besides naming a value."""
 
     def mutation_positions(self, node: Any) -> Iterator[Any]:
@@ -43,7 +50,7 @@ class DeleteStatement(Operator):  # type: ignore[misc]
         if node.type == "simple_stmt" and _does_something(node.children[0].get_code(False)):
             yield node.children[0].start_pos, node.children[0].end_pos
 
-    def mutate(self, node: Any, index: int) -> Any:
+    def mutate(self, node: Any, index: int) -> Any:  # noqa: ARG002
         """Return the line without the statement."""
         first = node.children[0]
         prefix = first.get_first_leaf().prefix
@@ -146,22 +153,22 @@ def _silent_nodes(tree: ast.Module) -> Iterator[ast.AST]:
         elif isinstance(node, ast.Raise):
             # That it is raised can be seen; what it says is for people.
             yield from node.exc.args if isinstance(node.exc, ast.Call) else []
-        elif isinstance(node, ast.Assert):
-            yield node
-        elif isinstance(node, ast.If):
-            test = ast.unparse(node.test)
-            if test.endswith("TYPE_CHECKING") or "__name__" in test:
-                yield node
-        elif isinstance(node, ast.Assign):
-            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-            if names & {"__all__", "msg", "message", "__version__"}:
-                yield node
-        elif isinstance(node, ast.Call) and _TYPES & set(_names(node.func)):
-            yield node.args[0] if "cast" in _names(node.func) else node
         elif isinstance(node, ast.keyword) and node.arg in _KEYWORDS:
             yield node.value
-        elif isinstance(node, ast.JoinedStr):
+        elif isinstance(node, ast.Call) and "cast" in _names(node.func):
+            yield node.args[0]
+        elif isinstance(node, ast.Assert | ast.JoinedStr) or _is_silent(node):
             yield node
+
+
+def _is_silent(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        test = ast.unparse(node.test)
+        return test.endswith("TYPE_CHECKING") or "__name__" in test
+    if isinstance(node, ast.Assign):
+        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+        return bool(names & {"__all__", "msg", "message", "__version__"})
+    return isinstance(node, ast.Call) and bool(_TYPES & set(_names(node.func)))
 
 
 def _names(node: ast.AST) -> list[str]:

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-
 __all__ = ["Record", "digests", "main", "options_of", "read", "source_of", "suite_folder"]
 
 SUITE, PLUGIN = "spec_tests.suite", "spec_tests.judge.plugin"
@@ -48,7 +47,8 @@ class Record:
         The lines that ran while the package was imported.
     about : dict
         ``capabilities`` and ``device`` as the implementation tells, ``modules`` that its import
-        loads, ``sources`` and ``files``: digests of the implementation and of each file of tests.
+        loads, ``sources`` and ``files``: digests of the implementation and of each file of tests,
+        ``folder`` and ``source``: where both stand.
     """
 
     tests: list[str] = field(default_factory=list)
@@ -156,7 +156,7 @@ def options_of(implementation: str) -> list[str]:
     return options
 
 
-def digests(implementation: str) -> dict[str, Any]:
+def digests(implementation: str, folder: Path) -> dict[str, Any]:
     """Return ``sources``, the digest of an implementation, and ``files``, of each file of tests."""
     source = source_of(implementation)
     whole = hashlib.sha256()
@@ -165,7 +165,7 @@ def digests(implementation: str) -> dict[str, Any]:
             whole.update(path.relative_to(source).as_posix().encode() + path.read_bytes())
     files = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for path in sorted(suite_folder().glob("test_*.py"))
+        for path in sorted(folder.glob("test_*.py"))
     }
     return {"sources": whole.hexdigest()[:16], "files": files}
 
@@ -181,6 +181,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Note what the implementation says of itself."""
         # pytest rewrites the asserts of a plugin only in a process that has not yet imported it.
         from spec_tests.judge.plugin import name_of, run_of
 
@@ -196,6 +197,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Time a test, under its number."""
         self.coverage.switch_context(str(len(self.record.tests)))
         if self._counters:
             self._counters.reset_launches()
@@ -228,16 +230,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="spec_tests.mutation.record", description=__doc__)
     parser.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
     parser.add_argument("--out", required=True, type=Path, help="the file to write")
+    parser.add_argument("--tests", type=Path, metavar="FOLDER", help="instead of the suite")
     known, options = parser.parse_known_args(arguments)
+    folder = known.tests or suite_folder()
     try:
-        found = digests(known.impl)
+        found = digests(known.impl, folder)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     old, files = Record(), sorted(found["files"])
     if known.out.exists():
         before = read(known.out)
-        if before.about["sources"] == found["sources"] and before.about["options"] == options:
+        same = {"sources": found["sources"], "options": options, "folder": str(folder)}
+        if all(before.about[key] == value for key, value in same.items()):
             known_files = before.about["files"]
             files = [name for name in files if known_files.get(name) != found["files"][name]]
             gone = set(known_files) - set(found["files"])
@@ -245,25 +250,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not files:
         print(f"{known.out}: up to date, {len(old.tests)} tests")
         return 0
-    new, status = _recorded(known.impl, files, options)
-    new.about |= {**found, "options": options, "source": str(source_of(known.impl))}
+    new, status = _recorded(known.impl, [str(folder / name) for name in files], options)
+    where = {"folder": str(folder), "source": str(source_of(known.impl))}
+    new.about |= {**found, **where, "options": options}
     whole = old.joined(new)
     whole.write(known.out)
     print(f"{known.out}: {len(whole.tests)} tests, {len(new.tests)} of them run, exit {status}")
     return 0
 
 
-def _recorded(implementation: str, files: Sequence[str], options: Sequence[str]) -> Any:
+def _recorded(implementation: str, paths: Sequence[str], options: Sequence[str]) -> Any:
     # Only here, as whoever reads a record has no need of it.
     import coverage
 
-    source, folder = source_of(implementation), suite_folder()
+    source = source_of(implementation)
     measuring = coverage.Coverage(
         data_file=None, config_file=False, include=[f"{source}/*"], messages=False
     )
     measuring.start()
     recorder = Recorder(measuring)
-    paths = [str(folder / name) for name in files]
     options = [*options_of(implementation), "--tb=short", *options]
     status = pytest.main([*paths, *options], plugins=[recorder])
     measuring.stop()

@@ -45,7 +45,9 @@ class Options:
     again : bool
         Ask survivors of earlier runs again, as when tests were added.
     suite : tuple of str
-        pytest's options, such as ``--quick``.
+        Options of `record`: pytest's, such as ``--quick``, and ``--tests=FOLDER``.
+    list : Path
+        The equivalent mutants.
     """
 
     out: Path
@@ -150,8 +152,12 @@ def _done(path: Path, implementation: str) -> dict[str, dict[str, Any]]:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
-    results = [json.loads(line) for line in lines if line.endswith("}")]
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        # A run that was killed while it wrote: the next line must not stand behind half a one.
+        lines.pop()
+        path.write_text("".join(lines), encoding="utf-8")
+    results = [json.loads(line) for line in lines]
     return {one["id"]: one for one in results if one["implementation"] == implementation}
 
 

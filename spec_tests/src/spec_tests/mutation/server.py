@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import gc
 import importlib
+import importlib.metadata
 import json
 import os
 import resource
@@ -35,7 +36,7 @@ __all__ = ["Server", "main"]
 # A test that takes so many times as long as it should will not end. The machine may be busy.
 SLOWER, AT_LEAST = 20, 15.0
 # What importing the package may take, with compiling where it compiles.
-LOADING = 120.0
+LOADING = 60.0
 _MEMORY = 8 << 30
 
 
@@ -67,6 +68,7 @@ class Server:
         self.items: dict[str, pytest.Item] = {}
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Answer jobs until there are no more."""
         # pytest rewrites the asserts of a plugin only in a process that has not yet imported it.
         from spec_tests.judge.plugin import name_of
 
@@ -99,14 +101,14 @@ class Server:
                 os._exit(0)
         os.close(here)
         try:
-            return self._watched(child, there)
+            return self._watched(there)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
             os.close(there)
 
-    def _watched(self, child: int, there: int) -> dict[str, Any]:
+    def _watched(self, there: int) -> dict[str, Any]:
         running, asked, text, start = "", 0, b"", time.monotonic()
         while True:
             left = start + self.limits.get(running, LOADING) - time.monotonic()
@@ -194,6 +196,18 @@ def _stand_in(implementation: str, about: dict[str, Any]) -> ModuleType:
     return module
 
 
+def _preload(implementation: str, modules: Sequence[str]) -> None:
+    """Import what the package stands on, once for all mutants."""
+    plugins = importlib.metadata.entry_points(group="pytest11")
+    # pytest imports its plugins itself, and refuses those that are there already.
+    others = {entry.value.partition(".")[0] for entry in plugins} | set(sys.stdlib_module_names)
+    others |= {implementation, "spec_tests", "coverage", "cupy_emulation", "execnet"}
+    for name in modules:
+        if name not in others and not name.startswith("_"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     parser = argparse.ArgumentParser(prog="spec_tests.mutation.server", description=__doc__)
@@ -204,17 +218,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Jobs and answers keep the streams for themselves: what else is written goes to stderr.
     jobs, answers = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for name in record.about["modules"]:
-        if name != known.impl and not name.startswith(("_", "spec_tests", "cupy_emulation")):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
+    _preload(known.impl, record.about["modules"])
     sys.modules[known.impl] = _stand_in(known.impl, record.about)
     server = Server(known.impl, record, jobs, answers)
-    folder = recording.suite_folder()
     with tempfile.TemporaryDirectory(prefix="mutants") as scratch:
         tempfile.tempdir = os.environ["TMPDIR"] = scratch
         options = [*recording.options_of(known.impl), "--capture=no", *record.about["options"]]
-        status = pytest.main([str(folder), *options, f"--basetemp={scratch}/t"], plugins=[server])
+        status = pytest.main(
+            [record.about["folder"], *options, f"--basetemp={scratch}/t"], plugins=[server]
+        )
     return int(status)
 
 

@@ -39,7 +39,7 @@ _OPERATOR = re.compile(
     r"(?<= )(" + "|".join(map(re.escape, sorted(_BINARY, key=len, reverse=True))) + r")(?=\s)"
 )
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.?\d*(?:e[+-]?\d+)?)(f|LL|L|u)?(?![\w.])")
-_SIGN = re.compile(r"(?:(?<=[(\[])|(?<=[=,?:] )|(?<=return ))([-!])(?=[\w(])")
+_SIGN = re.compile(r"(?:(?<=[(\[])|(?<=[=,?:&|] )|(?<=return ))([-!])(?=[\w(])")
 _CHOICE = re.compile(r"\b(?:f?(min|max)f?)(?=\()")
 _WORD = re.compile(r"\b(true|false)\b")
 # A statement of one line that assigns or calls, and is no declaration.
@@ -47,7 +47,9 @@ _STATEMENT = re.compile(
     r"^ +(?!return\b|using\b|case\b|default\b|else\b|if\b|for\b|while\b|do\b|goto\b)"
     r"(?:\+\+|--)?\*?[\w.:>\[\]()*+/% -]*?(?:(?: [-+*/|&]?= .*)|\)|\+\+|--|\bbreak|\bcontinue);$"
 )
-_DECLARATION = re.compile(r"^ +(?:const |auto |static |constexpr )|^ +[\w:<>]+[*&]* [*&]?\w+(?: =|;|\()")
+_DECLARATION = re.compile(
+    r"^ +(?:const |auto |static |constexpr )|^ +[\w:<>]+[*&]* [*&]?\w+(?: =|;|\()"
+)
 _SILENT = re.compile(r"^\s*(?:#|using |template |namespace |static_assert|assert\()")
 _HEAD = re.compile(r"^(?!#|\}|//|template|namespace|using|extern \"C\" \{)\S")
 _NAME = re.compile(r"([A-Za-z_]\w*)\s*\(")
@@ -90,8 +92,8 @@ def _changes(line: str) -> Iterator[tuple[str, int, int, str]]:
             yield f"token/{match[1]} {now}", match.start(1), match.end(1), now
     for match in _NUMBER.finditer(line):
         value = float(match[1]) if "." in match[1] or "e" in match[1] else int(match[1])
-        for now in {value + 1, value - 1 if value else value + 1}:
-            yield "token/number", match.start(1), match.end(1), str(now)
+        for other in {value + 1, value - 1 if value else value + 1}:
+            yield "token/number", match.start(1), match.end(1), str(other)
     for match in _SIGN.finditer(line):
         yield f"token/without {match[1]}", match.start(1), match.end(1), ""
     for match in _CHOICE.finditer(line):
@@ -140,7 +142,7 @@ def users(texts: dict[str, str], function: str) -> set[str]:
         heads, lines = _heads(text), _bare(text).split("\n")
         ends = [number for number, _ in heads[1:]] + [len(lines) + 1]
         for (start, name), end in zip(heads, ends, strict=True):
-            body = " ".join(lines[start:end - 1])
+            body = " ".join(lines[start : end - 1])
             called.setdefault(name, set()).update(_NAME.findall(body))
             called[name] |= set(re.findall(r"\b(\w+)<", body))
     found, waiting = set(), [function]
