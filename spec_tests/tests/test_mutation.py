@@ -58,7 +58,7 @@ def test_clipped_small(nn):
 MISSING = """
 @clause("ops-01")
 def test_clipped(nn):
-    assert [nn.clipped(x) for x in (9, 10, 11, 12)] == [9, 10, 10, 10]
+    assert [nn.clipped(x) for x in (9, 9.5, 10, 11, 12)] == [9, 9.5, 10, 10, 10]
 """
 
 
