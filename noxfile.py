@@ -210,7 +210,15 @@ def mutation(session: nox.Session) -> None:
             emulate_without_a_gpu(session, python)
         quick = ("--quick",) if name == "jax_vjp" else ()
         kinds = ("--kind", "python", "cuda") if name == "cupy" else ()
-        run = (f"impl_{name}={python}", "--out", str(REPORT / "mutation"), *quick, *kinds)
+        run = (
+            f"impl_{name}={python}",
+            "--out",
+            str(REPORT / "mutation"),
+            *quick,
+            *kinds,
+            "--processes",
+            "2",
+        )
         env = UNOPTIMIZED if name == "jax_vjp" else {}
         try:
             session.run("python", "-m", "spec_tests.mutation", *run, *options, env=env)

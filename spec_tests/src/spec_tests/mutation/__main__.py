@@ -23,6 +23,8 @@ examples:
       the survivors once more, after tests were added
   spec-tests mutation impl_cupy --kind cuda --sample 100
       its kernels
+  spec-tests mutation impl_jax_vjp --rooms ops --sample 20 -- -k "ops or linalg"
+      only these tests; what stands behind -- goes to pytest
 The same command goes on where it was interrupted; a larger sample begins with the smaller one.
 """
 
@@ -33,12 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 0 when every sample was finished and reaches ``--at-least``, 1 when not, 2 when something
     could not be begun, 130 after Ctrl-C.
     """
-    known = _parser().parse_args(arguments)
+    known, rest = _parser().parse_known_args(arguments)
+    if rest and rest[0] != "--":
+        print(f"mutation: unknown arguments: {' '.join(rest)}", file=sys.stderr)
+        return 2
     contents = []
     try:
         for target in known.impl:
             name, _, python = target.partition("=")
-            contents.append(run(name, python or sys.executable, _options(known)))
+            contents.append(run(name, python or sys.executable, _options(known, rest[1:])))
     except KeyboardInterrupt:
         print("\ninterrupted: what is finished is kept, the same command goes on", file=sys.stderr)
         return 130
@@ -74,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=1, metavar="N", help="decides the mutants (1)")
     add("--kind", nargs="+", choices=("python", "cuda"), default=["python"], help="of which files")
     add("--rooms", nargs="+", default=ROOMS, metavar="ROOM", help="of which rooms, or `all`")
+    add("--processes", type=int, default=1, metavar="N", help="how many run at once (1)")
     add("--seconds", type=float, default=30.0, metavar="S", help="of tests for a mutant (30)")
     add("--minutes", type=float, default=0.0, metavar="M", help="stop after these")
     add("--again", action="store_true", help="ask earlier survivors again")
@@ -85,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _options(known: argparse.Namespace) -> Options:
+def _options(known: argparse.Namespace, rest: Sequence[str]) -> Options:
     tests = [f"--tests={known.tests.resolve()}"] if known.tests else []
     return Options(
         out=known.out,
@@ -93,10 +99,11 @@ def _options(known: argparse.Namespace) -> Options:
         seed=known.seed,
         kinds=tuple(known.kind),
         rooms=tuple(known.rooms),
+        processes=known.processes,
         seconds=known.seconds,
         minutes=known.minutes,
         again=known.again,
-        suite=(*tests, *(["--quick"] if known.quick else [])),
+        suite=(*tests, *(["--quick"] if known.quick else []), *rest),
         list=known.list,
     )
 

@@ -30,8 +30,8 @@ class Client:
         What `record` wrote.
     source : Path
         The package's folder.
-    trusted : iterable of str, optional
-        Tests known to pass on the package as it is, in a server too.
+    trusted, broken : set of str
+        Tests known to pass, or to fail, on the package as it is, in a server too. Both grow.
     """
 
     def __init__(
@@ -40,10 +40,11 @@ class Client:
         implementation: str,
         record: Path,
         source: Path,
-        trusted: Sequence[str] = (),
+        trusted: set[str],
+        broken: set[str],
     ) -> None:
         self.implementation, self.source = implementation, source
-        self.trusted, self.broken = set(trusted), set[str]()
+        self.trusted, self.broken = trusted, broken
         server = ("-m", "spec_tests.mutation.server", "--impl", implementation)
         # A session of its own: Ctrl-C is for the one who counts, not for the server.
         self._process = subprocess.Popen(

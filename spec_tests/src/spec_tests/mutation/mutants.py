@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from hashlib import sha256
 from random import Random
 from typing import Protocol
 
-__all__ = ["Candidate", "Mutant", "Site", "chosen", "diff_of", "in_rooms", "made"]
+__all__ = ["Candidate", "Drawn", "Mutant", "Site", "chosen", "diff_of", "in_rooms", "made"]
 
 # What the issue of mutants is about: how Tensors, Functions and training work.
 ROOMS = (
@@ -47,8 +47,28 @@ class Candidate(Protocol):
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A change that a run will make, unless it turns out to be none.
+
+    Attributes
+    ----------
+    id : str
+        A short name, made of the text of the line and the change: it stays when other lines are
+        edited.
+    file : str
+        The path in the package.
+    change : Candidate
+        What is done.
+    """
+
+    id: str
+    file: str
+    change: Candidate
+
+
+@dataclass(frozen=True)
 class Mutant:
-    """A change that was chosen.
+    """A change that was made.
 
     Attributes
     ----------
@@ -73,12 +93,6 @@ class Mutant:
     was: str
     now: str
     text: str
-
-    @property
-    def id(self) -> str:
-        """A short name that stays when lines above are moved."""
-        parts = (self.file, self.function, self.was, self.now)
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def diff_of(before: str, after: str) -> tuple[str, str]:
@@ -105,7 +119,7 @@ def made(file: str, function: str, lines: tuple[int, int], one: Candidate, text:
 
 def chosen(
     places: Iterable[tuple[str, Candidate]], texts: Mapping[str, str], seed: int
-) -> list[tuple[str, Candidate]]:
+) -> list[Drawn]:
     """Return one change for each place, in an order that the seed decides.
 
     Operators that have many changes for one place would otherwise make most of the sample: a ``+``
@@ -131,11 +145,16 @@ def chosen(
     for file, site in sorted(by_place, key=lambda key: (key[0], astuple(key[1]))):
         line = lines[file][site.line - 1]
         words = (file, line.strip(), site.column - len(line) + len(line.lstrip()))
-        random = Random(repr((seed, *words, seen[words])))
+        place = repr((*words, seen[words]))
         seen[words] += 1
-        there = sorted(by_place[file, site], key=lambda one: one.operator)
-        drawn.append((random.random(), file, random.choice(there)))
-    return [(file, one) for _, file, one in sorted(drawn, key=lambda row: row[0])]
+        random = Random(f"{seed} {place}")
+        rank, there = random.random(), by_place[file, site]
+        number = random.randrange(len(there))
+        change = there[number]
+        turn = sum(other.operator == change.operator for other in there[:number])
+        name = f"{place} {change.operator} {turn}"
+        drawn.append((rank, Drawn(sha256(name.encode()).hexdigest()[:12], file, change)))
+    return [one for _, one in sorted(drawn, key=lambda pair: pair[0])]
 
 
 def in_rooms(file: str, rooms: Sequence[str]) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spec_tests.mutation import token_mutants
 from spec_tests.mutation.choose import Choice
-from spec_tests.mutation.mutants import Candidate, Mutant, chosen, in_rooms, made
+from spec_tests.mutation.mutants import Candidate, Drawn, Mutant, chosen, in_rooms, made
 
-__all__ = ["Planned", "plan", "texts_of"]
+__all__ = ["Plan", "Planned", "texts_of"]
 
 SUFFIXES = {"python": ".py", "cuda": ".cu"}
 
@@ -20,6 +20,7 @@ SUFFIXES = {"python": ".py", "cuda": ".cu"}
 class Planned:
     """A mutant and the tests that it will be given to."""
 
+    kind: str
     mutant: Mutant
     tests: list[str]
 
@@ -35,8 +36,8 @@ def texts_of(source: Path, kind: str, rooms: Sequence[str]) -> dict[str, str]:
     return {file: text for file, text in texts.items() if in_rooms(file, rooms)}
 
 
-def plan(texts: dict[str, str], kind: str, seed: int, choice: Choice) -> Iterator[Planned]:
-    """Yield the mutants of some files, in an order that the seed decides.
+class Plan:
+    """The mutants of some files, in an order that the seed decides.
 
     Parameters
     ----------
@@ -49,25 +50,28 @@ def plan(texts: dict[str, str], kind: str, seed: int, choice: Choice) -> Iterato
     choice : Choice
         Finds the tests.
     """
-    places: list[tuple[str, Candidate]] = []
-    for file, text in texts.items():
-        places += [(file, one) for one in _candidates(text, kind)]
-    trees = {file: ast.parse(text) for file, text in texts.items()} if kind == "python" else {}
-    for file, one in chosen(places, texts, seed):
-        if kind == "python":
-            planned = _python(file, one, texts[file], trees[file], choice)
-            if _differs(planned.mutant.text, trees[file]):
-                yield planned
-        else:
-            yield _cuda(file, one, texts, choice)
 
+    def __init__(self, texts: dict[str, str], kind: str, seed: int, choice: Choice) -> None:
+        self.texts, self.kind, self.choice = texts, kind, choice
+        places: list[tuple[str, Candidate]] = []
+        for file, text in texts.items():
+            places += [(file, one) for one in _candidates(text, kind)]
+        self.drawn = chosen(places, texts, seed)
 
-def _differs(text: str, tree: ast.Module) -> bool:
-    """Return whether a changed file can be compiled and means something else."""
-    try:
-        return ast.dump(ast.parse(text)) != ast.dump(tree)
-    except SyntaxError:
-        return False
+    def make(self, one: Drawn) -> Planned | None:
+        """Make a change and find its tests; return None if it makes no difference.
+
+        That is so where the file cannot be compiled, or means what it did.
+        """
+        if self.kind == "cuda":
+            return _cuda(one, self.texts, self.choice)
+        planned = _python(one, self.texts[one.file], self.choice)
+        try:
+            changed = ast.parse(planned.mutant.text)
+        except SyntaxError:
+            return None
+        same = ast.dump(changed) == ast.dump(ast.parse(self.texts[one.file]))
+        return None if same else planned
 
 
 def _candidates(text: str, kind: str) -> list[Candidate]:
@@ -79,19 +83,20 @@ def _candidates(text: str, kind: str) -> list[Candidate]:
     return [*token_mutants.candidates(text)]
 
 
-def _python(file: str, one: Candidate, text: str, tree: ast.Module, choice: Choice) -> Planned:
+def _python(drawn: Drawn, text: str, choice: Choice) -> Planned:
     from spec_tests.mutation.python_mutants import function_at, statement_at, words_at
 
-    first, last, head = statement_at(tree, one.site)
-    mutant = made(file, function_at(tree, one.site.line), (first, last), one, text)
-    return Planned(mutant, choice.tests(file, (first, last), head, words_at(tree, first, last)))
+    file, site, tree = drawn.file, drawn.change.site, ast.parse(text)
+    first, last, head = statement_at(tree, site)
+    mutant = made(file, function_at(tree, site.line), (first, last), drawn.change, text)
+    tests = choice.tests(file, (first, last), head, words_at(tree, first, last))
+    return Planned("python", mutant, tests)
 
 
-def _cuda(file: str, one: Candidate, texts: dict[str, str], choice: Choice) -> Planned:
-    text = texts[file]
-    function = token_mutants.function_at(text, one.site.line)
-    mutant = made(file, function, (one.site.line, one.site.end_line), one, text)
+def _cuda(drawn: Drawn, texts: dict[str, str], choice: Choice) -> Planned:
+    file, site, text = drawn.file, drawn.change.site, texts[drawn.file]
+    function = token_mutants.function_at(text, site.line)
+    mutant = made(file, function, (site.line, site.end_line), drawn.change, text)
     users = token_mutants.users(texts, function)
     kernels = set(users) | {f"pointwise_{name}" for name in users}
-    others = token_mutants.functions(text)
-    return Planned(mutant, choice.launching(kernels or {function}, others))
+    return Planned("cuda", mutant, choice.launching(kernels, token_mutants.functions(text)))

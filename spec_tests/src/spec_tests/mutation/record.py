@@ -12,7 +12,9 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
@@ -230,6 +232,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="spec_tests.mutation.record", description=__doc__)
     parser.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
     parser.add_argument("--out", required=True, type=Path, help="the file to write")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many at once")
+    parser.add_argument("--only", metavar="NAMES", help="of these files, with commas between")
     parser.add_argument("--tests", type=Path, metavar="FOLDER", help="instead of the suite")
     known, options = parser.parse_known_args(arguments)
     folder = known.tests or suite_folder()
@@ -247,16 +251,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
             files = [name for name in files if known_files.get(name) != found["files"][name]]
             gone = set(known_files) - set(found["files"])
             old = before.without({*files, *gone})
+    if known.only:
+        files = [name for name in files if name in known.only.split(",")]
     if not files:
         print(f"{known.out}: up to date, {len(old.tests)} tests")
         return 0
-    new, status = _recorded(known.impl, [str(folder / name) for name in files], options)
+    if known.processes > 1:
+        new, status = _shared(known, folder, files, options)
+    else:
+        new, status = _recorded(known.impl, [str(folder / name) for name in files], options)
     where = {"folder": str(folder), "source": str(source_of(known.impl))}
     new.about |= {**found, **where, "options": options}
     whole = old.joined(new)
     whole.write(known.out)
     print(f"{known.out}: {len(whole.tests)} tests, {len(new.tests)} of them run, exit {status}")
     return 0
+
+
+def _shared(
+    known: argparse.Namespace, folder: Path, files: Sequence[str], options: Sequence[str]
+) -> tuple[Record, int]:
+    """Record in several processes, each of which has some of the files."""
+    shares: list[list[str]] = [[] for _ in range(min(known.processes, len(files)))]
+    # Long files first, each to whom has least.
+    for name in sorted(files, key=lambda name: -(folder / name).stat().st_size):
+        shares[min(range(len(shares)), key=lambda i: _size(folder, shares[i]))].append(name)
+    command = [sys.executable, "-m", "spec_tests.mutation.record", "--impl", known.impl]
+    if known.tests:
+        command.append(f"--tests={known.tests}")
+    with tempfile.TemporaryDirectory() as scratch:
+        parts = [Path(scratch) / f"{number}.npz" for number in range(len(shares))]
+        running = [
+            subprocess.Popen([*command, "--out", str(part), "--only", ",".join(names), *options])
+            for part, names in zip(parts, shares, strict=True)
+        ]
+        status = max(process.wait() for process in running)
+        whole = Record()
+        for part in parts:
+            whole = whole.joined(read(part))
+    return whole, status
+
+
+def _size(folder: Path, names: Sequence[str]) -> int:
+    return sum((folder / name).stat().st_size for name in names)
 
 
 def _recorded(implementation: str, paths: Sequence[str], options: Sequence[str]) -> Any:

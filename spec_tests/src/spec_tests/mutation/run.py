@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from spec_tests.mutation import kept, score
 from spec_tests.mutation import record as recording
 from spec_tests.mutation.choose import Choice
 from spec_tests.mutation.client import Client
-from spec_tests.mutation.mutants import ROOMS
-from spec_tests.mutation.plan import Planned, plan, texts_of
+from spec_tests.mutation.mutants import ROOMS, Drawn
+from spec_tests.mutation.plan import Plan, Planned, texts_of
 from spec_tests.mutation.progress import Progress
+from spec_tests.mutation.workers import share
 
 __all__ = ["Options", "run"]
 
@@ -38,6 +39,8 @@ class Options:
         ``"python"``, ``"cuda"``.
     rooms : tuple of str
         Whose Python files are changed; ``all`` for all.
+    processes : int
+        How many run at once.
     seconds : float
         The time of the tests that a mutant is given to, as recorded.
     minutes : float
@@ -55,6 +58,7 @@ class Options:
     seed: int = 1
     kinds: tuple[str, ...] = ("python",)
     rooms: tuple[str, ...] = tuple(ROOMS)
+    processes: int = 1
     seconds: float = 30.0
     minutes: float = 0.0
     again: bool = False
@@ -83,72 +87,169 @@ def run(implementation: str, python: str, options: Options) -> dict[str, Any]:
     """
     entries = kept.read(implementation, options.list)
     file = options.out / f"{implementation}.npz"
-    source = _recorded(implementation, python, file, options.suite)
-    record = recording.read(file)
-    path = options.out / f"{implementation}.jsonl"
-    done = _done(path, implementation)
-    choice = Choice(record, options.seconds)
-    started = time.monotonic()
+    source = _recorded(implementation, python, file, options)
     everything = {**texts_of(source, "python", ["all"]), **texts_of(source, "cuda", ["all"])}
     for entry in kept.unknown(entries, everything):
         print(f"{options.list.name}: {entry.file} has no line {entry.was!r}", file=sys.stderr)
-    wanted: list[tuple[str, Planned]] = []
-    for kind in options.kinds:
-        texts = texts_of(source, kind, options.rooms)
-        drawn = plan(texts, kind, options.seed, choice)
-        wanted += [(kind, one) for one in islice(_once(drawn), options.sample)]
-    left = [
-        (kind, one)
-        for kind, one in wanted
-        if one.mutant.id not in done
-        or (options.again and done[one.mutant.id]["status"] == "survived")
-    ]
-    trusted = [result["by"] for result in done.values() if result["by"]]
-    client = Client(python, implementation, file, source, trusted) if left else None
-    progress = Progress(implementation, len(left), sys.stderr)
+    one = _Run(implementation, options, recording.read(file), source, entries)
     try:
-        with path.open("a", encoding="utf-8") as lines:
-            for kind, one in left:
-                if options.minutes and time.monotonic() - started > 60 * options.minutes:
-                    progress.say(f"{implementation}: {options.minutes:g} minutes are over")
-                    break
-                result = _result(kind, one, client, entries)
-                lines.write(json.dumps(result, ensure_ascii=False) + "\n")
-                lines.flush()
-                done[result["id"]] = result
-                progress.step(result["status"] == "survived")
+        one.work(python, file)
     finally:
-        progress.end()
-        if client:
-            client.close()
-        content = _content(implementation, options, record, wanted, done, entries)
+        content = one.content()
         text = json.dumps(content, indent=1, ensure_ascii=False)
         (options.out / f"{implementation}.json").write_text(text + "\n", encoding="utf-8")
     return content
 
 
-def _once(planned: Iterable[Planned]) -> Iterable[Planned]:
-    """Yield mutants without those that are the same as one before, or no change at all."""
-    seen: set[str] = set()
-    for one in planned:
-        if one.mutant.was != one.mutant.now and one.mutant.id not in seen:
-            seen.add(one.mutant.id)
-            yield one
-
-
-def _recorded(implementation: str, python: str, file: Path, suite: Sequence[str]) -> Path:
+def _recorded(implementation: str, python: str, file: Path, options: Options) -> Path:
     """Bring the record up to date; return the package's folder."""
     command = [python, "-m", "spec_tests.mutation.record", "--impl", implementation]
-    made = subprocess.run([*command, "--out", str(file), *suite], stdout=subprocess.PIPE, text=True)
+    command += ["--out", str(file), f"--processes={options.processes}", *options.suite]
+    made = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if made.returncode:
         msg = f"mutation: {implementation}: no record of what its tests run: {' '.join(command)}"
         raise RuntimeError(msg)
     print(made.stdout.strip().splitlines()[-1], file=sys.stderr)
-    about = recording.read(file).about
-    return Path(about["source"])
+    return Path(recording.read(file).about["source"])
+
+
+class _Run:
+    """The sample of one implementation: what is done of it, and what is left."""
+
+    def __init__(
+        self,
+        implementation: str,
+        options: Options,
+        record: recording.Record,
+        source: Path,
+        entries: Sequence[kept.Equivalent],
+    ) -> None:
+        self.implementation, self.options, self.entries = implementation, options, entries
+        self.record, self.source = record, source
+        self.path = options.out / f"{implementation}.jsonl"
+        self.done = _done(self.path, implementation)
+        choice = Choice(record, options.seconds)
+        self.plans = [
+            Plan(texts_of(source, kind, options.rooms), kind, options.seed, choice)
+            for kind in options.kinds
+        ]
+        self.lines = self.path.open("a", encoding="utf-8")
+        self._writing = threading.Lock()
+
+    def sample(self, plan: Plan) -> Iterator[tuple[Drawn, dict[str, Any] | None]]:
+        """Yield the changes of a sample with their results, where there are any.
+
+        A change that turned out to be none does not count. One without a result is taken for a
+        mutant, until its result is seen to be there when the next one is asked for.
+        """
+        count = 0
+        for drawn in plan.drawn:
+            if count >= self.options.sample:
+                return
+            result = self.done.get(drawn.id)
+            if result is None or result["status"] != "none":
+                yield drawn, result
+                result = self.done.get(drawn.id)
+                count += result is None or result["status"] != "none"
+
+    def left(self) -> Iterator[tuple[Drawn, Planned]]:
+        """Yield the mutants that are to be asked."""
+        for plan in self.plans:
+            for drawn, result in self.sample(plan):
+                if result and not (self.options.again and result["status"] == "survived"):
+                    continue
+                planned = plan.make(drawn)
+                if planned:
+                    yield drawn, planned
+                else:
+                    self.write({"id": drawn.id, "status": "none", "by": ""})
+
+    def write(self, result: dict[str, Any]) -> None:
+        """Keep a result."""
+        result = {"implementation": self.implementation, **result}
+        with self._writing:
+            self.lines.write(json.dumps(result, ensure_ascii=False) + "\n")
+            self.lines.flush()
+            self.done[result["id"]] = result
+
+    def work(self, python: str, record: Path) -> None:
+        """Ask for each mutant that is left."""
+        options = self.options
+        there = [result for plan in self.plans for _, result in self.sample(plan)]
+        again = ("survived",) if options.again else ()
+        total = sum(result is None or result["status"] in again for result in there)
+        if not total:
+            return
+        trusted = {result["by"] for result in self.done.values() if result["by"]}
+        broken: set[str] = set()
+        clients = [
+            Client(python, self.implementation, record, self.source, trusted, broken)
+            for _ in range(min(options.processes, total))
+        ]
+        progress = Progress(self.implementation, total, sys.stderr)
+        started = time.monotonic()
+
+        def is_over() -> bool:
+            return bool(options.minutes and time.monotonic() - started > 60 * options.minutes)
+
+        def ask(client: Client, item: tuple[Drawn, Planned]) -> None:
+            result = self.ask(client, *item)
+            progress.step(result["status"] == "survived")
+
+        try:
+            share(self.left(), clients, ask, is_over)
+        finally:
+            progress.end()
+        if progress.done < total:
+            progress.say(f"{self.implementation}: {options.minutes:g} minutes are over")
+
+    def ask(self, client: Client, drawn: Drawn, planned: Planned) -> dict[str, Any]:
+        """Give a mutant to its tests, and keep the result."""
+        mutant, start = planned.mutant, time.monotonic()
+        about = {
+            "id": drawn.id,
+            "kind": planned.kind,
+            "file": mutant.file,
+            "line": mutant.lines[0],
+            "function": mutant.function,
+            "operator": mutant.operator,
+            "was": mutant.was,
+            "now": mutant.now,
+            "reach": len(planned.tests),
+        }
+        if any(entry.fits(about) for entry in self.entries):
+            answer = {"status": "equivalent", "by": "", "why": "", "asked": 0}
+        else:
+            answer = client.ask({mutant.file: mutant.text}, planned.tests)
+        result = {**about, **answer, "seconds": round(time.monotonic() - start, 2)}
+        self.write(result)
+        return result
+
+    def content(self) -> dict[str, Any]:
+        """Return the content of the result file."""
+        options = self.options
+        there = [result for plan in self.plans for _, result in self.sample(plan)]
+        found = [dict(result) for result in there if result]
+        for result in found:
+            # An entry that was made after the run counts too.
+            if any(entry.fits(result) for entry in self.entries):
+                result["status"] = "equivalent"
+        about = {
+            "implementation": self.implementation,
+            "sample": options.sample,
+            "seed": options.seed,
+            "rooms": list(options.rooms),
+            "seconds_of_tests": options.seconds,
+            "sources": self.record.about["sources"],
+            "tests": len(self.record.tests),
+            "complete": len(found) == len(there),
+            "seconds": round(sum(result["seconds"] for result in found), 1),
+        }
+        return score.as_dict(about, found)
 
 
 def _done(path: Path, implementation: str) -> dict[str, dict[str, Any]]:
+    """Return the results of a file by mutant; the last one counts."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         return {}
@@ -159,54 +260,3 @@ def _done(path: Path, implementation: str) -> dict[str, dict[str, Any]]:
         path.write_text("".join(lines), encoding="utf-8")
     results = [json.loads(line) for line in lines]
     return {one["id"]: one for one in results if one["implementation"] == implementation}
-
-
-def _result(
-    kind: str, one: Planned, client: Client | None, entries: Sequence[kept.Equivalent]
-) -> dict[str, Any]:
-    mutant, start = one.mutant, time.monotonic()
-    about = {
-        "id": mutant.id,
-        "implementation": client.implementation if client else "",
-        "kind": kind,
-        "file": mutant.file,
-        "line": mutant.lines[0],
-        "function": mutant.function,
-        "operator": mutant.operator,
-        "was": mutant.was,
-        "now": mutant.now,
-        "reach": len(one.tests),
-    }
-    if any(entry.fits(about) for entry in entries):
-        answer = {"status": "equivalent", "by": "", "why": "", "asked": 0}
-    else:
-        assert client is not None
-        answer = client.ask({mutant.file: mutant.text}, one.tests)
-    return {**about, **answer, "seconds": round(time.monotonic() - start, 2)}
-
-
-def _content(
-    implementation: str,
-    options: Options,
-    record: recording.Record,
-    wanted: Sequence[tuple[str, Planned]],
-    done: dict[str, dict[str, Any]],
-    entries: Sequence[kept.Equivalent],
-) -> dict[str, Any]:
-    found = [dict(done[one.mutant.id]) for _, one in wanted if one.mutant.id in done]
-    for result in found:
-        # An entry that was made after the run counts too.
-        if any(entry.fits(result) for entry in entries):
-            result["status"] = "equivalent"
-    about = {
-        "implementation": implementation,
-        "sample": options.sample,
-        "seed": options.seed,
-        "rooms": list(options.rooms),
-        "seconds_of_tests": options.seconds,
-        "sources": record.about["sources"],
-        "tests": len(record.tests),
-        "complete": len(found) == len(wanted),
-        "seconds": round(sum(result["seconds"] for result in found), 1),
-    }
-    return score.as_dict(about, found)
