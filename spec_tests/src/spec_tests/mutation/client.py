@@ -27,7 +27,7 @@ class Client:
     implementation : str
         The importable name.
     record : Path
-        What `record` wrote.
+        What `recorder` wrote.
     source : Path
         The package's folder.
     trusted, broken : set of str

@@ -1,30 +1,19 @@
-"""Which tests of the suite run which lines of an implementation, and how long each takes.
-
-``python -m spec_tests.mutation.record --impl MODULE --out FILE`` in the implementation's
-environment, which needs coverage.py. A file of tests that has not changed since FILE was written is
-not run again, as long as the implementation has not changed either.
-"""
+"""Which tests of the suite run which lines of an implementation, and how long each takes."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-__all__ = ["Record", "digests", "main", "options_of", "read", "source_of", "suite_folder"]
+__all__ = ["Record", "digests", "options_of", "read", "source_of", "suite_folder"]
 
 SUITE, PLUGIN = "spec_tests.suite", "spec_tests.judge.plugin"
 # Files of an implementation that a change of makes the record stale.
@@ -49,7 +38,7 @@ class Record:
         The lines that ran while the package was imported.
     about : dict
         ``capabilities`` and ``device`` as the implementation tells, ``modules`` that its import
-        loads, ``sources`` and ``files``: digests of the implementation and of each file of tests,
+        loads, ``sources`` and ``files``: digests of its files and of those of tests,
         ``folder`` and ``source``: where both stand.
     """
 
@@ -79,9 +68,32 @@ class Record:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, text=np.array(json.dumps(text)), **arrays)
 
-    def without(self, files: set[str]) -> Record:
-        """Return what is known of the tests that stand in other files than these."""
-        kept = [i for i, name in enumerate(self.tests) if name.partition("::")[0] not in files]
+    def stale(self, found: dict[str, Any]) -> set[str]:
+        """Return the tests that have changed, or ran a file of the package that has changed.
+
+        Parameters
+        ----------
+        found : dict
+            What `digests` says now.
+        """
+        now, then = found["sources"], self.about["sources"]
+        changed = [file for file in then if now.get(file) != then[file]]
+        # What is launched is not followed into a kernel's file.
+        every = any(not file.endswith(".py") for file in changed) or "__init__.py" in changed
+        again = np.full(len(self.tests), every)
+        for file in changed:
+            for mask in self.lines.get(file, {}).values():
+                again |= mask
+        files, before = found["files"], self.about["files"]
+        return {
+            name
+            for name, ran in zip(self.tests, again, strict=True)
+            if ran or files.get(name.partition("::")[0]) != before[name.partition("::")[0]]
+        }
+
+    def without(self, names: Collection[str]) -> Record:
+        """Return what is known of all tests but these."""
+        kept = [i for i, name in enumerate(self.tests) if name not in names]
         lines = {
             file: {line: mask[kept] for line, mask in masks.items() if mask[kept].any()}
             for file, masks in self.lines.items()
@@ -159,158 +171,14 @@ def options_of(implementation: str) -> list[str]:
 
 
 def digests(implementation: str, folder: Path) -> dict[str, Any]:
-    """Return ``sources``, the digest of an implementation, and ``files``, of each file of tests."""
+    """Return digests of an implementation's files, ``sources``, and of ``files`` of tests."""
     source = source_of(implementation)
-    whole = hashlib.sha256()
-    for path in sorted(source.rglob("*")):
-        if path.suffix in SUFFIXES:
-            whole.update(path.relative_to(source).as_posix().encode() + path.read_bytes())
-    files = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for path in sorted(folder.glob("test_*.py"))
+    sources = [path for path in sorted(source.rglob("*")) if path.suffix in SUFFIXES]
+    return {
+        "sources": {path.relative_to(source).as_posix(): _digest(path) for path in sources},
+        "files": {path.name: _digest(path) for path in sorted(folder.glob("test_*.py"))},
     }
-    return {"sources": whole.hexdigest()[:16], "files": files}
 
 
-class Recorder:
-    """The pytest plugin that tells coverage.py which test is running."""
-
-    def __init__(self, coverage: Any) -> None:
-        self.coverage = coverage
-        self.record = Record()
-        self._counters: Any = None
-        self._name_of: Callable[[pytest.Item], str]
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Note what the implementation says of itself."""
-        # pytest rewrites the asserts of a plugin only in a process that has not yet imported it.
-        from spec_tests.judge.plugin import name_of, run_of
-
-        self._name_of = name_of
-        run = run_of(session.config)
-        self.record.about |= {
-            "capabilities": run.capabilities,
-            "device": run.result.device,
-            "modules": sorted({name.partition(".")[0] for name in sys.modules}),
-        }
-        self._counters = sys.modules.get("cupy_emulation.counters")
-        return (yield)
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """Time a test, under its number."""
-        self.coverage.switch_context(str(len(self.record.tests)))
-        if self._counters:
-            self._counters.reset_launches()
-        start = time.perf_counter()
-        result = yield
-        self.record.seconds.append(round(time.perf_counter() - start, 4))
-        self.record.tests.append(self._name_of(item))
-        self.record.kernels.append(sorted(self._counters._kernels) if self._counters else [])
-        self.coverage.switch_context("after")
-        return result
-
-    def finish(self, source: Path) -> Record:
-        """Take the lines from coverage.py and return the record."""
-        data = self.coverage.get_data()
-        count = len(self.record.tests)
-        for path in data.measured_files():
-            file = Path(path).relative_to(source).as_posix()
-            for line, contexts in data.contexts_by_lineno(path).items():
-                mask = np.zeros(count, bool)
-                mask[[int(context) for context in contexts if context.isdigit()]] = True
-                if mask.any():
-                    self.record.lines.setdefault(file, {})[line] = mask
-                if "" in contexts:
-                    self.record.loading.setdefault(file, set()).add(line)
-        return self.record
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; return the exit status."""
-    parser = argparse.ArgumentParser(prog="spec_tests.mutation.record", description=__doc__)
-    parser.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
-    parser.add_argument("--out", required=True, type=Path, help="the file to write")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="how many at once")
-    parser.add_argument("--only", metavar="NAMES", help="of these files, with commas between")
-    parser.add_argument("--tests", type=Path, metavar="FOLDER", help="instead of the suite")
-    known, options = parser.parse_known_args(arguments)
-    folder = known.tests or suite_folder()
-    try:
-        found = digests(known.impl, folder)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    old, files = Record(), sorted(found["files"])
-    if known.out.exists():
-        before = read(known.out)
-        same = {"sources": found["sources"], "options": options, "folder": str(folder)}
-        if all(before.about[key] == value for key, value in same.items()):
-            known_files = before.about["files"]
-            files = [name for name in files if known_files.get(name) != found["files"][name]]
-            gone = set(known_files) - set(found["files"])
-            old = before.without({*files, *gone})
-    if known.only:
-        files = [name for name in files if name in known.only.split(",")]
-    if not files:
-        print(f"{known.out}: up to date, {len(old.tests)} tests")
-        return 0
-    if known.processes > 1:
-        new, status = _shared(known, folder, files, options)
-    else:
-        new, status = _recorded(known.impl, [str(folder / name) for name in files], options)
-    where = {"folder": str(folder), "source": str(source_of(known.impl))}
-    new.about |= {**found, **where, "options": options}
-    whole = old.joined(new)
-    whole.write(known.out)
-    print(f"{known.out}: {len(whole.tests)} tests, {len(new.tests)} of them run, exit {status}")
-    return 0
-
-
-def _shared(
-    known: argparse.Namespace, folder: Path, files: Sequence[str], options: Sequence[str]
-) -> tuple[Record, int]:
-    """Record in several processes, each of which has some of the files."""
-    shares: list[list[str]] = [[] for _ in range(min(known.processes, len(files)))]
-    # Long files first, each to whom has least.
-    for name in sorted(files, key=lambda name: -(folder / name).stat().st_size):
-        shares[min(range(len(shares)), key=lambda i: _size(folder, shares[i]))].append(name)
-    command = [sys.executable, "-m", "spec_tests.mutation.record", "--impl", known.impl]
-    if known.tests:
-        command.append(f"--tests={known.tests}")
-    with tempfile.TemporaryDirectory() as scratch:
-        parts = [Path(scratch) / f"{number}.npz" for number in range(len(shares))]
-        running = [
-            subprocess.Popen([*command, "--out", str(part), "--only", ",".join(names), *options])
-            for part, names in zip(parts, shares, strict=True)
-        ]
-        status = max(process.wait() for process in running)
-        whole = Record()
-        for part in parts:
-            whole = whole.joined(read(part))
-    return whole, status
-
-
-def _size(folder: Path, names: Sequence[str]) -> int:
-    return sum((folder / name).stat().st_size for name in names)
-
-
-def _recorded(implementation: str, paths: Sequence[str], options: Sequence[str]) -> Any:
-    # Only here, as whoever reads a record has no need of it.
-    import coverage
-
-    source = source_of(implementation)
-    measuring = coverage.Coverage(
-        data_file=None, config_file=False, include=[f"{source}/*"], messages=False
-    )
-    measuring.start()
-    recorder = Recorder(measuring)
-    options = [*options_of(implementation), "--tb=short", *options]
-    status = pytest.main([*paths, *options], plugins=[recorder])
-    measuring.stop()
-    return recorder.finish(source), int(status)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

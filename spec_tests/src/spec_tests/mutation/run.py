@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -48,7 +49,7 @@ class Options:
     again : bool
         Ask survivors of earlier runs again, as when tests were added.
     suite : tuple of str
-        Options of `record`: pytest's, such as ``--quick``, and ``--tests=FOLDER``.
+        Options of `recorder`: pytest's, such as ``--quick``, and ``--tests=FOLDER``.
     list : Path
         The equivalent mutants.
     """
@@ -103,7 +104,7 @@ def run(implementation: str, python: str, options: Options) -> dict[str, Any]:
 
 def _recorded(implementation: str, python: str, file: Path, options: Options) -> Path:
     """Bring the record up to date; return the package's folder."""
-    command = [python, "-m", "spec_tests.mutation.record", "--impl", implementation]
+    command = [python, "-m", "spec_tests.mutation.recorder", "--impl", implementation]
     command += ["--out", str(file), f"--processes={options.processes}", *options.suite]
     made = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if made.returncode:
@@ -126,6 +127,8 @@ class _Run:
     ) -> None:
         self.implementation, self.options, self.entries = implementation, options, entries
         self.record, self.source = record, source
+        sources = json.dumps(record.about["sources"], sort_keys=True)
+        self.digest = hashlib.sha256(sources.encode()).hexdigest()[:16]
         self.path = options.out / f"{implementation}.jsonl"
         self.done = _done(self.path, implementation)
         choice = Choice(record, options.seconds)
@@ -240,7 +243,7 @@ class _Run:
             "seed": options.seed,
             "rooms": list(options.rooms),
             "seconds_of_tests": options.seconds,
-            "sources": self.record.about["sources"],
+            "sources": self.digest,
             "tests": len(self.record.tests),
             "complete": len(found) == len(there),
             "seconds": round(sum(result["seconds"] for result in found), 1),

@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     parser = argparse.ArgumentParser(prog="spec_tests.mutation.server", description=__doc__)
     parser.add_argument("--impl", required=True, metavar="MODULE", help="its importable name")
-    parser.add_argument("--record", required=True, type=Path, help="what `record` wrote")
+    parser.add_argument("--record", required=True, type=Path, help="what `recorder` wrote")
     known = parser.parse_args(arguments)
     record = recording.read(known.record)
     # Jobs and answers keep the streams for themselves: what else is written goes to stderr.

@@ -1,0 +1,23 @@
+"""Chapter autograd: who still holds what."""
+
+import gc
+from typing import Any
+
+import numpy as np
+
+from spec_tests import clause
+from spec_tests.support.assertions import exactly
+
+
+@clause("autograd-45", "autograd-01")
+def test_a_leaf_that_nobody_else_holds(nn: Any) -> None:
+    """Whether its hook is still called is open; the pass goes on to the others."""
+    seen: list[Any] = []
+    x, other = (nn.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(list(t.grad.numpy())))
+    y = (x * other * 3.0).sum()
+    del x
+    gc.collect()
+    y.backward()
+    assert seen in ([], [[3.0, 6.0]])
+    exactly(nn, other.grad, np.array([3, 6], np.float32))

@@ -1,0 +1,37 @@
+"""Chapter ops: the first argument that is refused, the last that is not, and what is left out."""
+
+from typing import Any
+
+import numpy as np
+
+from spec_tests import clause
+from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
+
+
+@clause("ops-43")
+def test_padding_of_no_axis(nn: Any, dtype: str) -> None:
+    x = nn.tensor(np.array(2.5, dtype))
+    for width in (3, (1, 2), ()):
+        exactly(nn, nn.ops.pad(x, width), np.array(2.5, dtype), call=f"pad of a number, {width}")
+
+
+@clause("ops-43")
+def test_no_pairs_for_an_axis(nn: Any) -> None:
+    with refuses(ValueError, "pad", "pad_width", "(3,)"):
+        nn.ops.pad(nn.ones((3,)), ())
+
+
+@clause("ops-20")
+def test_a_size_below_zero(nn: Any) -> None:
+    for shape in ((-1,), (-1, 3), (2, -2)):
+        with refuses(ValueError, "broadcast_to", str(shape)):
+            nn.ops.broadcast_to(nn.ones((1,)), shape)
+
+
+@clause("ops-59")
+def test_expm1_far_to_the_left(nn: Any) -> None:
+    """Whatever the angle, e^z is 0 there."""
+    parts = np.array([complex(-np.inf, k / 7) for k in range(-20, 20)])
+    found = to_numpy(nn, nn.ops.expm1(nn.tensor(parts)))
+    agrees(nn, found.real.copy(), np.full(40, -1.0), "elementwise")
+    agrees(nn, found.imag.copy(), np.zeros(40), "elementwise")
