@@ -24,10 +24,13 @@ class Equivalent:
     was: str
     now: str
     reason: str
+    # The line before it, where there are two such lines in the function.
+    above: str = ""
 
     def fits(self, result: dict[str, Any]) -> bool:
         """Return whether a mutant, as a result has it, is this one."""
-        return all(getattr(self, key) == result[key] for key in ("file", "function", "was", "now"))
+        keys = ("file", "function", "was", "now", *(("above",) if self.above else ()))
+        return all(getattr(self, key) == result.get(key) for key in keys)
 
 
 def read(implementation: str, path: Path = LIST) -> list[Equivalent]:
@@ -42,7 +45,9 @@ def read(implementation: str, path: Path = LIST) -> list[Equivalent]:
     found = []
     for name, entries in content.items():
         for number, entry in enumerate(entries):
-            if set(entry) != set(_KEYS) or not all(isinstance(entry[key], str) for key in entry):
+            if set(entry) - {"above"} != set(_KEYS) or not all(
+                isinstance(entry[key], str) for key in entry
+            ):
                 msg = f"{path.name}: entry {number + 1} of {name} needs {', '.join(_KEYS)}: {entry}"
                 raise ValueError(msg)
             if not entry["reason"].strip():

@@ -80,8 +80,9 @@ class Mutant:
         What kind of change it is.
     lines : tuple of int
         The first and last line of the statement that was changed, as the package is.
-    was, now : str
-        The changed lines before and after, without indents, joined by newlines.
+    was, now, above : str
+        The changed lines before and after, without indents, joined by newlines, and the line before
+        them.
     text : str
         The whole file, changed.
     """
@@ -92,6 +93,7 @@ class Mutant:
     lines: tuple[int, int]
     was: str
     now: str
+    above: str
     text: str
 
 
@@ -114,7 +116,11 @@ def made(file: str, function: str, lines: tuple[int, int], one: Candidate, text:
     old, new = text.splitlines(), changed.splitlines()
     tail = len(new) - (len(old) - last)
     was, now = diff_of("\n".join(old[first:last]), "\n".join(new[first:tail]))
-    return Mutant(file, function, one.operator, lines, was, now, changed)
+    same = 0
+    while old[first + same : last] and old[first + same] == new[first + same]:
+        same += 1
+    above = old[first + same - 1].strip() if first + same else ""
+    return Mutant(file, function, one.operator, lines, was, now, above, changed)
 
 
 def chosen(

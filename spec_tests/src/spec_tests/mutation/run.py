@@ -218,6 +218,7 @@ class _Run:
             "operator": mutant.operator,
             "was": mutant.was,
             "now": mutant.now,
+            "above": mutant.above,
             "reach": len(planned.tests),
         }
         if any(entry.fits(about) for entry in self.entries):

@@ -35,3 +35,11 @@ def test_expm1_far_to_the_left(nn: Any) -> None:
     found = to_numpy(nn, nn.ops.expm1(nn.tensor(parts)))
     agrees(nn, found.real.copy(), np.full(40, -1.0), "elementwise")
     agrees(nn, found.imag.copy(), np.zeros(40), "elementwise")
+
+
+@clause("ops-43", "errors-07")
+def test_repeats_that_no_memory_holds(nn: Any) -> None:
+    x = nn.ones((2**10,))
+    for repeats in (2**53, 2**60, 2**62, nn.tensor([2**60]), nn.tensor([2**53])):
+        with refuses(ValueError, "repeat"):
+            nn.ops.repeat(x, repeats)
