@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from spec_tests import clause
 
 
@@ -26,3 +28,22 @@ def test_children_are_asked_too(nn: Any) -> None:
     assert set(parameters) == {"weight", "child.weight", "child.bias"}
     assert len(list(module.parameters())) == len(parameters)
     assert len(list(module.parameters(False))) == 1
+
+
+HOOKS = (
+    "register_forward_pre_hook",
+    "register_forward_hook",
+    "register_full_backward_pre_hook",
+    "register_full_backward_hook",
+)
+
+
+@clause("module-21", "module-22")
+@pytest.mark.parametrize("register", HOOKS)
+def test_hooks_run_in_the_order_in_which_they_came(nn: Any, register: str) -> None:
+    module, ran = nn.Linear(2, 1), []
+    for name in ("first", "second", "third"):
+        getattr(module, register)(lambda *given, name=name: ran.append(name))
+    getattr(module, register)(lambda *given: ran.append("before"), prepend=True)
+    module(nn.tensor([[1.0, 2.0]], requires_grad=True)).sum().backward()
+    assert ran == ["before", "first", "second", "third"]

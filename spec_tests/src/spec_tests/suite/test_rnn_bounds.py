@@ -71,3 +71,15 @@ def test_cells_that_draw_want_whole_cells(nn: Any, lacking: str) -> None:
     for name in ("ZoneoutCell", "RecurrentDropoutCell"):
         with refuses(TypeError, name, "cell"):
             getattr(nn, name)(Part(), 0.5)
+
+
+@clause("rnn-49")
+def test_a_step_wants_what_project_returns(nn: Any) -> None:
+    """Nothing else passes for the masks, be it as long as they are."""
+    cell = nn.ZoneoutCell(nn.GRUCell(I, H), 0.5)
+    h = nn.zeros((N, H))
+    assert cell.step(cell.project(nn.ones((N, I))), h).shape == (N, H)
+    inner = cell.cell.project(nn.ones((N, I)))
+    for wrong in (inner, (inner,), (inner, nn.ones((1, N, H)))):
+        with refuses((ValueError, TypeError), "ZoneoutCell", "project"):
+            cell.step(wrong, h)
