@@ -174,6 +174,7 @@ SILENT = {
     "an assertion": "assert x is not None, 1\n",
     "types alone": "if TYPE_CHECKING:\n    x = 1\n",
     "an alias": "A: TypeAlias = int | None\n",
+    "a protocol": "class A(Protocol):\n    @property\n    def f(self): return 1\n",
     "names": "__all__ = ['a'] + [1]\n",
     "a cache": "@cache\ndef f():\n    ...\n",
     "slots": "@dataclass(slots=True, frozen=True)\nclass A:\n    ...\n",

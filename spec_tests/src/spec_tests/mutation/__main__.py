@@ -23,6 +23,8 @@ examples:
       the survivors once more, after tests were added
   spec-tests mutation impl_cupy --kind cuda --sample 100
       its kernels
+  spec-tests mutation impl_torch_ext --kind cpp --sample 40
+      its extension, a build for each
   spec-tests mutation impl_jax_vjp --rooms ops --sample 20 -- -k "ops or linalg"
       only these tests; what stands behind -- goes to pytest
 The same command goes on where it was interrupted; a larger sample begins with the smaller one.
@@ -77,7 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("report/mutation"), help="the folder of results")
     add("--sample", type=int, default=460, metavar="N", help="mutants of each kind (460)")
     add("--seed", type=int, default=1, metavar="N", help="decides the mutants (1)")
-    add("--kind", nargs="+", choices=("python", "cuda"), default=["python"], help="of which files")
+    add(
+        "--kind",
+        nargs="+",
+        choices=("python", "cuda", "cpp"),
+        default=["python"],
+        help="of which files",
+    )
+    add("--project", type=Path, metavar="FOLDER", help="with setup.py, of `--kind cpp`")
     add("--rooms", nargs="+", default=ROOMS, metavar="ROOM", help="of which rooms, or `all`")
     add("--processes", type=int, default=1, metavar="N", help="how many run at once (1)")
     add("--seconds", type=float, default=30.0, metavar="S", help="of tests for a mutant (30)")
@@ -97,6 +106,7 @@ def _options(known: argparse.Namespace, rest: Sequence[str]) -> Options:
         out=known.out,
         sample=known.sample,
         seed=known.seed,
+        project=known.project and known.project.resolve(),
         kinds=tuple(known.kind),
         rooms=tuple(known.rooms),
         processes=known.processes,

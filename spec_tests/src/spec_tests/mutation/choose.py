@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,20 @@ class Choice:
             for launched in self.record.kernels
         ]
         return self._first(np.array(rank))
+
+    def mentioning(self, texts: Mapping[str, str], names: Iterable[str]) -> list[str]:
+        """Return the names of tests that run a line of Python in which one of the names stands.
+
+        Where none does, all tests are meant.
+        """
+        wanted = re.compile(rf"\b({'|'.join(map(re.escape, sorted(names)))})\b")
+        rank = np.full(len(self.names), -1)
+        for file, lines in self.record.lines.items():
+            text = texts[file].split("\n")
+            for line, mask in lines.items():
+                if wanted.search(text[line - 1]):
+                    rank[mask] = 0
+        return self._first(rank if (rank == 0).any() else np.zeros(len(self.names), int))
 
     def _first(self, rank: Any) -> list[str]:
         """Return tests by rank, those below zero left out, until the time is full."""

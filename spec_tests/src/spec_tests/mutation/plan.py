@@ -44,15 +44,25 @@ class Plan:
     texts : dict of str to str
         The files by path.
     kind : str
-        ``"python"`` or ``"cuda"``.
+        ``"python"``, ``"cuda"`` or ``"cpp"``.
     seed : int
         As in `mutants.chosen`.
     choice : Choice
         Finds the tests.
+    callers : dict of str to str, optional
+        The files in Python that call what C++ has.
     """
 
-    def __init__(self, texts: dict[str, str], kind: str, seed: int, choice: Choice) -> None:
+    def __init__(
+        self,
+        texts: dict[str, str],
+        kind: str,
+        seed: int,
+        choice: Choice,
+        callers: dict[str, str] | None = None,
+    ) -> None:
         self.texts, self.kind, self.choice = texts, kind, choice
+        self.callers = callers or {}
         places: list[tuple[str, Candidate]] = []
         for file, text in texts.items():
             places += [(file, one) for one in _candidates(text, kind)]
@@ -65,6 +75,9 @@ class Plan:
         """
         if self.kind == "cuda":
             return _cuda(one, self.texts, self.choice)
+        if self.kind == "cpp":
+            mutant, users = _tokens(one, self.texts)
+            return Planned("cpp", mutant, self.choice.mentioning(self.callers, users))
         planned = _python(one, self.texts[one.file], self.choice)
         try:
             changed = ast.parse(planned.mutant.text)
@@ -93,10 +106,16 @@ def _python(drawn: Drawn, text: str, choice: Choice) -> Planned:
     return Planned("python", mutant, tests)
 
 
-def _cuda(drawn: Drawn, texts: dict[str, str], choice: Choice) -> Planned:
-    file, site, text = drawn.file, drawn.change.site, texts[drawn.file]
+def _tokens(drawn: Drawn, texts: dict[str, str]) -> tuple[Mutant, set[str]]:
+    """Make a change of C++; return it with the functions that it may be felt in."""
+    site, text = drawn.change.site, texts[drawn.file]
     function = token_mutants.function_at(text, site.line)
-    mutant = made(file, function, (site.line, site.end_line), drawn.change, text)
-    users = token_mutants.users(texts, function)
-    kernels = set(users) | {f"pointwise_{name}" for name in users}
-    return Planned("cuda", mutant, choice.launching(kernels, token_mutants.functions(text)))
+    mutant = made(drawn.file, function, (site.line, site.end_line), drawn.change, text)
+    return mutant, token_mutants.users(texts, function)
+
+
+def _cuda(drawn: Drawn, texts: dict[str, str], choice: Choice) -> Planned:
+    mutant, users = _tokens(drawn, texts)
+    kernels = users | {f"pointwise_{name}" for name in users}
+    others = token_mutants.functions(texts[drawn.file])
+    return Planned("cuda", mutant, choice.launching(kernels, others))

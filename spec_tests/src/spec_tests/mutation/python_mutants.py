@@ -30,6 +30,8 @@ __all__ = [
 
 _CACHES = {"cache", "lru_cache", "cached_property"}
 _DECORATORS = {*_CACHES, "overload", "final", "override", "abstractmethod", "no_type_check"}
+# The same of whatever is compared by `is`: types, None and the like.
+_SAME = {"core/ReplaceComparisonOperator_Is_Eq", "core/ReplaceComparisonOperator_IsNot_NotEq"}
 # Keywords of calls that change neither results nor what is refused.
 _KEYWORDS = {"slots", "strict", "maxsize", "stacklevel", "weakref_slot", "kw_only", "frozen"}
 _TYPES = {"TypeVar", "ParamSpec", "TypeAlias", "NewType", "Protocol"}
@@ -88,7 +90,7 @@ class PythonCandidate:
 
 def _operators() -> dict[str, Operator]:
     taken = {"core/" + name: cls for name, cls in provider._OPERATORS.items()}
-    made = {name: cls() for name, cls in taken.items() if not cls.arguments()}
+    made = {name: cls() for name, cls in taken.items() if not cls.arguments() and name not in _SAME}
     return {**made, "statement/Delete": DeleteStatement()}
 
 
@@ -165,6 +167,9 @@ def _is_silent(node: ast.AST) -> bool:
     if isinstance(node, ast.If):
         test = ast.unparse(node.test)
         return test.endswith("TYPE_CHECKING") or "__name__" in test
+    if isinstance(node, ast.ClassDef):
+        # A Protocol is for type checkers.
+        return any("Protocol" in _names(base) for base in node.bases)
     if isinstance(node, ast.Assign):
         names = {target.id for target in node.targets if isinstance(target, ast.Name)}
         return bool(names & {"__all__", "msg", "message", "__version__"})

@@ -17,6 +17,7 @@ from spec_tests.mutation import kept, score
 from spec_tests.mutation import record as recording
 from spec_tests.mutation.choose import Choice
 from spec_tests.mutation.client import Client
+from spec_tests.mutation.compiled import Extension, sources_of
 from spec_tests.mutation.mutants import ROOMS, Drawn
 from spec_tests.mutation.plan import Plan, Planned, texts_of
 from spec_tests.mutation.progress import Progress
@@ -37,7 +38,9 @@ class Options:
     sample, seed : int
         How many mutants of each kind, and what decides them.
     kinds : tuple of str
-        ``"python"``, ``"cuda"``.
+        ``"python"``, ``"cuda"``, ``"cpp"``.
+    project : Path
+        For ``"cpp"``: the folder with `setup.py`; left out, that of a package in ``src``.
     rooms : tuple of str
         Whose Python files are changed; ``all`` for all.
     processes : int
@@ -59,6 +62,7 @@ class Options:
     seed: int = 1
     kinds: tuple[str, ...] = ("python",)
     rooms: tuple[str, ...] = tuple(ROOMS)
+    project: Path | None = None
     processes: int = 1
     seconds: float = 30.0
     minutes: float = 0.0
@@ -132,12 +136,29 @@ class _Run:
         self.path = options.out / f"{implementation}.jsonl"
         self.done = _done(self.path, implementation)
         choice = Choice(record, options.seconds)
-        self.plans = [
-            Plan(texts_of(source, kind, options.rooms), kind, options.seed, choice)
-            for kind in options.kinds
-        ]
+        self.project = options.project or source.parents[1]
+        self.extension: Extension | None = None
+        self.plans = [self.plan(kind, choice) for kind in options.kinds]
         self.lines = self.path.open("a", encoding="utf-8")
         self._writing = threading.Lock()
+
+    def plan(self, kind: str, choice: Choice) -> Plan:
+        """Return the mutants of one kind of files."""
+        if kind != "cpp":
+            texts = texts_of(self.source, kind, self.options.rooms)
+            return Plan(texts, kind, self.options.seed, choice)
+        texts = sources_of(self.project)
+        callers = texts_of(self.source, "python", ["all"])
+        return Plan(texts, kind, self.options.seed, choice, callers)
+
+    def changed(self, planned: Planned) -> dict[str, str | Path] | None:
+        """Return what takes the place of files of the package; None if it is not built."""
+        file, text = planned.mutant.file, planned.mutant.text
+        if planned.kind != "cpp":
+            return {file: text}
+        assert self.extension is not None
+        library = self.extension.built({file: text})
+        return None if library is None else {library.name: library}
 
     def sample(self, plan: Plan) -> Iterator[tuple[Drawn, dict[str, Any] | None]]:
         """Yield the changes of a sample with their results, where there are any.
@@ -178,6 +199,12 @@ class _Run:
     def work(self, python: str, record: Path) -> None:
         """Ask for each mutant that is left."""
         options = self.options
+        if "cpp" in options.kinds:
+            folder = options.out / f"{self.implementation}.build"
+            self.extension = Extension(self.project, python, folder.resolve())
+            if self.extension.built({}) is None:
+                msg = f"mutation: {self.project}: the extension cannot be built as it is"
+                raise RuntimeError(msg)
         there = [result for plan in self.plans for _, result in self.sample(plan)]
         again = ("survived",) if options.again else ()
         total = sum(result is None or result["status"] in again for result in there)
@@ -187,7 +214,8 @@ class _Run:
         broken: set[str] = set()
         clients = [
             Client(python, self.implementation, record, self.source, trusted, broken)
-            for _ in range(min(options.processes, total))
+            # There is one build, which mutants have one after the other.
+            for _ in range(1 if self.extension else min(options.processes, total))
         ]
         progress = Progress(self.implementation, total, sys.stderr)
         started = time.monotonic()
@@ -223,8 +251,10 @@ class _Run:
         }
         if any(entry.fits(about) for entry in self.entries):
             answer = {"status": "equivalent", "by": "", "why": "", "asked": 0}
+        elif (changed := self.changed(planned)) is None:
+            answer = {"status": "none", "by": "", "why": "", "asked": 0}
         else:
-            answer = client.ask({mutant.file: mutant.text}, planned.tests)
+            answer = client.ask(changed, planned.tests)
         result = {**about, **answer, "seconds": round(time.monotonic() - start, 2)}
         self.write(result)
         return result
