@@ -21,3 +21,17 @@ def test_a_leaf_that_nobody_else_holds(nn: Any) -> None:
     y.backward()
     assert seen in ([], [[3.0, 6.0]])
     exactly(nn, other.grad, np.array([3, 6], np.float32))
+
+
+@clause("autograd-03", "optim-26")
+def test_a_gradient_belongs_to_one_leaf(nn: Any, dtype: str) -> None:
+    """A sum hands the same gradient to both operands; what is done to one of them stays with it."""
+    given = nn.tensor(np.array([3.0, 4.0], dtype))
+    x, y = (nn.tensor(np.zeros(2, dtype), requires_grad=True) for _ in range(2))
+    (x + y).backward(given)
+    nn.optim.clip_grad_norm_([x], 1.0)
+    exactly(nn, y.grad, np.array([3, 4], dtype))
+    exactly(nn, given, np.array([3, 4], dtype))
+    x.grad.data = nn.ops.zeros_like(x.grad).data
+    exactly(nn, y.grad, np.array([3, 4], dtype))
+    exactly(nn, given, np.array([3, 4], dtype))
