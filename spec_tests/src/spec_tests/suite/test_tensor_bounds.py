@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import exactly
+from spec_tests.support.assertions import exactly, refuses
 
 
 @clause("tensor-08")
@@ -19,3 +19,15 @@ def test_what_is_computed_from_data_is_assigned(nn: Any, shape: tuple[int, ...])
     x.data = x.data - x.data / 2
     exactly(nn, x, np.full(shape, 1.5, np.float32))
     assert x.requires_grad
+
+
+@clause("tensor-12")
+def test_what_an_operation_made_stays_in_the_graph(nn: Any) -> None:
+    x = nn.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    assert y.requires_grad_() is y
+    with refuses(RuntimeError, "leaf"):
+        y.requires_grad_(False)
+    assert y.requires_grad
+    nn.ops.sum(y).backward()
+    exactly(nn, x.grad, np.array([2, 2], np.float32))
