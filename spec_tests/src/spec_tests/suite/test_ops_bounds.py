@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 
 from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
@@ -43,3 +44,12 @@ def test_repeats_that_no_memory_holds(nn: Any) -> None:
     for repeats in (2**53, 2**60, 2**62, nn.tensor([2**60]), nn.tensor([2**53])):
         with refuses(ValueError, "repeat"):
             nn.ops.repeat(x, repeats)
+
+
+@clause("ops-30")
+def test_questions_to_the_namespace_have_names(nn: Any) -> None:
+    info = nn.ops.__array_namespace_info__()
+    for ask in (info.default_dtypes, info.dtypes):
+        assert ask(device=None)
+        with pytest.raises(TypeError):
+            ask(None)
