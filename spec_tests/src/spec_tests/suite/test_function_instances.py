@@ -15,7 +15,7 @@ from spec_tests.support.inputs import normal
 def test_an_instance_that_is_held_holds_no_arrays(nn: Any, dtype: str, end: str) -> None:
     references: list[Any] = []
 
-    class Saving(nn.Function):  # type: ignore[misc]
+    class Saving(nn.Function):
         def forward(self, x: Any) -> Any:
             made = x * 2
             references.append(weakref.ref(made))

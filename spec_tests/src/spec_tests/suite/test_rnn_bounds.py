@@ -56,7 +56,7 @@ def test_a_projection_is_smaller_than_the_state(nn: Any) -> None:
 @clause("rnn-49")
 @pytest.mark.parametrize("lacking", ["project", "step", "state_size"])
 def test_cells_that_draw_want_whole_cells(nn: Any, lacking: str) -> None:
-    class Part(nn.Module):  # type: ignore[misc]
+    class Part(nn.Module):
         """A cell without one thing that is wanted of it."""
 
         state_size = H
