@@ -1,12 +1,14 @@
-"""Chapter function: what an instance of a Function keeps while a program holds it."""
+"""Chapter function: what an instance keeps that is held, and what goes through `backward` once."""
 
 import gc
 import weakref
 from typing import Any
 
+import numpy as np
 import pytest
 
 from spec_tests import clause
+from spec_tests.support.assertions import exactly, refuses
 from spec_tests.support.inputs import normal
 
 
@@ -35,3 +37,24 @@ def test_an_instance_that_is_held_holds_no_arrays(nn: Any, dtype: str, end: str)
     gc.collect()
     assert len(references) == 1
     assert references[0]() is None, f"{function} holds what it saved"
+
+
+@clause("function-21")
+def test_the_gradient_of_a_gradient_that_was_handed_in(nn: Any) -> None:
+    """It goes through `backward` too, be `backward` linear in it."""
+
+    class Once(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        @nn.once_differentiable
+        def backward(ctx: Any, grad_output: Any) -> Any:
+            return grad_output * 2
+
+    x, given = (nn.tensor([value], requires_grad=True) for value in (3.0, 1.0))
+    (grad,) = nn.grad(Once.apply(x), (x,), given, create_graph=True)
+    exactly(nn, grad, np.array([2], np.float32))
+    with refuses(RuntimeError, "Once", "once_differentiable"):
+        nn.grad(nn.ops.sum(grad), (given,))
