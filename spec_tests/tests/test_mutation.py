@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from spec_tests.mutation import kept, score, shadow, token_mutants
+from spec_tests.mutation.compiled import Extension
 from spec_tests.mutation.mutants import chosen, in_rooms, made
 
 python_mutants = pytest.importorskip(
@@ -160,6 +162,58 @@ def test_what_does_not_end_is_killed(toy, tmp_path):
     (tmp_path / "src" / "toy" / "ops.py").write_text(text, encoding="utf-8")
     content, _ = toy("--sample", "12")
     assert content["scores"]["python"]["timeout"] >= 1
+
+
+SETUP = """
+import pathlib, subprocess
+pathlib.Path("made/toy").mkdir(parents=True, exist_ok=True)
+compiler = ("g++", "-shared", "-fPIC", "csrc/toy.cpp", "-o", "made/toy/_C.so")
+raise SystemExit(subprocess.run(compiler).returncode)
+"""
+SOURCE = """
+extern "C" int twice(int x) {
+    return x + x;
+}
+
+extern "C" int least(int x, int y) {
+    return x < y ? x : y;
+}
+"""
+CALLING = """
+import ctypes
+from pathlib import Path
+
+LIBRARY = ctypes.CDLL(str(Path(__file__).parent / "_C.so"))
+
+
+def double(x=None):
+    if x is None:
+        raise ValueError("double: wants an int")
+    return LIBRARY.twice(x)
+
+
+def clipped(x):
+    return LIBRARY.least(x, 10)
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="C++ is compiled by g++")
+def test_an_extension_is_built_for_each_mutant(toy, tmp_path):
+    project = tmp_path / "project"
+    (project / "csrc").mkdir(parents=True)
+    (project / "setup.py").write_text(SETUP, encoding="utf-8")
+    (project / "csrc" / "toy.cpp").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "src" / "toy" / "ops.py").write_text(CALLING, encoding="utf-8")
+    first = Extension(project, sys.executable, tmp_path / "first").built({})
+    shutil.copy(first, tmp_path / "src" / "toy" / "_C.so")
+    content, text = toy("--kind", "cpp", "--project", str(project))
+    scores = content["scores"]["cpp"]
+    assert scores["killed"] >= 1, text
+    assert {one["function"] for one in content["survivors"]} <= {"least"}, text
+    assert (project / "csrc" / "toy.cpp").read_text(encoding="utf-8") == SOURCE
+    assert (tmp_path / "src" / "toy" / "_C.so").read_bytes() == first.read_bytes()
+    broken = {"csrc/toy.cpp": "this is no C++"}
+    assert Extension(project, sys.executable, tmp_path / "first").built(broken) is None
 
 
 def operators_at(text):

@@ -32,3 +32,11 @@ def test_labels_one_after_the_other(nn: Any, dtype: str, sizes: tuple[int, ...])
     padded = nn.loss.ctc_loss(x, nn.tensor(labels), lengths, sizes, **options)
     joined = nn.loss.ctc_loss(x, nn.tensor(together), lengths, sizes, **options)
     exactly(nn, joined, padded.detach().numpy(), call=f"ctc_loss, target_lengths {sizes}")
+
+
+@clause("loss-17")
+def test_a_batch_without_an_axis(nn: Any, dtype: str) -> None:
+    """It counts as one sample."""
+    x, t = (nn.tensor(np.array(value, dtype)) for value in (-0.5, 0.25))
+    mean = nn.loss.kl_div(x, t, reduction="batchmean")
+    exactly(nn, mean, nn.loss.kl_div(x, t, reduction="sum").numpy())

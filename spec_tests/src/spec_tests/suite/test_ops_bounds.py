@@ -53,3 +53,13 @@ def test_questions_to_the_namespace_have_names(nn: Any) -> None:
         assert ask(device=None)
         with pytest.raises(TypeError):
             ask(None)
+
+
+@clause("ops-39")
+def test_a_variance_of_one_term(nn: Any, dtype: str) -> None:
+    """N - correction is 1: of one element, and of two less one."""
+    one, two = (nn.tensor(np.array(values, dtype)) for values in ([[4.0]], [[1.0, 4.0]]))
+    for name, want in (("var", 4.5), ("std", 4.5**0.5)):
+        function = getattr(nn.ops, name)
+        agrees(nn, function(one, axis=1), np.zeros(1), "reduction")
+        agrees(nn, function(two, axis=1, correction=1), np.full(1, want), "reduction")
