@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from spec_tests import clause
-from spec_tests.support.assertions import exactly
+from spec_tests.support.assertions import exactly, refuses
 
 
 @clause("autograd-45", "autograd-01")
@@ -35,3 +35,13 @@ def test_a_gradient_belongs_to_one_leaf(nn: Any, dtype: str) -> None:
     x.grad.data = nn.ops.zeros_like(x.grad).data
     exactly(nn, y.grad, np.array([3, 4], dtype))
     exactly(nn, given, np.array([3, 4], dtype))
+
+
+@clause("autograd-42")
+def test_anomalies_of_operands_that_are_cast(nn: Any) -> None:
+    x, zeros = nn.tensor([1.0, 2.0], requires_grad=True), nn.tensor([1, 0])
+    with nn.detect_anomaly():
+        for operation in (lambda: x / zeros, lambda: nn.ops.pow(zeros * 1.0, x * 0 - 1)):
+            with refuses(RuntimeError, "inf"):
+                operation()
+        assert nn.ops.sum(x * zeros).item() == 1
