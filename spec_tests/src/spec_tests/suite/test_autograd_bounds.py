@@ -4,6 +4,7 @@ import gc
 from typing import Any
 
 import numpy as np
+import pytest
 
 from spec_tests import clause
 from spec_tests.support.assertions import exactly, refuses
@@ -38,8 +39,9 @@ def test_a_gradient_belongs_to_one_leaf(nn: Any, dtype: str) -> None:
 
 
 @clause("autograd-42")
-def test_anomalies_of_operands_that_are_cast(nn: Any) -> None:
-    x, zeros = nn.tensor([1.0, 2.0], requires_grad=True), nn.tensor([1, 0])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_anomalies_of_operands_that_are_cast(nn: Any, recorded: bool) -> None:
+    x, zeros = nn.tensor([1.0, 2.0], requires_grad=recorded), nn.tensor([1, 0])
     with nn.detect_anomaly():
         for operation in (lambda: x / zeros, lambda: nn.ops.pow(zeros * 1.0, x * 0 - 1)):
             with refuses(RuntimeError, "inf"):
