@@ -84,7 +84,7 @@ def jax_vjp(session: nox.Session) -> None:
 def meta(session: nox.Session) -> None:
     """Run the judge's own tests: wrong implementations must fail, by the right clause."""
     forget_builds()
-    session.install("./impl_numpy", "./spec_tests[compare,standard]", "pytest-xdist")
+    session.install("./impl_numpy", "./spec_tests[compare,standard,mutation]", "pytest-xdist")
     # Nearly all of its time goes into processes that run the suite on a wrong implementation.
     session.run("python", "-m", "pytest", "spec_tests/tests", "-n", "2", *session.posargs)
     if not session.posargs:
@@ -200,6 +200,45 @@ def array_api(session: nox.Session) -> None:
     session.run(str(python), *standard, "table", *out, *names, external=True, success_codes=[0, 1])
     if wrong:
         session.error(f"not as expected: {', '.join(wrong)}")
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the implementations, one place at a time, and see whether the suite alone finds it.
+
+    ``nox -s mutation -- [numpy cupy ...] [options of spec-tests mutation]``. Results go to
+    ``report/mutation/``; the same command goes on where it was interrupted.
+    """
+    chosen = [name for name in BACKENDS if name in session.posargs] or list(BACKENDS)
+    options = [option for option in session.posargs if option not in BACKENDS]
+    forget_builds()
+    session.install("./spec_tests[mutation]")
+    missed = []
+    for name in chosen:
+        python = backend_python(session, name)
+        install_backend(session, name, python)
+        session.run(str(python), "-m", "pip", "install", "--quiet", "coverage", external=True)
+        if name == "cupy":
+            emulate_without_a_gpu(session, python)
+        quick = ("--quick",) if name == "jax_vjp" else ()
+        kinds = ("--kind", "python", "cuda") if name == "cupy" else ()
+        run = (
+            f"impl_{name}={python}",
+            "--out",
+            str(REPORT / "mutation"),
+            *quick,
+            *kinds,
+            "--processes",
+            "2",
+        )
+        env = UNOPTIMIZED if name == "jax_vjp" else {}
+        try:
+            session.run("python", "-m", "spec_tests.mutation", *run, *options, env=env)
+        except nox.command.CommandFailed:
+            # The others are run all the same.
+            missed.append(name)
+    if missed:
+        session.error(f"not finished, or below what was asked: {', '.join(missed)}")
 
 
 @nox.session

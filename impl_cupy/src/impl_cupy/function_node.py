@@ -105,6 +105,11 @@ class FunctionNode(Node):
             self.ctx._saved = None
         self.ctx = self.snapshot = None
 
+    def __del__(self) -> None:
+        # An instance is the ctx, and whoever made it may hold it for ever (function-26).
+        if self.snapshot is not None and self.ctx is not None:
+            self.ctx._saved = None
+
     def called(self) -> str:
         """Return what the user calls the Function."""
         return self.function._called or self.function.__name__

@@ -14,6 +14,7 @@ from impl_cupy.checks import (
     check_choice,
     check_int,
     check_number,
+    check_sizes,
     normalize_axes,
     normalize_axis,
     shown,
@@ -160,6 +161,8 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:
     if len(counts) not in (1, length) or any(count < 0 for count in counts):
         msg = f"repeat: counts must be 1 or {length}, none negative, got {shown(repeats)}"
         raise ValueError(msg)
+    total = sum(counts) * (length if len(counts) == 1 else 1)
+    check_sizes("repeat", (*flat.shape[:place], total, *flat.shape[place + 1 :]))
     if len(counts) != 1:
         return handles.take(flat, np.repeat(np.arange(length), counts), axis=place)
     return record(

@@ -417,6 +417,9 @@ class ZoneoutCell(_Wrapper):
             The state after.
         """
         part, masks = self._parts(projected)
+        if masks is not None and not isinstance(masks, (tuple, list)):
+            msg = f"ZoneoutCell: projected must hold the masks of project, got {shown(masks)}"
+            raise ValueError(msg)
         new = self._inner(part, hx, recurrent)
         news = list(beside("ZoneoutCell", "a new state", self.state_size, new))
         olds = [0.0] * len(news) if hx is None else flatten(hx)

@@ -260,8 +260,8 @@ class _File:
     def metadata(self) -> Metadata:
         """Return the user's metadata."""
         found = self._json("metadata")
-        if not isinstance(found, dict):
-            self._refuse("its metadata must be an object")
+        if not isinstance(found, dict) or not all(isinstance(x, str) for x in found.values()):
+            self._refuse("its metadata must be an object of strings")
         return found
 
     def array(self, name: str) -> Any:

@@ -67,9 +67,14 @@ def _pad_vjp(grad: Value, needs: Parents, x: None, out: None, widths: Any, value
 
 _flipped = rule(Primitive("flip", np.flip, _flip_vjp))
 _rolled = rule(Primitive("roll", np.roll, _roll_vjp))
-_padded = rule(
-    Primitive("pad", lambda x, widths, value: np.pad(x, widths, constant_values=value), _pad_vjp)
-)
+
+
+def _pad(x: Any, widths: tuple[Shape, ...], value: Any) -> Any:
+    # `np.pad` takes no array without axes.
+    return np.pad(x, widths, constant_values=value) if widths else x.copy()
+
+
+_padded = rule(Primitive("pad", _pad, _pad_vjp))
 _lower: Primitive = rule(Primitive("tril", np.tril, lambda g, needs, x, out, k: (_lower(g, k),)))
 _upper: Primitive = rule(Primitive("triu", np.triu, lambda g, needs, x, out, k: (_upper(g, k),)))
 

@@ -120,6 +120,11 @@ def repeat(x: Tensor, repeats: int | Tensor, /, *, axis: int | None = None) -> T
     if counts.numel() and int(counts.min()) < 0:
         msg = f"repeat: repeats must not be negative, got {int(counts.min())}"
         raise ValueError(msg)
+    total = sum(counts.expand(size).tolist())
+    if total * x.numel() >= 2**60 * max(size, 1):
+        # torch adds the counts up without a look at how large the sum becomes.
+        msg = f"repeat: the result must fit in memory, got {total} along an axis"
+        raise ValueError(msg)
     return chosen_along(x, torch.arange(size).repeat_interleave(counts.expand(size)), place)
 
 

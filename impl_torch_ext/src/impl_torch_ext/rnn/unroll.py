@@ -288,6 +288,10 @@ class _Loop:
             self._whole = None
         if self._project is not None and self._whole is None:
             leaves, self._structure = tree_flatten(self._project(sequence.whole()))
+            for x in leaves:
+                if isinstance(x, Tensor) and tuple(x.shape[:1]) != (steps,):  # rnn-44
+                    text = f"what project returns must have shape ({steps}, ...)"
+                    _refuse(ValueError, f"{text}, got {tuple(x.shape)}")
         none = [None] * steps
         running, anew = (none, none) if masks is None else (masks.running, masks.anew)
         if size is None:

@@ -223,7 +223,9 @@ def _read(name: str, path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError(msg)
     try:
         parts: dict[str, Any] = {k: json.loads(texts[k]) for k in texts if k not in _FORMAT}
-        if not isinstance(parts["parts"], list) or not isinstance(parts["metadata"], dict):
+        beside = parts["metadata"]
+        strings = isinstance(beside, dict) and all(isinstance(x, str) for x in beside.values())
+        if not isinstance(parts["parts"], list) or not strings:
             msg = "parts or metadata of another kind"
             raise TypeError(msg)
         for key in {"optimizer", "scheduler"} & {*parts["parts"]} | {"position"}:

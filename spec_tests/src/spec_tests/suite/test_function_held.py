@@ -1,0 +1,60 @@
+"""Chapter function: what an instance keeps that is held, and what goes through `backward` once."""
+
+import gc
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spec_tests import clause
+from spec_tests.support.assertions import exactly, refuses
+from spec_tests.support.inputs import normal
+
+
+@clause("function-26", "function-03")
+@pytest.mark.parametrize("end", ["dropped", "backward", "never recorded"])
+def test_an_instance_that_is_held_holds_no_arrays(nn: Any, dtype: str, end: str) -> None:
+    references: list[Any] = []
+
+    class Saving(nn.Function):
+        def forward(self, x: Any) -> Any:
+            made = x * 2
+            references.append(weakref.ref(made))
+            self.save_for_backward(made)
+            return made * x
+
+        def backward(self, grad: Any) -> Any:
+            (made,) = self.saved_tensors
+            return 2 * made * grad
+
+    x = nn.tensor(normal((3,), dtype), requires_grad=end != "never recorded")
+    function = Saving()
+    y = function(x)
+    if end == "backward":
+        nn.ops.sum(y).backward()
+    del y
+    gc.collect()
+    assert len(references) == 1
+    assert references[0]() is None, f"{function} holds what it saved"
+
+
+@clause("function-21")
+def test_the_gradient_of_a_gradient_that_was_handed_in(nn: Any) -> None:
+    """It goes through `backward` too, be `backward` linear in it."""
+
+    class Once(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        @nn.once_differentiable
+        def backward(ctx: Any, grad_output: Any) -> Any:
+            return grad_output * 2
+
+    x, given = (nn.tensor([value], requires_grad=True) for value in (3.0, 1.0))
+    (grad,) = nn.grad(Once.apply(x), (x,), given, create_graph=True)
+    exactly(nn, grad, np.array([2], np.float32))
+    with refuses(RuntimeError, "Once", "once_differentiable"):
+        nn.grad(nn.ops.sum(grad), (given,))
