@@ -12,12 +12,14 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from impl_numpy.batched import USED, Batched, Unknown
 from impl_numpy.checks import shown
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
-from impl_numpy.function_node import FunctionNode, OutputNode, copied
+from impl_numpy.function_node import FunctionNode, OutputNode, copied, no_slices, ours, say_so
 from impl_numpy.grad_checks import check_no_gradient
 from impl_numpy.memory import LENT, follow, own, readonly
+from impl_numpy.slices import each, level_of
 from impl_numpy.tape import MODE, THROUGH, WATCHING, Parents, observe
 from impl_numpy.tensor import Tensor, wrap
 
@@ -167,6 +169,11 @@ def _call(
             result = MODE.through(cls.forward, ctx, *arrays, **config)
         else:
             result = cls.forward(ctx, *arrays, **config)
+    except (Unknown, TypeError) as error:
+        MODE.recording = recording
+        if not USED:
+            raise
+        return _by_slices(cls, pristine, inputs, config, error)
     finally:
         MODE.recording = recording
     if isinstance(result, tuple):
@@ -179,6 +186,29 @@ def _call(
     if WATCHING:
         observe(cls.__name__, (arrays, config), (output,), node)
     return follow(wrap(output, node))
+
+
+def _by_slices(
+    cls: type[Function],
+    pristine: Function | None,
+    inputs: tuple[Any, ...],
+    config: dict[str, Any],
+    error: Exception,
+) -> Any:
+    """Call a Function for each slice of a `vmap`, where it cannot run for all at once."""
+
+    def call(*inputs: Any, **config: Any) -> Any:
+        ctx = StaticContext(cls) if pristine is None else copy.copy(pristine)
+        return _call(cls, ctx, pristine, inputs, config)
+
+    level = level_of((inputs, config))
+    if level is None:
+        raise error
+    if not level.size and not ours(cls):
+        raise no_slices(cls.__name__) from None
+    result = each(level, call, inputs, config)
+    say_so(cls)
+    return result
 
 
 def _several(
@@ -243,6 +273,8 @@ def _output(cls: type[Function], k: int, x: Any) -> Array:
         return x
     if isinstance(x, Tensor):
         x = x._data
+    if type(x) is Batched and x.dtype in DTYPES:
+        return x  # type: ignore[return-value]
     if not is_raw(x) or x.dtype not in DTYPES:
         got = f"an array of dtype {x.dtype}" if is_raw(x) else type(x).__name__
         msg = f"{cls.__name__}.forward: output {k} must be a raw array of a known dtype, got {got}"

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impl_numpy.batched import Batched
 from impl_numpy.dtypes import Array, Shape
 
 # Ages count down, because the heap gives the smallest first and the youngest node is wanted first.
@@ -191,6 +192,8 @@ def own(array: Array) -> Array:
 
 def lend(tensor: Any) -> Array:
     """Return the array of a Tensor for others to hold, and to write."""
+    if type(tensor._data) is Batched:
+        return tensor._data  # type: ignore[no-any-return]
     with _LENDING:
         shared = not alone(tensor)
         array: Array = tensor._data
@@ -206,6 +209,8 @@ def lend(tensor: Any) -> Array:
 
 def borrow(tensor: Any) -> None:
     """Note that the array of this Tensor came from outside, where others can write it."""
+    if type(tensor._data) is Batched:
+        return
     base: Any = tensor._data.base
     if type(base) is tuple and type(base[0]) is Lease:
         # One that was given out comes back; the lease itself says how long others hold it.

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import JOURNALS, USED, Batched, NotKnown, asarray, noted, unknown
 from impl_numpy.checks import check_array, check_callable, check_flag, check_raw
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import receiver, run
@@ -92,7 +93,10 @@ class Tensor(Protocols):
 
     @data.setter
     def data(self, array: Array) -> None:
-        array = check_raw(np.asarray(array) if isinstance(array, np.generic) else array, "data")
+        array = check_raw(asarray(array) if isinstance(array, np.generic) else array, "data")
+        if USED:
+            _check_kept("data", self, array)
+            note_values(self)
         if type(self._node) is Leaf:
             check_requires_grad(array.dtype, "data")
         self._replace(array)
@@ -136,6 +140,7 @@ class Tensor(Protocols):
     def grad(self, grad: Tensor | None) -> None:
         if grad is not None:
             check_grad(grad, isinstance(grad, Tensor), self.shape, self.dtype)
+            _check_kept("grad", self, grad._data)
         self._grad = grad
 
     @property
@@ -257,6 +262,7 @@ class Tensor(Protocols):
         if self._node is None:
             msg = "backward: this Tensor does not require grad; set requires_grad on an input"
             raise RuntimeError(msg)
+        check_whole("backward", self)
         root, retain = seeded("backward", self, grad, create_graph), retain_graph or create_graph
         if inputs is None:
             run([(self._node, root)], retain=retain, record=create_graph)
@@ -326,6 +332,8 @@ class Tensor(Protocols):
             check_uncut("numpy")
             msg = "numpy: autograd cannot follow a Tensor that requires grad; use detach().numpy()"
             raise RuntimeError(msg)
+        if type(self._data) is Batched:
+            raise unknown("numpy")
         return lend(self)
 
     def reshape(self, *shape: Any) -> Tensor:
@@ -407,6 +415,8 @@ class Tensor(Protocols):
         raise TypeError(msg)  # ops-56
 
     def __repr__(self) -> str:
+        if type(self._data) is Batched:
+            return f"tensor({self._data!r})"
         values = np.array2string(self._data, separator=", ", prefix="tensor(")
         dtype = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
         return f"tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
@@ -415,7 +425,7 @@ class Tensor(Protocols):
     def _wrap(data: Any, node: Node | None) -> Tensor:
         """Return a Tensor around a raw array, without checks; NumPy's scalars become arrays."""
         tensor = _new(Tensor)
-        tensor._data = data if type(data) is _ndarray else np.asarray(data)
+        tensor._data = data if type(data) is _ndarray else asarray(data)
         tensor._node = node
         tensor._grad = None
         tensor._lent = False
@@ -474,6 +484,38 @@ def seeded(operation: str, x: Tensor, grad: Any, record: bool) -> Value:
     else:
         fitted = seed._data if seed.dtype == array.dtype else seed._data.astype(array.dtype)
     return conjugated(fitted)
+
+
+def check_whole(operation: str, x: Tensor) -> None:
+    """Raise RuntimeError for the gradient of a Tensor that depends on a slice (autograd-55)."""
+    if type(x._data) is Batched:
+        msg = (
+            f"{operation}: under vmap a Tensor that depends on a slice has no backward; vmap the "
+            "grad of a function"
+        )
+        raise NotKnown(msg)
+
+
+def _check_kept(name: str, x: Tensor, array: Array) -> None:
+    """Raise RuntimeError where what depends on a slice would stay elsewhere (autograd-56)."""
+    if type(array) is Batched and type(x._data) is not Batched:
+        msg = f"vmap: what depends on a slice cannot be assigned to {name} of a Tensor from outside"
+        raise NotKnown(msg)
+
+
+def note_values(tensor: Tensor) -> None:
+    """Note what undoes a write to a Tensor under `vmap`."""
+    if JOURNALS.open and type(tensor._data) is not Batched:
+        array, values = tensor._data, tensor._data.copy()
+
+        def undo() -> None:
+            if array.flags.writeable:
+                array[...] = values
+                tensor._data = array
+            else:
+                tensor._data = values
+
+        noted(undo)
 
 
 def _watch(node: Node) -> Watch:
