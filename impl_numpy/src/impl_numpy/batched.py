@@ -306,7 +306,15 @@ class Batched(NDArrayOperatorsMixin):
             found = rule(level, *args, **kwargs)
             if found is not NotImplemented:
                 return found
-        return by_slices(level, func, args, kwargs)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            result = func(*args, **kwargs)
+            if any([result is x for x in args]):
+                raise unknown(f"{func.__name__} into an array")
+            return result
+
+        run.__name__ = func.__name__
+        return by_slices(level, run, args, kwargs)
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -357,6 +365,11 @@ def has(x: Any, level: Level) -> bool:
 def asarray(x: Any) -> Any:
     """Return an array for one of NumPy's scalars, and arrays as they are."""
     return x if type(x) is Batched else np.asarray(x)
+
+
+def contiguous(x: Any) -> Any:
+    """Return an array whose elements lie in order, where that can be said."""
+    return x if type(x) is Batched else np.ascontiguousarray(x)
 
 
 def every(x: Any) -> Any:
@@ -425,15 +438,26 @@ def by_slices(
     if name in _BY_VALUES or "out" in options:
         raise unknown(name)
     if not level.size:
-        one = function(*blank(args, level), **blank(options, level))
+        one = _one(function, blank(args, level), blank(options, level))
         return _nothing(level, one)
     return stacked(
         level,
         [
-            function(*sliced(args, level, k), **sliced(options, level, k))
+            _one(function, sliced(args, level, k), sliced(options, level, k))
             for k in range(level.size)
         ],
     )
+
+
+def _one(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
+    """Call a function for one slice, which may be cut by an older level."""
+    try:
+        return function(*args, **options)
+    except Unknown:
+        level = youngest([args, options])
+        if level is None:
+            raise
+        return by_slices(level, function, args, options)
 
 
 # Functions whose results have a shape that depends on values, or write into what they get.
@@ -470,7 +494,7 @@ def _nothing(level: Level, one: Any) -> Any:
     return Batched(level, np.empty((0, *array.shape), array.dtype))
 
 
-def _outputs(level: Level, out: Any, ndim: int) -> Any:
+def _outputs(level: Level, out: Any) -> Any:
     """Return where a ufunc writes, as arrays of all slices."""
     places = []
     for x in out:
@@ -485,7 +509,7 @@ def _call(level: Level, ufunc: Any, *inputs: Any, **options: Any) -> Any:
     others = [*inputs, *(out or ()), options.get("where")]
     ndim = max([x.ndim for x in others if isinstance(x, (np.ndarray, np.generic))])
     if out is not None:
-        options["out"] = _outputs(level, out, ndim)
+        options["out"] = _outputs(level, out)
     if "where" in options:
         options["where"] = aligned(options["where"], level, ndim)
     result = ufunc(*[aligned(x, level, ndim) for x in inputs], **options)
@@ -512,16 +536,15 @@ def _reduce(level: Level, ufunc: Any, x: Any, axis: Any = 0, *args: Any, **optio
         return by_slices(level, ufunc.reduce, (x, axis, *args), options)
     if "where" in options:
         options["where"] = aligned(options["where"], level, x.ndim)
-    if options.get("out", (None,)) in (None, (None,)):
-        options.pop("out", None)
-    else:
-        options["out"] = _outputs(level, options["out"], 0)
+    out = options.pop("out", None)
+    if out is not None and out[0] is not None:
+        options["out"] = _outputs(level, out)
     return Batched(level, ufunc.reduce(x.values, axis=shifted(axis, x.ndim), **options))
 
 
 def _accumulate(level: Level, ufunc: Any, x: Any, axis: int = 0, *args: Any, **options: Any) -> Any:
     out = options.pop("out", None)
-    if args or out not in (None, (None,)):
+    if args or (out is not None and out[0] is not None):
         raise unknown(f"{ufunc.__name__}.accumulate into an array")
     return Batched(level, ufunc.accumulate(x.values, axis=shifted(axis, x.ndim), **options))
 
@@ -555,6 +578,10 @@ def assign(x: Any, key: Any, value: Any) -> None:
         return
     if not has(x, level):
         raise unknown("writing into an array that no slice has")
+    if type(key) is Batched and key.dtype == np.bool and np.ndim(value) == 0:
+        mask = key[(..., *(None,) * (x.ndim - key.ndim))]
+        np.copyto(x, value, where=mask)
+        return
     place, sources, targets = lifted(key, x.shape, level)
     ndim = len(np.moveaxis(_shape_of(x.values.shape, place), sources, targets).shape) - 1
     given = asarray(value)
@@ -606,37 +633,58 @@ def lifted(key: Any, shape: Shape, level: Level) -> tuple[Any, Any, Any]:
         one, none = (np.broadcast_to(np.False_, (n, *shape))[place].shape for n in (1, 0))
         axis = next(k for k, (a, b) in enumerate(zip(one, none, strict=True)) if a != b)
         return place, axis, 0
-    lead = 0
-    while isinstance(parts[lead], slice) and parts[lead] == slice(None):
-        lead += 1
-    while parts and (parts[-1] is Ellipsis or isinstance(parts[-1], slice)):
-        if isinstance(parts[-1], slice) and parts[-1] != slice(None):
-            break
-        parts.pop()
-    integers = parts[lead:]
-    for k in integers:
-        if not isinstance(k, (int, np.ndarray, np.integer)) or (
-            isinstance(k, np.ndarray) and k.dtype.kind not in "iu"
-        ):
-            return _refused()
-    _in_range(integers, shape[lead:])
-    ndim = max([np.ndim(k) for k in integers])
+    parts = _spelled_out(parts, len(shape))
+    advanced = [at for at, k in enumerate(parts) if not (k is None or isinstance(k, slice))]
+    ndim = max([np.ndim(parts[at]) for at in advanced])
+    _check_range(parts, shape)
     rows = np.arange(level.size).reshape((level.size, *(1,) * ndim))
-    place = (rows, *parts[:lead], *[aligned(k, level, ndim) for k in integers])
-    if not lead:
+    place = (
+        rows,
+        *[aligned(k, level, ndim) if at in advanced else k for at, k in enumerate(parts)],
+    )
+    lead, last = advanced[0], advanced[-1]
+    if not lead or last - lead + 1 != len(advanced):
+        # NumPy puts what is selected first, as it does with that of a slice.
         return place, (), ()
     axes = range(1, 1 + ndim)
     return place, tuple(axes), tuple([k + lead for k in axes])
 
 
-def _in_range(integers: Iterable[Any], shape: Shape) -> None:
+def _spelled_out(parts: list[Any], ndim: int) -> list[Any]:
+    """Return an index with slices for an ellipsis, and integers for masks."""
+    found: list[Any] = []
+    for k in parts:
+        if isinstance(k, (bool, np.bool)) or (type(k) is Batched and k.dtype == np.bool):
+            _refused()
+        if isinstance(k, np.ndarray) and k.dtype == np.bool:
+            if not k.ndim:
+                _refused()
+            found += np.nonzero(k)
+        else:
+            found.append(k)
+    used = len([k for k in found if k is not None and k is not Ellipsis])
+    at = next((at for at, k in enumerate(found) if k is Ellipsis), None)
+    if at is not None:
+        found[at : at + 1] = [slice(None)] * (ndim - used)
+    return found
+
+
+def _check_range(parts: Iterable[Any], shape: Shape) -> None:
     """Raise IndexError as for a slice, whose axes have other numbers."""
-    for axis, (k, n) in enumerate(zip(integers, shape, strict=False)):
-        values = np.asarray(every(k))
-        outside = values[(values < -n) | (values >= n)]
-        if outside.size:
-            msg = f"index {outside.flat[0]} is out of bounds for axis {axis} with size {n}"
+    axis = 0
+    for k in parts:
+        if k is None:
+            continue
+        if axis >= len(shape):
+            msg = f"too many indices for array: array is {len(shape)}-dimensional"
             raise IndexError(msg)
+        if not isinstance(k, slice):
+            values, n = np.asarray(every(k)), shape[axis]
+            outside = values[(values < -n) | (values >= n)]
+            if outside.size:
+                msg = f"index {outside.flat[0]} is out of bounds for axis {axis} with size {n}"
+                raise IndexError(msg)
+        axis += 1
 
 
 def _refused() -> Any:

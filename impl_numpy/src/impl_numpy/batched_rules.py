@@ -21,6 +21,7 @@ from impl_numpy.batched import (
     chosen,
     full,
     has,
+    unknown,
     shifted,
 )
 from impl_numpy.dtypes import Shape
@@ -349,13 +350,12 @@ def _within(x: Any) -> Any:
 def _matmul(level: Level, ufunc: Any, a: Any, b: Any, **options: Any) -> Any:
     if options:
         # Into an array, or along other axes.
-        out = options.pop("out", (None,))
-        if options or out != (None,):
-            result = Batched(level, full(np.matmul(a, b), level))
-            if options or not has(out[0], level):
-                raise NotImplementedError
-            out[0][...] = result
-            return out[0]
+        out = options.pop("out", (None,))[0]
+        if options or not (out is None or has(out, level)):
+            raise unknown("matmul into an array that no slice has")
+        if out is not None:
+            out[...] = np.matmul(a, b)
+            return out
     a, b = asarray(a), asarray(b)
     first, last = a.ndim == 1, b.ndim == 1
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if not last else 0]:

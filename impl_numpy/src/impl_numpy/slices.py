@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from impl_numpy import random
 from impl_numpy.batched import (
     Batched,
     Level,
+    Unknown,
     beneath,
     blank,
     by_slices,
@@ -27,6 +29,8 @@ from impl_numpy.sums import summed
 from impl_numpy.tape import MODE, Node, Parents, Scattered, Slices, Stretched
 from impl_numpy.tensor import Tensor, wrap
 from impl_numpy.trees import tree_leaves, tree_map, tree_rebuilt
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _cut(x: Array, level: Level, axis: int) -> Any:
@@ -205,6 +209,25 @@ def each(
     return tree_rebuilt(
         results[0], [_together(part, level) for part in zip(*parts, strict=True)]
     )
+
+
+def sliceable(function: F) -> F:
+    """Decorate a function of Tensors that reads values: then it runs for each slice of a `vmap`.
+
+    It changes nothing before it reads, and what it differentiates are its arguments.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            return function(*args, **options)
+        except Unknown:
+            level = level_of((args, options))
+            if level is None:
+                raise
+            return each(level, call, args, options)
+
+    return call  # type: ignore[return-value]
 
 
 def _of_none(level: Level, function: Any, given: Any, leaves: list[Any]) -> Any:

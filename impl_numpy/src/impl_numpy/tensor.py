@@ -328,12 +328,12 @@ class Tensor(Protocols):
         RuntimeError
             While the Tensor requires grad.
         """
+        if type(self._data) is Batched:
+            raise unknown("numpy")
         if self._node is not None:
             check_uncut("numpy")
             msg = "numpy: autograd cannot follow a Tensor that requires grad; use detach().numpy()"
             raise RuntimeError(msg)
-        if type(self._data) is Batched:
-            raise unknown("numpy")
         return lend(self)
 
     def reshape(self, *shape: Any) -> Tensor:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from impl_numpy.batched import Batched
 from impl_numpy.buffers import empty
 from impl_numpy.checks import LARGEST, check_sizes, shown
 from impl_numpy.dtypes import Array, Shape, Value
@@ -102,6 +103,8 @@ def framed(x: Array, before: Shape, after: Shape, value: float = 0) -> Array:
     """Return an array with a border of one value on its last axes; where negative, with less."""
     if not any(before) and not any(after):
         return x
+    if type(x) is Batched:
+        return Batched(x.level, framed(x.values, before, after, value))  # type: ignore[return-value]
     axes = len(before)
     every: Any = ...
     lengths = list(zip(x.shape[-axes:], before, after, strict=True))

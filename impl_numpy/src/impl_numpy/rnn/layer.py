@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import ops
+from impl_numpy.batched import USED, Level
 from impl_numpy.checks import (
     check_bit,
     check_choice,
@@ -38,6 +39,7 @@ from impl_numpy.rnn.lengths import (
     check_mask,
     packing_of,
 )
+from impl_numpy.slices import each, level_of
 from impl_numpy.tensor import Tensor, wrap
 
 
@@ -139,6 +141,10 @@ class SequenceLayer(Recurrent):
         cells: bool = False,
     ) -> tuple[list[Tensor], Any]:
         """Return the output, with `cells` also c after every step, and the last state."""
+        level = level_of((lengths, reset_mask)) if USED else None
+        if level is not None:
+            given = input, hx, lengths, reset_mask, reset_state
+            return self._by_slices(level, given, cells)
         # What `getattr` would come to in the end.
         known: dict[str, Any] = self._parameters
         weights = [
@@ -174,6 +180,20 @@ class SequenceLayer(Recurrent):
             outputs = [ops.permute_dims(output, (1, 0, 2)) for output in outputs]
         after = tuple([h.reshape(shape) for h, (_, shape) in zip(last, wanted, strict=True)])
         return outputs, after if len(after) > 1 else after[0]
+
+    def _by_slices(
+        self, level: Level, given: tuple[Any, ...], cells: bool
+    ) -> tuple[list[Tensor], Any]:
+        """Take the sequences of each slice of a `vmap`, of which each has other lengths."""
+        parameters = {name: getattr(self, name) for names in self._names for name in names}
+
+        def run(parameters: dict[str, Any], *given: Any) -> Any:
+            layer = object.__new__(type(self))
+            layer.__dict__.update(self.__dict__, _parameters=parameters)
+            return layer._sequences(*given, cells)
+
+        found: tuple[list[Tensor], Any] = each(level, run, (parameters, *given), {})
+        return found
 
     def _wanted(self, count: int, batch: Shape) -> list[tuple[str, Shape]]:
         """Return the form and the shape of each state: of h, and of c if there is one."""
