@@ -23,6 +23,7 @@ from impl_numpy.checks import (
     check_flag,
     check_no_bool,
     check_probability,
+    shown,
 )
 from impl_numpy.dtypes import Shape
 from impl_numpy.nn.dropout import drawn, dropped
@@ -39,6 +40,7 @@ from impl_numpy.rnn.lengths import (
     check_mask,
     packing_of,
 )
+from impl_numpy.rnn.packed import PackedSequence, packing_in
 from impl_numpy.slices import each, level_of
 from impl_numpy.tensor import Tensor, wrap
 
@@ -152,6 +154,9 @@ class SequenceLayer(Recurrent):
             for names in self._names
         ]
         dtype = weights[0][0].dtype
+        if isinstance(input, PackedSequence):
+            others = {"lengths": lengths, "reset_mask": reset_mask, "reset_state": reset_state}
+            return self._packed(input, hx, weights, others, cells)
         form = "(N, T, I)" if self.batch_first else "(T, N, I)"
         x = self._sequence(input, (form, "(T, I)"), dtype)
         batched = x.ndim == 3
@@ -180,6 +185,31 @@ class SequenceLayer(Recurrent):
             outputs = [ops.permute_dims(output, (1, 0, 2)) for output in outputs]
         after = tuple([h.reshape(shape) for h, (_, shape) in zip(last, wanted, strict=True)])
         return outputs, after if len(after) > 1 else after[0]
+
+    def _packed(
+        self,
+        packed: PackedSequence,
+        hx: Any,
+        weights: list[list[Any]],
+        others: dict[str, Any],
+        cells: bool,
+    ) -> tuple[list[Any], Any]:
+        """Take the steps of packed sequences (rnn-57)."""
+        owner, dtype = type(self).__name__, weights[0][0].dtype
+        for name, value in others.items():
+            if value is not None:
+                msg = f"{owner}: {name} must be left out beside packed input, got {shown(value)}"
+                raise ValueError(msg)
+        x = self._sequence(packed.data, ("(R, I)",), dtype)
+        packing = packing_in(owner, packed)
+        batch = packing.padded[1]
+        wanted = self._wanted(len(weights), (batch,))
+        first = self._initial(self._checked_state(hx, wanted, dtype), [], batch, packing)
+        outputs, last = self._run(packing.formed(x), first, weights, packing, cells, packed=True)
+        after = tuple([h.reshape(shape) for h, (_, shape) in zip(last, wanted, strict=True)])
+        rows = x.shape[0]
+        found = [PackedSequence(y.reshape((rows, y.shape[-1])), *packed[1:]) for y in outputs]
+        return found, after if len(after) > 1 else after[0]
 
     def _by_slices(
         self, level: Level, given: tuple[Any, ...], cells: bool
@@ -243,15 +273,17 @@ class SequenceLayer(Recurrent):
         weights: list[list[Any]],
         packing: Packing | None,
         cells: bool,
+        packed: bool = False,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return output (T, N, D P) and last states, of all layers and directions.
 
-        With `cells` c of the last layer, (T, N, D H), stands beside the output.
+        With `cells` c of the last layer, (T, N, D H), stands beside the output. With `packed` the
+        input is so already, and stays so.
         """
-        padded = x.shape[:2]
+        padded = x.shape[:2] if packing is None else packing.padded
         extents: tuple[Extent, Extent] = DIRECTIONS
         if packing is not None:
-            x, extents = packing.pack(x), packing.extents
+            x, extents = x if packed else packing.pack(x), packing.extents
         directions, last = 2 if self.bidirectional else 1, []
         for first in range(0, len(weights), directions):
             if first and self.dropout and self.training:  # rnn-31
@@ -271,7 +303,7 @@ class SequenceLayer(Recurrent):
             x = outputs[0]
         after = [h[0] if len(h) == 1 else ops.stack(h) for h in zip(*last, strict=True)]
         if packing is not None:
-            outputs = [packing.unpack(x) for x in outputs]
+            outputs = outputs if packed else [packing.unpack(x) for x in outputs]
             after = [packing.as_given(h) for h in after]
         return outputs, after
 
