@@ -16,9 +16,9 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # From the ground up: a room may import itself and the rooms before it. Those of some
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
-    "backend dtypes random capabilities tracing checks grad_checks operands launch native sums "
+    "backend dtypes random capabilities batched tracing checks grad_checks operands launch native sums "
     "buffers memory tape engine recording protocols tensor creation ops xp pytree context followed "
-    "function_vjp replay function_node function_transformed function trees autograd parameter "
+    "function_vjp replay function_node trees slices function_transformed function autograd parameter "
     "module init nn rnn explain loss optim serialization data"
 ).split()
 ONLY = {
@@ -30,6 +30,15 @@ ONLY = {
     "replay": "impl_torch_ext",
     "function_transformed": "impl_torch_ext",
     "sums": "impl_numpy impl_cupy",
+    "slices": "impl_numpy",
+    "batched/levels": "impl_numpy",
+    "batched/array": "impl_numpy",
+    "batched/ufuncs": "impl_numpy",
+    "batched/functions": "impl_numpy",
+    "batched/matrices": "impl_numpy",
+    "autograd/vmap": "impl_numpy",
+    "rnn/packed": "impl_numpy",
+    "rnn/sequence": "impl_numpy",
     "grad_checks": "impl_numpy",
     "operands": "impl_numpy",
     "buffers": "impl_numpy",
@@ -52,18 +61,19 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
+    "batched": "levels array ufuncs functions matrices".split(),
     "ops": (
         "lookups formulas operands families plans elementwise transcendental rounding complexes "
         "comparison reduction recurrence products manipulation movement indexing places einsum "
         "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
         "fft activation inspection"
     ).split(),
-    "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
+    "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint vmap".split(),
     "module": "state hooks base functional summary".split(),
     "nn": (
         "layer activation linear embedding window conv pool norm dropout attention shape container"
     ).split(),
-    "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
+    "rnn": "equations lengths packed steps fused cell variants sequence layer unroll exchange".split(),
     "loss": "reduction regression classification embedding sequence".split(),
     "optim": "optimizer algorithms lbfgs growth lr_scheduler clip".split(),
     "serialization": "files checkpoint".split(),

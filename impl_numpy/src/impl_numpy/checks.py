@@ -404,8 +404,10 @@ def check_indices(
             bounds = f"at least {least} and less than {of} = {length}"
             msg = f"{owner}: an index must be {bounds}, got {outside[0]}"
             raise IndexError(msg)
-    elif array.dtype == np.uint64 and array.size and (
-        every(array).max(initial=0) > np.iinfo(np.int64).max
+    elif (
+        array.dtype == np.uint64
+        and array.size
+        and (every(array).max(initial=0) > np.iinfo(np.int64).max)
     ):
         msg = f"{owner}: index {every(array).max()} is out of range for {length}"
         raise IndexError(msg)

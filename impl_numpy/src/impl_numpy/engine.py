@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.batched import USED, Batched, Unknown
+from impl_numpy.batched import USED, Unknown, is_batched
 from impl_numpy.dtypes import Array, Value
 from impl_numpy.memory import CLOCK, alone, owner, settle
 from impl_numpy.tape import (
@@ -110,7 +110,7 @@ class Pass:
             self.ends.append((watch, grad))
         return conjugated(grad)
 
-    def step(self, node: Node) -> None:
+    def step(self, node: Node) -> None:  # noqa: C901 - not one call more than needed
         """Visit a node: collect its gradient, keep it for the end, or send it on to the parents.
 
         What `pull` and `send` do in most cases stands here, without another call.
@@ -427,9 +427,9 @@ def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Calla
             return
         if cast is not None:
             grad = cast(grad)
-        if USED and type(leaf._data) is not Batched:
-            values = getattr(grad, "_data", grad)
-            while type(values) is Batched:
+        if USED and not is_batched(leaf._data):
+            values: Any = getattr(grad, "_data", grad)
+            while is_batched(values):
                 # A leaf that was made within gets what all slices give.
                 grad, values = grad_sum(grad, values.level), values.values
         if not isinstance(grad, (np.ndarray, np.generic)):
@@ -442,7 +442,7 @@ def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Calla
             # A rule may give one array to several operands, or the caller's own.
             ours = getrefcount(grad) <= _OURS and type(grad) is np.ndarray
             if not ours or not (flags := grad.flags).carray or not flags.owndata:
-                grad = grad.copy() if type(grad) is Batched else np.array(grad, order="C")
+                grad = grad.copy() if is_batched(grad) else np.array(grad, order="C")
             leaf._grad = leaf._wrap(grad, None)
         else:
             leaf._grad = leaf._wrap(leaf._grad._data + grad, None)

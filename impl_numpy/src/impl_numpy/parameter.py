@@ -10,9 +10,9 @@ from impl_numpy.batched import USED, assign
 from impl_numpy.checks import check_five, check_flag, check_raw
 from impl_numpy.dtypes import Array
 from impl_numpy.grad_checks import check_requires_grad
-from impl_numpy.memory import follow, left, written
+from impl_numpy.memory import follow, left, note_values, written
 from impl_numpy.tape import check_uncut
-from impl_numpy.tensor import Tensor, note_values
+from impl_numpy.tensor import Tensor
 
 
 class Parameter(Tensor):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.batched import Batched, asarray, unknown
+from impl_numpy.batched import Batched, asarray, refuse
 from impl_numpy.checks import as_scalar, check_device, check_raw, check_real, check_string, shown
 from impl_numpy.dtypes import Array, promoted
 from impl_numpy.memory import follow
@@ -252,7 +252,7 @@ class Protocols(Traced):
 
     def __array__(self: Any, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if type(self._data) is Batched:
-            raise unknown("the array")
+            refuse("the array")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __reduce__(self: Any) -> tuple[Any, ...]:

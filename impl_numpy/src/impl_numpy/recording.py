@@ -24,7 +24,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.batched import Unknown, by_slices, youngest
+from impl_numpy.batched import Unknown, sliced_call, youngest
 from impl_numpy.checks import check_real
 from impl_numpy.dtypes import Array, Shape, Value, float32, promoted
 from impl_numpy.memory import GIVEN, LENT, Reads, follow, own
@@ -164,7 +164,7 @@ class Primitive:
             level = youngest(args)
             if level is None:
                 raise
-            return by_slices(level, self.forward, args)
+            return sliced_call(level, self.forward, *args)
 
     def admitted(self, array: Array) -> Array:
         """Return an operand that is not floating as it is, or integers as float32.
@@ -410,12 +410,8 @@ def _by_slices(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...]
     level = youngest((arrays, config))
     if level is None:
         raise
-
-    def run(*args: Any) -> Any:
-        return by_slices(level, rule.forward, args)
-
     try:
-        return QUIET.run(run, *arrays, *config)
+        return QUIET.run(sliced_call, level, rule.forward, *arrays, *config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, arrays, config) from None
 

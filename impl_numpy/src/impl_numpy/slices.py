@@ -23,7 +23,7 @@ from impl_numpy.batched import (
     youngest,
 )
 from impl_numpy.dtypes import Array, Shape, Value
-from impl_numpy.function_node import CallRule, FunctionNode, OutputNode, Parts
+from impl_numpy.function_node import CallRule, FunctionNode, OutputNode
 from impl_numpy.recording import RULES, Grads, Primitive, record, unary
 from impl_numpy.sums import summed
 from impl_numpy.tape import MODE, Node, Parents, Scattered, Slices, Stretched
@@ -70,17 +70,17 @@ def _placed(x: Array, level: Level, k: int) -> Any:
 # With the shape of a slice, and the axis of the slices among those of all.
 cut = Primitive("cut into slices", _cut, _cut_vjp)
 _join = Primitive("stack of slices", _joined, _join_vjp)
-_sum = Primitive(
+_sum: Primitive = Primitive(
     "sum of slices", summed, lambda grad, needs, x, out, level: (_spread(grad, level),)
 )
-_spread = Primitive(
+_spread: Primitive = Primitive(
     "slices", _full, lambda grad, needs, x, out, level: (RULES["sum of slices"](grad, level),)
 )
 RULES["sum of slices"] = _sum
-_select = Primitive(
+_select: Primitive = Primitive(
     "slice", _selected, lambda grad, needs, x, out, level, k: (_place(grad, level, k),)
 )
-_place = Primitive(
+_place: Primitive = Primitive(
     "slices", _placed, lambda grad, needs, x, out, level, k: (_select(grad, level, k),)
 )
 # Its value is that of every slice, and its gradient comes once, whatever slices there are.
@@ -115,13 +115,13 @@ class SlicesNode(Node):
         super().__init__(_APART, (parent,), ())
         self.level = level
 
-    def pull(self, grad: Parts) -> Sequence[Value | None]:
+    def pull(self, grad: Any) -> Sequence[Value | None]:
         """Return the gradients of the slices as one."""
         some = next(g for g in grad.items if g is not None)
         parts = [np.zeros_like(some) if g is None else g for g in grad.items]
         return (stacked(self.level, parts),)
 
-    def pull_recorded(self, grad: Parts) -> Sequence[Value | None]:
+    def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
         """Do the same on Tensors."""
         some = next(g for g in grad.items if g is not None)
         zero = wrap(np.zeros(some.shape, some.dtype), None)
@@ -206,9 +206,7 @@ def each(
         positional, named = tree_rebuilt(given, [column[k] for column in columns])
         results.append(function(*positional, **named))
     parts = [tree_leaves(result) for result in results]
-    return tree_rebuilt(
-        results[0], [_together(part, level) for part in zip(*parts, strict=True)]
-    )
+    return tree_rebuilt(results[0], [_together(part, level) for part in zip(*parts, strict=True)])
 
 
 def sliceable(function: F) -> F:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.batched import Batched, Level, asarray, beneath, has
+from impl_numpy.batched import USED, Level, asarray, beneath, has, inside, is_batched
 from impl_numpy.dtypes import Array, Shape
 
 # So many terms may be added one after the other: the error, (n - 1) / 2 eps, is below the bound,
@@ -52,8 +52,9 @@ def total(x: Array, axes: Shape, keepdims: bool = False) -> Array:
             return _add(x, axis, None, None, keepdims)
     else:
         terms = math.prod([shape[k] for k in axes])
-    if type(x) is Batched:
-        return Batched(x.level, total(x.values, tuple([k + 1 for k in axes]), keepdims))  # type: ignore[return-value]
+    if USED and is_batched(x):
+        further = tuple([k + 1 for k in axes])
+        return inside(x, lambda values: total(values, further, keepdims))
     if terms <= FEW or x.dtype.kind not in "fc" or not x.size:
         return _add(x, axes, None, None, keepdims)
     if ndim == 2 and axes == (0,) and x.size <= SMALL and not keepdims:
@@ -133,7 +134,7 @@ def _middle(x: Array) -> Array:
 def summed(x: Any, level: Level) -> Any:
     """Return the sum over the slices of a level."""
 
-    def run(x: Any, inside: int) -> Any:
+    def run(x: Any, _: int) -> Any:
         if not has(x, level):
             return x * np.asarray(level.size, x.dtype)
         return asarray(total(x.values, (0,)))

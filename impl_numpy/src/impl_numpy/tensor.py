@@ -9,22 +9,20 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.batched import JOURNALS, USED, Batched, NotKnown, asarray, noted, unknown
+from impl_numpy.batched import USED, asarray, is_batched, refuse
 from impl_numpy.checks import check_array, check_callable, check_flag, check_raw
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import receiver, run
-from impl_numpy.grad_checks import check_grad, check_requires_grad, check_seed
-from impl_numpy.memory import CLOCK, borrow, follow, left, lend, next_age
-from impl_numpy.protocols import Protocols
-from impl_numpy.recording import (
-    RULES,
-    Differentiable,
-    Primitive,
-    binary,
-    fit,
-    record,
-    unary,
+from impl_numpy.grad_checks import (
+    check_grad,
+    check_kept,
+    check_requires_grad,
+    check_seed,
+    check_whole,
 )
+from impl_numpy.memory import CLOCK, borrow, follow, left, lend, next_age, note_values
+from impl_numpy.protocols import Protocols
+from impl_numpy.recording import RULES, Differentiable, Primitive, binary, fit, record, unary
 from impl_numpy.tape import (
     After,
     Handle,
@@ -95,7 +93,7 @@ class Tensor(Protocols):
     def data(self, array: Array) -> None:
         array = check_raw(asarray(array) if isinstance(array, np.generic) else array, "data")
         if USED:
-            _check_kept("data", self, array)
+            check_kept("data", self._data, array)
             note_values(self)
         if type(self._node) is Leaf:
             check_requires_grad(array.dtype, "data")
@@ -140,7 +138,7 @@ class Tensor(Protocols):
     def grad(self, grad: Tensor | None) -> None:
         if grad is not None:
             check_grad(grad, isinstance(grad, Tensor), self.shape, self.dtype)
-            _check_kept("grad", self, grad._data)
+            check_kept("grad", self._data, grad._data)
         self._grad = grad
 
     @property
@@ -262,7 +260,7 @@ class Tensor(Protocols):
         if self._node is None:
             msg = "backward: this Tensor does not require grad; set requires_grad on an input"
             raise RuntimeError(msg)
-        check_whole("backward", self)
+        check_whole("backward", self._data)
         root, retain = seeded("backward", self, grad, create_graph), retain_graph or create_graph
         if inputs is None:
             run([(self._node, root)], retain=retain, record=create_graph)
@@ -328,8 +326,8 @@ class Tensor(Protocols):
         RuntimeError
             While the Tensor requires grad.
         """
-        if type(self._data) is Batched:
-            raise unknown("numpy")
+        if is_batched(self._data):
+            refuse("numpy")
         if self._node is not None:
             check_uncut("numpy")
             msg = "numpy: autograd cannot follow a Tensor that requires grad; use detach().numpy()"
@@ -415,7 +413,7 @@ class Tensor(Protocols):
         raise TypeError(msg)  # ops-56
 
     def __repr__(self) -> str:
-        if type(self._data) is Batched:
+        if is_batched(self._data):
             return f"tensor({self._data!r})"
         values = np.array2string(self._data, separator=", ", prefix="tensor(")
         dtype = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
@@ -484,38 +482,6 @@ def seeded(operation: str, x: Tensor, grad: Any, record: bool) -> Value:
     else:
         fitted = seed._data if seed.dtype == array.dtype else seed._data.astype(array.dtype)
     return conjugated(fitted)
-
-
-def check_whole(operation: str, x: Tensor) -> None:
-    """Raise RuntimeError for the gradient of a Tensor that depends on a slice (autograd-55)."""
-    if type(x._data) is Batched:
-        msg = (
-            f"{operation}: under vmap a Tensor that depends on a slice has no backward; vmap the "
-            "grad of a function"
-        )
-        raise NotKnown(msg)
-
-
-def _check_kept(name: str, x: Tensor, array: Array) -> None:
-    """Raise RuntimeError where what depends on a slice would stay elsewhere (autograd-56)."""
-    if type(array) is Batched and type(x._data) is not Batched:
-        msg = f"vmap: what depends on a slice cannot be assigned to {name} of a Tensor from outside"
-        raise NotKnown(msg)
-
-
-def note_values(tensor: Tensor) -> None:
-    """Note what undoes a write to a Tensor under `vmap`."""
-    if JOURNALS.open and type(tensor._data) is not Batched:
-        array, values = tensor._data, tensor._data.copy()
-
-        def undo() -> None:
-            if array.flags.writeable:
-                array[...] = values
-                tensor._data = array
-            else:
-                tensor._data = values
-
-        noted(undo)
 
 
 def _watch(node: Node) -> Watch:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-import impl_numpy.batched_rules  # noqa: F401 - the rules are entered when it is imported
+import impl_numpy.batched.matrices  # noqa: F401 - the rules are entered when it is imported
 from impl_numpy.batched import JOURNALS, USED, Level, NotKnown, has
 from impl_numpy.checks import check_callable, shown
+from impl_numpy.memory import next_age
 from impl_numpy.slices import entered, left_with
-from impl_numpy.tape import next_age
 from impl_numpy.tensor import Tensor
 from impl_numpy.trees import tree_leaves, tree_map, tree_rebuilt
 
@@ -126,7 +126,10 @@ def _axes_of_arguments(in_axes: Any, args: tuple[Any, ...]) -> Any:
     else:
         entries = [_plain("in_axes", in_axes)] * len(args)
     return tuple(
-        [_fitted("in_axes", entry, x, place) for place, (entry, x) in enumerate(zip(entries, args, strict=True))]
+        [
+            _fitted("in_axes", entry, x, place)
+            for place, (entry, x) in enumerate(zip(entries, args, strict=True))
+        ]
     )
 
 
@@ -138,12 +141,13 @@ def _fitted(name: str, entry: Any, tree: Any, place: int | None) -> Any:
     what = f"a {type(entry).__name__} of {len(entry)}"
     got = f"a {type(tree).__name__}"
     kind = next(kind for kind in (dict, list, tuple) if isinstance(entry, kind))
+    held: Any = tree
     if isinstance(tree, kind) and len(entry) == len(tree):
         if not isinstance(entry, dict):
             parts = [_fitted(name, e, x, place) for e, x in zip(entry, tree, strict=True)]
             return tuple(parts)
-        if entry.keys() == tree.keys():
-            return {key: _fitted(name, entry[key], x, place) for key, x in tree.items()}
+        if entry.keys() == held.keys():
+            return {key: _fitted(name, entry[key], x, place) for key, x in held.items()}
     if isinstance(tree, (dict, list, tuple)):
         keys = f" with {', '.join([shown(key) for key in tree])}" if isinstance(tree, dict) else ""
         got = f"{got} of {len(tree)}{keys}"

@@ -27,8 +27,8 @@ from impl_numpy.loss.reduction import (
 )
 from impl_numpy.ops.elementwise import between
 from impl_numpy.recording import RULES, Grads, Primitive, unary
-from impl_numpy.sums import total
 from impl_numpy.slices import sliceable
+from impl_numpy.sums import total
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 

@@ -78,7 +78,7 @@ class Module(Hooked):
         super().__setattr__(name, value)
 
     def _note_write(self, name: str, place: str, value: Any) -> None:
-        """Note what undoes a write under `vmap`, or refuse what depends on a slice (autograd-56)."""
+        """Note what undoes a write under `vmap`; refuse what depends on a slice (autograd-56)."""
         entries = self.__dict__[place]
         if name not in entries:
             return

@@ -7,8 +7,6 @@ from contextlib import suppress
 from threading import get_ident
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from impl_numpy.batched import asarray
 from impl_numpy.checks import check_callable, check_flag, shown
 from impl_numpy.dtypes import Value

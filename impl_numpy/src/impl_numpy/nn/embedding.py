@@ -130,7 +130,7 @@ def _times(index: Array, rows: int) -> Array:
     """Return how often each of the indices is there."""
     level = youngest(index)
     if level is not None:
-        return by_slices(level, _times, (index, rows))  # type: ignore[no-any-return]
+        return by_slices(level, _times, (index, rows))
     return np.bincount(index.ravel(), minlength=rows)[index]
 
 

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.batched import USED, Batched, Level, NotKnown, chosen, contiguous, full, lifted, youngest
+from impl_numpy.batched import (
+    USED,
+    Batched,
+    Level,
+    NotKnown,
+    chosen,
+    contiguous,
+    full,
+    lifted,
+    youngest,
+)
 from impl_numpy.checks import (
     check_count,
     check_dtype,
@@ -113,7 +123,8 @@ def _put_all(*args: Any) -> Array:
         lifts = [lifted(key, shape, level) for key in keys]
         moved = [_moved(x, lift, level) for x, lift in zip(parts, lifts, strict=True)]
         places = tuple([lift[0] for lift in lifts])
-        return Batched(level, _put_all(*moved, places, (level.size, *shape)))  # type: ignore[return-value]
+        held: Any = Batched(level, _put_all(*moved, places, (level.size, *shape)))
+        return held
     out = np.zeros(shape, parts[0].dtype)
     for part, key in zip(parts, keys, strict=True):
         put_into(out, part, key)
@@ -157,7 +168,7 @@ def over(run: Callable[..., Any], arrays: Sequence[Any], key: Any, shape: Shape)
 
 def _put(x: Array, key: Any, shape: Shape) -> Array:
     if USED and (found := over(_put, (x,), key, shape)) is not None:
-        return found  # type: ignore[no-any-return]
+        return found
     out = np.zeros(shape, x.dtype)
     if may_repeat(key) and repeats(key, shape, x.size):
         put_into(out, x, key)
@@ -293,7 +304,7 @@ _placed = placing("put")
 
 
 def _one_per_row(x: Array, columns: Array, shape: Shape) -> Array:
-    return chosen(x, (np.arange(len(columns)), columns))  # type: ignore[no-any-return]
+    return chosen(x, (np.arange(len(columns)), columns))
 
 
 def _into_rows(x: Array, columns: Array, shape: Shape) -> Array:

@@ -32,7 +32,7 @@ from impl_numpy.tensor import Tensor, as_tensor, wrap
 
 def _cover(x: Array, values: Array, key: Any, shape: Shape) -> Array:
     if USED and (found := over(_cover, (x, values), key, shape)) is not None:
-        return found  # type: ignore[no-any-return]
+        return found
     out = x.copy()
     out[key] = values
     return out
@@ -121,7 +121,7 @@ def _last(rows: Array, count: int) -> tuple[Array, Array]:
 
 def _add(x: Array, values: Array, key: Any, shape: Shape) -> Array:
     if USED and (found := over(_add, (x, values), key, shape)) is not None:
-        return found  # type: ignore[no-any-return]
+        return found
     out = x.copy()
     if repeats(key, shape, values.size):
         put_into(out, values, key)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from impl_numpy.batched import Batched, asarray, every
+from impl_numpy.batched import asarray, every, is_batched
 from impl_numpy.checks import check_items, normalize_axis, shown
 from impl_numpy.dtypes import Array, Shape, Value, bool_
 from impl_numpy.ops.families import REGISTRY, cast_first, registered, reshaped, rule
@@ -428,9 +428,10 @@ def set_apart(x: Array, lower: bool = False) -> tuple[Array, Array | None]:
     wrong = ~np.isfinite(np.tril(x) if lower else x).all(axis=(-2, -1))
     if not every(wrong).any():
         return x, None
-    if type(x) is Batched:
+    if is_batched(x):
         eye = np.eye(*x.shape[-2:], dtype=x.dtype)
-        return np.where(wrong[..., None, None], eye, x), wrong
+        each: Any = wrong
+        return np.where(each[..., None, None], eye, x), each
     safe = np.array(x)
     safe[wrong] = np.eye(*x.shape[-2:], dtype=x.dtype)
     return safe, asarray(wrong)

@@ -345,9 +345,7 @@ Extent: TypeAlias = Whole | Packed
 DIRECTIONS = FORWARD, REVERSE = Whole(False), Whole(True)
 
 
-def check_lengths(
-    owner: str, lengths: Any, steps: int, batch: int | None, least: int = 0
-) -> Array:
+def check_lengths(owner: str, lengths: Any, steps: int, batch: int | None, least: int = 0) -> Array:
     """Return the lengths of sequences of at most so many steps, as a new array of int64 (rnn-34).
 
     None is less than `least`. It has the shape (batch,), or () where there is no batch axis.

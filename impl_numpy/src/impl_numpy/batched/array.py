@@ -13,63 +13,20 @@ youngest is outermost.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from impl_numpy.dtypes import Array, Shape
+from impl_numpy.batched.levels import Level, NotKnown, Unknown, refuse
+from impl_numpy.dtypes import Shape
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
-# Filled at the first `vmap` of the process: before that nobody need look for a Batched.
-USED: list[None] = []
+# What runs a method of a ufunc (`__call__`, `reduce`, ...), and `x[key]` and its assignment.
+METHODS: dict[str, Callable[..., Any]] = {}
 # What numpy.ndarray has and a slice has not in memory of its own.
 _FOREIGN = frozenset(dir(np.ndarray))
-
-
-class _Journals(threading.local):
-    """For each call of a function made by `vmap` that a thread is in, what undoes its writes."""
-
-    def __init__(self) -> None:
-        self.open: list[list[Callable[[], None]]] = []
-
-
-JOURNALS = _Journals()
-
-
-def noted(undo: Callable[[], None]) -> None:
-    """Note what undoes a write to a Module."""
-    for journal in JOURNALS.open:
-        journal.append(undo)
-
-
-class NotKnown(RuntimeError):
-    """Something asked for the values of a Tensor that depends on a slice (autograd-55)."""
-
-
-class Unknown(NotKnown):
-    """Something cannot run for all slices at once, and can for each."""
-
-
-class Level:
-    """One call of a function made by `vmap`.
-
-    Parameters
-    ----------
-    size : int
-        How many slices there are.
-    age : int
-        What orders it among nodes: what is older comes from outside.
-    """
-
-    __slots__ = ("active", "age", "size")
-
-    def __init__(self, size: int, age: int) -> None:
-        self.size = size
-        self.age = age
-        self.active = True
 
 
 class _Flags:
@@ -199,7 +156,7 @@ class Batched(NDArrayOperatorsMixin):
 
     def reshape(self, *shape: Any, order: Any = "C", copy: bool | None = None) -> Any:
         if order != "C" or copy is not None:
-            raise unknown("reshape with options")
+            refuse("reshape with options")
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Any:
@@ -227,44 +184,44 @@ class Batched(NDArrayOperatorsMixin):
         return (self[k] for k in range(len(self)))
 
     def __getitem__(self, key: Any) -> Any:
-        return chosen(self, key)
+        return METHODS["getitem"](self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        assign(self, key, value)
+        METHODS["setitem"](self, key, value)
 
     @property
     def __array_struct__(self) -> Any:
-        raise unknown("the array")
+        refuse("the array")
 
     def __array__(self, *args: Any, **options: Any) -> Any:
-        raise unknown("the array")
+        refuse("the array")
 
     def __bool__(self) -> bool:
-        raise unknown("bool")
+        refuse("bool")
 
     def __float__(self) -> float:
-        raise unknown("float")
+        refuse("float")
 
     def __int__(self) -> int:
-        raise unknown("int")
+        refuse("int")
 
     def __complex__(self) -> complex:
-        raise unknown("complex")
+        refuse("complex")
 
     def __index__(self) -> int:
-        raise unknown("index")
+        refuse("index")
 
     def item(self, *args: Any) -> Any:
-        raise unknown("item")
+        refuse("item")
 
     def tolist(self) -> Any:
-        raise unknown("tolist")
+        refuse("tolist")
 
     def __contains__(self, value: Any) -> bool:
-        raise unknown("in")
+        refuse("in")
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise unknown("pickle")
+        refuse("pickle")
 
     def __deepcopy__(self, memo: Any) -> Batched:
         return self.copy()
@@ -279,19 +236,19 @@ class Batched(NDArrayOperatorsMixin):
 
     def __format__(self, spec: str) -> str:
         if spec:
-            raise unknown("format")
+            refuse("format")
         return repr(self)
 
     def __getattr__(self, name: str) -> Any:
         if name in _FOREIGN:
-            raise unknown(name)
+            refuse(name)
         msg = f"'numpy.ndarray' object has no attribute '{name}'"
         raise AttributeError(msg)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         level = youngest([inputs, options])
         assert level is not None
-        rule = _METHODS.get(method)
+        rule = METHODS.get(method)
         if method == "__call__" and ufunc.signature is not None:
             rule = FUNCTIONS.get(ufunc)
         if rule is None:
@@ -310,7 +267,7 @@ class Batched(NDArrayOperatorsMixin):
         def run(*args: Any, **kwargs: Any) -> Any:
             result = func(*args, **kwargs)
             if any([result is x for x in args]):
-                raise unknown(f"{func.__name__} into an array")
+                refuse(f"{func.__name__} into an array")
             return result
 
         run.__name__ = func.__name__
@@ -332,14 +289,6 @@ for _name in (
     setattr(Batched, _name, _method(_name))
 
 
-def unknown(what: str) -> Unknown:
-    """Return what is raised where the values of a slice are asked for."""
-    return Unknown(
-        f"vmap: {what} wants values, and under vmap a Tensor that depends on a slice has not one "
-        "value; compute with functions of ops, or outside vmap"
-    )
-
-
 def youngest(items: Any) -> Level | None:
     """Return the youngest level of what is Batched in nested containers."""
     found: Level | None = None
@@ -355,6 +304,11 @@ def youngest(items: Any) -> Level | None:
         elif kind is dict:
             waiting += item.values()
     return found
+
+
+def is_batched(x: Any) -> bool:
+    """Tell whether an array has slices."""
+    return type(x) is Batched
 
 
 def has(x: Any, level: Level) -> bool:
@@ -436,7 +390,7 @@ def by_slices(
     options = options or {}
     name = getattr(function, "__name__", "")
     if name in _BY_VALUES or "out" in options:
-        raise unknown(name)
+        refuse(name)
     if not level.size:
         one = _one(function, blank(args, level), blank(options, level))
         return _nothing(level, one)
@@ -494,32 +448,6 @@ def _nothing(level: Level, one: Any) -> Any:
     return Batched(level, np.empty((0, *array.shape), array.dtype))
 
 
-def _outputs(level: Level, out: Any) -> Any:
-    """Return where a ufunc writes, as arrays of all slices."""
-    places = []
-    for x in out:
-        if x is not None and not has(x, level):
-            raise unknown("writing into an array that no slice has")
-        places.append(None if x is None else x.values)
-    return tuple(places)
-
-
-def _call(level: Level, ufunc: Any, *inputs: Any, **options: Any) -> Any:
-    out = options.pop("out", None)
-    others = [*inputs, *(out or ()), options.get("where")]
-    ndim = max([x.ndim for x in others if isinstance(x, (np.ndarray, np.generic))])
-    if out is not None:
-        options["out"] = _outputs(level, out)
-    if "where" in options:
-        options["where"] = aligned(options["where"], level, ndim)
-    result = ufunc(*[aligned(x, level, ndim) for x in inputs], **options)
-    if out is not None:
-        return out[0] if len(out) == 1 else out
-    if type(result) is tuple:
-        return tuple([Batched(level, x) for x in result])
-    return Batched(level, result)
-
-
 def shifted(axis: Any, ndim: int) -> Any:
     """Return axes of a slice as axes of all slices; None is all of them."""
     if axis is None:
@@ -531,164 +459,14 @@ def shifted(axis: Any, ndim: int) -> Any:
     return axis % ndim + 1
 
 
-def _reduce(level: Level, ufunc: Any, x: Any, axis: Any = 0, *args: Any, **options: Any) -> Any:
-    if args or not has(x, level):
-        return by_slices(level, ufunc.reduce, (x, axis, *args), options)
-    if "where" in options:
-        options["where"] = aligned(options["where"], level, x.ndim)
-    out = options.pop("out", None)
-    if out is not None and out[0] is not None:
-        options["out"] = _outputs(level, out)
-    return Batched(level, ufunc.reduce(x.values, axis=shifted(axis, x.ndim), **options))
+def inside(x: Any, run: Callable[[Any], Any]) -> Any:
+    """Return what is Batched as `run` makes it of the array of all slices."""
+    return Batched(x.level, run(x.values))
 
 
-def _accumulate(level: Level, ufunc: Any, x: Any, axis: int = 0, *args: Any, **options: Any) -> Any:
-    out = options.pop("out", None)
-    if args or (out is not None and out[0] is not None):
-        raise unknown(f"{ufunc.__name__}.accumulate into an array")
-    return Batched(level, ufunc.accumulate(x.values, axis=shifted(axis, x.ndim), **options))
-
-
-def _at(level: Level, ufunc: Any, x: Any, *args: Any) -> None:
-    if not has(x, level):
-        raise unknown(f"{ufunc.__name__}.at")
-    for k in range(level.size):
-        ufunc.at(x.values[k, ...], *sliced(args, level, k))
-
-
-_METHODS = {"__call__": _call, "reduce": _reduce, "accumulate": _accumulate, "at": _at}
-
-
-def chosen(x: Any, key: Any) -> Any:
-    """Return `x[key]`, of an array and an index of which either may depend on a slice."""
-    level = youngest([x, key]) if USED else None
-    if level is None:
-        return x[key]
-    shape = x.shape
-    place, sources, targets = lifted(key, shape, level)
-    values = x.values if has(x, level) else np.broadcast_to(x, (level.size, *shape))
-    return Batched(level, np.moveaxis(asarray(chosen(values, place)), sources, targets))
-
-
-def assign(x: Any, key: Any, value: Any) -> None:
-    """Do `x[key] = value`, all of which may depend on a slice."""
-    level = youngest([x, key, value]) if USED else None
-    if level is None:
-        x[key] = value
-        return
-    if not has(x, level):
-        raise unknown("writing into an array that no slice has")
-    if type(key) is Batched and key.dtype == np.bool and np.ndim(value) == 0:
-        mask = key[(..., *(None,) * (x.ndim - key.ndim))]
-        np.copyto(x, value, where=mask)
-        return
-    place, sources, targets = lifted(key, x.shape, level)
-    ndim = len(np.moveaxis(_shape_of(x.values.shape, place), sources, targets).shape) - 1
-    given = asarray(value)
-    if given.ndim > ndim:
-        given = given.reshape(given.shape[given.ndim - ndim :])
-    held = aligned(given, level, ndim) if has(given, level) else given
-    if held.ndim == ndim + 1 and has(given, level):
-        held = np.moveaxis(held, targets, sources)
-    elif not _is_first(sources):
-        held = np.moveaxis(full(given, level, (1,) * (ndim - given.ndim) + given.shape), 0, 0)
-        held = np.moveaxis(held, targets, sources)
-    assign(x.values, place, held)
-
-
-def _is_first(sources: Any) -> bool:
-    return sources in (0, ())
-
-
-def _shape_of(shape: Shape, key: Any) -> Array:
-    """Return an array of the shape that an index selects; it holds no memory."""
-    selected = chosen(np.broadcast_to(np.False_, shape), key)
-    return np.broadcast_to(np.False_, selected.shape)
-
-
-def lifted(key: Any, shape: Shape, level: Level) -> tuple[Any, Any, Any]:
-    """Return an index into the arrays of all slices, for one into the array of each.
-
-    Parameters
-    ----------
-    key : index
-        What depends on a slice is of integers, and stands with others of its kind after slices.
-    shape : tuple of int
-        That of a slice.
-    level : Level
-
-    Returns
-    -------
-    key : index
-    sources, targets : int or tuple of int
-        What `np.moveaxis` does to the selected, so that the slices come first.
-    """
-    parts = list(key) if type(key) is tuple else [key]
-    if not any([has(k, level) for k in parts]):
-        place = (slice(None), *parts)
-        if all([k is None or k is Ellipsis or type(k) in (int, slice) for k in parts]):
-            return place, 0, 0
-        if youngest(parts) is not None:
-            return (place, 0, 0) if not isinstance(parts[0], slice) else _refused()
-        one, none = (np.broadcast_to(np.False_, (n, *shape))[place].shape for n in (1, 0))
-        axis = next(k for k, (a, b) in enumerate(zip(one, none, strict=True)) if a != b)
-        return place, axis, 0
-    parts = _spelled_out(parts, len(shape))
-    advanced = [at for at, k in enumerate(parts) if not (k is None or isinstance(k, slice))]
-    ndim = max([np.ndim(parts[at]) for at in advanced])
-    _check_range(parts, shape)
-    rows = np.arange(level.size).reshape((level.size, *(1,) * ndim))
-    place = (
-        rows,
-        *[aligned(k, level, ndim) if at in advanced else k for at, k in enumerate(parts)],
-    )
-    lead, last = advanced[0], advanced[-1]
-    if not lead or last - lead + 1 != len(advanced):
-        # NumPy puts what is selected first, as it does with that of a slice.
-        return place, (), ()
-    axes = range(1, 1 + ndim)
-    return place, tuple(axes), tuple([k + lead for k in axes])
-
-
-def _spelled_out(parts: list[Any], ndim: int) -> list[Any]:
-    """Return an index with slices for an ellipsis, and integers for masks."""
-    found: list[Any] = []
-    for k in parts:
-        if isinstance(k, (bool, np.bool)) or (type(k) is Batched and k.dtype == np.bool):
-            _refused()
-        if isinstance(k, np.ndarray) and k.dtype == np.bool:
-            if not k.ndim:
-                _refused()
-            found += np.nonzero(k)
-        else:
-            found.append(k)
-    used = len([k for k in found if k is not None and k is not Ellipsis])
-    at = next((at for at, k in enumerate(found) if k is Ellipsis), None)
-    if at is not None:
-        found[at : at + 1] = [slice(None)] * (ndim - used)
-    return found
-
-
-def _check_range(parts: Iterable[Any], shape: Shape) -> None:
-    """Raise IndexError as for a slice, whose axes have other numbers."""
-    axis = 0
-    for k in parts:
-        if k is None:
-            continue
-        if axis >= len(shape):
-            msg = f"too many indices for array: array is {len(shape)}-dimensional"
-            raise IndexError(msg)
-        if not isinstance(k, slice):
-            values, n = np.asarray(every(k)), shape[axis]
-            outside = values[(values < -n) | (values >= n)]
-            if outside.size:
-                msg = f"index {outside.flat[0]} is out of bounds for axis {axis} with size {n}"
-                raise IndexError(msg)
-        axis += 1
-
-
-def _refused() -> Any:
-    raise unknown("this index")
+def sliced_call(level: Level, function: Callable[..., Any], *args: Any) -> Any:
+    """Do what `by_slices` does."""
+    return by_slices(level, function, args)
 
 
 def beneath(x: Any, level: Level, run: Callable[[Any, int], Any], inside: int = 0) -> Any:

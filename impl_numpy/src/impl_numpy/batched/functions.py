@@ -12,19 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from impl_numpy.batched import (
+from impl_numpy.batched.array import (
     FUNCTIONS,
     Batched,
-    Level,
     aligned,
     asarray,
-    chosen,
     full,
     has,
-    unknown,
     shifted,
 )
-from impl_numpy.dtypes import Shape
+from impl_numpy.batched.levels import Level
+from impl_numpy.batched.ufuncs import chosen
 
 Rule = Callable[..., Any]
 
@@ -38,6 +36,10 @@ def rule(*functions: Any) -> Callable[[Rule], Rule]:
         return found
 
     return enter
+
+
+def _all(*functions: Any) -> tuple[Any, ...]:
+    return functions
 
 
 def _elementwise(function: Any, count: int) -> None:
@@ -59,6 +61,7 @@ def _elementwise(function: Any, count: int) -> None:
     FUNCTIONS[function] = run
 
 
+_function: Any
 for _function, _count in (
     (np.clip, 3),
     (np.isclose, 2),
@@ -89,7 +92,11 @@ def _reduction(function: Any, whole: str = "axes") -> None:
     """Enter a function over axes; `whole` says what it does without any: all axes, or flat."""
 
     def run(level: Level, x: Any, axis: Any = None, *args: Any, **options: Any) -> Any:
-        if not has(x, level) or options.pop("out", None) is not None or args[1:2] not in ((), (None,)):
+        if (
+            not has(x, level)
+            or options.pop("out", None) is not None
+            or args[1:2] not in ((), (None,))
+        ):
             return NotImplemented
         if any([type(option) is Batched for option in options.values()]):
             return NotImplemented
@@ -105,11 +112,11 @@ def _reduction(function: Any, whole: str = "axes") -> None:
     FUNCTIONS[function] = run
 
 
-for _function in (np.sum, np.prod, np.mean, np.std, np.var, np.max, np.min, np.any, np.all):
+for _function in _all(np.sum, np.prod, np.mean, np.std, np.var, np.max, np.min, np.any, np.all):
     _reduction(_function)
-for _function in (np.count_nonzero, np.median, np.nansum, np.nanmax, np.nanmin, np.ptp):
+for _function in _all(np.count_nonzero, np.median, np.nansum, np.nanmax, np.nanmin, np.ptp):
     _reduction(_function)
-for _function in (np.argmax, np.argmin, np.cumsum, np.cumprod, np.nanargmax, np.nanargmin):
+for _function in _all(np.argmax, np.argmin, np.cumsum, np.cumprod, np.nanargmax, np.nanargmin):
     _reduction(_function, "flat")
 
 
@@ -124,7 +131,7 @@ def _along(function: Any, default: Any = -1) -> None:
     FUNCTIONS[function] = run
 
 
-for _function in (np.sort, np.argsort, np.cumulative_sum, np.cumulative_prod):
+for _function in _all(np.sort, np.argsort, np.cumulative_sum, np.cumulative_prod):
     _along(_function)
 
 
@@ -185,9 +192,7 @@ def _matrix_transpose(level: Level, x: Any, /) -> Any:
 
 @rule(np.swapaxes)
 def _swapaxes(level: Level, a: Any, axis1: int, axis2: int) -> Any:
-    return Batched(
-        level, np.swapaxes(a.values, shifted(axis1, a.ndim), shifted(axis2, a.ndim))
-    )
+    return Batched(level, np.swapaxes(a.values, shifted(axis1, a.ndim), shifted(axis2, a.ndim)))
 
 
 @rule(np.moveaxis)
@@ -242,7 +247,9 @@ def _stack(level: Level, arrays: Any, axis: int = 0, out: Any = None, **options:
 
 
 @rule(np.take)
-def _take(level: Level, a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
+def _take(
+    level: Level, a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise"
+) -> Any:
     if out is not None or mode != "raise":
         return NotImplemented
     if axis is None:
@@ -255,7 +262,7 @@ def _take_along_axis(level: Level, arr: Any, indices: Any, axis: Any = -1) -> An
     if axis is None or arr.ndim != indices.ndim:
         return NotImplemented
     sides = [full(x, level) for x in (arr, indices)]
-    return Batched(level, np.take_along_axis(*sides, shifted(axis, arr.ndim)))
+    return Batched(level, np.take_along_axis(sides[0], sides[1], shifted(axis, arr.ndim)))
 
 
 @rule(np.repeat)
@@ -276,11 +283,6 @@ def _last_two(function: Any) -> None:
 
 _last_two(np.tril)
 _last_two(np.triu)
-
-
-@rule(np.diagonal, np.trace)
-def _diagonal_or_trace(level: Level, a: Any, *args: Any, **options: Any) -> Any:
-    return NotImplemented
 
 
 @rule(np.diagonal)
@@ -305,12 +307,12 @@ def _like(function: Any) -> None:
     FUNCTIONS[function] = run
 
 
-for _function in (np.zeros_like, np.ones_like, np.empty_like, np.full_like):
+for _function in _all(np.zeros_like, np.ones_like, np.empty_like, np.full_like):
     _like(_function)
 
 
 @rule(np.copyto)
-def _copyto(level: Level, dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Any:
+def _copyto(level: Level, dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) -> Any:
     if not has(dst, level):
         return NotImplemented
     ndim = dst.ndim
@@ -346,178 +348,6 @@ def _within(x: Any) -> Any:
     return x
 
 
-@rule(np.matmul)
-def _matmul(level: Level, ufunc: Any, a: Any, b: Any, **options: Any) -> Any:
-    if options:
-        # Into an array, or along other axes.
-        out = options.pop("out", (None,))[0]
-        if options or not (out is None or has(out, level)):
-            raise unknown("matmul into an array that no slice has")
-        if out is not None:
-            out[...] = np.matmul(a, b)
-            return out
-    a, b = asarray(a), asarray(b)
-    first, last = a.ndim == 1, b.ndim == 1
-    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if not last else 0]:
-        msg = f"matmul: shapes {a.shape} and {b.shape} do not fit"
-        raise ValueError(msg)
-    if first and not has(b, level) and b.ndim == 2:
-        return Batched(level, np.matmul(a.values, b))
-    x = a[None, :] if first else a
-    y = b[:, None] if last else b
-    ndim = max(x.ndim, y.ndim)
-    result = np.matmul(aligned(x, level, ndim), aligned(y, level, ndim))
-    if first:
-        result = result[..., 0, :]
-    return Batched(level, result[..., 0] if last else result)
-
-
-@rule(np.vecdot)
-def _vecdot(level: Level, ufunc: Any, a: Any, b: Any, **options: Any) -> Any:
-    axis = options.pop("axis", -1)
-    if options or axis != -1:
-        a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
-    ndim = max(a.ndim, b.ndim)
-    return Batched(level, np.vecdot(aligned(a, level, ndim), aligned(b, level, ndim)))
-
-
-@rule(np.dot)
-def _dot(level: Level, a: Any, b: Any, out: Any = None) -> Any:
-    if out is not None or np.ndim(b) > 2:
-        return NotImplemented
-    return a * b if not np.ndim(a) or not np.ndim(b) else np.matmul(a, b)
-
-
-@rule(np.einsum)
-def _einsum(level: Level, *operands: Any, **options: Any) -> Any:
-    subscripts = operands[0]
-    if type(subscripts) is not str or options.pop("out", None) is not None:
-        return NotImplemented
-    inputs, arrow, output = subscripts.replace(" ", "").partition("->")
-    if "..." in subscripts or not arrow:
-        return NotImplemented
-    letter = next(
-        (chr(code) for code in range(ord("A"), ord("z") + 1) if chr(code) not in subscripts and chr(code).isalpha()),
-        None,
-    )
-    if letter is None:
-        return NotImplemented
-    terms = [
-        letter + term if has(x, level) else term
-        for term, x in zip(inputs.split(","), operands[1:], strict=True)
-    ]
-    arrays = [x.values if has(x, level) else x for x in operands[1:]]
-    return Batched(level, np.einsum(f"{','.join(terms)}->{letter}{output}", *arrays, **options))
-
-
-@rule(np.tensordot)
-def _tensordot(level: Level, a: Any, b: Any, axes: Any = 2) -> Any:
-    if isinstance(axes, (int, np.integer)):
-        pair = list(range(a.ndim - axes, a.ndim)), list(range(axes))
-    else:
-        pair = tuple([list(k) if isinstance(k, (tuple, list)) else [k] for k in axes])  # type: ignore[assignment]
-    mine = [k % a.ndim for k in pair[0]]
-    yours = [k % b.ndim for k in pair[1]]
-    names = iter(range(a.ndim + b.ndim))
-    first = [next(names) for _ in range(a.ndim)]
-    second = [next(names) for _ in range(b.ndim)]
-    for j, k in zip(mine, yours, strict=True):
-        second[k] = first[j]
-    kept = [n for k, n in enumerate(first) if k not in mine]
-    kept += [n for k, n in enumerate(second) if k not in yours]
-    letters = "abcdefghijklmnopqrstuvwxyz"
-
-    def text(numbers: list[int]) -> str:
-        return "".join([letters[n] for n in numbers])
-
-    return np.einsum(f"{text(first)},{text(second)}->{text(kept)}", a, b, optimize=True)
-
-
-@rule(np.lib.stride_tricks.sliding_window_view)
-def _windows(level: Level, x: Any, window_shape: Any, axis: Any = None, **options: Any) -> Any:
-    axes = shifted(axis, x.ndim)
-    return Batched(
-        level,
-        np.lib.stride_tricks.sliding_window_view(x.values, window_shape, axes, **options),
-    )
-
-
-def _stacks(function: Any) -> None:
-    """Enter a function of stacks of matrices."""
-
-    def run(level: Level, a: Any, *args: Any, **options: Any) -> Any:
-        if not has(a, level) or any([type(x) is Batched for x in (*args, *options.values())]):
-            return NotImplemented
-        found = function(a.values, *args, **options)
-        if isinstance(found, tuple):
-            parts = [Batched(level, x) for x in found]
-            return type(found)(*parts) if hasattr(found, "_fields") else tuple(parts)
-        return Batched(level, found)
-
-    FUNCTIONS[function] = run
-
-
-for _function in (
-    np.linalg.inv,
-    np.linalg.det,
-    np.linalg.slogdet,
-    np.linalg.eig,
-    np.linalg.eigh,
-    np.linalg.eigvals,
-    np.linalg.eigvalsh,
-    np.linalg.cholesky,
-    np.linalg.qr,
-    np.linalg.svd,
-    np.linalg.svdvals,
-):
-    _stacks(_function)
-
-
-@rule(np.linalg.solve)
-def _solve(level: Level, a: Any, b: Any) -> Any:
-    vector = b.ndim == 1
-    columns = b[:, None] if vector else b
-    ndim = max(a.ndim, columns.ndim)
-    found = np.linalg.solve(aligned(a, level, ndim), aligned(columns, level, ndim))
-    return Batched(level, found[..., 0] if vector else found)
-
-
-def _one_transform(function: Any) -> None:
-    def run(level: Level, a: Any, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
-        return Batched(level, function(a.values, n, shifted(axis, a.ndim), norm))
-
-    FUNCTIONS[function] = run
-
-
-for _function in (np.fft.fft, np.fft.ifft, np.fft.rfft, np.fft.irfft, np.fft.hfft, np.fft.ihfft):
-    _one_transform(_function)
-
-
-def _transforms(function: Any) -> None:
-    def run(level: Level, a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
-        if axes is None:
-            count = a.ndim if s is None else len(s)
-            axes = range(a.ndim - count, a.ndim)
-        return Batched(level, function(a.values, s, shifted(tuple(axes), a.ndim), norm))
-
-    FUNCTIONS[function] = run
-
-
-for _function in (np.fft.fftn, np.fft.ifftn, np.fft.rfftn, np.fft.irfftn):
-    _transforms(_function)
-
-
-def _shifts(function: Any) -> None:
-    def run(level: Level, x: Any, axes: Any = None) -> Any:
-        return Batched(level, function(x.values, shifted(axes, x.ndim)))
-
-    FUNCTIONS[function] = run
-
-
-_shifts(np.fft.fftshift)
-_shifts(np.fft.ifftshift)
-
-
 @rule(np.searchsorted)
 def _searchsorted(level: Level, a: Any, v: Any, side: Any = "left", sorter: Any = None) -> Any:
     if has(a, level) or sorter is not None:
@@ -530,6 +360,3 @@ def _isin(level: Level, element: Any, test_elements: Any, **options: Any) -> Any
     if has(test_elements, level):
         return NotImplemented
     return Batched(level, np.isin(element.values, test_elements, **options))
-
-
-Axes = Shape
