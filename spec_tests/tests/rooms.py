@@ -16,10 +16,10 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # From the ground up: a room may import itself and the rooms before it. Those of some
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
-    "backend dtypes random capabilities batched tracing checks grad_checks operands launch native sums "
-    "buffers memory tape engine recording protocols tensor creation ops xp pytree context followed "
-    "function_vjp replay function_node trees slices function_transformed function autograd parameter "
-    "module init nn rnn explain loss optim serialization data"
+    "backend dtypes random capabilities batched tracing checks grad_checks operands launch native "
+    "sums buffers memory tape engine recording protocols tensor creation ops xp pytree context "
+    "followed function_vjp replay function_node trees slices function_transformed function "
+    "autograd parameter module init nn rnn explain loss optim serialization data"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
@@ -73,7 +73,9 @@ FOLDERS = {
     "nn": (
         "layer activation linear embedding window conv pool norm dropout attention shape container"
     ).split(),
-    "rnn": "equations lengths packed steps fused cell variants sequence layer unroll exchange".split(),
+    "rnn": (
+        "equations lengths packed steps fused cell variants sequence layer unroll exchange"
+    ).split(),
     "loss": "reduction regression classification embedding sequence".split(),
     "optim": "optimizer algorithms lbfgs growth lr_scheduler clip".split(),
     "serialization": "files checkpoint".split(),

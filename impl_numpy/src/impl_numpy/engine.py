@@ -29,7 +29,7 @@ from impl_numpy.tape import (
     check_saved,
     conjugated,
     crossed,
-    grad_sum,
+    of_all_slices,
 )
 
 ndarray = np.ndarray
@@ -129,13 +129,10 @@ class Pass:
             raise _freed(node)
         else:
             try:
-                grads = (
-                    node.pull_recorded(grad)
-                    if self.record
-                    else node.rule.vjp(grad, parents, *node.saved)
-                    if kind is Node
-                    else node.pull(grad)
-                )
+                if kind is Node and not self.record:
+                    grads: Sequence[Value | None] = node.rule.vjp(grad, parents, *node.saved)
+                else:
+                    grads = (node.pull_recorded if self.record else node.pull)(grad)
             except Unknown:
                 grads = Slices.pull(node, grad, self.record)
             for parent, part in zip(parents, grads, strict=True):
@@ -428,10 +425,7 @@ def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Calla
         if cast is not None:
             grad = cast(grad)
         if USED and not is_batched(leaf._data):
-            values: Any = getattr(grad, "_data", grad)
-            while is_batched(values):
-                # A leaf that was made within gets what all slices give.
-                grad, values = grad_sum(grad, values.level), values.values
+            grad = of_all_slices(grad)
         if not isinstance(grad, (np.ndarray, np.generic)):
             leaf._grad = (
                 leaf._wrap(grad._data.copy(), grad._node)

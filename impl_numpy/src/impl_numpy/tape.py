@@ -384,6 +384,14 @@ def grad_sum(grad: Any, level: Any) -> Any:
     return summed(grad, level) if type(grad) is Batched else grad._summed(level)
 
 
+def of_all_slices(grad: Any) -> Any:
+    """Return the sum of a gradient over all slices, for a leaf that was made in a `vmap`."""
+    values = getattr(grad, "_data", grad)
+    while type(values) is Batched:
+        grad, values = grad_sum(grad, values.level), values.values
+    return grad
+
+
 def check_saved(node: Node, record: bool, compared: set[int]) -> None:
     """Raise RuntimeError if what a node saved has changed since (autograd-24).
 

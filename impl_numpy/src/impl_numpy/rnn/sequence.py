@@ -143,8 +143,7 @@ class SequenceLayer(Recurrent):
         """Return the output, with `cells` also c after every step, and the last state."""
         level = level_of((lengths, reset_mask)) if USED else None
         if level is not None:
-            given = input, hx, lengths, reset_mask, reset_state
-            return self._by_slices(level, given, cells)
+            return self._by_slices(level, (input, hx, lengths, reset_mask, reset_state), cells)
         # What `getattr` would come to in the end.
         known: dict[str, Any] = self._parameters
         weights = [
