@@ -203,9 +203,10 @@ def check_cast(operation: str, array: Array, dtype: np.dtype[Any]) -> None:
     if array.dtype.kind == "c" and dtype.kind != "c":
         msg = f"{operation}: {array.dtype} does not become {dtype}; take real or imag first"
         raise TypeError(msg)
-    if dtype.kind in "iu" and array.size and not np.can_cast(array.dtype, dtype):
+    values = every(array)
+    if dtype.kind in "iu" and values.size and not np.can_cast(values.dtype, dtype):
         # Of an array with NaN in it these two are NaN.
-        for value in (array.min(), array.max()):
+        for value in (values.min(), values.max()):
             check_fits(operation, value.item(), dtype)
 
 

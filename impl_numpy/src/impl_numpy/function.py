@@ -12,7 +12,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from impl_numpy.batched import USED, Batched, Unknown
+from impl_numpy import random
+from impl_numpy.batched import USED, Unknown, is_batched, youngest
 from impl_numpy.checks import shown
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
@@ -163,6 +164,7 @@ def _call(
         arrays = tuple([_given(cls, k, x, kept, recording) for k, x in enumerate(inputs)])
     if config:
         config = {name: _given(cls, name, x, kept, recording) for name, x in config.items()}
+    start = _mapped(ctx, arrays, config) if USED else None
     MODE.recording = False
     try:
         if THROUGH and MODE.through is not None:
@@ -171,8 +173,9 @@ def _call(
             result = cls.forward(ctx, *arrays, **config)
     except (Unknown, TypeError) as error:
         MODE.recording = recording
-        if not USED:
+        if start is None:
             raise
+        random.resume(start)
         return _by_slices(cls, pristine, inputs, config, error)
     finally:
         MODE.recording = recording
@@ -186,6 +189,47 @@ def _call(
     if WATCHING:
         observe(cls.__name__, (arrays, config), (output,), node)
     return follow(wrap(output, node))
+
+
+class _Namespace:
+    """NumPy, for arrays of all slices: what it does not ask them about."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def asarray(obj: Any, dtype: Any = None, *, device: Any = None, copy: Any = None) -> Any:
+        """Return what `numpy.asarray` does."""
+        if not is_batched(obj):
+            return np.asarray(obj, dtype, device=device, copy=copy)
+        cast = dtype is not None and np.dtype(dtype) != obj.dtype
+        if cast and copy is False:
+            msg = f"asarray: {obj.dtype} does not become {dtype} without a copy"
+            raise ValueError(msg)
+        return obj.astype(dtype) if cast else obj.copy() if copy else obj
+
+    @staticmethod
+    def full(shape: Any, fill_value: Any, **options: Any) -> Any:
+        """Return what `numpy.full` does."""
+        if not is_batched(fill_value):
+            return np.full(shape, fill_value, **options)
+        dtype = options.get("dtype")
+        filled = np.broadcast_to(fill_value, shape).copy()
+        return filled if dtype is None else filled.astype(dtype)
+
+
+_XP = _Namespace()
+
+
+def _mapped(ctx: Context, arrays: tuple[Any, ...], config: dict[str, Any]) -> Any:
+    """Make a ctx ready for arrays of all slices, and return where the generator stands.
+
+    None where no array is one.
+    """
+    if youngest((arrays, config)) is None:
+        return None
+    ctx.xp = _XP
+    return random.place()
 
 
 def _by_slices(
@@ -273,8 +317,8 @@ def _output(cls: type[Function], k: int, x: Any) -> Array:
         return x
     if isinstance(x, Tensor):
         x = x._data
-    if type(x) is Batched and x.dtype in DTYPES:
-        return x  # type: ignore[return-value]
+    if is_batched(x) and x.dtype in DTYPES:
+        return x
     if not is_raw(x) or x.dtype not in DTYPES:
         got = f"an array of dtype {x.dtype}" if is_raw(x) else type(x).__name__
         msg = f"{cls.__name__}.forward: output {k} must be a raw array of a known dtype, got {got}"

@@ -371,7 +371,8 @@ def blank(tree: Any, level: Level) -> Any:
     if type(tree) is Batched:
         return np.ones(tree.shape, tree.dtype) if tree.level is level else tree
     if isinstance(tree, (list, tuple)):
-        return type(tree)([blank(x, level) for x in tree])
+        parts = [blank(x, level) for x in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     if type(tree) is dict:
         return {key: blank(x, level) for key, x in tree.items()}
     return tree

@@ -104,7 +104,7 @@ def _reduction(function: Any, whole: str = "axes") -> None:
         if axis is None and whole == "flat":
             if options.get("keepdims", False) not in (False, np._NoValue):
                 return NotImplemented
-            values, axis = values.reshape(values.shape[0], -1), 1
+            values, axis = values.reshape(values.shape[0], x.size), 1
         else:
             axis = shifted(axis, x.ndim)
         return Batched(level, function(values, axis, *args, **options))

@@ -285,8 +285,8 @@ def _classes(
         msg = f"{name}: target must have shape {wanted} for input {shape}, got {t.shape}"
         raise ValueError(msg)
     t, kept = t.reshape(-1), None
-    if (0 <= ignored < classes or (t.size and _smallest(every(t).ravel()) < 0)) or (
-        t.size and _largest(every(t).ravel()) >= classes
+    if (0 <= ignored < classes or (every(t).size and _smallest(every(t).ravel()) < 0)) or (
+        every(t).size and _largest(every(t).ravel()) >= classes
     ):
         counted = t != ignored
         outside = every(t)[every(counted & ((t < 0) | (t >= classes)))]

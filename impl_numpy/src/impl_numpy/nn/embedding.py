@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import init, ops
-from impl_numpy.batched import by_slices, every, youngest
+from impl_numpy.batched import by_slices, every, is_batched, youngest
 from impl_numpy.checks import check_flag, check_indices, check_number, shown
 from impl_numpy.creation import empty
 from impl_numpy.dtypes import Array
@@ -148,6 +148,12 @@ def _row(padding_idx: Any, count: int) -> int:
 @quiet
 def _shorten(weight: Tensor, rows: Array, longest: float, order: float) -> None:
     """Make the rows of a table that are too long as long as they may be (nn-16)."""
+    if is_batched(weight._data):
+        # Each slice has a table of its own, of which it reads no more than its rows.
+        norms = np.linalg.norm(weight._data, order, axis=1, keepdims=True)
+        factors = np.where(norms > longest, longest / (norms + 1e-7), 1).astype(weight.dtype)
+        weight._data = weight._data * factors
+        return
     vectors = weight._data[rows]
     norms = np.linalg.norm(vectors, order, axis=1, keepdims=True)
     long = (norms > longest)[:, 0]

@@ -73,7 +73,7 @@ def _abs_grad(grad: Value, x: Value, out: Value) -> Value:
     if values.size >= SHORT:
         # A third of the time of `np.sign`. It is NaN where x is 0, infinite or NaN.
         signs = values / raw(out)
-        if not np.isnan(_least(every(signs), None)):
+        if every(signs).size and not np.isnan(_least(every(signs), None)):
             return grad * signs
     slope = grad * np.sign(values)
     if np.count_nonzero(every(values)) == every(values).size:
