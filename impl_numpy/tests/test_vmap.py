@@ -311,3 +311,32 @@ def test_a_function_that_does_as_much_warns_once():
         nn.vmap(Writes.apply)(x)
     ops.sum(y).backward()
     np.testing.assert_array_equal(x.grad.numpy(), np.full((3, 2), 2.0))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("both", [False, True])
+def test_sequences_with_weights_in_common_run_once(kind, both, monkeypatch):
+    layer = getattr(nn, kind)(3, 4, bidirectional=both, dtype=nn.float64)
+    x = nn.tensor(normal(5, 6, 2, 3), requires_grad=True)
+    function, calls = getattr(nn.rnn, f"{kind}Function"), []
+    forward = function.forward
+
+    def counted(ctx, x, *rest, **options):
+        calls.append(x.shape)
+        return forward(ctx, x, *rest, **options)
+
+    found = []
+    for run in (nn.vmap, lambda fn: lambda x: ops.stack([fn(x[k]) for k in range(len(x))])):
+        layer.zero_grad()
+        x.grad = None
+        with monkeypatch.context() as patch:
+            if run is nn.vmap:
+                patch.setattr(function, "forward", staticmethod(counted))
+            y = run(lambda x: layer(x)[0])(x)
+        ops.sum(y**3).backward()
+        found.append([y.detach(), x.grad, *[p.grad for p in layer.parameters()]])
+    for got, want in zip(*found, strict=True):
+        np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-11, atol=1e-12)
+    shapes = [shape for shape in calls if isinstance(shape, tuple)]
+    assert (6, 10, 3) in shapes
+    assert len(shapes) == 2 * (1 + both)

@@ -43,6 +43,8 @@ class Function(Context):
     # Whether its forward and backward are known to write nothing that others hold.
     _trusted: ClassVar[bool] = False
     _called: bool = False
+    # What runs it for all slices of a `vmap` as for a larger batch, or returns None.
+    _fold: ClassVar[Callable[..., Any] | None] = None
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any, **config: Any) -> Any:  # noqa: ARG004
@@ -250,9 +252,11 @@ def _by_slices(
         raise error
     if not level.size and not ours(cls):
         raise no_slices(cls.__name__) from None
-    result = each(level, call, inputs, config)
-    say_so(cls)
-    return result
+    found = None if cls._fold is None else cls._fold(level, call, inputs, config)
+    if found is None:
+        found = each(level, call, inputs, config)
+        say_so(cls)
+    return found
 
 
 def _several(

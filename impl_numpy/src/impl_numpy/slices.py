@@ -106,6 +106,28 @@ def left_with(x: Tensor, level: Level, axis: int | None) -> Tensor:
     return once
 
 
+def shared(x: Any, level: Level) -> bool:
+    """Tell whether all slices have a Tensor, or None, in common, and its gradient too."""
+    node = x._node if isinstance(x, Tensor) and MODE.recording else None
+    outside = node is None or node.age > level.age
+    return outside and level_of((x,)) is not level
+
+
+def folded(x: Tensor, level: Level, axis: int) -> Tensor:
+    """Return the slices of a Tensor one after the other on an axis."""
+    whole = left_with(x, level, axis)
+    shape = x.shape
+    result: Tensor = whole.reshape((*shape[:axis], level.size * shape[axis], *shape[axis + 1 :]))
+    return result
+
+
+def unfolded(x: Tensor, level: Level, axis: int) -> Tensor:
+    """Return what `folded` made as slices again."""
+    shape = x.shape
+    apart = (level.size, shape[axis] // level.size)
+    return entered(x.reshape((*shape[:axis], *apart, *shape[axis + 1 :])), level, axis)
+
+
 class SlicesNode(Node):
     """Where a Tensor comes apart into its slices."""
 
