@@ -114,6 +114,22 @@ def test_second_derivatives_of_sums_over_slices():
     np.testing.assert_allclose(w.grad.numpy(), 24 * w.detach().numpy())
 
 
+@pytest.mark.parametrize("indexed", [False, True])
+def test_what_is_cut_and_used_whole_gets_both_gradients(indexed):
+    def of(x):
+        def fn(a):
+            return a * (x[0] + x[1] + x[2] if indexed else ops.sum(x))
+
+        return ops.sum(nn.vmap(fn)(x)) + (x[0] if indexed else ops.sum(x))
+
+    x = nn.tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True)
+    want = np.array([13.0, 12.0, 12.0]) if indexed else np.full(3, 13.0)
+    np.testing.assert_allclose(nn.grad(of)(x.detach()).numpy(), want)
+    np.testing.assert_allclose(nn.hessian(of)(x.detach()).numpy(), np.full((3, 3), 2.0))
+    of(x * 1).backward()
+    np.testing.assert_allclose(x.grad.numpy(), want)
+
+
 def test_a_leaf_made_within_gets_the_gradient_of_all_slices():
     made = []
 
@@ -340,3 +356,51 @@ def test_sequences_with_weights_in_common_run_once(kind, both, monkeypatch):
     shapes = [shape for shape in calls if isinstance(shape, tuple)]
     assert (6, 10, 3) in shapes
     assert len(shapes) == 2 * (1 + both)
+
+
+@pytest.mark.parametrize("cut", ["lengths", "marks"])
+def test_unroll_where_lengths_or_marks_are_cut(cut):
+    cell = nn.GRUCell(2, 3, dtype=nn.float64)
+    params = {key: p.detach() for key, p in cell.named_parameters()}
+    x = nn.tensor(normal(4, 5, 2, 2))
+    lengths = nn.tensor(np.array([[5, 3], [2, 1], [4, 4], [1, 5]]))
+    marks = nn.tensor(np.random.default_rng(3).random((4, 5, 2)) < 0.4)
+    known = lengths if cut == "lengths" else marks
+
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = cell
+
+        def forward(self, x, known):
+            options = {"lengths": known} if cut == "lengths" else {"reset_mask": known}
+            return nn.rnn.unroll(self.cell, x, nn.zeros((2, 3), dtype=nn.float64), **options)[0]
+
+    whole = Whole()
+
+    def loss(params, x, known):
+        named = {f"cell.{key}": value for key, value in params.items()}
+        return ops.sum(nn.functional_call(whole, named, x, known) ** 2)
+
+    slope = nn.grad(loss)
+    got = nn.vmap(slope, (None, 0, 0))(params, x, known)
+    for k in range(4):
+        want = slope(params, x[k], known[k])
+        for name, value in want.items():
+            np.testing.assert_allclose(got[name].numpy()[k], value.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_what_is_made_within_and_is_no_argument_is_refused():
+    cell = nn.GRUCell(2, 3, dtype=nn.float64)
+    x, ends = nn.tensor(normal(4, 5, 2, 2)), nn.tensor(np.array([[5, 3]] * 4))
+    start = nn.zeros((2, 3), dtype=nn.float64)
+
+    def score(w, x, end):
+        return ops.sum(nn.rnn.unroll(lambda x, h: cell(x, h) * w, x, start, lengths=end)[0])
+
+    w = nn.tensor(2.0, dtype=nn.float64)
+    with pytest.raises(NotKnown, match="vmap"):
+        nn.vmap(nn.grad(score), (None, 0, 0))(w, x, ends)
+    got = nn.grad(lambda w: ops.sum(nn.vmap(score, (None, 0, 0))(w, x, ends)))(w)
+    want = sum(nn.grad(score)(w, x[k], ends[k]).item() for k in range(4))
+    np.testing.assert_allclose(got.item(), want)

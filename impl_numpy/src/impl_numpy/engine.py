@@ -29,6 +29,7 @@ from impl_numpy.tape import (
     check_saved,
     conjugated,
     crossed,
+    crosses,
     of_all_slices,
 )
 
@@ -93,6 +94,9 @@ class Pass:
         if node not in pending:
             pending[node] = grad
             heappush(self.heap, (node.age, node))
+        elif USED and (crosses(node, grad) or crosses(node, pending[node])):
+            # Each is summed over the slices by itself: another may have come from outside.
+            pending[node] = _settled(node, pending[node]) + _settled(node, grad)
         elif node in self.summed and type(grad) is ndarray and type(pending[node]) is ndarray:
             # This sum is ours alone; the first gradient may be an array that others hold too.
             pending[node] += grad
@@ -283,9 +287,12 @@ class Careful(Pass):
         """Let what has still to run keep a copy of a leaf's memory, which its hooks may write."""
         for node in self.through:
             held = node.saved if type(node) is Node else None
-            if held and any([type(x) is np.ndarray and owner(x) is memory for x in held]):
+            if held and any([isinstance(x, np.ndarray) and owner(x) is memory for x in held]):
                 node.saved = tuple(
-                    [x.copy() if type(x) is np.ndarray and owner(x) is memory else x for x in held]
+                    [
+                        x.copy() if isinstance(x, np.ndarray) and owner(x) is memory else x
+                        for x in held
+                    ]
                 )
 
     def show(self, node: Node, grad: Value) -> Value:

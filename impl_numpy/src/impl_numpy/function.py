@@ -20,7 +20,7 @@ from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.function_node import FunctionNode, OutputNode, copied, no_slices, ours, say_so
 from impl_numpy.grad_checks import check_no_gradient
 from impl_numpy.memory import LENT, follow, own, readonly
-from impl_numpy.slices import each, level_of
+from impl_numpy.slices import each
 from impl_numpy.tape import MODE, THROUGH, WATCHING, Parents, observe
 from impl_numpy.tensor import Tensor, wrap
 
@@ -247,7 +247,7 @@ def _by_slices(
         ctx = StaticContext(cls) if pristine is None else copy.copy(pristine)
         return _call(cls, ctx, pristine, inputs, config)
 
-    level = level_of((inputs, config))
+    level = youngest((inputs, config))
     if level is None:
         raise error
     if not level.size and not ours(cls):

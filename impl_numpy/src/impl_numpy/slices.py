@@ -18,12 +18,14 @@ from impl_numpy.batched import (
     by_slices,
     full,
     has,
+    refuse,
     sliced,
     stacked,
     youngest,
 )
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.function_node import CallRule, FunctionNode, OutputNode
+from impl_numpy.memory import next_age
 from impl_numpy.recording import RULES, Grads, Primitive, record, unary
 from impl_numpy.sums import summed
 from impl_numpy.tape import MODE, Node, Parents, Scattered, Slices, Stretched
@@ -110,7 +112,7 @@ def shared(x: Any, level: Level) -> bool:
     """Tell whether all slices have a Tensor, or None, in common, and its gradient too."""
     node = x._node if isinstance(x, Tensor) and MODE.recording else None
     outside = node is None or node.age > level.age
-    return outside and level_of((x,)) is not level
+    return outside and youngest((x,)) is not level
 
 
 def folded(x: Tensor, level: Level, axis: int) -> Tensor:
@@ -192,13 +194,6 @@ def _together(parts: Sequence[Any], level: Level) -> Any:
     return stacked(level, filled)
 
 
-def level_of(tree: Any) -> Level | None:
-    """Return the youngest level of the Tensors and arrays in nested containers."""
-    found: list[Any] = []
-    tree_map(lambda x: found.append(x._data if isinstance(x, Tensor) else x), tree)
-    return youngest(found)
-
-
 def each(
     level: Level, function: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]
 ) -> Any:
@@ -220,7 +215,7 @@ def each(
     if not level.size:
         return _of_none(level, function, given, leaves)
     columns = [_apart(x, level) for x in leaves]
-    start = random.place()
+    start, age = random.place(), next_age()
     results = []
     for k in range(level.size):
         if k:
@@ -228,7 +223,26 @@ def each(
         positional, named = tree_rebuilt(given, [column[k] for column in columns])
         results.append(function(*positional, **named))
     parts = [tree_leaves(result) for result in results]
+    _check_ends(level, parts, age)
     return tree_rebuilt(results[0], [_together(part, level) for part in zip(*parts, strict=True)])
+
+
+def _check_ends(level: Level, parts: Sequence[Sequence[Any]], start: int) -> None:
+    """Raise RuntimeError where a result depends on what was made within, and is no argument.
+
+    Its gradient would be summed over the slices, where each slice has one of its own.
+    """
+    waiting = [x._node for part in parts for x in part if isinstance(x, Tensor)]
+    seen: set[Node] = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.age < start:
+            waiting += node.parents
+        elif node.age < level.age and type(next(iter(node.parents), None)) is not SlicesNode:
+            refuse("what runs slice by slice and takes a result from elsewhere")
 
 
 def sliceable(function: F) -> F:
@@ -242,7 +256,7 @@ def sliceable(function: F) -> F:
         try:
             return function(*args, **options)
         except Unknown:
-            level = level_of((args, options))
+            level = youngest((args, options))
             if level is None:
                 raise
             return each(level, call, args, options)
@@ -312,7 +326,7 @@ def _pull(node: Node, grad: Any, record: bool) -> Sequence[Value | None]:
     if type(node) not in (Node, Stretched):
         raise
     saved = node.with_history(grad)
-    level = level_of((grad, saved))
+    level = youngest((grad, saved))
     if level is None:
         raise
 
@@ -330,7 +344,7 @@ def _pull_function(node: FunctionNode, grad: Any) -> Sequence[Value | None]:
         for x, parent in zip(given, node.parents, strict=True)
     ]
     grads = node.incoming(grad)
-    level = level_of((inputs, config, grads))
+    level = youngest((inputs, config, grads))
     if level is None:
         raise
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
-from impl_numpy.batched import Batched, asarray
+from impl_numpy.batched import Batched, asarray, youngest
 from impl_numpy.checks import shown
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.grad_checks import check_hooked
@@ -377,6 +377,19 @@ def crossed(node: Node, grad: Any) -> Any:
         if node.age > level.age and not level.active:
             grad = grad_sum(grad, level)
     return grad
+
+
+def crosses(node: Node, grad: Any) -> bool:
+    """Tell whether `crossed` would sum a gradient, or the parts of one."""
+    if type(grad) is Scattered:
+        level = youngest((grad.grad, grad.key, grad.more, grad.dense))
+        return level is not None and node.age > level.age
+    values = grad if type(grad) is Batched else getattr(grad, "_data", None)
+    while type(values) is Batched:
+        if node.age > values.level.age and not values.level.active:
+            return True
+        values = values.values
+    return False
 
 
 def grad_sum(grad: Any, level: Any) -> Any:

@@ -290,19 +290,23 @@ for _name in (
 
 
 def youngest(items: Any) -> Level | None:
-    """Return the youngest level of what is Batched in nested containers."""
+    """Return the youngest level of what is Batched in nested containers, also in Tensors there."""
     found: Level | None = None
     waiting = [items]
+    # A container may hold itself.
+    seen: set[int] = set()
     while waiting:
         item = waiting.pop()
         kind = type(item)
         if kind is Batched:
             if found is None or item.level.age < found.age:
                 found = item.level
-        elif isinstance(item, (list, tuple)):
-            waiting += item
-        elif kind is dict:
-            waiting += item.values()
+        elif isinstance(item, (list, tuple, dict)):
+            if id(item) not in seen:
+                seen.add(id(item))
+                waiting += item.values() if isinstance(item, dict) else item
+        elif hasattr(kind, "_node"):
+            waiting.append(item._data)
     return found
 
 
@@ -432,6 +436,8 @@ def stacked(level: Level, results: list[Any]) -> Any:
     if first is None:
         return None
     arrays = [asarray(x) for x in results]
+    if any([has(x, level) for x in arrays]):
+        refuse("what runs slice by slice and takes from elsewhere what depends on one")
     if any(x.shape != arrays[0].shape for x in arrays):
         shapes = sorted({x.shape for x in arrays})
         msg = f"vmap: the shape depends on the values of a slice: {shapes}"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import ops
-from impl_numpy.batched import USED, Level
+from impl_numpy.batched import USED, Level, youngest
 from impl_numpy.checks import (
     check_bit,
     check_count,
@@ -39,7 +39,7 @@ from impl_numpy.rnn.lengths import (
     packing_of,
 )
 from impl_numpy.rnn.packed import PackedSequence, packing_in
-from impl_numpy.slices import each, level_of
+from impl_numpy.slices import each
 from impl_numpy.tensor import Tensor, wrap
 
 
@@ -141,7 +141,7 @@ class SequenceLayer(Recurrent):
         cells: bool = False,
     ) -> tuple[list[Tensor], Any]:
         """Return the output, with `cells` also c after every step, and the last state."""
-        level = level_of((lengths, reset_mask)) if USED else None
+        level = youngest((lengths, reset_mask)) if USED else None
         if level is not None:
             return self._by_slices(level, (input, hx, lengths, reset_mask, reset_state), cells)
         # What `getattr` would come to in the end.
