@@ -16,10 +16,11 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # From the ground up: a room may import itself and the rooms before it. Those of some
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
-    "backend dtypes random capabilities tracing checks grad_checks operands launch native sums "
-    "buffers memory tape engine recording protocols tensor creation ops xp pytree context followed "
-    "function_vjp replay function_node function_transformed function trees autograd parameter "
-    "module init nn rnn explain loss optim serialization data"
+    "backend dtypes random capabilities batched tracing checks grad_checks operands launch native "
+    "sums buffers memory tape slices engine recording protocols tensor creation ops xp pytree "
+    "context followed function_vjp replay function_node trees by_slice function_transformed "
+    "function_mapped function autograd parameter module init nn rnn explain loss optim "
+    "serialization data"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
@@ -42,31 +43,51 @@ ONLY = {
     "ops/lookups": "impl_jax_vjp",
     "ops/formulas": "impl_jax_vjp",
     "ops/operands": "impl_torch_ext",
-    "autograd/levels": "impl_torch_ext",
     "ops/plans": "impl_jax_vjp",
     "ops/factors": "impl_jax_vjp",
     "ops/matrices": "impl_cupy",
     "ops/eigenvalues": "impl_cupy",
     "ops/transforms": "impl_cupy",
+    "by_slice": "impl_numpy",
+    "slices": "impl_cupy",
+    "function_mapped": "impl_cupy",
+    "autograd/levels": "impl_torch_ext",
+    "rnn/sequence": "impl_numpy",
+    "rnn/stacked": "impl_cupy",
+    "ops/blocks": "impl_numpy",
+    "ops/mapped": "impl_cupy",
+    "ops/mapped_keys": "impl_cupy",
+    "batched/levels": "impl_numpy",
+    "batched/array": "impl_numpy",
+    "batched/ufuncs": "impl_numpy",
+    "batched/functions": "impl_numpy",
+    "batched/matrices": "impl_numpy",
+    "nn/bilinear": "impl_numpy",
+    "nn/pooled": "impl_numpy",
+    "nn/normalized": "impl_numpy",
 }
 LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
+    "batched": "levels array ufuncs functions matrices".split(),
     "ops": (
-        "lookups formulas operands families plans elementwise transcendental rounding complexes "
-        "comparison reduction recurrence products manipulation movement indexing places einsum "
-        "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
-        "fft activation inspection"
+        "lookups formulas operands families plans blocks elementwise transcendental rounding "
+        "complexes comparison reduction recurrence products manipulation movement indexing "
+        "places einsum sorting creation matrices factors decompositions eigenvalues solving "
+        "linalg transforms fft activation inspection mapped mapped_keys"
     ).split(),
     "autograd": (
-        "levels modes anomaly saved graph transforms derivatives jit checkpoint vmap"
+        "levels modes anomaly saved graph transforms derivatives jit vmap checkpoint"
     ).split(),
     "module": "state hooks base functional summary".split(),
     "nn": (
-        "layer activation linear embedding window conv pool norm dropout attention shape container"
+        "layer activation linear embedding window bilinear conv pooled pool normalized norm "
+        "dropout attention shape container"
     ).split(),
-    "rnn": "equations lengths packed steps fused cell variants layer unroll exchange".split(),
+    "rnn": (
+        "equations lengths packed steps fused cell variants stacked sequence layer unroll exchange"
+    ).split(),
     "loss": "reduction regression classification embedding sequence".split(),
     "optim": "optimizer algorithms lbfgs growth lr_scheduler clip".split(),
     "serialization": "files checkpoint".split(),

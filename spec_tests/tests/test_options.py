@@ -65,7 +65,9 @@ def test_every_cell_has_a_verdict_and_one_without_a_test_fails(judge, pytester):
     written(pytester.path / "spec", ROW.format(of="all"))
     ran = judge(test_demo=SOURCE)
     assert ran.ret == pytest.ExitCode.TESTS_FAILED
-    ran.stdout.fnmatch_lines(["*options of recurrent layers without a test*", "rnn.RNN_tanh.plain.second"])
+    ran.stdout.fnmatch_lines(
+        ["*options of recurrent layers without a test*", "rnn.RNN_tanh.plain.second"]
+    )
     ran.stdout.fnmatch_lines(["options of recurrent layers: 3 passed, 5 failed, 4 unsupported"])
     options = json.loads((pytester.path / "result.json").read_text(encoding="utf-8"))["options"]
     assert options["rnn.LSTM.plain.values"]["status"] == "passed"

@@ -25,6 +25,7 @@ from impl_numpy.autograd import (
     set_grad_enabled,
     value_and_grad,
     vjp,
+    vmap,
 )
 from impl_numpy.capabilities import SPEC_VERSION as __spec_version__
 from impl_numpy.capabilities import spec_capabilities
@@ -267,5 +268,6 @@ __all__ = [
     "uint64",
     "value_and_grad",
     "vjp",
+    "vmap",
     "zeros",
 ]

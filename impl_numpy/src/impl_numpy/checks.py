@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import asarray, every
 from impl_numpy.dtypes import (
     DTYPES,
     FIVE,
@@ -113,7 +114,7 @@ def check_raw(array: Any, operation: str, shares: bool = False) -> Array:
         if array.dtype not in DTYPES:
             msg = f"{operation}: the dtype must be {KNOWN}, got {array.dtype}; cast with astype"
             raise TypeError(msg)
-    return np.asarray(array)
+    return asarray(array)
 
 
 def check_five(operation: str, dtype: np.dtype[Any], name: str = "") -> None:
@@ -202,9 +203,10 @@ def check_cast(operation: str, array: Array, dtype: np.dtype[Any]) -> None:
     if array.dtype.kind == "c" and dtype.kind != "c":
         msg = f"{operation}: {array.dtype} does not become {dtype}; take real or imag first"
         raise TypeError(msg)
-    if dtype.kind in "iu" and array.size and not np.can_cast(array.dtype, dtype):
+    values = every(array)
+    if dtype.kind in "iu" and values.size and not np.can_cast(values.dtype, dtype):
         # Of an array with NaN in it these two are NaN.
-        for value in (array.min(), array.max()):
+        for value in (values.min(), values.max()):
             check_fits(operation, value.item(), dtype)
 
 
@@ -283,7 +285,7 @@ def check_array(operation: str, x: Any, name: str = "") -> Array:
         subject = f"{name} must be" if name else "wants"
         msg = f"{operation}: {subject} a Tensor or a raw array, got {type(x).__name__}"
         raise TypeError(msg)
-    return check_raw(np.asarray(x), operation)
+    return check_raw(asarray(x), operation)
 
 
 def check_operands(operation: str, x1: Any, x2: Any) -> None:
@@ -389,7 +391,7 @@ def check_indices(
     IndexError
         If one is out of range, or beyond int64.
     """
-    array = x._data if hasattr(type(x), "_node") else np.asarray(x) if is_raw(x) else None
+    array = x._data if hasattr(type(x), "_node") else asarray(x) if is_raw(x) else None
     if array is None:
         msg = f"{owner}: {name} must be a Tensor or a raw array, got {type(x).__name__}"
         raise TypeError(msg)
@@ -397,13 +399,18 @@ def check_indices(
         msg = f"{owner}: {name} must hold integers, got {array.dtype}"
         raise TypeError(msg)
     if least is not None:
-        outside = array[(array < least) | (array >= length)]
+        values = every(array)
+        outside = values[(values < least) | (values >= length)]
         if outside.size:  # ops-29
             bounds = f"at least {least} and less than {of} = {length}"
             msg = f"{owner}: an index must be {bounds}, got {outside[0]}"
             raise IndexError(msg)
-    elif array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
-        msg = f"{owner}: index {array.max()} is out of range for {length}"
+    elif (
+        array.dtype == np.uint64
+        and array.size
+        and (every(array).max(initial=0) > np.iinfo(np.int64).max)
+    ):
+        msg = f"{owner}: index {every(array).max()} is out of range for {length}"
         raise IndexError(msg)
     return array.astype(int64)
 

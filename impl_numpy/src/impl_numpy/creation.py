@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import random
+from impl_numpy.batched import asarray
 from impl_numpy.checks import (
     as_scalar,
     check_cast,
@@ -248,7 +249,7 @@ def from_data(data: Any, dtype: np.dtype[Any] | None, operation: str) -> Array:
         number = as_scalar(data)  # tensor-37
         data = data if number is None else number
     if is_raw(data):
-        array = np.asarray(data)
+        array = asarray(data)
         if dtype is None or array.dtype.kind not in "biufc":
             array = check_raw(array, operation)
         return _cast(array, dtype or array.dtype, operation)

@@ -15,9 +15,25 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import USED, Unknown, is_batched
 from impl_numpy.dtypes import Array, Value
 from impl_numpy.memory import CLOCK, alone, owner, settle
-from impl_numpy.tape import AFTER, MODE, WATCHING, Leaf, Node, Scattered, check_saved, conjugated
+from impl_numpy.tape import (
+    AFTER,
+    MODE,
+    WATCHING,
+    Leaf,
+    Node,
+    Scattered,
+    Slices,
+    check_saved,
+    conjugated,
+    crossed,
+    crosses,
+    of_all_slices,
+)
+
+ndarray = np.ndarray
 
 # Passes of several threads may end in one leaf, and none may lose what another adds (autograd-28).
 _DELIVERING = RLock()
@@ -78,7 +94,10 @@ class Pass:
         if node not in pending:
             pending[node] = grad
             heappush(self.heap, (node.age, node))
-        elif node in self.summed and type(grad) is not Scattered:
+        elif USED and (crosses(node, grad) or crosses(node, pending[node])):
+            # Each is summed over the slices by itself: another may have come from outside.
+            pending[node] = _settled(node, pending[node]) + _settled(node, grad)
+        elif node in self.summed and type(grad) is ndarray and type(pending[node]) is ndarray:
             # This sum is ours alone; the first gradient may be an array that others hold too.
             pending[node] += grad
         else:
@@ -95,15 +114,15 @@ class Pass:
             self.ends.append((watch, grad))
         return conjugated(grad)
 
-    def step(self, node: Node) -> None:
+    def step(self, node: Node) -> None:  # noqa: C901 - not one call more than needed
         """Visit a node: collect its gradient, keep it for the end, or send it on to the parents.
 
         What `pull` and `send` do in most cases stands here, without another call.
         """
         pending, kind, parents = self.pending, type(node), node.parents
         grad = pending.pop(node)
-        if type(grad) is Scattered:
-            grad = grad.gathered()
+        if type(grad) is not ndarray:
+            grad = _settled(node, grad)
         if node.watch is not None:
             grad = self.show(node, grad)
         if self.wanted is not None and node in self.wanted:
@@ -113,13 +132,13 @@ class Pass:
         elif node.saved is None:
             raise _freed(node)
         else:
-            grads = (
-                node.pull_recorded(grad)
-                if self.record
-                else node.rule.vjp(grad, parents, *node.saved)
-                if kind is Node
-                else node.pull(grad)
-            )
+            try:
+                if kind is Node and not self.record:
+                    grads: Sequence[Value | None] = node.rule.vjp(grad, parents, *node.saved)
+                else:
+                    grads = (node.pull_recorded if self.record else node.pull)(grad)
+            except Unknown:
+                grads = Slices.pull(node, grad, self.record)
             for parent, part in zip(parents, grads, strict=True):
                 if parent is not None and part is not None:
                     if self.wanted is None and parent not in pending:
@@ -203,9 +222,7 @@ class Careful(Pass):
         if node not in self.pending:
             # A leaf whose turn came early.
             return
-        grad = self.pending.pop(node)
-        if type(grad) is Scattered:
-            grad = grad.gathered()
+        grad = _settled(node, self.pending.pop(node))
         if node.watch is not None:
             grad = self.show(node, grad)
         if self.wanted is not None and node in self.wanted:
@@ -220,7 +237,11 @@ class Careful(Pass):
     def onward(self, node: Node, grad: Value) -> None:
         """Run a node back, and send on what it gives to where it is wanted."""
         pull = _pulled if MODE.pulling is None else MODE.pulling
-        parents, grads = node.parents, pull(node, grad, self.record)
+        parents = node.parents
+        try:
+            grads = pull(node, grad, self.record)
+        except Unknown:
+            grads = Slices.pull(node, grad, self.record)
         for parent, part in zip(parents, grads, strict=True):
             if parent is not None and part is not None and self.wants(parent):
                 self.send(parent, part)
@@ -266,9 +287,12 @@ class Careful(Pass):
         """Let what has still to run keep a copy of a leaf's memory, which its hooks may write."""
         for node in self.through:
             held = node.saved if type(node) is Node else None
-            if held and any([type(x) is np.ndarray and owner(x) is memory for x in held]):
+            if held and any([isinstance(x, np.ndarray) and owner(x) is memory for x in held]):
                 node.saved = tuple(
-                    [x.copy() if type(x) is np.ndarray and owner(x) is memory else x for x in held]
+                    [
+                        x.copy() if isinstance(x, np.ndarray) and owner(x) is memory else x
+                        for x in held
+                    ]
                 )
 
     def show(self, node: Node, grad: Value) -> Value:
@@ -294,6 +318,13 @@ class _Filled:
     def __init__(self, tensor: Any) -> None:
         node = tensor._node
         self.receive = node.receive if type(node) is Leaf else receiver(tensor)
+
+
+def _settled(node: Node, grad: Any) -> Value:
+    """Return what has come to a node as one gradient."""
+    if type(grad) is Scattered:
+        grad = grad.gathered()
+    return crossed(node, grad) if USED else grad
 
 
 def _pulled(node: Node, grad: Any, record: bool) -> Sequence[Value | None]:
@@ -400,6 +431,8 @@ def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Calla
             return
         if cast is not None:
             grad = cast(grad)
+        if USED and not is_batched(leaf._data):
+            grad = of_all_slices(grad)
         if not isinstance(grad, (np.ndarray, np.generic)):
             leaf._grad = (
                 leaf._wrap(grad._data.copy(), grad._node)
@@ -410,7 +443,7 @@ def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Calla
             # A rule may give one array to several operands, or the caller's own.
             ours = getrefcount(grad) <= _OURS and type(grad) is np.ndarray
             if not ours or not (flags := grad.flags).carray or not flags.owndata:
-                grad = np.array(grad, order="C")
+                grad = grad.copy() if is_batched(grad) else np.array(grad, order="C")
             leaf._grad = leaf._wrap(grad, None)
         else:
             leaf._grad = leaf._wrap(leaf._grad._data + grad, None)

@@ -26,7 +26,7 @@ from impl_numpy.function_node import FunctionNode, OutputNode
 from impl_numpy.memory import arrays_in, left, next_age, owner
 from impl_numpy.module import Module
 from impl_numpy.parameter import overwrite
-from impl_numpy.rnn.layer import SequenceLayer
+from impl_numpy.rnn.sequence import SequenceLayer
 from impl_numpy.tape import Leaf, Node, Source, Stretched
 from impl_numpy.tensor import Tensor, wrap
 from impl_numpy.trees import tree_leaves, tree_map

@@ -12,12 +12,15 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from impl_numpy import random
+from impl_numpy.batched import USED, Unknown, is_batched, youngest
 from impl_numpy.checks import shown
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
-from impl_numpy.function_node import FunctionNode, OutputNode, copied
+from impl_numpy.function_node import FunctionNode, OutputNode, copied, no_slices, ours, say_so
 from impl_numpy.grad_checks import check_no_gradient
 from impl_numpy.memory import LENT, follow, own, readonly
+from impl_numpy.slices import each
 from impl_numpy.tape import MODE, THROUGH, WATCHING, Parents, observe
 from impl_numpy.tensor import Tensor, wrap
 
@@ -40,6 +43,8 @@ class Function(Context):
     # Whether its forward and backward are known to write nothing that others hold.
     _trusted: ClassVar[bool] = False
     _called: bool = False
+    # What runs it for all slices of a `vmap` as for a larger batch, or returns None.
+    _fold: ClassVar[Callable[..., Any] | None] = None
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any, **config: Any) -> Any:  # noqa: ARG004
@@ -161,12 +166,19 @@ def _call(
         arrays = tuple([_given(cls, k, x, kept, recording) for k, x in enumerate(inputs)])
     if config:
         config = {name: _given(cls, name, x, kept, recording) for name, x in config.items()}
+    start = _mapped(ctx, arrays, config) if USED else None
     MODE.recording = False
     try:
         if THROUGH and MODE.through is not None:
             result = MODE.through(cls.forward, ctx, *arrays, **config)
         else:
             result = cls.forward(ctx, *arrays, **config)
+    except (Unknown, TypeError) as error:
+        MODE.recording = recording
+        if start is None:
+            raise
+        random.resume(start)
+        return _by_slices(cls, pristine, inputs, config, error)
     finally:
         MODE.recording = recording
     if isinstance(result, tuple):
@@ -179,6 +191,72 @@ def _call(
     if WATCHING:
         observe(cls.__name__, (arrays, config), (output,), node)
     return follow(wrap(output, node))
+
+
+class _Namespace:
+    """NumPy, for arrays of all slices: what it does not ask them about."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def asarray(obj: Any, dtype: Any = None, *, device: Any = None, copy: Any = None) -> Any:
+        """Return what `numpy.asarray` does."""
+        if not is_batched(obj):
+            return np.asarray(obj, dtype, device=device, copy=copy)
+        cast = dtype is not None and np.dtype(dtype) != obj.dtype
+        if cast and copy is False:
+            msg = f"asarray: {obj.dtype} does not become {dtype} without a copy"
+            raise ValueError(msg)
+        return obj.astype(dtype) if cast else obj.copy() if copy else obj
+
+    @staticmethod
+    def full(shape: Any, fill_value: Any, **options: Any) -> Any:
+        """Return what `numpy.full` does."""
+        if not is_batched(fill_value):
+            return np.full(shape, fill_value, **options)
+        dtype = options.get("dtype")
+        filled = np.broadcast_to(fill_value, shape).copy()
+        return filled if dtype is None else filled.astype(dtype)
+
+
+_XP = _Namespace()
+
+
+def _mapped(ctx: Context, arrays: tuple[Any, ...], config: dict[str, Any]) -> Any:
+    """Make a ctx ready for arrays of all slices, and return where the generator stands.
+
+    None where no array is one.
+    """
+    if youngest((arrays, config)) is None:
+        return None
+    ctx.xp = _XP
+    return random.place()
+
+
+def _by_slices(
+    cls: type[Function],
+    pristine: Function | None,
+    inputs: tuple[Any, ...],
+    config: dict[str, Any],
+    error: Exception,
+) -> Any:
+    """Call a Function for each slice of a `vmap`, where it cannot run for all at once."""
+
+    def call(*inputs: Any, **config: Any) -> Any:
+        ctx = StaticContext(cls) if pristine is None else copy.copy(pristine)
+        return _call(cls, ctx, pristine, inputs, config)
+
+    level = youngest((inputs, config))
+    if level is None:
+        raise error
+    if not level.size and not ours(cls):
+        raise no_slices(cls.__name__) from None
+    found = None if cls._fold is None else cls._fold(level, call, inputs, config)
+    if found is None:
+        found = each(level, call, inputs, config)
+        say_so(cls)
+    return found
 
 
 def _several(
@@ -243,6 +321,8 @@ def _output(cls: type[Function], k: int, x: Any) -> Array:
         return x
     if isinstance(x, Tensor):
         x = x._data
+    if is_batched(x) and x.dtype in DTYPES:
+        return x
     if not is_raw(x) or x.dtype not in DTYPES:
         got = f"an array of dtype {x.dtype}" if is_raw(x) else type(x).__name__
         msg = f"{cls.__name__}.forward: output {k} must be a raw array of a known dtype, got {got}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import USED, Level, Unknown, asarray, sliced, stacked, youngest
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import Array, Value, is_raw
 from impl_numpy.engine import run
@@ -81,16 +83,40 @@ class FunctionNode(Node):
         """Call `backward` on raw arrays."""
         ctx = self._unspoilt() if MODE.retaining else self.ctx
         backward = self.function.backward
-        if isinstance(grad, Parts):
-            incoming = _unchanged if self.function._trusted else _incoming
-            result = backward(ctx, *self._grads(grad, incoming, ctx))
-        else:
-            result = backward(ctx, _incoming(grad))
+        incoming = _unchanged if self.function._trusted else _incoming
+        given = [_incoming(grad)] if type(grad) is not Parts else self._grads(grad, incoming, ctx)
+        try:
+            result = backward(ctx, *given)
+        except (Unknown, TypeError):
+            level = youngest((given, self.values(), vars(self.ctx), self.inputs)) if USED else None
+            if level is None:
+                raise
+            result = self._by_slices(level, given)
         if ctx is not self.ctx:
             for name in vars(ctx).keys() - vars(self.ctx).keys():
                 setattr(self.ctx, name, vars(ctx)[name])
         grads = [g._data if isinstance(g, Tensor) else g for g in as_sequence(result)]
         return turned(self._checked(grads))
+
+    def _by_slices(self, level: Level, grads: Sequence[Any]) -> Sequence[Any]:
+        """Call `backward` for each slice, with what `forward` left for it."""
+        if not level.size:
+            if not ours(self.function):
+                raise no_slices(self.name)
+            return [None] * len(self.inputs)
+        results = []
+        for k in range(level.size):
+            ctx = copy.copy(self.ctx)
+            ctx.__dict__.update(sliced(dict(vars(self.ctx)), level, k))
+            ctx._recorded, ctx._saved = None, sliced(self.values(), level, k)
+            results.append(as_sequence(self.function.backward(ctx, *sliced(grads, level, k))))
+        say_so(self.function)
+        joined = []
+        for part in zip(*results, strict=True):
+            some = next((g for g in part if g is not None), None)
+            filled = [np.zeros_like(some) if g is None and some is not None else g for g in part]
+            joined.append(stacked(level, filled))
+        return joined
 
     def _unspoilt(self) -> Context:
         """Return a ctx for one of several passes, whose arrays `backward` may write."""
@@ -112,6 +138,13 @@ class FunctionNode(Node):
         composite = getattr(self.function, "composite", None)
         if composite is not None:
             return self._pull_composite(composite, inputs, config, grad)
+        incoming = self._grads(grad, _tensor_incoming, self.ctx)
+        return turned(self._checked(list(self.recorded(inputs, config, incoming))))
+
+    def recorded(
+        self, inputs: Sequence[Any], config: dict[str, Any], grads: Sequence[Any]
+    ) -> Sequence[Value | None]:
+        """Call `forward` again and `backward`, both on Tensors."""
         ctx = StaticContext(self.function) if self.pristine is None else copy.copy(self.pristine)
         ctx.needs_input_grad = self.ctx.needs_input_grad
         ctx.xp = Differentiable.ops
@@ -119,13 +152,19 @@ class FunctionNode(Node):
         MODE.transforms += 1
         try:
             self.function.forward(ctx, *inputs, **config)
-            grads = as_sequence(
-                self.function.backward(ctx, *self._grads(grad, _tensor_incoming, ctx))
-            )
+            found = as_sequence(self.function.backward(ctx, *grads))
         finally:
             MODE.recording = outside
             MODE.transforms -= 1
-        return turned(self._checked([wrap(g, None) if is_raw(g) else g for g in grads]))
+        return [wrap(g, None) if is_raw(g) else g for g in found]
+
+    def incoming(self, grad: Value) -> list[Any]:
+        """Return the gradients that `backward` gets, as Tensors."""
+        return self._grads(grad, _tensor_incoming, self.ctx)
+
+    def outgoing(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
+        """Return gradients that `backward` gave, checked."""
+        return turned(self._checked(list(grads)))
 
     def _pull_composite(
         self,
@@ -244,6 +283,31 @@ class OutputNode(Node):
     pull_recorded = pull
 
 
+# The classes of which it was said that they run slice by slice.
+_SAID: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def ours(function: type[Any]) -> bool:
+    """Tell whether a Function is one of this package's own, of which nothing is said."""
+    return function.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def say_so(function: type[Any]) -> None:
+    """Warn, the first time, that a Function runs slice by slice (autograd-53)."""
+    if not ours(function) and function not in _SAID:
+        _SAID.add(function)
+        msg = (
+            f"{function.__name__}: does what cannot be done for all slices at once, so vmap runs "
+            "it once for each"
+        )
+        warnings.warn(msg, UserWarning, stacklevel=2)
+
+
+def no_slices(name: str) -> ValueError:
+    """Return the error of a Function that can only run slice by slice, of which there is none."""
+    return ValueError(f"{name}: vmap can only run it slice by slice, and there is no slice")
+
+
 class CallRule:
     """The rule of nodes that have methods of their own."""
 
@@ -314,7 +378,7 @@ def _unchanged(grad: Value) -> Value:
 def _incoming(grad: Value) -> Array:
     grad = conjugated(grad)
     # It may go another way too, so `backward` gets one that it cannot write (function-27).
-    return readonly(grad if type(grad) is np.ndarray else np.asarray(grad))
+    return readonly(grad if type(grad) is np.ndarray else asarray(grad))
 
 
 def _tensor(x: Value) -> Tensor:

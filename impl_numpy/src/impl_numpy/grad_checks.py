@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import NotKnown, is_batched
 from impl_numpy.checks import shown
-from impl_numpy.dtypes import Shape
+from impl_numpy.dtypes import Array, Shape
 
 
 def check_requires_grad(dtype: np.dtype[Any], operation: str) -> None:
@@ -109,3 +110,20 @@ def check_hooked(
     if result.dtype != dtype:
         msg = f"{subject} of the gradient's dtype {dtype}, returned {result.dtype}"
         raise TypeError(msg)
+
+
+def check_whole(operation: str, array: Array) -> None:
+    """Raise RuntimeError for the gradient of a Tensor that depends on a slice (autograd-55)."""
+    if is_batched(array):
+        msg = (
+            f"{operation}: under vmap a Tensor that depends on a slice has no backward; vmap the "
+            "grad of a function"
+        )
+        raise NotKnown(msg)
+
+
+def check_kept(name: str, before: Array, array: Array) -> None:
+    """Raise RuntimeError where what depends on a slice would stay elsewhere (autograd-56)."""
+    if is_batched(array) and not is_batched(before):
+        msg = f"vmap: what depends on a slice cannot be assigned to {name} of a Tensor from outside"
+        raise NotKnown(msg)

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impl_numpy.batched import JOURNALS, is_batched, noted
 from impl_numpy.dtypes import Array, Shape
 
 # Ages count down, because the heap gives the smallest first and the youngest node is wanted first.
@@ -191,6 +192,8 @@ def own(array: Array) -> Array:
 
 def lend(tensor: Any) -> Array:
     """Return the array of a Tensor for others to hold, and to write."""
+    if is_batched(tensor._data):
+        return tensor._data
     with _LENDING:
         shared = not alone(tensor)
         array: Array = tensor._data
@@ -206,6 +209,8 @@ def lend(tensor: Any) -> Array:
 
 def borrow(tensor: Any) -> None:
     """Note that the array of this Tensor came from outside, where others can write it."""
+    if is_batched(tensor._data):
+        return
     base: Any = tensor._data.base
     if type(base) is tuple and type(base[0]) is Lease:
         # One that was given out comes back; the lease itself says how long others hold it.
@@ -263,6 +268,21 @@ def relend(memory: Array, age: int) -> None:
                     _note(memory, entry.shape, age)
                 entry.before = memory.copy()
             entry.age = CLOCK.last = next_age()
+
+
+def note_values(tensor: Any) -> None:
+    """Note what undoes a write to a Tensor under `vmap`."""
+    if JOURNALS.open and not is_batched(tensor._data):
+        array, values = tensor._data, tensor._data.copy()
+
+        def undo() -> None:
+            if array.flags.writeable:
+                array[...] = values
+                tensor._data = array
+            else:
+                tensor._data = values
+
+        noted(undo)
 
 
 def left(tensor: Any) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import USED, assign
 from impl_numpy.checks import check_five, check_flag, check_raw
 from impl_numpy.dtypes import Array
 from impl_numpy.grad_checks import check_requires_grad
-from impl_numpy.memory import follow, left, written
+from impl_numpy.memory import follow, left, note_values, written
 from impl_numpy.tape import check_uncut
 from impl_numpy.tensor import Tensor
 
@@ -50,8 +51,10 @@ class Parameter(Tensor):
 
 def overwrite(tensor: Tensor, values: Any) -> None:
     """Change the values of a Tensor, in its own memory where that can be written."""
+    if USED:
+        note_values(tensor)
     try:
-        tensor._data[...] = values
+        assign(tensor._data, ..., values)
     except ValueError:
         if tensor._data.flags.writeable:
             raise

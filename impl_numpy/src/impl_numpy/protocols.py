@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import Batched, asarray, refuse
 from impl_numpy.checks import as_scalar, check_device, check_raw, check_real, check_string, shown
 from impl_numpy.dtypes import Array, promoted
 from impl_numpy.memory import follow
@@ -38,7 +39,7 @@ def compare(ufunc: np.ufunc, a: Any, b: Any) -> Any:
         dtype = promoted(name, x.dtype, y.dtype)
         x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
     if name in _ORDERS:
-        check_real(name, *[np.asarray(k).dtype for k in (x, y)])
+        check_real(name, *[asarray(k).dtype for k in (x, y)])
     try:
         return wrap(QUIET.run(ufunc, x, y), None)
     except (ValueError, OverflowError) as error:
@@ -250,6 +251,8 @@ class Protocols(Traced):
         return (self[k] for k in range(len(self)))
 
     def __array__(self: Any, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if type(self._data) is Batched:
+            refuse("the array")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __reduce__(self: Any) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import Unknown, sliced_call, youngest
 from impl_numpy.checks import check_real
 from impl_numpy.dtypes import Array, Shape, Value, float32, promoted
 from impl_numpy.memory import GIVEN, LENT, Reads, follow, own
@@ -63,6 +64,10 @@ class Traced:
             return RULES["conj"](self)
         finally:
             MODE.recording = before
+
+    def _summed(self, level: Any) -> Any:
+        """Return the sum over the slices of a level, of a gradient that leaves it, recorded."""
+        return RULES["sum of slices"](self, level)
 
 
 class Differentiable:
@@ -153,7 +158,13 @@ class Primitive:
         for x in args[: self.arity]:
             if not isinstance(x, (np.ndarray, np.generic)):
                 return x._record(self, args[: self.arity], args[self.arity :])
-        return self.forward(*args)
+        try:
+            return self.forward(*args)
+        except Unknown:
+            level = youngest(args)
+            if level is None:
+                raise
+            return sliced_call(level, self.forward, *args)
 
     def admitted(self, array: Array) -> Array:
         """Return an operand that is not floating as it is, or integers as float32.
@@ -266,6 +277,8 @@ def unary(rule: Primitive, x: Any, config: tuple[Any, ...] = ()) -> Any:
         array = rule.admitted(array)
     try:
         out = QUIET.run(rule.forward, array, *config)
+    except Unknown:
+        out = _by_slices(rule, (array,), config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, (array,), config) from None
     if node is None or not MODE.recording or out.dtype.kind not in "fc":
@@ -311,6 +324,8 @@ def binary(  # noqa: C901 - not one call more than needed
         return record(rule, (a, b), config)
     try:
         out = QUIET.run(rule.forward, x, y, *config)
+    except Unknown:
+        out = _by_slices(rule, (x, y), config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, (x, y), config) from None
     if (left is None and right is None) or not MODE.recording:
@@ -365,6 +380,8 @@ def record(  # noqa: C901 - not one call more than needed
     values = _promoted(arrays, rule)
     try:
         out = QUIET.run(rule.forward, *values, *config)
+    except Unknown:
+        out = _by_slices(rule, values, config)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, rule, values, config) from None
     if not any(parents) or not MODE.recording:
@@ -386,6 +403,17 @@ def record(  # noqa: C901 - not one call more than needed
     if WATCHING:
         observe(rule.name, (*arrays, *config), (out,), node)
     return wrap(out, node)
+
+
+def _by_slices(rule: Primitive, arrays: Sequence[Array], config: tuple[Any, ...]) -> Any:
+    """Compute for each slice of a `vmap` what cannot be computed for all at once."""
+    level = youngest((arrays, config))
+    if level is None:
+        raise
+    try:
+        return QUIET.run(sliced_call, level, rule.forward, *arrays, *config)
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explained(error, rule, arrays, config) from None
 
 
 def _kept(value: Array, foreign: bool) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import USED, Level, asarray, beneath, has, inside, is_batched
 from impl_numpy.dtypes import Array, Shape
 
 # So many terms may be added one after the other: the error, (n - 1) / 2 eps, is below the bound,
@@ -51,6 +52,9 @@ def total(x: Array, axes: Shape, keepdims: bool = False) -> Array:
             return _add(x, axis, None, None, keepdims)
     else:
         terms = math.prod([shape[k] for k in axes])
+    if USED and is_batched(x):
+        further = tuple([k + 1 for k in axes])
+        return inside(x, lambda values: total(values, further, keepdims))
     if terms <= FEW or x.dtype.kind not in "fc" or not x.size:
         return _add(x, axes, None, None, keepdims)
     if ndim == 2 and axes == (0,) and x.size <= SMALL and not keepdims:
@@ -125,3 +129,14 @@ def _middle(x: Array) -> Array:
     parts = _add(x[:, :stop].reshape(-1, blocks, BLOCK, wide * inner), axis=2)
     result = _middle(parts.reshape(-1, blocks * wide, inner))
     return result if stop == n else result + _middle(x[:, stop:])
+
+
+def summed(x: Any, level: Level) -> Any:
+    """Return the sum over the slices of a level."""
+
+    def run(x: Any, _: int) -> Any:
+        if not has(x, level):
+            return x * np.asarray(level.size, x.dtype)
+        return asarray(total(x.values, (0,)))
+
+    return beneath(x, level, run)

@@ -18,10 +18,12 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
+from impl_numpy.batched import Batched, asarray, youngest
 from impl_numpy.checks import shown
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.grad_checks import check_hooked
 from impl_numpy.memory import arrays_in, changed_since, next_age, own, readonly
+from impl_numpy.sums import summed
 
 Parents: TypeAlias = "tuple[Node | None, ...]"
 
@@ -120,6 +122,10 @@ class Node:
 
     def pull_recorded(self, grad: Any) -> Sequence[Value | None]:
         """Do the same on Tensors: what was saved comes back with the history it had."""
+        return self.rule.vjp(grad, self.parents, *self.with_history(grad))
+
+    def with_history(self, grad: Any) -> list[Any]:
+        """Return what was saved, as Tensors where it has a history."""
         saved = list(self.values())
         for k, node in enumerate((*self.parents, self)):
             if node is not None and saved[k] is not None:
@@ -127,7 +133,7 @@ class Node:
                 same = type(node) is Stretched and saved[k].dtype == node.dtype
                 maker = node.parents[0] if same else node
                 saved[k] = grad._wrap(saved[k], maker)
-        return self.rule.vjp(grad, self.parents, *saved)
+        return saved
 
     def kept(self, record: bool) -> Iterator[Array]:
         """Yield the arrays that a pass through here will use."""
@@ -213,7 +219,7 @@ class Watch:
                 shown: Any = grad
             else:
                 # It may go another way too, so the hook gets one that it cannot write.
-                shown = self.wrap(readonly(np.asarray(grad)), None)
+                shown = self.wrap(readonly(asarray(grad)), None)
             result = hook(shown)
             if result is not None:
                 check_hooked(result, hasattr(type(result), "_node"), shown.shape, shown.dtype)
@@ -351,6 +357,52 @@ def conjugated(grad: Any) -> Any:
         return grad
     raw = isinstance(grad, (np.ndarray, np.generic))
     return np.conjugate(grad) if raw else grad._conjugated()
+
+
+class Slices:
+    """Where the room `slices` leaves what runs a node back for each slice of a `vmap` alone."""
+
+    pull: Callable[[Node, Any, bool], Sequence[Value | None]]
+
+
+def crossed(node: Node, grad: Any) -> Any:
+    """Return a gradient that comes to a node from outside a `vmap` summed over the slices.
+
+    What all slices use gets the sum of what they give. As long as the `vmap` runs, a pass within
+    has a gradient for each slice also for what is older.
+    """
+    values = grad if type(grad) is Batched else getattr(grad, "_data", None)
+    while type(values) is Batched:
+        level, values = values.level, values.values
+        if node.age > level.age and not level.active:
+            grad = grad_sum(grad, level)
+    return grad
+
+
+def crosses(node: Node, grad: Any) -> bool:
+    """Tell whether `crossed` would sum a gradient, or the parts of one."""
+    if type(grad) is Scattered:
+        level = youngest((grad.grad, grad.key, grad.more, grad.dense))
+        return level is not None and node.age > level.age
+    values = grad if type(grad) is Batched else getattr(grad, "_data", None)
+    while type(values) is Batched:
+        if node.age > values.level.age and not values.level.active:
+            return True
+        values = values.values
+    return False
+
+
+def grad_sum(grad: Any, level: Any) -> Any:
+    """Return the sum of a gradient over the slices of a level."""
+    return summed(grad, level) if type(grad) is Batched else grad._summed(level)
+
+
+def of_all_slices(grad: Any) -> Any:
+    """Return the sum of a gradient over all slices, for a leaf that was made in a `vmap`."""
+    values = getattr(grad, "_data", grad)
+    while type(values) is Batched:
+        grad, values = grad_sum(grad, values.level), values.values
+    return grad
 
 
 def check_saved(node: Node, record: bool, compared: set[int]) -> None:

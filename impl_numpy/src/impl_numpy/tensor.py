@@ -9,21 +9,20 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import USED, asarray, is_batched, refuse
 from impl_numpy.checks import check_array, check_callable, check_flag, check_raw
 from impl_numpy.dtypes import Array, Axis, Shape, Value, bool_, float32, int64, is_raw
 from impl_numpy.engine import receiver, run
-from impl_numpy.grad_checks import check_grad, check_requires_grad, check_seed
-from impl_numpy.memory import CLOCK, borrow, follow, left, lend, next_age
-from impl_numpy.protocols import Protocols
-from impl_numpy.recording import (
-    RULES,
-    Differentiable,
-    Primitive,
-    binary,
-    fit,
-    record,
-    unary,
+from impl_numpy.grad_checks import (
+    check_grad,
+    check_kept,
+    check_requires_grad,
+    check_seed,
+    check_whole,
 )
+from impl_numpy.memory import CLOCK, borrow, follow, left, lend, next_age, note_values
+from impl_numpy.protocols import Protocols
+from impl_numpy.recording import RULES, Differentiable, Primitive, binary, fit, record, unary
 from impl_numpy.tape import (
     After,
     Handle,
@@ -92,7 +91,10 @@ class Tensor(Protocols):
 
     @data.setter
     def data(self, array: Array) -> None:
-        array = check_raw(np.asarray(array) if isinstance(array, np.generic) else array, "data")
+        array = check_raw(asarray(array) if isinstance(array, np.generic) else array, "data")
+        if USED:
+            check_kept("data", self._data, array)
+            note_values(self)
         if type(self._node) is Leaf:
             check_requires_grad(array.dtype, "data")
         self._replace(array)
@@ -136,6 +138,7 @@ class Tensor(Protocols):
     def grad(self, grad: Tensor | None) -> None:
         if grad is not None:
             check_grad(grad, isinstance(grad, Tensor), self.shape, self.dtype)
+            check_kept("grad", self._data, grad._data)
         self._grad = grad
 
     @property
@@ -257,6 +260,7 @@ class Tensor(Protocols):
         if self._node is None:
             msg = "backward: this Tensor does not require grad; set requires_grad on an input"
             raise RuntimeError(msg)
+        check_whole("backward", self._data)
         root, retain = seeded("backward", self, grad, create_graph), retain_graph or create_graph
         if inputs is None:
             run([(self._node, root)], retain=retain, record=create_graph)
@@ -322,6 +326,8 @@ class Tensor(Protocols):
         RuntimeError
             While the Tensor requires grad.
         """
+        if is_batched(self._data):
+            refuse("numpy")
         if self._node is not None:
             check_uncut("numpy")
             msg = "numpy: autograd cannot follow a Tensor that requires grad; use detach().numpy()"
@@ -407,6 +413,8 @@ class Tensor(Protocols):
         raise TypeError(msg)  # ops-56
 
     def __repr__(self) -> str:
+        if is_batched(self._data):
+            return f"tensor({self._data!r})"
         values = np.array2string(self._data, separator=", ", prefix="tensor(")
         dtype = "" if self.dtype in (float32, int64, bool_) else f", dtype={self.dtype}"
         return f"tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
@@ -415,7 +423,7 @@ class Tensor(Protocols):
     def _wrap(data: Any, node: Node | None) -> Tensor:
         """Return a Tensor around a raw array, without checks; NumPy's scalars become arrays."""
         tensor = _new(Tensor)
-        tensor._data = data if type(data) is _ndarray else np.asarray(data)
+        tensor._data = data if type(data) is _ndarray else asarray(data)
         tensor._node = node
         tensor._grad = None
         tensor._lent = False

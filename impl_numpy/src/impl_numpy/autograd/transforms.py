@@ -10,9 +10,11 @@ from typing import Any, overload
 import numpy as np
 
 from impl_numpy.autograd.modes import enable_grad
+from impl_numpy.batched import Batched, asarray
 from impl_numpy.checks import check_callable, check_flag, check_items, shown
 from impl_numpy.dtypes import is_raw
 from impl_numpy.engine import leading, run
+from impl_numpy.grad_checks import check_whole
 from impl_numpy.memory import follow
 from impl_numpy.recording import fit
 from impl_numpy.tape import MODE, Node, Source, conjugated, differentiable
@@ -111,6 +113,8 @@ def _of_tensors(
     )
     allow_unused = check_flag("grad", "allow_unused", allow_unused)
     ends = differentiable("grad", "outputs", outputs)
+    for x in ends:
+        check_whole("grad", x._data)
     named = differentiable("grad", "inputs", inputs)
     weights = _weights(grad_outputs, len(ends))
     roots = [
@@ -159,7 +163,11 @@ def _owned(g: Any, x: Tensor) -> Tensor:
         return wrap(np.zeros_like(x._data), None)
     g = conjugated(g)
     # A copy, since a rule may give one array to several operands, or the caller's own.
-    return wrap(g._data.copy(), g._node) if isinstance(g, Tensor) else wrap(np.array(g), None)
+    return (
+        wrap(g._data.copy(), g._node)
+        if isinstance(g, Tensor)
+        else wrap(g.copy() if type(g) is Batched else np.array(g), None)
+    )
 
 
 def gradient(
@@ -372,7 +380,7 @@ def _pull(
     def slope(x: Any) -> Any:
         if x is None:
             return None
-        array = x._data if isinstance(x, Tensor) else np.asarray(x)
+        array = x._data if isinstance(x, Tensor) else asarray(x)
         g = arrived.get(next(remaining)) if array.dtype.kind in "fc" else None
         return _owned(g, wrap(array, None))
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_numpy import ops
+from impl_numpy.batched import every
 from impl_numpy.checks import check_indices, check_real
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.loss.reduction import (
@@ -26,6 +27,7 @@ from impl_numpy.loss.reduction import (
 )
 from impl_numpy.ops.elementwise import between
 from impl_numpy.recording import RULES, Grads, Primitive, unary
+from impl_numpy.slices import sliceable
 from impl_numpy.sums import total
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor, wrap
@@ -110,6 +112,10 @@ def _entropy_vjp(
     if isinstance(x, Tensor) or isinstance(each, Tensor):
         slope = RULES["softmax"](x, 1) * weights[:, None] - targets.shares(x.shape)
         return (slope * _rows(each),)
+    if not kept:
+        # It ran for each slice of a `vmap`, and left nothing here.
+        odds = np.exp(x - x.max(axis=1, keepdims=True, initial=-np.inf))
+        kept[:] = odds, total(odds, (1,))
     odds, sums = kept
     slope = odds * (weights * each / sums)[:, None]
     slope[np.arange(len(slope)), targets.classes] -= targets.counts * each
@@ -230,6 +236,7 @@ def _of_classes(name: str, input: Any) -> tuple[Tensor, int, int]:
     return x, axis, x.shape[axis]
 
 
+@sliceable
 def _by_index(
     rule: Primitive,
     x: Tensor,
@@ -278,16 +285,16 @@ def _classes(
         msg = f"{name}: target must have shape {wanted} for input {shape}, got {t.shape}"
         raise ValueError(msg)
     t, kept = t.reshape(-1), None
-    if (0 <= ignored < classes or (t.size and _smallest(t) < 0)) or (
-        t.size and _largest(t) >= classes
+    if (0 <= ignored < classes or (every(t).size and _smallest(every(t).ravel()) < 0)) or (
+        every(t).size and _largest(every(t).ravel()) >= classes
     ):
         counted = t != ignored
-        outside = t[counted & ((t < 0) | (t >= classes))]
+        outside = every(t)[every(counted & ((t < 0) | (t >= classes)))]
         if outside.size:  # loss-05
             wanted_range = f"at least 0 and less than C = {classes}"
             msg = f"{name}: a target must be {wanted_range}, got {outside[0]}"
             raise ValueError(msg)
-        if not counted.all():
+        if not every(counted).all():
             t, kept = np.where(counted, t, 0), counted
     return t, kept
 
@@ -378,8 +385,8 @@ def binary_cross_entropy(
     option(name, "reduction", reduction)
     x, t = pair(name, input, target)
     outside = (x._data < 0) | (x._data > 1)
-    if outside.any():  # loss-13
-        msg = f"{name}: input must be within 0 and 1, got {x._data[outside].flat[0]}"
+    if every(outside).any():  # loss-13
+        msg = f"{name}: input must be within 0 and 1, got {every(x._data)[every(outside)].flat[0]}"
         raise ValueError(msg)
     w = element_weight(name, "weight", weight, x.shape, x.dtype)
     return apply_pointwise(_binary_rule, x, t, reduction, weight=w)

@@ -12,6 +12,7 @@ from impl_numpy.dtypes import Array, int64, is_raw
 from impl_numpy.function import Function
 from impl_numpy.loss.reduction import Loss, as_one, floating, option, reduced
 from impl_numpy.recording import quiet
+from impl_numpy.slices import sliceable
 from impl_numpy.tensor import Tensor, wrap
 
 _NAME = "ctc_loss"
@@ -149,6 +150,7 @@ class CTCFunction(Function):
         return ops.where(possible | np.isnan(loss._data), loss, zeros) if zero else loss
 
 
+@sliceable
 def ctc_loss(
     log_probs: Any,
     targets: Any,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import USED, Batched, NotKnown, noted
 from impl_numpy.checks import (
     check_callable,
     check_dtype,
@@ -52,6 +54,8 @@ class Module(Hooked):
                         "call super().__init__() first"
                     )
                     raise AttributeError(msg)
+                if USED:
+                    self._note_write(name, place, value)
                 self._forget(name, but=place)
                 self.__dict__[place][name] = value
                 return
@@ -67,9 +71,26 @@ class Module(Hooked):
                     raise TypeError(msg)
                 if place == "_buffers" and value is not None:
                     check_five(type(self).__name__, value.dtype, name)
+                if USED:
+                    self._note_write(name, place, value)
                 self.__dict__[place][name] = value
                 return
         super().__setattr__(name, value)
+
+    def _note_write(self, name: str, place: str, value: Any) -> None:
+        """Note what undoes a write under `vmap`; refuse what depends on a slice (autograd-56)."""
+        entries = self.__dict__[place]
+        if name not in entries:
+            return
+        before = entries[name]
+        cut = type(getattr(value, "_data", None)) is Batched
+        if cut and type(getattr(before, "_data", None)) is not Batched:
+            msg = (
+                f"vmap: what depends on a slice cannot be written to {name} of "
+                f"{type(self).__name__}, which is from outside"
+            )
+            raise NotKnown(msg)
+        noted(partial(entries.__setitem__, name, before))
 
     def __getattr__(self, name: str) -> Any:
         for place in ("_parameters", "_buffers", "_modules"):

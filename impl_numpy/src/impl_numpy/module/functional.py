@@ -37,19 +37,19 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
     if not isinstance(params, Mapping):
         msg = f"functional_call: params must be a mapping, got {shown(params)}"
         raise TypeError(msg)
-    with _replaced(module, params):
+    with replacing(module, params):
         return module(*args, **kwargs)
 
 
 @contextmanager
-def _replaced(module: Module, params: Mapping[str, Any]) -> Iterator[None]:
+def replacing(module: Module, params: Mapping[str, Any]) -> Iterator[None]:
     """Put other parameters in their places; what is computed again meanwhile will find them too."""
     with _alone_with(module):
         yield from _exchanged(module, params)
 
 
 def _exchanged(module: Module, params: Mapping[str, Any]) -> Iterator[None]:
-    places = _places(module)
+    places = places_of(module)
     unknown = [name for name in params if name not in places]
     if unknown:
         owner_name = type(module).__name__
@@ -65,7 +65,7 @@ def _exchanged(module: Module, params: Mapping[str, Any]) -> Iterator[None]:
     new = {id(places[name][0][places[name][1]]): x for name, x in replaced.items()}
     new.pop(id(None), None)
     before = [(entries, name, entries[name]) for entries, name, _ in places.values()]
-    within, MODE.within = MODE.within, (*MODE.within, partial(_replaced, module, replaced))
+    within, MODE.within = MODE.within, (*MODE.within, partial(replacing, module, replaced))
     try:
         for full, (entries, name, _) in places.items():
             entries[name] = replaced.get(full, new.get(id(entries[name]), entries[name]))
@@ -97,7 +97,7 @@ def _alone_with(module: Module) -> Iterator[None]:
             _FREED.notify_all()
 
 
-def _places(module: Module) -> dict[str, tuple[dict[str, Any], str, Module]]:
+def places_of(module: Module) -> dict[str, tuple[dict[str, Any], str, Module]]:
     """Return where each parameter and buffer stands, and whose it is, by dotted name."""
     places = {}
     for path, owner in module._every_module("", None):

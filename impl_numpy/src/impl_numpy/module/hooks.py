@@ -7,8 +7,7 @@ from contextlib import suppress
 from threading import get_ident
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from impl_numpy.batched import asarray
 from impl_numpy.checks import check_callable, check_flag, shown
 from impl_numpy.dtypes import Value
 from impl_numpy.function_node import CallRule, OutputNode, turned
@@ -350,7 +349,7 @@ def _seen(grad: Value | None) -> Tensor | None:
     """Return a gradient as a hook sees it: what others may get too cannot be written."""
     if grad is None or isinstance(grad, Tensor):
         return grad
-    return wrap(readonly(np.asarray(grad)), None)
+    return wrap(readonly(asarray(grad)), None)
 
 
 def _replaced(subject: str, result: Any, seen: list[Tensor | None], grads: Gradients) -> Gradients:

@@ -28,7 +28,7 @@ from impl_numpy.tensor import Tensor, as_tensor
 
 def _weigh(scores: Array, shut: Array | None) -> Array:
     """Return the softmax over the last axis, 0 where a mask is shut, or all of a row (nn-33)."""
-    out = np.array(scores) if shut is None else np.where(shut, scores.dtype.type(-np.inf), scores)
+    out = scores.copy() if shut is None else np.where(shut, scores.dtype.type(-np.inf), scores)
     top = out.max(-1, keepdims=True, initial=-np.inf)
     # Where a query may look nowhere the largest is -inf, and the sum of exponentials is 0.
     top[top == -np.inf] = 0

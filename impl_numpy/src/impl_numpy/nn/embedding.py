@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from impl_numpy import init, ops
+from impl_numpy.batched import by_slices, every, is_batched, youngest
 from impl_numpy.checks import check_flag, check_indices, check_number, shown
 from impl_numpy.creation import empty
 from impl_numpy.dtypes import Array
@@ -108,10 +109,10 @@ class Embedding(Layer):
         rows = self.num_embeddings
         index = check_indices("Embedding", "input", input, 0, rows, "num_embeddings")  # nn-05
         if self.max_norm is not None:
-            _shorten(self.weight, np.unique(index), self.max_norm, self.norm_type)
+            _shorten(self.weight, np.unique(every(index)), self.max_norm, self.norm_type)
         vectors = self.weight[index]
         if self.scale_grad_by_freq:
-            times = np.bincount(index.ravel(), minlength=rows)[index][..., None]
+            times = _times(index, rows)[..., None]
             vectors = record_unary(_lessened, vectors, (1 / times.astype(vectors.dtype),))
         if self.padding_idx is None:
             return vectors
@@ -123,6 +124,14 @@ class Embedding(Layer):
         usual = {"padding_idx": None, "max_norm": None, "norm_type": 2, "scale_grad_by_freq": False}
         options = [f"{k}={getattr(self, k)}" for k, v in usual.items() if getattr(self, k) != v]
         return ", ".join([str(self.num_embeddings), str(self.embedding_dim), *options])
+
+
+def _times(index: Array, rows: int) -> Array:
+    """Return how often each of the indices is there."""
+    level = youngest(index)
+    if level is not None:
+        return by_slices(level, _times, (index, rows))
+    return np.bincount(index.ravel(), minlength=rows)[index]
 
 
 def _row(padding_idx: Any, count: int) -> int:
@@ -139,6 +148,12 @@ def _row(padding_idx: Any, count: int) -> int:
 @quiet
 def _shorten(weight: Tensor, rows: Array, longest: float, order: float) -> None:
     """Make the rows of a table that are too long as long as they may be (nn-16)."""
+    if is_batched(weight._data):
+        # Each slice has a table of its own, of which it reads no more than its rows.
+        norms = np.linalg.norm(weight._data, order, axis=1, keepdims=True)
+        factors = np.where(norms > longest, longest / (norms + 1e-7), 1).astype(weight.dtype)
+        weight._data = weight._data * factors
+        return
     vectors = weight._data[rows]
     norms = np.linalg.norm(vectors, order, axis=1, keepdims=True)
     long = (norms > longest)[:, 0]

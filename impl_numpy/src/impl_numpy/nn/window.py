@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from impl_numpy.batched import inside, is_batched
 from impl_numpy.buffers import empty
 from impl_numpy.checks import LARGEST, check_sizes, shown
 from impl_numpy.dtypes import Array, Shape, Value
@@ -102,6 +103,8 @@ def framed(x: Array, before: Shape, after: Shape, value: float = 0) -> Array:
     """Return an array with a border of one value on its last axes; where negative, with less."""
     if not any(before) and not any(after):
         return x
+    if is_batched(x):
+        return inside(x, lambda x: framed(x, before, after, value))
     axes = len(before)
     every: Any = ...
     lengths = list(zip(x.shape[-axes:], before, after, strict=True))
@@ -111,9 +114,9 @@ def framed(x: Array, before: Shape, after: Shape, value: float = 0) -> Array:
     if max(*before, *after) <= 0:
         return x[(every, *[slice(-p, n + q) for n, p, q in lengths])]
     kept = [max(0, n + min(p, 0) + min(q, 0)) for n, p, q in lengths]
-    inside = [slice(max(p, 0), max(p, 0) + n) for p, n in zip(before, kept, strict=True)]
+    within = [slice(max(p, 0), max(p, 0) + n) for p, n in zip(before, kept, strict=True)]
     taken = [slice(max(-p, 0), max(-p, 0) + n) for p, n in zip(before, kept, strict=True)]
-    out[(every, *inside)] = x[(every, *taken)]
+    out[(every, *within)] = x[(every, *taken)]
     return out
 
 

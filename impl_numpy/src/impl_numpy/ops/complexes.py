@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import asarray
 from impl_numpy.dtypes import WHOLE, Value, bool_
 from impl_numpy.ops.elementwise import masked
 from impl_numpy.ops.families import OPERAND, X, registered, rule
@@ -73,7 +74,7 @@ def conj(x: Any, /) -> Tensor:
 
 
 def _direction_vjp(grad: Value, needs: Parents, x: Value, out: Value) -> Grads:
-    away = np.asarray(raw(x) != 0)
+    away = asarray(raw(x) != 0)
     size = RULES["abs"](x)
     one = np.ones((), size.dtype)
     across = grad - _conj(out) * _real(out * grad)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impl_numpy.batched import asarray
 from impl_numpy.checks import check_choice, check_flag
 from impl_numpy.dtypes import PART, WHOLE, Array, Shape, Value
 from impl_numpy.ops.families import registered
@@ -136,7 +137,7 @@ def _small(values: Array, n: int, of: Array | None = None) -> Array:
     of = np.abs(values if of is None else of)
     largest = of.max(axis=tuple(range(of.ndim))[-1:], keepdims=True, initial=0)
     least = _EQUAL * n * np.finfo(values.dtype).eps * largest
-    return np.asarray(np.abs(values) <= least.reshape(*least.shape, *[1] * (values.ndim - of.ndim)))
+    return asarray(np.abs(values) <= least.reshape(*least.shape, *[1] * (values.ndim - of.ndim)))
 
 
 def _gauge(vectors: Array) -> Array:

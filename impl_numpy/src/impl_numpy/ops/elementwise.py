@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.introspect import opt_func_info
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import asarray, every
 from impl_numpy.checks import (
     as_number,
     as_scalar,
@@ -68,14 +69,14 @@ SHORT = 512
 def _abs_grad(grad: Value, x: Value, out: Value) -> Value:
     values = raw(x)
     if values.dtype.kind == "c":
-        return masked(grad * RULES["conj"](RULES["sign of complex"](x)), np.asarray(values != 0))
+        return masked(grad * RULES["conj"](RULES["sign of complex"](x)), asarray(values != 0))
     if values.size >= SHORT:
         # A third of the time of `np.sign`. It is NaN where x is 0, infinite or NaN.
         signs = values / raw(out)
-        if not np.isnan(_least(signs, None)):
+        if every(signs).size and not np.isnan(_least(every(signs), None)):
             return grad * signs
     slope = grad * np.sign(values)
-    if np.count_nonzero(values) == values.size:
+    if np.count_nonzero(every(values)) == every(values).size:
         return slope
     return masked(slope, values != 0)
 
@@ -199,7 +200,7 @@ def _share(
     x, y = raw(a), raw(b)
     mine, yours = wins(x, y), wins(y, x)
     # Both win at a tie, and neither beside a NaN.
-    if np.count_nonzero(mine == yours):
+    if np.count_nonzero(every(mine == yours)):
         mine, yours = mine | np.isnan(x), yours | np.isnan(y)
         grad = _select(grad / 2, grad, mine & yours)
     return (
@@ -222,8 +223,8 @@ def _power(a: Array, b: Array) -> Any:
 
 
 def _no_negative_exponent(a: Array, b: Array) -> str | None:
-    if b.dtype.kind == "i" and np.any(b < 0):
-        return f"integers take no negative exponent, got {b.min()}; cast with astype first"
+    if b.dtype.kind == "i" and np.any(every(b) < 0):
+        return f"integers take no negative exponent, got {every(b).min()}; cast with astype first"
     return None
 
 

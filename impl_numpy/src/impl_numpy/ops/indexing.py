@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import (
+    USED,
+    Batched,
+    Level,
+    NotKnown,
+    chosen,
+    contiguous,
+    full,
+    lifted,
+    youngest,
+)
 from impl_numpy.checks import (
     check_count,
     check_dtype,
@@ -63,6 +75,9 @@ def _part(name: str, key: Any, shape: Shape) -> Any:
         msg = f"{name}: an index must be of integers, booleans, slices, None or ..., got {got}"
         raise TypeError(msg)
     if array.dtype == bool_:
+        if type(array) is Batched:
+            msg = f"vmap: {name} by a mask that depends on a slice has a shape that is not known"
+            raise NotKnown(msg)
         return own(array) if isinstance(key, Tensor) else array.copy()
     # An array of no axes, which a scalar is too, selects as an int does.
     indices = check_indices(name, "an index", array, length=f"shape {shape}")
@@ -74,7 +89,8 @@ def listed(name: str, key: Any) -> Any:
     if not isinstance(key, (list, tuple, range)):
         return key
     try:
-        array = np.asarray(_lists(key))
+        lists = _lists(key)
+        array = np.asarray(lists) if youngest(lists) is None else np.stack(lists)
     except ValueError:
         msg = f"{name}: the lists of an index must be of equal lengths, got ragged ones"
         raise IndexError(msg) from None
@@ -94,13 +110,21 @@ def _getitem_vjp(grad: Value, needs: Parents, x: None, out: None, key: Any, shap
 def _gathered(grads: tuple[Value, ...], keys: tuple[Any, ...], shape: Shape) -> Value:
     if len(grads) == 1:
         grad = grads[0]
-        return _put(grad, keys[0], shape) if is_raw(grad) else _placed(grad, keys[0], shape)
+        put = _put if type(grad) is np.ndarray else _placed
+        return put(grad, keys[0], shape)
     many = Primitive("put", _put_all, _put_all_vjp, ((),) * len(grads))
     return many(*grads, keys, shape)
 
 
 def _put_all(*args: Any) -> Array:
     *parts, keys, shape = args
+    level = youngest((parts, keys)) if USED else None
+    if level is not None:
+        lifts = [lifted(key, shape, level) for key in keys]
+        moved = [_moved(x, lift, level) for x, lift in zip(parts, lifts, strict=True)]
+        places = tuple([lift[0] for lift in lifts])
+        held: Any = Batched(level, _put_all(*moved, places, (level.size, *shape)))
+        return held
     out = np.zeros(shape, parts[0].dtype)
     for part, key in zip(parts, keys, strict=True):
         put_into(out, part, key)
@@ -115,7 +139,36 @@ def _put_vjp(grad: Value, needs: Parents, x: None, out: None, key: Any, shape: S
     return (_chosen(grad, key, shape),)
 
 
+def _moved(x: Array, lift: Any, level: Level) -> Any:
+    """Return what is put at an index of `lifted`, in the order of axes that it selects."""
+    return np.moveaxis(full(x, level), lift[2], lift[1])
+
+
+def over(run: Callable[..., Any], arrays: Sequence[Any], key: Any, shape: Shape) -> Any:
+    """Run what puts values at an index for all slices of a `vmap`; None where there are none.
+
+    Parameters
+    ----------
+    run : callable
+        `run(*arrays, key, shape)`; the last of the arrays is put.
+    arrays : sequence of array
+        That into which is put before it, or none.
+    """
+    level = youngest((arrays, key)) if USED else None
+    if level is None:
+        return None
+    lift = lifted(key, shape, level)
+    *whole, values = arrays
+    if values.ndim or type(values) is Batched:
+        wanted = chosen(np.broadcast_to(np.False_, shape), key).shape
+        values = _moved(np.broadcast_to(values, wanted), lift, level)
+    held = [full(x, level) for x in whole]
+    return Batched(level, run(*held, values, lift[0], (level.size, *shape)))
+
+
 def _put(x: Array, key: Any, shape: Shape) -> Array:
+    if USED and (found := over(_put, (x,), key, shape)) is not None:
+        return found
     out = np.zeros(shape, x.dtype)
     if may_repeat(key) and repeats(key, shape, x.size):
         put_into(out, x, key)
@@ -235,7 +288,7 @@ def _by_rounds(x: Array, starts: Array, counts: Array) -> Array:
 
 def selecting(name: str) -> Primitive:
     """Make the primitive that selects what an index names; configuration: index, shape of x."""
-    return Primitive(name, lambda x, key, shape: x[key], _getitem_vjp)
+    return Primitive(name, lambda x, key, shape: chosen(x, key), _getitem_vjp)
 
 
 _chosen = rule(selecting("getitem"))
@@ -251,10 +304,12 @@ _placed = placing("put")
 
 
 def _one_per_row(x: Array, columns: Array, shape: Shape) -> Array:
-    return x[np.arange(len(columns)), columns]
+    return chosen(x, (np.arange(len(columns)), columns))
 
 
 def _into_rows(x: Array, columns: Array, shape: Shape) -> Array:
+    if USED and youngest((x, columns)) is not None:
+        return _put(x, (np.arange(len(columns)), columns), shape)
     out = np.zeros(shape, x.dtype)
     out[np.arange(len(columns)), columns] = x
     return out
@@ -404,4 +459,4 @@ def one_hot(
     classes = check_indices("one_hot", "x", x, 0, count, "num_classes")
     place = normalize_new_axis("one_hot", axis, classes.shape)
     rows = classes[..., None] == np.arange(count)
-    return wrap(np.ascontiguousarray(np.moveaxis(rows, -1, place).astype(wanted)), None)
+    return wrap(contiguous(np.moveaxis(rows, -1, place).astype(wanted)), None)

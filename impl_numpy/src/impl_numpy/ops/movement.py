@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import Batched, NotKnown
 from impl_numpy.checks import (
     as_number,
     check_choice,
@@ -164,6 +165,9 @@ def repeat(x: Any, repeats: Any, /, *, axis: int | None = None) -> Tensor:  # op
         counts: Any = np.asarray(check_count("repeat", "repeats", number))
     else:
         counts = check_indices("repeat", "repeats", repeats)
+        if type(counts) is Batched:
+            msg = "vmap: repeat by counts that depend on a slice has a shape that is not known"
+            raise NotKnown(msg)
         if counts.ndim > 1 or counts.size not in (1, n):
             msg = f"repeat: repeats must be one or {n} for shape {x.shape}, got {counts.shape}"
             raise ValueError(msg)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from impl_numpy.batched import asarray, every, is_batched
 from impl_numpy.checks import check_items, normalize_axis, shown
 from impl_numpy.dtypes import Array, Shape, Value, bool_
 from impl_numpy.ops.families import REGISTRY, cast_first, registered, reshaped, rule
@@ -425,16 +426,20 @@ def set_apart(x: Array, lower: bool = False) -> tuple[Array, Array | None]:
         Which matrices of the stack these are; None for none.
     """
     wrong = ~np.isfinite(np.tril(x) if lower else x).all(axis=(-2, -1))
-    if not wrong.any():
+    if not every(wrong).any():
         return x, None
+    if is_batched(x):
+        eye = np.eye(*x.shape[-2:], dtype=x.dtype)
+        each: Any = wrong
+        return np.where(each[..., None, None], eye, x), each
     safe = np.array(x)
     safe[wrong] = np.eye(*x.shape[-2:], dtype=x.dtype)
-    return safe, np.asarray(wrong)
+    return safe, asarray(wrong)
 
 
 def singular(x: Array) -> Array:
     """Tell of which matrices elimination meets a pivot that is 0 (linalg-09)."""
-    return np.asarray(np.linalg.slogdet(x).sign == 0)
+    return asarray(np.linalg.slogdet(x).sign == 0)
 
 
 def _quotient(a: Array, b: Array, strict: bool) -> Array:

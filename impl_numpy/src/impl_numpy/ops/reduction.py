@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import asarray, every
 from impl_numpy.checks import check_flag, check_number, check_real, normalize_axes, shown
 from impl_numpy.dtypes import Array, Axis, Shape, Value, float32, int64
 from impl_numpy.ops.elementwise import masked
@@ -58,10 +59,10 @@ def _extremum_vjp(grad: Value, needs: Parents, x: Value, out: Value, *config: An
     values, extremum, share = raw(x), raw(out).reshape(kept), grad.reshape(kept)
     chosen = values == extremum
     undefined = np.isnan(extremum)
-    if np.count_nonzero(undefined):
+    if np.count_nonzero(every(undefined)):
         # A NaN is larger, and smaller, than any number (ops-27).
         chosen |= undefined & np.isnan(values)
-    if np.count_nonzero(chosen) != extremum.size:
+    if np.count_nonzero(every(chosen)) != every(extremum).size:
         count = np.add.reduce(chosen, axis=axes, dtype=int64, keepdims=True)
         share = share / count.astype(grad.dtype)
     return (masked(share, chosen),)
@@ -291,7 +292,7 @@ _CORRECTION = "\ncorrection : float\n    What the number of elements is lessened
 _root = Primitive(
     "sqrt",
     np.sqrt,
-    lambda grad, needs, x, out: (masked(grad / (out + out), np.asarray(raw(out) != 0)),),
+    lambda grad, needs, x, out: (masked(grad / (out + out), asarray(raw(out) != 0)),),
     ((OUT,),),
 )
 _nonzero = Primitive(
@@ -384,7 +385,7 @@ def _counted(name: str, forward: Any, of: str, summary: str) -> Any:
         x = as_tensor(name, x, passing=True)
         axes = normalize_axes(name, axis, x.shape)
         keepdims = check_flag(name, "keepdims", keepdims)
-        return wrap(np.asarray(forward(x._data, axes, keepdims)), None)
+        return wrap(asarray(forward(x._data, axes, keepdims)), None)
 
     return apply
 

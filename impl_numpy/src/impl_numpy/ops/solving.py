@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impl_numpy.batched import asarray, every
 from impl_numpy.checks import as_number, check_flag, shown
 from impl_numpy.dtypes import PART, Array, Value
 from impl_numpy.ops.decompositions import singular_values
@@ -243,7 +244,7 @@ def matrix_rank(x: Any, /, *, rtol: Any = None) -> Tensor:
     values = np.linalg.svd(set_apart(x._data)[0], compute_uv=False)
     largest = values.max(axis=-1, initial=0)
     counted = (values > (largest * least)[..., None]).sum(axis=-1, dtype=np.int64)
-    return wrap(np.asarray(counted), None)
+    return wrap(asarray(counted), None)
 
 
 def _cofactors(x: Array) -> Array:
@@ -254,7 +255,7 @@ def _cofactors(x: Array) -> Array:
         others[..., k] = np.delete(s, k, axis=-1).prod(axis=-1)
     sign = np.linalg.det(u) * np.linalg.det(vh)
     whole = (u * others[..., None, :]) @ vh
-    return np.asarray(sign[..., None, None] * whole.conj())
+    return asarray(sign[..., None, None] * whole.conj())
 
 
 def _det_vjp(grad: Value, needs: Parents, x: Value, out: Value) -> Grads:
@@ -264,10 +265,10 @@ def _det_vjp(grad: Value, needs: Parents, x: Value, out: Value) -> Grads:
     if not n:
         return (x * grad[..., None, None],)
     least = _SINGULAR * n * np.finfo(fixed.dtype).eps
-    near = np.asarray(values[..., -1] <= least * values[..., 0])[..., None, None]
+    near = asarray(values[..., -1] <= least * values[..., 0])[..., None, None]
     safe = selected(~near, x, np.eye(n, dtype=fixed.dtype))
     result = _inv(safe).mT * out[..., None, None]
-    if near.any():
+    if every(near).any():
         result = selected(~near, result, _cofactors(fixed))
     return (grad[..., None, None] * result,)
 
@@ -354,7 +355,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     else:
         # Where a matrix is 0 its gradient is.
         some = (x._data != 0).any(axis=(-2, -1), keepdims=True)
-        result = _norm(x if some.all() else selected(some, x), order)
+        result = _norm(x if every(some).all() else selected(some, x), order)
     return reshaped(result, (*stack, 1, 1)) if keepdims else result
 
 

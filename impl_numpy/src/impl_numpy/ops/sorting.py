@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impl_numpy.batched import asarray, chosen
 from impl_numpy.checks import (
     as_number,
     check_choice,
@@ -146,7 +147,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
         if order.shape != ordered.shape:
             msg = f"searchsorted: sorter must have shape {ordered.shape}, got {order.shape}"
             raise ValueError(msg)
-        ordered = ordered[order]
+        ordered = chosen(ordered, order)
     number = as_number(x2)
     if number is None or isinstance(x2, np.generic):
         sought = as_tensor("searchsorted", x2, passing=True)._data
@@ -155,7 +156,7 @@ def searchsorted(x1: Any, x2: Any, /, *, side: str = "left", sorter: Any = None)
     common = promoted("searchsorted", ordered.dtype, sought.dtype)
     check_real("searchsorted", common)
     found = np.searchsorted(ordered.astype(common), sought.astype(common), side)  # type: ignore[call-overload]
-    return wrap(np.asarray(found), None)
+    return wrap(asarray(found), None)
 
 
 _ISIN = """Parameters
@@ -185,7 +186,7 @@ def isin(x1: Any, x2: Any, /, *, invert: bool = False) -> Tensor:  # ops-51
     ]
     dtypes = [x.dtype for x in values if isinstance(x, np.ndarray)]
     check_real("isin", promoted("isin", *dtypes))
-    return wrap(np.asarray(np.isin(values[0], values[1], invert=invert)), None)
+    return wrap(asarray(np.isin(values[0], values[1], invert=invert)), None)
 
 
 class UniqueAll(NamedTuple):
@@ -228,7 +229,7 @@ TypeError
 def _unique(name: str, x: Any) -> UniqueAll:
     # Every NaN is a value of its own (ops-51).
     found = np.unique_all(as_tensor(name, x, passing=True)._data)
-    return UniqueAll(*[wrap(np.asarray(array), None) for array in found])
+    return UniqueAll(*[wrap(asarray(array), None) for array in found])
 
 
 @registered("unique_all", "Return all about values.", _UNIQUE.format(result="named tuple"))

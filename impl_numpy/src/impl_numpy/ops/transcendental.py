@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import asarray
 from impl_numpy.dtypes import Array, Value
 from impl_numpy.ops.elementwise import masked
 from impl_numpy.ops.families import X, binary, unary
@@ -18,7 +19,7 @@ _error_function = np.frompyfunc(math.erf, 1, 1)
 
 def _erf(x: Array) -> Array:
     # NumPy has none; Python's is good to an ULP.
-    result: Array = np.asarray(_error_function(x)).astype(x.dtype)
+    result: Array = asarray(_error_function(x)).astype(x.dtype)
     return result
 
 
@@ -48,7 +49,7 @@ def _expm1(x: Array) -> Any:
 def _log1p(x: Array) -> Any:
     if x.dtype.kind != "c":
         return np.log1p(x)
-    out = np.asarray(np.log1p(x))
+    out = asarray(np.log1p(x))
     # Near 0 abs(1 + x) has lost the digits of x: abs(1 + x)^2 - 1 = a (2 + a) + b^2.
     near = np.abs(x) < 0.5
     if near.any():
@@ -163,7 +164,7 @@ def _copysign_vjp(grad: Value, needs: Parents, a: Value, b: Value, out: None) ->
     x, y = raw(a), raw(b)
     signs = np.copysign(x.dtype.type(1), y) * np.sign(x)
     return (
-        None if needs[0] is None else masked(grad * signs, np.asarray(signs != 0)),
+        None if needs[0] is None else masked(grad * signs, asarray(signs != 0)),
         None if needs[1] is None else masked(grad, np.zeros(y.shape, bool)),
     )
 

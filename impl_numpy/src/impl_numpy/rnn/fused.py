@@ -22,16 +22,18 @@ Each Function has a `composite`, the same equations step by step on Tensors, for
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from impl_numpy.batched import Level
 from impl_numpy.buffers import empty
 from impl_numpy.dtypes import Array
 from impl_numpy.function import Function
 from impl_numpy.recording import quiet
 from impl_numpy.rnn.equations import RNN_STEPS, gru_step, lstm_step, unrolled
-from impl_numpy.rnn.lengths import FORWARD, Extent
+from impl_numpy.rnn.lengths import DIRECTIONS, FORWARD, Extent
 from impl_numpy.rnn.steps import (
     NUMBERS,
     flattened,
@@ -47,8 +49,26 @@ from impl_numpy.rnn.steps import (
     rolled,
     start_from,
 )
+from impl_numpy.slices import folded, shared, unfolded
 from impl_numpy.sums import total
 from impl_numpy.tensor import Tensor
+
+
+def _fold(states: int) -> Callable[..., Any]:
+    """Return what runs the sequences of all slices as one batch, where they share weights."""
+
+    def run(
+        level: Level, call: Callable[..., Any], inputs: tuple[Any, ...], config: dict[str, Any]
+    ) -> tuple[Tensor, ...] | None:
+        sequence, first, weights = inputs[0], inputs[1 : 1 + states], inputs[1 + states :]
+        whole = config.get("extent", FORWARD) in DIRECTIONS
+        if not (whole and level.size and all([shared(w, level) for w in weights])):
+            return None
+        held = [folded(h, level, 0) for h in first]
+        found = call(folded(sequence, level, 1), *held, *weights, **config)
+        return tuple([unfolded(y, level, y.ndim - 2) for y in found])
+
+    return run
 
 
 class RNNFunction(Function):
@@ -56,6 +76,7 @@ class RNNFunction(Function):
 
     _title = "RNN"
     _trusted = True
+    _fold = staticmethod(_fold(1))
 
     @staticmethod
     @quiet
@@ -115,6 +136,7 @@ class LSTMFunction(Function):
 
     _title = "LSTM"
     _trusted = True
+    _fold = staticmethod(_fold(2))
 
     @staticmethod
     @quiet
@@ -201,6 +223,7 @@ class GRUFunction(Function):
 
     _title = "GRU"
     _trusted = True
+    _fold = staticmethod(_fold(1))
 
     @staticmethod
     @quiet

@@ -123,9 +123,12 @@ class Packing:
         The first two sizes of what is packed: T, and N unless there are `origins`.
     origins : numpy.ndarray of int64, shape (N,), optional
         Where step 0 of each sequence lies in (T N, ...), if not in the rows of step 0.
+    order : numpy.ndarray of int64, shape (N,), optional
+        The sequences by falling length, if not with those of one length in their order.
 
     Attributes
     ----------
+    lengths : numpy.ndarray of int64, shape (N,)
     order : numpy.ndarray, shape (N,)
         The sequences by falling length.
     counts : tuple of int
@@ -140,9 +143,15 @@ class Packing:
         Where there the last row of each sequence lies.
     """
 
-    def __init__(self, lengths: Array, padded: Shape, origins: Array | None = None) -> None:
-        batch, self.padded = len(lengths), padded
-        self.order = order = np.argsort(-lengths, kind="stable")
+    def __init__(
+        self,
+        lengths: Array,
+        padded: Shape,
+        origins: Array | None = None,
+        order: Array | None = None,
+    ) -> None:
+        batch, self.padded, self.lengths = len(lengths), padded, lengths
+        self.order = order = np.argsort(-lengths, kind="stable") if order is None else order
         falling, rows = lengths[order], np.arange(batch)
         longest = int(lengths.max(initial=0))
         counts = np.searchsorted(-falling, -np.arange(longest))
@@ -168,8 +177,13 @@ class Packing:
             return x
         steps, batch = self.padded
         flat = x.reshape(steps * batch, x.shape[2])
-        rows: Tensor = record(_gather, (flat,), (self.places, len(flat._data)))
-        return rows.reshape(len(self.counts), len(self.order), x.shape[2]) if self.whole else rows
+        rows: Tensor = record(GATHER, (flat,), (self.places, len(flat._data)))
+        return self.formed(rows)
+
+    def formed(self, rows: Tensor) -> Tensor:
+        """Return packed rows (R, ...), as (T, N, ...) where all sequences have that length."""
+        whole = len(self.counts), len(self.order), rows.shape[1]
+        return rows.reshape(whole) if self.whole else rows
 
     def unpack(self, x: Tensor) -> Tensor:
         """Return (T, N, ...) with what was packed, and 0 past the end of each sequence (rnn-33)."""
@@ -177,17 +191,17 @@ class Packing:
             return x
         steps, batch = self.padded
         rows = x.reshape(len(self.places), x.shape[-1]) if self.whole else x
-        flat: Tensor = record(_scatter, (rows,), (self.places, steps * batch))
+        flat: Tensor = record(SCATTER, (rows,), (self.places, steps * batch))
         return flat.reshape(steps, batch, x.shape[-1])
 
     def ordered(self, states: Tensor) -> Tensor:
         """Return states (..., N, H) in the order of falling length."""
-        ordered: Tensor = record(_gather, (states,), (self.order, len(self.order)))
+        ordered: Tensor = record(GATHER, (states,), (self.order, len(self.order)))
         return ordered
 
     def as_given(self, states: Tensor) -> Tensor:
         """Return states (..., N, H) in the caller's order."""
-        given: Tensor = record(_scatter, (states,), (self.order, len(self.order)))
+        given: Tensor = record(SCATTER, (states,), (self.order, len(self.order)))
         return given
 
 
@@ -238,7 +252,7 @@ class Episodes(Packing):
     def as_given(self, states: Tensor) -> Tensor:
         """Return the last states of each sequence, (..., N, H), of those of episodes."""
         flat, places, shape = _flattened(states, self._lasts)
-        given: Tensor = record(_gather, (flat,), (places, len(flat._data)))
+        given: Tensor = record(GATHER, (flat,), (places, len(flat._data)))
         return given.reshape(shape)
 
 
@@ -331,10 +345,10 @@ Extent: TypeAlias = Whole | Packed
 DIRECTIONS = FORWARD, REVERSE = Whole(False), Whole(True)
 
 
-def check_lengths(owner: str, lengths: Any, steps: int, batch: int | None) -> Array:
+def check_lengths(owner: str, lengths: Any, steps: int, batch: int | None, least: int = 0) -> Array:
     """Return the lengths of sequences of at most so many steps, as a new array of int64 (rnn-34).
 
-    It has the shape (batch,), or () where there is no batch axis.
+    None is less than `least`. It has the shape (batch,), or () where there is no batch axis.
 
     Raises
     ------
@@ -351,9 +365,10 @@ def check_lengths(owner: str, lengths: Any, steps: int, batch: int | None) -> Ar
         wanted = "() for an input without a batch axis" if batch is None else f"(N,) = ({batch},)"
         msg = f"{owner}: lengths must have shape {wanted}, got {array.shape}"
         raise ValueError(msg)
-    outside = array[(array < 0) | (array > steps)]
+    outside = array[(array < least) | (array > steps)]
     if outside.size:
-        msg = f"{owner}: lengths must be at least 0 and at most T = {steps}, got {outside[0]}"
+        bounds = f"at least {least} and at most T = {steps}"
+        msg = f"{owner}: lengths must be {bounds}, got {outside[0]}"
         raise ValueError(msg)
     return array.astype(int64)
 
@@ -449,13 +464,13 @@ def _placed(x: Array, places: Array, length: int) -> Array:
 
 
 def _rows_vjp(grad: Value, _needs: Parents, _x: None, _out: None, *config: Any) -> Grads:
-    return (_scatter(grad, *config),)
+    return (SCATTER(grad, *config),)
 
 
 def _placed_vjp(grad: Value, _needs: Parents, _x: None, _out: None, *config: Any) -> Grads:
-    return (_gather(grad, *config),)
+    return (GATHER(grad, *config),)
 
 
 # Rows of (..., length, k) at places of which none comes twice, and rows to such places among zeros.
-_gather = Primitive("pack", _rows, _rows_vjp)
-_scatter = Primitive("unpack", _placed, _placed_vjp)
+GATHER = Primitive("pack", _rows, _rows_vjp)
+SCATTER = Primitive("unpack", _placed, _placed_vjp)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from impl_numpy import autograd, ops
+from impl_numpy.batched import USED, Level, youngest
 from impl_numpy.checks import (
     check_callable,
     check_count,
@@ -23,8 +25,10 @@ from impl_numpy.checks import (
 )
 from impl_numpy.dtypes import Array, Shape, float32
 from impl_numpy.module import Module
+from impl_numpy.module.functional import places_of, replacing
 from impl_numpy.rnn.equations import Steps
 from impl_numpy.rnn.lengths import check_lengths, check_mask
+from impl_numpy.slices import each
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_rebuilt, tree_structure
 
@@ -84,6 +88,10 @@ def unroll(
     if reset_state is not None and reset_mask is None:
         msg = "unroll: reset_state must come with a reset_mask, got none"
         raise ValueError(msg)
+    level = youngest((lengths, reset_mask)) if USED else None
+    if level is not None:
+        given = inputs, state, lengths, reset_mask, reset_state
+        return _by_slices(level, cell, given, batch_first=batch_first, checkpoint=checkpoint)
     padded = lengths is not None or reset_mask is not None
     inputs = _with_steps_first(inputs, batch_first, padded)
     shape = tree_leaves(inputs)[0].shape
@@ -103,6 +111,33 @@ def unroll(
         _check_axes("the output", tree_leaves(output), 2, "(T, N, ...) with batch_first")
         output = tree_map(_exchanged, output)
     return output, state
+
+
+def _by_slices(
+    level: Level, cell: Callable[..., Any], given: tuple[Any, ...], **options: Any
+) -> tuple[Any, Any]:
+    """Run a cell over the sequences of each slice of a `vmap`, of which each has other lengths."""
+    owned: dict[str, Any] = {}
+    if isinstance(cell, Module):
+        held = {full: entries[name] for full, (entries, name, _) in places_of(cell).items()}
+        owned = {full: x for full, x in held.items() if x is not None}
+
+    def run(
+        owned: dict[str, Any], inputs: Any, state: Any, lengths: Any, mask: Any, reset: Any
+    ) -> Any:
+        with replacing(cell, owned) if isinstance(cell, Module) else nullcontext():
+            return unroll(
+                cell,
+                inputs,
+                state,
+                lengths=lengths,
+                reset_mask=mask,
+                reset_state=reset,
+                **options,
+            )
+
+    found: tuple[Any, Any] = each(level, run, (owned, *given), {})
+    return found
 
 
 def truncated(

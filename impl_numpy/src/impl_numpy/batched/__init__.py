@@ -1,0 +1,53 @@
+"""Arrays of all slices of a `vmap`, which look like the array of one."""
+
+from impl_numpy.batched.array import (
+    Batched,
+    aligned,
+    asarray,
+    beneath,
+    blank,
+    by_slices,
+    contiguous,
+    every,
+    full,
+    has,
+    inside,
+    is_batched,
+    shifted,
+    sliced,
+    sliced_call,
+    stacked,
+    youngest,
+)
+from impl_numpy.batched.levels import JOURNALS, USED, Level, NotKnown, Unknown, noted, refuse
+from impl_numpy.batched.ufuncs import assign, chosen, lifted
+
+__all__ = [
+    "JOURNALS",
+    "USED",
+    "Batched",
+    "Level",
+    "NotKnown",
+    "Unknown",
+    "aligned",
+    "asarray",
+    "assign",
+    "beneath",
+    "blank",
+    "by_slices",
+    "chosen",
+    "contiguous",
+    "every",
+    "full",
+    "has",
+    "inside",
+    "is_batched",
+    "lifted",
+    "noted",
+    "refuse",
+    "shifted",
+    "sliced",
+    "sliced_call",
+    "stacked",
+    "youngest",
+]
