@@ -8,7 +8,7 @@ import pytest
 import impl_numpy as nn
 from impl_numpy import ops
 from impl_numpy.batched import Batched, Level, NotKnown, Unknown, chosen
-from impl_numpy.slices import each
+from impl_numpy.by_slice import each
 
 
 def normal(*shape, seed=0, dtype="float64"):

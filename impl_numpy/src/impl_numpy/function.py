@@ -14,13 +14,13 @@ import numpy as np
 
 from impl_numpy import random
 from impl_numpy.batched import USED, Unknown, is_batched, youngest
+from impl_numpy.by_slice import each
 from impl_numpy.checks import shown
 from impl_numpy.context import Context, StaticContext
 from impl_numpy.dtypes import DTYPES, Array, is_raw
 from impl_numpy.function_node import FunctionNode, OutputNode, copied, no_slices, ours, say_so
 from impl_numpy.grad_checks import check_no_gradient
 from impl_numpy.memory import LENT, follow, own, readonly
-from impl_numpy.slices import each
 from impl_numpy.tape import MODE, THROUGH, WATCHING, Parents, observe
 from impl_numpy.tensor import Tensor, wrap
 

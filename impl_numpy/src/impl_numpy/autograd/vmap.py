@@ -10,9 +10,9 @@ import numpy as np
 
 import impl_numpy.batched.matrices  # noqa: F401 - the rules are entered when it is imported
 from impl_numpy.batched import JOURNALS, USED, Level, NotKnown, has
+from impl_numpy.by_slice import entered, left_with
 from impl_numpy.checks import check_callable, shown
 from impl_numpy.memory import next_age
-from impl_numpy.slices import entered, left_with
 from impl_numpy.tensor import Tensor
 from impl_numpy.trees import tree_leaves, tree_map, tree_rebuilt
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from impl_numpy import ops
 from impl_numpy.batched import every
+from impl_numpy.by_slice import sliceable
 from impl_numpy.checks import check_indices, check_real
 from impl_numpy.dtypes import Array, Shape, Value
 from impl_numpy.loss.reduction import (
@@ -27,7 +28,6 @@ from impl_numpy.loss.reduction import (
 )
 from impl_numpy.ops.elementwise import between
 from impl_numpy.recording import RULES, Grads, Primitive, unary
-from impl_numpy.slices import sliceable
 from impl_numpy.sums import total
 from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor, wrap

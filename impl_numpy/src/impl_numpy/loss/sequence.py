@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_numpy import ops
+from impl_numpy.by_slice import sliceable
 from impl_numpy.checks import check_indices, check_int, shown
 from impl_numpy.dtypes import Array, int64, is_raw
 from impl_numpy.function import Function
 from impl_numpy.loss.reduction import Loss, as_one, floating, option, reduced
 from impl_numpy.recording import quiet
-from impl_numpy.slices import sliceable
 from impl_numpy.tensor import Tensor, wrap
 
 _NAME = "ctc_loss"

@@ -29,6 +29,7 @@ import numpy as np
 
 from impl_numpy.batched import Level
 from impl_numpy.buffers import empty
+from impl_numpy.by_slice import folded, shared, unfolded
 from impl_numpy.dtypes import Array
 from impl_numpy.function import Function
 from impl_numpy.recording import quiet
@@ -49,7 +50,6 @@ from impl_numpy.rnn.steps import (
     rolled,
     start_from,
 )
-from impl_numpy.slices import folded, shared, unfolded
 from impl_numpy.sums import total
 from impl_numpy.tensor import Tensor
 

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from impl_numpy import ops
 from impl_numpy.batched import USED, Level, youngest
+from impl_numpy.by_slice import each
 from impl_numpy.checks import (
     check_bit,
     check_count,
@@ -39,7 +40,6 @@ from impl_numpy.rnn.lengths import (
     packing_of,
 )
 from impl_numpy.rnn.packed import PackedSequence, packing_in
-from impl_numpy.slices import each
 from impl_numpy.tensor import Tensor, wrap
 
 

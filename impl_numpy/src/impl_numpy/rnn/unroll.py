@@ -15,6 +15,7 @@ import numpy as np
 
 from impl_numpy import autograd, ops
 from impl_numpy.batched import USED, Level, youngest
+from impl_numpy.by_slice import each
 from impl_numpy.checks import (
     check_callable,
     check_count,
@@ -28,7 +29,6 @@ from impl_numpy.module import Module
 from impl_numpy.module.functional import places_of, replacing
 from impl_numpy.rnn.equations import Steps
 from impl_numpy.rnn.lengths import check_lengths, check_mask
-from impl_numpy.slices import each
 from impl_numpy.tensor import Tensor, as_tensor, wrap
 from impl_numpy.trees import tree_aligned, tree_leaves, tree_map, tree_rebuilt, tree_structure
 
