@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, check_raw, shown
 from impl_cupy.context import Context
+from impl_cupy.function_mapped import apply_mapped
 from impl_cupy.function_node import FunctionNode, own
 from impl_cupy.memory import lent, note_read, readers
 from impl_cupy.random import RestoredOnError
-from impl_cupy.tape import OnRaw, at_edge, edge_of, keep, observe, state, watched, wrap
+from impl_cupy.tape import OnRaw, at_edge, edge_of, keep, observe, state, vmapped, watched, wrap
 from impl_cupy.tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -38,6 +39,9 @@ class Function(Context):
     _is_ours = False
     _called: str | None = None
     """The name in messages of what is no Function to the user."""
+
+    # Whether one of ours runs once for each slice under vmap, where `composite` would be slower.
+    _by_slices = False
 
     _used = False
     _static = False
@@ -150,6 +154,13 @@ def _apply(
     if not hasattr(cls, "forward"):
         msg = f"{name}: a Function must define forward"
         raise NotImplementedError(msg)
+    if vmapped:
+        if not cls._is_ours and state.recording:
+            _refuse_all_hidden(cls, inputs, config, snapshot or {})
+        again = functools.partial(_again, cls)
+        made = apply_mapped(cls, ctx, snapshot, inputs, config, again)
+        if made is not NotImplemented:
+            return made
     edges = tuple([edge_of(value) if state.recording else None for value in inputs])
     ctx._name = name
     ctx.needs_input_grad = tuple([edge is not None for edge in edges])
@@ -187,6 +198,20 @@ def _apply(
         )
     ctx._non_differentiable = ()
     return tensors if isinstance(result, tuple) else tensors[0]
+
+
+def _again(
+    cls: type[Function],
+    snapshot: dict[str, Any] | None,
+    inputs: tuple[Any, ...],
+    config: dict[str, Any],
+) -> Any:
+    """Call a Function anew, as the call was whose instance had these attributes."""
+    if snapshot is None:
+        return _apply(cls, Context(), None, inputs, dict(config))
+    instance = object.__new__(cls)
+    vars(instance).update(own(snapshot))
+    return _apply(cls, instance, snapshot, inputs, dict(config))
 
 
 def _kept(

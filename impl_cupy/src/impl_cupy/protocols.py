@@ -10,7 +10,7 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import shown
 from impl_cupy.memory import lend_data
-from impl_cupy.tape import Recorded, handles
+from impl_cupy.tape import Recorded, handles, state
 
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 _NUMBERS = (bool, int, float, complex)
@@ -211,6 +211,37 @@ class Protocols(Recorded):
 
     def __ne__(self, other: object) -> Any:
         return handles.not_equal(self, other) if _is_comparable(other) else NotImplemented
+
+
+def _writing(operator: Callable[..., Any], sign: str) -> Callable[..., Any]:
+    """Make ``x += y`` of an operator: another Tensor, for Tensors take no writes."""
+
+    def written(self: Any, other: Any) -> Any:
+        if state.at_once:
+            # On an array of a slice it would be seen by all who hold the array.
+            msg = f"{sign}=: under vmap a Function does not write into what depends on a slice"
+            raise RuntimeError(msg)
+        return operator(self, other)
+
+    return written
+
+
+for _name, _sign in (
+    ("add", "+"),
+    ("sub", "-"),
+    ("mul", "*"),
+    ("truediv", "/"),
+    ("floordiv", "//"),
+    ("mod", "%"),
+    ("pow", "**"),
+    ("matmul", "@"),
+    ("and", "&"),
+    ("or", "|"),
+    ("xor", "^"),
+    ("lshift", "<<"),
+    ("rshift", ">>"),
+):
+    setattr(Protocols, f"__i{_name}__", _writing(getattr(Protocols, f"__{_name}__"), _sign))
 
 
 def _is_comparable(other: object) -> bool:

@@ -31,6 +31,7 @@ from impl_cupy.dtypes import (
 )
 from impl_cupy.launch import pointwise
 from impl_cupy.memory import RawArray, check_unchanged, clock, lend, lent, note_read, readers
+from impl_cupy.slices import by_slices, count_of, deepest, lift, lower, spread
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
@@ -45,6 +46,7 @@ from impl_cupy.tape import (
     observe_node,
     refuse_cut,
     state,
+    vmapped,
     watched,
     wrap,
 )
@@ -204,6 +206,10 @@ def record(
     ValueError
         That names the operation and every shape, where the shapes do not fit.
     """
+    if vmapped:
+        made = _record_mapped(name, function, rule, operands, keep_inputs, keep_output, config)
+        if made is not NotImplemented:
+            return made
     raws = tuple(
         operand._data if isinstance(operand, Recorded) else operand for operand in operands
     )
@@ -216,6 +222,42 @@ def record(
         kept = tuple(keep(operand, containers=1) for operand in operands)
     node = OpNode(name, edges, rule, kept, out if keep_output else None, config)
     return at_edge(out, (node, 0))
+
+
+elementwise: set[str] = {"cast", "astype"}
+"""What is computed element by element of operands of one shape, and no function of `ops`."""
+
+
+def _record_mapped(
+    name: str,
+    function: Callable[..., RawArray],
+    rule: Rule | None,
+    operands: tuple[Operand, ...],
+    keep_inputs: bool,
+    keep_output: bool,
+    config: Any,
+) -> Any:
+    """Do the same where an operand depends on a slice, else nothing."""
+    level = deepest(operands)
+    if not level:
+        return NotImplemented
+
+    def again(*given: Any) -> Any:
+        return record(
+            name,
+            function,
+            rule,
+            given,
+            keep_inputs=keep_inputs,
+            keep_output=keep_output,
+            config=config,
+        )
+
+    if name not in elementwise:
+        return by_slices(again, operands, {}, level)
+    innermost = ((level, count_of(operands, level)),)
+    wide = [spread(v, innermost) if isinstance(v, Recorded) else v for v in operands]
+    return lift(again(*[lower(value, level) for value in wide]), level)
 
 
 def compute(name: str, function: Callable[..., RawArray], raws: tuple[Any, ...]) -> RawArray:
