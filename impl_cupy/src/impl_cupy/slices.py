@@ -14,6 +14,7 @@ slice, and the results are stacked (`by_slices`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -177,10 +178,12 @@ class Within:
     def __enter__(self) -> None:
         self._before = state.levels
         state.levels = self._levels
-        vmapped.append(None)
+        if self._levels:
+            vmapped.append(None)
 
     def __exit__(self, *_: object) -> None:
-        vmapped.pop()
+        if self._levels:
+            vmapped.pop()
         state.levels = self._before
 
 
@@ -391,6 +394,18 @@ def by_slices(
             if place == 0 and mark() != start:
                 again = start
     return stacked(results, level)
+
+
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function run once for each slice under `vmap`, so that it checks values as ever."""
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if vmapped and (level := deepest(args, kwargs)):
+            return by_slices(called, args, kwargs, level)
+        return function(*args, **kwargs)
+
+    return called
 
 
 def _cut(structure: Any, level: int, place: int) -> Any:

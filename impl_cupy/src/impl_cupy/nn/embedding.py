@@ -12,18 +12,20 @@ from impl_cupy.checks import check_flag, check_number, check_positive_int, shown
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
 from impl_cupy.memory import note_change
-from impl_cupy.nn.layer import Layer, normal
+from impl_cupy.nn.layer import Layer, each_slice, normal
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.recording import as_indices, find_outside, record
+from impl_cupy.slices import refuse_write
 from impl_cupy.sums import scatter_rows, total
-from impl_cupy.tape import wrap
+from impl_cupy.tape import state, wrap
 from impl_cupy.tensor import Tensor
 
 
 class EmbeddingFunction(Function):
     """Look rows of a table up; their gradients are added in one order each time."""
 
+    _by_slices = True
     _is_ours = True
     _called = "Embedding"
 
@@ -146,6 +148,7 @@ class Embedding(Layer):
             drawn[self.padding_idx] = 0.0  # nn-04
         return drawn
 
+    @each_slice
     def forward(self, input: Any) -> Tensor:
         """Look rows up.
 
@@ -179,6 +182,8 @@ class Embedding(Layer):
         self._check_parameters(self.weight.dtype)
         padding = -1 if self.padding_idx is None else self.padding_idx
         if self.max_norm is not None:
+            if state.levels:
+                refuse_write("Embedding: max_norm")
             self._shorten(raw)
         counts = None
         if self.scale_grad_by_freq:  # nn-16

@@ -20,12 +20,13 @@ from impl_cupy.dtypes import DTypeLike, float64, int64
 from impl_cupy.function import Function
 from impl_cupy.launch import launch
 from impl_cupy.memory import note_change
-from impl_cupy.nn.layer import WARP, Layer, NormFunction, Rows, constant
+from impl_cupy.nn.layer import WARP, Layer, NormFunction, Rows, constant, each_slice
 from impl_cupy.ops.elementwise import sqrt, square
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.ops.reduction import mean
 from impl_cupy.recording import as_tensor
-from impl_cupy.tape import wrap
+from impl_cupy.slices import is_mapped, refuse_write
+from impl_cupy.tape import vmapped, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -394,7 +395,16 @@ class _BatchNorm(_Norm):
             values a channel.
         TypeError
             If the dtype is not the parameters'.
+        RuntimeError
+            If running statistics would depend on a slice of `vmap`.
         """
+        if vmapped and self.training and self.running_mean is not None and is_mapped(input):
+            refuse_write(f"{type(self).__name__}: running_mean")
+        output: Tensor = self._normalized(input)
+        return output
+
+    @each_slice
+    def _normalized(self, input: Any) -> Tensor:
         value = self._samples(input)
         is_kept = self.running_mean is not None
         shape = (self.num_features,)

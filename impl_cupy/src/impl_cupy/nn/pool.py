@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,8 +13,10 @@ from impl_cupy.dtypes import int64
 from impl_cupy.launch import launch
 from impl_cupy.nn.layer import Layer
 from impl_cupy.nn.window import Sizes, Windows, as_samples, by_axis, count_places
+from impl_cupy.ops.manipulation import reshape
 from impl_cupy.recording import record
-from impl_cupy.tape import Recorded, wrap
+from impl_cupy.slices import deepest, is_mapped, lift, lower, over
+from impl_cupy.tape import Recorded, vmapped, wrap
 from impl_cupy.tensor import Tensor
 
 Operation = Callable[..., Any]
@@ -38,6 +42,31 @@ def _linear(function: Callable[..., Any], rule: Any) -> Callable[..., Any]:
         return record(plan.name, lambda raw: function(raw, plan), rule, (x,), config=plan)
 
     return operation
+
+
+def _folded(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a pool take all slices under `vmap` as samples of one batch."""
+
+    @functools.wraps(forward)
+    def called(self: Any, input: Any) -> Any:
+        if not vmapped or not is_mapped(input) or input.ndim < 2:
+            return forward(self, input)
+        level = deepest(input)
+        wide = lower(input, level)
+        axes = 2 if type(self).__name__.endswith("2d") else 1
+        if input.ndim != axes + 2:
+            # A slice has one sample, or does not fit.
+            if input.ndim != axes + 1:
+                return forward(self, input)
+            return over(lambda part: lift(part, level), called(self, wide))
+        samples = reshape(wide, (wide.shape[0] * wide.shape[1], *wide.shape[2:]))
+
+        def unfolded(part: Any) -> Any:
+            return lift(reshape(part, (*wide.shape[:2], *part.shape[1:])), level)
+
+        return over(unfolded, called(self, samples))
+
+    return called
 
 
 def _made(raw: Any, lengths: Sizes, dtype: Any = None) -> Any:
@@ -177,6 +206,7 @@ class _MaxPool(_Pool):
         self.return_indices = check_flag(name, "return_indices", return_indices)
         self._check()
 
+    @_folded
     def forward(self, input: Any) -> Any:
         """Choose the largest of each window; of equals the first, and NaN before all.
 
@@ -263,6 +293,7 @@ class _AvgPool(_Pool):
         self.count_include_pad = check_flag(name, "count_include_pad", count_include_pad)
         self._check()
 
+    @_folded
     def forward(self, input: Any) -> Tensor:
         """Form the mean of each window.
 
@@ -418,6 +449,7 @@ class AdaptiveAvgPool2d(Layer):
         filled = tuple(s if part is None else part for s, part in zip(sizes, pair, strict=True))
         return by_axis("AdaptiveAvgPool2d", "output_size", filled, 2)
 
+    @_folded
     def forward(self, input: Any) -> Tensor:
         """Form the mean of each window.
 

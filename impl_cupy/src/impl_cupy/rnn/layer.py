@@ -21,6 +21,7 @@ from impl_cupy.checks import (
 from impl_cupy.dtypes import DTypeLike
 from impl_cupy.function import Function
 from impl_cupy.nn.dropout import dropped
+from impl_cupy.nn.layer import each_slice
 from impl_cupy.ops.manipulation import concat, expand_dims, permute_dims, squeeze
 from impl_cupy.rnn.cell import Recurrent
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
@@ -61,6 +62,7 @@ class _Layer(Recurrent):
             for suffix in suffixes:
                 self._draw(suffix, len(ends) * width if layer else self.input_size, width)
 
+    @each_slice
     def _run(
         self,
         input: Any,
