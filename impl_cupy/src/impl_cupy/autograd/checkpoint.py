@@ -308,10 +308,18 @@ def _attributes(modules: list[Any]) -> _Attributes:
 def _copied(attributes: _Attributes) -> _Attributes:
     """Copy what is changed in place: the registers of parameters, and plain containers.
 
-    Results are left out, so that no node keeps the graphs of calls before.
+    Results are left out, so that no node keeps the graphs of calls before; but what stands in the
+    place of parameters is of this call (`functional_call`).
     """
     return [
-        (entries, {name: _copy(value) for name, value in held.items() if not _has_result(value)})
+        (
+            entries,
+            {
+                name: _copy(value)
+                for name, value in held.items()
+                if name == "_parameters" or not _has_result(value)
+            },
+        )
         for entries, held in attributes
     ]
 

@@ -25,7 +25,9 @@ from impl_cupy.nn.layer import each_slice
 from impl_cupy.ops.manipulation import concat, expand_dims, permute_dims, squeeze
 from impl_cupy.rnn.cell import Recurrent
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
+from impl_cupy.recording import as_tensor
 from impl_cupy.rnn.lengths import Episodes, check_lengths, check_mask, walks
+from impl_cupy.rnn.packed import PackedSequence, layout_of
 from impl_cupy.tape import wrap
 from impl_cupy.tensor import Tensor
 
@@ -62,7 +64,6 @@ class _Layer(Recurrent):
             for suffix in suffixes:
                 self._draw(suffix, len(ends) * width if layer else self.input_size, width)
 
-    @each_slice
     def _run(
         self,
         input: Any,
@@ -72,12 +73,49 @@ class _Layer(Recurrent):
         reset_state: Any,
         with_cells: bool = False,
         **config: Any,
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    ) -> tuple[Any, list[Tensor], list[Any]]:
         """Run all layers: the output, the last of each of the states, and what comes `with_cells`.
 
         That is, where it is true, c of the last layer after every step.
         """
-        x, batched = self._sequence(input)
+        given = {"lengths": lengths, "reset_mask": reset_mask, "reset_state": reset_state}
+        if not isinstance(input, PackedSequence):
+            made: tuple[Any, list[Tensor], list[Any]] = self._run_padded(
+                input, hx, *given.values(), with_cells, self.batch_first, **config
+            )
+            return made
+        name = type(self).__name__
+        for argument, value in given.items():
+            if value is not None:
+                msg = f"{name}: {argument} must be left out where input is packed"
+                raise ValueError(msg)
+        data = as_tensor(name, input.data)
+        if data.ndim != 2:
+            msg = f"{name}: packed input must have data of shape (R, I), got {data.shape}"
+            raise ValueError(msg)
+        self._sized(data, "(R, I)", 2, "(R, I)")
+        layout = layout_of(name, input)
+        x = layout.unpack(data, layout.steps)
+        output, ends, every = self._run_padded(
+            x, hx, layout.lengths, None, None, with_cells, False, **config
+        )
+        packed = [input._replace(data=layout.pack(part)) for part in (output, *every)]
+        return packed[0], ends, packed[1:]
+
+    @each_slice
+    def _run_padded(
+        self,
+        input: Any,
+        hx: Any,
+        lengths: Any,
+        reset_mask: Any,
+        reset_state: Any,
+        with_cells: bool,
+        is_turned: bool,
+        **config: Any,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Do the same for input (T, N, I), (N, T, I) where it `is_turned`, or (T, I)."""
+        x, batched = self._sequence(input, is_turned)
         steps, batch, _ = x.shape
         if lengths is not None:
             name = type(self).__name__
@@ -105,16 +143,17 @@ class _Layer(Recurrent):
         ends = [_joined(parts, axis=0) for parts in zip(*lasts, strict=True)]
         if episodes is not None:
             ends = [episodes.end(end) for end in ends]
-        every = [self._end(_joined(cells, axis=2), batched)] if cells else []
-        return self._end(x, batched), [end if batched else squeeze(end, 1) for end in ends], every
+        every = [self._end(_joined(cells, axis=2), batched, is_turned)] if cells else []
+        output = self._end(x, batched, is_turned)
+        return output, [end if batched else squeeze(end, 1) for end in ends], every
 
-    def _sequence(self, x: Any) -> tuple[Tensor, bool]:
+    def _sequence(self, x: Any, is_turned: bool) -> tuple[Tensor, bool]:
         """Check x and bring it to (T, N, I)."""
-        batched = "(N, T, I)" if self.batch_first else "(T, N, I)"
+        batched = "(N, T, I)" if is_turned else "(T, N, I)"
         value = self._sized(x, batched, 3, "(T, I)")
         if value.ndim == 2:
             return expand_dims(value, axis=1), False
-        return (permute_dims(value, (1, 0, 2)) if self.batch_first else value), True
+        return (permute_dims(value, (1, 0, 2)) if is_turned else value), True
 
     def _cut(self, shape: tuple[int, int], batched: bool, lengths: Any, mask: Any) -> Episodes:
         """Check `reset_mask` and cut the sequences into episodes."""
@@ -176,10 +215,10 @@ class _Layer(Recurrent):
         value = self._state(argument, state, f"({count}, {letter})", (count, size), x)
         return expand_dims(value, axis=1)
 
-    def _end(self, output: Tensor, batched: bool) -> Tensor:
+    def _end(self, output: Tensor, batched: bool, is_turned: bool) -> Tensor:
         if not batched:
             return squeeze(output, 1)
-        return permute_dims(output, (1, 0, 2)) if self.batch_first else output
+        return permute_dims(output, (1, 0, 2)) if is_turned else output
 
 
 def _joined(parts: Any, axis: int) -> Tensor:
@@ -265,7 +304,7 @@ class RNN(_Layer):
 
         Parameters
         ----------
-        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
+        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I); or PackedSequence
         hx : Tensor, shape (L D, N, H) or (L D, H), optional
             Zeros if left out.
         lengths : N integers, optional
@@ -281,7 +320,7 @@ class RNN(_Layer):
 
         Returns
         -------
-        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
+        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H); or PackedSequence
             Of the last layer, forward first; 0 past a sequence's end.
         h_n : Tensor, shape of `hx`
             After each sequence's own last step, in the reverse direction after step 0.
@@ -388,7 +427,7 @@ class LSTM(_Layer):
 
         Parameters
         ----------
-        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
+        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I); or PackedSequence
         hx : pair of Tensor, shapes (L D, N, P) and (L D, N, H), or (L D, P) and (L D, H), optional
             ``(h0, c0)``, zeros if left out.
         lengths, reset_mask, reset_state
@@ -398,7 +437,7 @@ class LSTM(_Layer):
 
         Returns
         -------
-        output : Tensor, shape (T, N, D P), (N, T, D P) or (T, D P)
+        output : Tensor, shape (T, N, D P), (N, T, D P) or (T, D P); or PackedSequence
         (h_n, c_n) : tuple of Tensor, shapes of `hx`
         cells : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
             c of the last layer after every step, laid out as `output`.
@@ -481,7 +520,7 @@ class GRU(_Layer):
 
         Parameters
         ----------
-        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
+        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I); or PackedSequence
         hx : Tensor, shape (L D, N, H) or (L D, H), optional
             Zeros if left out.
         lengths, reset_mask, reset_state
@@ -489,7 +528,7 @@ class GRU(_Layer):
 
         Returns
         -------
-        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
+        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H); or PackedSequence
         h_n : Tensor, shape of `hx`
 
         Raises
