@@ -16,6 +16,7 @@ from impl_cupy.function_mapped import apply_mapped
 from impl_cupy.function_node import FunctionNode, own
 from impl_cupy.memory import lent, note_read, readers
 from impl_cupy.random import RestoredOnError
+from impl_cupy.slices import deepest
 from impl_cupy.tape import OnRaw, at_edge, edge_of, keep, observe, state, vmapped, watched, wrap
 from impl_cupy.tensor import Tensor
 
@@ -71,7 +72,7 @@ class Function(Context):
         snapshot = dict(own(vars(self)))
         vars(self).update(own(snapshot))
         self._used = True
-        return _apply(cls, self, snapshot, inputs, config)
+        return _called(cls, self, snapshot, inputs, config)
 
     @classmethod
     def apply(cls, *inputs: Any, **config: Any) -> Any:
@@ -90,7 +91,7 @@ class Function(Context):
         """
         if not cls._static:
             return cls()(*inputs, **config)
-        return _apply(cls, Context(), None, inputs, config)
+        return _called(cls, Context(), None, inputs, config)
 
 
 def as_function(cls: type) -> type[Function]:
@@ -143,6 +144,22 @@ def once_differentiable(backward: _F) -> _F:
     return marked  # type: ignore[return-value]
 
 
+def _called(
+    cls: type[Function],
+    ctx: Context,
+    snapshot: dict[str, Any] | None,
+    inputs: tuple[Any, ...],
+    config: dict[str, Any],
+) -> Any:
+    """Apply a Function, under `vmap` too."""
+    if vmapped and deepest(inputs, config, snapshot):
+        if not cls._is_ours and state.recording:
+            _refuse_all_hidden(cls, inputs, config, snapshot or {})
+        again = functools.partial(_again, cls)
+        return apply_mapped(cls, ctx, snapshot, inputs, config, again)
+    return _apply(cls, ctx, snapshot, inputs, config)
+
+
 def _apply(
     cls: type[Function],
     ctx: Context,
@@ -154,13 +171,6 @@ def _apply(
     if not hasattr(cls, "forward"):
         msg = f"{name}: a Function must define forward"
         raise NotImplementedError(msg)
-    if vmapped:
-        if not cls._is_ours and state.recording:
-            _refuse_all_hidden(cls, inputs, config, snapshot or {})
-        again = functools.partial(_again, cls)
-        made = apply_mapped(cls, ctx, snapshot, inputs, config, again)
-        if made is not NotImplemented:
-            return made
     edges = tuple([edge_of(value) if state.recording else None for value in inputs])
     ctx._name = name
     ctx.needs_input_grad = tuple([edge is not None for edge in edges])
@@ -208,10 +218,10 @@ def _again(
 ) -> Any:
     """Call a Function anew, as the call was whose instance had these attributes."""
     if snapshot is None:
-        return _apply(cls, Context(), None, inputs, dict(config))
+        return _called(cls, Context(), None, inputs, dict(config))
     instance = object.__new__(cls)
     vars(instance).update(own(snapshot))
-    return _apply(cls, instance, snapshot, inputs, dict(config))
+    return _called(cls, instance, snapshot, inputs, dict(config))
 
 
 def _kept(

@@ -51,7 +51,7 @@ Again = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 """Calls the Function anew, from its attributes, inputs and configuration."""
 
 
-class CannotRunAtOnce(Exception):  # noqa: N818 - it is no error to anybody
+class CannotRunAtOnce(Exception):
     """A call for all slices did what Tensors refuse."""
 
 
@@ -63,10 +63,8 @@ def apply_mapped(
     config: dict[str, Any],
     again: Again,
 ) -> Any:
-    """Call a Function where an input depends on a slice; else return NotImplemented."""
+    """Call a Function where an input depends on a slice."""
     level = deepest(inputs, config, snapshot)
-    if not level:
-        return NotImplemented
     if cls._is_ours:
         if hasattr(cls, "composite") and not cls._by_slices:
             return cls.composite(*[_lifted(value) for value in inputs], **config)
@@ -243,7 +241,7 @@ class MappedNode(FunctionNode):
 
     def _backward(self, ctx: Context, grads: Sequence[Value | None]) -> Any:
         if self.snapshot is not None and isinstance(ctx, self.function):
-            return ctx.backward(*grads)  # type: ignore[attr-defined]
+            return ctx.backward(*grads)
         return super()._backward(ctx, grads)
 
     def _pull_each(self, grads: Sequence[Value | None]) -> list[Any]:
@@ -304,7 +302,7 @@ class MappedNode(FunctionNode):
             try:
                 with RestoredOnError(), AtOnce(None):
                     return self._bare(super()._pull_replayed(given))
-            except Exception:  # noqa: BLE001 - the call for each slice raises what is wrong
+            except Exception:
                 return self._through(self._each, grads)
         return self._through(self._each, grads)
 

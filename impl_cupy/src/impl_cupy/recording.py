@@ -31,7 +31,7 @@ from impl_cupy.dtypes import (
 )
 from impl_cupy.launch import pointwise
 from impl_cupy.memory import RawArray, check_unchanged, clock, lend, lent, note_read, readers
-from impl_cupy.slices import by_slices, count_of, deepest, lift, lower, spread
+from impl_cupy.slices import deepest, record_slices
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
@@ -99,8 +99,7 @@ class OpNode(_Saved, Node):
         it uses none.
     output : raw array or None
         The result, if the rule uses it.
-    config : object
-        Shapes, axes and the like.
+    config : object, shapes, axes and the like
     """
 
     __slots__ = ("config", "inputs", "name", "output", "rule")
@@ -189,8 +188,7 @@ def record(
         What messages call it.
     function : callable
         From raw arrays (and numbers) to the raw result.
-    rule : callable or None
-        None for an operation without gradients.
+    rule : callable or None, for an operation without gradients
     operands : tuple of Tensor or number
     keep_inputs, keep_output : bool
         What the rule uses.
@@ -206,10 +204,9 @@ def record(
     ValueError
         That names the operation and every shape, where the shapes do not fit.
     """
-    if vmapped:
-        made = _record_mapped(name, function, rule, operands, keep_inputs, keep_output, config)
-        if made is not NotImplemented:
-            return made
+    if vmapped and (level := deepest(operands)):
+        more = {"keep_inputs": keep_inputs, "keep_output": keep_output, "config": config}
+        return record_slices(record, (name, function, rule), operands, more, level)
     raws = tuple(
         operand._data if isinstance(operand, Recorded) else operand for operand in operands
     )
@@ -222,42 +219,6 @@ def record(
         kept = tuple(keep(operand, containers=1) for operand in operands)
     node = OpNode(name, edges, rule, kept, out if keep_output else None, config)
     return at_edge(out, (node, 0))
-
-
-elementwise: set[str] = {"cast", "astype"}
-"""What is computed element by element of operands of one shape, and no function of `ops`."""
-
-
-def _record_mapped(
-    name: str,
-    function: Callable[..., RawArray],
-    rule: Rule | None,
-    operands: tuple[Operand, ...],
-    keep_inputs: bool,
-    keep_output: bool,
-    config: Any,
-) -> Any:
-    """Do the same where an operand depends on a slice, else nothing."""
-    level = deepest(operands)
-    if not level:
-        return NotImplemented
-
-    def again(*given: Any) -> Any:
-        return record(
-            name,
-            function,
-            rule,
-            given,
-            keep_inputs=keep_inputs,
-            keep_output=keep_output,
-            config=config,
-        )
-
-    if name not in elementwise:
-        return by_slices(again, operands, {}, level)
-    innermost = ((level, count_of(operands, level)),)
-    wide = [spread(v, innermost) if isinstance(v, Recorded) else v for v in operands]
-    return lift(again(*[lower(value, level) for value in wide]), level)
 
 
 def compute(name: str, function: Callable[..., RawArray], raws: tuple[Any, ...]) -> RawArray:

@@ -6,10 +6,10 @@ may have `Slices` itself where one `vmap` runs in another. Its place in the grap
 array with every hidden axis: there is one tape, and nothing on it knows of slices. So gradients,
 those that are taken within too, go back through plain nodes.
 
-A function of `ops` hands what it gets to `mapped_call` where a `vmap` is at work in any thread. That
-treats the innermost level, by the function's rule: the same function, or another, of the Tensors
-without that level's hidden axis, which may have further ones. What has no rule is called for each
-slice, and the results are stacked (`by_slices`).
+A function of `ops` hands what it gets to `mapped_call` where a `vmap` is at work in any thread.
+That treats the innermost level, by the function's rule: the same function, or another, of the
+Tensors without that level's hidden axis, which may have further ones. What has no rule is called
+for each slice, and the results are stacked (`by_slices`).
 """
 
 from __future__ import annotations
@@ -394,6 +394,47 @@ def by_slices(
             if place == 0 and mark() != start:
                 again = start
     return stacked(results, level)
+
+
+elementwise: set[str] = {"cast", "astype"}
+"""What is computed element by element of operands of one shape, and is no function of `ops`."""
+
+
+def record_slices(
+    record: Callable[..., Any],
+    operation: tuple[Any, ...],
+    operands: tuple[Any, ...],
+    kept: dict[str, Any],
+    level: int,
+) -> Any:
+    """Record an operation, its name, function and rule, where an operand depends on a slice."""
+
+    def again(*given: Any) -> Any:
+        return record(*operation, given, **kept)
+
+    if operation[0] not in elementwise:
+        return by_slices(again, operands, {}, level)
+    innermost = ((level, count_of(operands, level)),)
+    wide = [spread(v, innermost) if isinstance(v, Recorded) else v for v in operands]
+    return lift(again(*[lower(value, level) for value in wide]), level)
+
+
+def in_one_batch(function: Callable[..., Any], x: Any, *others: Any) -> Any:
+    """Take slices (N, *) as samples of one batch, where nothing else depends on them.
+
+    ``function(x, *others)`` gives one Tensor, or several, with an axis of the samples in front.
+    """
+    level = deepest(x, others)
+    if deepest(others) == level:
+        return by_slices(function, (x, *others), {}, level)
+    wide = lower(x, level)
+    lead = wide.shape[:2]
+
+    def apart(part: Any) -> Any:
+        return lift(handles.reshape(part, (*lead, *part.shape[1:])), level)
+
+    samples = handles.reshape(wide, (lead[0] * lead[1], *wide.shape[2:]))
+    return over(apart, function(samples, *others))
 
 
 def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -62,7 +62,7 @@ watched: list[object] = []
 """A mark for each block, in any thread, whose observers are to be told of something."""
 
 vmapped: list[object] = []
-"""A mark for each call of `vmap`, in any thread, that is at work: only then do functions ask whether
+"""A mark for each call of `vmap` that is at work in any thread: only then do functions ask whether
 what they get depends on a slice."""
 
 

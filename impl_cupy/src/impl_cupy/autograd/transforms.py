@@ -343,7 +343,8 @@ def _pull_slices(
         for result, cotangent in zip(results, cotangents, strict=True)
         if edge_of(result) is not None
     ]
-    known = {level for value in (*sources, *(pair[0] for pair in pairs)) for level in levels_of(value)}
+    through = (*sources, *(result for result, _ in pairs))
+    known = {level for value in through for level in levels_of(value)}
     others = {level for _, cotangent in pairs for level in levels_of(cotangent)} - known
     if others:
 
@@ -366,9 +367,7 @@ def _pull_slices(
         recorded,
         retain,
     )
-    return [
-        dressed(grad, levels_of(source)) for grad, source in zip(made, sources, strict=True)
-    ]
+    return [dressed(grad, levels_of(source)) for grad, source in zip(made, sources, strict=True)]
 
 
 def _finished(grad: Any, source: Tensor, recorded: bool) -> Tensor:

@@ -50,21 +50,14 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callabl
     @functools.wraps(fn)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         entries = _entries(in_axes, len(args))
-        axes = [
-            _axes("in_axes", arg, entry) for arg, entry in zip(args, entries, strict=True)
-        ]
+        axes = [_axes("in_axes", arg, entry) for arg, entry in zip(args, entries, strict=True)]
         for place, (arg, entry) in enumerate(zip(args, entries, strict=True)):
             if arg is None and entry is not None:
                 msg = f"vmap: argument {place} must be a Tensor to be cut, got None"
                 raise TypeError(msg)
         count = _count(args, axes)
         level = state.levels[-1][0] + 1 if state.levels else 1
-        cut = [
-            rebuilt(arg, [_cut(leaf, axis, level) for leaf, axis in zip(flatten(arg), own, strict=True)])
-            if any(axis is not None for axis in own)
-            else arg
-            for arg, own in zip(args, axes, strict=True)
-        ]
+        cut = [_cut(arg, own, level) for arg, own in zip(args, axes, strict=True)]
         with Undo() as undo, Within((*state.levels, (level, count))):
             try:
                 result = fn(*cut, **kwargs)
@@ -158,9 +151,16 @@ def _count(args: tuple[Any, ...], axes: list[list[Axis]]) -> int:
     return found
 
 
-def _cut(leaf: Any, axis: Axis, level: int) -> Any:
-    if axis is None:
-        return leaf
+def _cut(arg: Any, axes: list[Axis], level: int) -> Any:
+    """Return an argument with slices in the place of what is cut."""
+    if all(axis is None for axis in axes):
+        return arg
+    pairs = zip(flatten(arg), axes, strict=True)
+    leaves = [leaf if axis is None else _slices(leaf, axis, level) for leaf, axis in pairs]
+    return rebuilt(arg, leaves)
+
+
+def _slices(leaf: Tensor, axis: int, level: int) -> Any:
     return lift(handles.moveaxis(leaf, axis, 0) if axis % leaf.ndim else leaf, level)
 
 
@@ -172,9 +172,7 @@ def _put_together(result: Any, out_axes: Any, level: int, count: int) -> Any:
             msg = f"vmap: fn must return Tensors or structures of them, got {type_name(leaf)}"
             raise TypeError(msg)
     axes = _axes("out_axes", result, out_axes)
-    return rebuilt(
-        result, [_whole(*pair, level, count) for pair in zip(leaves, axes, strict=True)]
-    )
+    return rebuilt(result, [_whole(*pair, level, count) for pair in zip(leaves, axes, strict=True)])
 
 
 def _whole(leaf: Tensor, axis: Axis, level: int, count: int) -> Any:

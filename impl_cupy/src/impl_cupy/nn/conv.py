@@ -29,7 +29,7 @@ from impl_cupy.nn.window import (
 )
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.recording import OpNode, compute, is_wanted
-from impl_cupy.slices import by_slices, deepest, has_level, lift, lower
+from impl_cupy.slices import deepest, in_one_batch
 from impl_cupy.sums import product
 from impl_cupy.tape import Recorded, at_edge, edge_of, keep, vmapped, wrap
 from impl_cupy.tensor import Tensor
@@ -51,8 +51,8 @@ def _bilinear(function: Callable[..., Any], rule: Any) -> Callable[..., Any]:
         if isinstance(first, cp.ndarray):
             return function(first, second, bias, plan)
         operands = first, second, bias
-        if vmapped and (level := deepest(operands)):
-            return _mapped(operation, operands, plan, level)
+        if vmapped and deepest(operands):
+            return in_one_batch(operation, *operands, plan)
         raws = tuple(part._data if isinstance(part, Recorded) else part for part in operands)
         out = compute(plan.name, lambda *given: function(*given, plan), raws)
         if not is_wanted(operands):
@@ -63,17 +63,6 @@ def _bilinear(function: Callable[..., Any], rule: Any) -> Callable[..., Any]:
         return at_edge(out, (OpNode(plan.name, edges, rule, kept, None, plan), 0))
 
     return operation
-
-
-def _mapped(operation: Any, operands: Any, plan: _Plan, level: int) -> Any:
-    """Take all slices under `vmap` as samples of one batch, where they share the weight."""
-    first, second, bias = operands
-    if has_level(second, level) or has_level(bias, level):
-        return by_slices(operation, (*operands, plan), {}, level)
-    wide = lower(first, level)
-    samples = reshape(wide, (wide.shape[0] * wide.shape[1], *wide.shape[2:]))
-    made = operation(samples, second, bias, plan)
-    return lift(reshape(made, (*wide.shape[:2], *made.shape[1:])), level)
 
 
 def _correlate_raw(x: Any, weight: Any, bias: Any, plan: _Plan) -> Any:
@@ -173,14 +162,8 @@ gather = _bilinear(_gather_raw, _gather_back)
 def _usual(axes: int) -> dict[str, Any]:
     """Return the options that `repr` leaves out."""
     none = (0,) * axes
-    return {
-        "padding": none,
-        "dilation": (1,) * axes,
-        "output_padding": none,
-        "groups": 1,
-        "bias": True,
-        "padding_mode": "zeros",
-    }
+    usual = {"padding": none, "dilation": (1,) * axes, "output_padding": none}
+    return {**usual, "groups": 1, "bias": True, "padding_mode": "zeros"}
 
 
 class _Convolution(Layer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,9 +12,8 @@ from impl_cupy.dtypes import int64
 from impl_cupy.launch import launch
 from impl_cupy.nn.layer import Layer
 from impl_cupy.nn.window import Sizes, Windows, as_samples, by_axis, count_places
-from impl_cupy.ops.manipulation import reshape
 from impl_cupy.recording import record
-from impl_cupy.slices import deepest, is_mapped, lift, lower, over
+from impl_cupy.slices import deepest, in_one_batch, is_mapped, lift, lower, over
 from impl_cupy.tape import Recorded, vmapped, wrap
 from impl_cupy.tensor import Tensor
 
@@ -51,20 +49,14 @@ def _folded(forward: Callable[..., Any]) -> Callable[..., Any]:
     def called(self: Any, input: Any) -> Any:
         if not vmapped or not is_mapped(input) or input.ndim < 2:
             return forward(self, input)
-        level = deepest(input)
-        wide = lower(input, level)
         axes = 2 if type(self).__name__.endswith("2d") else 1
-        if input.ndim != axes + 2:
-            # A slice has one sample, or does not fit.
-            if input.ndim != axes + 1:
-                return forward(self, input)
-            return over(lambda part: lift(part, level), called(self, wide))
-        samples = reshape(wide, (wide.shape[0] * wide.shape[1], *wide.shape[2:]))
-
-        def unfolded(part: Any) -> Any:
-            return lift(reshape(part, (*wide.shape[:2], *part.shape[1:])), level)
-
-        return over(unfolded, called(self, samples))
+        if input.ndim == axes + 2:
+            return in_one_batch(functools.partial(called, self), input)
+        if input.ndim != axes + 1:
+            return forward(self, input)
+        # A slice is one sample.
+        level = deepest(input)
+        return over(lambda part: lift(part, level), called(self, lower(input, level)))
 
     return called
 

@@ -55,10 +55,10 @@ _ELEMENTS = (
     "copysign nextafter equal not_equal less less_equal greater greater_equal logical_and "
     "logical_or logical_xor bitwise_and bitwise_or bitwise_xor bitwise_left_shift "
     "bitwise_right_shift where clip "
-    "abs negative positive reciprocal sign exp log sqrt square sin cos tan asin acos atan sinh cosh "
-    "tanh asinh acosh atanh expm1 log1p log2 log10 erf ceil floor trunc round bitwise_invert real "
-    "imag conj logical_not isnan isfinite isinf signbit relu sigmoid silu softplus leaky_relu elu "
-    "gelu astype asarray"
+    "abs negative positive reciprocal sign exp log sqrt square sin cos tan asin acos atan sinh "
+    "cosh tanh asinh acosh atanh expm1 log1p log2 log10 erf ceil floor trunc round bitwise_invert "
+    "real imag conj logical_not isnan isfinite isinf signbit relu sigmoid silu softplus leaky_relu "
+    "elu gelu astype asarray"
 )
 
 
@@ -133,9 +133,7 @@ rule("sum mean max min prod all any count_nonzero var std linalg.norm linalg.vec
 )
 rule("logsumexp")(_over_axes(1, "axis", -1, _every))
 rule("softmax log_softmax")(_over_axes(1, "axis", -1, _no))
-rule("cumulative_sum cumulative_prod cumulative_logsumexp")(
-    _over_axes(None, "axis", None, _single)
-)
+rule("cumulative_sum cumulative_prod cumulative_logsumexp")(_over_axes(None, "axis", None, _single))
 rule("sort argsort diff")(_over_axes(None, "axis", -1, _no))
 rule("unstack")(_over_axes(None, "axis", 0, _no))
 rule("squeeze")(_over_axes(1, "axis", None, _no))
@@ -245,7 +243,7 @@ def _einsum(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
     text, operands = args[0].replace(" ", ""), args[1:]
     inputs, arrow, output = text.partition("->")
     terms = inputs.split(",")
-    new = next((c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text))
+    new = next(c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text)
     if not arrow or "." in text or len(terms) != len(operands):
         return NotImplemented
     for term, value in zip(terms, operands, strict=True):
@@ -435,7 +433,7 @@ def _one_hot(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
 
 
 @rule("nonzero unique_all unique_counts unique_inverse unique_values")
-def _by_values(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
+def _by_values(function: Any, *_: Any) -> Any:
     refuse_value(function.__name__)
 
 

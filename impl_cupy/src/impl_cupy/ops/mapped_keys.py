@@ -14,9 +14,10 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.ops.indexing import check_key, index_list
 from impl_cupy.slices import has_level, lower, refuse_value, rule, spread
-from impl_cupy.tape import Recorded, handles, wrap
+from impl_cupy.tape import handles, wrap
+from impl_cupy.tensor import Tensor
 
-_ARRAYS = (Recorded, cp.ndarray, np.ndarray)
+_ARRAYS: Any = (Tensor, cp.ndarray, np.ndarray)
 
 
 def _parts(key: Any, level: int) -> list[Any] | None:
@@ -37,7 +38,7 @@ def _parts(key: Any, level: int) -> list[Any] | None:
 
 
 def _holds_tensors(part: Any) -> bool:
-    return isinstance(part, Recorded) or (
+    return isinstance(part, Tensor) or (
         isinstance(part, (list, tuple)) and any(map(_holds_tensors, part))
     )
 
@@ -64,7 +65,7 @@ class _Places:
         fancy = [
             place
             for place, part in enumerate(parts)
-            if is_fancy and part is not None and part is not Ellipsis and not isinstance(part, slice)
+            if is_fancy and part is not Ellipsis and not isinstance(part, (slice, type(None)))
         ]
         sizes = [1 if _is_mask(part) else part.ndim for part in parts if isinstance(part, _ARRAYS)]
         self.ndim = max(sizes, default=0)
@@ -87,7 +88,7 @@ def _getitem(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], level
     del kwargs
     x, key = args
     parts = _parts(key, level)
-    if parts is None or not isinstance(x, Recorded):
+    if parts is None or not isinstance(x, Tensor):
         return NotImplemented
     places = _Places(parts, x.ndim)
     try:
@@ -122,9 +123,7 @@ def _deep(part: Any, ndim: int, level: int) -> Any:
     if not has_level(part, level):
         return part
     wide = lower(part, level)
-    return handles.reshape(
-        wide, (wide.shape[0], *(1,) * (ndim - wide.ndim + 1), *wide.shape[1:])
-    )
+    return handles.reshape(wide, (wide.shape[0], *(1,) * (ndim - wide.ndim + 1), *wide.shape[1:]))
 
 
 def _moved(value: Any, source: list[int], destination: list[int]) -> Any:
@@ -143,7 +142,7 @@ def _put(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], level: in
         part is None or part is Ellipsis or type(part) is int or isinstance(part, slice)
         for part in parts
     )
-    if not is_basic or not isinstance(x, Recorded):
+    if not is_basic or not isinstance(x, Tensor):
         return NotImplemented
     try:
         check_key("put", x.shape, parts)

@@ -343,9 +343,7 @@ def _fetched(value: Any) -> Any:
     return cp.asnumpy(value) if isinstance(value, cp.ndarray) else value
 
 
-def check_lengths(
-    name: str, lengths: Any, steps: int, batch: int | None, least: int = 0
-) -> _Host:
+def check_lengths(name: str, lengths: Any, steps: int, batch: int | None, least: int = 0) -> _Host:
     """Copy `lengths` to the host, shape (N,).
 
     Parameters

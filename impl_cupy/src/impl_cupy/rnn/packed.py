@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from impl_cupy.backend import cp
-from impl_cupy.checks import check_flag, check_int, shown, type_name
+from impl_cupy.checks import check_bool, check_int, shown, type_name
 from impl_cupy.ops.indexing import select_rows
 from impl_cupy.ops.manipulation import concat, reshape
 from impl_cupy.rnn.lengths import check_lengths, on_host
@@ -166,8 +166,8 @@ def pack(
         msg = f"pack: padded must be a Tensor, got {type_name(padded)}"
         raise TypeError(msg)
     value: Tensor = wrap(padded) if isinstance(padded, cp.ndarray) else padded
-    turned = check_flag("pack", "batch_first", batch_first)
-    is_sorted = check_flag("pack", "enforce_sorted", enforce_sorted)
+    turned = check_bool("pack", "batch_first", batch_first)
+    is_sorted = check_bool("pack", "enforce_sorted", enforce_sorted)
     if value.ndim < 2:
         msg = f"pack: padded must have shape (T, N, *) or (N, T, *), got {value.shape}"
         raise ValueError(msg)
@@ -229,7 +229,7 @@ def unpack(
     if not isinstance(packed.data, Tensor):
         msg = f"unpack: packed must hold a Tensor as data, got {type_name(packed.data)}"
         raise TypeError(msg)
-    turned = check_flag("unpack", "batch_first", batch_first)
+    turned = check_bool("unpack", "batch_first", batch_first)
     is_number = isinstance(padding_value, (int, float, complex, np.number))
     if isinstance(padding_value, bool) or not is_number:
         msg = f"unpack: padding_value must be a number, got {shown(padding_value)}"
