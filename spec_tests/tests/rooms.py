@@ -17,9 +17,9 @@ IMPLEMENTATIONS = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 # implementations alone are in `ONLY`, and those that one lacks in `LACKS`.
 ROOMS = (
     "backend dtypes random capabilities tracing checks grad_checks operands launch native sums "
-    "buffers memory tape engine recording protocols tensor creation ops xp pytree context followed "
-    "function_vjp replay function_node function_transformed function trees autograd parameter "
-    "module init nn rnn explain loss optim serialization data"
+    "buffers memory tape slices engine recording protocols tensor creation ops xp pytree context "
+    "followed function_vjp replay function_node function_transformed function_mapped function trees "
+    "autograd parameter module init nn rnn explain loss optim serialization data"
 ).split()
 ONLY = {
     "backend": "impl_cupy",
@@ -47,6 +47,13 @@ ONLY = {
     "ops/matrices": "impl_cupy",
     "ops/eigenvalues": "impl_cupy",
     "ops/transforms": "impl_cupy",
+    "slices": "impl_cupy",
+    "function_mapped": "impl_cupy",
+    "ops/mapped": "impl_cupy",
+    "ops/mapped_keys": "impl_cupy",
+    "autograd/vmap": "impl_cupy",
+    "rnn/packed": "impl_cupy",
+    "rnn/stacked": "impl_cupy",
 }
 LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 
@@ -56,14 +63,14 @@ FOLDERS = {
         "lookups formulas operands families plans elementwise transcendental rounding complexes "
         "comparison reduction recurrence products manipulation movement indexing places einsum "
         "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
-        "fft activation inspection"
+        "fft activation inspection mapped mapped_keys"
     ).split(),
-    "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
+    "autograd": "modes anomaly saved graph transforms derivatives jit vmap checkpoint".split(),
     "module": "state hooks base functional summary".split(),
     "nn": (
         "layer activation linear embedding window conv pool norm dropout attention shape container"
     ).split(),
-    "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
+    "rnn": "equations lengths steps packed fused cell variants stacked layer unroll exchange".split(),
     "loss": "reduction regression classification embedding sequence".split(),
     "optim": "optimizer algorithms lbfgs growth lr_scheduler clip".split(),
     "serialization": "files checkpoint".split(),

@@ -10,6 +10,7 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import shown
 from impl_cupy.memory import lend_data
+from impl_cupy.slices import is_mapped, refuse_value
 from impl_cupy.tape import Recorded, handles, state
 
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
@@ -102,7 +103,10 @@ class Protocols(Recorded):
         if not is_number or isinstance(value, (np.ndarray, np.dtype)) or kind not in "biufc":
             msg = f"in: only a number can be in a Tensor, got {shown(value)}"
             raise TypeError(msg)
-        return bool(cp.any(handles.equal(self, value)._data))
+        found = handles.equal(self, value)
+        if is_mapped(found):
+            refuse_value("in")
+        return bool(cp.any(found._data))
 
     def __add__(self, other: Any) -> Any:
         return handles.add(self, other)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from impl_cupy.checks import as_ints
-from impl_cupy.slices import by_shape, has_level, lower, plain, refuse_value, rule, rules
+from impl_cupy.slices import by_shape, deepest, has_level, lower, plain, refuse_value, rule, rules
 from impl_cupy.tape import Recorded, handles
 
 _Args = tuple[Any, ...]
@@ -448,6 +448,16 @@ def _repeat(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
     if moved is NotImplemented:
         return NotImplemented
     return function(lower(args[0], level), args[1], axis=moved)
+
+
+@rule("zeros ones empty eye full")
+def _created(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
+    del level
+    # Of what these take only the number of `full` may differ from slice to slice.
+    shape = args[:1] if function.__name__ == "full" else args
+    if deepest(shape, kwargs.get("shape")):
+        refuse_value(function.__name__)
+    return NotImplemented
 
 
 by_shape.update("zeros_like ones_like empty_like".split())
