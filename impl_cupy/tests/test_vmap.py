@@ -13,6 +13,7 @@ import impl_cupy as nn
 from impl_cupy import ops, slices
 
 _TOLERANCE = 1e-4
+_LAYER = nn.Conv1d(4, 1, 2)
 
 
 def drawn(*shape: int, seed: int = 0, requires_grad: bool = False) -> Any:
@@ -67,7 +68,7 @@ AT_ONCE: dict[str, Callable[[Any], Any]] = {
     "along": lambda x: ops.take_along_axis(x, ops.argsort(x, axis=1), axis=1),
     "put": lambda x: ops.put(x, (0, slice(1, 3)), x[1, :2]),
     "pool": lambda x: nn.MaxPool1d(2)(x),
-    "convolution": lambda x: nn.Conv1d(4, 1, 2).requires_grad_(False)(x) * 0,
+    "convolution": lambda x: _LAYER(x),
 }
 
 
@@ -235,3 +236,57 @@ SHAPES: dict[str, Callable[[Any], Any]] = {
 def test_shapes_and_values_that_are_not_known(name: str) -> None:
     with pytest.raises(RuntimeError, match="vmap"):
         nn.vmap(lambda x: (SHAPES[name](x), x)[1])(nn.tensor([[1.0, 2.0], [2.0, 1.0]]))
+
+
+@pytest.mark.parametrize("padding", [None, 1])
+@pytest.mark.parametrize("axes", [(0, 0), (None, 0), (0, None)], ids=str)
+def test_embeddings(padding: int | None, axes: tuple[int | None, int | None]) -> None:
+    layer = nn.Embedding(4, 3, padding_idx=padding)
+    table, places = drawn(2, 4, 3), nn.tensor([[0, 1, 3], [1, 1, 2]])
+    given = [v[0] if axis is None else v for v, axis in zip((table, places), axes, strict=True)]
+
+    def loss(weight: Any, i: Any) -> Any:
+        return ops.sum(nn.functional_call(layer, {"weight": weight}, i) ** 2)
+
+    slope = nn.grad(loss)
+    same(nn.vmap(slope, axes)(*given), looped(slope, axes)(*given))
+    with pytest.raises(IndexError, match="Embedding: index 4"):
+        nn.vmap(layer)(nn.tensor([[0], [4]]))
+
+
+def test_an_embedding_that_would_shorten_rows() -> None:
+    layer = nn.Embedding(4, 3, max_norm=0.1)
+    before = layer.weight.tolist()
+    with pytest.raises(RuntimeError, match="vmap"):
+        nn.vmap(layer)(nn.tensor([[0], [1]]))
+    assert layer.weight.tolist() == before
+
+
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss"])
+def test_losses_of_differences_run_at_once(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fn = nn.grad(getattr(nn.loss, loss))
+    x, t = drawn(3, 4), drawn(3, 4, seed=1)
+    want = looped(fn)(x, t)
+    monkeypatch.delattr(slices, "by_slices")
+    same(nn.vmap(fn)(x, t), want)
+
+
+def test_memory_that_is_written_after_a_function_kept_it() -> None:
+    class Square(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            return 2 * x * grad
+
+    x = drawn(3, 2, requires_grad=True)
+    want = (x * 2).detach().tolist()
+    raw = x.data
+    y = nn.vmap(Square.apply)(x)
+    raw[...] = 7
+    ops.sum(y).backward()
+    assert x.grad.tolist() == want

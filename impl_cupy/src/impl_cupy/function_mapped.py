@@ -42,6 +42,7 @@ from impl_cupy.tape import (
     at_edge,
     edge_of,
     handles,
+    keep,
     state,
     wrap,
 )
@@ -139,7 +140,7 @@ def _at_once(
     ]
     ctx._name, ctx.needs_input_grad = cls.__name__, tuple(is_wanted)
     ctx.xp = handles.namespace
-    given = [wrap(v._data) if isinstance(v, Tensor) else own(v) for v in inputs]
+    given = [wrap(keep(v)) if isinstance(v, Tensor) else own(v) for v in inputs]
     given = [_lifted(value) for value in given]
     try:
         with RestoredOnError(), AtOnce():
@@ -161,7 +162,7 @@ def _at_once(
     edges = tuple(
         edge_of(value) if wanted else None for value, wanted in zip(sources, is_wanted, strict=True)
     )
-    kept = tuple(v._data if isinstance(v, Tensor) else v for v in sources)
+    kept = tuple(keep(v) for v in sources)
     metas = tuple((output.shape, output.dtype) for output in outputs)
     node = MappedNode(cls, ctx, snapshot, edges, kept, config, metas, levels, again)
     tensors = [

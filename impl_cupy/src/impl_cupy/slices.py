@@ -396,7 +396,7 @@ def by_slices(
     return stacked(results, level)
 
 
-elementwise: set[str] = {"cast", "astype"}
+elementwise = frozenset("cast astype mse_loss l1_loss huber_loss smooth_l1_loss".split())
 """What is computed element by element of operands of one shape, and is no function of `ops`."""
 
 

@@ -13,7 +13,6 @@ from impl_cupy.loss.reduction import (
     check_positive,
     floating_inputs,
 )
-from impl_cupy.slices import one_by_one
 from impl_cupy.tensor import Tensor
 
 
@@ -30,7 +29,6 @@ _HUBER = Options("huber_loss", delta=check_positive)
 _SMOOTH = Options("smooth_l1_loss", beta=check_at_least_zero)
 
 
-@one_by_one
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Return ``(input - target) ** 2``, reduced.
 
@@ -57,7 +55,6 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     return REDUCTIONS[reduction](_squared(x, t))
 
 
-@one_by_one
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Return ``abs(input - target)``, reduced; the gradient is 0 where they are equal.
 
@@ -84,7 +81,6 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     return REDUCTIONS[reduction](_absolute(x, t, 0.0))
 
 
-@one_by_one
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """Return ``d ** 2 / 2`` where ``d = abs(input - target) <= delta``, else a line, reduced.
 
@@ -113,7 +109,6 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return REDUCTIONS[reduction](_huber(x, t, float(delta)))
 
 
-@one_by_one
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """Return ``d ** 2 / 2 / beta`` where ``d = abs(input - target) < beta``, else a line, reduced.
 

@@ -9,16 +9,16 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, check_number, check_positive_int, shown
-from impl_cupy.dtypes import DTypeLike
+from impl_cupy.dtypes import DTypeLike, int32, int64
 from impl_cupy.function import Function
 from impl_cupy.memory import note_change
 from impl_cupy.nn.layer import Layer, each_slice, normal
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.recording import as_indices, find_outside, record
-from impl_cupy.slices import refuse_write
+from impl_cupy.slices import deepest, refuse_write, stripped
 from impl_cupy.sums import scatter_rows, total
-from impl_cupy.tape import state, wrap
+from impl_cupy.tape import handles, vmapped, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -148,7 +148,6 @@ class Embedding(Layer):
             drawn[self.padding_idx] = 0.0  # nn-04
         return drawn
 
-    @each_slice
     def forward(self, input: Any) -> Tensor:
         """Look rows up.
 
@@ -167,6 +166,27 @@ class Embedding(Layer):
         IndexError
             If one is outside ``0 <= i < num_embeddings``.
         """
+        if vmapped and deepest(input, self._parameters):
+            return self._of_slices(input)
+        return self._look_up(input)
+
+    def _of_slices(self, input: Any) -> Tensor:
+        """Look up for all slices of `vmap` at once, where no counts are needed."""
+        if self.max_norm is not None:
+            refuse_write("Embedding: max_norm")
+        if self.scale_grad_by_freq or getattr(input, "dtype", None) not in (int32, int64):
+            return self._each(input)
+        every = stripped(as_indices("Embedding", input))._data
+        if find_outside(every, every, 0, self.num_embeddings) is not None:
+            return self._each(input)
+        self._check_parameters(self.weight.dtype)
+        found: Tensor = handles.take(self.weight, input, axis=0)
+        if self.padding_idx is None:
+            return found
+        kept = handles.expand_dims(handles.not_equal(input, self.padding_idx), axis=-1)
+        return where(kept, found, found.detach())
+
+    def _look_up(self, input: Any) -> Tensor:
         value = as_indices("Embedding", input)
         if value.dtype.kind != "i":
             msg = f"Embedding: input must be integers, got dtype {value.dtype.name}"
@@ -182,14 +202,14 @@ class Embedding(Layer):
         self._check_parameters(self.weight.dtype)
         padding = -1 if self.padding_idx is None else self.padding_idx
         if self.max_norm is not None:
-            if state.levels:
-                refuse_write("Embedding: max_norm")
             self._shorten(raw)
         counts = None
         if self.scale_grad_by_freq:  # nn-16
             often = cp.bincount(raw.reshape(-1), minlength=self.num_embeddings)
             counts = cp.expand_dims(often[raw].astype(self.weight.dtype), raw.ndim)
         return EmbeddingFunction.apply(self.weight, value, counts, padding_idx=padding)
+
+    _each = each_slice(_look_up)
 
     def _shorten(self, rows: Any) -> None:
         """Make the rows of `weight` that are longer than `max_norm` that long (nn-16)."""

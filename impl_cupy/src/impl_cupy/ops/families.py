@@ -295,7 +295,7 @@ def binary(
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
         if vmapped and asks and deepest(x1, x2):
-            return mapped_call(name, operation, (x1, x2), {})  # type: ignore[no-any-return]
+            return mapped_call(name, operation, (x1, x2), {})
         a, b = as_operands(name, x1, x2)
         a, b = (floating(a), floating(b)) if real else (a, b)
         if check is not None:

@@ -258,6 +258,31 @@ def _einsum(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
     )
 
 
+@rule("tensordot")
+def _tensordot(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
+    del function
+    axes = kwargs.get("axes", 2)
+    if len(args) != 2 or not all(isinstance(value, Recorded) for value in args):
+        return NotImplemented
+    (first, second), ndims = args, [_ndim(value) for value in args]
+    if type(axes) is int and 0 <= axes <= min(ndims):
+        axes = range(ndims[0] - axes, ndims[0]), range(axes)
+    if not isinstance(axes, (tuple, list)) or len(axes) != 2 or sum(ndims) > 50:
+        return NotImplemented
+    pairs = [_further(tuple(each), ndim) for each, ndim in zip(axes, ndims, strict=True)]
+    if NotImplemented in pairs or len(pairs[0]) != len(pairs[1]):
+        return NotImplemented
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    one, other = list(letters[: ndims[0]]), list(letters[ndims[0] : sum(ndims)])
+    for place, own in zip(*pairs, strict=True):
+        if first.shape[place - 1] != second.shape[own - 1] or other[own - 1] in one:
+            return NotImplemented
+        other[own - 1] = one[place - 1]
+    output = [c for c in one if c not in other] + [c for c in other if c not in one]
+    text = f"{''.join(one)},{''.join(other)}->{''.join(output)}"
+    return _einsum(handles.einsum, (text, first, second), {}, level)
+
+
 @rule("reshape")
 def _reshape(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
     x = args[0]

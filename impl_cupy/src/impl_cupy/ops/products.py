@@ -53,7 +53,7 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
         That names both shapes, if they do not match.
     """
     if vmapped and deepest(x1, x2):
-        return mapped_call("matmul", matmul, (x1, x2), {})  # type: ignore[no-any-return]
+        return mapped_call("matmul", matmul, (x1, x2), {})
     a, b = as_operands("matmul", as_tensor("matmul", x1), as_tensor("matmul", x2))
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         refuse_shapes("matmul", (a, b))
