@@ -40,7 +40,8 @@ class Protocols(Recorded):
         ValueError
             If `api_version` is no version of the standard up to 2025.12.
         """
-        if api_version is not None and api_version not in _VERSIONS:
+        is_text = isinstance(api_version, str)
+        if api_version is not None and not (is_text and api_version in _VERSIONS):
             versions = ", ".join(_VERSIONS)
             msg = f"__array_namespace__: api_version must be one of {versions}, got {api_version!r}"
             raise ValueError(msg)

@@ -16,7 +16,7 @@ from impl_cupy.nn.layer import Layer, each_slice, normal
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.recording import as_indices, find_outside, record
-from impl_cupy.slices import deepest, refuse_write, stripped
+from impl_cupy.slices import deepest, stripped
 from impl_cupy.sums import scatter_rows, total
 from impl_cupy.tape import handles, vmapped, wrap
 from impl_cupy.tensor import Tensor
@@ -172,9 +172,9 @@ class Embedding(Layer):
 
     def _of_slices(self, input: Any) -> Tensor:
         """Look up for all slices of `vmap` at once, where no counts are needed."""
-        if self.max_norm is not None:
-            refuse_write("Embedding: max_norm")
-        if self.scale_grad_by_freq or getattr(input, "dtype", None) not in (int32, int64):
+        is_plain = self.max_norm is None and not self.scale_grad_by_freq
+        if not is_plain or getattr(input, "dtype", None) not in (int32, int64):
+            # Rows that are too long are shortened for every slice that looks them up.
             return self._each(input)
         every = stripped(as_indices("Embedding", input))._data
         if find_outside(every, every, 0, self.num_embeddings) is not None:
