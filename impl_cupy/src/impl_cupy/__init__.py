@@ -21,6 +21,7 @@ from impl_cupy.autograd import (
     set_grad_enabled,
     value_and_grad,
     vjp,
+    vmap,
 )
 from impl_cupy.capabilities import __spec_version__, spec_capabilities, spec_device
 from impl_cupy.creation import (
@@ -264,5 +265,6 @@ __all__ = [
     "uint64",
     "value_and_grad",
     "vjp",
+    "vmap",
     "zeros",
 ]

@@ -21,6 +21,7 @@ def spec_capabilities() -> dict[str, bool]:
         "float64": True,
         "jit": True,
         "serialization": True,
+        "vmap": True,
         "wide_unsigned": True,
     }
 

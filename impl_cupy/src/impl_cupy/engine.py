@@ -17,6 +17,7 @@ from impl_cupy.backend import cp
 from impl_cupy.checks import type_name
 from impl_cupy.memory import clock, is_held, lend
 from impl_cupy.random import RestoredOnError
+from impl_cupy.slices import is_mapped, refuse_value
 from impl_cupy.tape import (
     FREED,
     Edge,
@@ -55,6 +56,8 @@ def backward(
     TypeError
         If `grad` or an input is no Tensor.
     """
+    if is_mapped(root):
+        refuse_value("backward")
     edge = edge_of(root)
     if edge is None:
         msg = "backward: this Tensor does not require grad and has no history"

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_callable, check_raw, shown
 from impl_cupy.context import Context
+from impl_cupy.function_mapped import apply_mapped
 from impl_cupy.function_node import FunctionNode, own
 from impl_cupy.memory import lent, note_read, readers
 from impl_cupy.random import RestoredOnError
-from impl_cupy.tape import OnRaw, at_edge, edge_of, keep, observe, state, watched, wrap
+from impl_cupy.slices import deepest
+from impl_cupy.tape import OnRaw, at_edge, edge_of, keep, observe, state, vmapped, watched, wrap
 from impl_cupy.tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -38,6 +40,9 @@ class Function(Context):
     _is_ours = False
     _called: str | None = None
     """The name in messages of what is no Function to the user."""
+
+    # Whether one of ours runs once for each slice under vmap, where `composite` would be slower.
+    _by_slices = False
 
     _used = False
     _static = False
@@ -67,7 +72,7 @@ class Function(Context):
         snapshot = dict(own(vars(self)))
         vars(self).update(own(snapshot))
         self._used = True
-        return _apply(cls, self, snapshot, inputs, config)
+        return _called(cls, self, snapshot, inputs, config)
 
     @classmethod
     def apply(cls, *inputs: Any, **config: Any) -> Any:
@@ -86,7 +91,7 @@ class Function(Context):
         """
         if not cls._static:
             return cls()(*inputs, **config)
-        return _apply(cls, Context(), None, inputs, config)
+        return _called(cls, Context(), None, inputs, config)
 
 
 def as_function(cls: type) -> type[Function]:
@@ -139,6 +144,22 @@ def once_differentiable(backward: _F) -> _F:
     return marked  # type: ignore[return-value]
 
 
+def _called(
+    cls: type[Function],
+    ctx: Context,
+    snapshot: dict[str, Any] | None,
+    inputs: tuple[Any, ...],
+    config: dict[str, Any],
+) -> Any:
+    """Apply a Function, under `vmap` too."""
+    if vmapped and deepest(inputs, config, snapshot):
+        if not cls._is_ours and state.recording:
+            _refuse_all_hidden(cls, inputs, config, snapshot or {})
+        again = functools.partial(_again, cls)
+        return apply_mapped(cls, ctx, snapshot, inputs, config, again)
+    return _apply(cls, ctx, snapshot, inputs, config)
+
+
 def _apply(
     cls: type[Function],
     ctx: Context,
@@ -187,6 +208,20 @@ def _apply(
         )
     ctx._non_differentiable = ()
     return tensors if isinstance(result, tuple) else tensors[0]
+
+
+def _again(
+    cls: type[Function],
+    snapshot: dict[str, Any] | None,
+    inputs: tuple[Any, ...],
+    config: dict[str, Any],
+) -> Any:
+    """Call a Function anew, as the call was whose instance had these attributes."""
+    if snapshot is None:
+        return _called(cls, Context(), None, inputs, dict(config))
+    instance = object.__new__(cls)
+    vars(instance).update(own(snapshot))
+    return _called(cls, instance, snapshot, inputs, dict(config))
 
 
 def _kept(

@@ -10,7 +10,8 @@ import numpy as np
 from impl_cupy.backend import cp
 from impl_cupy.checks import shown
 from impl_cupy.memory import lend_data
-from impl_cupy.tape import Recorded, handles
+from impl_cupy.slices import is_mapped, refuse_value
+from impl_cupy.tape import Recorded, handles, state
 
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 _NUMBERS = (bool, int, float, complex)
@@ -39,7 +40,8 @@ class Protocols(Recorded):
         ValueError
             If `api_version` is no version of the standard up to 2025.12.
         """
-        if api_version is not None and api_version not in _VERSIONS:
+        is_text = isinstance(api_version, str)
+        if api_version is not None and not (is_text and api_version in _VERSIONS):
             versions = ", ".join(_VERSIONS)
             msg = f"__array_namespace__: api_version must be one of {versions}, got {api_version!r}"
             raise ValueError(msg)
@@ -102,7 +104,10 @@ class Protocols(Recorded):
         if not is_number or isinstance(value, (np.ndarray, np.dtype)) or kind not in "biufc":
             msg = f"in: only a number can be in a Tensor, got {shown(value)}"
             raise TypeError(msg)
-        return bool(cp.any(handles.equal(self, value)._data))
+        found = handles.equal(self, value)
+        if is_mapped(found):
+            refuse_value("in")
+        return bool(cp.any(found._data))
 
     def __add__(self, other: Any) -> Any:
         return handles.add(self, other)
@@ -211,6 +216,37 @@ class Protocols(Recorded):
 
     def __ne__(self, other: object) -> Any:
         return handles.not_equal(self, other) if _is_comparable(other) else NotImplemented
+
+
+def _writing(operator: Callable[..., Any], sign: str) -> Callable[..., Any]:
+    """Make ``x += y`` of an operator: another Tensor, for Tensors take no writes."""
+
+    def written(self: Any, other: Any) -> Any:
+        if state.at_once:
+            # On an array of a slice it would be seen by all who hold the array.
+            msg = f"{sign}=: under vmap a Function does not write into what depends on a slice"
+            raise RuntimeError(msg)
+        return operator(self, other)
+
+    return written
+
+
+for _name, _sign in (
+    ("add", "+"),
+    ("sub", "-"),
+    ("mul", "*"),
+    ("truediv", "/"),
+    ("floordiv", "//"),
+    ("mod", "%"),
+    ("pow", "**"),
+    ("matmul", "@"),
+    ("and", "&"),
+    ("or", "|"),
+    ("xor", "^"),
+    ("lshift", "<<"),
+    ("rshift", ">>"),
+):
+    setattr(Protocols, f"__i{_name}__", _writing(getattr(Protocols, f"__{_name}__"), _sign))
 
 
 def _is_comparable(other: object) -> bool:

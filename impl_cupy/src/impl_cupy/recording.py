@@ -31,6 +31,7 @@ from impl_cupy.dtypes import (
 )
 from impl_cupy.launch import pointwise
 from impl_cupy.memory import RawArray, check_unchanged, clock, lend, lent, note_read, readers
+from impl_cupy.slices import deepest, record_slices
 from impl_cupy.sums import product, total
 from impl_cupy.tape import (
     Edges,
@@ -45,6 +46,7 @@ from impl_cupy.tape import (
     observe_node,
     refuse_cut,
     state,
+    vmapped,
     watched,
     wrap,
 )
@@ -97,8 +99,7 @@ class OpNode(_Saved, Node):
         it uses none.
     output : raw array or None
         The result, if the rule uses it.
-    config : object
-        Shapes, axes and the like.
+    config : object, shapes, axes and the like
     """
 
     __slots__ = ("config", "inputs", "name", "output", "rule")
@@ -187,8 +188,7 @@ def record(
         What messages call it.
     function : callable
         From raw arrays (and numbers) to the raw result.
-    rule : callable or None
-        None for an operation without gradients.
+    rule : callable or None, for an operation without gradients
     operands : tuple of Tensor or number
     keep_inputs, keep_output : bool
         What the rule uses.
@@ -204,6 +204,9 @@ def record(
     ValueError
         That names the operation and every shape, where the shapes do not fit.
     """
+    if vmapped and (level := deepest(operands)):
+        more = {"keep_inputs": keep_inputs, "keep_output": keep_output, "config": config}
+        return record_slices(record, (name, function, rule), operands, more, level)
     raws = tuple(
         operand._data if isinstance(operand, Recorded) else operand for operand in operands
     )

@@ -44,6 +44,12 @@ class _State(threading.local):
     anomalies: Any = None
     packing: Any = None
     calls: Any = None
+    # The calls of vmap that it is in, each with its level and how many slices.
+    levels: tuple[tuple[int, int], ...] = ()
+    # Whether a Function's method runs on Tensors for all slices, and may not write into one.
+    at_once: bool = False
+    # Within them, what was written to Modules and Tensors: where, what was there, what is.
+    writes: list[tuple[Any, Any, Any, Any]] | None = None
 
     def __init__(self) -> None:
         # The users' blocks that are entered, each with what restores the state before it.
@@ -54,6 +60,10 @@ state = _State()
 
 watched: list[object] = []
 """A mark for each block, in any thread, whose observers are to be told of something."""
+
+vmapped: list[object] = []
+"""A mark for each call of `vmap` that is at work in any thread: only then do functions ask whether
+what they get depends on a slice."""
 
 
 class Observing:
@@ -129,11 +139,36 @@ class OnRaw:
     __slots__ = ("_before",)
 
     def __enter__(self) -> None:
-        self._before = state.recording, state.replayed
-        state.recording, state.replayed = False, None
+        self._before = state.recording, state.replayed, state.at_once
+        state.recording, state.replayed, state.at_once = False, None, False
 
     def __exit__(self, *_: object) -> None:
-        state.recording, state.replayed = self._before
+        state.recording, state.replayed, state.at_once = self._before
+
+
+class AtOnce:
+    """Context manager for a Function's methods under `vmap`, that record nothing; used once.
+
+    Parameters
+    ----------
+    is_on_tensors : bool or None
+        Whether they run on Tensors, where writing into one must not go unseen. With None they do,
+        and are recorded.
+    """
+
+    __slots__ = ("_before", "_is_on_tensors")
+
+    def __init__(self, is_on_tensors: bool | None = True) -> None:
+        self._is_on_tensors = is_on_tensors
+
+    def __enter__(self) -> None:
+        self._before = state.recording, state.replayed, state.at_once
+        state.at_once = self._is_on_tensors is not False
+        if self._is_on_tensors is not None:
+            state.recording, state.replayed = False, None
+
+    def __exit__(self, *_: object) -> None:
+        state.recording, state.replayed, state.at_once = self._before
 
 
 class Replaying:

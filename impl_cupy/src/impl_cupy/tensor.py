@@ -23,7 +23,18 @@ from impl_cupy.dtypes import DTypeLike, refuse_complex
 from impl_cupy.engine import backward
 from impl_cupy.memory import RawArray, lend, lend_data, note_change, note_read, readers
 from impl_cupy.protocols import Protocols
-from impl_cupy.tape import LeafHooks, Node, RemovableHandle, Slot, handles, refuse_cut, state, wrap
+from impl_cupy.slices import is_mapped, refuse_value, refuse_write
+from impl_cupy.tape import (
+    LeafHooks,
+    Node,
+    RemovableHandle,
+    Slot,
+    handles,
+    refuse_cut,
+    state,
+    vmapped,
+    wrap,
+)
 
 Axis: TypeAlias = "int | tuple[int, ...] | None"
 
@@ -73,6 +84,8 @@ class Tensor(Protocols):
         if raw is self._data:
             # What ``x.data += 1`` does: the array was written already.
             note_change(self)
+        if state.writes is not None:
+            state.writes.append((self, None, self._data, raw))
         self._data = raw
         if isinstance(self._node, Slot):
             self._node.shape = raw.shape
@@ -140,6 +153,8 @@ class Tensor(Protocols):
         if value is None and self._node is None:
             return
         if value is not None:
+            if is_mapped(value):
+                refuse_write("Tensor.grad")
             if not isinstance(value, Tensor):
                 msg = f"Tensor.grad: must be a Tensor or None, got {type_name(value)}"
                 raise TypeError(msg)
@@ -415,6 +430,8 @@ class Tensor(Protocols):
         return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:
+        if is_mapped(self):
+            return f"tensor(slices of shape {self.shape} under vmap, dtype={self.dtype.name})"
         values = np.array2string(cp.asnumpy(self._data), separator=", ", prefix="tensor(")
         grad = f", grad_fn={self._node!r}" if not self.is_leaf else ""
         grad = grad or (", requires_grad=True" if self._requires_grad else "")
@@ -444,6 +461,8 @@ class Tensor(Protocols):
         """Refuse what would lose this Tensor's history while a Function runs on Tensors."""
         if self._requires_grad and state.replayed is not None:
             refuse_cut(operation)
+        if vmapped and operation not in _KEEP_SLICES and is_mapped(self):
+            refuse_value(operation)
         if readers:
             note_read((self._data,))
 
@@ -454,6 +473,10 @@ class Tensor(Protocols):
 def rebuild(cls: type[Tensor], host: np.ndarray[Any, np.dtype[Any]], requires_grad: bool) -> Tensor:
     """Make a Tensor of what `pickle` kept of it."""
     return wrap(cp.asarray(host), requires_grad, cls)
+
+
+# What gives a Tensor of slices again.
+_KEEP_SLICES = ("detach", "copy")
 
 
 def _is_one_shape(shape: tuple[Any, ...]) -> bool:

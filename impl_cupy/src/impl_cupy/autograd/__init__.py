@@ -16,6 +16,7 @@ from impl_cupy.autograd.jit import jit
 from impl_cupy.autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from impl_cupy.autograd.saved import saved_tensors_hooks
 from impl_cupy.autograd.transforms import grad, value_and_grad, vjp
+from impl_cupy.autograd.vmap import vmap
 
 __all__ = [
     "checkpoint",
@@ -37,4 +38,5 @@ __all__ = [
     "set_grad_enabled",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

@@ -21,6 +21,7 @@ from impl_cupy.engine import Pass, Place
 from impl_cupy.function_node import Alias, own
 from impl_cupy.memory import RawArray, Reading, check_unchanged, clock, guard, refuse_changed
 from impl_cupy.random import DrawnAgain, Mark, RestoredOnError, mark
+from impl_cupy.slices import Within, stripped
 from impl_cupy.tape import (
     Edge,
     Node,
@@ -86,6 +87,7 @@ class CheckpointNode(Node):
         "draws",
         "fn",
         "leaves",
+        "levels",
         "metas",
         "modules",
         "nesting",
@@ -102,7 +104,7 @@ class CheckpointNode(Node):
         self.fn: Callable[..., Any] | None = fn
         self.modules = _modules_of(fn, flatten(args))
         self.attributes = _copied(_attributes(self.modules))
-        self.nesting = state.transformations
+        self.nesting, self.levels = state.transformations, state.levels
         self.draws: Mark | None = None
         self.read: dict[int, RawArray] = {}
         # Which results have a gradient, and the shape and dtype of every one.
@@ -151,7 +153,7 @@ class CheckpointNode(Node):
     def check(self, recorded: bool) -> None:
         """Refuse where an argument, or what was taken from elsewhere, has been written since."""
         del recorded
-        kept = [leaf._data if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
+        kept = [stripped(leaf)._data if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
         check_unchanged("checkpoint", self.age, (kept, self.read))
 
     def pull(self, grads: list[Value | None], retain: bool) -> Sequence[Value | None]:
@@ -195,7 +197,7 @@ class CheckpointNode(Node):
         now = _attributes(self.modules)
         _put(_copied(self.attributes))
         try:
-            with Reading() as reading, DrawnAgain(self.draws):
+            with Within(self.levels), Reading() as reading, DrawnAgain(self.draws):
                 output, sources = self._run()
         finally:
             _put_back(now)
@@ -306,10 +308,18 @@ def _attributes(modules: list[Any]) -> _Attributes:
 def _copied(attributes: _Attributes) -> _Attributes:
     """Copy what is changed in place: the registers of parameters, and plain containers.
 
-    Results are left out, so that no node keeps the graphs of calls before.
+    Results are left out, so that no node keeps the graphs of calls before; but what stands in the
+    place of parameters is of this call (`functional_call`).
     """
     return [
-        (entries, {name: _copy(value) for name, value in held.items() if not _has_result(value)})
+        (
+            entries,
+            {
+                name: _copy(value)
+                for name, value in held.items()
+                if name == "_parameters" or not _has_result(value)
+            },
+        )
         for entries, held in attributes
     ]
 

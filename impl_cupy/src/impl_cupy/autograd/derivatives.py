@@ -26,6 +26,7 @@ from impl_cupy.autograd.transforms import (
 from impl_cupy.backend import cp
 from impl_cupy.checks import as_ints, check_callable, type_name
 from impl_cupy.recording import as_tensor, cast
+from impl_cupy.slices import full_like
 from impl_cupy.tape import Recording, edge_of, wrap
 from impl_cupy.tensor import Tensor
 from impl_cupy.trees import mapped, rebuilt
@@ -204,7 +205,7 @@ def _pulled(
     results: Sequence[Tensor], followed: Sequence[Sequence[Tensor]]
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Pull cotangents of the results back, recorded; return the cotangents and the gradients."""
-    weights = [wrap(cp.zeros(r.shape, dtype=r.dtype), r.dtype.kind in "fc") for r in results]
+    weights = [wrap(full_like(r, 0), r.dtype.kind in "fc") for r in results]
     return weights, pull_back(results, weights, chain(*followed), recorded=True, retain=True)
 
 

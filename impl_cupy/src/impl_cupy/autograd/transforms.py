@@ -14,7 +14,17 @@ from impl_cupy.engine import Pass, edges_of, seed_of
 from impl_cupy.function_node import Alias
 from impl_cupy.random import RestoredOnError
 from impl_cupy.recording import as_tensor
-from impl_cupy.tape import Edge, Recording, edge_of, state, wrap
+from impl_cupy.slices import (
+    by_slices,
+    counted_levels,
+    deepest,
+    dressed,
+    levels_of,
+    refuse_value,
+    spread,
+    stripped,
+)
+from impl_cupy.tape import Edge, Recording, edge_of, state, vmapped, wrap
 from impl_cupy.tensor import Tensor
 from impl_cupy.trees import flatten, mapped, rebuilt
 
@@ -93,6 +103,8 @@ def _of_tensors(
     retain = create_graph
     if retain_graph is not None:
         retain = check_flag("grad", "retain_graph", retain_graph) or create_graph
+    if vmapped and deepest(outputs, inputs, grad_outputs):
+        refuse_value("grad")
     starts = edges_of("grad", "outputs", "output", outputs)
     targets = edges_of("grad", "inputs", "input", inputs)
     values = [outputs] if isinstance(outputs, Tensor) else outputs
@@ -264,6 +276,10 @@ def _followed(name: str, leaf: Any) -> Tensor:
     if not isinstance(value, Tensor):
         msg = f"{name}: an argument must hold Tensors only, got {type_name(leaf)}"
         raise TypeError(msg)
+    if state.levels:
+        # Each slice has a gradient of its own.
+        with Recording(True):
+            value = spread(value, state.levels)
     return Alias.of(value) if value.requires_grad else wrap(value._data, value.dtype.kind in "fc")
 
 
@@ -297,6 +313,8 @@ def pull_back(
 ) -> list[Tensor]:
     """Pull cotangents of results back to inputs; those of results without history are not read."""
     sources = list(inputs)
+    if vmapped and deepest(results, cotangents, sources):
+        return _pull_slices(results, cotangents, sources, recorded, retain)
     roots: list[tuple[Edge, Any]] = []
     for result, cotangent in zip(results, cotangents, strict=True):
         edge = edge_of(result)
@@ -310,6 +328,46 @@ def pull_back(
         _finished(next(grads) if edge is not None else None, source, recorded)
         for edge, source in zip(edges, sources, strict=True)
     ]
+
+
+def _pull_slices(
+    results: Sequence[Tensor],
+    cotangents: Sequence[Any],
+    sources: list[Tensor],
+    recorded: bool,
+    retain: bool,
+) -> list[Tensor]:
+    """Do the same under `vmap`: in one pass, where what is pulled through has the slices too."""
+    pairs = [
+        (result, cotangent)
+        for result, cotangent in zip(results, cotangents, strict=True)
+        if edge_of(result) is not None
+    ]
+    through = (*sources, *(result for result, _ in pairs))
+    known = {level for value in through for level in levels_of(value)}
+    others = {level for _, cotangent in pairs for level in levels_of(cotangent)} - known
+    if others:
+
+        def pull(*given: Any) -> list[Tensor]:
+            return pull_back([pair[0] for pair in pairs], given, sources, recorded, True)
+
+        with Recording(recorded):
+            made: list[Tensor] = by_slices(pull, tuple(own for _, own in pairs), {}, max(others))
+        return made
+    with Recording(recorded):
+        wide = [
+            (stripped(result), stripped(spread(cotangent, counted_levels(result))))
+            for result, cotangent in pairs
+            if set(levels_of(cotangent)) <= set(levels_of(result))
+        ]
+    made = pull_back(
+        [pair[0] for pair in wide],
+        [pair[1] for pair in wide],
+        [stripped(source) for source in sources],
+        recorded,
+        retain,
+    )
+    return [dressed(grad, levels_of(source)) for grad, source in zip(made, sources, strict=True)]
 
 
 def _finished(grad: Any, source: Tensor, recorded: bool) -> Tensor:

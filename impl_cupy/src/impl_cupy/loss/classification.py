@@ -27,6 +27,7 @@ from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.ops.reduction import sum
 from impl_cupy.recording import as_indices, find_outside
+from impl_cupy.slices import one_by_one
 from impl_cupy.sums import total
 from impl_cupy.tape import handles, wrap
 from impl_cupy.tensor import Tensor
@@ -75,6 +76,7 @@ _CROSS = Options("cross_entropy", ignore_index=check_index, label_smoothing=chec
 _KL = Options("kl_div", "batchmean", log_target=check_flag)
 
 
+@one_by_one
 def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
@@ -118,6 +120,7 @@ def binary_cross_entropy(
     return REDUCTIONS[reduction](losses if weight is None else losses * weight)
 
 
+@one_by_one
 def binary_cross_entropy_with_logits(
     input: Any,
     target: Any,
@@ -161,6 +164,7 @@ def binary_cross_entropy_with_logits(
     return REDUCTIONS[reduction](losses if weight is None else losses * weight)
 
 
+@one_by_one
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Return ``target * (log(target) - input)``, 0 where `target` is 0, reduced.
 
@@ -193,6 +197,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     return REDUCTIONS[reduction]((_log_divergence if log_target else _divergence)(x, t))
 
 
+@one_by_one
 def nll_loss(
     input: Any,
     target: Any,
@@ -233,6 +238,7 @@ def nll_loss(
     return _of_classes("nll_loss", x, target_of, target, weight, int(ignore_index), reduction, None)
 
 
+@one_by_one
 def cross_entropy(
     input: Any,
     target: Any,
@@ -382,6 +388,7 @@ class NLLFunction(Function):
     Without a smoothing the logits are logarithms of probabilities already.
     """
 
+    _by_slices = True
     _is_ours = True
     _called = "cross_entropy"
 

@@ -19,6 +19,7 @@ from impl_cupy.memory import RawArray
 from impl_cupy.ops.elementwise import clip, minimum, sqrt, square, where
 from impl_cupy.ops.reduction import sum
 from impl_cupy.recording import as_input, record
+from impl_cupy.slices import one_by_one
 from impl_cupy.sums import total
 from impl_cupy.tape import handles
 from impl_cupy.tensor import Tensor
@@ -33,6 +34,7 @@ _TRIPLET = Options(
 )
 
 
+@one_by_one
 def cosine_embedding_loss(
     input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
@@ -110,6 +112,7 @@ def _distance(a: Any, b: Any, p: float, eps: float) -> Any:
     return handles.reshape(lengths, a.shape[:-1])
 
 
+@one_by_one
 def triplet_margin_loss(
     anchor: Any,
     positive: Any,

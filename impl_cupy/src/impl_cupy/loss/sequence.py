@@ -17,6 +17,7 @@ from impl_cupy.ops.activation import logsumexp
 from impl_cupy.ops.elementwise import clip, where
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.recording import as_indices
+from impl_cupy.slices import one_by_one
 from impl_cupy.sums import product
 from impl_cupy.tape import handles, wrap
 from impl_cupy.tensor import Tensor
@@ -30,6 +31,7 @@ _CTC = Options(_NAME, blank=check_int, zero_infinity=check_flag)
 Host = np.ndarray[Any, np.dtype[Any]]
 
 
+@one_by_one
 def ctc_loss(
     log_probs: Any,
     targets: Any,
@@ -174,6 +176,7 @@ def _lengths(argument: str, value: Any, count: int) -> Host:
 class CTCFunction(Function):
     """The losses (N,) of log_probs (T, N, C); a warp goes along each sequence, once each way."""
 
+    _by_slices = True
     _is_ours = True
     _called = _NAME
 

@@ -12,6 +12,8 @@ from impl_cupy.checks import check_flag, type_name
 from impl_cupy.dtypes import THE_FIVE, check_five, native
 from impl_cupy.memory import note_change
 from impl_cupy.parameter import Parameter
+from impl_cupy.slices import is_mapped, refuse_write
+from impl_cupy.tape import state, vmapped
 from impl_cupy.tensor import Tensor
 
 
@@ -156,6 +158,8 @@ class Registry:
                     f"None, got {type_name(value)}"
                 )
                 raise TypeError(msg)
+            if vmapped:
+                self._note_write(name, value)
             self._buffers[name] = value
         elif name in entries.get("_modules", ()):
             if value is not None:
@@ -167,6 +171,13 @@ class Registry:
             self._modules[name] = None
         else:
             object.__setattr__(self, name, value)
+
+    def _note_write(self, name: str, value: Any) -> None:
+        """Refuse a value of a slice, and let others be taken back (autograd-56)."""
+        if is_mapped(value):
+            refuse_write(f"{type(self).__name__}: {name}")
+        if state.writes is not None:
+            state.writes.append((self._buffers, name, self._buffers[name], value))
 
     def _move(self, name: str, registry: str) -> None:
         """Make room for `name` in one of the registries."""

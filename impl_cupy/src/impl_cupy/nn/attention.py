@@ -15,7 +15,7 @@ from impl_cupy.checks import (
 from impl_cupy.dtypes import DTypeLike, bool_
 from impl_cupy.launch import pointwise
 from impl_cupy.nn.dropout import dropped
-from impl_cupy.nn.layer import Draw, Layer, constant
+from impl_cupy.nn.layer import Draw, Layer, constant, each_slice
 from impl_cupy.nn.linear import Linear, LinearFunction
 from impl_cupy.ops.activation import softmax_slope
 from impl_cupy.ops.elementwise import where
@@ -24,7 +24,9 @@ from impl_cupy.ops.movement import pad
 from impl_cupy.ops.products import matmul
 from impl_cupy.ops.reduction import mean
 from impl_cupy.recording import as_tensor, record
+from impl_cupy.slices import deepest
 from impl_cupy.sums import cut, total
+from impl_cupy.tape import vmapped
 from impl_cupy.tensor import Tensor
 
 _NAME = "MultiheadAttention"
@@ -207,6 +209,9 @@ class MultiheadAttention(Layer):
         TypeError
             If a dtype is not the parameters', or a mask holds integers.
         """
+        if vmapped and deepest(key_padding_mask, attn_mask):
+            options = (need_weights, attn_mask, average_attn_weights, is_causal)
+            return self._each(query, key, value, key_padding_mask, *options)
         need_weights = check_flag(_NAME, "need_weights", need_weights)
         average = check_flag(_NAME, "average_attn_weights", average_attn_weights)
         if check_flag(_NAME, "is_causal", is_causal) and attn_mask is None:  # nn-33
@@ -241,6 +246,8 @@ class MultiheadAttention(Layer):
             return output, None
         weights = mean(weights, axis=1) if average else weights
         return output, weights if sizes.has_batch else reshape(weights, weights.shape[1:])
+
+    _each = each_slice(forward)
 
     @property
     def _behind(self) -> int:

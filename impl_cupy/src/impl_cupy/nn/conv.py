@@ -29,8 +29,9 @@ from impl_cupy.nn.window import (
 )
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.recording import OpNode, compute, is_wanted
+from impl_cupy.slices import deepest, in_one_batch
 from impl_cupy.sums import product
-from impl_cupy.tape import Recorded, at_edge, edge_of, keep, wrap
+from impl_cupy.tape import Recorded, at_edge, edge_of, keep, vmapped, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -50,6 +51,8 @@ def _bilinear(function: Callable[..., Any], rule: Any) -> Callable[..., Any]:
         if isinstance(first, cp.ndarray):
             return function(first, second, bias, plan)
         operands = first, second, bias
+        if vmapped and deepest(operands):
+            return in_one_batch(operation, *operands, plan)
         raws = tuple(part._data if isinstance(part, Recorded) else part for part in operands)
         out = compute(plan.name, lambda *given: function(*given, plan), raws)
         if not is_wanted(operands):
@@ -159,14 +162,8 @@ gather = _bilinear(_gather_raw, _gather_back)
 def _usual(axes: int) -> dict[str, Any]:
     """Return the options that `repr` leaves out."""
     none = (0,) * axes
-    return {
-        "padding": none,
-        "dilation": (1,) * axes,
-        "output_padding": none,
-        "groups": 1,
-        "bias": True,
-        "padding_mode": "zeros",
-    }
+    usual = {"padding": none, "dilation": (1,) * axes, "output_padding": none}
+    return {**usual, "groups": 1, "bias": True, "padding_mode": "zeros"}
 
 
 class _Convolution(Layer):

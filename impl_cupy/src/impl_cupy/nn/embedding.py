@@ -9,21 +9,23 @@ import numpy as np
 
 from impl_cupy.backend import cp
 from impl_cupy.checks import check_flag, check_number, check_positive_int, shown
-from impl_cupy.dtypes import DTypeLike
+from impl_cupy.dtypes import DTypeLike, int32, int64
 from impl_cupy.function import Function
 from impl_cupy.memory import note_change
-from impl_cupy.nn.layer import Layer, normal
+from impl_cupy.nn.layer import Layer, each_slice, normal
 from impl_cupy.ops.elementwise import where
 from impl_cupy.ops.indexing import getitem
 from impl_cupy.recording import as_indices, find_outside, record
+from impl_cupy.slices import deepest, stripped
 from impl_cupy.sums import scatter_rows, total
-from impl_cupy.tape import wrap
+from impl_cupy.tape import handles, vmapped, wrap
 from impl_cupy.tensor import Tensor
 
 
 class EmbeddingFunction(Function):
     """Look rows of a table up; their gradients are added in one order each time."""
 
+    _by_slices = True
     _is_ours = True
     _called = "Embedding"
 
@@ -164,6 +166,27 @@ class Embedding(Layer):
         IndexError
             If one is outside ``0 <= i < num_embeddings``.
         """
+        if vmapped and deepest(input, self._parameters):
+            return self._of_slices(input)
+        return self._look_up(input)
+
+    def _of_slices(self, input: Any) -> Tensor:
+        """Look up for all slices of `vmap` at once, where no counts are needed."""
+        is_plain = self.max_norm is None and not self.scale_grad_by_freq
+        if not is_plain or getattr(input, "dtype", None) not in (int32, int64):
+            # Rows that are too long are shortened for every slice that looks them up.
+            return self._each(input)
+        every = stripped(as_indices("Embedding", input))._data
+        if find_outside(every, every, 0, self.num_embeddings) is not None:
+            return self._each(input)
+        self._check_parameters(self.weight.dtype)
+        found: Tensor = handles.take(self.weight, input, axis=0)
+        if self.padding_idx is None:
+            return found
+        kept = handles.expand_dims(handles.not_equal(input, self.padding_idx), axis=-1)
+        return where(kept, found, found.detach())
+
+    def _look_up(self, input: Any) -> Tensor:
         value = as_indices("Embedding", input)
         if value.dtype.kind != "i":
             msg = f"Embedding: input must be integers, got dtype {value.dtype.name}"
@@ -185,6 +208,8 @@ class Embedding(Layer):
             often = cp.bincount(raw.reshape(-1), minlength=self.num_embeddings)
             counts = cp.expand_dims(often[raw].astype(self.weight.dtype), raw.ndim)
         return EmbeddingFunction.apply(self.weight, value, counts, padding_idx=padding)
+
+    _each = each_slice(_look_up)
 
     def _shorten(self, rows: Any) -> None:
         """Make the rows of `weight` that are longer than `max_norm` that long (nn-16)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
@@ -21,12 +22,59 @@ from impl_cupy.ops.manipulation import reshape
 from impl_cupy.ops.reduction import mean
 from impl_cupy.parameter import Parameter
 from impl_cupy.recording import as_tensor
+from impl_cupy.slices import by_slices, deepest
 from impl_cupy.sums import total
+from impl_cupy.tape import vmapped
 from impl_cupy.tensor import Tensor
 
 WARP = 32
 """How many threads of a GPU own a row of a norm together."""
 Draw = Callable[[tuple[int, ...]], "np.ndarray[Any, np.dtype[Any]]"]
+
+
+def each_slice(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a Module's method run once for each slice under `vmap`, parameters and buffers too."""
+
+    @functools.wraps(forward)
+    def called(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if vmapped:
+            entries = [
+                entries
+                for _, part in self._walk("")
+                for entries in (part._parameters, part._buffers)
+            ]
+            if level := deepest(entries, args, kwargs):
+                return by_slices(_exchanged, (forward, self, entries, args, kwargs), {}, level)
+        return forward(self, *args, **kwargs)
+
+    return called
+
+
+def _exchanged(
+    forward: Callable[..., Any],
+    module: Module,
+    values: list[dict[str, Any]],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Call a method with these values in the place of parameters and buffers."""
+    places = [
+        entries for _, part in module._walk("") for entries in (part._parameters, part._buffers)
+    ]
+    originals = [dict(entries) for entries in places]
+    # Others than slices are the Module's own: only functional_call puts slices there.
+    is_exchanged = any(
+        new[key] is not own[key] for new, own in zip(values, originals, strict=True) for key in own
+    )
+    if not is_exchanged:
+        return forward(module, *args, **kwargs)
+    try:
+        for entries, new in zip(places, values, strict=True):
+            entries.update(new)
+        return forward(module, *args, **kwargs)
+    finally:
+        for entries, own in zip(places, originals, strict=True):
+            entries.update(own)
 
 
 class Layer(Module):

@@ -20,12 +20,13 @@ from impl_cupy.dtypes import DTypeLike, float64, int64
 from impl_cupy.function import Function
 from impl_cupy.launch import launch
 from impl_cupy.memory import note_change
-from impl_cupy.nn.layer import WARP, Layer, NormFunction, Rows, constant
+from impl_cupy.nn.layer import WARP, Layer, NormFunction, Rows, constant, each_slice
 from impl_cupy.ops.elementwise import sqrt, square
 from impl_cupy.ops.manipulation import reshape
 from impl_cupy.ops.reduction import mean
 from impl_cupy.recording import as_tensor
-from impl_cupy.tape import wrap
+from impl_cupy.slices import deepest, refuse_write
+from impl_cupy.tape import vmapped, wrap
 from impl_cupy.tensor import Tensor
 
 
@@ -395,14 +396,17 @@ class _BatchNorm(_Norm):
         TypeError
             If the dtype is not the parameters'.
         """
+        is_moved = self.training and self.running_mean is not None
+        if vmapped and is_moved and deepest(input, self._buffers):
+            refuse_write(f"{type(self).__name__}: running_mean")
+        return self._normalized(input)
+
+    @each_slice
+    def _normalized(self, input: Any) -> Tensor:
         value = self._samples(input)
         is_kept = self.running_mean is not None
-        shape = (self.num_features,)
-        kept = [
-            self._buffer(name, shape, value.dtype)
-            for name in ("running_mean", "running_var")
-            if is_kept
-        ]
+        names = ("running_mean", "running_var") if is_kept else ()
+        kept = [self._buffer(name, (self.num_features,), value.dtype) for name in names]
         is_fixed = is_kept and not self.training
         if is_fixed:
             center, variance = (part.astype(float64) for part in kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,7 +13,8 @@ from impl_cupy.launch import launch
 from impl_cupy.nn.layer import Layer
 from impl_cupy.nn.window import Sizes, Windows, as_samples, by_axis, count_places
 from impl_cupy.recording import record
-from impl_cupy.tape import Recorded, wrap
+from impl_cupy.slices import deepest, in_one_batch, is_mapped, lift, lower, over
+from impl_cupy.tape import Recorded, vmapped, wrap
 from impl_cupy.tensor import Tensor
 
 Operation = Callable[..., Any]
@@ -38,6 +40,25 @@ def _linear(function: Callable[..., Any], rule: Any) -> Callable[..., Any]:
         return record(plan.name, lambda raw: function(raw, plan), rule, (x,), config=plan)
 
     return operation
+
+
+def _folded(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a pool take all slices under `vmap` as samples of one batch."""
+
+    @functools.wraps(forward)
+    def called(self: Any, input: Any) -> Any:
+        if not vmapped or not is_mapped(input) or input.ndim < 2:
+            return forward(self, input)
+        axes = 2 if type(self).__name__.endswith("2d") else 1
+        if input.ndim == axes + 2:
+            return in_one_batch(functools.partial(called, self), input)
+        if input.ndim != axes + 1:
+            return forward(self, input)
+        # A slice is one sample.
+        level = deepest(input)
+        return over(lambda part: lift(part, level), called(self, lower(input, level)))
+
+    return called
 
 
 def _made(raw: Any, lengths: Sizes, dtype: Any = None) -> Any:
@@ -177,6 +198,7 @@ class _MaxPool(_Pool):
         self.return_indices = check_flag(name, "return_indices", return_indices)
         self._check()
 
+    @_folded
     def forward(self, input: Any) -> Any:
         """Choose the largest of each window; of equals the first, and NaN before all.
 
@@ -263,6 +285,7 @@ class _AvgPool(_Pool):
         self.count_include_pad = check_flag(name, "count_include_pad", count_include_pad)
         self._check()
 
+    @_folded
     def forward(self, input: Any) -> Tensor:
         """Form the mean of each window.
 
@@ -418,6 +441,7 @@ class AdaptiveAvgPool2d(Layer):
         filled = tuple(s if part is None else part for s, part in zip(sizes, pair, strict=True))
         return by_axis("AdaptiveAvgPool2d", "output_size", filled, 2)
 
+    @_folded
     def forward(self, input: Any) -> Tensor:
         """Form the mean of each window.
 

@@ -19,6 +19,8 @@ from impl_cupy.ops import (
     inspection,
     linalg,
     manipulation,
+    mapped,
+    mapped_keys,
     movement,
     places,
     products,
@@ -51,6 +53,8 @@ _rooms = (
     fft,
     activation,
     inspection,
+    mapped,
+    mapped_keys,
 )
 _dtypes = {dtype.name: dtype for dtype in dtypes.dtypes}
 

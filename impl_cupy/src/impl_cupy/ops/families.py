@@ -42,8 +42,9 @@ from impl_cupy.recording import (
     sum_to,
     summable,
 )
+from impl_cupy.slices import deepest, mapped_call
 from impl_cupy.sums import kept_shape
-from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, wrap
+from impl_cupy.tape import Recorded, at_edge, edge_of, handles, keep, vmapped, wrap
 from impl_cupy.tensor import Axis, Tensor
 
 Operation: TypeAlias = "Callable[..., Tensor]"
@@ -172,8 +173,28 @@ ValueError
 """
 
 
+# What asks by itself for what depends on a slice: a call more would be felt.
+_ASK = frozenset("add subtract multiply divide matmul".split())
+
+
+def mappable(name: str, operation: Made) -> Made:
+    """Let a function take Tensors that depend on a slice (autograd-52)."""
+
+    @functools.wraps(operation)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if vmapped:
+            result = mapped_call(name, called, args, kwargs)
+            if result is not NotImplemented:
+                return result
+        return operation(*args, **kwargs)
+
+    return called  # type: ignore[return-value]
+
+
 def row(operation: Made, name: str, summary: str, frame: str, source: str) -> Made:
     """Name and document a function, and enter it among the rows and the Tensor's handles."""
+    if name not in _ASK:
+        operation = mappable(name, operation)
     operation.__name__ = operation.__qualname__ = name
     operation.__module__ = "impl_cupy.ops"
     operation.__doc__ = f"{summary}\n{frame}\nSource: {source}.\n"
@@ -202,6 +223,7 @@ def written_in(extension: str) -> Callable[[Made], Made]:
 
     def enter(operation: Made) -> Made:
         name = operation.__name__
+        operation = mappable(f"{extension}.{name}", operation)
         operation.__qualname__ = name
         operation.__module__ = f"impl_cupy.ops.{extension}"
         documented = (operation.__doc__ or "").rstrip()
@@ -260,7 +282,7 @@ def binary(
 
     Gradients are summed to the operands' shapes. ``check(a, b)`` raises where two do not fit.
     """
-    needs = [frozenset(words.split()) for words in uses]
+    needs, asks = [frozenset(words.split()) for words in uses], name in _ASK
 
     def rule(node: Any, grad: Any) -> tuple[Any, Any]:
         to_first, to_second = node.edges
@@ -272,6 +294,8 @@ def binary(
         )
 
     def operation(x1: Any, x2: Any, /) -> Tensor:
+        if vmapped and asks and deepest(x1, x2):
+            return mapped_call(name, operation, (x1, x2), {})
         a, b = as_operands(name, x1, x2)
         a, b = (floating(a), floating(b)) if real else (a, b)
         if check is not None:

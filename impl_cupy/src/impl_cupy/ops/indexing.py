@@ -21,7 +21,7 @@ from impl_cupy.checks import (
 from impl_cupy.dtypes import DTypeLike, int32, int64
 from impl_cupy.launch import pointwise
 from impl_cupy.memory import RawArray
-from impl_cupy.ops.families import written
+from impl_cupy.ops.families import mappable, written
 from impl_cupy.recording import as_indices, as_tensor, device_indices, find_outside, record
 from impl_cupy.sums import scatter_rows
 from impl_cupy.tape import Part, handles, keep
@@ -439,5 +439,6 @@ def _check_part(name: str, given: Any, part: Any, axis: int, shape: tuple[int, .
         raise IndexError(msg)
 
 
+getitem = mappable("getitem", getitem)
 handles.getitem = getitem
 handles.put_together = _put_together

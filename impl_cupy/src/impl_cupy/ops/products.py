@@ -25,8 +25,9 @@ from impl_cupy.ops.families import seen_by, shape, written, written_in
 from impl_cupy.ops.reduction import counted
 from impl_cupy.ops.transcendental import of_length
 from impl_cupy.recording import as_operands, as_tensor, floating, record, sum_to
+from impl_cupy.slices import deepest, mapped_call
 from impl_cupy.sums import kept_shape, product, total
-from impl_cupy.tape import handles
+from impl_cupy.tape import handles, vmapped
 from impl_cupy.tensor import Axis, Tensor
 
 
@@ -51,6 +52,8 @@ def matmul(x1: Any, x2: Any, /) -> Tensor:
     ValueError
         That names both shapes, if they do not match.
     """
+    if vmapped and deepest(x1, x2):
+        return mapped_call("matmul", matmul, (x1, x2), {})
     a, b = as_operands("matmul", as_tensor("matmul", x1), as_tensor("matmul", x2))
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         refuse_shapes("matmul", (a, b))

@@ -4,6 +4,7 @@ from impl_cupy.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_cupy.rnn.exchange import convert
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
 from impl_cupy.rnn.layer import GRU, LSTM, RNN
+from impl_cupy.rnn.packed import PackedSequence, pack, unpack
 from impl_cupy.rnn.unroll import truncated, unroll
 from impl_cupy.rnn.variants import (
     LayerNormGRUCell,
@@ -23,12 +24,15 @@ __all__ = [
     "LSTMFunction",
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
+    "PackedSequence",
     "PeepholeLSTMCell",
     "RNNCell",
     "RNNFunction",
     "RecurrentDropoutCell",
     "ZoneoutCell",
     "convert",
+    "pack",
     "truncated",
+    "unpack",
     "unroll",
 ]

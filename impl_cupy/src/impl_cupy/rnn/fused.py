@@ -31,6 +31,7 @@ class RNNFunction(Function):
     bias_hh (H,) or None. Outputs: output (T, N, H), h_n (1, N, H).
     """
 
+    _by_slices = True
     _is_ours = True
     _called = "RNN"
     composite = staticmethod(equations.unrolled(equations.rnn, states=1))
@@ -87,6 +88,7 @@ class LSTMFunction(Function):
     c_n (1, N, H), and `with_cells` c after every step (T, N, H).
     """
 
+    _by_slices = True
     _is_ours = True
     _called = "LSTM"
     composite = staticmethod(equations.unrolled(equations.lstm, states=2))
@@ -170,6 +172,7 @@ class GRUFunction(Function):
     (3 H,) or None. Outputs: output (T, N, H), h_n (1, N, H).
     """
 
+    _by_slices = True
     _is_ours = True
     _called = "GRU"
     composite = staticmethod(equations.unrolled(equations.gru, states=1))

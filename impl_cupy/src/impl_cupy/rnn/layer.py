@@ -6,185 +6,21 @@ projects it; L and D are the numbers of layers and of directions.
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, ClassVar
+from typing import Any
 
-from impl_cupy.backend import cp
 from impl_cupy.checks import (
-    check_bool,
     check_count,
     check_flag,
-    check_fraction,
     check_positive_int,
-    check_sizes,
 )
 from impl_cupy.dtypes import DTypeLike
-from impl_cupy.function import Function
-from impl_cupy.nn.dropout import dropped
-from impl_cupy.ops.manipulation import concat, expand_dims, permute_dims, squeeze
 from impl_cupy.rnn.cell import Recurrent
 from impl_cupy.rnn.fused import GRUFunction, LSTMFunction, RNNFunction
-from impl_cupy.rnn.lengths import Episodes, check_lengths, check_mask, walks
-from impl_cupy.tape import wrap
+from impl_cupy.rnn.stacked import RecurrentLayer
 from impl_cupy.tensor import Tensor
 
 
-class _Layer(Recurrent):
-    """Whole sequences."""
-
-    _function: ClassVar[type[Function]]
-    _states: ClassVar[tuple[str, ...]] = ("h0",)
-    """What messages call the first states."""
-
-    num_layers: int
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-
-    def __init__(self, input_size: int, hidden_size: int, dtype: DTypeLike, **options: Any) -> None:
-        name = type(self).__name__
-        layers = check_positive_int(name, "num_layers", options["num_layers"])
-        check_fraction(name, "dropout", options["dropout"])
-        both = check_bool(name, "bidirectional", options["bidirectional"])
-        options |= {"num_layers": layers, "bidirectional": both}
-        super().__init__(input_size, hidden_size, dtype, **options)
-        if self.dropout and layers == 1:  # rnn-20
-            msg = f"{name}: dropout={self.dropout} has no effect with num_layers=1"
-            warnings.warn(msg, UserWarning, stacklevel=3)
-        check_sizes(name, (layers, self.gates * self.hidden_size, self.hidden_size))
-        ends = ("", "_reverse") if both else ("",)
-        width = options.get("proj_size") or self.hidden_size
-        self._width: int = width  # of h
-        # By layer, what the names of each direction's parameters end with.
-        self._suffixes = [[f"_l{layer}{end}" for end in ends] for layer in range(layers)]
-        for layer, suffixes in enumerate(self._suffixes):
-            for suffix in suffixes:
-                self._draw(suffix, len(ends) * width if layer else self.input_size, width)
-
-    def _run(
-        self,
-        input: Any,
-        hx: Any,
-        lengths: Any,
-        reset_mask: Any,
-        reset_state: Any,
-        with_cells: bool = False,
-        **config: Any,
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Run all layers: the output, the last of each of the states, and what comes `with_cells`.
-
-        That is, where it is true, c of the last layer after every step.
-        """
-        x, batched = self._sequence(input)
-        steps, batch, _ = x.shape
-        if lengths is not None:
-            name = type(self).__name__
-            lengths = check_lengths(name, lengths, steps, batch if batched else None)
-        episodes = None
-        if reset_mask is not None or reset_state is not None:
-            episodes = self._cut((steps, batch), batched, lengths, reset_mask)
-        firsts = self._begin(hx, x, batched, episodes, reset_state)
-        ways = walks((steps, batch), len(self._suffixes[0]), lengths, episodes)
-        lasts: list[tuple[Tensor, ...]] = []
-        for layer, suffixes in enumerate(self._suffixes):
-            if layer and self.training and self.dropout:  # rnn-31
-                x = dropped(x, self.dropout)
-            if with_cells and layer == self.num_layers - 1:
-                config["with_cells"] = True
-            outputs, cells = [], []
-            for suffix, walk in zip(suffixes, ways, strict=True):
-                first = [state[len(lasts)] for state in firsts]
-                weights = self._weights(suffix)
-                output, *last = self._function.apply(x, *first, *weights, walk=walk, **config)
-                outputs.append(output)
-                lasts.append(tuple(last[: len(firsts)]))
-                cells += last[len(firsts) :]
-            x = _joined(outputs, axis=2)  # rnn-30
-        ends = [_joined(parts, axis=0) for parts in zip(*lasts, strict=True)]
-        if episodes is not None:
-            ends = [episodes.end(end) for end in ends]
-        every = [self._end(_joined(cells, axis=2), batched)] if cells else []
-        return self._end(x, batched), [end if batched else squeeze(end, 1) for end in ends], every
-
-    def _sequence(self, x: Any) -> tuple[Tensor, bool]:
-        """Check x and bring it to (T, N, I)."""
-        batched = "(N, T, I)" if self.batch_first else "(T, N, I)"
-        value = self._sized(x, batched, 3, "(T, I)")
-        if value.ndim == 2:
-            return expand_dims(value, axis=1), False
-        return (permute_dims(value, (1, 0, 2)) if self.batch_first else value), True
-
-    def _cut(self, shape: tuple[int, int], batched: bool, lengths: Any, mask: Any) -> Episodes:
-        """Check `reset_mask` and cut the sequences into episodes."""
-        name = type(self).__name__
-        if mask is None:  # rnn-38
-            msg = f"{name}: reset_mask must be given with a reset_state, got None"
-            raise ValueError(msg)
-        turned = batched and self.batch_first
-        mask = check_mask(name, mask, shape if batched else shape[:1], turned)
-        return Episodes(mask, lengths, len(self._suffixes), len(self._suffixes[0]))
-
-    def _begin(
-        self, hx: Any, x: Tensor, batched: bool, episodes: Episodes | None, reset_state: Any
-    ) -> list[list[Tensor]]:
-        """Return each state's first values for every layer and direction.
-
-        Their shape is (1, N, P) or (1, N, H); with M episodes M stands for N.
-        """
-        count = len(self._suffixes) * len(self._suffixes[0])
-        states = self._parts(hx, "the state")
-        resets = None if episodes is None else self._parts(reset_state, "reset_state")
-        firsts = []
-        for place, argument in enumerate(self._states):
-            size = self._width if argument == "h0" else self.hidden_size
-            letter = "H" if size == self.hidden_size else "P"  # rnn-32
-            value = self._first(argument, states[place], (count, letter, size), x, batched)
-            sequences = x.shape[1]
-            if episodes is not None and resets is not None:  # rnn-37
-                called = f"{argument} of reset_state"
-                reset = self._first(called, resets[place], (count, letter, size), x, batched)
-                value, sequences = episodes.begin(value, reset), len(episodes.starts)
-            if value is None:
-                zeros = cp.zeros((1, sequences, size), dtype=x.dtype)
-                firsts.append([wrap(zeros)] * count)
-            elif count == 1:
-                firsts.append([value])
-            else:
-                firsts.append([value[at : at + 1] for at in range(count)])
-        return firsts
-
-    def _parts(self, state: Any, called: str) -> tuple[Any, ...]:
-        """Return a state, `called` so in messages, as the tuple of its parts."""
-        del called
-        return (state,)
-
-    def _first(
-        self, argument: str, state: Any, sizes: tuple[int, str, int], x: Tensor, batched: bool
-    ) -> Tensor | None:
-        """Check a first state, and bring it to (L D, N, K); None is left out.
-
-        `sizes` are L D, what messages call K, and K.
-        """
-        count, letter, size = sizes
-        if state is None:
-            return None
-        if batched:
-            axes, wanted = f"({count}, N, {letter})", (count, x.shape[1], size)
-            return self._state(argument, state, axes, wanted, x)
-        value = self._state(argument, state, f"({count}, {letter})", (count, size), x)
-        return expand_dims(value, axis=1)
-
-    def _end(self, output: Tensor, batched: bool) -> Tensor:
-        if not batched:
-            return squeeze(output, 1)
-        return permute_dims(output, (1, 0, 2)) if self.batch_first else output
-
-
-def _joined(parts: Any, axis: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else concat(parts, axis=axis)
-
-
-class RNN(_Layer):
+class RNN(RecurrentLayer):
     """`RNNCell` over a sequence.
 
     Parameters
@@ -263,7 +99,7 @@ class RNN(_Layer):
 
         Parameters
         ----------
-        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
+        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I); or PackedSequence
         hx : Tensor, shape (L D, N, H) or (L D, H), optional
             Zeros if left out.
         lengths : N integers, optional
@@ -279,7 +115,7 @@ class RNN(_Layer):
 
         Returns
         -------
-        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
+        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H); or PackedSequence
             Of the last layer, forward first; 0 past a sequence's end.
         h_n : Tensor, shape of `hx`
             After each sequence's own last step, in the reverse direction after step 0.
@@ -299,7 +135,7 @@ class RNN(_Layer):
         return output, h_n
 
 
-class LSTM(_Layer):
+class LSTM(RecurrentLayer):
     """`LSTMCell` over a sequence; with a projection ``h' = W_hr (o tanh(c'))``.
 
     Source of the projection: Sak, Senior and Beaufays 2014.
@@ -386,7 +222,7 @@ class LSTM(_Layer):
 
         Parameters
         ----------
-        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
+        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I); or PackedSequence
         hx : pair of Tensor, shapes (L D, N, P) and (L D, N, H), or (L D, P) and (L D, H), optional
             ``(h0, c0)``, zeros if left out.
         lengths, reset_mask, reset_state
@@ -396,7 +232,7 @@ class LSTM(_Layer):
 
         Returns
         -------
-        output : Tensor, shape (T, N, D P), (N, T, D P) or (T, D P)
+        output : Tensor, shape (T, N, D P), (N, T, D P) or (T, D P); or PackedSequence
         (h_n, c_n) : tuple of Tensor, shapes of `hx`
         cells : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
             c of the last layer after every step, laid out as `output`.
@@ -413,7 +249,7 @@ class LSTM(_Layer):
         return output, tuple(ends), *every
 
 
-class GRU(_Layer):
+class GRU(RecurrentLayer):
     """`GRUCell` over a sequence.
 
     Parameters
@@ -479,7 +315,7 @@ class GRU(_Layer):
 
         Parameters
         ----------
-        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I)
+        input : Tensor, shape (T, N, I), (N, T, I) if `batch_first`, or (T, I); or PackedSequence
         hx : Tensor, shape (L D, N, H) or (L D, H), optional
             Zeros if left out.
         lengths, reset_mask, reset_state
@@ -487,7 +323,7 @@ class GRU(_Layer):
 
         Returns
         -------
-        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H)
+        output : Tensor, shape (T, N, D H), (N, T, D H) or (T, D H); or PackedSequence
         h_n : Tensor, shape of `hx`
 
         Raises

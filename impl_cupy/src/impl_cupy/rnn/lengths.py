@@ -24,6 +24,7 @@ from impl_cupy.memory import RawArray
 from impl_cupy.ops.indexing import select_rows
 from impl_cupy.ops.manipulation import concat
 from impl_cupy.recording import record
+from impl_cupy.slices import is_mapped, refuse_value
 from impl_cupy.tape import keep, wrap
 from impl_cupy.tensor import Tensor
 
@@ -336,11 +337,13 @@ def _fetched(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_fetched(part) for part in value]
     if isinstance(value, Tensor):
+        if is_mapped(value):
+            refuse_value("lengths")
         value = keep(value)
     return cp.asnumpy(value) if isinstance(value, cp.ndarray) else value
 
 
-def check_lengths(name: str, lengths: Any, steps: int, batch: int | None) -> _Host:
+def check_lengths(name: str, lengths: Any, steps: int, batch: int | None, least: int = 0) -> _Host:
     """Copy `lengths` to the host, shape (N,).
 
     Parameters
@@ -352,54 +355,56 @@ def check_lengths(name: str, lengths: Any, steps: int, batch: int | None) -> _Ho
         T.
     batch : int or None
         N; None where there is no batch axis, and one integer is wanted.
+    least : int
+        What a length must be at least.
 
     Raises
     ------
     TypeError
         If it holds anything but integers.
     ValueError
-        If its shape is another, or a number is not from 0 to T.
+        If its shape is another, or a number is not from `least` to T.
     """
-    host = _on_host(name, lengths)
+    host = on_host(name, lengths)
     wanted, axes = ((), "()") if batch is None else ((batch,), f"(N,) = ({batch},)")
     if host.shape != wanted:  # rnn-34
         msg = f"{name}: lengths must have shape {axes}, got {host.shape}"
         raise ValueError(msg)
-    outside = host[(host < 0) | (host > steps)]
+    outside = host[(host < least) | (host > steps)]
     if outside.size:  # rnn-34
-        msg = f"{name}: lengths must be from 0 to T = {steps}, got {outside[0]}"
+        msg = f"{name}: lengths must be from {least} to T = {steps}, got {outside[0]}"
         raise ValueError(msg)
     return host.astype(np.int64).reshape(-1)
 
 
-def _on_host(name: str, lengths: Any) -> _Host:
+def on_host(name: str, lengths: Any, argument: str = "lengths") -> _Host:
     """Return an array of integers, a copy (rnn-33); what a list holds may be of any size."""
     if not isinstance(lengths, (list, tuple)):
         lengths = _fetched(lengths)
     if isinstance(lengths, (np.ndarray, np.generic)):
         if lengths.dtype.kind not in "iu":
-            _refuse(name, f"dtype {lengths.dtype.name}")
+            _refuse(name, argument, f"dtype {lengths.dtype.name}")
         return np.array(lengths)
     is_several = isinstance(lengths, Sequence) and not isinstance(lengths, (str, bytes))
     if is_several and any(isinstance(part, (list, tuple)) for part in lengths):
         nested = np.array(lengths, dtype=object)
         if nested.ndim > 1:
             return nested
-    parts = [_integer(name, part) for part in (lengths if is_several else [lengths])]
+    parts = [_integer(name, argument, part) for part in (lengths if is_several else [lengths])]
     host = np.array(parts, dtype=object)
     return host if is_several else host.reshape(())
 
 
-def _integer(name: str, part: Any) -> int:
+def _integer(name: str, argument: str, part: Any) -> int:
     # operator.index takes Python's booleans, but not NumPy's.
     if not isinstance(part, bool):
         try:
             return operator.index(part)
         except (TypeError, ValueError, AttributeError):
             pass
-    return _refuse(name, shown(part))
+    return _refuse(name, argument, shown(part))
 
 
-def _refuse(name: str, got: str) -> NoReturn:
-    msg = f"{name}: lengths must be integers, got {got}"
+def _refuse(name: str, argument: str, got: str) -> NoReturn:
+    msg = f"{name}: {argument} must be integers, got {got}"
     raise TypeError(msg)
