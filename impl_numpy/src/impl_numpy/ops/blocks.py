@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from impl_numpy.buffers import empty
 from impl_numpy.dtypes import Array, float32
 
 Kernel = Callable[..., Any]
@@ -43,10 +44,10 @@ def in_blocks(kernel: Kernel, *arguments: Any) -> Array:
     -------
     numpy.ndarray of float32, of the arguments' shape, C-contiguous
     """
-    out = np.empty(arguments[0].shape, float32)
+    out = empty(arguments[0].shape, float32)
     size = out.size
     rows = [np.ascontiguousarray(x).reshape(-1) for x in (out, *arguments)]
-    work = np.empty((3, min(size, BLOCK)), float32)
+    work = empty((3, min(size, BLOCK)), float32)
     if size <= BLOCK:
         kernel(rows[0], work, *rows[1:])
         return out
