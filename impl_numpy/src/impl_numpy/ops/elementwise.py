@@ -55,12 +55,12 @@ def masked(grad: Value, mask: Array) -> Value:
         return np.where(mask, grad, _ZEROS[grad.dtype])
     # The bits times 0 or 1. NumPy's selection goes one way or the other at each element, which
     # takes twenty times as long where the mask has no pattern.
-    return np.multiply(grad.view(_BITS[grad.dtype]), mask).view(grad.dtype)
+    return np.multiply(grad.view(BITS[grad.dtype]), mask).view(grad.dtype)
 
 
 _least: Any = np.minimum.reduce
-_BITS: dict[Any, Any] = {float32: int32, float64: int64}
-_ZEROS = {dtype: np.zeros((), dtype) for dtype in (*_BITS, complex64, complex128)}
+BITS: dict[Any, Any] = {float32: int32, float64: int64}
+_ZEROS = {dtype: np.zeros((), dtype) for dtype in (*BITS, complex64, complex128)}
 # So few elements are selected in less time than it takes to look at them as integers.
 SHORT = 512
 
