@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.introspect import opt_func_info
 from numpy.typing import DTypeLike
 
+from impl_numpy.buffers import empty
 from impl_numpy.checks import (
     as_number,
     as_scalar,
@@ -93,7 +94,8 @@ def _gate_vjp(grad: Value, needs: Parents, x: Value, y: Value) -> Grads:
 def cosh_by_exp(x: Array, out: Array | None = None) -> Array:
     """Return cosh(x) as (e + 1 / e) / 2, where e = exp(x)."""
     e = np.exp(x, out)
-    result: Array = np.multiply(np.add(e, np.reciprocal(e), out), _HALF, out)
+    inverse = np.reciprocal(e, empty(e.shape, e.dtype)) if e.ndim else 1 / e
+    result: Array = np.multiply(np.add(e, inverse, out), _HALF, out)
     return result
 
 
