@@ -47,21 +47,26 @@ ONLY = {
     "ops/matrices": "impl_cupy",
     "ops/eigenvalues": "impl_cupy",
     "ops/transforms": "impl_cupy",
+    "ops/blocks": "impl_numpy",
+    "nn/bilinear": "impl_numpy",
+    "nn/pooled": "impl_numpy",
+    "nn/normalized": "impl_numpy",
 }
 LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 
 # The files of a folder, in the order in which they may import each other.
 FOLDERS = {
     "ops": (
-        "lookups formulas operands families plans elementwise transcendental rounding complexes "
-        "comparison reduction recurrence products manipulation movement indexing places einsum "
+        "lookups formulas operands families plans blocks elementwise transcendental rounding "
+        "complexes comparison reduction recurrence products manipulation movement indexing places einsum "
         "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
         "fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),
     "nn": (
-        "layer activation linear embedding window conv pool norm dropout attention shape container"
+        "layer activation linear embedding window bilinear conv pooled pool normalized norm "
+        "dropout attention shape container"
     ).split(),
     "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
     "loss": "reduction regression classification embedding sequence".split(),
