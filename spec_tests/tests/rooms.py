@@ -58,9 +58,9 @@ LACKS = {"impl_torch_ext": {"tape", "engine", "recording"}}
 FOLDERS = {
     "ops": (
         "lookups formulas operands families plans blocks elementwise transcendental rounding "
-        "complexes comparison reduction recurrence products manipulation movement indexing places einsum "
-        "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
-        "fft activation inspection"
+        "complexes comparison reduction recurrence products manipulation movement indexing "
+        "places einsum sorting creation matrices factors decompositions eigenvalues solving "
+        "linalg transforms fft activation inspection"
     ).split(),
     "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
     "module": "state hooks base functional summary".split(),
