@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import impl_numpy as nn
-from impl_numpy.nn import window
+from impl_numpy.nn import bilinear
 
 OPTIONS = [
     {},
@@ -18,7 +18,7 @@ OPTIONS = [
 
 def outcome(name, arguments, options, shape, block, monkeypatch):
     """Return the result of a layer and all gradients."""
-    monkeypatch.setattr(window, "BLOCK", block)
+    monkeypatch.setattr(bilinear, "BLOCK", block)
     nn.manual_seed(0)
     layer = getattr(nn, name)(*arguments, **options, dtype=nn.float64)
     x = nn.tensor(np.random.default_rng(0).standard_normal(shape), requires_grad=True)

@@ -298,7 +298,7 @@ def _given(cls: type[Function], place: int | str, x: Any, kept: bool, recording:
         array = own(x._data) if kept and LENT else x._data
     elif isinstance(x, np.ndarray):
         array = x.copy() if kept else x
-    elif isinstance(x, _PLAIN):
+    elif isinstance(x, _PLAIN) or (type(x) is tuple and {*map(type, x)} == {int}):
         return x
     else:
         if recording:

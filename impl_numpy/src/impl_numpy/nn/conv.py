@@ -1,4 +1,4 @@
-"""Convolutions and their transposes, made of the bilinear maps of `window`.
+"""Convolutions and their transposes, made of the maps of `bilinear`.
 
 The letters in shapes are those of `window`.
 """
@@ -19,11 +19,10 @@ from impl_numpy.checks import (
     shown,
 )
 from impl_numpy.dtypes import Shape
+from impl_numpy.nn.bilinear import MAPS, Geometry
 from impl_numpy.nn.layer import Layer
 from impl_numpy.nn.window import (
-    MAPS,
     MODES,
-    Geometry,
     Windows,
     bordered,
     like_input,

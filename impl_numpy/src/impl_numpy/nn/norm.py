@@ -22,99 +22,10 @@ from impl_numpy.checks import (
 )
 from impl_numpy.creation import full, zeros
 from impl_numpy.dtypes import Array, Shape, float32, int64
-from impl_numpy.function import Function
 from impl_numpy.nn.layer import Layer
+from impl_numpy.nn.normalized import Normalized
 from impl_numpy.parameter import Parameter, overwrite
-from impl_numpy.recording import fit, quiet
-from impl_numpy.sums import total
 from impl_numpy.tensor import Tensor
-
-
-class Normalized(Function):
-    """Compute (x - mean) / sqrt(var + eps) * weight + bias, and mean and var beside it.
-
-    The variance is biased. Without `centred` the mean is taken as 0. With z the normalized x, r the
-    inverse root, and g the gradient times the weight, the gradient of x is
-    r (g - mean(g) - z mean(g z)), and without `centred` r (g - z mean(g z)).
-    """
-
-    _trusted = True
-
-    @staticmethod
-    @quiet
-    def forward(
-        ctx: Any,
-        x: Array,
-        weight: Array | None,
-        bias: Array | None,
-        *,
-        axes: Shape,
-        eps: float,
-        centred: bool = True,
-    ) -> tuple[Array, ...]:
-        """Take x, weight and bias that broadcast with it, to y, mean and variance."""
-        ctx.set_materialize_grads(False)
-        ctx.axes, ctx.centred = axes, centred
-        terms = _terms(x.shape, axes)
-        mean = total(x, axes, True) / terms if centred else np.zeros((), x.dtype)
-        z = x - mean if centred else x
-        var = total(np.square(z), axes, True) / terms
-        root = 1 / np.sqrt(var + var.dtype.type(eps))
-        z = np.multiply(z, root, out=z) if centred else z * root
-        y = z if weight is None else z * weight
-        if bias is not None:
-            y = np.add(y, bias, out=None if y is z else y)
-        if any(ctx.needs_input_grad):
-            ctx.save_for_backward(z, root, weight, bias)
-        ctx.mark_non_differentiable(mean, var)
-        return y, mean, var
-
-    @staticmethod
-    @quiet
-    def backward(ctx: Any, grad: Array | None, *_: None) -> tuple[Array | None, ...]:
-        """Return the gradients of x, weight and bias."""
-        z, root, weight, bias = ctx.saved_tensors
-        if grad is None:
-            return None, None, None
-        needs, terms = ctx.needs_input_grad, _terms(z.shape, ctx.axes)
-        dx = dw = db = None
-        if needs[1]:
-            dw = fit(grad * z, weight.shape, weight.dtype)
-        if needs[2]:
-            db = fit(grad, bias.shape, bias.dtype)
-        if needs[0]:
-            g = grad if weight is None else grad * weight
-            part = g * z
-            share = total(part, ctx.axes, True) / terms
-            np.multiply(z, share, out=part)
-            dx = np.subtract(g, part, out=part)
-            if ctx.centred:
-                dx -= total(g, ctx.axes, True) / terms
-            dx *= root
-        return dx, dw, db
-
-    @staticmethod
-    def composite(
-        x: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        *,
-        axes: Shape,
-        eps: float,
-        centred: bool = True,
-    ) -> tuple[Tensor, ...]:
-        """Return the same on Tensors."""
-        mean = ops.mean(x, axis=axes, keepdims=True) if centred else ops.zeros((), dtype=x.dtype)
-        z = x - mean
-        var = ops.mean(ops.square(z), axis=axes, keepdims=True)
-        y = z / ops.sqrt(var + eps)
-        y = y if weight is None else y * weight
-        return y if bias is None else y + bias, mean, var
-
-
-def _terms(shape: Shape, axes: Shape) -> float:
-    # Where there is nothing to take a mean of, there is nothing to divide either.
-    return math.prod([shape[k] for k in axes]) or math.nan
 
 
 class _Norm(Layer):

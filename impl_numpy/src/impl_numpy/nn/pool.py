@@ -1,184 +1,17 @@
-"""Pools: the largest or the mean of windows. The letters in shapes are those of `window`.
-
-A mean is taken along one axis after the other: a window's sum is the sum of its rows' sums. What an
-axis adds is a list of pairs of slices, what and where to; the gradient goes the same ways back.
-"""
+"""Pools: the largest or the mean of windows. The letters in shapes are those of `window`."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
-from impl_numpy.batched import every
 from impl_numpy.checks import check_flag, check_int
-from impl_numpy.dtypes import Array, Shape, Value, int64
 from impl_numpy.nn.layer import Layer
-from impl_numpy.nn.window import (
-    FORMS,
-    Windows,
-    framed,
-    like_input,
-    per_axis,
-    reach,
-    tap,
-    with_batch,
-)
-from impl_numpy.recording import OUT, Grads, Primitive, quiet, raw
+from impl_numpy.nn.pooled import Means, added_pairs, averaging, max_pools, outer, places_of
+from impl_numpy.nn.window import Windows, like_input, per_axis, reach, with_batch
 from impl_numpy.recording import unary as record_unary
-from impl_numpy.sums import total
-from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, wrap
-
-Pairs = tuple[tuple[slice, slice], ...]
-
-
-def _largest(x: Array, windows: Windows) -> Array:
-    """Return the largest of each window; NaN is larger than all (nn-21)."""
-    whole, best = framed(x, windows.before, windows.after, -math.inf), None
-    for place in np.ndindex(windows.kernel):
-        part = whole[tap(windows, place, windows.counts)]
-        best = part.copy() if best is None else np.maximum(best, part, out=best)
-    assert best is not None
-    return best
-
-
-@quiet
-def _places(x: Array, best: Array, windows: Windows) -> Array:
-    """Return where the largest stand, flat within a channel, of equals the first; -1 for none."""
-    whole = framed(x, windows.before, windows.after, -math.inf)
-    counts = windows.counts
-    found = np.full_like(best, -1, int64)
-    undefined = np.count_nonzero(every(best != best)) > 0
-    for place in reversed(list(np.ndindex(windows.kernel))):
-        part = whole[tap(windows, place, counts)]
-        flat, inside = _flat(windows, place)
-        here = part == best
-        if undefined:
-            here |= part != part
-        if inside is not None:
-            here &= inside
-        np.copyto(found, flat, where=here)
-    return found
-
-
-def _flat(windows: Windows, place: Shape) -> tuple[Array, Array | None]:
-    """Return the flat position of one place in all windows, and whether it is within the input."""
-    flat, inside = np.zeros((), int64), np.ones((), bool)
-    axes = zip(*windows, place, windows.counts, strict=True)
-    for size, _, stride, dilation, before, _, k, count in axes:
-        along = np.arange(count) * stride + (dilation * k - before)
-        flat = flat[..., None] * size + along
-        inside = inside[..., None] & (along >= 0) & (along < size)
-    return flat, None if inside.all() else inside
-
-
-def _spread(grad: Array, found: Array, shape: Shape) -> Array:
-    """Add numbers where they came from, in an array of this shape that is 0 elsewhere."""
-    size = math.prod(shape[2:])
-    rows = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *(1,) * (len(shape) - 2))
-    flat, weights = (rows * size + found).ravel(), grad.ravel()
-    somewhere = found.ravel() >= 0
-    if not somewhere.all():
-        flat, weights = flat[somewhere], weights[somewhere]
-    # In float64, in which the few that meet lose nothing.
-    added = np.bincount(flat, weights, math.prod(shape))
-    return added.astype(grad.dtype, copy=False).reshape(shape)
-
-
-def _gather(x: Array, found: Array, _shape: Shape) -> Array:
-    """Return the numbers at places that were found."""
-    flat, index = x.reshape(*x.shape[:2], -1), found.reshape(*found.shape[:2], -1)
-    taken = np.take_along_axis(flat, np.maximum(index, 0), 2)
-    return np.where(index >= 0, taken, taken.dtype.type(0)).reshape(found.shape)
-
-
-def _largest_vjp(grad: Value, _needs: Parents, x: Value, out: Value, windows: Windows) -> Grads:
-    values = raw(x)
-    return (_spreading(grad, _places(values, raw(out), windows), values.shape),)
-
-
-def _spread_vjp(grad: Value, _needs: Parents, _x: None, _out: None, *config: Any) -> Grads:
-    return (_gathering(grad, *config),)
-
-
-def _gather_vjp(grad: Value, _needs: Parents, _x: None, _out: None, *config: Any) -> Grads:
-    return (_spreading(grad, *config),)
-
-
-_max_pools = {
-    axes: Primitive(f"MaxPool{axes}d", _largest, _largest_vjp, ((0, OUT),)) for axes in FORMS
-}
-_spreading = Primitive("max_pool", _spread, _spread_vjp)
-_gathering = Primitive("max_pool", _gather, _gather_vjp)
-
-
-class Means(NamedTuple):
-    """What is added along each axis, from a size to a count, and what the sums are divided by."""
-
-    sizes: Shape
-    counts: Shape
-    pairs: tuple[Pairs, ...]
-    divisor: Array
-
-
-def _mean(x: Array, means: Means) -> Array:
-    for axis, (count, pairs) in enumerate(zip(means.counts, means.pairs, strict=True), 2):
-        lead = (slice(None),) * axis
-        added = np.zeros((*x.shape[:axis], count, *x.shape[axis + 1 :]), x.dtype)
-        for source, target in pairs:
-            part, place = x[(*lead, source)], added[(*lead, target)]
-            place += part if part.shape == place.shape else total(part, (axis,), True)
-        x = added
-    return np.divide(x, means.divisor, x)
-
-
-def _share(grad: Array, means: Means) -> Array:
-    x = grad / means.divisor
-    for axis, (size, pairs) in enumerate(zip(means.sizes, means.pairs, strict=True), 2):
-        lead = (slice(None),) * axis
-        added = np.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
-        for source, target in pairs:
-            added[(*lead, source)] += x[(*lead, target)]
-        x = added
-    return x
-
-
-def _mean_vjp(grad: Value, _needs: Parents, _x: None, _out: None, means: Means) -> Grads:
-    return (_sharing(grad, means),)
-
-
-def _share_vjp(grad: Value, _needs: Parents, _x: None, _out: None, means: Means) -> Grads:
-    return (_averaging(grad, means),)
-
-
-_averaging = Primitive("avg_pool", _mean, _mean_vjp)
-_sharing = Primitive("avg_pool", _share, _share_vjp)
-
-
-def _pairs(size: int, starts: Array, stops: Array, stride: int) -> Pairs:
-    """Return what to add for windows from starts to stops; stride 0: at no regular distance."""
-    count, longest = len(starts), int((stops - starts).max())
-    if not stride or count < longest:
-        bounds = zip(np.maximum(starts, 0).tolist(), np.minimum(stops, size).tolist(), strict=True)
-        return tuple([(slice(*b), slice(i, i + 1)) for i, b in enumerate(bounds)])
-    pairs = []
-    for first in range(int(starts[0]), int(starts[0]) + longest):
-        least = max(0, -(first // stride))
-        most = min(count - 1, (size - 1 - first) // stride)
-        if least <= most:
-            source = slice(first + least * stride, first + most * stride + 1, stride)
-            pairs.append((source, slice(least, most + 1)))
-    return tuple(pairs)
-
-
-def _outer(lengths: list[Array], dtype: Any) -> Array:
-    """Return the products of numbers, one for each axis."""
-    product = np.ones((), dtype)
-    for along in lengths:
-        product = product[..., None] * along.astype(dtype)
-    return product
 
 
 class _Pool(Layer):
@@ -288,10 +121,10 @@ class _MaxPool(_Pool):
         """
         x = _sample(self, input, self._axes)
         windows, batch = self._windows(x), input.ndim == x.ndim
-        y = record_unary(_max_pools[self._axes], x, (windows,))
+        y = record_unary(max_pools[self._axes], x, (windows,))
         if not self.return_indices:
             return like_input(y, batch)
-        found = wrap(_places(x._data, y._data, windows), None)
+        found = wrap(places_of(x._data, y._data, windows), None)
         return like_input(y, batch), like_input(found, batch)
 
 
@@ -360,14 +193,14 @@ class _AvgPool(_Pool):
         pairs, lengths = [], []
         for size, kernel, stride, _, p, _, count in zip(*windows, windows.counts, strict=True):
             starts = np.arange(count) * stride - p
-            pairs.append(_pairs(size, starts, starts + kernel, stride))
+            pairs.append(added_pairs(size, starts, starts + kernel, stride))
             # nn-23
             least, most = (-p, size + p) if self.count_include_pad else (0, size)
             lengths.append(np.minimum(starts + kernel, most) - np.maximum(starts, least))
         override = getattr(self, "divisor_override", None)
-        divisor = _outer(lengths, x.dtype) if override is None else np.array(override, x.dtype)
+        divisor = outer(lengths, x.dtype) if override is None else np.array(override, x.dtype)
         means = Means(windows.sizes, windows.counts, tuple(pairs), divisor)
-        return like_input(record_unary(_averaging, x, (means,)), input.ndim == x.ndim)
+        return like_input(record_unary(averaging, x, (means,)), input.ndim == x.ndim)
 
 
 class AvgPool1d(_AvgPool):
@@ -494,7 +327,7 @@ class AdaptiveAvgPool2d(Layer):
         for size, count in zip(sizes, counts, strict=True):
             i = np.arange(count)
             starts, stops = i * size // count, -(-(i + 1) * size // count)
-            pairs.append(_pairs(size, starts, stops, 0 if size % count else size // count))
+            pairs.append(added_pairs(size, starts, stops, 0 if size % count else size // count))
             lengths.append(stops - starts)
-        means = Means(sizes, counts, tuple(pairs), _outer(lengths, x.dtype))
-        return like_input(record_unary(_averaging, x, (means,)), input.ndim == x.ndim)
+        means = Means(sizes, counts, tuple(pairs), outer(lengths, x.dtype))
+        return like_input(record_unary(averaging, x, (means,)), input.ndim == x.ndim)

@@ -9,6 +9,8 @@ import numpy as np
 
 from impl_numpy.checks import check_choice, check_flag, check_number, normalize_axes
 from impl_numpy.dtypes import Array, Axis, Shape, Value, float32
+from impl_numpy.ops import blocks
+from impl_numpy.ops.blocks import FAR
 from impl_numpy.ops.elementwise import NEAR, SHORT, between, cosh, masked
 from impl_numpy.ops.families import X, along, reduced_shape, registered, rule, unary
 from impl_numpy.recording import OUT, RULES, Grads, Primitive, raw
@@ -18,7 +20,14 @@ from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor, as_tensor
 
 
+def _in_blocks(x: Any) -> bool:
+    """Tell whether an array is one for `blocks`: fewer elements take longer there."""
+    return x.dtype == float32 and x.size >= SHORT
+
+
 def _sigmoid(x: Array) -> Array:
+    if _in_blocks(x):
+        return blocks.in_blocks(blocks.sigmoid, x)
     # Where the exponential is infinite, the result is less than the smallest normal number.
     result: Array = 1 / (1 + np.exp(-x))
     return result
@@ -44,6 +53,8 @@ def _slope_of_sigmoid(x: Array, y: Array) -> Any:
 
 def _sigmoid_grad(grad: Value, x: Value, y: Value) -> Value:
     if isinstance(grad, np.ndarray):
+        if _in_blocks(x):
+            return blocks.in_blocks(blocks.sigmoid_slope, x, grad)
         return grad * _slope_of_sigmoid(x, y)
     return grad * _sigmoid_slope(x, raw(y))
 
@@ -117,8 +128,9 @@ def _softmax_over(x: Array, axes: Shape) -> Array:
 def _softmax_over_vjp(grad: Value, needs: Parents, x: None, out: Value, axes: Shape) -> Grads:
     part = grad * out
     if type(part) is np.ndarray:
-        part -= out * total(part, axes, True)
-        return (part,)
+        # In the same memory.
+        np.subtract(grad, total(part, axes, True), part)
+        return (np.multiply(part, out, part),)
     return (part - out * _totalled(part, axes),)
 
 
@@ -188,19 +200,29 @@ def logsumexp(x: Any, /, axis: Axis = -1, *, keepdims: bool = False) -> Tensor: 
     return result.reshape(tuple(n for k, n in enumerate(x.shape) if k not in axes))
 
 
-# Beyond these the exponential is 0 or infinite in every dtype, and 0 times infinity is not made.
-_FAR = 1000.0
+def _silu(x: Array) -> Array:
+    if _in_blocks(x):
+        return blocks.in_blocks(blocks.silu, x)
+    return np.where(np.isposinf(x), x, np.maximum(x, -FAR) * _sigmoid(x))
 
 
 def _silu_grad(grad: Value, x: Value, out: None) -> Value:
-    near = between(x, -_FAR, _FAR)
+    if isinstance(grad, np.ndarray) and _in_blocks(x):
+        return blocks.in_blocks(blocks.silu_slope, x, grad)
+    near = between(x, -FAR, FAR)
     s = RULES["sigmoid"](near)
     return grad * (s + near * s * RULES["sigmoid"](-near))
 
 
+def _softplus(x: Array) -> Any:
+    if _in_blocks(x):
+        return blocks.in_blocks(blocks.softplus, x)
+    return np.logaddexp(x, x.dtype.type(0))
+
+
 silu = unary(
     "silu",
-    lambda x: np.where(np.isposinf(x), x, np.maximum(x, -_FAR) * _sigmoid(x)),
+    _silu,
     _silu_grad,
     X,
     "Return x * sigmoid(x).",
@@ -209,7 +231,7 @@ silu = unary(
 )  # ops-37
 softplus = unary(
     "softplus",
-    lambda x: np.logaddexp(x, x.dtype.type(0)),
+    _softplus,
     lambda grad, x, out: grad * RULES["sigmoid"](x),
     X,
     "Return log(1 + exp(x)), without overflow.",
@@ -267,15 +289,26 @@ def _tanh_of(x: Value) -> Value:
 _STEEP, _CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
+# By the form: the function, and the gradient times its slope.
+_GELU = {
+    "none": (blocks.gelu, blocks.gelu_slope),
+    "tanh": (blocks.gelu_by_tanh, blocks.gelu_by_tanh_slope),
+}
+
+
 def _gelu(x: Array, approximate: str) -> Any:
-    near = np.maximum(x, x.dtype.type(-_FAR))
+    if x.dtype == float32:
+        return blocks.in_blocks(_GELU[approximate][0], x)
+    near = np.maximum(x, x.dtype.type(-FAR))
     if approximate == "none":
         return near * ((1 + RULES["erf"](near * math.sqrt(0.5))) * 0.5)
     return near * ((1 + _tanh_of(near)) * 0.5)
 
 
 def _gelu_vjp(grad: Value, needs: Parents, x: Value, out: None, approximate: str) -> Grads:
-    near = between(x, -_FAR, _FAR)
+    if x.dtype == float32 and isinstance(grad, (np.ndarray, np.generic)):
+        return (blocks.in_blocks(_GELU[approximate][1], x, grad),)
+    near = between(x, -FAR, FAR)
     if approximate == "none":
         density = RULES["exp"](-0.5 * near * near) * math.sqrt(0.5 / math.pi)
         return (grad * ((1 + RULES["erf"](near * math.sqrt(0.5))) * 0.5 + near * density),)

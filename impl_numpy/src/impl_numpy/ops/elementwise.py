@@ -11,6 +11,7 @@ from numpy.lib.introspect import opt_func_info
 from numpy.typing import DTypeLike
 
 from impl_numpy.batched import asarray, every
+from impl_numpy.buffers import empty
 from impl_numpy.checks import (
     as_number,
     as_scalar,
@@ -56,12 +57,12 @@ def masked(grad: Value, mask: Array) -> Value:
         return np.where(mask, grad, _ZEROS[grad.dtype])
     # The bits times 0 or 1. NumPy's selection goes one way or the other at each element, which
     # takes twenty times as long where the mask has no pattern.
-    return np.multiply(grad.view(_BITS[grad.dtype]), mask).view(grad.dtype)
+    return np.multiply(grad.view(BITS[grad.dtype]), mask).view(grad.dtype)
 
 
 _least: Any = np.minimum.reduce
-_BITS: dict[Any, Any] = {float32: int32, float64: int64}
-_ZEROS = {dtype: np.zeros((), dtype) for dtype in (*_BITS, complex64, complex128)}
+BITS: dict[Any, Any] = {float32: int32, float64: int64}
+_ZEROS = {dtype: np.zeros((), dtype) for dtype in (*BITS, complex64, complex128)}
 # So few elements are selected in less time than it takes to look at them as integers.
 SHORT = 512
 
@@ -94,7 +95,8 @@ def _gate_vjp(grad: Value, needs: Parents, x: Value, y: Value) -> Grads:
 def cosh_by_exp(x: Array, out: Array | None = None) -> Array:
     """Return cosh(x) as (e + 1 / e) / 2, where e = exp(x)."""
     e = np.exp(x, out)
-    result: Array = np.multiply(np.add(e, np.reciprocal(e), out), _HALF, out)
+    inverse = np.reciprocal(e, empty(e.shape, e.dtype)) if e.ndim else 1 / e
+    result: Array = np.multiply(np.add(e, inverse, out), _HALF, out)
     return result
 
 

@@ -188,7 +188,8 @@ class LSTMFunction(Function):
         dh = start_from(d_h, extent.one(hs))
         dc = start_from(d_c, extent.one(cgs)[:, : cgs.shape[-1] // 2])
         arrived = d_output, d_cells
-        rows, d_hs = lstm_backward(extent, (gates, cgs), lstm_rows(w_hh), w_hr, arrived, (dh, dc))
+        saved = gates, cgs, extent.after(hs) if unprojected is None else unprojected
+        rows, d_hs = lstm_backward(extent, saved, lstm_rows(w_hh), w_hr, arrived, (dh, dc))
         needs = ctx.needs_input_grad
         flat = flattened(rows)
         d_bias = lstm_rows_back(total(flat, (0,))) if any(needs[5:7]) else None

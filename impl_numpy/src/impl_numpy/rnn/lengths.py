@@ -31,7 +31,7 @@ from impl_numpy.tape import Parents
 from impl_numpy.tensor import Tensor
 
 # So many elements of one gate are worked on at once in backward: they should stay in the cache.
-CHUNK = 1 << 13
+CHUNK = 1 << 15
 
 Views: TypeAlias = Sequence[Array]
 # How many rows the work arrays of some steps have, or None for all; and what each step has.

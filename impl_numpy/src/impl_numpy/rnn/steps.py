@@ -113,7 +113,7 @@ def lstm_forward(
 
 def lstm_backward(
     extent: Extent,
-    saved: tuple[Array, Array],
+    saved: tuple[Array, Array, Array],
     w_hh: Array,
     w_hr: Array | None,
     arrived: tuple[Array | None, Array | None],
@@ -121,10 +121,11 @@ def lstm_backward(
 ) -> tuple[Array, Array | None]:
     """Return the gradients of the gates, in the order of `lstm_rows`, and of what was projected.
 
-    What arrived are the gradients of the output and of c after every step. Those of the last states
+    What was saved last is o tanh(c), which is h or what the projection takes. What arrived are the
+    gradients of the output and of c after every step. Those of the last states
     are made those of the first ones.
     """
-    (gates, cgs), (d_output, d_cells) = saved, arrived
+    (gates, cgs, taken), (d_output, d_cells) = saved, arrived
     dh, dc = d_states
     size, rows = dc.shape[1], empty(gates.shape, gates.dtype)
     product, incoming = _product(dh), _incoming(d_output, gates)
@@ -139,6 +140,7 @@ def lstm_backward(
             gates[chunk],
             extent.before(cgs, chunk),
             extent.after(cgs[..., :size], chunk),
+            taken[chunk],
             wide,
             narrow,
         )
@@ -308,24 +310,27 @@ def _work(chunks: list[slice], like: Array, *sizes: tuple[int, int]) -> list[Arr
 
 
 def lstm_local(
-    gates: Array, before: Array, c_after: Array, wide: Array, narrow: Array
+    gates: Array, before: Array, c_after: Array, taken: Array, wide: Array, narrow: Array
 ) -> tuple[Array, ...]:
     """Return the local derivatives of some steps, computed in the last two arguments.
 
     Those of o by h; of c by h; of f, i and g by c, (..., 3, H); and f, that of c by the c before.
     """
     steps, size = len(gates), c_after.shape[-1]
-    e, sigmoids, l_fig = wide[:, :steps]
-    np.minimum(gates[..., : 3 * size], _largest(gates.shape[-2], 3 * size, e.dtype), out=e)
-    one = NUMBERS[e.dtype][1]
+    rest, sigmoids, l_fig = wide[:, :steps]
+    zero, one = NUMBERS[rest.dtype]
+    # Infinite, it would be multiplied by 0. (`minimum` by a number takes three times as long.)
+    e = np.clip(gates[..., : 3 * size], zero, _MOST[rest.dtype], out=rest)
     _divide(one, _add(e, one, sigmoids), sigmoids)
-    _multiply(_multiply(e, sigmoids, e), sigmoids, e)
-    (o, f, i), (d_o, d_f, d_i) = parts_of(sigmoids, size), parts_of(e, size)
-    l_o, through = narrow[:, :steps]
-    c, g = split(before, size)
-    _times_slope(o, c_after, _tanh(c_after, l_o), through)
-    _multiply(l_o, d_o, l_o)
-    l_f, l_i, l_g = parts_of(l_fig, size)
+    _multiply(e, sigmoids, rest)
+    (o, f, i), l_o = parts_of(sigmoids, size), narrow[0, :steps]
+    through = narrow[1, :steps]
+    # tanh(c) o (1 - o), of which the first two are at hand.
+    _multiply(taken, rest[..., :size], l_o)
+    _times_slope(o, c_after, None, through)
+    slopes = rest[..., size:]
+    d_f, d_i = split(_multiply(slopes, sigmoids[..., size:], slopes), size)
+    (c, g), (l_f, l_i, l_g) = split(before, size), parts_of(l_fig, size)
     _multiply(c, d_f, l_f)
     _multiply(g, d_i, l_i)
     _times_slope(i, gates[..., 3 * size :], g, l_g)
@@ -353,14 +358,15 @@ def gru_local(
     return l_n, l_r, l_z, l_hn, z
 
 
-def _times_slope(factor: Array, x: Array, y: Array, out: Array) -> None:
-    """Write a factor times the slope of tanh at x, where y = tanh(x)."""
+def _times_slope(factor: Array, x: Array, y: Array | None, out: Array) -> None:
+    """Write a factor times the slope of tanh at x, where y = tanh(x) if it is at hand."""
     if out.dtype == float32:
-        # As in `slope_of_tanh`, with one operation less.
-        cosh(x, out)
-        _divide(factor, np.square(out, out), out)
+        # As in `slope_of_tanh`, with one operation less; in one piece, of which out may be a part.
+        slope = out if out.flags.c_contiguous else empty(out.shape, float32)
+        cosh(x, slope)
+        _divide(factor, np.square(slope, slope), out)
     else:
-        _multiply(factor, slope_of_tanh(x, y), out)
+        _multiply(factor, slope_of_tanh(x, np.tanh(x) if y is None else y), out)
 
 
 # 0 and 1 as arrays, and the largest finite number.
