@@ -58,7 +58,7 @@ FOLDERS = {
         "sorting creation matrices factors decompositions eigenvalues solving linalg transforms "
         "fft activation inspection"
     ).split(),
-    "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint".split(),
+    "autograd": "modes anomaly saved graph transforms derivatives jit checkpoint vmap".split(),
     "module": "state hooks base functional summary".split(),
     "nn": (
         "layer activation linear embedding window conv pool norm dropout attention shape container"
