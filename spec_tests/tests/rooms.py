@@ -63,7 +63,7 @@ FOLDERS = {
     "nn": (
         "layer activation linear embedding window conv pool norm dropout attention shape container"
     ).split(),
-    "rnn": "equations lengths steps fused cell variants layer unroll exchange".split(),
+    "rnn": "equations lengths packed steps fused cell variants layer unroll exchange".split(),
     "loss": "reduction regression classification embedding sequence".split(),
     "optim": "optimizer algorithms lbfgs growth lr_scheduler clip".split(),
     "serialization": "files checkpoint".split(),

@@ -19,7 +19,7 @@ from ..checks import MAPPING, WrittenError, check_callable, shown
 from ..dtypes import in_x64, is_inexact, x64
 from ..engine import Engine
 from ..followed import Slices
-from ..ops import reduction
+from ..protocols import OPS
 from ..recording import Primitive
 from ..tape import MODE, Edge, Node, Traced, edge_of, show, unwrap, wrap
 from ..trees import Form, join, split, statics
@@ -341,7 +341,7 @@ class _Call:
             if grad is None
             else next(left)
             if id(target) in self._inner
-            else reduction.sum(next(left), axis=0)
+            else OPS.sum(next(left), axis=0)
             for (target, _), grad in zip(rule.edges, found, strict=True)
         ]
 
