@@ -6,8 +6,8 @@ would be wrong in silence, so its methods run on `Followed` arrays instead: ever
 is done by the trace that was under way, on the values behind, and reading one raises JAX's error.
 A condition may be read, for the derivative of the branch taken is the right one. # function-28
 
-And the trace that ``jax.vmap`` makes, as one that can be entered more than once: what the tape saved
-in it is used again by backward, when the call of ``jax.vmap`` would long be over.
+And the trace that ``jax.vmap`` makes, as one that can be entered more than once: what the tape
+saved in it is used again by backward, when the call of ``jax.vmap`` would long be over.
 """
 
 import functools
@@ -154,9 +154,11 @@ class Slices:
         """Let JAX compute by slices in a block."""
         before, MAPPING.tracer = MAPPING.tracer, self._tracer
         try:
-            with take_current_trace() as around:
-                with set_current_trace(self._trace(around, self._tag, self._axis)):
-                    yield
+            with (
+                take_current_trace() as around,
+                set_current_trace(self._trace(around, self._tag, self._axis)),
+            ):
+                yield
         finally:
             MAPPING.tracer = before
 

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..checks import check_callable, check_cast, check_flag, check_int, check_one_value, refuse, refuse_type
+from ..checks import (
+    check_callable,
+    check_cast,
+    check_flag,
+    check_int,
+    check_one_value,
+    refuse,
+    refuse_type,
+)
 from ..creation import tensor
 from ..dtypes import cast_array, is_inexact, make_array
 from ..engine import Engine

@@ -1,9 +1,9 @@
 """`vmap`: a function of slices, computed by JAX for all of them at once.
 
-The function is run once, on arrays that stand for a slice of each kind, and what it records is kept.
-One node stands for it, with edges to what the results depend on. `backward` enters the trace of JAX
-again, and goes through what was recorded there; so does a pass that is recorded, whose record in turn
-is of the same call.
+The function is run once, on arrays that stand for a slice of each kind, and what it records is
+kept. One node stands for it, with edges to what the results depend on. `backward` enters the trace
+of JAX again, and goes through what was recorded there; so does a pass that is recorded, whose
+record in turn is of the same call.
 """
 
 import functools
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from ..checks import MAPPING, WrittenError, check_callable, shown
-from ..dtypes import in_x64, is_inexact, x64
+from ..dtypes import in_x64, is_inexact
 from ..engine import Engine
 from ..followed import Slices
 from ..protocols import OPS
@@ -311,7 +311,7 @@ class _Call:
                 whole = _alone(self.slices.size, grad) if axis is None else grad
                 given.append((root, self.slices.cut(whole, axis or 0)))
         found = self._across(rule, given, False)
-        pulled = []
+        pulled: list[Array | None] = []
         for (target, _), grad in zip(rule.edges, found, strict=True):
             if grad is None:
                 pulled.append(None)
@@ -389,9 +389,7 @@ class _Rule:
         return self._call.derive(self, grads)
 
 
-def _results(
-    results: Sequence[Any], form: Form, infos: Sequence[Any], out_axes: Any
-) -> Axes:
+def _results(results: Sequence[Any], form: Form, infos: Sequence[Any], out_axes: Any) -> Axes:
     """Return the axis of each result, counted from 0; raise if one does not fit."""
     others = [leaf for leaf in results if not isinstance(leaf, Traced)]
     for value in (*others, *statics(form)):
@@ -404,7 +402,7 @@ def _results(
             shape = array.shape if at is None else (*array.shape[:at], *array.shape[at + 1 :])
             axes[place] = _placed("out_axes", axis, shape, 1)
         elif at is not None:
-            msg = f"vmap: out_axes must be an int for a result that depends on a slice, got None"
+            msg = "vmap: out_axes must be an int for a result that depends on a slice, got None"
             raise ValueError(msg)
     return axes
 

@@ -10,8 +10,15 @@ import jax
 import numpy as np
 
 from .. import ops
-from ..checks import as_scalar, check_flag, check_int, check_number, check_one_value, refuse
-from ..checks import refuse_type
+from ..checks import (
+    as_scalar,
+    check_flag,
+    check_int,
+    check_number,
+    check_one_value,
+    refuse,
+    refuse_type,
+)
 from ..dtypes import make_array
 from ..tape import Traced, unwrap, wrap
 from ..tensor import Tensor
@@ -61,7 +68,7 @@ class Layout:
         self.lengths[order] = falling
 
     def rows(self, steps: int, batch_first: bool) -> Numbers:
-        """Return which row of a padded batch, of N times `steps`, each packed row is, shape (R,)."""
+        """Return which row of a padded batch of N times `steps` each packed one is, (R,)."""
         times = np.repeat(np.arange(len(self.sizes)), self.sizes)
         ends = np.cumsum(self.sizes)
         within = np.arange(len(times)) - np.repeat(ends - self.sizes, self.sizes)
@@ -229,7 +236,7 @@ def _read(name: str, argument: str, value: Any) -> Numbers:
         refuse_type(name, argument, "a Tensor of integers", value)
     check_one_value(name, array)
     if isinstance(array, jax.core.Tracer):
-        msg = f"{name}: {argument} must be known, got an array of shape {array.shape} that is traced"
+        msg = f"{name}: {argument} must be known, got an array of {array.shape} that is traced"
         raise TypeError(msg)
     if array.dtype.kind not in "iu" or array.ndim != 1:
         msg = f"{name}: {argument} must be integers of one axis, got {array.dtype} {array.shape}"
