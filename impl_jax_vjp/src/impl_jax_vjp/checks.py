@@ -401,6 +401,13 @@ def check_one_value(name: str, array: Any) -> None:
         raise RuntimeError(msg)
 
 
+def of_all_slices(array: Any, beside: Any) -> Any:
+    """Return a raw array with those axes of slices that another one does not depend on."""
+    while is_mapped(array) and not (is_mapped(beside) and beside._trace.tag is array._trace.tag):
+        array = array.val
+    return array
+
+
 class WrittenError(RuntimeError):
     """A value that depends on a slice was to be written to what is the same for all."""
 
