@@ -21,6 +21,7 @@ from .autograd import (
     set_grad_enabled,
     value_and_grad,
     vjp,
+    vmap,
 )
 from .capabilities import __spec_version__, spec_capabilities
 from .creation import (
@@ -262,5 +263,6 @@ __all__ = [
     "uint64",
     "value_and_grad",
     "vjp",
+    "vmap",
     "zeros",
 ]

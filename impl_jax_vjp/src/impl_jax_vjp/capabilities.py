@@ -8,6 +8,7 @@ _CAPABILITIES = {
     "float64": True,
     "jit": True,
     "serialization": True,
+    "vmap": True,
     "wide_unsigned": True,
 }
 

@@ -4,7 +4,8 @@ import functools
 import math
 import operator
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -373,8 +374,54 @@ def check_indices(name: str, indices: Any, low: int, high: int, what: str = "") 
         raise IndexError(msg)
 
 
+class Mapping(threading.local):
+    """What of `vmap` is under way in a thread."""
+
+    # The class of the arrays that depend on a slice, while there are any.
+    tracer: type[Any] | None = None
+    # How what was written to Modules and Tensors from outside is undone, in the order of writing.
+    journal: list[Callable[[], None]] | None = None
+
+
+MAPPING = Mapping()
+
+
+def is_mapped(array: Any) -> bool:
+    """Tell whether a raw array, within `vmap`, has another value for each slice."""
+    return MAPPING.tracer is not None and isinstance(array, MAPPING.tracer)
+
+
+def check_one_value(name: str, array: Any) -> None:
+    """Raise `RuntimeError` if a raw array has another value for each slice of `vmap`."""
+    if is_mapped(array):  # autograd-55
+        msg = (
+            f"{name}: within vmap an array that depends on a slice has not one value, got one of "
+            f"shape {array.shape}"
+        )
+        raise RuntimeError(msg)
+
+
+def of_all_slices(array: Any, beside: Any) -> Any:
+    """Return a raw array with those axes of slices that another one does not depend on."""
+    while is_mapped(array) and not (is_mapped(beside) and beside._trace.tag is array._trace.tag):
+        array = array.val
+    return array
+
+
+class WrittenError(RuntimeError):
+    """A value that depends on a slice was to be written to what is the same for all."""
+
+
+def check_written(what: str, old: Any, new: Any) -> None:
+    """Raise `RuntimeError` if an array with a value for each slice is to replace one without."""
+    if is_mapped(new) and not (is_mapped(old) and old._trace.tag is new._trace.tag):
+        msg = f"{what} must not be given a value that depends on a slice, within vmap; return it"
+        raise WrittenError(msg)  # autograd-56
+
+
 def known(name: str, array: Any) -> np.ndarray[Any, Any]:
     """Return the values that a shape depends on; raise `ValueError` where they are not known."""
+    check_one_value(name, array)
     if isinstance(array, jax.core.Tracer):  # ops-52
         msg = (
             f"{name}: the values that the shape depends on must be known, got an array of shape "

@@ -5,13 +5,20 @@ then, which count as constants in the derivative without a word. A Function's se
 would be wrong in silence, so its methods run on `Followed` arrays instead: every operation on them
 is done by the trace that was under way, on the values behind, and reading one raises JAX's error.
 A condition may be read, for the derivative of the branch taken is the right one. # function-28
+
+And the trace that ``jax.vmap`` makes, as one that can be entered more than once: what the tape
+saved in it is used again by backward, when the call of ``jax.vmap`` would long be over.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
+import numpy as np
 
+from .checks import MAPPING
 from .dtypes import is_inexact
 
 try:
@@ -116,3 +123,52 @@ def following(run: Callable[[Any], Any], arrays: Any, refusal: str) -> Any:
             except jax.errors.JAXTypeError as error:
                 raise RuntimeError(refusal) from error
     return jax.tree.map(trace.behind, out)
+
+
+@functools.lru_cache(maxsize=64)
+def _parts(size: int) -> tuple[Any, Any, Any, Any]:
+    """Return what ``jax.vmap`` makes of a size: the classes of trace, tag and tracer, the axis."""
+    found: list[Any] = []
+
+    def look(x: Array) -> Array:
+        with take_current_trace() as trace:
+            found.append((type(trace), type(trace.tag), type(x), trace.axis_data))
+        return x
+
+    jax.vmap(look)(np.zeros(size, np.float32))
+    parts: tuple[Any, Any, Any, Any] = found[0]
+    return parts
+
+
+class Slices:
+    """The values within one call of `vmap`, which JAX computes for all slices at once."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._trace, tag, self._tracer, self._axis = _parts(size)
+        # By it JAX knows the arrays of this call, whenever the trace was entered.
+        self._tag = tag()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let JAX compute by slices in a block."""
+        before, MAPPING.tracer = MAPPING.tracer, self._tracer
+        try:
+            with (
+                take_current_trace() as around,
+                set_current_trace(self._trace(around, self._tag, self._axis)),
+            ):
+                yield
+        finally:
+            MAPPING.tracer = before
+
+    def cut(self, array: Array, axis: int) -> Array:
+        """Return an array as what a slice of it is, along an axis counted from 0."""
+        return self._tracer(self._trace(None, self._tag, self._axis), array, axis)
+
+    def whole(self, array: Array) -> tuple[Array, int | None]:
+        """Return an array of all slices and the axis of these, or None for one without."""
+        if isinstance(array, self._tracer) and array._trace.tag is self._tag:
+            place = array.batch_dim
+            return array.val, place if isinstance(place, int) else None
+        return array, None

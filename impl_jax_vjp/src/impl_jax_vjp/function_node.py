@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from .checks import check_taken
+from .checks import MAPPING, check_taken
 from .context import Context, Residual, unrecorded
 from .dtypes import make_array, restore_x64, swap_x64
 from .function_vjp import (
@@ -36,6 +36,7 @@ from .function_vjp import (
     is_once,
     method,
     once_message,
+    read_message,
     run_forward,
 )
 from .recording import Operation, pull_back, record_on
@@ -335,6 +336,10 @@ class EagerRule(_Rule):
         MODE.running = (ctx, self._saved, around)
         try:
             returned = unrecorded(method(application.cls, "backward"), ctx, *filled)
+        except jax.errors.JAXTypeError as error:
+            if MAPPING.tracer is None:
+                raise
+            raise RuntimeError(read_message(self.name)) from error  # autograd-53
         finally:
             MODE.running = around
         checked = check_gradients(self.name, returned, application.mask, saved)

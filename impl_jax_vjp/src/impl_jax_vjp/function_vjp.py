@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from .checks import check_dtype
+from .checks import MAPPING, check_dtype
 from .context import Context, Residual, pack, raw, unpack, unrecorded
 from .dtypes import in_x64, is_inexact
 from .followed import following
@@ -109,7 +109,7 @@ class PureCall:
             flags = differentiable(ctx, outputs)
             return outputs, pack(self.name, ctx, self.before, outputs, flags)
 
-        return following(run, arrays, cut_message(self.name))
+        return _told(self.name, lambda: following(run, arrays, cut_message(self.name)))
 
     def gradients(
         self, residual: Residual, arrays: Sequence[Array], grads: Sequence[Array | None]
@@ -134,7 +134,8 @@ class PureCall:
             returned = unrecorded(method(self.cls, "backward"), ctx, *filled)
             return self.check(returned, layout.mask, arrays)
 
-        checked = following(run, (residual, grads), cut_message(self.name))
+        refusal = cut_message(self.name)
+        checked = _told(self.name, lambda: following(run, (residual, grads), refusal))
         positional = [g for g, is_array in zip(checked, self.is_array, strict=True) if is_array]
         return (*positional, *[None] * (len(arrays) - self.count))
 
@@ -419,6 +420,24 @@ def cut_message(name: str) -> str:
         f"{name}: forward or backward takes a value out of the graph (by numpy(), item(), float() "
         "or a condition), so it has no second derivative; use ctx.xp, give a composite or mark "
         "backward once_differentiable"
+    )
+
+
+def _told(name: str, run: Callable[[], Any]) -> Any:
+    """Run a method; where it reads a value that is another for each slice of `vmap`, say so."""
+    try:
+        return run()
+    except jax.errors.JAXTypeError as error:
+        if MAPPING.tracer is None:
+            raise
+        raise RuntimeError(read_message(name)) from error  # autograd-53
+
+
+def read_message(name: str) -> str:
+    """Return the message of a Function that reads what is another value for each slice."""
+    return (
+        f"{name}: within vmap forward and backward run for all slices at once, and must not read "
+        "a value (by item(), float(), NumPy or a condition); use ctx.xp"
     )
 
 

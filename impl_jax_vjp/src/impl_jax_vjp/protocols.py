@@ -13,6 +13,7 @@ from .checks import (
     check_broadcast,
     check_integers,
     check_number,
+    check_one_value,
     check_real,
     refuse,
     refuse_type,
@@ -40,6 +41,7 @@ class Protocols(Traced):
 
     def _one(self, name: str) -> Any:
         data = unwrap(self)
+        check_one_value(name, data)
         if data.size != 1:
             refuse(name, "the Tensor", "of one element", f"shape {data.shape}")
         if isinstance(data, jax.core.Tracer) and is_inexact(data.dtype):
@@ -49,7 +51,9 @@ class Protocols(Traced):
 
     def tolist(self) -> Any:
         """Return nested lists, or a number for a Tensor without axes."""
-        return np.asarray(unwrap(self)).tolist()
+        data = unwrap(self)
+        check_one_value("tolist", data)
+        return np.asarray(data).tolist()
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """Return a NumPy array with a copy of the values.
@@ -59,6 +63,7 @@ class Protocols(Traced):
         RuntimeError
             If this Tensor requires grad.
         """
+        check_one_value("numpy", unwrap(self))
         if self._requires_grad:
             msg = "numpy: this Tensor requires grad; use t.detach().numpy()"
             raise RuntimeError(msg)
@@ -81,6 +86,7 @@ class Protocols(Traced):
         BufferError
             If another device is asked for, or ``copy=False`` where memory cannot be shared.
         """
+        check_one_value("__dlpack__", unwrap(self))
         if self._requires_grad:
             msg = "__dlpack__: this Tensor requires grad; use t.detach().__dlpack__()"
             raise RuntimeError(msg)
@@ -137,7 +143,9 @@ class Protocols(Traced):
             if not isinstance(number, complex):
                 check_number("in", "the value", number)
         check_broadcast("in", self._data.shape, np.shape(unwrap(value)))
-        return bool(np.asarray(unwrap(OPS.equal(self, value))).any())
+        equal = unwrap(OPS.equal(self, value))
+        check_one_value("in", equal)
+        return bool(np.asarray(equal).any())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         values = self.numpy()  # tensor-41

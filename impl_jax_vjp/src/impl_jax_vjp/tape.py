@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Protocol
 
 import jax
 
+from .checks import MAPPING, check_written
+
 Array = Any
 Mask = tuple[bool, ...]
 Edge = tuple[Any, int]
@@ -124,6 +126,8 @@ def change(what: str, tensor: Traced, data: Array) -> None:
     RuntimeError
         If the values are those of a trace of JAX's that the Tensor is no part of.
     """
+    if MAPPING.tracer is not None:
+        note_written(what, tensor, "_data", data)
     if MODE.capture is not None:
         MODE.capture.change(what, tensor, data)
     elif isinstance(data, jax.core.Tracer) and not isinstance(tensor._data, jax.core.Tracer):
@@ -134,6 +138,14 @@ def change(what: str, tensor: Traced, data: Array) -> None:
         raise RuntimeError(msg)
     else:
         tensor._data = data
+
+
+def note_written(what: str, tensor: Traced, attribute: str, new: Array) -> None:
+    """Check, within `vmap`, what is about to be written to a Tensor, so that it can be undone."""
+    check_written(what, tensor._data, new)
+    if MAPPING.journal is not None:
+        old = getattr(tensor, attribute)
+        MAPPING.journal.append(lambda: setattr(tensor, attribute, old))
 
 
 def edge_of(tensor: Traced) -> Edge | None:

@@ -14,11 +14,13 @@ import jax
 import numpy as np
 
 from .checks import (
+    MAPPING,
     Axis,
     check_callable,
     check_dtype,
     check_flag,
     check_floating,
+    check_one_value,
     check_same_dtype,
     refuse,
     refuse_type,
@@ -27,7 +29,7 @@ from .dtypes import is_inexact, make_array
 from .engine import Engine, Handle, follow
 from .protocols import OPS, Protocols
 from .recording import as_gradient, as_operand, as_tensors
-from .tape import Traced, constant, unwrap, wrap
+from .tape import Traced, constant, note_written, unwrap, wrap
 
 _KNOWN = (Traced, int, float, complex, jax.Array, np.ndarray, np.generic)
 
@@ -241,6 +243,8 @@ class Tensor(_Operators, result=True):
         if self._node is None and self._requires_grad:
             check_floating("data", data.dtype)
         unwrap(self)  # A trace remembers what it was.
+        if MAPPING.tracer is not None:
+            note_written("data: the Tensor", self, "_data", data)
         self._data = data
 
     @property
@@ -291,6 +295,8 @@ class Tensor(_Operators, result=True):
                 refuse("grad", "the value", f"of shape {self.shape}", f"shape {value.shape}")
             check_same_dtype("grad", "the value", value.dtype, self.dtype, "Tensor's")
         unwrap(self)  # A trace remembers what it was.
+        if MAPPING.tracer is not None and value is not None:
+            note_written("grad: the Tensor", self, "_grad", unwrap(value))
         self._grad = value
 
     @property
@@ -394,6 +400,7 @@ class Tensor(_Operators, result=True):
         if not self._requires_grad:
             msg = "backward: this Tensor does not require grad and no operation that does made it"
             raise RuntimeError(msg)
+        check_one_value("backward", unwrap(self))
         retain_graph = check_flag("backward", "retain_graph", retain_graph)
         create_graph = check_flag("backward", "create_graph", create_graph)
         named = None if inputs is None else as_tensors("backward", "inputs", inputs)

@@ -8,6 +8,7 @@ from .jit import jit
 from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .saved import saved_tensors_hooks
 from .transforms import grad, value_and_grad, vjp
+from .vmap import vmap
 
 __all__ = [
     "checkpoint",
@@ -29,4 +30,5 @@ __all__ = [
     "set_grad_enabled",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..checks import check_callable, check_cast, check_flag, check_int, refuse, refuse_type
+from ..checks import (
+    check_callable,
+    check_cast,
+    check_flag,
+    check_int,
+    check_one_value,
+    refuse,
+    refuse_type,
+)
 from ..creation import tensor
 from ..dtypes import cast_array, is_inexact, make_array
 from ..engine import Engine
@@ -313,6 +321,8 @@ def _of_tensors(
     retain = create if retain_graph is None else check_flag("grad", "retain_graph", retain_graph)
     unused = check_flag("grad", "allow_unused", allow_unused)
     roots = as_tensors("grad", "outputs", outputs)
+    for root in roots:
+        check_one_value("grad", unwrap(root))
     wanted = as_tensors("grad", "inputs", inputs)
     several = isinstance(grad_outputs, list | tuple)
     given = list(grad_outputs) if several else [grad_outputs]

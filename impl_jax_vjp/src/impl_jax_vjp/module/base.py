@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from .. import pytree
-from ..checks import check_callable, check_five, check_flag, floating_dtype, refuse_type
+from ..checks import (
+    MAPPING,
+    check_callable,
+    check_five,
+    check_flag,
+    check_written,
+    floating_dtype,
+    refuse_type,
+)
 from ..dtypes import cast_array, float32, float64, is_floating
 from ..parameter import Parameter
 from ..tape import MODE, Traced, wrap
@@ -68,6 +76,8 @@ class Module(HookMethods):
                     f"a {type(value).__name__}"
                 )
                 raise AttributeError(msg)
+            if MAPPING.tracer is not None:
+                self._note_written(self.__dict__[table], name, value)
             self._forget(name, but=table)
             self.__dict__[table][name] = value
             return
@@ -80,9 +90,21 @@ class Module(HookMethods):
                         f"as which it is registered, got {type(value).__name__}"
                     )
                     raise TypeError(msg)
+                if MAPPING.tracer is not None:
+                    self._note_written(held, name, value)
                 held[name] = value
                 return
         object.__setattr__(self, name, value)
+
+    def _note_written(self, table: dict[str, Any], name: str, value: Any) -> None:
+        """Check, within `vmap`, what is about to be written, so that it can be undone."""
+        if name not in table:
+            return
+        old = table[name]
+        if isinstance(old, Traced) and isinstance(value, Traced):
+            check_written(f"{type(self).__name__}: {name}", old._data, value._data)
+        if MAPPING.journal is not None:
+            MAPPING.journal.append(lambda: table.__setitem__(name, old))
 
     def __getattr__(self, name: str) -> Any:
         for table in ("_parameters", "_buffers", "_modules"):

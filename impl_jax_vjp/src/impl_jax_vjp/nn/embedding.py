@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from .. import random
-from ..checks import Shape, check_flag, check_int, check_number, check_parameter, refuse
+from ..checks import (
+    Shape,
+    check_flag,
+    check_int,
+    check_number,
+    check_parameter,
+    of_all_slices,
+    refuse,
+)
 from ..ops import formulas as F
 from ..ops import lookups
 from ..ops.indexing import are_met_often
@@ -138,7 +146,9 @@ class Embedding(Layer):
         shape = (bound, self.embedding_dim)
         weight = self.weight
         if self.max_norm is not None:
-            operands = (self._live("weight"), unwrap(indices))
+            live = self._live("weight")
+            # Under vmap the rows that any slice uses: so the weight stays the same for all.
+            operands = (live, of_all_slices(unwrap(indices), live))
             made = _renormalize(operands, shape, float(self.max_norm), float(self.norm_type))
             self._become(weight=unwrap(made))  # nn-16
         often = are_met_often(weight, [indices], [bound])

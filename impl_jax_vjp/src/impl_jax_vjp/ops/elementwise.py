@@ -33,7 +33,8 @@ Array = Any
 @jax.custom_jvp
 def magnitude(x: Array) -> Array:
     """Return the absolute value of a complex x, any shape, real, with gradient 0 at 0."""
-    return jnp.abs(x)
+    infinite = jnp.isinf(jnp.real(x)) | jnp.isinf(jnp.imag(x))
+    return jnp.where(infinite, jnp.inf, jnp.abs(x))  # beside a NaN too, as the standard has it
 
 
 @magnitude.defjvp

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..checks import Shape, as_dtype, check_int, normalize_axis, refuse
+from ..checks import Shape, as_dtype, check_int, check_one_value, normalize_axis, refuse
 from ..dtypes import x64
 from ..protocols import OPS
 from ..recording import Primitive, as_indices, as_integers, as_operand, shape_of, widened
@@ -159,6 +159,7 @@ def _plain(key: Any) -> Any:
             raise IndexError(msg)
         traced = isinstance(key, jax.core.Tracer)
         if code == "b":
+            check_one_value("index", key)
             if traced:
                 msg = f"index: a mask must be known, got one of shape {key.shape} that is traced"
                 raise IndexError(msg)

@@ -4,6 +4,7 @@ from .cell import GRUCell, LSTMCell, RNNCell
 from .exchange import convert
 from .fused import GRUFunction, LSTMFunction, RNNFunction
 from .layer import GRU, LSTM, RNN
+from .packed import PackedSequence, pack, unpack
 from .unroll import truncated, unroll
 from .variants import (
     LayerNormGRUCell,
@@ -23,13 +24,16 @@ __all__ = [
     "LSTMFunction",
     "LayerNormGRUCell",
     "LayerNormLSTMCell",
+    "PackedSequence",
     "PeepholeLSTMCell",
     "RNNCell",
     "RNNFunction",
     "RecurrentDropoutCell",
     "ZoneoutCell",
     "convert",
+    "pack",
     "truncated",
+    "unpack",
     "unroll",
 ]
 

@@ -17,6 +17,7 @@ from ..tensor import Tensor
 from .cell import Recurrent, zero_state
 from .fused import GRUFunction, LSTMFunction, RNNFunction
 from .lengths import check_lengths, check_resets
+from .packed import PackedSequence, layout_of, padded_of, repacked
 
 _SHOWN = ("num_layers?", "bias?", "batch_first?", "dropout?", "bidirectional?")
 
@@ -88,15 +89,58 @@ class _Layer(Recurrent):
 
         With `cells` the last layer's c at every step come after them.
         """
+        if isinstance(x, PackedSequence):
+            beside = {"lengths": lengths, "reset_mask": reset_mask, "reset_state": reset_state}
+            return self._run_packed(function, x, hx, beside, cells, config)
         x, batched = self._sequence(x)
         steps, batch, _ = shape_of(x)
         if lengths is not None:
             own = batch if batched else None
             lengths = check_lengths(type(self).__name__, lengths, steps, own)
-        suffixes = _suffixes(self.num_layers, self.bidirectional)
-        directions = ({}, {"reverse": True}) if self.bidirectional else ({},)
         firsts = self._first_states(hx, batch, batched)
         resets = self._resets(reset_mask, reset_state, steps, batch, batched)
+        x, lasts, *seen = self._through(function, x, firsts, lengths, resets, cells, config)
+        joined = [_joined(each, batched) for each in lasts]
+        return [self._output(x, batched), *joined, *[self._output(c, batched) for c in seen]]
+
+    def _run_packed(
+        self,
+        function: Any,
+        packed: PackedSequence,
+        hx: Any,
+        beside: dict[str, Any],
+        cells: bool,
+        config: dict[str, Any],
+    ) -> list[Any]:
+        """Run a packed sequence as the padded batch that it is of, with its lengths."""
+        name = type(self).__name__
+        for argument, value in beside.items():
+            if value is not None:
+                refuse(name, argument, "left out beside packed input", type(value).__name__)
+        self._check("input", packed.data, (None, self.input_size), "(R, I)")
+        layout = layout_of(name, packed)  # rnn-57
+        steps, batch = len(layout.sizes), len(layout.lengths)
+        lengths = check_lengths(name, layout.lengths, steps, batch)
+        firsts = self._first_states(hx, batch, True)
+        resets = self._resets(None, None, steps, batch, True)
+        x = padded_of(packed.data, layout)
+        x, lasts, *seen = self._through(function, x, firsts, lengths, resets, cells, config)
+        joined = [_joined(each, True) for each in lasts]
+        return [repacked(x, layout, packed), *joined, *[repacked(c, layout, packed) for c in seen]]
+
+    def _through(
+        self,
+        function: Any,
+        x: Any,
+        firsts: Sequence[tuple[Any, ...]],
+        lengths: Any,
+        resets: Sequence[tuple[Any, ...]],
+        cells: bool,
+        config: dict[str, Any],
+    ) -> list[Any]:
+        """Return output (T, N, D·P) and the last states by kind; with `cells` every c."""
+        suffixes = _suffixes(self.num_layers, self.bidirectional)
+        directions = ({}, {"reverse": True}) if self.bidirectional else ({},)
         places = zip(suffixes, firsts, resets, strict=True)
         lasts, shown = [], []
         for layer in range(self.num_layers):
@@ -117,9 +161,7 @@ class _Layer(Recurrent):
             x = _beside(outputs)
             if self.training and self.dropout and layer + 1 < self.num_layers:
                 x = drop(x, self.dropout)  # rnn-31
-        joined = [_joined(each, batched) for each in zip(*lasts, strict=True)]
-        seen = [self._output(_beside(shown), batched)] if cells else []
-        return [self._output(x, batched), *joined, *seen]
+        return [x, list(zip(*lasts, strict=True)), *([_beside(shown)] if cells else [])]
 
     def _sequence(self, x: Any) -> tuple[Any, bool]:
         """Return an input that was checked as (T, N, I), and whether it came with a batch axis."""

@@ -22,14 +22,24 @@ _DEEPEST = 32  # of lists in lists, as deep as NumPy's arrays were
 
 
 def check_lengths(name: str, lengths: Any, steps: int, batch: int | None) -> Array:
-    """Return lengths as an array (N,) of int32 that nobody else holds.
+    """Return lengths from 0 on as an array (N,) of int32; see `read_lengths`."""
+    given = read_lengths(name, lengths, steps, batch)
+    if isinstance(given, jax.core.Tracer):
+        return _narrowed(given, steps)
+    return make_array(given, int32)
+
+
+def read_lengths(
+    name: str, lengths: Any, steps: int, batch: int | None, least: int = 0
+) -> np.ndarray[Any, Any]:
+    """Return lengths as a NumPy array (N,), or as they are where they are traced.
 
     Parameters
     ----------
     name : str
         The Module's, for messages.
     lengths : int, sequence of int, array or Tensor
-        From 0 to `steps` each.
+        From `least` to `steps` each.
     batch : int or None
         N; None for one sequence without a batch axis, whose length is one integer.
 
@@ -47,12 +57,12 @@ def check_lengths(name: str, lengths: Any, steps: int, batch: int | None) -> Arr
         msg = f"{name}: lengths must have shape {symbols}, got {given.shape}"
         raise ValueError(msg)
     if isinstance(given, jax.core.Tracer):
-        return _narrowed(given, steps)
+        return given
     known = np.asarray(given).reshape(-1)
-    wrong = known[(known < 0) | (known > steps)]
+    wrong = known[(known < least) | (known > steps)]
     if wrong.size:  # rnn-34
-        refuse(name, "lengths", f"from 0 to T = {steps}", int(wrong[0]))
-    return make_array(known, int32)
+        refuse(name, "lengths", f"from {least} to T = {steps}", int(wrong[0]))
+    return known
 
 
 def _integers(name: str, lengths: Any) -> Any:
