@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from impl_numpy.batched import every
 from impl_numpy.buffers import empty
 from impl_numpy.dtypes import Array, Shape, Value, int64
 from impl_numpy.nn.window import FORMS, Windows, framed, tap
@@ -37,8 +38,8 @@ def places_of(x: Array, best: Array, windows: Windows) -> Array:
     """Return where the largest stand, flat within a channel, of equals the first; -1 for none."""
     whole = framed(x, windows.before, windows.after, -math.inf)
     counts = windows.counts
-    found = np.full(best.shape, -1, int64)
-    undefined = np.count_nonzero(best != best) > 0
+    found = np.full_like(best, -1, int64)
+    undefined = np.count_nonzero(every(best != best)) > 0
     for place in reversed(list(np.ndindex(windows.kernel))):
         part = whole[tap(windows, place, counts)]
         flat, inside = _flat(windows, place)
