@@ -29,7 +29,13 @@ BEFORE = (1, 10, 50, 99)
 
 def define(nn: Any) -> dict[str, Any]:
     """Return the cells by name, each from what is in the one before; the last is the LSTM's."""
-    by_hand, ops = functions.define(nn), nn.ops
+    cell = base(nn)
+    return {each.__name__: each for each in (*states(nn, cell), *gates(nn, cell))}
+
+
+def base(nn: Any) -> Any:
+    """Return what all cells have in common, from the article's ``LinearF``."""
+    by_hand = functions.define(nn)
 
     class Cell(nn.Module):
         """What all have in common: the parameters, for a number of gates, and the products.
@@ -58,7 +64,14 @@ def define(nn: Any) -> dict[str, Any]:
             size = h.shape[-1]
             return [total[:, k * size : (k + 1) * size] for k in range(len(self.bias))]
 
-    class Article(Cell):
+    return Cell
+
+
+def states(nn: Any, base: Any) -> tuple[Any, ...]:
+    """Return the cells that differ in what they keep."""
+    by_hand, ops = functions.define(nn), nn.ops
+
+    class Article(base):
         mends = "the article's RNN: h' = relu(W x + U h + b)"
 
         def forward(self, x: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -66,7 +79,7 @@ def define(nn: Any) -> dict[str, Any]:
             h = by_hand.ReLUF()(a)
             return h, h
 
-    class Bounded(Cell):
+    class Bounded(base):
         mends = "tanh for relu: the state cannot grow without end, whatever the weights are"
 
         def forward(self, x: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -74,7 +87,7 @@ def define(nn: Any) -> dict[str, Any]:
             h = ops.tanh(a)
             return h, h
 
-    class Added(Cell):
+    class Added(base):
         mends = (
             "a second state that is only added to, c' = c + tanh(..): its gradient does not fade"
         )
@@ -85,7 +98,14 @@ def define(nn: Any) -> dict[str, Any]:
             c = c + ops.tanh(g)
             return ops.tanh(c), c
 
-    class Written(Cell):
+    return Article, Bounded, Added
+
+
+def gates(nn: Any, base: Any) -> tuple[Any, ...]:
+    """Return the cells that differ in their gates."""
+    ops = nn.ops
+
+    class Written(base):
         mends = "an input gate, c' = c + i g: an input may leave what is kept as it is"
         bias = (0.0, 0.0)
 
@@ -95,7 +115,7 @@ def define(nn: Any) -> dict[str, Any]:
             c = c + ops.sigmoid(i) * ops.tanh(g)
             return ops.tanh(c), c
 
-    class Shown(Cell):
+    class Shown(base):
         mends = (
             "an output gate, h' = o tanh(c'): what is kept need not be shown, nor disturb the rest"
         )
@@ -107,7 +127,7 @@ def define(nn: Any) -> dict[str, Any]:
             c = c + ops.sigmoid(i) * ops.tanh(g)
             return ops.sigmoid(o) * ops.tanh(c), c
 
-    class Forgotten(Cell):
+    class Forgotten(base):
         mends = (
             "a forget gate, c' = f c + i g: what is kept does not pile up; at first it is half open"
         )
@@ -123,8 +143,7 @@ def define(nn: Any) -> dict[str, Any]:
         mends = "the same, its bias log 100: it forgets when it has learnt to, not before"
         bias = (0.0, math.log(STEPS), 0.0, 0.0)
 
-    cells = (Article, Bounded, Added, Written, Shown, Forgotten, Opened)
-    return {cell.__name__: cell for cell in cells}
+    return Written, Shown, Forgotten, Opened
 
 
 def numbers(seed: int = 0) -> np.ndarray:
