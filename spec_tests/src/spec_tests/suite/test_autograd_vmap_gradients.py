@@ -39,6 +39,23 @@ def test_backward_to_everything(nn: Any, dtype: str) -> None:
     assert unused.grad is None or not np.any(to_numpy(nn, unused.grad))
 
 
+@pytest.mark.parametrize("within", [False, True])
+@clause("autograd-51")
+def test_what_is_cut_and_taken_from_elsewhere(nn: Any, dtype: str, within: bool) -> None:
+    """One Tensor is an argument that is cut, and is used whole: its gradients are added."""
+    a = normal((2, 3), dtype) if within else normal(3, dtype)
+
+    def total(x: Any) -> Any:
+        return nn.ops.sum(nn.vmap(lambda part: part * nn.ops.sum(x))(x))
+
+    slope = nn.vmap(nn.grad(total)) if within else nn.grad(total)
+    want = 2 * in_double(a).sum(-1, keepdims=True) * np.ones(3)
+    agrees(nn, slope(nn.tensor(a)), want, "gradient")
+    leaf = tensor(nn, a)
+    nn.ops.sum(nn.vmap(total)(leaf) if within else total(leaf)).backward()
+    agrees(nn, leaf.grad, want, "gradient")
+
+
 @clause("autograd-51", "autograd-08")
 def test_what_is_recorded(nn: Any, dtype: str) -> None:
     x, w = nn.tensor(normal((3, 2), dtype)), tensor(nn, normal(2, dtype, seed=1))
