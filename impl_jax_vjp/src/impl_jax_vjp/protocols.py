@@ -106,7 +106,8 @@ class Protocols(Traced):
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """Return `ops`; raise `ValueError` for a version of the standard that there is not."""
-        if api_version is not None and api_version not in _VERSIONS:
+        known = api_version is None or isinstance(api_version, str)
+        if not known or api_version not in (None, *_VERSIONS):
             versions = f"None or one of {', '.join(_VERSIONS)}"
             refuse("__array_namespace__", "api_version", versions, shown(api_version))
         return OPS.namespace
