@@ -145,7 +145,11 @@ class _Sequence:
 
     def whole(self) -> Any:
         """Return the inputs in their structure."""
-        return self.leaves[0] if self.structure is _LEAF else tree_unflatten(self.leaves, self.structure)
+        return (
+            self.leaves[0]
+            if self.structure is _LEAF
+            else tree_unflatten(self.leaves, self.structure)
+        )
 
 
 def _refuse(error: type[Exception], message: str) -> NoReturn:
