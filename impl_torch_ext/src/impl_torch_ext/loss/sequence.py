@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 
 from impl_torch_ext.checks import check_flag, check_floating, check_int, check_range, shown
+from impl_torch_ext.dtypes import float32, float64
+from impl_torch_ext.function import Function
 from impl_torch_ext.loss.reduction import Loss, check_reduction, reduced
 from impl_torch_ext.tensor import index_array
-from impl_torch_ext.tracing import each_slice, is_sliced
+from impl_torch_ext.tracing import (
+    each_slice,
+    is_sliced,
+    known_only_later,
+    pushes_forward,
+    transforms_are_active,
+)
 
 __all__ = ["CTCLoss", "ctc_loss"]
 
@@ -76,7 +84,7 @@ def ctc_loss(
         raise ValueError(msg)
     inputs = _lengths("input_lengths", input_lengths, count, steps, "T")
     labels, sizes = _labels(targets, target_lengths, count, symbols, blank, single)
-    values = -_forward(batch, labels, torch.tensor(inputs, dtype=torch.int64), sizes, blank)
+    values = _values(batch, labels, torch.tensor(inputs, dtype=torch.int64), sizes, blank)
     if zeroed:
         values = torch.where(values == math.inf, 0, values)
     if reduction == "mean":
@@ -134,6 +142,79 @@ def _labels(
     rows = torch.full((count, longest), blank)
     rows[counted] = chosen
     return rows, lengths
+
+
+def _values(log_probs: Tensor, labels: Tensor, inputs: Tensor, sizes: Tensor, blank: int) -> Tensor:
+    """Return the loss of each sequence."""
+    # torch's kernels have no rules for transforms and take neither these dtypes nor nothing.
+    special = transforms_are_active() or pushes_forward() or known_only_later()
+    if special or log_probs.dtype not in (float32, float64) or not log_probs.numel():
+        return -_forward(log_probs, labels, inputs, sizes, blank)
+    values: Tensor = _CTC.apply(log_probs, labels, inputs, sizes, blank=blank)
+    return values
+
+
+class _CTC(Function):
+    """The loss of each sequence, by torch's kernel of the forward variables.
+
+    torch's own gradient has `exp(log_probs)` added, which to take away again would cost digits.
+    Here it is made of the forward variables of a sequence and of its reverse (equations 8 to 15).
+    """
+
+    _pure = True
+
+    @staticmethod
+    def composite(*inputs: Tensor, blank: int) -> Tensor:
+        """Return the same of differentiable functions."""
+        return -_forward(*inputs, blank)
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor, blank: int) -> Tensor:
+        """Return the losses."""
+        values, alpha = _alpha(*inputs, blank)
+        ctx.blank = blank
+        ctx.save_for_backward(*inputs, values, alpha)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return minus the expected number of times that a path passes each element."""
+        log_probs, labels, inputs, sizes, values, alpha = ctx.saved_tensors
+        steps, _, symbols = log_probs.shape
+        time, place = torch.arange(steps), torch.arange(alpha.shape[2])
+        places = labels.new_full((len(labels), len(place)), ctx.blank)
+        places[:, 1::2] = labels
+        # Where each step and each place is in the reverse of its sequence; beyond the end the same.
+        ends, last = inputs.unsqueeze(1), 2 * sizes.unsqueeze(1)
+        back = torch.where(time < ends, ends - 1 - time, time)
+        turned = torch.where(place <= last, last - place, place)
+        _, beta = _alpha(
+            log_probs.gather(0, back.T.unsqueeze(2).expand(log_probs.shape)),
+            places.gather(1, turned)[:, 1::2],
+            inputs,
+            sizes,
+            ctx.blank,
+        )
+        beta = beta.gather(1, back.unsqueeze(2).expand(beta.shape))
+        beta = beta.gather(2, turned.unsqueeze(1).expand(beta.shape))
+        every = places.unsqueeze(1).expand(alpha.shape)
+        # Both have the probability at their step. What lies beyond an end is not set.
+        chosen = log_probs.transpose(0, 1).gather(2, every)
+        there = (time < ends).unsqueeze(2) & (place <= last).unsqueeze(1)
+        there &= (alpha != -math.inf) & (beta != -math.inf)
+        passed = torch.exp(alpha + beta - chosen + values.reshape(-1, 1, 1))
+        passed = torch.where(there, passed * -grad.reshape(-1, 1, 1), 0)
+        slope = passed.new_zeros((len(labels), steps, symbols)).scatter_add_(2, every, passed)
+        return slope.transpose(0, 1), None, None, None
+
+
+def _alpha(
+    log_probs: Tensor, labels: Tensor, inputs: Tensor, sizes: Tensor, blank: int
+) -> tuple[Tensor, Tensor]:
+    """Return the losses and the logarithms of the forward variables, (N, T, 2 S + 1)."""
+    lengths = inputs.tolist(), sizes.tolist()
+    values, alpha = torch._ctc_loss(log_probs, labels, *lengths, blank)
+    return values, alpha
 
 
 def _forward(

@@ -167,6 +167,20 @@ class Hooked(torch.nn.Module):
         RemovableHandle.next_id = max(RemovableHandle.next_id, *(n + 1 for n in numbers), 0)
 
 
+def without_hooks(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `forward` of a Module whose call does nothing else now, all else as it is."""
+    cls = type(call)
+    if not isinstance(call, Hooked) or cls.__call__ is not torch.nn.Module.__call__:
+        return call
+    if cls._call_impl is not Hooked._call_impl or call._compiled_call_impl is not None:
+        return call
+    own = call._forward_hooks or call._forward_pre_hooks
+    own = own or call._backward_hooks or call._backward_pre_hooks
+    if own or any(_of_all) or _tracing() or torch.compiler.is_compiling():
+        return call
+    return call.forward
+
+
 def children_first(
     module: torch.nn.Module, seen: set[int] | None = None
 ) -> Iterator[torch.nn.Module]:

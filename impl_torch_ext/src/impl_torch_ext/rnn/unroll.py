@@ -12,6 +12,7 @@ from torch import Tensor
 
 from impl_torch_ext.autograd import checkpoint as checkpointed
 from impl_torch_ext.checks import check_flag, check_function, check_size, shown
+from impl_torch_ext.module.hooks import without_hooks
 from impl_torch_ext.rnn.cell import GRUCell, LSTMCell, RNNCell
 from impl_torch_ext.rnn.lengths import by_slice, checked_lengths, checked_mask
 from impl_torch_ext.tracing import is_sliced, known_only_later, numbers
@@ -99,6 +100,11 @@ def unroll(
     return (tree_map(_exchanged, output) if batch_first else output), last
 
 
+_LEAF = tree_flatten(None)[1]
+# Steps whose gradients are put together at once.
+_TOGETHER = 64
+
+
 def _exchanged(x: Tensor) -> Tensor:
     return x.transpose(0, 1)
 
@@ -118,7 +124,9 @@ class _Sequence:
     """The inputs of a call, with the steps as first axis."""
 
     def __init__(self, inputs: Any, batch_first: bool) -> None:
-        self.leaves, self.structure = tree_flatten(inputs)
+        # torch's tree_flatten takes as long as a small cell's product.
+        alone = isinstance(inputs, Tensor)
+        self.leaves, self.structure = ([inputs], _LEAF) if alone else tree_flatten(inputs)
         axis, text = (1, "(N, T, ...)") if batch_first else (0, "(T, ...)")
         if not self.leaves:
             _refuse(ValueError, f"inputs must hold a Tensor of shape {text}, got {shown(inputs)}")
@@ -137,7 +145,11 @@ class _Sequence:
 
     def whole(self) -> Any:
         """Return the inputs in their structure."""
-        return tree_unflatten(self.leaves, self.structure)
+        return (
+            self.leaves[0]
+            if self.structure is _LEAF
+            else tree_unflatten(self.leaves, self.structure)
+        )
 
 
 def _refuse(error: type[Exception], message: str) -> NoReturn:
@@ -147,6 +159,8 @@ def _refuse(error: type[Exception], message: str) -> NoReturn:
 
 def _check_state(argument: str, state: Any) -> None:
     """Raise if a state is neither None nor a Tensor or structure of them."""
+    if isinstance(state, Tensor):
+        return
     leaves = [] if state is None else tree_flatten(state)[0]
     if state is not None and not leaves:
         _refuse(ValueError, f"{argument} must hold a Tensor, got {shown(state)}")
@@ -266,7 +280,7 @@ class _Loop:
         project, step = _method(cell, "project"), _method(cell, "step")
         in_two = project is not None and step is not None
         self._project = project if in_two else None
-        self._step = step if in_two else cell
+        self._step = step if in_two else without_hooks(cell)
         self._output_of = _method(cell, "output")
         self._reset_state = reset_state
         self._structure: Any = None
@@ -287,11 +301,17 @@ class _Loop:
         if masks is not None or not isinstance(sequence.whole(), Tensor):
             self._whole = None
         if self._project is not None and self._whole is None:
+<<<<<<< HEAD
             leaves, self._structure = tree_flatten(self._project(sequence.whole()))
             for x in leaves:
                 if isinstance(x, Tensor) and tuple(x.shape[:1]) != (steps,):  # rnn-44
                     text = f"what project returns must have shape ({steps}, ...)"
                     _refuse(ValueError, f"{text}, got {tuple(x.shape)}")
+=======
+            projected = self._project(sequence.whole())
+            alone = isinstance(projected, Tensor)
+            leaves, self._structure = ([projected], _LEAF) if alone else tree_flatten(projected)
+>>>>>>> tp
         none = [None] * steps
         running, anew = (none, none) if masks is None else (masks.running, masks.anew)
         if size is None:
@@ -316,18 +336,32 @@ class _Loop:
             output, last = self._whole(leaves[0], state)
             return output, _checked(last, state)
         outputs = []
-        for row, there, marked in zip(
-            zip(*(x.unbind() for x in leaves), strict=True), running, anew, strict=True
-        ):
+        step = self._step
+        for x_t, there, marked in zip(self._inputs(leaves), running, anew, strict=True):
             before = state if marked is None else _chosen(marked, self._reset_state, state)
-            new = self._step(tree_unflatten(row, self._structure), before)
-            state = _checked(new, before)
+            state = _checked(step(x_t, before), before)
             output = self._output(state)
             if there is not None:  # rnn-41
                 state = _chosen(there, state, before)
                 output = tree_map(lambda y, m=there: _where(m, y, y.new_zeros(())), output)
             outputs.append(output)
         return _stacked(outputs), state
+
+    def _inputs(self, leaves: list[Tensor]) -> Iterator[Any]:
+        """Yield the input of each step.
+
+        The gradients of the steps that one node takes apart are all kept until backward reaches
+        that node, each in memory of its own, between which what larger arrays leave stays in
+        pieces. So each node takes a few, and is made when the loop comes there: backward goes
+        through the nodes in the opposite order.
+        """
+        few = leaves[0].shape[0] <= _TOGETHER
+        for parts in [leaves] if few else zip(*(x.split(_TOGETHER) for x in leaves), strict=True):
+            if self._structure is _LEAF:
+                yield from parts[0].unbind()
+                continue
+            for row in zip(*(part.unbind() for part in parts), strict=True):
+                yield tree_unflatten(row, self._structure)
 
     def _output(self, state: Any) -> Any:
         if self._output_of is not None:
@@ -340,6 +374,9 @@ _RETURNED = "the state that cell returns"
 
 def _checked(new: Any, before: Any) -> Any:
     """Return a new state, or raise if it does not fit the one before."""
+    if isinstance(new, Tensor) and isinstance(before, Tensor):
+        if new.shape == before.shape and new.dtype is before.dtype:
+            return new
     if new is None:
         _refuse(TypeError, f"{_RETURNED} must be a Tensor or a structure of them, got None")
     if before is None:
@@ -355,6 +392,8 @@ def _chosen(mask: Tensor, first: Any, second: Any) -> Any:
 
 def _stacked(outputs: list[Any]) -> Any:
     """Return the outputs of steps as rows."""
+    if all(isinstance(y, Tensor) for y in outputs) and len({y.shape for y in outputs}) == 1:
+        return torch.stack(outputs)
     columns: list[list[Tensor]] = []
     structure = tree_flatten(outputs[0])[1]
     for output in outputs:
