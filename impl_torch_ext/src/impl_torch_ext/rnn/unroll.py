@@ -301,17 +301,13 @@ class _Loop:
         if masks is not None or not isinstance(sequence.whole(), Tensor):
             self._whole = None
         if self._project is not None and self._whole is None:
-<<<<<<< HEAD
-            leaves, self._structure = tree_flatten(self._project(sequence.whole()))
+            projected = self._project(sequence.whole())
+            alone = isinstance(projected, Tensor)
+            leaves, self._structure = ([projected], _LEAF) if alone else tree_flatten(projected)
             for x in leaves:
                 if isinstance(x, Tensor) and tuple(x.shape[:1]) != (steps,):  # rnn-44
                     text = f"what project returns must have shape ({steps}, ...)"
                     _refuse(ValueError, f"{text}, got {tuple(x.shape)}")
-=======
-            projected = self._project(sequence.whole())
-            alone = isinstance(projected, Tensor)
-            leaves, self._structure = ([projected], _LEAF) if alone else tree_flatten(projected)
->>>>>>> tp
         none = [None] * steps
         running, anew = (none, none) if masks is None else (masks.running, masks.anew)
         if size is None:
