@@ -164,16 +164,20 @@ class _CTC(Function):
     _pure = True
 
     @staticmethod
-    def composite(*inputs: Tensor, blank: int) -> Tensor:
+    def composite(
+        log_probs: Tensor, labels: Tensor, inputs: Tensor, sizes: Tensor, *, blank: int
+    ) -> Tensor:
         """Return the same of differentiable functions."""
-        return -_forward(*inputs, blank)
+        return -_forward(log_probs, labels, inputs, sizes, blank)
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor, blank: int) -> Tensor:
+    def forward(
+        ctx: Any, log_probs: Tensor, labels: Tensor, inputs: Tensor, sizes: Tensor, *, blank: int
+    ) -> Tensor:
         """Return the losses."""
-        values, alpha = _alpha(*inputs, blank)
+        values, alpha = _alpha(log_probs, labels, inputs, sizes, blank)
         ctx.blank = blank
-        ctx.save_for_backward(*inputs, values, alpha)
+        ctx.save_for_backward(log_probs, labels, inputs, sizes, values, alpha)
         return values
 
     @staticmethod

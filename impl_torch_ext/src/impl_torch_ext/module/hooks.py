@@ -167,7 +167,7 @@ class Hooked(torch.nn.Module):
         RemovableHandle.next_id = max(RemovableHandle.next_id, *(n + 1 for n in numbers), 0)
 
 
-def without_hooks(call: Callable[..., Any]) -> Callable[..., Any]:
+def without_hooks(call: Any) -> Any:
     """Return `forward` of a Module whose call does nothing else now, all else as it is."""
     cls = type(call)
     if not isinstance(call, Hooked) or cls.__call__ is not torch.nn.Module.__call__:

@@ -5,6 +5,7 @@ T steps, N batch, S size of a state.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -105,6 +106,11 @@ _LEAF = tree_flatten(None)[1]
 _TOGETHER = 64
 
 
+def _flat(tree: Any) -> tuple[list[Any], Any]:
+    """Return the leaves and the structure; torch's way takes as long as a small cell's product."""
+    return ([tree], _LEAF) if isinstance(tree, Tensor) else tree_flatten(tree)
+
+
 def _exchanged(x: Tensor) -> Tensor:
     return x.transpose(0, 1)
 
@@ -124,9 +130,7 @@ class _Sequence:
     """The inputs of a call, with the steps as first axis."""
 
     def __init__(self, inputs: Any, batch_first: bool) -> None:
-        # torch's tree_flatten takes as long as a small cell's product.
-        alone = isinstance(inputs, Tensor)
-        self.leaves, self.structure = ([inputs], _LEAF) if alone else tree_flatten(inputs)
+        self.leaves, self.structure = _flat(inputs)
         axis, text = (1, "(N, T, ...)") if batch_first else (0, "(T, ...)")
         if not self.leaves:
             _refuse(ValueError, f"inputs must hold a Tensor of shape {text}, got {shown(inputs)}")
@@ -145,11 +149,9 @@ class _Sequence:
 
     def whole(self) -> Any:
         """Return the inputs in their structure."""
-        return (
-            self.leaves[0]
-            if self.structure is _LEAF
-            else tree_unflatten(self.leaves, self.structure)
-        )
+        if self.structure is _LEAF:
+            return self.leaves[0]
+        return tree_unflatten(self.leaves, self.structure)
 
 
 def _refuse(error: type[Exception], message: str) -> NoReturn:
@@ -301,9 +303,7 @@ class _Loop:
         if masks is not None or not isinstance(sequence.whole(), Tensor):
             self._whole = None
         if self._project is not None and self._whole is None:
-            projected = self._project(sequence.whole())
-            alone = isinstance(projected, Tensor)
-            leaves, self._structure = ([projected], _LEAF) if alone else tree_flatten(projected)
+            leaves, self._structure = _flat(self._project(sequence.whole()))
             for x in leaves:
                 if isinstance(x, Tensor) and tuple(x.shape[:1]) != (steps,):  # rnn-44
                     text = f"what project returns must have shape ({steps}, ...)"
@@ -311,20 +311,21 @@ class _Loop:
         none = [None] * steps
         running, anew = (none, none) if masks is None else (masks.running, masks.anew)
         if size is None:
-            return self._segment(leaves, running, anew, state)
+            return self._segment(running, anew, leaves, state)
         outputs = []
         for i, parts in enumerate(zip(*(x.split(size) for x in leaves), strict=True)):
             span = slice(i * size, i * size + size)
-            arguments = [*parts], running[span], anew[span], state
-            output, state = checkpointed(self._segment, *arguments)
+            # Lists of None are not worth the look for Tensors in them.
+            segment = partial(self._segment, running[span], anew[span])
+            output, state = checkpointed(segment, [*parts], state)
             outputs.append(output)
         return tree_map(lambda *rows: torch.cat(rows), *outputs), state
 
     def _segment(
         self,
-        leaves: list[Tensor],
         running: list[Tensor | None],
         anew: list[Tensor | None],
+        leaves: list[Tensor],
         state: Any,
     ) -> tuple[Any, Any]:
         """Return the output and the last state of some steps."""
@@ -370,9 +371,9 @@ _RETURNED = "the state that cell returns"
 
 def _checked(new: Any, before: Any) -> Any:
     """Return a new state, or raise if it does not fit the one before."""
-    if isinstance(new, Tensor) and isinstance(before, Tensor):
-        if new.shape == before.shape and new.dtype is before.dtype:
-            return new
+    single = isinstance(new, Tensor) and isinstance(before, Tensor)
+    if single and new.shape == before.shape and new.dtype is before.dtype:
+        return new
     if new is None:
         _refuse(TypeError, f"{_RETURNED} must be a Tensor or a structure of them, got None")
     if before is None:
