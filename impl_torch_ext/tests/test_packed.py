@@ -123,7 +123,7 @@ def test_packed_sequences_that_do_not_fit_raise() -> None:
         ours(came._replace(data=came.data.float()))
     with pytest.raises(ValueError, match=r"LSTM: h0 must have shape \(2, N, H\) = \(2, 4, 5\)"):
         ours(came, (hx[0][:, :3], hx[1]))
-    with pytest.raises(ValueError, match="x must have as many rows as batch_sizes"):
+    with pytest.raises(ValueError, match="LSTM: batch_sizes must sum to the 12 rows of data"):
         ours(came._replace(data=came.data[1:]))
 
 

@@ -223,7 +223,7 @@ def test_packed_sequences_have_no_resets() -> None:
     mask = torch.ones(STEPS, BATCH, dtype=torch.bool)
     with pytest.raises(ValueError, match=r"GRU: reset_mask must be left out .* PackedSequence"):
         layer(came, reset_mask=mask)
-    with pytest.raises(ValueError, match=r"GRU: reset_state must be left out .* reset_mask"):
+    with pytest.raises(ValueError, match=r"GRU: reset_state must be left out .* PackedSequence"):
         layer(came, reset_state=state_for(layer))
 
 
