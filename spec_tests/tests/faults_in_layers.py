@@ -8,7 +8,7 @@ from faults import fault
 
 @fault("test_nn_convolution test_nn_rows", "nn-12", "nn-17")
 def dilation_is_ignored_in_the_gradient_of_the_input(nn):
-    from impl_numpy.nn import window
+    from impl_numpy.nn import bilinear
 
     def near(windows):
         """Return as many windows whose places are neighbours."""
@@ -25,7 +25,7 @@ def dilation_is_ignored_in_the_gradient_of_the_input(nn):
 
         return vjp
 
-    for maps in window.MAPS.values():
+    for maps in bilinear.MAPS.values():
         for rule in (maps.correlated, maps.correlated_biased):
             rule.vjp = with_neighbours(rule.vjp)
 
@@ -80,7 +80,7 @@ def what_stands_outside_has_no_gradient(nn):
 
 @fault("test_nn_convolution test_nn_rows", "nn-20")
 def the_kernel_of_a_transposed_convolution_is_turned_round(nn):
-    from impl_numpy.nn import window
+    from impl_numpy.nn import bilinear
 
     def turned(original):
         def forward(y, weight, *rest):
@@ -89,7 +89,7 @@ def the_kernel_of_a_transposed_convolution_is_turned_round(nn):
 
         return forward
 
-    for maps in window.MAPS.values():
+    for maps in bilinear.MAPS.values():
         for rule in (maps.transposed, maps.transposed_biased):
             rule.forward = turned(rule.forward)
 
@@ -162,9 +162,9 @@ def ceil_mode_has_a_window_too_many(nn):
 
 @fault("test_nn_pool test_nn_rows", "nn-21")
 def of_equals_the_last_has_the_gradient(nn):
-    from impl_numpy.nn import pool
+    from impl_numpy.nn import pool, pooled
 
-    original = pool._places
+    original = pooled.places_of
 
     def places(x, best, windows):
         axes = tuple(range(2, x.ndim))
@@ -173,19 +173,20 @@ def of_equals_the_last_has_the_gradient(nn):
         last = math.prod(windows.sizes) - 1
         return np.flip(np.where(found < 0, found, last - found), axes)
 
-    pool._places = places
+    pool.places_of = pooled.places_of = places
+    pooled._plain = lambda best, windows: False
 
 
 @fault("test_nn_pool test_nn_rows", "nn-21")
 def nan_is_passed_over_by_a_pool(nn):
-    from impl_numpy.nn import pool
+    from impl_numpy.nn import pooled
 
     def largest(x, windows):
-        whole = pool.framed(x, windows.before, windows.after, -math.inf)
-        parts = [whole[pool.tap(windows, k, windows.counts)] for k in np.ndindex(windows.kernel)]
+        whole = pooled.framed(x, windows.before, windows.after, -math.inf)
+        parts = [whole[pooled.tap(windows, k, windows.counts)] for k in np.ndindex(windows.kernel)]
         return np.fmax.reduce(parts)
 
-    for rule in pool._max_pools.values():
+    for rule in pooled.max_pools.values():
         rule.forward = largest
 
 

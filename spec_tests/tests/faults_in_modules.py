@@ -184,9 +184,9 @@ def directions_are_exchanged(nn):
 
 @fault("test_rnn_options", "rnn-31")
 def dropout_between_layers_is_not_scaled(nn):
-    from impl_numpy.rnn import layer
+    from impl_numpy.rnn import sequence
 
-    layer.dropped = lambda x, kept, p: nn.ops.where(kept, x, 0.0)
+    sequence.dropped = lambda x, kept, p: nn.ops.where(kept, x, 0.0)
 
 
 @fault("test_rnn_options", "rnn-32")
@@ -230,14 +230,14 @@ def padding_is_multiplied_by_zero(nn):
 
 @fault("test_rnn_lengths", "rnn-34")
 def lengths_are_brought_into_range(nn):
-    from impl_numpy.rnn import layer
+    from impl_numpy.rnn import sequence
 
-    original = layer.packing_of
+    original = sequence.packing_of
 
     def packing_of(owner, lengths, steps, batch):
         return original(owner, np.clip(np.asarray(lengths), 0, steps), steps, batch)
 
-    layer.packing_of = packing_of
+    sequence.packing_of = packing_of
 
 
 @fault("test_rnn_programs", "rnn-36")
