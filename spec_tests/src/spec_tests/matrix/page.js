@@ -13,7 +13,7 @@
     const head = body.previousElementSibling;
     const kind = body.closest("section").dataset.kind;
     const group = { body, head, kind, name: body.dataset.group, toggle: head.querySelector(".toggle"), rows: [], open: false };
-    for (const tr of body.rows) {
+    for (const tr of body.matches(".properties") ? [] : body.rows) {
       const cells = [...tr.querySelectorAll(".c")];
       const row = { tr, group, kind, key: tr.dataset.key, cells, states: cells.map((cell) => cell.className.slice(4)),
         text: `${tr.cells[0].textContent} ${group.name} ${tr.dataset.key}`.toLowerCase() };
@@ -66,7 +66,9 @@
   function fits(row, words, state, place) {
     if (!words.every((word) => row.text.includes(word))) return false;
     if (!state) return true;
-    const states = place < 0 ? row.states : [row.states[place]];
+    // An incomplete run is in every row, and hides what others do not pass.
+    const all = state === "not passed" ? row.states.filter((_, at) => about.complete[at]) : row.states;
+    const states = place < 0 ? all : [row.states[place]];
     return states.some((one) => (state === "not passed" ? one !== "passed" : one === state));
   }
   function filter(keep) {
@@ -80,8 +82,10 @@
         row.tr.hidden = !fit;
         here += fit;
       }
+      // Counts over all rows mean nothing of some.
+      if (group.body.matches(".properties")) here = Number(!active);
       group.head.hidden = !here;
-      found += here;
+      found += group.rows.length && here;
       if (!keep) show(group, active && here > 0);
     }
     for (const section of document.querySelectorAll("section.kind"))
@@ -242,6 +246,27 @@
     panel.append(environment(place));
     panel.append(about.complete[place] ? json(counts, place) : whole(place));
   }
+  async function openProperty(what, place, button) {
+    begin(what, line(names[place]));
+    opened = button;
+    const content = await file(place);
+    if (opened !== button) return;
+    if (!about.complete[place]) panel.append(line(badge("incomplete"), " no result"), environment(place), whole(place));
+    else {
+      const counts = {}, places = make("p", null, { class: "places" });
+      for (const [key, one] of Object.entries(content.functions)) {
+        const state = ((one.properties || {})[what] || {}).state;
+        if (!state) continue;
+        counts[state] = (counts[state] || 0) + 1;
+        const row = byKey.get(key);
+        if (row && !["passed", "not applicable"].includes(state))
+          places.append(make("a", `${key}: ${state}`, { href: `#${row.tr.id}@${names[place]}` }), " ");
+      }
+      panel.append(list(Object.entries(counts).map(([state, count]) => `${count} ${state}`)));
+      if (places.children.length) panel.append(make("h3", "Where it did not pass"), places);
+      panel.append(environment(place), json(counts, place));
+    }
+  }
   function openTotal(button) {
     const what = button.dataset.total, place = Number(button.dataset.impl), all = [...byId.values()];
     const ofState = about.states.includes(what);
@@ -288,6 +313,7 @@
       const place = target.parentElement.cellIndex - 1, tr = target.closest("tr"), row = byId.get(tr.id);
       mark(tr);
       if (row) openCell(row, place, target);
+      else if (target.dataset.property) openProperty(target.dataset.property, place, target);
       else {
         const group = groups.find((one) => one.head.contains(target));
         openCounts(`${group.kind}: ${group.name}`, group.rows, place, target);
@@ -321,7 +347,7 @@
     for (const group of groups) {
       if (group.head.hidden) continue;
       out.push(group.head.rows[0]);
-      if (group.open) for (const row of group.rows) if (!row.tr.hidden) out.push(row.tr);
+      if (group.open) for (const tr of group.body.rows) if (!tr.hidden) out.push(tr);
     }
     return out;
   }
@@ -339,7 +365,7 @@
     if (chosen >= 0) column = chosen;
     const row = byId.get(tr.id);
     // Of a chapter it is the fold that Enter moves, of a row the cell.
-    const target = row ? row.cells[column] : tr.querySelector(".toggle");
+    const target = tr.querySelector(".toggle") || tr.querySelectorAll(".c")[column];
     target.focus({ preventScroll: true });
     tr.scrollIntoView({ block: "center" });
     if (wasOpen && row) openCell(row, column, target);

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from spec_tests.judge import clauses, tables
+from spec_tests.judge import clauses, properties, tables
 from spec_tests.judge.transforms import read_cells
 from spec_tests.matrix.merge import KINDS, STATES, Cell, Matrix, chapter
 from spec_tests.matrix.prose import as_html, words
@@ -43,7 +43,7 @@ NAMES = {
     "functions": ("functions", "Functions", "each number: properties that passed / that apply"),
     "clauses": ("clauses", "Clauses", "the numbered rules of the specification"),
     "transforms": ("transforms", "Transforms", "a program under each transformation, by column"),
-    "options": ("recurrent options", "Recurrent options", "a layer with an option, by column"),
+    "options": ("options", "Recurrent options", "a layer with an option, by column"),
 }
 _WORST = ("crashed", "failed", "incomplete", "xfailed", "unsupported")
 _TOLD = 1500
@@ -92,6 +92,7 @@ def as_page(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["sum_of"] = lambda counts: sum(counts.values())
     folder = resources.files("spec_tests.matrix")
 
     def part(name: str) -> str:
@@ -106,6 +107,7 @@ def as_page(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> str:
         marks=MARKS,
         said=SAID,
         tables={kind: _groups(matrix, kind) for kind in KINDS if matrix.rows(kind)},
+        by_property=_by_property(matrix, results),
         totals={
             name: {kind: matrix.totals(kind, name) for kind in KINDS if matrix.rows(kind)}
             for name in matrix.runs
@@ -114,6 +116,7 @@ def as_page(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> str:
         files={str(result["implementation"]): _packed(result) for result in results},
         about=_about(matrix, known),
         texts=_texts() if known else {},
+        environments={name: _environment(run) for name, run in matrix.runs.items()},
         command=_command,
     )
 
@@ -139,9 +142,28 @@ def _head(states: list[str]) -> tuple[str, str]:
     worst = next((state for state in _WORST if state in states), "passed")
     if worst == "incomplete":
         return worst, worst
-    share = f"{states.count('passed')}/{len(states)}"
+    if set(states) == {worst} and worst != "passed":
+        return worst, worst
     left = [f"{states.count(state)} {state}" for state in _WORST if state in states]
-    return worst, " ".join([share, ", ".join(left)]).strip()
+    return worst, ", ".join([f"{states.count('passed')}/{len(states)}", *left])
+
+
+def _by_property(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return a row for each property of functions: of how many that apply it holds."""
+    rows = []
+    for what in properties.PROPERTIES:
+        cells = []
+        for result in results:
+            found = [
+                function["properties"][what]["state"]
+                for function in result["functions"].values()
+                if what in (function.get("properties") or {})
+            ]
+            asked = ["failed" if one == "blank" else one for one in found if one != "not applicable"]
+            state, text = _head(asked if result["complete"] else ["incomplete"])
+            cells.append(Cell(state, text))
+        rows.append(Row("", what, what, markupsafe.Markup(""), tuple(cells)))
+    return rows if any(row.cells[0].why != "0/0" for row in rows) else []
 
 
 def _label(kind: str, key: str) -> str:
@@ -229,6 +251,14 @@ def _packed(result: Mapping[str, Any]) -> str:
     text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
     # Without the time of day, that the same files make the same page.
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def _environment(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of where a run took place; files of older suites say less."""
+    listed = run.get("expectations") or {}
+    none = {"started": "", "seconds": 0, "platform": "", "machine": ""}
+    own = {"entries": listed.get("entries") or [], "source": listed.get("source") or ""}
+    return {**none, **(run.get("environment") or {}), **own}
 
 
 def _command(run: Mapping[str, Any]) -> str:
