@@ -17,7 +17,6 @@ LACKS = "spec_capabilities() says it lacks complex"
 NAMES = ("impl_right", "impl_wrong", "impl_emulated", "impl_part", "impl_cut")
 
 
-
 def told(tests, status="passed", why="", **more):
     outcomes = {"passed": len(tests)} if status == "passed" else {status: 1}
     return {"status": status, "tests": tests, "outcomes": outcomes, "why": why, **more}
@@ -103,7 +102,9 @@ def results():
         one(NAMES[4], complete=False, wrong=("ops.tanh",)),
     ]
     expected = five[3]["clauses"]["init-01"]
-    expected.update(status="xfailed", why="the backend draws other numbers", outcomes={"xfailed": 1})
+    expected.update(
+        status="xfailed", why="the backend draws other numbers", outcomes={"xfailed": 1}
+    )
     died = five[1]["clauses"]["errors-01"]
     died.update(status="crashed", why="test_errors.py::test_01[0]: the process died (signal 11)")
     return five

@@ -211,7 +211,9 @@ def _said(result: Mapping[str, Any], kind: str) -> dict[str, Any]:
     said = result.get(kind) or {}
     if kind != "transforms":
         return dict(said)
-    return {f"{row}: {column}": cell for row, cells in said.items() for column, cell in cells.items()}
+    return {
+        f"{row}: {column}": cell for row, cells in said.items() for column, cell in cells.items()
+    }
 
 
 def _cell(found: Mapping[str, Any] | None, complete: bool) -> Cell:

@@ -159,7 +159,9 @@ def _by_property(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> list[R
                 for function in result["functions"].values()
                 if what in (function.get("properties") or {})
             ]
-            asked = ["failed" if one == "blank" else one for one in found if one != "not applicable"]
+            asked = [
+                "failed" if one == "blank" else one for one in found if one != "not applicable"
+            ]
             state, text = _head(asked if result["complete"] else ["incomplete"])
             cells.append(Cell(state, text))
         rows.append(Row("", what, what, markupsafe.Markup(""), tuple(cells)))
@@ -214,12 +216,18 @@ def _about(matrix: Matrix, known: bool) -> dict[str, Any]:
         "clauses": {
             **{key: list(row.clauses) for key, row in rows.items() if key in matrix.functions},
             **{
-                key: [one for one in (columns.get(chapter(key, "transforms")), refused.get(key)) if one]
+                key: [
+                    one
+                    for one in (columns.get(chapter(key, "transforms")), refused.get(key))
+                    if one
+                ]
                 for key in matrix.transforms
             },
         },
         "signatures": {
-            key: f"{row.name}{row.signature}" for key, row in rows.items() if key in matrix.functions
+            key: f"{row.name}{row.signature}"
+            for key, row in rows.items()
+            if key in matrix.functions
         },
         # A word of what is wrong with a cell, whose run is incomplete, is in no file of results.
         "found": {

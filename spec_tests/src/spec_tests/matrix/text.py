@@ -37,8 +37,7 @@ def as_dict(matrix: Matrix) -> dict[str, Any]:
         **{kind: {key: _plain(row) for key, row in matrix.rows(kind).items()} for kind in KINDS},
         "titles": matrix.titles,
         "totals": {
-            kind: {name: matrix.totals(kind, name) for name in matrix.runs}
-            for kind in KINDS
+            kind: {name: matrix.totals(kind, name) for name in matrix.runs} for kind in KINDS
         },
         "not applicable": matrix.excuses(),
         "faults": matrix.faults(),
