@@ -1,4 +1,4 @@
-"""The page of the matrix: all rows are there, what a test printed stays text, nothing is fetched."""
+"""The page of the matrix: every row is there, printed text stays text, nothing is fetched."""
 
 import base64
 import gzip

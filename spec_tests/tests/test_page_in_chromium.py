@@ -31,11 +31,13 @@ SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 CONTRAST = """
 const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
 const light = (c) => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
-const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
-const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3])).concat(1);
+const parse = (text) => [...text.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+const mix = (top, below) => (v, i) => v * top[3] + below[i] * (1 - top[3]);
+const over = (top, below) => [...top.slice(0, 3).map(mix(top, below)), 1];
 function behind(node) {
   const layers = [];
-  for (let at = node; at; at = at.parentElement) layers.push(parse(getComputedStyle(at).backgroundColor));
+  for (let at = node; at; at = at.parentElement)
+    layers.push(parse(getComputedStyle(at).backgroundColor));
   return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255, 1]);
 }
 const low = new Map();
@@ -53,13 +55,14 @@ return [seen, [...low]];
 """
 # Pairs of things to press or read, of the part before the tables, that lie on each other.
 OVERLAPS = """
-const all = [...document.querySelectorAll("h1, .lines button, .lines a, .lines .warn, .lines .state, .bar label, .bar > button, .jump a, #count")]
-  .filter((node) => node.checkVisibility());
+const top = "h1, .lines :is(button, a, .warn, .state), .bar :is(label, button), .jump a, #count";
+const all = [...document.querySelectorAll(top)].filter((node) => node.checkVisibility());
+const shared = (a, b, from, to) => Math.min(a[to], b[to]) - Math.max(a[from], b[from]);
 const out = [];
 for (const [at, one] of all.entries()) for (const other of all.slice(at + 1)) {
   if (one.contains(other) || other.contains(one)) continue;
   for (const a of one.getClientRects()) for (const b of other.getClientRects())
-    if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 6)
+    if (shared(a, b, "left", "right") > 1 && shared(a, b, "top", "bottom") > 6)
       out.push(`${one.textContent} / ${other.textContent}`);
 }
 return out;

@@ -180,7 +180,7 @@
     for (const [what, one] of rows) {
       const tr = make("tr"), td = make("td");
       td.append(badge(one.state));
-      tr.append(make("th", what), td, make("td", one.state === "passed" ? "" : one.why));
+      tr.append(make("th", what), td, make("td", one.state === "passed" ? "" : one.why === found.why ? "as above" : one.why));
       table.append(tr);
     }
     return [make("h3", "Properties"), table];

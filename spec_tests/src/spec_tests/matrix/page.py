@@ -107,7 +107,7 @@ def as_page(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> str:
         marks=MARKS,
         said=SAID,
         tables={kind: _groups(matrix, kind) for kind in KINDS if matrix.rows(kind)},
-        by_property=_by_property(matrix, results),
+        by_property=_by_property(results),
         totals={
             name: {kind: matrix.totals(kind, name) for kind in KINDS if matrix.rows(kind)}
             for name in matrix.runs
@@ -148,7 +148,7 @@ def _head(states: list[str]) -> tuple[str, str]:
     return worst, ", ".join([f"{states.count('passed')}/{len(states)}", *left])
 
 
-def _by_property(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _by_property(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return a row for each property of functions: of how many that apply it holds."""
     rows = []
     for what in properties.PROPERTIES:
