@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spec_tests.judge.clauses import CHAPTERS
 from spec_tests.judge.result import FORMAT
 
 __all__ = ["KINDS", "STATES", "Cell", "Matrix", "chapter", "merge", "read"]
@@ -76,7 +77,7 @@ class Matrix:
         By implementation: ``complete``, ``why_incomplete``, ``quick``, ``emulated``, ``device``,
         ``versions``, ``environment`` and more that its file tells of the run.
     functions, clauses, transforms, options : dict of dict of Cell
-        By key and implementation, in the order of the files; a key of the table of transforms is
+        By key and implementation, in the order of the specification; a key of the table of transforms is
         ``"GRU: vmap"``, one of the table of recurrent options ``"rnn.GRU.batch_first.vmap"``.
     titles : dict of str
         Of clauses.
@@ -185,7 +186,9 @@ def merge(results: Sequence[Mapping[str, Any]]) -> Matrix:
     for kind in KINDS:
         found = {str(result["implementation"]): _said(result, kind) for result in results}
         keys = dict.fromkeys(key for said in found.values() for key in said)
-        ordered = sorted(keys, key=chapter) if kind == "functions" else list(keys)
+        # A part of the suite has other chapters first.
+        order = {"functions": chapter, "clauses": _place}.get(kind)
+        ordered = sorted(keys, key=order) if order else list(keys)
         for key in ordered:
             matrix.rows(kind)[key] = {
                 name: _cell(said.get(key), matrix.runs[name]["complete"])
@@ -204,6 +207,11 @@ def chapter(key: str, kind: str = "functions") -> str:
     if kind == "options":
         return key.rpartition(".")[2]
     return key.split(".")[-2] if "." in key else key.partition("-")[0]
+
+
+def _place(number: str) -> tuple[int, str]:
+    own = chapter(number)
+    return (CHAPTERS.index(own) if own in CHAPTERS else len(CHAPTERS)), number
 
 
 def _said(result: Mapping[str, Any], kind: str) -> dict[str, Any]:
