@@ -77,8 +77,8 @@ class Matrix:
         By implementation: ``complete``, ``why_incomplete``, ``quick``, ``emulated``, ``device``,
         ``versions``, ``environment`` and more that its file tells of the run.
     functions, clauses, transforms, options : dict of dict of Cell
-        By key and implementation, in the order of the specification; a key of the table of transforms is
-        ``"GRU: vmap"``, one of the table of recurrent options ``"rnn.GRU.batch_first.vmap"``.
+        By key and implementation, in the order of the specification; a key of the table of
+        transforms is ``"GRU: vmap"``, of recurrent options ``"rnn.GRU.batch_first.vmap"``.
     titles : dict of str
         Of clauses.
     """
@@ -187,8 +187,11 @@ def merge(results: Sequence[Mapping[str, Any]]) -> Matrix:
         found = {str(result["implementation"]): _said(result, kind) for result in results}
         keys = dict.fromkeys(key for said in found.values() for key in said)
         # A part of the suite has other chapters first.
-        order = {"functions": chapter, "clauses": _place}.get(kind)
-        ordered = sorted(keys, key=order) if order else list(keys)
+        ordered = list(keys)
+        if kind == "functions":
+            ordered.sort(key=chapter)
+        elif kind == "clauses":
+            ordered.sort(key=_place)
         for key in ordered:
             matrix.rows(kind)[key] = {
                 name: _cell(said.get(key), matrix.runs[name]["complete"])
