@@ -150,6 +150,23 @@ def across(session: nox.Session) -> None:
 
 
 @nox.session
+def page(session: nox.Session) -> None:
+    """Make the page of the matrix, and use it in Chromium: `apt install chromium chromium-driver`.
+
+    Screenshots at two widths go to `report/page/`.
+    """
+    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    if missing:
+        session.error(f"not on this machine: {', '.join(missing)}; Debian has both")
+    forget_builds()
+    session.install("./spec_tests[compare]", "selenium>=4.20")
+    env = {"SPEC_TESTS_SCREENSHOTS": str(REPORT / "page")}
+    tests = ("test_matrix_page", "test_page_in_chromium")
+    files = [f"spec_tests/tests/{name}.py" for name in tests]
+    session.run("python", "-m", "pytest", *files, *session.posargs, env=env)
+
+
+@nox.session
 def third_party(session: nox.Session) -> None:
     """Run the suite on somebody else's implementation, which is a part of the specification."""
     forget_builds()

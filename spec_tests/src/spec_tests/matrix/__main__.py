@@ -7,13 +7,19 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from spec_tests.matrix.merge import merge, read
+from spec_tests.matrix.merge import Matrix, merge, read
 from spec_tests.matrix.text import as_dict, as_text
+
+_EXAMPLES = """examples:
+  spec-tests matrix report/clauses/*.json
+  spec-tests matrix report/clauses/*.json --html report/matrix.html
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table of the result files.
+    """Print the table of the result files, or write it as a page.
 
     Returns
     -------
@@ -21,20 +27,49 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all of the runs are complete and nothing in them failed, else 1; 2 where a file cannot
         be used.
     """
-    parser = argparse.ArgumentParser(prog="spec-tests matrix", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="spec-tests matrix",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("file", nargs="+", type=Path, help="what --result wrote")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="PAGE",
+        help="write one page that needs nothing else; takes spec-tests[compare]",
+    )
     options = parser.parse_args(argv)
     try:
-        matrix = merge([read(path) for path in options.file])
+        results = [read(path) for path in options.file]
+        matrix = merge(results)
+        if options.html:
+            _write(options.html, matrix, results)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     if options.json:
         print(json.dumps(as_dict(matrix), indent=1, ensure_ascii=False))
-    else:
+    elif not options.html:
         print(as_text(matrix))
     return int(bool(matrix.faults()))
+
+
+def _write(path: Path, matrix: Matrix, results: Sequence[dict[str, Any]]) -> None:
+    try:
+        from spec_tests.matrix.page import as_page
+    except ModuleNotFoundError as error:
+        msg = f"--html needs {error.name}: pip install 'spec-tests[compare]'"
+        raise ValueError(msg) from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(as_page(matrix, results), encoding="utf-8")
+    except OSError as error:
+        msg = f"{path}: cannot be written: {error.strerror}"
+        raise ValueError(msg) from None
+    print(f"{path}: {', '.join(matrix.runs)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

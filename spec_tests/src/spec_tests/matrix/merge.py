@@ -1,4 +1,4 @@
-"""Several result files as one table: a state for each function and clause by implementation."""
+"""Several result files as one table: a state for each thing asked for, by implementation."""
 
 from __future__ import annotations
 
@@ -8,18 +8,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["STATES", "Cell", "Matrix", "merge", "read"]
+from spec_tests.judge.clauses import CHAPTERS
+from spec_tests.judge.result import FORMAT
 
+__all__ = ["KINDS", "STATES", "Cell", "Matrix", "chapter", "merge", "read"]
+
+# What is asked for, in the order of the tables, as the result file names it.
+KINDS = ("functions", "clauses", "transforms", "options")
 STATES = ("passed", "failed", "unsupported", "xfailed", "crashed", "incomplete")
 # Of a property of a function there are two states more.
 _NOT_APPLICABLE, _BLANK = "not applicable", "blank"
 _FAULTS = ("failed", "crashed", _BLANK)
 _KEYS = ("spec_version", "implementation", "complete", "clauses", "functions")
+# What is kept of a run beside its tables.
+_ABOUT = (
+    "complete",
+    "why_incomplete",
+    "quick",
+    "emulated",
+    "device",
+    "versions",
+    "suite_version",
+    "seed",
+    "environment",
+    "expectations",
+)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What became of a function or a clause in one implementation.
+    """What became of one thing that is asked for, in one implementation.
 
     Attributes
     ----------
@@ -51,14 +69,16 @@ class Cell:
 
 @dataclass
 class Matrix:
-    """Functions and clauses by implementation.
+    """Functions, clauses and the cells of two tables, by implementation.
 
     Attributes
     ----------
     runs : dict of dict
-        By implementation: ``complete``, ``quick``, ``emulated``, ``device``, ``versions``.
-    functions, clauses : dict of dict of Cell
-        By key and implementation, in the order of the files.
+        By implementation: ``complete``, ``why_incomplete``, ``quick``, ``emulated``, ``device``,
+        ``versions``, ``environment`` and more that its file tells of the run.
+    functions, clauses, transforms, options : dict of dict of Cell
+        By key and implementation, in the order of the specification; a key of the table of
+        transforms is ``"GRU: vmap"``, of recurrent options ``"rnn.GRU.batch_first.vmap"``.
     titles : dict of str
         Of clauses.
     """
@@ -67,11 +87,18 @@ class Matrix:
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     functions: dict[str, dict[str, Cell]] = field(default_factory=dict)
     clauses: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    transforms: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    options: dict[str, dict[str, Cell]] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
 
+    def rows(self, kind: str) -> dict[str, dict[str, Cell]]:
+        """Return the rows of one of `KINDS`."""
+        found: dict[str, dict[str, Cell]] = getattr(self, kind)
+        return found
+
     def totals(self, kind: str, name: str) -> dict[str, int]:
-        """Return how many of the ``"functions"`` or ``"clauses"`` of one have each state."""
-        cells = [row[name].state for row in getattr(self, kind).values()]
+        """Return how many of one of `KINDS` have each state in one implementation."""
+        cells = [row[name].state for row in self.rows(kind).values()]
         return {state: cells.count(state) for state in STATES}
 
     def faults(self) -> list[str]:
@@ -82,12 +109,16 @@ class Matrix:
             if state in _FAULTS
         ]
         cut = [name for name, run in self.runs.items() if not run["complete"]]
-        return [*lines, *(f"{name}: incomplete: a part of the suite was run" for name in cut)]
+        return [*lines, *(f"{name}: incomplete: {self.why_incomplete(name)}" for name in cut)]
+
+    def why_incomplete(self, name: str) -> str:
+        """Return why the run of one was no run of everything."""
+        return str(self.runs[name].get("why_incomplete") or "a part of the suite was run")
 
     def remarks(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield key, implementation, state and reason of all that did not pass."""
-        for kind in (self.functions, self.clauses):
-            for key, row in kind.items():
+        for kind in KINDS:
+            for key, row in self.rows(kind).items():
                 for name, cell in row.items():
                     properties = [note for note in cell.notes if note[1] != _NOT_APPLICABLE]
                     for what, state, why in properties:
@@ -113,7 +144,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        Where it is none; the message names the file.
+        Where it is none, or of a later format; the message names the file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -124,6 +155,9 @@ def read(path: Path) -> dict[str, Any]:
     missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
     if missing:
         msg = f"{path}: a result file of `--result` has {', '.join(missing)}; this one lacks them"
+        raise ValueError(msg)
+    if content.get("format", FORMAT) > FORMAT:
+        msg = f"{path}: this program reads format {FORMAT} and before, got {content['format']}"
         raise ValueError(msg)
     return dict(content)
 
@@ -146,24 +180,51 @@ def merge(results: Sequence[Mapping[str, Any]]) -> Matrix:
         if name in matrix.runs:
             msg = f"an implementation must have one result, got two of {name}"
             raise ValueError(msg)
-        about = ("complete", "quick", "emulated", "device", "versions")
-        matrix.runs[name] = {key: result.get(key) for key in about}
+        matrix.runs[name] = {key: result.get(key) for key in _ABOUT}
         for number, clause in result["clauses"].items():
             matrix.titles.setdefault(number, str(clause.get("title", "")))
-    for kind in ("functions", "clauses"):
-        keys = dict.fromkeys(key for result in results for key in result[kind])
-        ordered = sorted(keys, key=chapter) if kind == "functions" else list(keys)
+    for kind in KINDS:
+        found = {str(result["implementation"]): _said(result, kind) for result in results}
+        keys = dict.fromkeys(key for said in found.values() for key in said)
+        # A part of the suite has other chapters first.
+        ordered = list(keys)
+        if kind == "functions":
+            ordered.sort(key=chapter)
+        elif kind == "clauses":
+            ordered.sort(key=_place)
         for key in ordered:
-            getattr(matrix, kind)[key] = {
-                str(result["implementation"]): _cell(result[kind].get(key), result["complete"])
-                for result in results
+            matrix.rows(kind)[key] = {
+                name: _cell(said.get(key), matrix.runs[name]["complete"])
+                for name, said in found.items()
             }
     return matrix
 
 
-def chapter(key: str) -> str:
-    """Return the chapter of a function or a clause: ``ops.fft.rfft`` stands in fft."""
+def chapter(key: str, kind: str = "functions") -> str:
+    """Return the chapter of a row: ``ops.fft.rfft`` stands in fft.
+
+    Of the tables of transforms and recurrent options it is the column, as in ``vmap``.
+    """
+    if kind == "transforms":
+        return key.rpartition(": ")[2]
+    if kind == "options":
+        return key.rpartition(".")[2]
     return key.split(".")[-2] if "." in key else key.partition("-")[0]
+
+
+def _place(number: str) -> tuple[int, str]:
+    own = chapter(number)
+    return (CHAPTERS.index(own) if own in CHAPTERS else len(CHAPTERS)), number
+
+
+def _said(result: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return what a file says of one of `KINDS`, by key; one of an older suite may lack it."""
+    said = result.get(kind) or {}
+    if kind != "transforms":
+        return dict(said)
+    return {
+        f"{row}: {column}": cell for row, cells in said.items() for column, cell in cells.items()
+    }
 
 
 def _cell(found: Mapping[str, Any] | None, complete: bool) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from spec_tests.matrix.merge import Cell, Matrix, chapter
+from spec_tests.matrix.merge import KINDS, Cell, Matrix, chapter
 
 __all__ = ["as_dict", "as_text"]
 
@@ -21,8 +21,8 @@ def as_text(matrix: Matrix) -> str:
     lines += ["clauses by implementation", ""]
     lines += _tables(matrix, matrix.clauses, matrix.titles)
     lines += _named(matrix)
-    for kind in ("functions", "clauses"):
-        for name in matrix.runs:
+    for kind in KINDS:
+        for name in matrix.runs if matrix.rows(kind) else ():
             counts = matrix.totals(kind, name)
             said = ", ".join(f"{count} {state}" for state, count in counts.items())
             lines.append(f"all {kind}, {name}{_mark(matrix, name)}: {said}")
@@ -34,12 +34,10 @@ def as_dict(matrix: Matrix) -> dict[str, Any]:
     return {
         "spec_version": matrix.spec_version,
         "implementations": matrix.runs,
-        "functions": {key: _plain(row) for key, row in matrix.functions.items()},
-        "clauses": {key: _plain(row) for key, row in matrix.clauses.items()},
+        **{kind: {key: _plain(row) for key, row in matrix.rows(kind).items()} for kind in KINDS},
         "titles": matrix.titles,
         "totals": {
-            kind: {name: matrix.totals(kind, name) for name in matrix.runs}
-            for kind in ("functions", "clauses")
+            kind: {name: matrix.totals(kind, name) for name in matrix.runs} for kind in KINDS
         },
         "not applicable": matrix.excuses(),
         "faults": matrix.faults(),
@@ -94,7 +92,7 @@ def _named(matrix: Matrix) -> Iterable[str]:
         yield ""
     for name, run in matrix.runs.items():
         if not run["complete"]:
-            yield f"{name}: incomplete: a part of the suite was run, which is no result"
+            yield f"{name}: incomplete, which is no result: {matrix.why_incomplete(name)}"
         if run["emulated"]:
             yield f"{name}: on the CPU emulation of CuPy: the code is right, no GPU ran it"
         if run["quick"]:

@@ -1,0 +1,129 @@
+"""Result files of five implementations that nobody wrote, for the tests of the page.
+
+    python spec_tests/tests/page_sample.py FOLDER
+
+writes them, as `--result` would.
+"""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+from spec_tests.judge import clauses, options, properties, tables, transforms
+
+HOSTILE = "<script>window.broken = 1</script> & \"quotes\" 'too' </script><b>bold</b>"
+LACKS = "spec_capabilities() says it lacks complex"
+NAMES = ("impl_right", "impl_wrong", "impl_emulated", "impl_part", "impl_cut")
+
+
+def told(tests, status="passed", why="", **more):
+    outcomes = {"passed": len(tests)} if status == "passed" else {status: 1}
+    return {"status": status, "tests": tests, "outcomes": outcomes, "why": why, **more}
+
+
+def run(name, complete, emulated):
+    """Return what a result file says of its run, and no results."""
+    return {
+        "format": 2,
+        "spec_version": clauses.SPEC_VERSION,
+        "suite_version": "2026.12.0",
+        "implementation": name,
+        "versions": {"python": "3.11.7", "numpy": "2.4.6", name: "0.3"},
+        "device": "NVIDIA H100" if emulated else "CPU",
+        "emulated": emulated,
+        "seed": 0,
+        "state": "complete" if complete else "incomplete",
+        "complete": complete,
+        "why_incomplete": "" if complete else "not all tests of the suite were asked for",
+        "quick": False,
+        "environment": {
+            "platform": "Linux-6.1-x86_64-with-glibc2.36",
+            "machine": "x86_64",
+            "command": ["pytest", "--pyargs", "spec_tests.suite", "--impl", name, "-k", "a or b"],
+            "started": "2026-11-28T01:54:24Z",
+            "seconds": 287.3,
+        },
+        "expectations": {"source": "", "suite": "", "entries": [], "stale": {}},
+        "clauses": {},
+        "functions": {},
+        "transforms": {},
+        "options": {},
+    }
+
+
+def one(name, complete=True, emulated=False, wrong=(), lacks=()):
+    """Return the content of a result file.
+
+    Parameters
+    ----------
+    name : str
+    complete, emulated : bool
+    wrong, lacks : tuple of str
+        Parts of keys: what fails, and what is unsupported.
+    """
+
+    def verdict(key, tests, **more):
+        if any(part in key for part in wrong):
+            why = f"{tests[0]}: got 0.25 but should be 0.5 at (0, 3)\n{HOSTILE}"
+            return told(tests, "failed", why, **more)
+        if any(part in key for part in lacks):
+            return told(tests, "unsupported", LACKS, **more)
+        return told(tests, **more)
+
+    found = run(name, complete, emulated)
+    for number, clause in clauses.read().items():
+        chapter = number.partition("-")[0]
+        tests = [f"test_{chapter}.py::test_{number[-2:]}[{case}]" for case in range(30)]
+        found["clauses"][number] = verdict(number, tests, title=clause.title, seconds=0.1)
+    for key, row in tables.read().items():
+        test = f"test_{row.chapter}_rows.py::test_values[{row.name}-float32]"
+        said = verdict(key, [test])
+        states = {
+            what: {"state": said["status"], "why": said["why"]} for what in properties.of(row)
+        }
+        found["functions"][key] = {**said, "properties": states}
+    for key, cell in transforms.read_cells().items():
+        said = verdict(key, ["test_transforms.py::test_it"])
+        kept = {"status": said["status"], "why": said["why"]}
+        found["transforms"].setdefault(cell.program, {})[cell.column] = kept
+    for key, cell in options.read().items():
+        found["options"][key] = verdict(key, [f"test_options.py::test_it[{cell.id}]"])
+    if not complete:
+        keys = random.Random(0).sample(sorted(found["clauses"]), 300)
+        for key in keys:
+            del found["clauses"][key]
+    return found
+
+
+def results():
+    """Return five: right, wrong, emulated, with parts that are lacking, and one that was cut."""
+    wrong = ("ops.sin", "rnn-02", "GRU: vmap", "rnn.GRU.batch_first.vmap")
+    five = [
+        one(NAMES[0]),
+        one(NAMES[1], wrong=wrong),
+        one(NAMES[2], emulated=True),
+        one(NAMES[3], lacks=("fft", "linalg", "complex", "jit", "vmap")),
+        one(NAMES[4], complete=False, wrong=("ops.tanh",)),
+    ]
+    expected = five[3]["clauses"]["init-01"]
+    expected.update(
+        status="xfailed", why="the backend draws other numbers", outcomes={"xfailed": 1}
+    )
+    died = five[1]["clauses"]["errors-01"]
+    died.update(status="crashed", why="test_errors.py::test_01[0]: the process died (signal 11)")
+    return five
+
+
+def write(folder):
+    """Write the five; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for content in results():
+        paths.append(folder / f"{content['implementation']}.json")
+        paths[-1].write_text(json.dumps(content), encoding="utf-8")
+    return paths
+
+
+if __name__ == "__main__":
+    print(*write(Path(sys.argv[1])), sep="\n")
