@@ -50,7 +50,7 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     """Make links of clauses' numbers, and turn links to files into links to pages."""
     here = page.file.src_uri
     if here.startswith("tests/"):

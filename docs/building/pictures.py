@@ -38,6 +38,4 @@ def draw(folder: Path) -> list[Path]:
 
 
 def _run(*arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, *arguments], cwd=ARTICLE, check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, *arguments], cwd=ARTICLE, check=True, stdout=subprocess.DEVNULL)
