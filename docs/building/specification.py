@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from spec_tests import suite
+import spec_tests.suite as suite
 from spec_tests.judge import clauses, tables
 from spec_tests.matrix.merge import Matrix, merge, read
 
