@@ -54,6 +54,8 @@ def entry(name: str, found: Any, level: str = "##") -> Iterator[str]:
     yield from (f"{name}{_signature(found)}", "```", "", markdown(inspect.getdoc(found) or ""), "")
     if inspect.isclass(found):
         methods = [(n, m) for n, m in vars(found).items() if n[0] != "_" and inspect.getdoc(m)]
+        if methods:
+            yield from ("", "**Methods**", "")
         for method, value in sorted(methods):
             first = (inspect.getdoc(value) or "").partition("\n\n")[0]
             called = getattr(value, "__func__", value)
@@ -87,7 +89,9 @@ def markdown(docstring: str) -> str:
             found.append(_escaped(line))
         elif section and line and line[0] != " ":
             name, colon, rest = line.partition(" : ")
-            found.append(f"- `{name}` : {_escaped(rest)}" if colon else f"- {_escaped(line)}")
+            below = ":" if below.startswith(" ") else ""
+            item = f"- `{name}` : {_escaped(rest)}" if colon else f"- {_escaped(line)}{below}"
+            found.append(item)
         else:
             found.append(_escaped(line))
     return "\n".join(found)

@@ -33,6 +33,8 @@ SPEC = "spec_tests/src/spec_tests/spec"
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 _NUMBER = re.compile(r"(?<!\[)`(?P<id>[a-z]+-\d\d)`")
 _FENCES = re.compile(r"(^ *(`{3,})[^\n]*\n.*?^ *\2 *$)", re.MULTILINE | re.DOTALL)
+# A break of a line between two Chinese characters would show as a space.
+_BREAK = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef”])\n(?=[\u3000-\u9fff\uff00-\uffef“])")
 _log = logging.getLogger("mkdocs.docs")
 
 
@@ -81,7 +83,7 @@ def _linked(text: str, here: str, files: Files) -> str:
             _log.warning("%s: the link to %s leads nowhere", here, place)
         return f"{match['text']} (`{path}`)" if path not in match["text"] else match["text"]
 
-    return _NUMBER.sub(number, _LINK.sub(link, text))
+    return _NUMBER.sub(number, _LINK.sub(link, _BREAK.sub("", text)))
 
 
 def _is_taken(here: str) -> bool:

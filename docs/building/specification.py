@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,6 @@ def pages(asked: Asked, folder: Path) -> Iterator[tuple[str, str]]:
         yield f"functions/{row.key}.md", "\n".join(function_page(row, asked, results, module))
     for path in sorted(Path(suite.__path__[0]).glob("test_*.py")):
         yield f"tests/{path.stem}.md", "\n".join(tests_page(path))
-    yield "report.json", json.dumps(results.matrix.runs, indent=1)
 
 
 def chapter_page(chapter: str) -> str:
@@ -109,12 +107,14 @@ def function_page(row: tables.Row, asked: Asked, results: Results, module: Any) 
         "chapter": f"[{row.chapter}](../chapters/{row.chapter}.md)",
     }
     yield from ("| | |", "| --- | --- |")
-    yield from (f"| {key} | {value.replace('|', chr(92) + '|')} |" for key, value in about.items())
+    for key, value in about.items():
+        if value:
+            yield f"| {key} | {value.replace('|', chr(92) + '|')} |"
     yield ""
     if found is None:
         found = getattr(module, row.name, None)
     if found is not None:
-        yield from docstrings.entry("Docstring", found)
+        yield from ("## What it does", "", *docstrings.entry(f"nn.{row.key}", found, "###"))
     yield from ("", *results.of("functions", row.key), *tests_of(row.key, asked))
 
 
