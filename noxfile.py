@@ -44,6 +44,8 @@ UNOPTIMIZED = {
     )
 }
 OPTIMIZED = {"jax_vjp": ("test_compilation", "test_lookups", "test_further")}
+# matplotlib draws the pictures.
+DOCUMENTATION = ("mkdocs==1.6.1", "mkdocs-material==9.6.23", "matplotlib>=3.8")
 EMULATION = "impl_cupy/emulation"
 CPLUSPLUS = (
     "impl_torch_ext/csrc/*.*",
@@ -176,6 +178,28 @@ def third_party(session: nox.Session) -> None:
     suite = ("--pyargs", "spec_tests.suite", "--impl", "impl_hips", "--result", str(result))
     session.run("python", "-m", "pytest", *suite, *TWO_PROCESSES, *session.posargs)
     session.run("spec-tests", "selftest", "--impl", "impl_hips")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into report/docs, without a warning, and run the code in it.
+
+    ``nox -s docs -- [numpy cupy ...]`` runs the code on these; left out, on all four. Who passes
+    is read from the files in ``report/clauses/``, which the sessions of the four leave there.
+    """
+    forget_builds()
+    session.install("./impl_numpy", "./spec_tests[check]", *DOCUMENTATION)
+    session.run("python", "-m", "mkdocs", "build", "--strict")
+    session.run("python", "-m", "pytest", "docs/tests", "-q")
+    for name in [name for name in BACKENDS if name in session.posargs] or list(BACKENDS):
+        python = Path(session.bin) / "python"
+        if name != "numpy":
+            python = backend_python(session, name)
+            install_backend(session, name, python)
+        if name == "cupy":
+            emulate_without_a_gpu(session, python)
+        run = (str(python), "docs/run_blocks.py", "--impl", f"impl_{name}")
+        session.run(*run, external=True)
 
 
 @nox.session

@@ -1,0 +1,1 @@
+"""What the build of the documentation makes: pages of clauses, functions, tests, API; pictures."""
