@@ -43,7 +43,8 @@ def test_a_gradient_belongs_to_one_leaf(nn: Any, dtype: str) -> None:
 def test_anomalies_of_operands_that_are_cast(nn: Any, recorded: bool) -> None:
     x, zeros = nn.tensor([1.0, 2.0], requires_grad=recorded), nn.tensor([1, 0])
     with nn.detect_anomaly():
-        for operation in (lambda: x / zeros, lambda: nn.ops.pow(zeros * 1.0, x * 0 - 1)):
-            with refuses(RuntimeError, "inf"):
-                operation()
+        with refuses(RuntimeError, "inf"):
+            x / zeros
+        with refuses(RuntimeError, "inf"):
+            nn.ops.pow(zeros * 1.0, x * 0 - 1)
         assert nn.ops.sum(x * zeros).item() == 1
