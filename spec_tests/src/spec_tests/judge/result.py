@@ -85,6 +85,8 @@ class Result:
     def __init__(self, implementation: str, module: ModuleType, subjects: Subjects) -> None:
         self.implementation = implementation
         self.subjects = subjects
+        # Without float64 nothing is asked in it.
+        self._narrow = not dict(module.spec_capabilities()).get("float64", False)
         self.device = device_of(module)
         self.versions = versions_of(implementation)
         self.complete = False
@@ -175,7 +177,7 @@ class Result:
                 f"{key}: {name}"
                 for key, row in self.subjects.functions.items()
                 for name in properties.of(row)
-                if (key, name) not in self._asked_of and not properties.excuse(row, name)
+                if (key, name) not in self._asked_of and not self._excuse(row, name)
             ]
         if self.complete and not self.quick:
             asked = {
@@ -239,6 +241,11 @@ class Result:
             "largest_errors": assertions.largest_errors(),
         }
 
+    def _excuse(self, row: tables.Row, name: str) -> str:
+        if self._narrow and name == "values float64":
+            return "the implementation has no float64"
+        return properties.excuse(row, name)
+
     def _properties(self, key: str) -> dict[str, dict[str, str]]:
         """Return the state of each property of a function, and why it is no other."""
         found = {}
@@ -246,7 +253,7 @@ class Result:
         for name in properties.of(row):
             tests = [self._tests[test] for test in self._asked_of.get((key, name), ())]
             verdict = _verdict(tests) if tests else _Verdict("blank", "no test asks for it")
-            reason = properties.excuse(row, name)
+            reason = self._excuse(row, name)
             if reason and verdict.status not in _FAULTS:
                 verdict = _Verdict("not applicable", reason)
             elif not self.complete and verdict.status == "blank":
