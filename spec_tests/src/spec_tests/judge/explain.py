@@ -13,6 +13,7 @@ import pytest
 from _pytest._code.code import TerminalRepr
 from _pytest._io import TerminalWriter
 
+from spec_tests.judge import options, transforms
 from spec_tests.judge.clauses import Clause
 from spec_tests.judge.tables import Row
 
@@ -135,6 +136,10 @@ def _argument(
     row = parameters.get(name)
     if isinstance(row, Row):
         return f"tables.read()[{row.key!r}]", ["from spec_tests.judge import tables"]
+    if isinstance(row, options.Cell):
+        return f"options.read()[{row.key!r}]", ["from spec_tests.judge import options"]
+    if isinstance(row, transforms.Cell):
+        return f"transforms.read_cells()[{row.key!r}]", ["from spec_tests.judge import transforms"]
     if name in parameters:
         return _expression(item, name, source.definitions[item.function.__name__]), imports
     if name in _STAND_INS:
