@@ -308,12 +308,13 @@ def one_number(what: str, value: Any) -> float:
     TypeError
         That begins with `what`, and names what came.
     """
-    if isinstance(value, Tensor) and value._data.size == 1:
+    if isinstance(value, Tensor) and value._data.size == 1 and value._data.dtype.kind != "c":
         return float(value._data.reshape(()))
     is_number = isinstance(value, (int, float, np.integer, np.floating))
     if is_number and not isinstance(value, bool):
         return float(value)
-    got = f"shape {value.shape}" if isinstance(value, Tensor) else type_name(value)
+    is_tensor = isinstance(value, Tensor)
+    got = f"shape {value.shape} and {value._data.dtype}" if is_tensor else type_name(value)
     msg = f"{what} a number or a Tensor of one element, got {got}"
     raise TypeError(msg)
 
