@@ -304,11 +304,11 @@ class _Trial:
 
 def _loss(value: Any) -> float:
     """Return the number that a closure returned."""
-    if isinstance(value, Tensor) and value._data.size == 1:
+    if isinstance(value, Tensor) and value._data.size == 1 and value._data.dtype.kind != "c":
         return float(value._data.item())
     number = as_number(value)
-    if number is None:
-        came = f"a Tensor of shape {value.shape}" if isinstance(value, Tensor) else shown(value)
+    if number is None or isinstance(number, complex):
+        came = f"a Tensor {value.shape} of {value.dtype}" if isinstance(value, Tensor) else shown(value)
         wanted, kind = "a number or a Tensor of one element", type(value).__name__
         msg = f"LBFGS: closure must return {wanted}, returned {came} ({kind})"
         raise TypeError(msg)
