@@ -308,7 +308,8 @@ def _loss(value: Any) -> float:
         return float(value._data.item())
     number = as_number(value)
     if number is None or isinstance(number, complex):
-        came = f"a Tensor {value.shape} of {value.dtype}" if isinstance(value, Tensor) else shown(value)
+        is_tensor = isinstance(value, Tensor)
+        came = f"a Tensor {value.shape} of {value.dtype}" if is_tensor else shown(value)
         wanted, kind = "a number or a Tensor of one element", type(value).__name__
         msg = f"LBFGS: closure must return {wanted}, returned {came} ({kind})"
         raise TypeError(msg)
