@@ -162,8 +162,8 @@ def find(module: ModuleType, path: Path | None = None) -> Expectations:
             msg = f"--expectations: there is no file {path}"
             raise ValueError(msg)
         return parse(path.read_text(encoding="utf-8"), str(path))
-    if not hasattr(module, "__path__"):
-        return Expectations()
+    if module.__spec__ is None or module.__spec__.submodule_search_locations is None:
+        return Expectations()  # a module of one file ships none
     shipped = importlib.resources.files(module) / NAME
     if not shipped.is_file():
         return Expectations()
