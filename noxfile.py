@@ -43,6 +43,11 @@ UNOPTIMIZED = {
         )
     )
 }
+# What was compiled is kept in the session's environment, and the next run needs it no more.
+KEPT = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 OPTIMIZED = {"jax_vjp": ("test_compilation", "test_lookups", "test_further")}
 # matplotlib draws the pictures.
 DOCUMENTATION = ("mkdocs==1.6.1", "mkdocs-material==9.6.23", "matplotlib>=3.8")
@@ -88,7 +93,7 @@ def meta(session: nox.Session) -> None:
     forget_builds()
     session.install("./impl_numpy", "./spec_tests[compare,standard,mutation]", "pytest-xdist")
     # Nearly all of its time goes into processes that run the suite on a wrong implementation.
-    session.run("python", "-m", "pytest", "spec_tests/tests", "-n", "2", *session.posargs)
+    session.run("python", "-m", "pytest", "spec_tests/tests", *TWO_PROCESSES, *session.posargs)
     if not session.posargs:
         session.run("python", "-m", "pytest", "benchmarks/tests")
 
@@ -338,6 +343,9 @@ def conformance(session: nox.Session, name: str, *, quick: bool = False) -> None
     suite = ("--pyargs", "spec_tests.suite", "--impl", f"impl_{name}", "--result", str(result))
     some = session.posargs or (["--quick"] if quick else [])
     env = UNOPTIMIZED if quick and not session.posargs else {}
+    if quick:
+        folder = Path(session.virtualenv.location) / "compiled"
+        env = {**env, **KEPT, "JAX_COMPILATION_CACHE_DIR": str(folder)}
     session.run(*pytest, *suite, *TWO_PROCESSES, *some, env=env)
     if not session.posargs:
         own = f"impl_{name}/tests"

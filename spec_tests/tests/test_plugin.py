@@ -365,7 +365,7 @@ def test_the_largest_ratios_are_written(judge, pytester):
     assert result(pytester)["largest_ratios"] == {"elementwise": {"float64": 0.25}}
 
 
-@pytest.mark.parametrize(("options", "count"), [([], 15), (["--quick"], 6)])
+@pytest.mark.parametrize(("options", "count"), [([], 15), (["--quick"], 5)])
 def test_quick_runs_some_of_very_many_cases(judge, pytester, options, count):
     text = """
         import pytest
@@ -394,6 +394,30 @@ def test_quick_runs_some_of_very_many_cases(judge, pytester, options, count):
     content = result(pytester)
     assert content["quick"] is bool(options)
     assert content["complete"] is True
+
+
+def test_quick_asks_for_different_cases_in_different_tests(judge, pytester):
+    text = """
+        import pytest
+        from spec_tests import clause
+
+        TABLE = pytest.mark.parametrize("case", range(12))
+
+        def asked(name, case):
+            with open("asked.txt", "a") as file:
+                print(name, case, file=file)
+    """
+    for name in ("values", "slopes", "bounds", "shapes", "dtypes", "errors"):
+        text += f"""
+        @pytest.mark.sampled(3)
+        @TABLE
+        @clause("demo-01")
+        def test_{name}(nn, case):
+            asked("{name}", case)
+        """
+    judge("--quick", "-k", "test_demo", test_demo=text).assert_outcomes(passed=24)
+    asked = (pytester.path / "asked.txt").read_text(encoding="utf-8").split()
+    assert set(asked[1::2]) == {str(case) for case in range(12)}
 
 
 def test_nothing_happens_without_an_implementation(pytester):

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 
 from spec_tests import clause
 from spec_tests.check import check_gradients
@@ -93,6 +94,7 @@ def test_second_derivatives(nn: Any, row: Row) -> None:
         check_gradients(nn, cube, arrays, second_order=True, call=call.text)
 
 
+@pytest.mark.sampled(3)
 @clause("fft-15", "function-17", "function-18", needs=("float64", "double_backward"))
 @rows("fft", where=transform)
 def test_in_a_function_that_is_differentiated_twice(nn: Any, row: Row) -> None:

@@ -183,6 +183,7 @@ def test_one_of_several_results(nn: Any, dtype: str, name: str) -> None:
         agrees(nn, leaves[0].grad, want, tolerance, call=f"gradient of {label} of {call.text}")
 
 
+@pytest.mark.sampled(2)
 @clause("linalg-07")
 @rows("linalg", where=of_linalg, asks="zero sizes")
 def test_zero_sizes(nn: Any, row: Row) -> None:

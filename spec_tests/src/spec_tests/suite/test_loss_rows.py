@@ -78,6 +78,7 @@ def check_twice(nn: Any, case: Case, known: Known, dtype: str) -> None:
         agrees(nn, got, want, slope_class(row, twice=True), call=call)
 
 
+@pytest.mark.sampled(3)
 @clause("loss-03", "loss-06", "loss-22")
 @rows("loss")
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from spec_tests import clause
 from spec_tests.check import check_gradients
@@ -277,6 +278,7 @@ def test_axes_that_are_not_there(nn: Any, row: Row) -> None:
             function(*operands, *first, axis=axis)
 
 
+@pytest.mark.sampled(4)
 @clause("function-17", "function-18", "function-28", needs="double_backward")
 @rows("ops", where=differentiable)
 def test_in_a_function_that_is_differentiated_twice(nn: Any, row: Row) -> None:

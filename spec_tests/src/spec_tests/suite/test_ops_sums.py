@@ -324,6 +324,7 @@ PRODUCTS: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @clause("ops-25")
 @pytest.mark.parametrize("name", PRODUCTS)
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 8), (8, 1), (2, 2), (8, 8)])
