@@ -4,9 +4,7 @@ import argument_coverage as coverage
 import pytest
 
 
-def test_no_argument_is_left_blank(capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print("\n" + coverage.table())
+def test_no_argument_is_left_blank() -> None:
     assert [line for line in coverage.lines() if line.blank] == []
 
 
