@@ -17,13 +17,14 @@ import io
 import linecache
 import re
 import sys
+import tempfile
 import traceback
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 ALL = ("impl_numpy", "impl_cupy", "impl_torch_ext", "impl_jax_vjp")
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\s*$")
 _NAMES = re.compile(r"<!-- impl: (?P<names>.+?) -->")
@@ -136,12 +137,14 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", type=Path, help="left out: all")
     given = parser.parse_args()
     faults = 0
-    for page in given.pages or pages():
-        count, wrong = run(page.resolve(), given.impl)
+    for page in [page.resolve() for page in given.pages or pages()]:
+        # What a page saves goes where nothing is kept.
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            count, wrong = run(page, given.impl)
         faults += bool(wrong)
         if count:
             verdict = "failed" if wrong else "passed"
-            print(f"{given.impl} {page.resolve().relative_to(ROOT)}: {count} blocks {verdict}")
+            print(f"{given.impl} {page.relative_to(ROOT)}: {count} blocks {verdict}")
         if wrong:
             print(wrong)
     return int(faults > 0)
