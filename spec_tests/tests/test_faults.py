@@ -40,13 +40,12 @@ def pytest_collection_modifyitems(items):
 """
 
 
-def run(directory, module, files):
+def run(directory, module, files, *options):
     # Where nothing is drawn, importing hypothesis takes longer than many of the files do.
     command = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "--pyargs"]
     command += [f"spec_tests.suite.{file}" for file in files]
     command += ["--impl", module, "--result", "result.json", "-q", "-p", "no:cacheprovider"]
-    if (directory / "chosen.py").is_file():
-        command += ["-p", "chosen"]
+    command += options
     places = os.pathsep.join([str(directory), str(Path(__file__).parent)])
     environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -63,7 +62,7 @@ def test_a_fault_is_found(tmp_path, name):
     (tmp_path / "wrong_impl.py").write_text(WRONG.format(name=name), encoding="utf-8")
     chosen = CHOSEN.format(clauses=set(fault.clauses), every=OTHERS)
     (tmp_path / "chosen.py").write_text(chosen, encoding="utf-8")
-    done, clauses = run(tmp_path, "wrong_impl", fault.files)
+    done, clauses = run(tmp_path, "wrong_impl", fault.files, "-p", "chosen")
     failed = [number for number, verdict in clauses.items() if verdict["status"] == "failed"]
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert set(fault.clauses) <= set(failed), f"only {failed} failed"
