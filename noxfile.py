@@ -43,11 +43,6 @@ UNOPTIMIZED = {
         )
     )
 }
-# What was compiled is kept in the session's environment, and the next run needs it no more.
-KEPT = {
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
 OPTIMIZED = {"jax_vjp": ("test_compilation", "test_lookups", "test_further")}
 # matplotlib draws the pictures.
 DOCUMENTATION = ("mkdocs==1.6.1", "mkdocs-material==9.6.23", "matplotlib>=3.8")
@@ -82,8 +77,8 @@ def torch_ext(session: nox.Session) -> None:
 @nox.session
 def jax_vjp(session: nox.Session) -> None:
     """Run the suite and the implementation's own tests on impl_jax_vjp."""
-    # Nearly all of its time goes into compiling. Of the tests with very many cases it asks some,
-    # each in one dtype; `nox -s jax_vjp -- -n 2` asks all.
+    # Nearly all of its time goes into compiling. Of each test's cases it asks some, each in one
+    # dtype; `nox -s jax_vjp -- -n 2` asks all.
     conformance(session, "jax_vjp", quick=True)
 
 
@@ -133,6 +128,9 @@ def compare(session: nox.Session) -> None:
             emulate_without_a_gpu(session, python)
         if name == "torch_ext":
             arguments += ["--reference", str(python)]
+    # As in its own session, so that a person does not wait for the compiler.
+    arguments += ["--quick-suite", "impl_jax_vjp"]
+    arguments += [f"--quick-environment={key}={value}" for key, value in UNOPTIMIZED.items()]
     session.run(
         "python", "-m", "spec_tests.compare", *arguments, "--out", str(REPORT), *session.posargs
     )
@@ -346,9 +344,6 @@ def conformance(session: nox.Session, name: str, *, quick: bool = False) -> None
     suite = ("--pyargs", "spec_tests.suite", "--impl", f"impl_{name}", "--result", str(result))
     some = session.posargs or (["--quick"] if quick else [])
     env = UNOPTIMIZED if quick and not session.posargs else {}
-    if quick:
-        folder = Path(session.virtualenv.location) / "compiled"
-        env = {**env, **KEPT, "JAX_COMPILATION_CACHE_DIR": str(folder)}
     session.run(*pytest, *suite, *TWO_PROCESSES, *some, env=env)
     if not session.posargs:
         own = f"impl_{name}/tests"

@@ -116,7 +116,7 @@ def test_two_that_agree_keep_every_promise(evidence):
 def test_the_keys_that_programs_read(evidence):
     content, _ = written(evidence)
     implementation = content["implementations"]["impl_two"]
-    assert set(implementation) == {"versions", "device", "emulated", "clauses"}
+    assert set(implementation) == {"versions", "device", "emulated", "quick", "clauses"}
     assert implementation["clauses"] == {"passed": 2, "failed": 0, "unsupported": 0}
     assert implementation["emulated"] is True
     entry = content["workloads"][WORKLOAD.name]["impl_one"]
@@ -213,6 +213,18 @@ def test_the_terminal_names_the_functions_that_failed(evidence):
         "0",
         "ops.tanh",
     ]
+
+
+def test_a_suite_that_asked_some_cases_says_so(evidence):
+    path = evidence.out / "clauses" / "impl_one.json"
+    said = json.loads(path.read_text(encoding="utf-8"))
+    write(path, said | {"quick": True})
+    content, text = written(evidence)
+    assert [content["implementations"][name]["quick"] for name in evidence.names] == [True, False]
+    assert text.count("<td>2, quick</td>") == 1
+    console = Console(file=io.StringIO(), width=110)
+    print_report(console, assemble(evidence), [])
+    assert console.file.getvalue().count("2, quick") == 1
 
 
 def test_a_suite_without_result_does_not_pass(evidence):

@@ -155,3 +155,17 @@ def test_a_backend_is_a_name_and_an_interpreter(capsys):
         main(["--backend", "impl_numpy"])
     assert stopped.value.code == 2
     assert "wanted NAME=PYTHON" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--quick-suite", "impl_jax"], "impl_jax: not among the backends impl_numpy"),
+        (["--quick-environment", "XLA_FLAGS"], "wanted VARIABLE=VALUE"),
+    ],
+)
+def test_options_of_a_quick_suite_that_are_refused(capsys, options, said):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--backend", f"impl_numpy={sys.executable}", *options])
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err

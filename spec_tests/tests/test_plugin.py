@@ -365,7 +365,7 @@ def test_the_largest_ratios_are_written(judge, pytester):
     assert result(pytester)["largest_ratios"] == {"elementwise": {"float64": 0.25}}
 
 
-@pytest.mark.parametrize(("options", "count"), [([], 15), (["--quick"], 5)])
+@pytest.mark.parametrize(("options", "count"), [([], 21), (["--quick"], 6)])
 def test_quick_runs_some_of_very_many_cases(judge, pytester, options, count):
     text = """
         import pytest
@@ -376,6 +376,11 @@ def test_quick_runs_some_of_very_many_cases(judge, pytester, options, count):
         @clause("demo-01")
         def test_many(nn, case):
             assert case in range(9)
+
+        @pytest.mark.parametrize("case", range(6))
+        @clause("demo-01")
+        def test_some(nn, case):
+            assert case in range(6)
 
         @clause("demo-02")
         def test_one(nn):

@@ -166,14 +166,16 @@ class Comparison:
         result.unlink(missing_ok=True)
         pytest = [self.options.backend[name], "-m", "pytest", "--pyargs", "spec_tests.suite"]
         asked = ["--impl", name, "--result", str(result), "-q", "-p", "no:cacheprovider"]
+        quick = name in self.options.quick_suite
         task = Task(
             owner=name,
             what="suite",
-            command=[*pytest, *asked],
+            command=[*pytest, *asked, *(["--quick"] if quick else [])],
             folder=self.out / "runs" / name,
             timeout=self.options.timeout,
             # 1: some tests failed, and the result file says which.
             succeeded=(0, 1),
+            environment=dict(self.options.quick_environment) if quick else {},
         )
         self._run(task)
         known = any(fault.owner == name and fault.what == "suite" for fault in self.failures)
@@ -222,6 +224,21 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--no-suite", dest="suite", action="store_false", help="leave the conformance suite out"
     )
     parser.add_argument(
+        "--quick-suite",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="of each of the suite's tests run some cases, on an implementation that compiles",
+    )
+    parser.add_argument(
+        "--quick-environment",
+        action="append",
+        default=[],
+        type=_variable,
+        metavar="VARIABLE=VALUE",
+        help="set this for the processes of --quick-suite",
+    )
+    parser.add_argument(
         "--timeout",
         type=float,
         default=3600.0,
@@ -231,6 +248,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     command_line = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(command_line)
     options.backend = dict(options.backend)
+    for name in options.quick_suite:
+        if name not in options.backend:
+            known = ", ".join(options.backend)
+            parser.error(f"--quick-suite {name}: not among the backends {known}")
     options.command_line = command_line
     return options
 
@@ -243,6 +264,15 @@ def _backend(text: str) -> tuple[str, str]:
         raise argparse.ArgumentTypeError(msg)
     # Not resolved: a virtual environment's interpreter is a link, and knows itself by its name.
     return name, os.path.abspath(python) if os.sep in python else python
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """Split ``VARIABLE=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        msg = f"wanted VARIABLE=VALUE, as in XLA_FLAGS=--xla_dump_to=/tmp, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return name, value
 
 
 def _processor() -> str:

@@ -58,11 +58,12 @@ class FunctionVerdict:
 
 @dataclass(frozen=True)
 class Implementation:
-    """What an implementation says of itself, and its clauses."""
+    """What an implementation says of itself, and its clauses; `quick` if by some of the cases."""
 
     versions: dict[str, str]
     device: str
     emulated: bool
+    quick: bool
     clauses: ClauseCounts
 
 

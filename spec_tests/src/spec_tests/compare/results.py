@@ -145,6 +145,7 @@ def _add_implementation(evidence: Evidence, name: str, report: Report) -> None:
         versions=dict(sorted(versions.items())),
         device=stated.get("device", result.get("device", "unknown")),
         emulated=bool(stated.get("emulated", result.get("emulated", False))),
+        quick=bool(result.get("quick", False)),
         clauses=ClauseCounts(counts.get("passed"), failed, counts.get("unsupported")),
     )
     report.failed_clauses[name] = [

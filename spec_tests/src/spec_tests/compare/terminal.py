@@ -145,6 +145,8 @@ def _implementations(report: Report) -> Table:
         device = implementation.device
         if implementation.emulated and EMULATED not in device:
             device = f"{device} ({EMULATED})"
+        if implementation.quick:
+            numbers[0] += ", quick"
         table.add_row(name, *numbers, device, style="yellow" if implementation.emulated else "")
     return table
 

@@ -3,6 +3,7 @@
 It does nothing unless ``--impl`` is given, as it is loaded wherever spec_tests is installed.
 """
 
+import gc
 import importlib
 import json
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from spec_tests.judge import clauses, expectations
+from spec_tests.judge import clauses, expectations, properties
 from spec_tests.judge.environment import suite_version
 from spec_tests.judge.explain import explained
 from spec_tests.judge.marks import asked_of, cells_of, clauses_of, functions_of, name_of
@@ -113,8 +114,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--quick",
         action="store_true",
-        help="of tests with very many cases run some, each in one dtype, for an implementation "
-        "that compiles",
+        help="of each test's cases run one in three or fewer, each in one dtype, for an "
+        "implementation that compiles",
     )
 
 
@@ -125,7 +126,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for table in _GRIDS:
         config.addinivalue_line("markers", f"{table}(column): asked of each cell of a column")
     config.addinivalue_line("markers", "cell(key): the cell that is asked for")
-    config.addinivalue_line("markers", "sampled(every): with --quick, one case in so many is run")
+    sampled = "sampled(every): with --quick, one case in so many is run, not in three"
+    config.addinivalue_line("markers", sampled)
     name = config.getoption("--impl")
     if not name:
         return
@@ -146,6 +148,8 @@ def pytest_configure(config: pytest.Config) -> None:
         run.expect(Path(listed) if listed else None)
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
+    # The tests make few cycles, and what a compiler keeps takes long to walk through.
+    gc.set_threshold(100_000, 20, 100)
     config.pluginmanager.register(run.gathering)
     for line in ("error", *_ADVICE):
         config.addinivalue_line("filterwarnings", line)
@@ -399,10 +403,11 @@ def _faults(item: pytest.Item, run: Run) -> Generator[str, None, None]:
 
 
 def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return the tests without most cases of those that are marked; every test keeps one.
+    """Return the tests with one case in three, or in as many as their mark says; each keeps one.
 
-    Of two cases that differ by their dtype alone it is the one or the other, by turns. Each test
-    begins to count at a case of its own, so that the tests of one table ask for different rows.
+    Each test begins to count at a case of its own, so that the tests of one table ask for different
+    rows. Of two cases that differ by their dtype alone a test asks the one or the other, the same
+    in all of its cases, for what is compiled serves the next.
     """
     others: dict[tuple[str, Any], list[pytest.Item]] = {}
     for item in items:
@@ -413,19 +418,26 @@ def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
     cases = Counter(name for name, _ in others)
     seen: Counter[str] = Counter()
     kept = set()
-    for turn, ((name, _), alike) in enumerate(others.items()):
+    for (name, _), alike in others.items():
         mark = alike[0].get_closest_marker("sampled")
-        every = min(mark.args[0], cases[name]) if mark is not None else 1
-        if (seen[name] + zlib.crc32(name.encode())) % every == 0:
-            kept.add(alike[turn % len(alike)])
+        every = min(mark.args[0] if mark is not None else 3, cases[name])
+        start = zlib.crc32(name.encode())
+        if (seen[name] + start) % every == 0:
+            kept.add(alike[start // every % len(alike)])
         seen[name] += 1
-    asked = {pair for item in kept for pair in asked_of(item)}
+    asked = {what for item in kept for what in _asked(item)}
     for item in items:
-        # What no other test asks of a function, its values in the other dtype above all.
-        if item not in kept and not asked.issuperset(asked_of(item)):
+        # What no other test asks: a clause, a function, a property of one, its values in the other
+        # dtype above all.
+        if item not in kept and not asked.issuperset(_asked(item)):
             kept.add(item)
-            asked.update(asked_of(item))
+            asked.update(_asked(item))
     return [item for item in items if item in kept]
+
+
+def _asked(item: pytest.Item) -> list[Any]:
+    pairs = [pair for pair in asked_of(item) if pair[1] not in properties.SAMPLED]
+    return [*clauses_of(item), *functions_of(item), *pairs]
 
 
 def _text(mark: pytest.Mark) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from spec_tests.judge.tables import Row
 from spec_tests.support.calls import calls
 
-__all__ = ["CHAPTERS", "PROPERTIES", "asked_by", "excuse", "of"]
+__all__ = ["CHAPTERS", "PROPERTIES", "SAMPLED", "asked_by", "excuse", "of"]
 
 CHAPTERS = ("ops", "linalg", "fft")
 PROPERTIES = (
@@ -17,6 +17,8 @@ PROPERTIES = (
     "zero sizes",
     "bad calls",
 )
+# With --quick some of the functions are asked for these: they take most of a compiler's time.
+SAMPLED = ("second derivative", "zero sizes")
 # A test with the fixture `dtype` asks for values in that dtype, another for both.
 _VALUES = "values"
 _SIZES = ("shape", "shapes", "n", "n_rows", "num", "start")

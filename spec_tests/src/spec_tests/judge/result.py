@@ -95,7 +95,7 @@ class Result:
         self.complete = False
         # What kept the run from being a result, in words; "" after a complete run.
         self.why_incomplete = "the run did not end"
-        # Of tests with very many cases some were asked.
+        # Of the cases of each test some were asked.
         self.quick = False
         self.command: list[str] = []
         self.started = time.time()
@@ -182,6 +182,7 @@ class Result:
                 f"{key}: {name}"
                 for key, row in self.subjects.functions.items()
                 for name in properties.of(row)
+                if not (self.quick and name in properties.SAMPLED)
                 if (key, name) not in self._asked_of and not self._excuse(row, name)
             ]
         if self.complete and not self.quick:
@@ -261,8 +262,10 @@ class Result:
             reason = self._excuse(row, name)
             if reason and verdict.status not in _FAULTS:
                 verdict = _Verdict("not applicable", reason)
-            elif not self.complete and verdict.status == "blank":
+            elif verdict.status == "blank" and not self.complete:
                 verdict = _Verdict("incomplete", "the run did not ask for it")
+            elif verdict.status == "blank" and self.quick:
+                verdict = _Verdict("incomplete", "left out by --quick")
             found[name] = {"state": verdict.status, "why": verdict.why}
         return found
 

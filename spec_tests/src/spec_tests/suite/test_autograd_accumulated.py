@@ -345,6 +345,7 @@ def run(steps):
 """
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("link", ["nn.ops.tanh", "nn.ops.sigmoid", "nn.ops.sin"])
 @clause("autograd-46")
 def test_memory_of_a_long_chain(nn: Any, implementation: str, link: str) -> None:

@@ -464,7 +464,7 @@ LINKS = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("link", LINKS)
 @clause("autograd-44")
 def test_nothing_is_kept_beside_what_pack_returned(nn: Any, implementation: str, link: str) -> None:

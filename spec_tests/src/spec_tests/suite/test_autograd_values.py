@@ -73,7 +73,7 @@ def of_floats(nn: Any, function: Any, call: Call) -> Any:
     return apply
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(16)
 @clause("autograd-24", "ops-53")
 @rows("ops", where=differentiable)
 def test_functions_keep_the_values_that_they_saw(nn: Any, row: Row) -> None:
@@ -123,7 +123,7 @@ def test_losses_keep_the_values_that_they_saw(nn: Any, row: Row) -> None:
         examine(nn, build, anything(str(row.module)), call.text)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @clause("autograd-24")
 @rows("nn", where=lambda row: bool(row.inputs))
 def test_modules_keep_the_values_that_they_saw(nn: Any, row: Row) -> None:
@@ -141,7 +141,7 @@ def test_modules_keep_the_values_that_they_saw(nn: Any, row: Row) -> None:
         examine(nn, build, anything(), f"{constructor.text}: {call.text}", ("result",))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("steps", [4, 70])
 @pytest.mark.parametrize("layer", LAYERS)
 @clause("autograd-24")

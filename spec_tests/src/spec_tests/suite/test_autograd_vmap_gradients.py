@@ -153,7 +153,7 @@ def same_trees(nn: Any, got: Any, want: Any, tolerance: str, call: str) -> None:
         agrees(nn, x, reference, tolerance, call=call, dtype=reference.dtype.name)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", [*MODELS, *DEEP])
 @clause("autograd-51", "autograd-52", "autograd-19")
 def test_gradients_of_the_samples_of_layers(nn: Any, name: str) -> None:
@@ -285,6 +285,7 @@ INSIDE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", INSIDE)
 @clause("autograd-51", needs="double_backward")
 def test_transformations_within(nn: Any, name: str) -> None:

@@ -95,27 +95,28 @@ def class_of(row: Row) -> str:
     return str(row.tolerance or "exact")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(16)
 @clause("autograd-52")
 @rows("ops", where=lambda row: bool(row.inputs))
 def test_functions(nn: Any, row: Row) -> None:
     examine(nn, row, getattr(nn.ops, row.name), "gradient")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @clause("autograd-52")
 @rows("linalg", where=lambda row: row.family != "same")
 def test_functions_of_matrices(nn: Any, row: Row) -> None:
     examine(nn, row, getattr(nn.ops.linalg, row.name), "gradient")
 
 
+@pytest.mark.sampled(4)
 @clause("autograd-52", needs="complex")
 @rows("fft")
 def test_transforms(nn: Any, row: Row) -> None:
     examine(nn, row, getattr(nn.ops.fft, row.name), "gradient")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @clause("autograd-52")
 @rows("loss")
 def test_losses(nn: Any, row: Row) -> None:
@@ -132,7 +133,7 @@ def examine(nn: Any, row: Row, function: Any, tolerance: str) -> None:
         same_gradients(nn, row, chosen[0], function, tolerance)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @clause("autograd-52", "autograd-51")
 @rows("nn", where=lambda row: bool(row.inputs))
 def test_layers(nn: Any, row: Row) -> None:

@@ -80,6 +80,7 @@ def test_gradients(nn: Any, dtype: str, row: Row) -> None:
             same(nn, gradient_of(nn, leaves), want, "gradient", dtype, text)
 
 
+@pytest.mark.sampled(4)
 @clause("fft-07", "autograd-13", needs=("float64", "double_backward"))
 @rows("fft", where=transform, asks="second derivative")
 def test_second_derivatives(nn: Any, row: Row) -> None:
@@ -94,7 +95,7 @@ def test_second_derivatives(nn: Any, row: Row) -> None:
         check_gradients(nn, cube, arrays, second_order=True, call=call.text)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(12)
 @clause("fft-15", "function-17", "function-18", needs=("float64", "double_backward"))
 @rows("fft", where=transform)
 def test_in_a_function_that_is_differentiated_twice(nn: Any, row: Row) -> None:
@@ -276,6 +277,7 @@ def test_frequencies_that_there_are_not(nn: Any, row: Row) -> None:
             function(4, device=wrong)
 
 
+@pytest.mark.sampled(4)
 @clause("fft-14")
 @rows(
     "fft",

@@ -12,6 +12,7 @@ from spec_tests.support.assertions import exactly, refuses
 from spec_tests.support.inputs import normal
 
 
+@pytest.mark.sampled(3)
 @clause("function-26", "function-03")
 @pytest.mark.parametrize("end", ["dropped", "backward", "never recorded"])
 def test_an_instance_that_is_held_holds_no_arrays(nn: Any, dtype: str, end: str) -> None:

@@ -135,7 +135,7 @@ def joined(halves: Any) -> list[Any]:
     return [a + 1j * b for a, b in zip(halves[::2], halves[1::2], strict=True)]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @clause("linalg-05", "linalg-02", "linalg-04", needs="float64")
 @rows("linalg", where=is_asked)
 def test_complex_values(nn: Any, row: Row) -> None:
@@ -143,7 +143,7 @@ def test_complex_values(nn: Any, row: Row) -> None:
         compare(nn, row, name)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @clause("linalg-05", "linalg-03", needs="float64")
 @rows("linalg", where=differentiable)
 def test_complex_gradients(nn: Any, row: Row) -> None:
@@ -159,7 +159,7 @@ def test_complex_gradients(nn: Any, row: Row) -> None:
             agrees(nn, leaf.grad, want, "difference", call=text, dtype="float64")
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @clause("linalg-05", "autograd-13", needs=("float64", "double_backward"))
 @rows(
     "linalg",

@@ -149,6 +149,7 @@ def check_at(nn: Any, what: str, x: np.ndarray, **options: Any) -> None:
     agrees(nn, leaf.grad, want, "difference", call=f"gradient of {what}", dtype="float64")
 
 
+@pytest.mark.sampled(5)
 @clause("linalg-16", needs="float64")
 @pytest.mark.parametrize("what", EQUAL)
 def test_equal_eigenvalues(nn: Any, what: str) -> None:

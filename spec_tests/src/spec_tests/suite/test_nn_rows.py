@@ -4,6 +4,7 @@ import inspect
 from typing import Any
 
 import numpy as np
+import pytest
 
 from spec_tests import clause
 from spec_tests.judge.clauses import rows
@@ -152,6 +153,7 @@ def test_values_and_gradients(nn: Any, dtype: str, row: Row) -> None:
                 agrees(nn, tensor, want, kind, call=f"{case.key}, {name} after the call")
 
 
+@pytest.mark.sampled(4)
 @clause("nn-12", needs=("float64", "double_backward"))
 @rows("nn", where=has_derivatives)
 def test_second_derivatives(nn: Any, row: Row) -> None:

@@ -98,7 +98,7 @@ def elementwise(nn: Any, name: str, shape: tuple[int, ...], dtype: str) -> None:
         check(nn, leaf.grad, want, dtype, "gradient", call)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @clause("numerics-01")
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_elementwise_functions(nn: Any, name: str) -> None:
@@ -169,7 +169,7 @@ def along(nn: Any, name: str, length: int, axis: int, dtype: str) -> None:
     check(nn, x.grad, want, dtype, "reduction", f"gradient of {call}", terms=terms)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @clause("numerics-01")
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("name", ALONG)

@@ -37,7 +37,7 @@ def test_the_names_of_the_namespace(nn: Any) -> None:
     assert listed == wanted, f"__all__ and the tables differ by {sorted(listed ^ wanted)}"
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @clause("ops-14")
 @rows("ops", where=lambda row: row.name in REAL)
 def test_integers_become_real_numbers(nn: Any, row: Row) -> None:

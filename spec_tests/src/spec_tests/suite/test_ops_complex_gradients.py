@@ -45,7 +45,7 @@ def send(nn: Any, values: list[Any], cotangents: list[np.ndarray]) -> None:
         value.backward(cotangent, retain_graph=len(values) > 1)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(20)
 @clause("ops-61", "autograd-47", "autograd-48")
 @rows("ops", where=sloping)
 def test_gradients_of_complex_functions(nn: Any, row: Row) -> None:
@@ -69,7 +69,7 @@ def test_gradients_of_complex_functions(nn: Any, row: Row) -> None:
 
 
 @clause("ops-61", "autograd-13", needs=BOTH)
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(16)
 @rows("ops", where=sloping)
 def test_second_derivatives_of_complex_functions(nn: Any, row: Row) -> None:
     call = calls(row, "complex128")[0]

@@ -26,6 +26,11 @@ AS_THEY_ARE = ("ceil", "floor", "trunc", "round")
 TWO = ("add", "subtract", "multiply", "floor_divide", "remainder", "maximum", "minimum")
 
 
+def in_quarters(test: Any) -> Any:
+    """Ask for each quarter of the dtypes in a test of its own; with --quick for one of them."""
+    return pytest.mark.sampled(4)(pytest.mark.parametrize("quarter", range(4))(test))
+
+
 def whole_calls(row: Row, dtype: str) -> Iterator[Call]:
     """Yield the calls of a row that have arrays of numbers, and no floating number beside them."""
     for call in calls(row, dtype):
@@ -55,7 +60,7 @@ def summed(nn: Any, got: Any, want: np.ndarray, call: str) -> None:
     exactly(nn, got, want, dtype=want.dtype.name, call=call)
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(16)
 @clause("ops-60", "tensor-38", "ops-15")
 @rows("ops", where=asked)
 def test_values_of_integers(nn: Any, row: Row) -> None:
@@ -94,8 +99,9 @@ def test_every_end_with_every_other(nn: Any, name: str) -> None:
 
 
 @clause("ops-60", "tensor-38")
-def test_ends_of_one(nn: Any) -> None:
-    for dtype in there(nn, INTEGERS):
+@in_quarters
+def test_ends_of_one(nn: Any, quarter: int) -> None:
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         a = ends(dtype)
         for name in ("abs", "negative", "square", "sign", "positive", "bitwise_invert"):
             with np.errstate(all="ignore"):
@@ -105,8 +111,9 @@ def test_ends_of_one(nn: Any) -> None:
 
 
 @clause("ops-35", "ops-60")
-def test_bits_of_every_integer(nn: Any) -> None:
-    for dtype in there(nn, INTEGERS):
+@in_quarters
+def test_bits_of_every_integer(nn: Any, quarter: int) -> None:
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         a, b = normal((3, 4), dtype), normal((3, 4), dtype, seed=1)
         for name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
             got = getattr(nn.ops, name)(nn.tensor(a), nn.tensor(b))
@@ -122,9 +129,10 @@ def test_bits_of_every_integer(nn: Any) -> None:
 
 
 @clause("ops-60", "ops-49", "ops-50", "ops-51")
-def test_order_of_every_integer(nn: Any) -> None:
+@in_quarters
+def test_order_of_every_integer(nn: Any, quarter: int) -> None:
     ops = nn.ops
-    for dtype in there(nn, INTEGERS):
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         a = np.concatenate([ends(dtype), ends(dtype)[::-1]])
         x = nn.tensor(a)
         up = np.argsort(a, stable=True)
@@ -156,9 +164,10 @@ def test_order_of_every_integer(nn: Any) -> None:
 
 
 @clause("ops-60", "tensor-06", "ops-47")
-def test_integers_are_made(nn: Any) -> None:
+@in_quarters
+def test_integers_are_made(nn: Any, quarter: int) -> None:
     ops = nn.ops
-    for dtype in there(nn, INTEGERS):
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         kind = getattr(nn, dtype)
         top, classes = int(np.iinfo(dtype).max), np.array([1, 0], dtype)
         made = {
@@ -179,8 +188,9 @@ def test_integers_are_made(nn: Any) -> None:
 
 
 @clause("ops-60", "ops-11")
-def test_casts_of_integers(nn: Any) -> None:
-    for dtype in there(nn, INTEGERS):
+@in_quarters
+def test_casts_of_integers(nn: Any, quarter: int) -> None:
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         a = ends(dtype)
         for other in there(nn, ("bool", *INTEGERS, "float32", "float64")):
             got = nn.ops.astype(nn.tensor(a), getattr(nn, other))
@@ -191,8 +201,9 @@ def test_casts_of_integers(nn: Any) -> None:
 
 
 @clause("ops-60", "ops-14")
-def test_quotients_of_every_integer(nn: Any) -> None:
-    for dtype in there(nn, INTEGERS):
+@in_quarters
+def test_quotients_of_every_integer(nn: Any, quarter: int) -> None:
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         a, b = positive((3, 4), dtype), positive((3, 4), dtype, seed=1)
         got = nn.ops.divide(nn.tensor(a), nn.tensor(b))
         agrees(nn, got, a / b, "elementwise", dtype="float32", call=f"divide of {dtype}")
@@ -203,8 +214,9 @@ def test_quotients_of_every_integer(nn: Any) -> None:
 
 
 @clause("ops-60", "ops-15", "ops-22", "ops-38")
-def test_sums_of_every_integer(nn: Any) -> None:
-    for dtype in there(nn, INTEGERS):
+@in_quarters
+def test_sums_of_every_integer(nn: Any, quarter: int) -> None:
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         a = np.tile(ends(dtype), 40)
         for name in ("sum", "prod", "cumulative_sum", "cumulative_prod"):
             want = np.asarray(getattr(np, name)(a))
@@ -237,8 +249,9 @@ def test_numbers_that_do_not_fit_beside_them(nn: Any) -> None:
 
 
 @clause("ops-60", "tensor-36")
-def test_lookups_in_every_integer(nn: Any) -> None:
-    for dtype in there(nn, INTEGERS):
+@in_quarters
+def test_lookups_in_every_integer(nn: Any, quarter: int) -> None:
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         table = normal((5, 2), dtype)
         for kind in there(nn, INTEGERS):
             rows_taken = np.array([4, 0, 4], kind)
@@ -273,8 +286,9 @@ def test_tensors_of_every_integer_look_up(nn: Any) -> None:
 
 
 @clause("ops-60", "ops-12")
-def test_products_of_integers_are_exact(nn: Any) -> None:
-    for dtype in there(nn, INTEGERS):
+@in_quarters
+def test_products_of_integers_are_exact(nn: Any, quarter: int) -> None:
+    for dtype in there(nn, INTEGERS)[quarter::4]:
         a, b = normal((3, 40), dtype), normal((40, 2), dtype, seed=1)
         want = np.matmul(a, b)
         assert want.dtype.name == dtype

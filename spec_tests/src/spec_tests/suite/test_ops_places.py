@@ -44,7 +44,7 @@ def test_einsum(nn: Any, dtype: str, subscripts: str, shapes: list[tuple[int, ..
 
 
 @clause("ops-55", needs=("float64", "double_backward"))
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("subscripts", "shapes"), SUBSCRIPTS[:16])
 def test_derivatives_of_einsum(nn: Any, subscripts: str, shapes: list[tuple[int, ...]]) -> None:
     arrays = [normal(shape, "float64", seed=k) for k, shape in enumerate(shapes)]

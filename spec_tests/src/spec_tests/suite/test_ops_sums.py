@@ -167,6 +167,7 @@ CHOSEN: dict[str, Callable[..., Any]] = {
 }
 
 
+@pytest.mark.sampled(5)
 @clause("ops-25")
 @pytest.mark.parametrize("name", CHOSEN)
 @pytest.mark.parametrize("count", [17, 1023, LONG // 4])
@@ -324,7 +325,7 @@ PRODUCTS: dict[str, Callable[..., Any]] = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @clause("ops-25")
 @pytest.mark.parametrize("name", PRODUCTS)
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 8), (8, 1), (2, 2), (8, 8)])

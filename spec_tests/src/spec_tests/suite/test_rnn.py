@@ -236,7 +236,7 @@ def test_no_batch_axis(nn: Any, dtype: str, name: str, batch_first: bool) -> Non
 
 
 @clause("rnn-15")
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("sizes", [(5, 3, 4, 5), (3, 1, 1, 1), (2, 9, 19, 33)])
 def test_layer_equals_its_cell_in_a_loop(

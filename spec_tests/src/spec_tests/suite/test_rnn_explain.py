@@ -44,7 +44,7 @@ def explained(nn: Any, name: str, case: str, steps: int) -> tuple[Any, int]:
     return row, count
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @clause("rnn-54", "module-30")
 @pytest.mark.parametrize(
     ("name", "case"),

@@ -55,7 +55,7 @@ def alone(name: str, parameters: Arrays, inputs: Arrays, cotangents: Arrays, end
 
 
 @clause("rnn-33")
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("turned", [False, True])
 def test_every_sequence_is_as_if_alone(nn: Any, dtype: str, name: str, turned: bool) -> None:
@@ -63,7 +63,7 @@ def test_every_sequence_is_as_if_alone(nn: Any, dtype: str, name: str, turned: b
 
 
 @clause("rnn-33", "rnn-28")
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("sizes", [(9, 8, 16, 64), (3, 65, 1, 3), (70, 3, 2, 5)])

@@ -8,6 +8,7 @@ from spec_tests import clause
 from spec_tests.support.memory import arrays_per_step, unmeasurable
 
 
+@pytest.mark.sampled(4)
 @clause("rnn-24")
 @pytest.mark.parametrize(("layer", "gates"), [("RNN", 1), ("LSTM", 4), ("GRU", 3)])
 def test_memory_grows_by_what_backward_needs(

@@ -93,7 +93,7 @@ def test_repr_shows_what_is_not_usual(nn: Any) -> None:
 
 
 @clause("rnn-29", "rnn-30", "rnn-31", "rnn-32", "rnn-33", "rnn-35")
-@pytest.mark.sampled(26)
+@pytest.mark.sampled(104)
 @pytest.mark.parametrize(("cell", "layers", "both", "cut"), GROUPS)
 def test_configurations(nn: Any, dtype: str, cell: str, layers: int, both: bool, cut: bool) -> None:
     for configuration in group(cell, layers, both, cut):
@@ -115,7 +115,7 @@ def check_twice(nn: Any, dtype: str, *options: Any) -> None:
 
 
 @clause("rnn-17", "rnn-35")
-@pytest.mark.sampled(13)
+@pytest.mark.sampled(26)
 @pytest.mark.parametrize(
     ("cell", "layers", "both", "cut"), [group for group in GROUPS if group[1] == 2]
 )
@@ -126,7 +126,7 @@ def test_second_derivatives(
 
 
 @clause("rnn-17", "rnn-35", needs="float64")
-@pytest.mark.sampled(13)
+@pytest.mark.sampled(26)
 @pytest.mark.parametrize(
     ("cell", "layers", "both", "cut"), [group for group in GROUPS if group[1] != 2]
 )
@@ -223,7 +223,7 @@ def test_dropout_of_everything(nn: Any, name: str) -> None:
     exactly(nn, x.grad, to_numpy(nn, zeros))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @clause("rnn-19")
 @pytest.mark.parametrize("cell", ["RNN_tanh", "GRU", "LSTM_projected"])
 @pytest.mark.parametrize(("steps", "batch"), [(0, 2), (3, 0)])

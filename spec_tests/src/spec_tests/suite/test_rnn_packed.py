@@ -189,7 +189,7 @@ def cubes(nn: Any, x: Any) -> Any:
 
 
 @clause("rnn-57", "rnn-35")
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(("cell", "both"), PACKED)
 def test_packed_configurations_agree_with_torch(nn: Any, dtype: str, cell: str, both: bool) -> None:
     assert len(PACKED[cell, both]) >= 3
@@ -201,7 +201,7 @@ def test_packed_configurations_agree_with_torch(nn: Any, dtype: str, cell: str, 
 
 
 @clause("rnn-57", "rnn-17", needs="float64")
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize(("cell", "both"), PACKED)
 def test_second_derivatives_of_packed_configurations(nn: Any, cell: str, both: bool) -> None:
     chosen = [each for each in PACKED[cell, both] if each.penalised][:2]

@@ -111,7 +111,7 @@ def whole(nn: Any, layer: Any, leaves: dict[str, Any], ends: Any) -> dict[str, A
 
 
 @clause("rnn-37")
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize(("name", "options"), CASES)
 @pytest.mark.parametrize("ends", [None, ENDS])
 def test_every_stretch_is_as_if_alone(
@@ -134,7 +134,7 @@ def test_every_stretch_is_as_if_alone(
 
 
 @clause("rnn-37", "rnn-17")
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_second_derivative(nn: Any, dtype: str, name: str, options: dict[str, Any]) -> None:
     layer = layer_of(nn, name, dtype, **options)
@@ -155,6 +155,7 @@ def test_second_derivative(nn: Any, dtype: str, name: str, options: dict[str, An
         agrees(nn, found[0][key], want, "rnn", call=f"{name}({options}): {key}")
 
 
+@pytest.mark.sampled(6)
 @clause("rnn-37")
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_layouts_and_kinds(nn: Any, name: str, options: dict[str, Any]) -> None:

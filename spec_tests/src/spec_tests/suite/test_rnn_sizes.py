@@ -236,7 +236,7 @@ def rung(place: int) -> tuple[int, int, int, int]:
 
 
 @clause("rnn-28")
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("place", range(len(LADDER)))
 def test_sizes(nn: Any, place: int) -> None:
     sizes = rung(place)
@@ -256,6 +256,7 @@ def test_sizes_in_other_precision(nn: Any, dtype: str, name: str, place: int) ->
         sized(nn, name, sizes, dtype, call)
 
 
+@pytest.mark.sampled(4)
 @clause("rnn-28")
 @pytest.mark.parametrize(
     ("steps", "batch", "width", "hidden"), [(515, 2, 3, 65), (130, 5, 2, 257), (1030, 1, 1, 17)]

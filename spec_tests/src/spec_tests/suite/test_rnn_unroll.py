@@ -131,7 +131,7 @@ def test_what_stands_for_h_in_the_recurrent_product(nn: Any, dtype: str, name: s
 
 
 @clause("rnn-40")
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", [*CELLS, *OWN])
 def test_it_is_the_loop(nn: Any, dtype: str, name: str) -> None:
     compared(
@@ -200,7 +200,7 @@ def test_a_function_over_a_structure_of_inputs(nn: Any) -> None:
 
 
 @clause("rnn-40", needs=("float64", "double_backward"))
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", [*CELLS, *OWN])
 def test_second_derivatives(nn: Any, name: str) -> None:
     """Of a gradient penalty, to the input, the state and every parameter."""
@@ -324,7 +324,7 @@ def rows_of(state: Any, n: int) -> Any:
 
 
 @clause("rnn-41")
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", ["plain", "split", "RNNCell", "LSTMCell", "LayerNormGRUCell"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("cut", [False, True])
@@ -399,7 +399,7 @@ def test_zero_sizes(nn: Any, dtype: str, name: str, batch: int) -> None:
 
 
 @clause("rnn-42")
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", ["plain", "counting", "split", "LSTMCell"])
 @pytest.mark.parametrize("segment", [1, 2, 3, 5, 9, "sqrt"])
 def test_checkpoints_change_nothing(nn: Any, dtype: str, name: str, segment: Any) -> None:

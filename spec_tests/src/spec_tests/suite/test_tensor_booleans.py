@@ -129,7 +129,7 @@ def test_operators_of_booleans(nn: Any) -> None:
         -p  # noqa: B018
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @clause("tensor-40", "tensor-37")
 @rows("ops", where=lambda row: row.family in {"unary", "binary", "reduce", "scan", "along"})
 def test_no_result_has_another_dtype(nn: Any, row: Row) -> None:

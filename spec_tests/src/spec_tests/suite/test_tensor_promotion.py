@@ -35,7 +35,7 @@ def together(nn: Any, name: str, x: Any, y: Any) -> Any:
     return getattr(ops, name)(x, y)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @clause("tensor-16")
 @pytest.mark.parametrize("name", ["add", "multiply", "where", "concat", "equal", "matmul"])
 def test_every_pair_of_dtypes(nn: Any, name: str) -> None:

@@ -97,14 +97,14 @@ def of_a_call(
     asked(nn, cell, dtype, ask)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(6)
 @clause("transforms-01")
 @cells("jit")
 def test_jit(nn: Any, dtype_of_programs: str, cell: Cell) -> None:
     of_a_call(nn, cell, dtype_of_programs, nn.jit, times=2)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(8)
 @clause("transforms-02")
 @cells("vmap")
 def test_vmap(nn: Any, dtype_of_programs: str, cell: Cell) -> None:
@@ -124,7 +124,7 @@ def test_vmap(nn: Any, dtype_of_programs: str, cell: Cell) -> None:
     asked(nn, cell, dtype_of_programs, ask)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(6)
 @clause("transforms-03")
 @cells("jvp")
 def test_jvp(nn: Any, dtype_of_programs: str, cell: Cell) -> None:
@@ -147,6 +147,7 @@ def test_jvp(nn: Any, dtype_of_programs: str, cell: Cell) -> None:
     asked(nn, cell, dtype, ask)
 
 
+@pytest.mark.sampled(4)
 @clause("transforms-04", needs="float64")
 @cells("second")
 def test_second(nn: Any, cell: Cell) -> None:
