@@ -47,6 +47,8 @@ def bare(tmp_path_factory):
     (folder / "bare_impl.py").write_text(BARE, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--pyargs", "spec_tests.suite", "-q"]
     command += ["--impl", "bare_impl", "--result", "result.json", "-p", "no:cacheprovider"]
+    # Each test is asked, if not with each of its cases.
+    command += ["--quick"]
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
