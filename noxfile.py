@@ -77,8 +77,8 @@ def torch_ext(session: nox.Session) -> None:
 @nox.session
 def jax_vjp(session: nox.Session) -> None:
     """Run the suite and the implementation's own tests on impl_jax_vjp."""
-    # Nearly all of its time goes into compiling. Of each test's cases it asks some, each in one
-    # dtype; `nox -s jax_vjp -- -n 2` asks all.
+    # Nearly all of its time goes into compiling. Of tests that compile much it asks some cases,
+    # each in one dtype; `nox -s jax_vjp -- -n 2` asks all.
     conformance(session, "jax_vjp", quick=True)
 
 

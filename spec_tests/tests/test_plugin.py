@@ -365,7 +365,7 @@ def test_the_largest_ratios_are_written(judge, pytester):
     assert result(pytester)["largest_ratios"] == {"elementwise": {"float64": 0.25}}
 
 
-@pytest.mark.parametrize(("options", "count"), [([], 21), (["--quick"], 6)])
+@pytest.mark.parametrize(("options", "count"), [([], 21), (["--quick"], 11)])
 def test_quick_runs_some_of_very_many_cases(judge, pytester, options, count):
     text = """
         import pytest

@@ -228,7 +228,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="of each of the suite's tests run some cases, on an implementation that compiles",
+        help="run the suite --quick on this implementation, as it compiles",
     )
     parser.add_argument(
         "--quick-environment",

@@ -95,7 +95,7 @@ class Result:
         self.complete = False
         # What kept the run from being a result, in words; "" after a complete run.
         self.why_incomplete = "the run did not end"
-        # Of the cases of each test some were asked.
+        # Of tests that compile much some cases were asked.
         self.quick = False
         self.command: list[str] = []
         self.started = time.time()

@@ -96,7 +96,7 @@ def _named(matrix: Matrix) -> Iterable[str]:
         if run["emulated"]:
             yield f"{name}: on the CPU emulation of CuPy: the code is right, no GPU ran it"
         if run["quick"]:
-            yield f"{name}: quick: of the cases of each test some were run"
+            yield f"{name}: quick: of tests that compile much some cases were run"
     yield ""
 
 

@@ -11,6 +11,8 @@ from spec_tests.check import check_gradients
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(4)
+
 RECURRENT = ("RNNCell", "LSTMCell", "GRUCell", "RNN", "LSTM", "GRU")
 
 

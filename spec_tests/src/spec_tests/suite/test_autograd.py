@@ -15,6 +15,8 @@ from spec_tests.support.cases import FUNCTIONS, OPERATORS
 from spec_tests.support.changes import own_class
 from spec_tests.support.inputs import in_double, normal
 
+pytestmark = pytest.mark.sampled(4)
+
 
 def doubling(nn: Any, steps: list[int], limit: int) -> Any:
     """Return a Function ``x + y`` that refuses to run backward more than `limit` times."""

@@ -14,6 +14,8 @@ from spec_tests.support.changes import own_class
 from spec_tests.support.inputs import normal
 from spec_tests.support.memory import peaks_of, unmeasurable
 
+pytestmark = pytest.mark.sampled(6)
+
 Hook = Callable[[Any], None]
 
 

@@ -9,6 +9,8 @@ import pytest
 from spec_tests import clause
 from spec_tests.support.assertions import exactly, refuses
 
+pytestmark = pytest.mark.sampled(4)
+
 
 @clause("autograd-45", "autograd-01")
 def test_a_leaf_that_nobody_else_holds(nn: Any) -> None:

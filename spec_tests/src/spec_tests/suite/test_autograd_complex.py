@@ -12,6 +12,8 @@ from spec_tests.support.assertions import agrees, exactly, own, refuses, tensor,
 from spec_tests.support.complexes import PARTS, leaves_of
 from spec_tests.support.dtypes import COMPLEX, there
 
+pytestmark = pytest.mark.sampled(4)
+
 A, B = np.array([0.5, -1.25, 2.0]), np.array([1.5, 0.75, -0.5])
 Z = A + 1j * B
 W = np.array([1 - 2j, 0.5 + 1j, -1 + 0.25j])

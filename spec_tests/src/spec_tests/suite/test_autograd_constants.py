@@ -19,6 +19,8 @@ from spec_tests.support.changes import (
 )
 from spec_tests.support.inputs import normal, positive
 
+pytestmark = pytest.mark.sampled(6)
+
 LARGE = 300_000
 
 

@@ -11,6 +11,8 @@ from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_n
 from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.programs import programs_of
 
+pytestmark = pytest.mark.sampled(6)
+
 JACOBIANS = ("jacrev", "jacfwd", "jacobian")
 
 

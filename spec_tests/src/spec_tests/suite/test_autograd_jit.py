@@ -13,6 +13,8 @@ from spec_tests.support.assertions import agrees, exactly, raw, tensor, to_numpy
 from spec_tests.support.changes import can_write
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(6)
+
 
 def network(nn: Any) -> Any:
     """Return a Module with parameters, a buffer, children, Dropout, and plain attributes."""

@@ -16,6 +16,8 @@ from spec_tests.support.kept import Store, compare, slopes
 from spec_tests.support.memory import peaks_of, unmeasurable
 from spec_tests.support.threads import together
 
+pytestmark = pytest.mark.sampled(4)
+
 Calls = dict[str, Callable[[Any, Any], Any]]
 OPERATIONS: Calls = {
     "multiply": lambda nn, x: nn.ops.multiply(x, x + 1),

@@ -27,6 +27,8 @@ from spec_tests.support.changes import (
 )
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(4)
+
 NEW = np.array([[-3.0, 0.5, 2.0], [4.0, -0.25, -1.0]], "float32")
 
 

@@ -12,6 +12,8 @@ from spec_tests.support.assertions import exactly, tensor, to_numpy
 from spec_tests.support.inputs import normal
 from spec_tests.support.threads import together
 
+pytestmark = pytest.mark.sampled(6)
+
 THREADS = 4
 # The sums stay below 2^24, so that no order of additions rounds.
 TIMES = 300

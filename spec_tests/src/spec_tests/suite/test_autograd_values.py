@@ -27,6 +27,8 @@ from spec_tests.support.changes import (
 )
 from spec_tests.support.inputs import normal, positive
 
+pytestmark = pytest.mark.sampled(4)
+
 SQUARES = {
     "x.T": lambda nn, x: x.T,
     "x.mT": lambda nn, x: x.mT,

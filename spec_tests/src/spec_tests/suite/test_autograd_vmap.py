@@ -10,6 +10,8 @@ from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor
 from spec_tests.support.inputs import in_double, normal
 
+pytestmark = pytest.mark.sampled(4)
+
 PURPOSE = "on purpose"
 
 

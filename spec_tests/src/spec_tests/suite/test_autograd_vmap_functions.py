@@ -14,6 +14,8 @@ from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.mapping import looped
 from spec_tests.support.threads import together
 
+pytestmark = pytest.mark.sampled(4)
+
 # What a Function raises that does what arrays that cannot change do not allow.
 TRACED = (RuntimeError, TypeError)
 

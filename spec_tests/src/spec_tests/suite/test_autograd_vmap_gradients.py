@@ -12,6 +12,8 @@ from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.mapping import every, looped
 from spec_tests.support.user_cells import plain_cell
 
+pytestmark = pytest.mark.sampled(6)
+
 BATCH, STEPS, WIDTH = 3, 4, 2
 
 

@@ -14,6 +14,8 @@ from spec_tests.support.calls import Call, arguments, calls, module_calls, resul
 from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.mapping import looped
 
+pytestmark = pytest.mark.sampled(4)
+
 # Their shapes depend on values, or their contents are unspecified.
 LEFT_OUT = (
     "nonzero",
@@ -109,7 +111,7 @@ def test_functions_of_matrices(nn: Any, row: Row) -> None:
     examine(nn, row, getattr(nn.ops.linalg, row.name), "gradient")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @clause("autograd-52", needs="complex")
 @rows("fft")
 def test_transforms(nn: Any, row: Row) -> None:
@@ -133,7 +135,7 @@ def examine(nn: Any, row: Row, function: Any, tolerance: str) -> None:
         same_gradients(nn, row, chosen[0], function, tolerance)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(9)
 @clause("autograd-52", "autograd-51")
 @rows("nn", where=lambda row: bool(row.inputs))
 def test_layers(nn: Any, row: Row) -> None:

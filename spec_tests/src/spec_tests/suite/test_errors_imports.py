@@ -31,6 +31,7 @@ print("answer:", json.dumps([seen[0] == seen[2] == before, seen[3] == seen[5]]))
 """
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("wide", ["", "64 bits"], ids=["as it comes", "64 bits"])
 @clause("errors-08")
 def test_nothing_else_is_changed(nn: Any, implementation: str, tmp_path: Path, wide: str) -> None:

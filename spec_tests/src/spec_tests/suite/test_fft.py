@@ -24,6 +24,8 @@ from spec_tests.support.spectra import (
     wide,
 )
 
+pytestmark = pytest.mark.sampled(6)
+
 NORMS = ("backward", "ortho", "forward")
 LADDER = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 16, 17, 31, 32, 33)
 BEYOND = (127, 128, 129, 1000, 1023, 1024, 1025, 4096, 4096 + 3)

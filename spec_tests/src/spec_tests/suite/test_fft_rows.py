@@ -28,6 +28,8 @@ from spec_tests.support.spectra import (
     wide,
 )
 
+pytestmark = pytest.mark.sampled(4)
+
 
 def of_one_axis(row: Row) -> bool:
     return transform(row) and "n" in row.signature.parameters

@@ -11,6 +11,8 @@ from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor,
 from spec_tests.support.complexes import PARTS, leaves_of
 from spec_tests.support.dtypes import ALL, COMPLEX, there
 
+pytestmark = pytest.mark.sampled(6)
+
 Z = np.array([0.5 + 1.5j, -1.25 + 0.75j, 2 - 0.5j])
 W = np.array([1 - 2j, 0.5 + 1j, -1 + 0.25j])
 

@@ -10,6 +10,8 @@ from spec_tests.check import check_gradients
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor
 from spec_tests.support.inputs import distinct, in_double, normal, positive
 
+pytestmark = pytest.mark.sampled(6)
+
 STANDARD = """
 asarray zeros ones full arange zeros_like ones_like abs add subtract multiply divide negative pow
 exp log sqrt square tanh sin cos sign maximum minimum clip where astype equal not_equal less

@@ -11,6 +11,8 @@ from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_n
 from spec_tests.support.calls import results
 from spec_tests.support.matrices import adjoint, definite, drawn, general, hermitian, regular
 
+pytestmark = pytest.mark.sampled(6)
+
 SHAPES = [(1, 1), (2, 2), (33, 33), (65, 65), (65, 33), (33, 65)]
 SQUARE = [shape for shape in SHAPES if shape[0] == shape[1]]
 # What solve refuses: of two stacks, their lengths do not broadcast.

@@ -22,6 +22,8 @@ from spec_tests.support.calls import (
     results,
 )
 
+pytestmark = pytest.mark.sampled(4)
+
 GENERAL = ("eig", "eigvals")
 
 

@@ -16,6 +16,8 @@ from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_n
 from spec_tests.support.calls import results
 from spec_tests.support.matrices import definite, drawn, hermitian, regular
 
+pytestmark = pytest.mark.sampled(6)
+
 # Each is given the namespace and an array, whose matrix is singular or not positive definite.
 REFUSED: dict[str, Callable[[Any, Any], Any]] = {
     "inv": lambda linalg, x: linalg.inv(x),

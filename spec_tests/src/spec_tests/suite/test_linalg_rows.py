@@ -24,6 +24,8 @@ from spec_tests.support.calls import (
     results,
 )
 
+pytestmark = pytest.mark.sampled(4)
+
 # Their results are complex whatever comes.
 COMPLEX = ("eig", "eigvals")
 ONE_TRIANGLE = ("cholesky", "eigh", "eigvalsh")

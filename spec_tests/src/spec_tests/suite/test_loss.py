@@ -11,6 +11,8 @@ from spec_tests.oracle import load
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
 
+pytestmark = pytest.mark.sampled(4)
+
 REDUCTIONS = ["mean", "sum", "none"]
 # The losses of input and target of one shape.
 ELEMENTS = (

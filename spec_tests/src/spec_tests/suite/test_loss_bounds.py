@@ -9,6 +9,8 @@ from spec_tests import clause
 from spec_tests.support.assertions import exactly, refuses
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(4)
+
 
 @clause("loss-05")
 @pytest.mark.parametrize("target", [3, 4, 9, -1, -7])

@@ -11,6 +11,8 @@ from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, tensor, to_numpy, within
 from spec_tests.support.inputs import in_double, normal, positive, unit
 
+pytestmark = pytest.mark.sampled(6)
+
 NAN, INF = float("nan"), float("inf")
 REDUCTIONS = ("mean", "sum", "none")
 

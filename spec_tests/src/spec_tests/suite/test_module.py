@@ -10,6 +10,8 @@ import pytest
 from spec_tests import clause
 from spec_tests.support.assertions import address, exactly, raw, refuses, to_numpy
 
+pytestmark = pytest.mark.sampled(4)
+
 
 def network(nn: Any) -> Any:
     """Return a Module with a parameter, buffers and children of its own."""

@@ -11,6 +11,8 @@ import pytest
 from spec_tests import clause
 from spec_tests.support.assertions import exactly, refuses, tensor, to_numpy
 
+pytestmark = pytest.mark.sampled(4)
+
 FIELDS = ("name", "kind", "inputs", "outputs", "path", "kernel", "why", "nodes", "kept")
 
 

@@ -12,6 +12,8 @@ from spec_tests.oracle import Draws, load
 from spec_tests.support.assertions import agrees, exactly, refuses, rounded, tensor, to_numpy
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(4)
+
 
 def linear(nn: Any, dtype: str, parameters: dict[str, np.ndarray]) -> Any:
     """Return a ``Linear(4, 5)`` with these parameters."""

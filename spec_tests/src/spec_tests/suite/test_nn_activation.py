@@ -9,6 +9,8 @@ from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
 
+pytestmark = pytest.mark.sampled(4)
+
 SELU = 1.0507009873554805
 
 

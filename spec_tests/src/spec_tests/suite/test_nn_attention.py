@@ -10,6 +10,8 @@ from spec_tests.oracle import Draws
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
 
+pytestmark = pytest.mark.sampled(6)
+
 NAN = float("nan")
 
 

@@ -9,6 +9,8 @@ from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
 
+pytestmark = pytest.mark.sampled(4)
+
 
 def correlated(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int) -> np.ndarray:
     """Return the cross-correlation of (N, C, H, W) in float64, place by place."""

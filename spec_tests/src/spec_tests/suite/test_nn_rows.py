@@ -13,6 +13,8 @@ from spec_tests.oracle.modules import ModuleCase, cases, stored
 from spec_tests.support.assertions import agrees, raw, refuses, same_signature, to_numpy
 from spec_tests.support.calls import arguments, filled, results
 
+pytestmark = pytest.mark.sampled(4)
+
 
 def has_results(row: Row) -> bool:
     return any(case.key in stored() for case in cases(row))
@@ -153,7 +155,7 @@ def test_values_and_gradients(nn: Any, dtype: str, row: Row) -> None:
                 agrees(nn, tensor, want, kind, call=f"{case.key}, {name} after the call")
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @clause("nn-12", needs=("float64", "double_backward"))
 @rows("nn", where=has_derivatives)
 def test_second_derivatives(nn: Any, row: Row) -> None:

@@ -11,6 +11,8 @@ from spec_tests.judge.clauses import tolerances
 from spec_tests.support.assertions import exactly, tensor, to_numpy, within
 from spec_tests.support.inputs import distinct, in_double, normal, positive
 
+pytestmark = pytest.mark.sampled(6)
+
 LADDER = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1023, 1024, 1025, 4099]
 # Of every kind of function some go up by each of these; a backend that compiles pays for each step.
 STAIRS = [LADDER[first::5] for first in range(5)]

@@ -180,14 +180,14 @@ def test_the_same_bits_in_every_batch(nn: Any, dtype: str, name: str) -> None:
     beside(nn, BITS[name], dtype, name, *KINDS)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", CLASSES)
 @clause("numerics-02")
 def test_the_same_to_the_class_in_every_batch(nn: Any, name: str) -> None:
     beside(nn, CLASSES[name], "float32", name, *KINDS)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", CLASSES)
 @clause("numerics-02", needs="float64")
 def test_the_same_in_double_in_every_batch(nn: Any, name: str) -> None:

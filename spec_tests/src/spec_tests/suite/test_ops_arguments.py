@@ -17,6 +17,8 @@ from spec_tests.support.calls import calls
 from spec_tests.support.dtypes import ALL, INTEGERS, there
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(4)
+
 REAL = (
     "exp log sqrt tanh sin cos sigmoid mean softmax log_softmax logsumexp reciprocal expm1 log1p "
     "log2 log10 tan asin acos atan sinh cosh asinh acosh atanh erf silu softplus leaky_relu elu "

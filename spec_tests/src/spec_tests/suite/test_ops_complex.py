@@ -24,6 +24,8 @@ from spec_tests.support.complexes import PARTS, class_of, complex_calls, listed,
 from spec_tests.support.dtypes import COMPLEX, there
 from spec_tests.support.inputs import distinct, normal
 
+pytestmark = pytest.mark.sampled(4)
+
 ROWS = {row.name: row for row in tables.read().values() if row.chapter == "ops"}
 EVERYTHING = frozenset().union(*listed("ops-59").values())
 WITH_EMPTY = ("unary", "binary", "compare", "reduce", "scan", "linalg")

@@ -25,6 +25,8 @@ from spec_tests.support.complexes import (
 from spec_tests.support.dtypes import COMPLEX, there
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(6)
+
 BOTH = ("complex", "float64", "double_backward")
 
 

@@ -20,6 +20,8 @@ from spec_tests.support.edges import (
 )
 from spec_tests.support.special_cases import AXES, ELEMENTS
 
+pytestmark = pytest.mark.sampled(4)
+
 EDGES = SELECTIONS | REDUCTIONS | SOFTENED | FORMULAS
 COMPARISONS = {
     "equal": False,

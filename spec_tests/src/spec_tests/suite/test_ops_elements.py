@@ -9,6 +9,8 @@ import pytest
 from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor, to_numpy, within
 
+pytestmark = pytest.mark.sampled(4)
+
 INTS = np.array([7, -7, 0, 5])
 
 

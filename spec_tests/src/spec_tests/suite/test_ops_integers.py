@@ -15,6 +15,8 @@ from spec_tests.support.complexes import listed
 from spec_tests.support.dtypes import INTEGERS, SIGNED, there
 from spec_tests.support.inputs import normal, positive
 
+pytestmark = pytest.mark.sampled(6)
+
 KEEPING = (
     "the dtype of `x`",
     "where two meet (`tensor-16`)",

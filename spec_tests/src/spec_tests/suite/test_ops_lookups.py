@@ -12,6 +12,8 @@ from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_n
 from spec_tests.support.changes import own_class
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(4)
+
 # Names under which indexing may speak of itself.
 INDEXING = ("index", "getitem", "x[")
 LOOKUPS: dict[str, tuple[Callable[[Any, Any], Any], Any, int, int]] = {

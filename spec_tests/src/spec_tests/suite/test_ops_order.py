@@ -10,6 +10,8 @@ from spec_tests import clause
 from spec_tests.judge.clauses import asks
 from spec_tests.support.assertions import exactly, raw, refuses, tensor, to_numpy
 
+pytestmark = pytest.mark.sampled(4)
+
 NAN, INF = float("nan"), float("inf")
 BOUNDS = (ValueError, IndexError)
 

@@ -11,6 +11,8 @@ from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor,
 from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.places import put, scatter_add
 
+pytestmark = pytest.mark.sampled(4)
+
 INF, NAN = np.inf, np.nan
 SUBSCRIPTS: list[tuple[str, list[tuple[int, ...]]]] = [
     ("ij", [(2, 3)]),

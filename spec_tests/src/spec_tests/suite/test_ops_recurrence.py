@@ -14,6 +14,8 @@ from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.processes import seconds_of
 from spec_tests.support.recurrence import linear_recurrence
 
+pytestmark = pytest.mark.sampled(4)
+
 INF, NAN = np.inf, np.nan
 
 

@@ -13,6 +13,8 @@ from spec_tests.judge.clauses import tolerances
 from spec_tests.oracle import folder
 from spec_tests.support.assertions import to_numpy
 
+pytestmark = pytest.mark.sampled(4)
+
 BOUNDED = {"clip": (-1.0, 1.0)}
 
 

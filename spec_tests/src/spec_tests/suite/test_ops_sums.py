@@ -14,6 +14,8 @@ import pytest
 from spec_tests import clause
 from spec_tests.support.assertions import tensor, within
 
+pytestmark = pytest.mark.sampled(6)
+
 LONG = 2**20 + 3
 LONGEST = 2**24 + 2**22
 # What is computed before it is added may be wrong by so many units of eps.

@@ -29,6 +29,8 @@ from spec_tests.support.recurrent import (
     weighted,
 )
 
+pytestmark = pytest.mark.sampled(6)
+
 T, N, I, H = 5, 3, 4, 5  # noqa: E741 - the letters of the chapter
 NAMES = ["RNN_tanh", "RNN_relu", "LSTM", "GRU"]
 RNN_NAMES = NAMES[:2]

@@ -12,6 +12,8 @@ from spec_tests.check import check_gradients
 from spec_tests.support.assertions import exactly, to_numpy
 from spec_tests.support.programs import programs_of
 
+pytestmark = pytest.mark.sampled(6)
+
 
 @pytest.fixture
 def article(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:

@@ -14,6 +14,8 @@ from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_n
 from spec_tests.support.inputs import normal
 from spec_tests.support.recurrent import squares
 
+pytestmark = pytest.mark.sampled(6)
+
 T, N, I, H = 6, 3, 2, 3  # noqa: E741 - the letters of the chapter
 ENDS = (4, 6, 0)
 OPTIONS: dict[str, dict[str, Any]] = {

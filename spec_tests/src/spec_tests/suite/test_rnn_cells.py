@@ -18,6 +18,8 @@ from spec_tests.support.cells import layer_norm_gru, layer_norm_lstm, peephole_l
 from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.user_cells import tensors_of
 
+pytestmark = pytest.mark.sampled(6)
+
 T, N, I, H = 6, 3, 2, 4  # noqa: E741 - the letters of the chapter
 NORMS = {"norm_ih": 4 * H, "norm_hh": 4 * H, "norm_c": H}
 GRU_NORMS = {"norm_ih": 2 * H, "norm_hh": 2 * H, "norm_in": H, "norm_hn": H}

@@ -8,6 +8,8 @@ import pytest
 from spec_tests import clause
 from spec_tests.support.recurrent import applications
 
+pytestmark = pytest.mark.sampled(6)
+
 N, H = 3, 4
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 # Options of the constructor and arguments of the call.

@@ -14,6 +14,8 @@ from spec_tests.support.inputs import normal
 from spec_tests.support.recurrence import GATES, Recurrence, states_of
 from spec_tests.support.recurrent import call_layer, layer_of, state_of, weighted
 
+pytestmark = pytest.mark.sampled(4)
+
 T, N, I, H = 5, 4, 3, 2  # noqa: E741 - the letters of the chapter
 ENDS = (2, 5, 0, 3)
 NAMES = list(GATES)

@@ -19,6 +19,8 @@ from spec_tests.support.assertions import agrees, exactly, refuses, same_signatu
 from spec_tests.support.configured import made, seen, twice
 from spec_tests.support.recurrent import applications, call_layer, weighted
 
+pytestmark = pytest.mark.sampled(6)
+
 T, N, I, H, P = 4, 3, 3, 3, 2  # noqa: E741 - the letters of the chapter
 LAYERS = {"RNN": 1, "LSTM": 4, "GRU": 3}
 GROUPS = [

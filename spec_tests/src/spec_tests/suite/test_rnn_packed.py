@@ -25,6 +25,8 @@ from spec_tests.support.configured import made, seen, twice
 from spec_tests.support.inputs import normal
 from spec_tests.support.recurrent import applications, call_layer, call_packed, squares
 
+pytestmark = pytest.mark.sampled(6)
+
 T, N, I, H = 4, 3, 3, 3  # noqa: E741 - the letters of the chapter
 # No order of the batch that is its own inverse: each of the two indices has a meaning of its own.
 ENDS, SORTED, UNSORTED = (1, 4, 2), (1, 2, 0), (2, 0, 1)

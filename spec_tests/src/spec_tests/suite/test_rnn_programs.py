@@ -12,6 +12,8 @@ from spec_tests.support.inputs import normal
 from spec_tests.support.programs import programs_of
 from spec_tests.support.user_cells import loop
 
+pytestmark = pytest.mark.sampled(6)
+
 
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:

@@ -14,6 +14,8 @@ from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor,
 from spec_tests.support.inputs import normal
 from spec_tests.support.recurrent import call_layer, squares, weighted
 
+pytestmark = pytest.mark.sampled(4)
+
 T, N, I, H = 5, 3, 2, 3  # noqa: E741 - the letters of the chapter
 MASK = np.array([[0, 1, 0], [0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
 ENDS = (4, 3, 0)

@@ -12,6 +12,8 @@ from spec_tests.support.inputs import normal
 from spec_tests.support.recurrence import GATES, Recurrence, states_of
 from spec_tests.support.recurrent import call_cell, call_layer, cell_of, layer_of, outcome
 
+pytestmark = pytest.mark.sampled(6)
+
 NAN = float("nan")
 Arrays = dict[str, np.ndarray]
 

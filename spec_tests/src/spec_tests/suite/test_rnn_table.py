@@ -25,6 +25,8 @@ from spec_tests.support.optional import (
 )
 from spec_tests.support.recurrent import squares
 
+pytestmark = pytest.mark.sampled(4)
+
 # How many batches `vmap` takes at once.
 B = 2
 
@@ -96,7 +98,7 @@ def test_values(nn: Any, cell: Cell) -> None:
 
 
 @clause("rnn-59")
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(20)
 @pytest.mark.options("gradients")
 def test_gradients(nn: Any, cell: Cell) -> None:
     compare_gradients(nn, Case(cell.layer, cell.option))
@@ -117,7 +119,7 @@ def test_with_resets(nn: Any, cell: Cell) -> None:
 
 
 @clause("rnn-59", needs="double_backward")
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(30)
 @pytest.mark.options("second")
 def test_second_derivatives(nn: Any, cell: Cell) -> None:
     case = Case(cell.layer, cell.option)
@@ -145,7 +147,7 @@ def test_compiled(nn: Any, cell: Cell) -> None:
 
 
 @clause("rnn-59", needs="vmap")
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(40)
 @pytest.mark.options("vmap")
 def test_gradients_of_several_batches(nn: Any, cell: Cell) -> None:
     case = Case(cell.layer, cell.option)

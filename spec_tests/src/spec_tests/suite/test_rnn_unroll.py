@@ -17,6 +17,8 @@ from spec_tests.support.inputs import normal
 from spec_tests.support.recurrent import squares
 from spec_tests.support.user_cells import CELLS, first_state, loop, mapped, tensors_of
 
+pytestmark = pytest.mark.sampled(6)
+
 T, N, I, H = 5, 3, 2, 4  # noqa: E741 - the letters of the chapter
 ENDS = (3, 5, 0)
 MASK = np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]], bool)

@@ -13,6 +13,8 @@ from spec_tests.support.assertions import agrees, exactly, own, raw, refuses, te
 from spec_tests.support.dtypes import there
 from spec_tests.support.inputs import distinct, in_double, positive
 
+pytestmark = pytest.mark.sampled(6)
+
 CPU = 1
 INTEGER_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "bitwise_and": operator.and_,

@@ -12,6 +12,8 @@ from spec_tests.judge.tables import Row
 from spec_tests.support.assertions import exactly, own, raw, refuses, to_numpy
 from spec_tests.support.dtypes import ALL
 
+pytestmark = pytest.mark.sampled(6)
+
 P, Q = np.array([True, True, False, False]), np.array([True, False, True, False])
 
 

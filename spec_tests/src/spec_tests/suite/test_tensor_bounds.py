@@ -8,6 +8,8 @@ import pytest
 from spec_tests import clause
 from spec_tests.support.assertions import exactly, refuses
 
+pytestmark = pytest.mark.sampled(4)
+
 
 @clause("tensor-08")
 @pytest.mark.parametrize("shape", [(), (1,), (2, 3)])

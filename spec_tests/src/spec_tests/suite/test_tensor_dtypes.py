@@ -293,6 +293,7 @@ def exact_or_refused(nn: Any, call: Callable[[], Any], want: list[Any], said: st
     assert got.tolist() == want, f"{said}: got {got.tolist()} but should be {want}"
 
 
+@pytest.mark.sampled(3)
 @clause("tensor-38")
 @pytest.mark.parametrize("name", COMPARE)
 def test_comparisons_with_integers_that_do_not_fit(nn: Any, name: str) -> None:

@@ -10,6 +10,8 @@ from spec_tests.check import check_gradients
 from spec_tests.support.assertions import agrees, exactly, raw, tensor
 from spec_tests.support.inputs import distinct, in_double, normal, positive
 
+pytestmark = pytest.mark.sampled(6)
+
 BASIC = {
     "1": np.s_[1],
     "-1": np.s_[-1],

@@ -11,6 +11,8 @@ from spec_tests import clause
 from spec_tests.support.assertions import agrees, exactly, own, raw, refuses, tensor
 from spec_tests.support.inputs import normal
 
+pytestmark = pytest.mark.sampled(4)
+
 # How a key is written, and what NumPy takes for the same selection from an array (4, 3).
 PAIRS = np.array([[0, 1], [1, 0]])
 MASK = [True, False, True, False]

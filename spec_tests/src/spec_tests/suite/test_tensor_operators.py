@@ -12,6 +12,8 @@ from spec_tests.check import check_gradients
 from spec_tests.support.assertions import agrees, exactly, raw, tensor
 from spec_tests.support.inputs import distinct, in_double, normal, positive
 
+pytestmark = pytest.mark.sampled(4)
+
 ARITHMETIC = {
     "+": operator.add,
     "-": operator.sub,

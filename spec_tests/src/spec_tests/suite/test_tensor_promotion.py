@@ -35,11 +35,12 @@ def together(nn: Any, name: str, x: Any, y: Any) -> Any:
     return getattr(ops, name)(x, y)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @clause("tensor-16")
+@pytest.mark.parametrize("third", range(3))
 @pytest.mark.parametrize("name", ["add", "multiply", "where", "concat", "equal", "matmul"])
-def test_every_pair_of_dtypes(nn: Any, name: str) -> None:
-    for one, other in pairs(nn):
+def test_every_pair_of_dtypes(nn: Any, name: str, third: int) -> None:
+    for one, other in list(pairs(nn))[third::3]:
         for first, second in ((one, other), (other, one)):
             x, y = nn.tensor(TWO.astype(first)), nn.tensor(ONE.astype(second))
             if name == "matmul":

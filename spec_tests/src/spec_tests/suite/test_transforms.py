@@ -171,6 +171,7 @@ def test_second(nn: Any, cell: Cell) -> None:
     asked(nn, cell, "float64", ask)
 
 
+@pytest.mark.sampled(4)
 @clause("transforms-05")
 @cells("checkpoint")
 def test_checkpoint(nn: Any, dtype_of_programs: str, cell: Cell) -> None:
