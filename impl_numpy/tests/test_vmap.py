@@ -11,6 +11,12 @@ from impl_numpy.batched import Batched, Level, NotKnown, Unknown, chosen
 from impl_numpy.by_slice import each
 
 
+@pytest.fixture(autouse=True)
+def _in_use():
+    """What arrays are asked of begins with the first `vmap` of a process, whichever test has it."""
+    nn.vmap(lambda x: x)(nn.tensor([0.0]))
+
+
 def normal(*shape, seed=0, dtype="float64"):
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
