@@ -248,10 +248,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     command_line = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(command_line)
     options.backend = dict(options.backend)
-    for name in options.quick_suite:
-        if name not in options.backend:
-            known = ", ".join(options.backend)
-            parser.error(f"--quick-suite {name}: not among the backends {known}")
+    if unknown := set(options.quick_suite).difference(options.backend):
+        known = ", ".join(options.backend)
+        parser.error(f"--quick-suite {unknown.pop()}: not among the backends {known}")
     options.command_line = command_line
     return options
 
