@@ -125,8 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for table in _GRIDS:
         config.addinivalue_line("markers", f"{table}(column): asked of each cell of a column")
     config.addinivalue_line("markers", "cell(key): the cell that is asked for")
-    sampled = "sampled(every): with --quick, one case in so many is run"
-    config.addinivalue_line("markers", sampled)
+    config.addinivalue_line("markers", "sampled(every): with --quick, one case in so many is run")
     name = config.getoption("--impl")
     if not name:
         return

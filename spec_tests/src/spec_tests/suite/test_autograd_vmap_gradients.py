@@ -155,7 +155,6 @@ def same_trees(nn: Any, got: Any, want: Any, tolerance: str, call: str) -> None:
         agrees(nn, x, reference, tolerance, call=call, dtype=reference.dtype.name)
 
 
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", [*MODELS, *DEEP])
 @clause("autograd-51", "autograd-52", "autograd-19")
 def test_gradients_of_the_samples_of_layers(nn: Any, name: str) -> None:

@@ -244,7 +244,6 @@ def test_transforms_along_no_axis(nn: Any, dtype: str) -> None:
 
 
 @clause("fft-10", "numerics-01")
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "ihfft", "irfft", "hfft"])
 def test_a_ladder_of_lengths(nn: Any, dtype: str, name: str) -> None:
     function, reference = getattr(nn.ops.fft, name), getattr(np.fft, name)

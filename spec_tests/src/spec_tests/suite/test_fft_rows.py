@@ -82,7 +82,6 @@ def test_gradients(nn: Any, dtype: str, row: Row) -> None:
             same(nn, gradient_of(nn, leaves), want, "gradient", dtype, text)
 
 
-@pytest.mark.sampled(4)
 @clause("fft-07", "autograd-13", needs=("float64", "double_backward"))
 @rows("fft", where=transform, asks="second derivative")
 def test_second_derivatives(nn: Any, row: Row) -> None:
@@ -279,7 +278,6 @@ def test_frequencies_that_there_are_not(nn: Any, row: Row) -> None:
             function(4, device=wrong)
 
 
-@pytest.mark.sampled(4)
 @clause("fft-14")
 @rows(
     "fft",

@@ -110,7 +110,6 @@ def test_gradients(nn: Any, dtype: str, row: Row) -> None:
             agrees(nn, leaf.grad, slope, tolerance, call=text)
 
 
-@pytest.mark.sampled(4)
 @clause("linalg-03", "autograd-13", needs=("float64", "double_backward"))
 @rows("linalg", where=differentiable, asks="second derivative")
 def test_second_derivatives(nn: Any, row: Row) -> None:
@@ -127,7 +126,6 @@ def test_second_derivatives(nn: Any, row: Row) -> None:
     check_gradients(nn, cube, call.floating(), second_order=True, call=call.text)
 
 
-@pytest.mark.sampled(4)
 @clause("linalg-03", needs=("float64", "double_backward"))
 @pytest.mark.parametrize("name", ["solve", "cholesky", "qr", "eigh", "svd", "pinv", "det"])
 def test_third_derivatives(nn: Any, name: str) -> None:
@@ -187,7 +185,6 @@ def test_one_of_several_results(nn: Any, dtype: str, name: str) -> None:
         agrees(nn, leaves[0].grad, want, tolerance, call=f"gradient of {label} of {call.text}")
 
 
-@pytest.mark.sampled(4)
 @clause("linalg-07")
 @rows("linalg", where=of_linalg, asks="zero sizes")
 def test_zero_sizes(nn: Any, row: Row) -> None:

@@ -223,7 +223,7 @@ def as_scalars(options: dict[str, Any], make: Callable[[Any], Any]) -> dict[str,
 
 
 @clause("optim-12", "tensor-39")
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("kind", SCALARS)
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("name", OPTIONS)
@@ -296,7 +296,7 @@ OPTION_OF = pytest.mark.parametrize(
 
 
 @clause("optim-12")
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("what", NO_NUMBERS)
 @OPTION_OF
 def test_options_that_are_no_numbers(nn: Any, algorithm: str, option: str, what: str) -> None:
@@ -307,7 +307,7 @@ def test_options_that_are_no_numbers(nn: Any, algorithm: str, option: str, what:
 
 
 @clause("optim-12")
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("what", NO_NUMBERS)
 @OPTION_OF
 def test_options_that_are_no_numbers_later(nn: Any, algorithm: str, option: str, what: str) -> None:

@@ -37,35 +37,35 @@ def check_row(nn: Any, dtype: str, name: str) -> None:
 
 
 @clause("optim-01")
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", names("SGD"))
 def test_sgd_for_a_hundred_steps(nn: Any, dtype: str, name: str) -> None:
     check_row(nn, dtype, name)
 
 
 @clause("optim-02")
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", names("Adam"))
 def test_adam_for_a_hundred_steps(nn: Any, dtype: str, name: str) -> None:
     check_row(nn, dtype, name)
 
 
 @clause("optim-13")
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", names("AdamW"))
 def test_adamw_for_a_hundred_steps(nn: Any, dtype: str, name: str) -> None:
     check_row(nn, dtype, name)
 
 
 @clause("optim-14")
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", names("RMSprop"))
 def test_rmsprop_for_a_hundred_steps(nn: Any, dtype: str, name: str) -> None:
     check_row(nn, dtype, name)
 
 
 @clause("optim-15")
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", names("Adagrad"))
 def test_adagrad_for_a_hundred_steps(nn: Any, dtype: str, name: str) -> None:
     check_row(nn, dtype, name)

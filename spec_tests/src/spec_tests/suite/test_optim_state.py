@@ -257,7 +257,7 @@ SAID = {
 
 
 @clause("optim-10")
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
     "name", ["SGD_momentum", "Adam_options", "RMSprop_centered", "Adagrad_plain"]

@@ -79,14 +79,12 @@ def of_layer(nn: Any, layer: Any, x: Any, hx: Any) -> Any:
 
 
 @clause("rnn-50")
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize("case", OPTIONS)
 def test_cell_states(nn: Any, dtype: str, case: str) -> None:
     compare_cell_states(nn, dtype, case, twice=False)
 
 
 @clause("rnn-50", needs=("float64", "double_backward"))
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize("case", OPTIONS)
 def test_second_derivatives_of_cell_states(nn: Any, case: str) -> None:
     compare_cell_states(nn, "float64", case, twice=True)
