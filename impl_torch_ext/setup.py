@@ -16,7 +16,8 @@ from torch.utils.cpp_extension import BuildExtension, CppExtension, get_cxx_comp
 # Contraction into fused multiply-adds is the default of GCC and said for clang. What else
 # -ffast-math allows is not: a NaN has to pass through, and sums keep their order.
 # No warning about how vectors are passed: the functions that take them are always inlined.
-FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"]
+# Python's own flags ask for debugging information, which takes as long to write as all the rest.
+FLAGS = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wno-psabi"]
 
 
 def openmp() -> tuple[list[str], list[str]]:

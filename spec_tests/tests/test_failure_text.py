@@ -53,6 +53,26 @@ def test_not_finite(nn, shape, odd):
     assert odd == 1, "not finite"
 
 
+@pytest.mark.parametrize(("factor", "name"), [(make, name) for name, make in FACTORS.items()])
+@clause("demo-01")
+def test_in_every_dtype(nn, dtype, factor, name):
+    assert factor(5) == 10, f"{name} is not ten"
+
+
+@pytest.fixture
+def folder(monkeypatch, base):
+    monkeypatch.setenv("DEMO", str(base))
+    yield "open"
+    monkeypatch.delenv("DEMO")
+
+
+@clause("demo-01")
+def test_of_a_fixture(nn, folder):
+    import os
+
+    assert os.environ["DEMO"] == "6", f"{folder} but not six"
+
+
 @clause("demo-01")
 def test_crash(nn):
     nn.no_such_name(1)
@@ -95,6 +115,8 @@ def test_a_failure_says_all(judge):
         ("listed and made", "made"),
         # Each NaN counts as a parameter of its own.
         ("not_finite and nan and shape1", "not finite"),
+        ("every_dtype and float64 and thrice", "thrice is not ten"),
+        ("fixture", "open but not six"),
         ("crash", "has no attribute 'no_such_name'"),
     ],
 )

@@ -40,41 +40,50 @@ def pytest_collection_modifyitems(items):
 """
 
 
-def run(directory, module, files, *options):
-    # Where nothing is drawn, importing hypothesis takes longer than many of the files do.
-    command = [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "--pyargs"]
-    command += [f"spec_tests.suite.{file}" for file in files]
-    command += ["--impl", module, "--result", "result.json", "-q", "-p", "no:cacheprovider"]
-    command += options
-    places = os.pathsep.join([str(directory), str(Path(__file__).parent)])
-    environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, check=False
-    )
-    result = directory / "result.json"
-    assert result.is_file(), done.stdout + done.stderr
-    return done, json.loads(result.read_text(encoding="utf-8"))["clauses"]
+@pytest.fixture(scope="session")
+def suite():
+    """Return a function that runs files of the suite on a module, in a process of its own."""
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(here / "forking.py")]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def run(folder, module, files, *options):
+            # Where nothing is drawn, importing hypothesis takes longer than many of the files do.
+            arguments = ["-p", "no:hypothesispytest", "--pyargs"]
+            arguments += [f"spec_tests.suite.{file}" for file in files]
+            arguments += ["--impl", module, "--result", "result.json", "-q"]
+            arguments += ["-p", "no:cacheprovider", "--tb=native", *options]
+            print(json.dumps([str(folder), arguments]), file=process.stdin, flush=True)
+            status = int(process.stdout.readline())
+            result = folder / "result.json"
+            assert result.is_file(), (folder / "output.txt").read_text(encoding="utf-8")
+            return status, json.loads(result.read_text(encoding="utf-8"))["clauses"]
+
+        yield run
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_found(tmp_path, name):
+def test_a_fault_is_found(suite, tmp_path, name):
     fault = FAULTS[name]
     (tmp_path / "wrong_impl.py").write_text(WRONG.format(name=name), encoding="utf-8")
     chosen = CHOSEN.format(clauses=set(fault.clauses), every=OTHERS)
     (tmp_path / "chosen.py").write_text(chosen, encoding="utf-8")
-    done, clauses = run(tmp_path, "wrong_impl", fault.files, "-p", "chosen")
+    status, clauses = suite(tmp_path, "wrong_impl", fault.files, "-p", "chosen")
     failed = [number for number, verdict in clauses.items() if verdict["status"] == "failed"]
-    assert done.returncode == pytest.ExitCode.TESTS_FAILED
+    assert status == pytest.ExitCode.TESTS_FAILED
     assert set(fault.clauses) <= set(failed), f"only {failed} failed"
     # A fault in one place must not bring everything down: that would prove nothing.
     assert len(failed) < len(clauses), f"all of {failed} failed"
 
 
-def test_without_a_fault_the_same_files_pass(tmp_path):
+def test_without_a_fault_the_same_files_pass(suite, tmp_path):
     files = sorted({file for fault in FAULTS.values() for file in fault.files})
-    done, clauses = run(tmp_path, "impl_numpy", files, "--quick")
+    status, clauses = suite(tmp_path, "impl_numpy", files, "--quick")
     assert {n: v["why"] for n, v in clauses.items() if v["status"] != "passed"} == {}
-    assert done.returncode == 0
+    assert status == pytest.ExitCode.OK
 
 
 def test_there_are_enough_faults():

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import functools
 import inspect
 import linecache
 import math
@@ -99,7 +100,7 @@ def snippet(item: pytest.Item, implementation: str) -> str:
     """
     if not isinstance(item, pytest.Function) or item.cls is not None:
         return f"# {item.nodeid} is a method: its class and module are needed"
-    source = _Source(inspect.getsource(item.module))
+    source = _source(inspect.getsource(item.module))
     arguments, imports = {}, []
     needed = {item.function.__name__}
     for name in inspect.signature(item.function).parameters:
@@ -144,9 +145,28 @@ def _argument(
         return _expression(item, name, source.definitions[item.function.__name__]), imports
     if name in _STAND_INS:
         return _STAND_INS[name], _STAND_IN_IMPORTS[name]
-    if name in source.definitions:
-        return f"{name}()", imports
+    function = source.definitions.get(name)
+    if isinstance(function, ast.FunctionDef):
+        return _fixture(item, function, implementation, source)
     return f"None  # the pytest fixture {name}", imports
+
+
+def _fixture(
+    item: pytest.Function, function: ast.FunctionDef, implementation: str, source: "_Source"
+) -> tuple[str, list[str]]:
+    """Say what a fixture of the module gives, and the imports that this needs."""
+    passed, imports = [], []
+    for argument in function.args.args:
+        expression, lines = _argument(item, argument.arg, implementation, source)
+        if expression.startswith("None  #"):
+            return expression, []
+        passed.append(f"{argument.arg}={expression}")
+        imports += lines
+    call = f"{function.name}({', '.join(passed)})"
+    if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(function)):
+        # Held by a name, it is not closed before the test.
+        call = f"next({function.name}_fixture := {call})"
+    return call, imports
 
 
 class _Source:
@@ -193,6 +213,12 @@ class _Source:
         return f"\n{text}" if isinstance(node, ast.FunctionDef | ast.ClassDef) else text
 
 
+@functools.lru_cache
+def _source(text: str) -> _Source:
+    """Return the source of a module; many failures of one module ask for the same."""
+    return _Source(text)
+
+
 def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.Import | ast.ImportFrom):
         return [alias.asname or alias.name.split(".")[0] for alias in node.names]
@@ -208,6 +234,7 @@ def _names(tree: ast.AST) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
+_PARAM = type(pytest.param(None))
 # What the judge's marks begin with, which say nothing that a script needs.
 _TEST_DECORATORS = ("clause", "asks(", "rows(", "cells(", "pytest.")
 
@@ -240,12 +267,30 @@ def _expression(item: pytest.Function, name: str, function: ast.stmt) -> str:
         pass
     for node in getattr(function, "decorator_list", []):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parametrize"):
-            names = ast.literal_eval(node.args[0])
-            names = names.replace(",", " ").split() if isinstance(names, str) else list(names)
+            names = _split(ast.literal_eval(node.args[0]))
             if name in names:
                 place = names.index(name) if len(names) > 1 else None
-                return _entry(node.args[1], item.callspec.indices[name], place)
+                return _entry(node.args[1], _row(item, names, place, value), place)
     return f"None  # {' '.join(text.split())}"
+
+
+def _split(names: str | Sequence[str]) -> list[str]:
+    return names.replace(",", " ").split() if isinstance(names, str) else list(names)
+
+
+def _row(item: pytest.Function, names: list[str], place: int | None, value: Any) -> int:
+    """Return where in a table of parameters a value stands.
+
+    The index that pytest keeps is that of the whole case as soon as one parameter is indirect.
+    """
+    for mark in item.iter_markers("parametrize"):
+        if _split(mark.args[0]) != names:
+            continue
+        for row, entry in enumerate(mark.args[1]):
+            values = entry.values if isinstance(entry, _PARAM) else entry
+            if (values if values is entry and place is None else values[place or 0]) is value:
+                return row
+    return item.callspec.indices[names[0]]
 
 
 def _entry(table: ast.expr, row: int, place: int | None) -> str:
@@ -277,16 +322,17 @@ def _failing_call(item: pytest.Item, excinfo: pytest.ExceptionInfo[BaseException
 
 
 def _statement(path: str, line: int) -> str:
-    tree = ast.parse("".join(linecache.getlines(path)))
-    holding = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or line)
-    ]
+    statements = _statements("".join(linecache.getlines(path)))
+    holding = [node for node in statements if node.lineno <= line <= (node.end_lineno or line)]
     innermost = min(holding, key=lambda node: (node.end_lineno or 0) - node.lineno)
     if isinstance(innermost, ast.With):
         return f"with {', '.join(ast.unparse(item) for item in innermost.items)}"
     return ast.unparse(innermost)
+
+
+@functools.lru_cache
+def _statements(text: str) -> list[ast.stmt]:
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.stmt)]
 
 
 def _shapes(frame: FrameType, statement: str) -> list[str]:

@@ -125,7 +125,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for table in _GRIDS:
         config.addinivalue_line("markers", f"{table}(column): asked of each cell of a column")
     config.addinivalue_line("markers", "cell(key): the cell that is asked for")
-    config.addinivalue_line("markers", "sampled(every): with --quick, one case in so many is run")
+    config.addinivalue_line(
+        "markers", "sampled(every, first=None): with --quick, one case in so many, from the first"
+    )
     name = config.getoption("--impl")
     if not name:
         return
@@ -404,8 +406,9 @@ def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
     """Return the tests without most cases of those that are marked; every test keeps one.
 
     Each test begins to count at a case of its own, so that the tests of one table ask for different
-    rows. Of two cases that differ by their dtype alone a test asks the one or the other, the same
-    in all of its cases, for what is compiled serves the next.
+    rows, but for those that say where, as their cases differ much in what they cost. Of two cases
+    that differ by their dtype alone a test asks the one or the other, the same in all of its cases,
+    for what is compiled serves the next.
     """
     others: dict[tuple[str, Any], list[pytest.Item]] = {}
     for item in items:
@@ -420,7 +423,8 @@ def _sample(items: list[pytest.Item]) -> list[pytest.Item]:
         mark = alike[0].get_closest_marker("sampled")
         every = min(mark.args[0] if mark is not None else 1, cases[name])
         start = zlib.crc32(name.encode())
-        if (seen[name] + start) % every == 0:
+        first = -start if mark is None else mark.kwargs.get("first", -start)
+        if (seen[name] - first) % every == 0:
             kept.add(alike[start // every % len(alike)])
         seen[name] += 1
     asked = {what for item in kept for what in _asked(item)}

@@ -331,7 +331,7 @@ total = nn.ops.sum(h)
 }
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(6, first=3)
 @pytest.mark.parametrize("name", ITERATIONS)
 @clause("autograd-32")
 def test_iteration_is_linear(implementation: str, name: str) -> None:

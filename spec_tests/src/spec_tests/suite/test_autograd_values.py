@@ -75,7 +75,7 @@ def of_floats(nn: Any, function: Any, call: Call) -> Any:
     return apply
 
 
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(32)
 @clause("autograd-24", "ops-53")
 @rows("ops", where=differentiable)
 def test_functions_keep_the_values_that_they_saw(nn: Any, row: Row) -> None:
@@ -125,7 +125,7 @@ def test_losses_keep_the_values_that_they_saw(nn: Any, row: Row) -> None:
         examine(nn, build, anything(str(row.module)), call.text)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(16)
 @clause("autograd-24")
 @rows("nn", where=lambda row: bool(row.inputs))
 def test_modules_keep_the_values_that_they_saw(nn: Any, row: Row) -> None:

@@ -155,6 +155,7 @@ def same_trees(nn: Any, got: Any, want: Any, tolerance: str, call: str) -> None:
         agrees(nn, x, reference, tolerance, call=call, dtype=reference.dtype.name)
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("name", [*MODELS, *DEEP])
 @clause("autograd-51", "autograd-52", "autograd-19")
 def test_gradients_of_the_samples_of_layers(nn: Any, name: str) -> None:
@@ -286,7 +287,7 @@ INSIDE: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", INSIDE)
 @clause("autograd-51", needs="double_backward")
 def test_transformations_within(nn: Any, name: str) -> None:

@@ -97,14 +97,14 @@ def class_of(row: Row) -> str:
     return str(row.tolerance or "exact")
 
 
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(32)
 @clause("autograd-52")
 @rows("ops", where=lambda row: bool(row.inputs))
 def test_functions(nn: Any, row: Row) -> None:
     examine(nn, row, getattr(nn.ops, row.name), "gradient")
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(16)
 @clause("autograd-52")
 @rows("linalg", where=lambda row: row.family != "same")
 def test_functions_of_matrices(nn: Any, row: Row) -> None:

@@ -278,6 +278,7 @@ def test_frequencies_that_there_are_not(nn: Any, row: Row) -> None:
             function(4, device=wrong)
 
 
+@pytest.mark.sampled(8)
 @clause("fft-14")
 @rows(
     "fft",

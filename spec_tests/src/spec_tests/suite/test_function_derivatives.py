@@ -163,6 +163,7 @@ def fused_square(nn: Any, calls: list[str]) -> Any:
     return FusedSquare
 
 
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("spelling", ["static", "instance", "as_function"])
 @pytest.mark.parametrize("name", SAVING)
 @clause("function-17", needs="float64")

@@ -126,6 +126,7 @@ def test_second_derivatives(nn: Any, row: Row) -> None:
     check_gradients(nn, cube, call.floating(), second_order=True, call=call.text)
 
 
+@pytest.mark.sampled(7)
 @clause("linalg-03", needs=("float64", "double_backward"))
 @pytest.mark.parametrize("name", ["solve", "cholesky", "qr", "eigh", "svd", "pinv", "det"])
 def test_third_derivatives(nn: Any, name: str) -> None:
@@ -185,6 +186,7 @@ def test_one_of_several_results(nn: Any, dtype: str, name: str) -> None:
         agrees(nn, leaves[0].grad, want, tolerance, call=f"gradient of {label} of {call.text}")
 
 
+@pytest.mark.sampled(8)
 @clause("linalg-07")
 @rows("linalg", where=of_linalg, asks="zero sizes")
 def test_zero_sizes(nn: Any, row: Row) -> None:

@@ -78,7 +78,7 @@ def check_twice(nn: Any, case: Case, known: Known, dtype: str) -> None:
         agrees(nn, got, want, slope_class(row, twice=True), call=call)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @clause("loss-03", "loss-06", "loss-22")
 @rows("loss")
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
@@ -95,7 +95,7 @@ def test_batchmean(nn: Any, dtype: str, row: Row) -> None:
 
 
 @clause("loss-03", needs="double_backward")
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(12)
 @rows("loss")
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_second_derivatives_of_losses(nn: Any, dtype: str, row: Row, reduction: str) -> None:

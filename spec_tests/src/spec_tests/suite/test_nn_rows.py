@@ -129,6 +129,7 @@ def test_what_modules_keep_and_show(nn: Any, row: Row) -> None:
             assert kept == want, f"{case.key}: attribute {name} is {kept} but should be {want}"
 
 
+@pytest.mark.sampled(8)
 @clause("nn-12")
 @rows("nn", where=has_results)
 def test_values_and_gradients(nn: Any, dtype: str, row: Row) -> None:
@@ -155,7 +156,7 @@ def test_values_and_gradients(nn: Any, dtype: str, row: Row) -> None:
                 agrees(nn, tensor, want, kind, call=f"{case.key}, {name} after the call")
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @clause("nn-12", needs=("float64", "double_backward"))
 @rows("nn", where=has_derivatives)
 def test_second_derivatives(nn: Any, row: Row) -> None:

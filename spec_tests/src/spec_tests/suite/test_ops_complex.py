@@ -37,7 +37,7 @@ def name_of(want: np.ndarray, dtype: str) -> str:
     return {"c": dtype, "f": PARTS[dtype]}.get(want.dtype.kind, want.dtype.name)
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(16)
 @clause("ops-59", "ops-02")
 @rows("ops", where=takes)
 def test_values_of_complex_arrays(nn: Any, row: Row) -> None:

@@ -47,7 +47,7 @@ def send(nn: Any, values: list[Any], cotangents: list[np.ndarray]) -> None:
         value.backward(cotangent, retain_graph=len(values) > 1)
 
 
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(40)
 @clause("ops-61", "autograd-47", "autograd-48")
 @rows("ops", where=sloping)
 def test_gradients_of_complex_functions(nn: Any, row: Row) -> None:
@@ -71,7 +71,7 @@ def test_gradients_of_complex_functions(nn: Any, row: Row) -> None:
 
 
 @clause("ops-61", "autograd-13", needs=BOTH)
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(32)
 @rows("ops", where=sloping)
 def test_second_derivatives_of_complex_functions(nn: Any, row: Row) -> None:
     call = calls(row, "complex128")[0]

@@ -62,7 +62,7 @@ def summed(nn: Any, got: Any, want: np.ndarray, call: str) -> None:
     exactly(nn, got, want, dtype=want.dtype.name, call=call)
 
 
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(32)
 @clause("ops-60", "tensor-38", "ops-15")
 @rows("ops", where=asked)
 def test_values_of_integers(nn: Any, row: Row) -> None:

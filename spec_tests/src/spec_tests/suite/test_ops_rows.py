@@ -119,7 +119,7 @@ def test_gradients(nn: Any, dtype: str, row: Row) -> None:
             )
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @clause("ops-03", "autograd-13", needs=("float64", "double_backward"))
 @rows("ops", where=differentiable, asks="second derivative")
 def test_second_derivatives(nn: Any, row: Row) -> None:
@@ -175,7 +175,7 @@ EMPTY = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(10)
 @clause("ops-24")
 @rows("ops", where=has_formula, asks="zero sizes")
 def test_empty_arrays(nn: Any, dtype: str, row: Row) -> None:
@@ -280,7 +280,7 @@ def test_axes_that_are_not_there(nn: Any, row: Row) -> None:
             function(*operands, *first, axis=axis)
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(24)
 @clause("function-17", "function-18", "function-28", needs="double_backward")
 @rows("ops", where=differentiable)
 def test_in_a_function_that_is_differentiated_twice(nn: Any, row: Row) -> None:

@@ -84,6 +84,7 @@ def test_cell_states(nn: Any, dtype: str, case: str) -> None:
     compare_cell_states(nn, dtype, case, twice=False)
 
 
+@pytest.mark.sampled(5, first=3)
 @clause("rnn-50", needs=("float64", "double_backward"))
 @pytest.mark.parametrize("case", OPTIONS)
 def test_second_derivatives_of_cell_states(nn: Any, case: str) -> None:

@@ -225,6 +225,7 @@ def test_dropout_of_everything(nn: Any, name: str) -> None:
     exactly(nn, x.grad, to_numpy(nn, zeros))
 
 
+@pytest.mark.sampled(12)
 @clause("rnn-19")
 @pytest.mark.parametrize("cell", ["RNN_tanh", "GRU", "LSTM_projected"])
 @pytest.mark.parametrize(("steps", "batch"), [(0, 2), (3, 0)])

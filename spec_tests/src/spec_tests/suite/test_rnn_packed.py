@@ -46,15 +46,17 @@ def fits(configuration: Configuration) -> bool:
     return bool(configuration.batch) and min(ends) > 0 and max(ends) == longest
 
 
-PACKED = {
-    (cell, both): [
-        each
-        for each in configurations()
-        if (each.cell, each.bidirectional) == (cell, both) and fits(each)
-    ]
+def name_of(configuration: Configuration) -> str:
+    return f"{configuration.cell}-{configuration.number}"
+
+
+PACKED = [each for each in configurations() if fits(each)]
+KINDS = {
+    (cell, both): [each for each in PACKED if (each.cell, each.bidirectional) == (cell, both)]
     for cell in CELLS
     for both in (False, True)
 }
+TWICE = [each for kind in KINDS.values() for each in [one for one in kind if one.penalised][:2]]
 
 
 @clause("rnn-55")
@@ -191,28 +193,25 @@ def cubes(nn: Any, x: Any) -> Any:
 
 
 @clause("rnn-57", "rnn-35")
-@pytest.mark.sampled(12)
-@pytest.mark.parametrize(("cell", "both"), PACKED)
-def test_packed_configurations_agree_with_torch(nn: Any, dtype: str, cell: str, both: bool) -> None:
-    assert len(PACKED[cell, both]) >= 3
-    for configuration in PACKED[cell, both]:
-        got, want = seen(nn, configuration, dtype, packed=True)
-        for key, array in want.items():
-            call = f"configuration {configuration.number}, packed: {key}"
-            agrees(nn, got[key], array, "rnn", call=call, dtype=dtype)
+@pytest.mark.sampled(50)
+@pytest.mark.parametrize("configuration", PACKED, ids=name_of)
+def test_packed_configurations_agree_with_torch(
+    nn: Any, dtype: str, configuration: Configuration
+) -> None:
+    assert all(len(kind) >= 3 for kind in KINDS.values())
+    got, want = seen(nn, configuration, dtype, packed=True)
+    for key, array in want.items():
+        agrees(nn, got[key], array, "rnn", call=f"packed: {key}", dtype=dtype)
 
 
 @clause("rnn-57", "rnn-17", needs="float64")
-@pytest.mark.sampled(12)
-@pytest.mark.parametrize(("cell", "both"), PACKED)
-def test_second_derivatives_of_packed_configurations(nn: Any, cell: str, both: bool) -> None:
-    chosen = [each for each in PACKED[cell, both] if each.penalised][:2]
-    assert chosen
-    for configuration in chosen:
-        got, want = twice(nn, configuration, "float64", packed=True)
-        for key, array in want.items():
-            call = f"configuration {configuration.number}, packed: {key}"
-            agrees(nn, got[key], array, "rnn", call=call, dtype="float64")
+@pytest.mark.sampled(24)
+@pytest.mark.parametrize("configuration", TWICE, ids=name_of)
+def test_second_derivatives_of_packed_configurations(nn: Any, configuration: Configuration) -> None:
+    assert {(each.cell, each.bidirectional) for each in TWICE} == set(KINDS)
+    got, want = twice(nn, configuration, "float64", packed=True)
+    for key, array in want.items():
+        agrees(nn, got[key], array, "rnn", call=f"packed: {key}", dtype="float64")
 
 
 @clause("rnn-57")

@@ -238,7 +238,7 @@ def rung(place: int) -> tuple[int, int, int, int]:
 
 
 @clause("rnn-28")
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(14)
 @pytest.mark.parametrize("place", range(len(LADDER)))
 def test_sizes(nn: Any, place: int) -> None:
     sizes = rung(place)
@@ -258,7 +258,7 @@ def test_sizes_in_other_precision(nn: Any, dtype: str, name: str, place: int) ->
         sized(nn, name, sizes, dtype, call)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @clause("rnn-28")
 @pytest.mark.parametrize(
     ("steps", "batch", "width", "hidden"), [(515, 2, 3, 65), (130, 5, 2, 257), (1030, 1, 1, 17)]

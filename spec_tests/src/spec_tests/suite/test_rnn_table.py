@@ -98,28 +98,28 @@ def test_values(nn: Any, cell: Cell) -> None:
 
 
 @clause("rnn-59")
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(40)
 @pytest.mark.options("gradients")
 def test_gradients(nn: Any, cell: Cell) -> None:
     compare_gradients(nn, Case(cell.layer, cell.option))
 
 
 @clause("rnn-59")
-@pytest.mark.sampled(15)
+@pytest.mark.sampled(30)
 @pytest.mark.options("lengths")
 def test_with_lengths(nn: Any, cell: Cell) -> None:
     compare_gradients(nn, Case(cell.layer, cell.option, lengths=True))
 
 
 @clause("rnn-59")
-@pytest.mark.sampled(15)
+@pytest.mark.sampled(30)
 @pytest.mark.options("resets")
 def test_with_resets(nn: Any, cell: Cell) -> None:
     compare_gradients(nn, Case(cell.layer, cell.option, lengths=True, resets=True))
 
 
 @clause("rnn-59", needs="double_backward")
-@pytest.mark.sampled(30)
+@pytest.mark.sampled(90)
 @pytest.mark.options("second")
 def test_second_derivatives(nn: Any, cell: Cell) -> None:
     case = Case(cell.layer, cell.option)
@@ -147,7 +147,7 @@ def test_compiled(nn: Any, cell: Cell) -> None:
 
 
 @clause("rnn-59", needs="vmap")
-@pytest.mark.sampled(40)
+@pytest.mark.sampled(80)
 @pytest.mark.options("vmap")
 def test_gradients_of_several_batches(nn: Any, cell: Cell) -> None:
     case = Case(cell.layer, cell.option)
@@ -166,7 +166,7 @@ def test_gradients_of_several_batches(nn: Any, cell: Cell) -> None:
 
 
 @clause("rnn-59", needs="double_backward")
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(60)
 @pytest.mark.options("jvp")
 def test_derivatives_in_a_direction(nn: Any, cell: Cell) -> None:
     case = Case(cell.layer, cell.option)
