@@ -160,6 +160,33 @@ def across(session: nox.Session) -> None:
 
 
 @nox.session
+def accuracy(session: nox.Session) -> None:
+    """Measure how far each is from float64 and from the others; put it on the page of the matrix.
+
+    ``nox -s accuracy -- [numpy cupy ...]``; left out, all four. Who passes what is read from the
+    files in ``report/clauses/``, which the sessions of the four leave there.
+    """
+    chosen = [name for name in BACKENDS if name in session.posargs] or list(BACKENDS)
+    results = [REPORT / "clauses" / f"impl_{name}.json" for name in chosen]
+    missing = [path.stem for path in results if not path.is_file()]
+    if missing:
+        session.error(f"no result of {', '.join(missing)}: run these sessions first")
+    forget_builds()
+    session.install("./spec_tests[compare]")
+    measured = []
+    for name in chosen:
+        python = backend_python(session, name)
+        install_backend(session, name, python)
+        if name == "cupy":
+            emulate_without_a_gpu(session, python)
+        measured.append(REPORT / "accuracy" / f"impl_{name}.json")
+        run = ("--impl", f"impl_{name}", "--out", str(measured[-1]))
+        session.run(str(python), "-m", "spec_tests.accuracy", *run, external=True)
+    page = ("--accuracy", *map(str, measured), "--html", str(REPORT / "matrix.html"))
+    session.run("spec-tests", "matrix", *map(str, results), *page, success_codes=[0, 1])
+
+
+@nox.session
 def page(session: nox.Session) -> None:
     """Make the page of the matrix, and use it in Chromium: `apt install chromium chromium-driver`.
 

@@ -5,10 +5,13 @@
 writes them, as `--result` would.
 """
 
+import base64
 import json
 import random
 import sys
 from pathlib import Path
+
+import numpy as np
 
 from spec_tests.judge import clauses, options, properties, tables, transforms
 
@@ -113,6 +116,49 @@ def results():
     died = five[1]["clauses"]["errors-01"]
     died.update(status="crashed", why="test_errors.py::test_01[0]: the process died (signal 11)")
     return five
+
+
+def accuracy():
+    """Return what `spec-tests accuracy` would write for three of them."""
+    draw = np.random.default_rng(5)
+    keys = [key for key, row in tables.read().items() if row.chapter == "ops" and row.formula]
+    files = []
+    for name in NAMES[:3]:
+        functions = {}
+        for key in keys:
+            errors = draw.normal(size=64) * 2.0 ** draw.integers(-3, 10)
+            sizes = np.sort(np.abs(errors))
+            functions[key] = {
+                "family": "unary",
+                "elements": errors.size,
+                "ulp": [round(float(sizes[place]), 3) for place in (32, 62, 63)],
+                "nanoseconds": round(float(draw.uniform(0.1, 20)), 3),
+                "errors": base64.b64encode(errors.astype("<f2").tobytes()).decode(),
+            }
+        functions["ops.cos"] = {"why": HOSTILE}
+        rows = {what: [float(2 + step) for step in range(7)] for what in ("output", "gradient")}
+        about = {
+            "device": "NVIDIA H100" if name == "impl_emulated" else "CPU",
+            "emulated": name == "impl_emulated",
+            "processor": "one of two",
+            "instruction_set": "AVX2",
+            "versions": {"numpy": "2.4.6"},
+        }
+        files.append(
+            {
+                "format": 1,
+                "kind": "accuracy",
+                "spec_version": clauses.SPEC_VERSION,
+                "implementation": name,
+                "about": about,
+                "started": "2026-11-28 10:00 UTC",
+                "command": ["spec-tests", "accuracy", "--impl", name],
+                "functions": functions,
+                "steps": [4**power for power in range(7)],
+                "lengths": {layer: rows for layer in ("RNN_tanh", "GRU", "LSTM")},
+            }
+        )
+    return files
 
 
 def write(folder):

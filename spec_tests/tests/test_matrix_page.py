@@ -63,7 +63,7 @@ def results():
 
 @pytest.fixture(scope="module")
 def text(results):
-    return as_page(merge(results), results)
+    return as_page(merge(results), results, page_sample.accuracy())
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +140,9 @@ def test_an_implementation_whose_name_is_markup():
 
 def test_nothing_is_fetched(text, page):
     for tag, found in page.elements:
-        assert tag not in ("img", "iframe", "object", "embed", "base", "form")
-        assert "src" not in found
+        assert tag not in ("iframe", "object", "embed", "base", "form")
+        source = found.get("src", "")
+        assert not source or (tag == "img" and source.startswith("data:image/svg+xml;base64,"))
         if "href" in found:
             assert found["href"].startswith(("#", "data:"))
     assert "@import" not in text
@@ -185,7 +186,7 @@ def test_the_text_of_each_clause_is_there(results, page):
 
 
 def test_the_same_files_make_the_same_page(results, text):
-    assert as_page(merge(results), results) == text
+    assert as_page(merge(results), results, page_sample.accuracy()) == text
 
 
 def test_files_of_an_older_suite_make_a_page(results):
@@ -222,3 +223,43 @@ def test_the_command_writes_the_page(tmp_path, capsys):
 )
 def test_the_prose_of_clauses(markdown, html):
     assert as_html(markdown) == html
+
+
+def test_the_heat_map(text, results):
+    table = text[text.index('<table class="heat">') :]
+    table = table[: table.index("</table>")]
+    rows = re.findall(r'<tr data-key="([^"]+)">(.*?)</tr>', table, re.DOTALL)
+    files = page_sample.accuracy()
+    assert [key for key, _ in rows] == list(files[0]["functions"])
+    cells = dict(rows)
+    # Three alone, and three pairs.
+    assert {content.count("<td") for content in cells.values()} == {6}
+    middle, high, largest = files[1]["functions"]["ops.sin"]["ulp"]
+    told = f"median {middle}, 99.9% {high}, largest {largest}"
+    assert f'title="{told}">{high:.2f}</td>' in cells["ops.sin"]
+    assert page_sample.HOSTILE not in text
+    assert cells["ops.cos"].count('class="none"') == 6
+    assert 'href="#ops.sin"' in cells["ops.sin"]
+    assert "emulated" in table
+    for file in files:
+        section = text[text.index(f'id="accuracy-{file["implementation"]}"') :]
+        packed = re.search(r'base64,([^"]+)"', section)
+        held = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+        assert held["functions"]["ops.sin"]["ulp"] == file["functions"]["ops.sin"]["ulp"]
+        assert " ".join(file["command"]) in section
+    assert text.count("<figure>") == 5
+    assert "Accuracy" not in as_page(merge(results), results)
+
+
+def test_files_of_accuracy_are_for_the_page(tmp_path, capsys):
+    (path, *_) = page_sample.write(tmp_path)
+    measured = tmp_path / "accuracy.json"
+    measured.write_text(json.dumps(page_sample.accuracy()[0]), encoding="utf-8")
+    page = tmp_path / "page.html"
+    assert main([str(path), "--accuracy", str(measured), "--html", str(page)]) == 0
+    assert '<table class="heat">' in page.read_text(encoding="utf-8")
+    assert main([str(path), "--accuracy", str(path), "--html", str(page)]) == 2
+    assert "is no file of `spec-tests accuracy`" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(path), "--accuracy", str(measured)])
+    assert "--accuracy is for the page" in capsys.readouterr().err

@@ -31,7 +31,9 @@ SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 CONTRAST = """
 const channel = (v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
 const light = (c) => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
-const parse = (text) => [...text.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+// Mixed colours are told in shares of 1.
+const parse = (text) => [...text.match(/[\\d.]+/g).map(Number), 1].slice(0, 4)
+  .map((v, i) => (text.startsWith("color(") && i < 3 ? 255 * v : v));
 const mix = (top, below) => (v, i) => v * top[3] + below[i] * (1 - top[3]);
 const over = (top, below) => [...top.slice(0, 3).map(mix(top, below)), 1];
 function behind(node) {
@@ -73,7 +75,7 @@ return out;
 def address(tmp_path_factory):
     results = page_sample.results()
     path = tmp_path_factory.mktemp("page") / "matrix.html"
-    path.write_text(as_page(merge(results), results), encoding="utf-8")
+    path.write_text(as_page(merge(results), results, page_sample.accuracy()), encoding="utf-8")
     return path.as_uri()
 
 
@@ -247,7 +249,7 @@ def test_the_filter(page):
     state.select_by_visible_text("all but passed")
     wrong = {"errors-01", "rnn-02", "ops.sin", "ops.sinh", "GRU: vmap", "rnn.GRU.batch_first.vmap"}
     assert set(shown(page)) == wrong
-    heads = page.find_elements(By.CSS_SELECTOR, "thead th")
+    heads = page.find_elements(By.CSS_SELECTOR, ".wide thead th")
     assert {head.text for head in heads if head.is_displayed() and "impl" in head.text} == {
         "impl_wrong"
     }
@@ -343,3 +345,21 @@ def test_print_leaves_out_what_is_to_press(desk):
     assert not desk.find_element(By.CSS_SELECTOR, ".bar").is_displayed()
     assert desk.find_element(By.ID, "totals").is_displayed()
     desk.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_the_heat_map_shows_another_statistic(page):
+    cell = page.find_element(By.CSS_SELECTOR, ".heat tr[data-key='ops.sin'] td")
+    errors = [f"{float(one):.2f}" for one in cell.get_attribute("data-errors").split()]
+    levels = cell.get_attribute("data-levels").split()
+    chosen = Select(page.find_element(By.ID, "statistic"))
+    assert cell.text == errors[1]
+    for place, name in enumerate(("median", "99.9%", "largest")):
+        chosen.select_by_visible_text(name)
+        assert cell.text == errors[place]
+        assert cell.get_attribute("class") == f"h{levels[place]}"
+    script(page, "document.getElementById('accuracy').scrollIntoView()")
+    shoot(page, "accuracy")
+    name = page.find_element(By.CSS_SELECTOR, ".heat thead a")
+    name.click()
+    box = page.find_element(By.ID, name.get_attribute("href").partition("#")[2])
+    WebDriverWait(page, 5).until(lambda _: "spec-tests accuracy" in box.text)

@@ -12,6 +12,7 @@ from spec_tests.judge.environment import suite_version
 
 # Commands with options of their own: the module whose `main` takes them, and what it does.
 _PROGRAMS = {
+    "accuracy": ("spec_tests.accuracy.__main__", "measure errors against float64, and speed"),
     "check": ("spec_tests.check.command", "check a Function of your own"),
     "compare": ("spec_tests.compare.__main__", "compare implementations"),
     "matrix": ("spec_tests.matrix.__main__", "print functions and clauses by implementation"),

@@ -26,6 +26,8 @@ STYLES: tuple[tuple[str, Any, str], ...] = (
 )
 SETTINGS: Any = {
     "svg.fonttype": "none",
+    # Without it the names of a figure's parts are drawn anew in every run.
+    "svg.hashsalt": "spec-tests",
     "font.family": ["sans-serif"],
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
     "font.size": 11,

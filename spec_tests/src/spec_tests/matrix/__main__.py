@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from spec_tests.accuracy import merge as accuracy
 from spec_tests.matrix.merge import Matrix, merge, read
 from spec_tests.matrix.text import as_dict, as_text
 
 _EXAMPLES = """examples:
   spec-tests matrix report/clauses/*.json
   spec-tests matrix report/clauses/*.json --html report/matrix.html
+  spec-tests matrix report/clauses/*.json --accuracy report/accuracy/*.json \\
+      --html report/matrix.html
 """
 
 
@@ -41,12 +44,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="PAGE",
         help="write one page that needs nothing else; takes spec-tests[compare]",
     )
+    parser.add_argument(
+        "--accuracy",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="what `spec-tests accuracy` wrote, for the page",
+    )
     options = parser.parse_args(argv)
     try:
         results = [read(path) for path in options.file]
         matrix = merge(results)
         if options.html:
-            _write(options.html, matrix, results)
+            measured = [accuracy.read(path) for path in options.accuracy]
+            _write(options.html, matrix, results, measured)
+        elif options.accuracy:
+            parser.error("--accuracy is for the page: --html PAGE")
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -57,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(bool(matrix.faults()))
 
 
-def _write(path: Path, matrix: Matrix, results: Sequence[dict[str, Any]]) -> None:
+def _write(
+    path: Path, matrix: Matrix, results: Sequence[dict[str, Any]], measured: list[dict[str, Any]]
+) -> None:
     try:
         from spec_tests.matrix.page import as_page
     except ModuleNotFoundError as error:
@@ -65,7 +81,7 @@ def _write(path: Path, matrix: Matrix, results: Sequence[dict[str, Any]]) -> Non
         raise ValueError(msg) from None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(as_page(matrix, results), encoding="utf-8")
+        path.write_text(as_page(matrix, results, measured), encoding="utf-8")
     except OSError as error:
         msg = f"{path}: cannot be written: {error.strerror}"
         raise ValueError(msg) from None

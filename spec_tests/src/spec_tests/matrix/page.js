@@ -324,6 +324,8 @@
       history.pushState(null, "", target.hash);
       close();
       goTo(target.hash);
+    } else if (target.matches('a[href^="#accuracy-"]')) {
+      $(target.hash.slice(1)).open = true;
     } else if (target.matches('a[href^="#text-"]')) {
       const text = $(target.hash.slice(1));
       if (text) text.closest("details").open = true;
@@ -411,6 +413,16 @@
     theme = themes[(themes.indexOf(theme) + 1) % themes.length];
     paint(theme);
     try { localStorage.setItem("spec-tests-theme", theme); } catch { /* it lasts as long as the page */ }
+  });
+
+  // The heat map: another statistic in the same cells.
+  const statistic = $("statistic");
+  if (statistic) statistic.addEventListener("change", () => {
+    const at = Number(statistic.value);
+    for (const cell of document.querySelectorAll(".heat td[data-errors]")) {
+      cell.textContent = Number(cell.dataset.errors.split(" ")[at]).toFixed(2);
+      cell.className = `h${cell.dataset.levels.split(" ")[at]}`;
+    }
   });
 
   const bar = document.querySelector(".bar");

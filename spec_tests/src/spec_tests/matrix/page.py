@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +13,9 @@ import markupsafe
 
 from spec_tests.judge import clauses, properties, tables
 from spec_tests.judge.transforms import read_cells
+from spec_tests.matrix.accuracy import accuracy_of
 from spec_tests.matrix.merge import KINDS, STATES, Cell, Matrix, chapter
+from spec_tests.matrix.packing import packed
 from spec_tests.matrix.prose import as_html, words
 
 __all__ = ["MARKS", "as_page"]
@@ -79,7 +78,11 @@ class Remark:
     places: list[tuple[str, str]]
 
 
-def as_page(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> str:
+def as_page(
+    matrix: Matrix,
+    results: Sequence[Mapping[str, Any]],
+    measured: Sequence[dict[str, Any]] = (),
+) -> str:
     """Return the page.
 
     Parameters
@@ -88,6 +91,13 @@ def as_page(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> str:
         What `merge` made of the results.
     results : sequence of mapping
         The contents of the files, which the page holds whole.
+    measured : sequence of mapping
+        Of `spec-tests accuracy`: the page has a part on accuracy if there are any.
+
+    Raises
+    ------
+    ValueError
+        If the files on accuracy do not belong together.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -113,11 +123,12 @@ def as_page(matrix: Matrix, results: Sequence[Mapping[str, Any]]) -> str:
             for name in matrix.runs
         },
         remarks={name: list(_remarks(matrix, name)) for name in matrix.runs},
-        files={str(result["implementation"]): _packed(result) for result in results},
+        files={str(result["implementation"]): packed(result) for result in results},
         about=_about(matrix, known),
         texts=_texts() if known else {},
         environments={name: _environment(run) for name, run in matrix.runs.items()},
         command=_command,
+        accuracy=accuracy_of(measured) if measured else None,
     )
 
 
@@ -252,13 +263,6 @@ def _texts() -> dict[str, list[tuple[str, markupsafe.Markup, markupsafe.Markup]]
         entry = (clause.id, words(clause.title), as_html(text))
         found.setdefault(chapter(clause.id), []).append(entry)
     return found
-
-
-def _packed(result: Mapping[str, Any]) -> str:
-    """Return a result file, compressed, in letters that need no escape."""
-    text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
-    # Without the time of day, that the same files make the same page.
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
 def _environment(run: Mapping[str, Any]) -> dict[str, Any]:
