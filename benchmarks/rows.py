@@ -70,8 +70,9 @@ KINDS: dict[str, Kind] = {
     "options": Kind(
         "Options of sequence layers, training",
         "Layers above one another, both directions, a projection, and sequences of different "
-        "lengths in one batch (drawn evenly from 1 to T; torch.nn packs and unpacks them), as in "
-        "the first section.",
+        "lengths in one batch (drawn evenly from 1 to T; torch.nn packs and unpacks them), and "
+        "resets, of which each sequence has one in a hundred steps (torch.nn is called for each "
+        "stretch without one in any sequence), as in the first section.",
         "train",
         peers=("torch.nn", "flax.nnx"),
     ),
@@ -241,8 +242,9 @@ class Row:
         A layer's constructor's, by position.
     options : mapping
         The keywords of an optimizer or a sequence layer, there with `lengths`, whether the
-        sequences have different lengths, and `projected`, to half of H; `apart`, `sqrt` and
-        `narrow` of a cell over a sequence; a workload's fields.
+        sequences have different lengths, `resets`, whether states are reset on the way, and
+        `projected`, to half of H; `apart`, `sqrt` and `narrow` of a cell over a sequence; a
+        workload's fields.
     quick : bool
         Whether ``--quick`` measures it too.
     along : str
@@ -313,7 +315,8 @@ class Row:
     @property
     def keywords(self) -> dict[str, Any]:
         """The options of a sequence layer's constructor."""
-        options = {k: v for k, v in self.options.items() if k not in ("lengths", "projected")}
+        of_call = ("lengths", "resets", "projected")
+        options = {k: v for k, v in self.options.items() if k not in of_call}
         return options | ({"proj_size": self.out} if self.options.get("projected") else {})
 
     def as_dict(self) -> dict[str, Any]:
@@ -354,6 +357,7 @@ OPTIONS: tuple[Mapping[str, Any], ...] = (
     {"num_layers": 2, "bidirectional": True},
     {"lengths": True},
     {"num_layers": 2, "bidirectional": True, "lengths": True},
+    {"resets": True},
 )
 STILL = {"T": 64, "N": 16, "I": 64, "H": 64}
 GROWING = {"T": (64, 256, 1024, 4096), "N": (1, 4, 16, 64, 256), "H": (16, 64, 256, 512)}
@@ -389,7 +393,7 @@ ROWS: tuple[Row, ...] = (
         Row("options", "LSTM", shape, options={"projected": True})
         for shape in ((28, 64, 28, 128), (100, 32, 128, 256))
     ),
-    Row("options", "GRU", (8, 32, 8, 32), options=OPTIONS[-1], quick=True),
+    Row("options", "GRU", (8, 32, 8, 32), options=OPTIONS[-2], quick=True),
     *_recurrent("inference", SHAPES),
     *_recurrent("cell", ((8, 32, 8, 32), (28, 64, 28, 128))),
     *(

@@ -9,7 +9,10 @@ import numpy as np
 
 from benchmarks.rows import EXPRESSIONS, Row
 
-__all__ = ["arrays", "expression", "integers", "lengths", "sequence"]
+__all__ = ["arrays", "expression", "integers", "lengths", "resets", "sequence"]
+
+# How often, on average, an episode of a row with resets ends.
+EPISODE = 100
 
 
 def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -36,6 +39,13 @@ def lengths(row: Row) -> np.ndarray | None:
     if not row.options.get("lengths"):
         return None
     return integers(row.shape[0], (row.shape[1],)) + 1
+
+
+def resets(row: Row) -> np.ndarray | None:
+    """Return where episodes begin, (T, N), one in `EPISODE` steps, if the row has any."""
+    if not row.options.get("resets"):
+        return None
+    return integers(EPISODE, row.shape[:2]) == 0
 
 
 def expression(row: Row) -> Callable[[Any, Any, Any], Any]:

@@ -26,9 +26,10 @@ def makers(_: str) -> Makers:
 
 
 def _layer(row: Row) -> tuple[Any, Any]:
-    if row.options.get("projected"):
-        msg = "flax has no projection"
-        raise Unsupported(msg)
+    for option, what in (("projected", "projection"), ("resets", "resets")):
+        if row.options.get(option):
+            msg = f"flax has no {what}"
+            raise Unsupported(msg)
     _, _, inputs, hidden = row.shape
     layers = [
         tuple(_rnn(row, inputs if number == 0 else row.directions * hidden, reverse))

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.arrays import arrays, expression, integers, lengths, sequence
+from benchmarks.peers.arrays import arrays, expression, integers, lengths, resets, sequence
 from benchmarks.peers.job import Job, Makers, Unsupported, to_itself
 from benchmarks.peers.own_cell import next_state, weights
 from benchmarks.rows import Row
@@ -83,9 +83,9 @@ def _train(nn: Any, row: Row) -> Job:
 
 
 def _cut(row: Row) -> dict[str, Any]:
-    """Return the argument of a layer's call that cuts the sequences to their lengths."""
-    ends = lengths(row)
-    return {} if ends is None else {"lengths": ends}
+    """Return the arguments of a layer's call that cut the sequences to lengths or episodes."""
+    found = {"lengths": lengths(row), "reset_mask": resets(row)}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _train_jit(nn: Any, row: Row) -> Job:

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.peers.arrays import arrays, expression, integers, lengths, sequence
+from benchmarks.peers.arrays import arrays, expression, integers, lengths, resets, sequence
 from benchmarks.peers.job import Job, Makers, Unsupported, to_itself
 from benchmarks.peers.own_cell import next_state, weights
 from benchmarks.rows import Row
@@ -60,7 +61,7 @@ def _layer_of(row: Row) -> tuple[Any, Any, Any]:
 
 def _train(change: Compile, row: Row) -> Job:
     layer, x, cotangent = _layer_of(row)
-    call = change(_packed(layer, row))
+    call = change(_cut(layer, row))
 
     def step() -> None:
         layer.zero_grad()
@@ -68,6 +69,33 @@ def _train(change: Compile, row: Row) -> Job:
         call(x)[0].backward(cotangent)
 
     return Job(step, lambda: [_read(parameter.grad) for parameter in layer.parameters()])
+
+
+def _cut(layer: Any, row: Row) -> Any:
+    """Return the layer, or with lengths or resets a function that does what it cannot."""
+    marks = resets(row)
+    return _packed(layer, row) if marks is None else _by_stretches(layer, marks)
+
+
+def _by_stretches(layer: Any, marks: np.ndarray) -> Any:
+    """Call the layer for each stretch that no sequence of the batch begins anew in."""
+    steps = len(marks)
+    starts = [0, *(t for t in range(1, steps) if marks[t].any())]
+    kept = torch.tensor(~marks[starts], dtype=torch.float32)[:, None, :, None]
+    stretches = list(zip(starts, [*starts[1:], steps], kept, strict=True))
+
+    def call(x: Any) -> Any:
+        state, outputs = None, []
+        for first, last, keep in stretches:
+            if isinstance(state, tuple):
+                state = tuple(part * keep for part in state)
+            elif state is not None:
+                state = state * keep
+            output, state = layer(x[first:last], state)
+            outputs.append(output)
+        return torch.cat(outputs), state
+
+    return call
 
 
 def _packed(layer: Any, row: Row) -> Any:
