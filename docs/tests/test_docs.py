@@ -30,12 +30,13 @@ def test_every_python_block_names_its_implementations(page):
     assert len([b for b in blocks if b.language == "python"]) == len(opened)
 
 
-def test_the_tutorials_have_the_same_code():
+@pytest.mark.parametrize(("page", "least"), [("tutorial", 10), ("function", 5)])
+def test_both_languages_have_the_same_code(page, least):
     english, chinese = (
         [(b.text, b.names, b.output) for b in run_blocks.blocks((HERE / name).read_text("utf-8"))]
-        for name in ("tutorial.md", "tutorial.zh.md")
+        for name in (f"{page}.md", f"{page}.zh.md")
     )
-    assert len(english) > 10
+    assert len(english) > least
     assert english == chinese
 
 
