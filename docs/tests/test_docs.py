@@ -40,6 +40,20 @@ def test_both_languages_have_the_same_code(page, least):
     assert english == chinese
 
 
+def test_both_languages_name_the_same_things():
+    """Row by row: what is between backquotes, and how many columns there are."""
+    english, chinese = (
+        [
+            (line.count("|"), re.findall("`[^`]+`", line))
+            for line in (HERE / name).read_text("utf-8").splitlines()
+            if line.startswith("|")
+        ]
+        for name in ("coming.md", "coming.zh.md")
+    )
+    assert len(english) > 60
+    assert english == chinese
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
