@@ -43,6 +43,13 @@ bool loops(const Tensor& grad, const Others&... others) {
     return known && !is_recorded(grad, others...) && plain(grad) && (plain(others) && ...);
 }
 
+// The gradient for a loop: what a sum has spread over its operand has one element for all.
+Tensor laid_out(const Tensor& grad) {
+    const bool plain = !is_wrapped(grad) && grad.is_cpu() && grad.layout() == at::kStrided &&
+                       !grad.unsafeGetTensorImpl()->is_python_dispatch() && !is_recorded(grad);
+    return plain ? grad.contiguous() : grad;
+}
+
 // Runs `loop(result, first, count)` for parts of a result like x.
 template <typename Loop>
 Tensor in_one_pass(const Tensor& x, const Loop& loop) {
@@ -55,7 +62,8 @@ Tensor in_one_pass(const Tensor& x, const Loop& loop) {
     return result;
 }
 
-Tensor absolute_gradient(const Tensor& grad, const Tensor& x) {
+Tensor absolute_gradient(const Tensor& given, const Tensor& x) {
+    const Tensor grad = laid_out(given);
     if (!loops(grad, x)) {
         const Tensor rest = at::where(x.eq(0), 0.0, std::numeric_limits<double>::quiet_NaN());
         const Tensor below = at::where(x.lt(0), grad.neg(), rest.to(grad.scalar_type()));
@@ -66,7 +74,8 @@ Tensor absolute_gradient(const Tensor& grad, const Tensor& x) {
     });
 }
 
-Tensor clamp_gradient(const Tensor& grad, const Tensor& x, double low, double high) {
+Tensor clamp_gradient(const Tensor& given, const Tensor& x, double low, double high) {
+    const Tensor grad = laid_out(given);
     if (!loops(grad, x)) {
         const Tensor inside = x.ge(low).logical_and(x.le(high));
         return at::where(inside.logical_or(at::isnan(x)), grad, 0.0);
@@ -78,8 +87,9 @@ Tensor clamp_gradient(const Tensor& grad, const Tensor& x, double low, double hi
 }
 
 // The gradient that goes to `mine`.
-Tensor extremum_gradient(const Tensor& grad, const Tensor& mine, const Tensor& other,
+Tensor extremum_gradient(const Tensor& given, const Tensor& mine, const Tensor& other,
                          bool largest) {
+    const Tensor grad = laid_out(given);
     if (mine.sizes() != other.sizes() || !loops(grad, mine, other)) {
         const Tensor none = at::isnan(mine), others_none = at::isnan(other);
         const Tensor same = mine.eq(other).logical_or(none.logical_and(others_none));
@@ -124,8 +134,9 @@ struct Extremes {
     }
 };
 
-Tensor extreme_gradient(const Tensor& grad, const Tensor& x, const Tensor& y,
+Tensor extreme_gradient(const Tensor& given, const Tensor& x, const Tensor& y,
                         const std::vector<std::int64_t>& places, bool keepdim) {
+    const Tensor grad = laid_out(given);
     const auto reduced = static_cast<std::int64_t>(places.size());
     const bool together = reduced > 0 && places.back() - places.front() + 1 == reduced;
     if (!together || !loops(grad, x, y))

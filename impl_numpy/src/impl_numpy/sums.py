@@ -21,7 +21,7 @@ FEW = 28
 BLOCK = 16
 # What is added at once should fill the loop of an addition, and stay in the cache.
 WIDE = 2048
-# In so few elements halves are added: fewer calls are worth more than fewer passes over memory.
+# In so few elements fewer calls are worth more than fewer passes over memory.
 SMALL = 8192
 
 _add: Any = np.add.reduce
@@ -58,7 +58,7 @@ def total(x: Array, axes: Shape, keepdims: bool = False) -> Array:
     if terms <= FEW or x.dtype.kind not in "fc" or not x.size:
         return _add(x, axes, None, None, keepdims)
     if ndim == 2 and axes == (0,) and x.size <= SMALL and not keepdims:
-        return _halved(x)
+        return _small(x)
     if not x.flags.c_contiguous:
         x = _once(x, axes)
         order = sorted(range(x.ndim), key=lambda k: -abs(x.strides[k]))
@@ -96,17 +96,22 @@ def _contiguous(x: Array, axes: list[int]) -> Array:
     return x
 
 
-def _halved(x: Array) -> Array:
+def _small(x: Array) -> Array:
     """Return the sum of the rows of a small matrix."""
     n = len(x)
-    while n > FEW:
+    while n > BLOCK * BLOCK:
         half = n // 2
         last = x[-1] if n % 2 else None
         x = x[:half] + x[half : 2 * half]
         if last is not None:
             x[0] += last
         n = half
-    result: Array = _add(x, axis=0)
+    # At most so many terms one after the other, in loops over all rows of a part.
+    rows = n // BLOCK
+    stop = rows * BLOCK
+    result: Array = _add(_add(x[:stop].reshape(BLOCK, rows, -1), 0), 0)
+    if stop < n:
+        result += _add(x[stop:], 0)
     return result
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from impl_numpy.checks import shown
 from impl_numpy.dtypes import Array
-from impl_numpy.optim.optimizer import Group, Optimizer, State, plain_number
+from impl_numpy.optim.optimizer import BLOCK, Group, Optimizer, State, plain_number
+from impl_numpy.tensor import Tensor
 
 Begun = tuple[list[Array], tuple[Any, ...]]
 
@@ -103,9 +104,24 @@ class SGD(Optimizer):
             raise ValueError(msg)
         return plain
 
+    def _advance(self, members: list[Tensor], group: Group) -> list[tuple[Tensor, Array]]:
+        if group["momentum"]:
+            return super()._advance(members, group)
+        # Without a buffer so little is done that putting several together would take longer.
+        copies: list[tuple[Tensor, Array]] = []
+        for member in members:
+            p, grad = member._data, member._grad
+            assert grad is not None
+            if not p.flags.writeable:
+                p = np.array(p)
+                copies.append((member, p))
+            if p.size > BLOCK and p.flags.c_contiguous:
+                self._together([[p.reshape(-1), grad._data.reshape(-1)]], group)
+            else:
+                self._changed([p, grad._data], group)
+        return copies
+
     def _begin(self, p: Array, state: State, group: Group) -> Begun:
-        if not group["momentum"]:
-            return [], ()
         first = state.get("momentum_buffer") is None
         return [_buffer(state, "momentum_buffer", p)], (first,)
 

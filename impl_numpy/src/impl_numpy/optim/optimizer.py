@@ -14,7 +14,7 @@ from impl_numpy.checks import as_number, check_flag, check_items, shown
 from impl_numpy.dtypes import Array, float32, is_raw
 from impl_numpy.memory import written
 from impl_numpy.parameter import overwrite
-from impl_numpy.recording import quiet
+from impl_numpy.recording import QUIET
 from impl_numpy.tensor import Tensor, wrap
 
 Group = dict[str, Any]
@@ -179,7 +179,6 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    @quiet
     def _advance(self, members: list[Tensor], group: Group) -> list[tuple[Tensor, Array]]:
         """Take one step with the Parameters of a group: small ones several at a time.
 
@@ -290,7 +289,7 @@ class Optimizer:
         options = [self._plain(group) for group in self.param_groups]
         for group, plain in zip(self.param_groups, options, strict=True):
             moving = [p for p in group["params"] if p._grad is not None and p._node is not None]
-            for p, values in self._advance(moving, plain):
+            for p, values in QUIET.run(self._advance, moving, plain):
                 overwrite(p, values)
             # Not before, as whether somebody else holds the memory is told by its references.
             for p in moving:
