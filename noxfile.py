@@ -128,8 +128,6 @@ def compare(session: nox.Session) -> None:
         python = backend_python(session, name)
         install_backend(session, name, python)
         arguments += ["--backend", f"impl_{name}={python}"]
-        if name == "cupy":
-            emulate_without_a_gpu(session, python)
         if name == "torch_ext":
             arguments += ["--reference", str(python)]
     # As in its own session, so that a person does not wait for the compiler.
@@ -149,8 +147,6 @@ def across(session: nox.Session) -> None:
     for name in BACKENDS:
         pythons[f"impl_{name}"] = backend_python(session, name)
         install_backend(session, name, pythons[f"impl_{name}"])
-        if name == "cupy":
-            emulate_without_a_gpu(session, pythons[f"impl_{name}"])
     pythons["torch"] = pythons["impl_torch_ext"]
     program = ROOT / "examples" / "training" / "across.py"
     for stage in ("write", "read"):
@@ -179,8 +175,6 @@ def accuracy(session: nox.Session) -> None:
     for name in chosen:
         python = backend_python(session, name)
         install_backend(session, name, python)
-        if name == "cupy":
-            emulate_without_a_gpu(session, python)
         measured.append(REPORT / "accuracy" / f"impl_{name}.json")
         run = ("--impl", f"impl_{name}", "--out", str(measured[-1]))
         session.run(str(python), "-m", "spec_tests.accuracy", *run, external=True)
@@ -233,8 +227,6 @@ def docs(session: nox.Session) -> None:
         if name != "numpy":
             python = backend_python(session, name)
             install_backend(session, name, python)
-        if name == "cupy":
-            emulate_without_a_gpu(session, python)
         run = (str(python), "docs/run_blocks.py", "--impl", f"impl_{name}")
         session.run(*run, external=True)
 
@@ -262,8 +254,6 @@ def array_api(session: nox.Session) -> None:
         install_backend(session, name, python)
         pip = (str(python), "-m", "pip", "install", "--quiet", "./spec_tests[standard]")
         session.run(*pip, external=True)
-        if name == "cupy":
-            emulate_without_a_gpu(session, python)
         suite = ("run", "--suite", str(Path(folder).resolve()), "--impl", f"impl_{name}")
         for what, command in (
             ("the suite", (*standard, *suite, *out, *TWO_PROCESSES, *options)),
@@ -296,8 +286,6 @@ def mutation(session: nox.Session) -> None:
         python = backend_python(session, name)
         install_backend(session, name, python)
         session.run(str(python), "-m", "pip", "install", "--quiet", "coverage", external=True)
-        if name == "cupy":
-            emulate_without_a_gpu(session, python)
         quick = ("--quick",) if name == "jax_vjp" else ()
         kinds = ("--kind", "python", "cuda") if name == "cupy" else ()
         run = (
@@ -337,8 +325,6 @@ def bench(session: nox.Session) -> None:
             install_backend(session, name, python)
         else:
             python, reason = install_peer(session, name)
-        if name == "cupy":
-            emulate_without_a_gpu(session, python)
         found = ("--missing", reason) if reason else ("--environment", python)
         arguments += [found[0], f"{name}={found[1]}"]
     session.run("python", "-m", "benchmarks", *arguments, "--out", str(REPORT), *session.posargs)
@@ -367,8 +353,6 @@ def conformance(session: nox.Session, name: str, *, quick: bool = False) -> None
     """
     python = Path(session.bin) / "python"
     install_backend(session, name, python)
-    if name == "cupy":
-        emulate_without_a_gpu(session, python)
     result = REPORT / "clauses" / f"impl_{name}.json"
     result.parent.mkdir(parents=True, exist_ok=True)
     pytest = ("python", "-m", "pytest")
@@ -408,7 +392,10 @@ def backend_python(session: nox.Session, name: str) -> Path:
 
 
 def install_backend(session: nox.Session, name: str, python: Path) -> None:
-    """Install an implementation and the suite into the environment of ``python``."""
+    """Install an implementation and the suite into the environment of ``python``.
+
+    Without a CUDA device the session emulates one from here on.
+    """
     pip = (str(python), "-m", "pip", "install", "--quiet")
     if BACKENDS[name]:
         session.run(*pip, *BACKENDS[name], external=True)
@@ -419,6 +406,8 @@ def install_backend(session: nox.Session, name: str, python: Path) -> None:
     if name == "cupy":
         session.run(*pip, f"./{EMULATION}", external=True)
     session.run(*pip, "./spec_tests", "pytest-xdist", external=True)
+    if name == "cupy":
+        emulate_without_a_gpu(session, python)
 
 
 def forget_builds() -> None:

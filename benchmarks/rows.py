@@ -356,8 +356,8 @@ OPTIONS: tuple[Mapping[str, Any], ...] = (
     {"bidirectional": True},
     {"num_layers": 2, "bidirectional": True},
     {"lengths": True},
-    {"num_layers": 2, "bidirectional": True, "lengths": True},
     {"resets": True},
+    {"num_layers": 2, "bidirectional": True, "lengths": True},
 )
 STILL = {"T": 64, "N": 16, "I": 64, "H": 64}
 GROWING = {"T": (64, 256, 1024, 4096), "N": (1, 4, 16, 64, 256), "H": (16, 64, 256, 512)}
@@ -393,7 +393,7 @@ ROWS: tuple[Row, ...] = (
         Row("options", "LSTM", shape, options={"projected": True})
         for shape in ((28, 64, 28, 128), (100, 32, 128, 256))
     ),
-    Row("options", "GRU", (8, 32, 8, 32), options=OPTIONS[-2], quick=True),
+    Row("options", "GRU", (8, 32, 8, 32), options=OPTIONS[-1], quick=True),
     *_recurrent("inference", SHAPES),
     *_recurrent("cell", ((8, 32, 8, 32), (28, 64, 28, 128))),
     *(

@@ -29,14 +29,18 @@ constexpr double INFINITE = std::numeric_limits<double>::infinity();
 // So many elements are worth a thread.
 constexpr std::int64_t GRAIN = 1 << 15;
 
+// Whether a tensor's elements are in this process's memory, and nothing else stands for them.
+bool is_ordinary(const Tensor& x) {
+    return !is_wrapped(x) && x.is_cpu() && x.layout() == at::kStrided &&
+           !x.unsafeGetTensorImpl()->is_python_dispatch();
+}
+
 // Whether one loop can go over all of these; else, and where the gradient is recorded in its turn,
 // it is composed of torch's operations.
 template <typename... Others>
 bool loops(const Tensor& grad, const Others&... others) {
     const auto plain = [&](const Tensor& x) {
-        return !is_wrapped(x) && x.is_cpu() && x.layout() == at::kStrided && x.is_contiguous() &&
-               !x.is_neg() && !x._is_zerotensor() &&
-               !x.unsafeGetTensorImpl()->is_python_dispatch() &&
+        return is_ordinary(x) && x.is_contiguous() && !x.is_neg() && !x._is_zerotensor() &&
                x.scalar_type() == grad.scalar_type();
     };
     const bool known = grad.scalar_type() == at::kFloat || grad.scalar_type() == at::kDouble;
@@ -45,9 +49,7 @@ bool loops(const Tensor& grad, const Others&... others) {
 
 // The gradient for a loop: what a sum has spread over its operand has one element for all.
 Tensor laid_out(const Tensor& grad) {
-    const bool plain = !is_wrapped(grad) && grad.is_cpu() && grad.layout() == at::kStrided &&
-                       !grad.unsafeGetTensorImpl()->is_python_dispatch() && !is_recorded(grad);
-    return plain ? grad.contiguous() : grad;
+    return is_ordinary(grad) && !is_recorded(grad) ? grad.contiguous() : grad;
 }
 
 // Runs `loop(result, first, count)` for parts of a result like x.
@@ -62,8 +64,7 @@ Tensor in_one_pass(const Tensor& x, const Loop& loop) {
     return result;
 }
 
-Tensor absolute_gradient(const Tensor& given, const Tensor& x) {
-    const Tensor grad = laid_out(given);
+Tensor absolute_gradient(const Tensor& grad, const Tensor& x) {
     if (!loops(grad, x)) {
         const Tensor rest = at::where(x.eq(0), 0.0, std::numeric_limits<double>::quiet_NaN());
         const Tensor below = at::where(x.lt(0), grad.neg(), rest.to(grad.scalar_type()));
@@ -74,8 +75,7 @@ Tensor absolute_gradient(const Tensor& given, const Tensor& x) {
     });
 }
 
-Tensor clamp_gradient(const Tensor& given, const Tensor& x, double low, double high) {
-    const Tensor grad = laid_out(given);
+Tensor clamp_gradient(const Tensor& grad, const Tensor& x, double low, double high) {
     if (!loops(grad, x)) {
         const Tensor inside = x.ge(low).logical_and(x.le(high));
         return at::where(inside.logical_or(at::isnan(x)), grad, 0.0);
@@ -87,9 +87,8 @@ Tensor clamp_gradient(const Tensor& given, const Tensor& x, double low, double h
 }
 
 // The gradient that goes to `mine`.
-Tensor extremum_gradient(const Tensor& given, const Tensor& mine, const Tensor& other,
+Tensor extremum_gradient(const Tensor& grad, const Tensor& mine, const Tensor& other,
                          bool largest) {
-    const Tensor grad = laid_out(given);
     if (mine.sizes() != other.sizes() || !loops(grad, mine, other)) {
         const Tensor none = at::isnan(mine), others_none = at::isnan(other);
         const Tensor same = mine.eq(other).logical_or(none.logical_and(others_none));
@@ -134,9 +133,8 @@ struct Extremes {
     }
 };
 
-Tensor extreme_gradient(const Tensor& given, const Tensor& x, const Tensor& y,
+Tensor extreme_gradient(const Tensor& grad, const Tensor& x, const Tensor& y,
                         const std::vector<std::int64_t>& places, bool keepdim) {
-    const Tensor grad = laid_out(given);
     const auto reduced = static_cast<std::int64_t>(places.size());
     const bool together = reduced > 0 && places.back() - places.front() + 1 == reduced;
     if (!together || !loops(grad, x, y))
@@ -168,7 +166,7 @@ struct AbsoluteBackward : Node {
     variable_list apply(variable_list&& grads) override {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (!grads[0].defined()) return {Tensor()};
-        return {absolute_gradient(grads[0], x.unpack())};
+        return {absolute_gradient(laid_out(grads[0]), x.unpack())};
     }
     SavedVariable x;
 };
@@ -182,7 +180,7 @@ struct ClampBackward : Node {
     variable_list apply(variable_list&& grads) override {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (!grads[0].defined()) return {Tensor()};
-        return {clamp_gradient(grads[0], x.unpack(), low, high)};
+        return {clamp_gradient(laid_out(grads[0]), x.unpack(), low, high)};
     }
     SavedVariable x;
     double low, high;
@@ -199,9 +197,9 @@ struct ExtremumBackward : Node {
         const std::lock_guard<std::mutex> lock(mutex_);
         variable_list result(2);
         if (!grads[0].defined()) return result;
-        const Tensor a = x1.unpack(), b = x2.unpack();
-        if (task_should_compute_output(0)) result[0] = extremum_gradient(grads[0], a, b, largest);
-        if (task_should_compute_output(1)) result[1] = extremum_gradient(grads[0], b, a, largest);
+        const Tensor grad = laid_out(grads[0]), a = x1.unpack(), b = x2.unpack();
+        if (task_should_compute_output(0)) result[0] = extremum_gradient(grad, a, b, largest);
+        if (task_should_compute_output(1)) result[1] = extremum_gradient(grad, b, a, largest);
         return result;
     }
     SavedVariable x1, x2;
@@ -218,7 +216,7 @@ struct ExtremeBackward : Node {
     variable_list apply(variable_list&& grads) override {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (!grads[0].defined()) return {Tensor()};
-        return {extreme_gradient(grads[0], x.unpack(), y.unpack(), places, keepdim)};
+        return {extreme_gradient(laid_out(grads[0]), x.unpack(), y.unpack(), places, keepdim)};
     }
     SavedVariable x, y;
     std::vector<std::int64_t> places;

@@ -57,7 +57,8 @@ def total(x: Array, axes: Shape, keepdims: bool = False) -> Array:
         return inside(x, lambda values: total(values, further, keepdims))
     if terms <= FEW or x.dtype.kind not in "fc" or not x.size:
         return _add(x, axes, None, None, keepdims)
-    if ndim == 2 and axes == (0,) and x.size <= SMALL and not keepdims:
+    small = terms <= BLOCK * BLOCK and x.size <= SMALL
+    if small and ndim == 2 and axes == (0,) and not keepdims:
         return _small(x)
     if not x.flags.c_contiguous:
         x = _once(x, axes)
@@ -97,15 +98,8 @@ def _contiguous(x: Array, axes: list[int]) -> Array:
 
 
 def _small(x: Array) -> Array:
-    """Return the sum of the rows of a small matrix."""
+    """Return the sum of the rows of a small matrix, of at most BLOCK * BLOCK and at least BLOCK."""
     n = len(x)
-    while n > BLOCK * BLOCK:
-        half = n // 2
-        last = x[-1] if n % 2 else None
-        x = x[:half] + x[half : 2 * half]
-        if last is not None:
-            x[0] += last
-        n = half
     # At most so many terms one after the other, in loops over all rows of a part.
     rows = n // BLOCK
     stop = rows * BLOCK

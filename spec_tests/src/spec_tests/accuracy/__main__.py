@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spec_tests.accuracy.measure import measured
+from spec_tests.accuracy.measure import FORMAT, measured
 from spec_tests.judge.clauses import SPEC_VERSION
 from spec_tests.selftest.machine import about
 
-__all__ = ["FORMAT", "main"]
+__all__ = ["main"]
 
-FORMAT = 1
 _EXAMPLES = """examples:
   spec-tests accuracy --impl impl_numpy --out report/accuracy/impl_numpy.json
   spec-tests matrix report/clauses/*.json --accuracy report/accuracy/*.json \\
@@ -49,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         print(f"accuracy: {known.impl} cannot be imported: {error}", file=sys.stderr)
         return 2
-    found = measured(known.impl, known.only)
+    found = measured(nn, known.only)
     if not found["functions"]:
         print(f"accuracy: no function has {known.only!r} in its key", file=sys.stderr)
         return 2

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 
-from spec_tests.compare.plots import SETTINGS, STYLES, svg
+from spec_tests.compare.plots import SETTINGS, STYLES, framed, svg
 
 __all__ = ["lengths_figure", "speed_figure"]
-
-_SIZE = (5.4, 3.7)
 
 
 def lengths_figure(files: Sequence[dict[str, Any]], layer: str, what: str) -> str:
@@ -31,7 +28,7 @@ def lengths_figure(files: Sequence[dict[str, Any]], layer: str, what: str) -> st
         SVG.
     """
     with rc_context(SETTINGS):
-        figure, axes = _axes("steps", "largest error, eps of float32")
+        figure, axes = framed("largest error, eps of float32", "steps", "both")
         for number, file in enumerate(files):
             errors = file["lengths"].get(layer, {}).get(what, [])
             colour, dashes, marker = STYLES[number % len(STYLES)]
@@ -55,7 +52,9 @@ def lengths_figure(files: Sequence[dict[str, Any]], layer: str, what: str) -> st
 def speed_figure(files: Sequence[dict[str, Any]]) -> str:
     """Draw every elementwise function by nanoseconds an element and its error at 99.9%."""
     with rc_context(SETTINGS):
-        figure, axes = _axes("nanoseconds an element", "error at 99.9%, units in the last place")
+        figure, axes = framed(
+            "error at 99.9%, units in the last place", "nanoseconds an element", "both"
+        )
         for number, file in enumerate(files):
             colour, _, marker = STYLES[number % len(STYLES)]
             points = [
@@ -79,13 +78,3 @@ def speed_figure(files: Sequence[dict[str, Any]]) -> str:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_major_formatter("{x:g}")
         return svg(figure, axes)
-
-
-def _axes(across: str, up: str) -> tuple[Figure, Any]:
-    figure = Figure(figsize=_SIZE, layout="constrained")
-    axes = figure.subplots()
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    axes.grid(color="#E4E4E4", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +19,18 @@ from spec_tests.support.calls import Call, as_tensors, calls, evaluate_all, resu
 from spec_tests.support.recurrence import Recurrence, states_of
 from spec_tests.support.recurrent import call_layer, layer_of, outcome
 
-__all__ = ["LENGTHS", "measured", "of_function", "of_functions", "of_lengths", "unpacked"]
+__all__ = [
+    "FORMAT",
+    "LENGTHS",
+    "measured",
+    "of_function",
+    "of_functions",
+    "of_lengths",
+    "summary",
+    "unpacked",
+]
+
+FORMAT = 1
 
 ELEMENTWISE = ("unary", "shaped", "binary")
 # The last axis of operands of elementwise functions: of 3 rows 99.9% leave twelve elements out.
@@ -87,7 +97,7 @@ def of_function(nn: Any, row: Row) -> dict[str, Any]:
     return {
         "family": row.family or row.chapter,
         "elements": joined.size,
-        "ulp": _summary(np.abs(joined)),
+        "ulp": summary(joined),
         "nanoseconds": None if seconds is None else round(seconds / size * 1e9, 4),
         "errors": _packed(joined),
     }
@@ -116,6 +126,12 @@ def of_lengths(nn: Any) -> dict[str, dict[str, list[float]]]:
 def unpacked(text: str) -> np.ndarray:
     """Return the errors that a file holds, signed, in units in the last place."""
     return np.frombuffer(base64.b64decode(text), "<f2").astype(np.float64)
+
+
+def summary(errors: np.ndarray) -> list[float]:
+    """Return the sizes of signed errors at the median, at 99.9% and the largest."""
+    sizes = np.abs(errors)
+    return [round(float(np.quantile(sizes, q, method="higher")), 3) for q in (0.5, 0.999, 1.0)]
 
 
 def _packed(errors: np.ndarray) -> str:
@@ -147,11 +163,6 @@ def _function(nn: Any, row: Row) -> Callable[..., Any]:
     place = nn.ops if row.chapter == "ops" else getattr(nn.ops, row.chapter)
     function: Callable[..., Any] = getattr(place, row.name)
     return function
-
-
-def _summary(errors: np.ndarray) -> list[float]:
-    quantiles = [float(np.quantile(errors, share, method="higher")) for share in (0.5, 0.999)]
-    return [round(value, 3) for value in (*quantiles, float(np.max(errors)))]
 
 
 def _seconds(nn: Any, row: Row, call: Call) -> float:
@@ -186,9 +197,8 @@ def _in_eps(value: np.ndarray, want: np.ndarray) -> float:
     return round(float(error) / _EPS, 3)
 
 
-def measured(name: str, only: str = "") -> dict[str, Any]:
-    """Import an implementation and measure it: ``functions``, ``steps`` and ``lengths``."""
-    nn = importlib.import_module(name)
+def measured(nn: Any, only: str = "") -> dict[str, Any]:
+    """Measure an implementation: ``functions``, ``steps`` and ``lengths``."""
     nn.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

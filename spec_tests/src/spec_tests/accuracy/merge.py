@@ -9,15 +9,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from spec_tests.accuracy.__main__ import FORMAT
-from spec_tests.accuracy.measure import unpacked
+from spec_tests.accuracy.measure import FORMAT, summary, unpacked
 
 __all__ = ["STATISTICS", "Cell", "Heat", "merge", "read"]
 
 STATISTICS = ("median", "99.9%", "largest")
-_SHARES = (0.5, 0.999, 1.0)
 # Units in the last place up to which a cell has the next colour.
 _STEPS = (0.0, 0.501, 1.0, 2.0, 4.0, 16.0, 256.0)
 _KEYS = ("implementation", "about", "functions", "steps", "lengths")
@@ -116,7 +112,4 @@ def _between(one: dict[str, Any] | None, other: dict[str, Any] | None) -> Cell:
     errors = unpacked(one["errors"]), unpacked(other["errors"])
     if errors[0].shape != errors[1].shape:
         return Cell((), "results of other sizes")
-    apart = np.abs(errors[0] - errors[1])
-    return Cell(
-        tuple(round(float(np.quantile(apart, share, method="higher")), 3) for share in _SHARES)
-    )
+    return Cell(tuple(summary(errors[0] - errors[1])))

@@ -12,7 +12,16 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-__all__ = ["SETTINGS", "STYLES", "data_uri", "deviation_figure", "loss_figure", "sparse", "svg"]
+__all__ = [
+    "SETTINGS",
+    "STYLES",
+    "data_uri",
+    "deviation_figure",
+    "framed",
+    "loss_figure",
+    "sparse",
+    "svg",
+]
 
 # Okabe and Ito's colours, which people who confuse colours can tell apart, each with a line style
 # and a marker of its own, so that the figures can also be read without colour.
@@ -67,7 +76,7 @@ def loss_figure(
         SVG.
     """
     with rc_context(SETTINGS):
-        figure, axes = _axes(ylabel)
+        figure, axes = framed(ylabel)
         if len(reference):
             axes.plot(
                 *_binned(reference, np.mean),
@@ -119,7 +128,7 @@ def deviation_figure(
     """
     known = np.asarray(reference)
     with rc_context(SETTINGS):
-        figure, axes = _axes("|loss − reference|")
+        figure, axes = framed("|loss − reference|")
         steps, allowed = _binned(allowance, np.min)
         axes.fill_between(steps, allowed, SMALLEST, color="#EEEEEE", linewidth=0)
         axes.plot(steps, allowed, color="#555555", linewidth=1, label="float32 allowance")
@@ -150,12 +159,13 @@ def deviation_figure(
         return svg(figure, axes)
 
 
-def _axes(ylabel: str) -> tuple[Figure, Any]:
+def framed(ylabel: str, xlabel: str = "step", grid: Any = "y") -> tuple[Figure, Any]:
+    """Return an empty figure and its axes, with grid lines along "x", "y" or "both"."""
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
-    axes.set_xlabel("step")
+    axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.grid(axis="y", color="#E4E4E4", linewidth=0.6)
+    axes.grid(axis=grid, color="#E4E4E4", linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
 

@@ -287,8 +287,9 @@ def _row(item: pytest.Function, names: list[str], place: int | None, value: Any)
         if _split(mark.args[0]) != names:
             continue
         for row, entry in enumerate(mark.args[1]):
-            values = entry.values if isinstance(entry, _PARAM) else entry
-            if (values if values is entry and place is None else values[place or 0]) is value:
+            bare = (entry,) if place is None else entry
+            values = entry.values if isinstance(entry, _PARAM) else bare
+            if values[place or 0] is value:
                 return row
     return item.callspec.indices[names[0]]
 
