@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+import impl_numpy
 import pytest
 
 HERE = Path(__file__).parents[1]
@@ -28,6 +29,17 @@ def test_every_python_block_names_its_implementations(page):
     # A fence that the reader of blocks does not see would not be run.
     opened = re.findall(r"^ *``` *python", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert len([b for b in blocks if b.language == "python"]) == len(opened)
+
+
+def test_the_first_file_of_a_backend_names_every_capability():
+    (block,) = [
+        block
+        for block in run_blocks.blocks((HERE / "conform.md").read_text("utf-8"))
+        if "def spec_capabilities" in block.text
+    ]
+    made: dict = {}
+    exec(block.text, made)
+    assert made["spec_capabilities"]().keys() == impl_numpy.spec_capabilities().keys()
 
 
 @pytest.mark.parametrize(("page", "least"), [("tutorial", 10), ("function", 5)])

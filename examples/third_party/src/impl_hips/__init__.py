@@ -85,6 +85,7 @@ def spec_capabilities():
         "float64": True,
         "jit": False,
         "serialization": False,
+        "vmap": False,
         "complex": False,
         "wide_unsigned": True,
     }

@@ -90,6 +90,8 @@ def _apply(cls, ctx, inputs, config):
     raw = [_own(x) for x in inputs]
     with no_grad(), np.errstate(all="ignore"):
         came = forward(*raw, **config)
+    # An instance that is held keeps no arrays: the graph does (function-26).
+    saved = ctx.__dict__.pop("_saved", ())
     several = isinstance(came, tuple)
     arrays = [_output(cls, value) for value in (came if several else (came,))]
     marked = ctx.__dict__.get("_marked", ())
@@ -103,7 +105,7 @@ def _apply(cls, ctx, inputs, config):
         return tuple(found) if several else found[0]
     shapes = [(array.shape, array.dtype) for array in arrays]
     tensors = [x for x in inputs if isinstance(x, Tensor) and x.requires_grad]
-    node = Node(cls.__name__, tensors, _puller(cls, ctx, inputs, shapes), shapes)
+    node = Node(cls.__name__, tensors, _puller(cls, ctx, saved, inputs, shapes), shapes)
     found = [
         Tensor(array.copy(), node=node, slot=slot) if follows else Tensor(array)
         for slot, (array, follows) in enumerate(zip(arrays, follow, strict=True))
@@ -128,7 +130,7 @@ def _output(cls, value):
     return value
 
 
-def _puller(cls, ctx, inputs, shapes):
+def _puller(cls, ctx, saved, inputs, shapes):
     kinds = [(x.shape, x.dtype) if isinstance(x, Tensor) else str(x is None and x) for x in inputs]
     places = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
     count = len(inputs)
@@ -140,8 +142,12 @@ def _puller(cls, ctx, inputs, shapes):
             np.array(g) if g is not None else np.zeros(*kind) if materialize else None
             for g, kind in zip(arrived, shapes, strict=True)
         ]
-        with no_grad():
-            came = backward(*given)
+        ctx.__dict__["_saved"] = saved
+        try:
+            with no_grad():
+                came = backward(*given)
+        finally:
+            del ctx.__dict__["_saved"]
         return _gradients(cls, came, count, kinds, places)
 
     return pull

@@ -406,11 +406,21 @@ created("full", "shape, fill_value, *, dtype=None, device=None",
 created("arange", "start, /, stop=None, step=1, *, dtype=None, device=None", counting)
 created("eye", "n_rows, n_cols=None, /, *, k=0, dtype=None, device=None",
         lambda n, m=None, k=0, dtype=None: np.eye(n, m, k, dtype or FLOAT))  # fmt: skip
-for _name in ("zeros", "ones"):
-    created(f"{_name}_like", "x, /, *, dtype=None, device=None", lambda x, dtype=None, _name=_name:
-            getattr(np, _name)(x.shape, dtype or x.dtype))  # fmt: skip
-created("full_like", "x, /, fill_value, *, dtype=None, device=None",
-        lambda x, v, dtype=None: filled(x.shape, v, dtype or x.dtype))  # fmt: skip
+
+
+def alike(name, parameters, make):
+    """Make `zeros_like` and its like, of the shape and dtype of an array."""
+
+    def run(x, *given, dtype=None):
+        x = convert.tensor_of(name, x)
+        return make(x.shape, *given, dtype or x.dtype)
+
+    created(name, f"x, /, {parameters}*, dtype=None, device=None", run)
+
+
+alike("zeros_like", "", np.zeros)
+alike("ones_like", "", np.ones)
+alike("full_like", "fill_value, ", filled)
 
 
 @row("asarray(obj, /, *, dtype=None, device=None, copy=None)")

@@ -40,7 +40,7 @@ def test_an_instance_that_is_held_holds_no_arrays(nn: Any, dtype: str, end: str)
     assert references[0]() is None, f"{function} holds what it saved"
 
 
-@clause("function-21")
+@clause("function-21", needs="double_backward")
 def test_the_gradient_of_a_gradient_that_was_handed_in(nn: Any) -> None:
     """It goes through `backward` too, be `backward` linear in it."""
 
