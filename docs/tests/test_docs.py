@@ -4,8 +4,9 @@ import re
 import sys
 from pathlib import Path
 
-import impl_numpy
 import pytest
+
+import impl_numpy
 
 HERE = Path(__file__).parents[1]
 sys.path.insert(0, str(HERE))
