@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from spec_tests.judge.clauses import tolerances
-from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
+from spec_tests.support.assertions import (
+    agrees,
+    exactly,
+    forget_ratios,
+    largest_ratios,
+    refuses,
+    to_numpy,
+)
 
 NN = SimpleNamespace(Tensor=type("Tensor", (), {}))
 FIGURES = [
@@ -43,6 +50,20 @@ def test_ten_times_the_tolerance_is_caught(name, dtype, tolerance):
 def test_half_the_tolerance_passes(name, dtype, tolerance):
     got, reference = off_by(0.5, tolerance, dtype)
     agrees(NN, got, reference, name, dtype=dtype)
+
+
+def test_the_largest_error_is_that_of_what_agreed():
+    forget_ratios()
+    tolerance = tolerances()["gradient"]["float64"]
+    for times in (0.25, 0.5, 10):
+        got, reference = off_by(times, tolerance, "float64")
+        if times < 1:
+            agrees(NN, got, reference, "gradient", dtype="float64")
+        else:
+            with pytest.raises(AssertionError) as caught:
+                agrees(NN, got, reference, "gradient", dtype="float64")
+    assert caught.value.ratio == pytest.approx(10, rel=0.2)
+    assert largest_ratios() == {"gradient": {"float64": pytest.approx(0.5, rel=0.2)}}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -72,18 +72,19 @@ def _run(nn: Any, subject: Subject, dtype: str, kernel: str) -> dict[str, Any]:
     assertions.forget_ratios()
     nn.manual_seed(0)
     start = time.perf_counter()
-    status, why = "right", ""
+    status, why, ratio = "right", "", 0.0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             subject.run(nn, dtype)
     except AssertionError as error:
-        status, why = "wrong", str(error)
+        status, why, ratio = "wrong", str(error), getattr(error, "ratio", 0.0)
+        ratio = ratio if math.isfinite(ratio) else 0.0
     except Exception as error:  # whatever a foreign implementation raises
         status, why = "raised", f"{type(error).__name__}: {' '.join(str(error).split())}"
-    ratios = [ratio for row in assertions.largest_ratios().values() for ratio in row.values()]
+    ratios = [ratio, *(x for row in assertions.largest_ratios().values() for x in row.values())]
     seconds = round(time.perf_counter() - start, 4)
-    return _outcome(subject, dtype, status, max(ratios, default=0.0), kernel, why, seconds)
+    return _outcome(subject, dtype, status, max(ratios), kernel, why, seconds)
 
 
 def _outcome(
