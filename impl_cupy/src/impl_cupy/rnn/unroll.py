@@ -96,7 +96,7 @@ def unroll(
     resets = plan.resets(state, reset_state)
     with RestoredOnError():
         if steps:
-            output, state = _run(cell, inputs, state, resets, plan, interval)
+            output, state = _run(cell, inputs, state, resets, plan, interval, checkpoint == "sqrt")
         else:
             with DrawnAgain(mark()):
                 output = mapped(lambda leaf: expand_dims(leaf, axis=0)[:0], _output(cell, state))
@@ -304,9 +304,18 @@ class _Rows(Function):
 
 
 def _run(
-    cell: Any, inputs: Any, state: Any, resets: Any, plan: _Plan, interval: int | None
+    cell: Any,
+    inputs: Any,
+    state: Any,
+    resets: Any,
+    plan: _Plan,
+    interval: int | None,
+    keeps_end: bool,
 ) -> tuple[Any, Any]:
-    """Run all steps, a stretch of them at a time where their states are to be forgotten."""
+    """Run all steps, a stretch of them at a time where their states are to be forgotten.
+
+    Those of the last stretch are needed first, and are not forgotten where it `keeps_end`.
+    """
     run, call, read = _stepped, cell, inputs
     is_fused = _is_fused(cell, inputs)
     if is_fused:
@@ -318,11 +327,14 @@ def _run(
     if interval is None:
         output, state = run(cell, call, plan, 0, read, state, resets)
     else:
-        outputs = []
-        for start in range(0, flatten(read)[0].shape[0], interval):
+        outputs, steps = [], flatten(read)[0].shape[0]
+        for start in range(0, steps, interval):
             part = [leaf[start : start + interval] for leaf in flatten(read)]
             given = (start, rebuilt(read, part), state, resets)
-            output, state = forgotten(run, cell, call, plan, *given)
+            if keeps_end and start + interval >= steps:
+                output, state = run(cell, call, plan, *given)
+            else:
+                output, state = forgotten(run, cell, call, plan, *given)
             outputs.append(output)
         first = outputs[0]
         every = [beside("unroll", "an output", first, output) for output in outputs]

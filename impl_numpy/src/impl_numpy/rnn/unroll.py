@@ -106,7 +106,8 @@ def unroll(
     elif not shape[0] and state is None:
         msg = f"unroll: state must be given where inputs have no steps, got inputs of shape {shape}"
         raise ValueError(msg)
-    output, state = loop.run(inputs, state, shape[0], interval)
+    # An interval of the user's may be T, so that each of several sequences keeps next to nothing.
+    output, state = loop.run(inputs, state, shape[0], interval, checkpoint == "sqrt")
     if batch_first:
         _check_axes("the output", tree_leaves(output), 2, "(T, N, ...) with batch_first")
         output = tree_map(_exchanged, output)
@@ -270,8 +271,13 @@ class _Loop:
 
         return tree_map(zeros, sizes)
 
-    def run(self, inputs: Any, state: Any, steps: int, interval: int | None) -> tuple[Any, Any]:
-        """Return the outputs of all steps, (T, ...), and the last state."""
+    def run(
+        self, inputs: Any, state: Any, steps: int, interval: int | None, keeps_end: bool
+    ) -> tuple[Any, Any]:
+        """Return the outputs of all steps, (T, ...), and the last state.
+
+        Where it `keeps_end` the last steps, with which backward begins, are not run again.
+        """
         if self._apart:
             inputs = self._cell.project(inputs)
             leaves = tree_leaves(inputs)
@@ -288,7 +294,10 @@ class _Loop:
                 # Not by `Steps`, which keeps what it parts until the gradients of all parts came.
                 part = tree_map(partial(_cut, start, start + interval), inputs)
                 some = partial(self._some, start)
-                output, state = autograd.checkpoint(some, part, state)
+                if keeps_end and start + interval >= steps:
+                    output, state = some(part, state)
+                else:
+                    output, state = autograd.checkpoint(some, part, state)
                 outputs.append(output)
             output = _joined(ops.concat, outputs)
         if self._running is not None:

@@ -97,7 +97,8 @@ def unroll(
     if not sequence.steps:
         output, last = loop.nothing(state), state
     else:
-        output, last = loop.run(sequence, masks, state, size)
+        # A size of the user's may be T, so that each of several sequences keeps next to nothing.
+        output, last = loop.run(sequence, masks, state, size, checkpoint == "sqrt")
     return (tree_map(_exchanged, output) if batch_first else output), last
 
 
@@ -296,9 +297,17 @@ class _Loop:
         return tree_map(lambda y: y.unsqueeze(0)[:0], self._output(state))
 
     def run(
-        self, sequence: _Sequence, masks: _Masks | None, state: Any, size: int | None
+        self,
+        sequence: _Sequence,
+        masks: _Masks | None,
+        state: Any,
+        size: int | None,
+        keeps_end: bool,
     ) -> tuple[Any, Any]:
-        """Return the output and the last state; of `size` steps the first state alone is kept."""
+        """Return the output and the last state; of `size` steps the first state alone is kept.
+
+        Where it `keeps_end` all is kept of the last ones, with which backward begins.
+        """
         steps, leaves, self._structure = sequence.steps, sequence.leaves, sequence.structure
         if masks is not None or not isinstance(sequence.whole(), Tensor):
             self._whole = None
@@ -317,7 +326,10 @@ class _Loop:
             span = slice(i * size, i * size + size)
             # Lists of None are not worth the look for Tensors in them.
             segment = partial(self._segment, running[span], anew[span])
-            output, state = checkpointed(segment, [*parts], state)
+            if keeps_end and span.stop >= steps:
+                output, state = segment([*parts], state)
+            else:
+                output, state = checkpointed(segment, [*parts], state)
             outputs.append(output)
         return tree_map(lambda *rows: torch.cat(rows), *outputs), state
 
