@@ -1,0 +1,104 @@
+"""The page's part on memory: peak memory over the length of a sequence, from the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from spec_tests.compare.plots import data_uri, growth_figure
+from spec_tests.matrix.packing import packed
+
+__all__ = ["memory_of"]
+
+MEBIBYTE = 2.0**20
+# Kinds of rows, whose shapes begin with T, and what the figures are called.
+_KINDS = {
+    "memory": "a training step of {}",
+    "states": "a training step of the user's own cell over a sequence",
+}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A median in MiB, its quartiles, and its place in the file."""
+
+    median: float
+    low: float
+    high: float
+    place: list[Any]
+
+
+@dataclass
+class Plot:
+    """What one figure shows.
+
+    Attributes
+    ----------
+    title : str
+    lines : dict of dict of Number
+        By contestant, with the way it works where there are several, and by T.
+    who : dict of str
+        The contestant of each line.
+    """
+
+    title: str
+    lines: dict[str, dict[int, Number]] = field(default_factory=dict)
+    who: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Every T of any line."""
+        return sorted({steps for line in self.lines.values() for steps in line})
+
+    @property
+    def words(self) -> str:
+        """What is seen, in words."""
+        ends = []
+        for name, line in self.lines.items():
+            (first, least), *_, (last, most) = [*line.items(), *line.items()]
+            ends.append(f"{name} {least.median:.3g} at T = {first}, {most.median:.3g} at {last}")
+        return f"Peak memory of {self.title}, in MiB: {'; '.join(ends)}."
+
+    def picture(self) -> str:
+        """Return the figure as an address that holds it."""
+        series = {
+            name: (list(line), [number.median for number in line.values()])
+            for name, line in self.lines.items()
+        }
+        root = any("sqrt" in name for name in series)
+        return data_uri(growth_figure("T, steps of the sequence", "MiB", series, root=root))
+
+
+def memory_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of ``bench.json``: its rows on memory, at the fewest threads."""
+    measurements = [one for one in content["measurements"] if one["row"]["kind"] in _KINDS]
+    threads = [entry["threads"] for one in measurements for entry in one["entries"]]
+    plots: dict[str, Plot] = {}
+    for place, measurement in enumerate(measurements):
+        row = measurement["row"]
+        title = _KINDS[row["kind"]].format(row["name"])
+        for at, entry in enumerate(measurement["entries"]):
+            if entry["threads"] == min(threads):
+                plot = plots.setdefault(title, Plot(title))
+                mode = ", sqrt" if row["options"].get("sqrt") else ""
+                line = plot.lines.setdefault(f"{entry['contestant']}{mode}", {})
+                plot.who[f"{entry['contestant']}{mode}"] = entry["contestant"]
+                median, low, high = (
+                    entry["value"][name] / MEBIBYTE for name in ("median", "low", "high")
+                )
+                number = Number(median, low, high, ["measurements", place, "entries", at])
+                line[row["shape"][0]] = number
+    failures = dict.fromkeys(
+        (one["contestant"], one["reason"]) for found in measurements for one in found["failures"]
+    )
+    known = [name for plot in plots.values() for name in plot.who.values()]
+    return {
+        "plots": list(plots.values()),
+        "threads": min(threads, default=0),
+        "facts": {name: content["facts"].get(name) for name in dict.fromkeys(known)},
+        "about": content,
+        "failures": failures,
+        # Times of everything are most of the file, and are not on the page.
+        "file": packed({**content, "measurements": measurements}),
+    }
