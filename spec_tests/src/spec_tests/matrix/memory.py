@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spec_tests.compare.plots import data_uri, growth_figure
+from spec_tests.compare.report import EMULATED
 from spec_tests.matrix.packing import packed
 
 __all__ = ["memory_of"]
 
 MEBIBYTE = 2.0**20
-# Kinds of rows, whose shapes begin with T, and what the figures are called.
-_KINDS = {
-    "memory": "a training step of {}",
-    "states": "a training step of the user's own cell over a sequence",
-}
+# Kinds of rows whose shapes begin with T.
+_KINDS = ("memory", "states")
 
 
 @dataclass(frozen=True)
@@ -36,15 +34,15 @@ class Plot:
     Attributes
     ----------
     title : str
+    root : bool
+        Whether memory should grow as the square root of T.
     lines : dict of dict of Number
-        By contestant, with the way it works where there are several, and by T.
-    who : dict of str
-        The contestant of each line.
+        By contestant and T.
     """
 
     title: str
+    root: bool
     lines: dict[str, dict[int, Number]] = field(default_factory=dict)
-    who: dict[str, str] = field(default_factory=dict)
 
     @property
     def lengths(self) -> list[int]:
@@ -66,8 +64,7 @@ class Plot:
             name: (list(line), [number.median for number in line.values()])
             for name, line in self.lines.items()
         }
-        root = any("sqrt" in name for name in series)
-        return data_uri(growth_figure("T, steps of the sequence", "MiB", series, root=root))
+        return data_uri(growth_figure("T, steps of the sequence", "MiB", series, root=self.root))
 
 
 def memory_of(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,29 +73,33 @@ def memory_of(content: Mapping[str, Any]) -> dict[str, Any]:
     threads = [entry["threads"] for one in measurements for entry in one["entries"]]
     plots: dict[str, Plot] = {}
     for place, measurement in enumerate(measurements):
-        row = measurement["row"]
-        title = _KINDS[row["kind"]].format(row["name"])
+        plot = _plot(measurement["row"])
         for at, entry in enumerate(measurement["entries"]):
             if entry["threads"] == min(threads):
-                plot = plots.setdefault(title, Plot(title))
-                mode = ", sqrt" if row["options"].get("sqrt") else ""
-                line = plot.lines.setdefault(f"{entry['contestant']}{mode}", {})
-                plot.who[f"{entry['contestant']}{mode}"] = entry["contestant"]
-                median, low, high = (
-                    entry["value"][name] / MEBIBYTE for name in ("median", "low", "high")
-                )
-                number = Number(median, low, high, ["measurements", place, "entries", at])
-                line[row["shape"][0]] = number
+                spread = {name: value / MEBIBYTE for name, value in entry["value"].items()}
+                number = Number(**spread, place=["measurements", place, "entries", at])
+                line = plots.setdefault(plot.title, plot).lines.setdefault(entry["contestant"], {})
+                line[measurement["row"]["shape"][0]] = number
     failures = dict.fromkeys(
         (one["contestant"], one["reason"]) for found in measurements for one in found["failures"]
     )
-    known = [name for plot in plots.values() for name in plot.who.values()]
+    known = dict.fromkeys(name for plot in plots.values() for name in plot.lines)
     return {
         "plots": list(plots.values()),
+        "emulated": EMULATED,
         "threads": min(threads, default=0),
-        "facts": {name: content["facts"].get(name) for name in dict.fromkeys(known)},
+        "facts": {name: content["facts"].get(name) for name in known},
         "about": content,
         "failures": failures,
         # Times of everything are most of the file, and are not on the page.
         "file": packed({**content, "measurements": measurements}),
     }
+
+
+def _plot(row: Mapping[str, Any]) -> Plot:
+    """Return the figure, still empty, that a row belongs to."""
+    if row["kind"] == "memory":
+        return Plot(f"a training step of {row['name']}", root=False)
+    root = bool(row["options"].get("sqrt"))
+    way = ', by unroll with checkpoint="sqrt"' if root else ", by unroll"
+    return Plot(f"a training step of the user's own cell over a sequence{way}", root)
