@@ -32,6 +32,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all of the runs are complete and nothing in them failed, else 1; 2 where a file cannot
         be used.
     """
+    options = _options(argv)
+    try:
+        results = [read(path) for path in options.file]
+        matrix = merge(results)
+        if options.html:
+            _write(
+                options.html,
+                matrix,
+                results,
+                measured=[accuracy.read(path) for path in options.accuracy],
+                training=comparison.read(options.training) if options.training else None,
+                memory=BENCHMARK.read(options.memory) if options.memory else None,
+            )
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(as_dict(matrix), indent=1, ensure_ascii=False))
+    elif not options.html:
+        print(as_text(matrix))
+    return int(bool(matrix.faults()))
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="spec-tests matrix",
         description=__doc__,
@@ -70,26 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("accuracy", "training", "memory"):
         if getattr(options, name) and not options.html:
             parser.error(f"--{name} is for the page: --html PAGE")
-    try:
-        results = [read(path) for path in options.file]
-        matrix = merge(results)
-        if options.html:
-            _write(
-                options.html,
-                matrix,
-                results,
-                measured=[accuracy.read(path) for path in options.accuracy],
-                training=comparison.read(options.training) if options.training else None,
-                memory=BENCHMARK.read(options.memory) if options.memory else None,
-            )
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if options.json:
-        print(json.dumps(as_dict(matrix), indent=1, ensure_ascii=False))
-    elif not options.html:
-        print(as_text(matrix))
-    return int(bool(matrix.faults()))
+    return options
 
 
 def _write(path: Path, matrix: Matrix, results: Sequence[dict[str, Any]], **parts: Any) -> None:
