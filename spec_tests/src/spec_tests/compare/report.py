@@ -17,7 +17,7 @@ import markupsafe
 from spec_tests.compare.agreement import FACTOR, FLOOR
 from spec_tests.compare.findings import Agreement, Details, Reference, Report, Training
 from spec_tests.compare.plots import STYLES, data_uri, deviation_figure, loss_figure
-from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT, scientific
+from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT, in_digits, scientific
 from spec_tests.compare.workloads import SEED, Workload
 from spec_tests.judge.written import COMPARISON
 
@@ -268,6 +268,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "mebibytes": _mebibytes,
     "ulp": _ulp,
     "breakable": _breakable,
+    "in_digits": in_digits,
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from spec_tests.compare.plots import data_uri, growth_figure
 from spec_tests.compare.report import EMULATED
+from spec_tests.compare.verdicts import in_digits
 from spec_tests.matrix.packing import packed
 
 __all__ = ["memory_of"]
@@ -55,7 +56,8 @@ class Plot:
         ends = []
         for name, line in self.lines.items():
             (first, least), *_, (last, most) = [*line.items(), *line.items()]
-            ends.append(f"{name} {least.median:.3g} at T = {first}, {most.median:.3g} at {last}")
+            start, end = in_digits(least.median), in_digits(most.median)
+            ends.append(f"{name} {start} at T = {first}, {end} at {last}")
         return f"Peak memory of {self.title}, in MiB: {'; '.join(ends)}."
 
     def picture(self) -> str:

@@ -281,7 +281,9 @@
     }
     const about = where.querySelector("dl");
     if (about) panel.append(folded("Environment and command", about.cloneNode(true), true));
-    panel.append(line(make("a", kept.textContent, { href: kept.href, download: kept.download }), ", the whole file"));
+    const file = kept.closest("p").cloneNode(true);
+    file.querySelector("a").removeAttribute("id");
+    panel.append(file);
   }
   function openTotal(button) {
     const what = button.dataset.total, place = Number(button.dataset.impl), all = [...byId.values()];
