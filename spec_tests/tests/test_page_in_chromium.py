@@ -344,6 +344,12 @@ def test_print_leaves_out_what_is_to_press(desk):
     desk.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not desk.find_element(By.CSS_SELECTOR, ".bar").is_displayed()
     assert desk.find_element(By.ID, "totals").is_displayed()
+    # What scrolls on a screen is whole on paper, and does not lie on what follows.
+    assert script(
+        desk,
+        "return [...document.querySelectorAll('.tall')]"
+        ".every((one) => one.scrollHeight <= one.clientHeight + 1)",
+    )
     desk.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
