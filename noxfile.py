@@ -162,7 +162,8 @@ def accuracy(session: nox.Session) -> None:
     """Measure how far each is from float64 and from the others; put it on the page of the matrix.
 
     ``nox -s accuracy -- [numpy cupy ...]``; left out, all four. Who passes what is read from the
-    files in ``report/clauses/``, which the sessions of the four leave there.
+    files in ``report/clauses/``, which the sessions of the four leave there. Where there are
+    ``report/compare.json`` and ``report/bench.json``, training and memory are on the page too.
     """
     chosen = [name for name in BACKENDS if name in session.posargs] or list(BACKENDS)
     results = [REPORT / "clauses" / f"impl_{name}.json" for name in chosen]
@@ -171,6 +172,12 @@ def accuracy(session: nox.Session) -> None:
         session.error(f"no result of {', '.join(missing)}: run these sessions first")
     forget_builds()
     session.install("./spec_tests[compare]")
+    others = {"--training": REPORT / "compare.json", "--memory": REPORT / "bench.json"}
+    found = [part for pair in others.items() if pair[1].is_file() for part in map(str, pair)]
+    page = ("spec-tests", "matrix", *map(str, results), *found)
+    page += ("--html", str(REPORT / "matrix.html"))
+    # First without accuracy: a file that cannot be read is told before the minutes of measuring.
+    session.run(*page, success_codes=[0, 1])
     measured = []
     for name in chosen:
         python = backend_python(session, name)
@@ -178,8 +185,7 @@ def accuracy(session: nox.Session) -> None:
         measured.append(REPORT / "accuracy" / f"impl_{name}.json")
         run = ("--impl", f"impl_{name}", "--out", str(measured[-1]))
         session.run(str(python), "-m", "spec_tests.accuracy", *run, external=True)
-    page = ("--accuracy", *map(str, measured), "--html", str(REPORT / "matrix.html"))
-    session.run("spec-tests", "matrix", *map(str, results), *page, success_codes=[0, 1])
+    session.run(*page, "--accuracy", *map(str, measured), success_codes=[0, 1])
 
 
 @nox.session
@@ -194,7 +200,7 @@ def page(session: nox.Session) -> None:
     forget_builds()
     session.install("./spec_tests[compare]", "selenium>=4.20")
     env = {"SPEC_TESTS_SCREENSHOTS": str(REPORT / "page")}
-    tests = ("test_matrix_page", "test_page_in_chromium")
+    tests = ("test_matrix_page", "test_matrix_training", "test_page_in_chromium")
     files = [f"spec_tests/tests/{name}.py" for name in tests]
     session.run("python", "-m", "pytest", *files, *session.posargs, env=env)
 

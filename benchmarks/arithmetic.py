@@ -12,7 +12,6 @@ __all__ = [
     "efficiency",
     "exponent",
     "geometric_mean",
-    "in_digits",
     "ratio",
     "spread",
     "times_linear",
@@ -100,8 +99,3 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
         return sum((b * u + a * v - 1) ** 2 for u, v in zip(x, y, strict=True))
 
     return min((number / 100 for number in range(5, 201)), key=missed)
-
-
-def in_digits(value: float) -> str:
-    """Return a number with four digits, or all those before the point, and no exponent."""
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -9,9 +9,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks.arithmetic import Spread
-from spec_tests.compare.plots import SETTINGS, STYLES, sparse, svg
+from spec_tests.compare.plots import SETTINGS, STYLES, logarithmic, svg
 
-__all__ = ["growth_figure", "ratio_figure"]
+__all__ = ["ratio_figure"]
 
 WIDEST, NARROWEST, EACH = 14.0, 4.4, 0.42
 HEIGHT = 3.9
@@ -57,52 +57,8 @@ def ratio_figure(rows: Sequence[str], series: Mapping[str, Sequence[Spread | Non
                 label=name,
             )
         axes.set_xticks(range(len(rows)), rows, rotation=60, ha="right", fontsize=9)
-        _logarithmic(axes.yaxis, axes.set_yscale)
+        logarithmic(axes)
         axes.set_ylabel("the peer's time over ours")
-        return svg(figure, axes)
-
-
-def growth_figure(
-    xlabel: str,
-    ylabel: str,
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    *,
-    root: bool = False,
-) -> str:
-    """Draw times or bytes over a size, both logarithmic, and a line that grows as the size does.
-
-    Parameters
-    ----------
-    xlabel, ylabel : str
-    series : mapping
-        By name, sizes and values.
-    root : bool
-        Whether another line grows as the size's square root, from the last series.
-
-    Returns
-    -------
-    str
-        SVG.
-    """
-    with rc_context(SETTINGS):
-        figure, axes = _axes(NARROWEST)
-        for number, (name, (sizes, values)) in enumerate(series.items()):
-            colour, dashes, marker = STYLES[number % len(STYLES)]
-            line = {"color": colour, "linestyle": dashes, "marker": marker}
-            axes.plot(sizes, values, markersize=5, linewidth=1.6, label=name, **line)
-        sizes, values = next(iter(series.values()))
-        linear = [values[-1] * size / sizes[-1] for size in sizes]
-        axes.plot(sizes, linear, color="#999999", linewidth=1, linestyle=":", label="linear")
-        if root:
-            last, values = list(series.values())[-1]
-            grown = [values[-1] * (size / last[-1]) ** 0.5 for size in sizes]
-            axes.plot(sizes, grown, color="#999999", linewidth=1, linestyle="-.", label="root")
-        axes.set_xscale("log")
-        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
-        axes.minorticks_off()
-        _logarithmic(axes.yaxis, axes.set_yscale)
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
         return svg(figure, axes)
 
 
@@ -112,9 +68,3 @@ def _axes(width: float, height: float = HEIGHT) -> tuple[Figure, Any]:
     axes.grid(axis="y", color="#E4E4E4", linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
-
-
-def _logarithmic(axis: Any, scale: Any) -> None:
-    scale("log")
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(sparse)

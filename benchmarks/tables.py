@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.arithmetic import Spread, exponent, geometric_mean, in_digits, times_linear
+from benchmarks.arithmetic import Spread, exponent, geometric_mean, times_linear
 from benchmarks.peers.table import OURS
 from benchmarks.players import EMULATED
-from benchmarks.plots import growth_figure, ratio_figure
+from benchmarks.plots import ratio_figure
 from benchmarks.results import Entry, Measurement, Results
 from benchmarks.rows import KINDS
-from spec_tests.compare.plots import data_uri
+from spec_tests.compare.plots import data_uri, growth_figure
+from spec_tests.compare.verdicts import in_digits
 
 __all__ = ["Image", "Section", "Table", "means", "sections"]
 

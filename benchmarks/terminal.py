@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.arithmetic import in_digits
 from benchmarks.kept import WORSE
 from benchmarks.peers.table import OURS
 from benchmarks.players import EMULATED
 from benchmarks.results import Entry, Measurement, Results
 from benchmarks.rows import KINDS
+from spec_tests.compare.verdicts import in_digits
 
 __all__ = ["print_head", "print_measurement", "print_summary", "said"]
 

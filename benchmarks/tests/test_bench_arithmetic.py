@@ -7,11 +7,11 @@ from benchmarks.arithmetic import (
     efficiency,
     exponent,
     geometric_mean,
-    in_digits,
     ratio,
     spread,
     times_linear,
 )
+from spec_tests.compare.verdicts import in_digits
 
 
 def test_spread():

@@ -13,7 +13,10 @@ from benchmarks.results import Blas, Entry, Fact, Failure, Measurement, Ratio, R
 from benchmarks.rows import KINDS, ROWS
 from benchmarks.tables import means
 from benchmarks.terminal import print_head, print_summary, said
+from spec_tests.judge.written import BENCHMARK
+from spec_tests.matrix.memory import memory_of
 
+ROWS_OF_MEMORY = [row for row in ROWS if row.kind == "memory"]
 CPUINFO = """processor\t: 0
 vendor_id\t: AuthenticAMD
 cpu family\t: 26
@@ -153,6 +156,15 @@ def test_the_file_for_programs(results, tmp_path):
     assert first["row"]["shape"] == list(ROWS[0].shape)
     assert first["ratios"][0]["value"]["median"] == 1.5
     assert first["entries"][0]["efficiency"]["median"] == 0.5
+
+
+def test_the_page_of_the_matrix_reads_the_file(results, tmp_path):
+    content = BENCHMARK.read(write_report(tmp_path, results)[0])
+    found = memory_of(content)
+    assert found["threads"] == 1
+    assert len(found["plots"]) == len({row.name for row in ROWS_OF_MEMORY}) + 2
+    number = found["plots"][0].lines["impl_numpy"][ROWS_OF_MEMORY[0].shape[0]]
+    assert number.median == 2e-3 / 2**20
 
 
 def test_the_terminal_names_numbers_and_failures(results):

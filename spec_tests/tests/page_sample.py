@@ -9,11 +9,28 @@ import base64
 import json
 import random
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from spec_tests.compare.findings import (
+    Agreement,
+    ClauseCounts,
+    Details,
+    Differences,
+    Divergence,
+    FinalDistances,
+    Implementation,
+    InitialValues,
+    Provenance,
+    Reference,
+    Report,
+    Training,
+    Verdict,
+)
 from spec_tests.judge import clauses, options, properties, tables, transforms
+from spec_tests.judge.written import BENCHMARK, COMPARISON
 
 HOSTILE = "<script>window.broken = 1</script> & \"quotes\" 'too' </script><b>bold</b>"
 LACKS = "spec_capabilities() says it lacks complex"
@@ -159,6 +176,89 @@ def accuracy():
             }
         )
     return files
+
+
+def comparison():
+    """Return what the comparison would write of three of them, and the report it is made of."""
+    known = [2.25 * 0.97**step for step in range(120)]
+    report = Report(verdicts=[Verdict("Every process finishes", True, "no process failed")])
+    report.provenance = Provenance(
+        created="2026-11-28 11:00 UTC",
+        minutes=2.5,
+        machine="one of two processors",
+        command="python -m spec_tests.compare --out report",
+        processes_at_once=2,
+        environment={"OMP_NUM_THREADS": "1"},
+        data={"digits": {"source": HOSTILE, "sha256": "0123"}},
+        peak_bytes_is="memory of the host",
+    )
+    for name in NAMES[:3]:
+        emulated = name == "impl_emulated"
+        counts = ClauseCounts(471, 0, 0)
+        about = ({"numpy": "2.4.6"}, "CPU", emulated, False, counts)
+        report.implementations[name] = Implementation(*about)
+    for key in ("digits_rnn", "truecase_lstm"):
+        trainings, details = {}, {}
+        for number, name in enumerate(NAMES[:3], start=1):
+            near = [loss * (1 + number * 1e-7) for loss in known]
+            trainings[name] = Training(near, 0.97, number * 1e-3, number * 2**20)
+            quartiles = [number * 0.9e-3, number * 1.2e-3]
+            details[name] = Details(0.1, quartiles, 0.01, known[:60], 2e-3, 0.97)
+        report.workloads[key], report.details[key] = trainings, details
+        report.reference[key] = Reference({"torch": "2.13.0"}, known, [1e-5] * 120, 0.96, 0.1)
+        alike, same = Differences({}, {}, 1e-7, "impl_right ~ torch.nn"), InitialValues(True, {})
+        report.agreement[key] = Agreement(
+            steps=40,
+            float32=alike,
+            float64=alike,
+            initial={"float32": same, "float64": same},
+            final_ulp=FinalDistances({}, {}),
+            divergence={name: Divergence(None, 0.125) for name in NAMES[:3]},
+        )
+    # One that did not come to its end.
+    report.workloads["truecase_lstm"]["impl_wrong"] = Training([], None, None, None)
+    report.details["truecase_lstm"]["impl_wrong"] = Details(None, [], None, [], None, None)
+    return {**COMPARISON.head(), "summary": [], **asdict(report)}, report
+
+
+def benchmark():
+    """Return what the benchmark would write of two of them and a peer, memory and one time."""
+    rows = [
+        ("memory", "GRU", {}),
+        ("states", "own", {"narrow": True}),
+        ("states", "own", {"narrow": True, "sqrt": True}),
+        ("train", "GRU", {}),
+    ]
+    measurements = []
+    for kind, name, row_options in rows:
+        for steps in (64, 256, 1024):
+            entries = [
+                {
+                    "contestant": who,
+                    "threads": threads,
+                    "value": {key: 2.0**20 * steps * threads for key in ("median", "low", "high")},
+                }
+                for who in ("impl_right", "impl_emulated", "torch.nn")
+                for threads in (1, 2)
+            ]
+            row = {"kind": kind, "name": name, "shape": [steps, 8, 32, 64], "options": row_options}
+            failure = {"contestant": "impl_part", "threads": 1, "reason": HOSTILE}
+            measurements.append({"row": row, "entries": entries, "failures": [failure]})
+    fact = {"versions": {"numpy": "2.4.6"}, "device": "CPU", "emulated": False}
+    machine = {"processor": "one", "instruction_set": "AVX2", "cores": 2, "system": "Linux"}
+    return {
+        **BENCHMARK.head(),
+        "created": "2026-11-28 12:00 UTC",
+        "command": "python -m benchmarks --out report",
+        "machine": machine,
+        "facts": {"impl_right": fact, "impl_emulated": {**fact, "emulated": True}},
+        "measurements": measurements,
+    }
+
+
+def parts():
+    """Return the parts of the page beside the results."""
+    return {"measured": accuracy(), "training": comparison(), "memory": benchmark()}
 
 
 def write(folder):

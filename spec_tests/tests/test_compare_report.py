@@ -16,6 +16,7 @@ from spec_tests.compare.report import EMULATED, write_report
 from spec_tests.compare.results import Evidence, assemble, common_start, training_folder
 from spec_tests.compare.terminal import print_report
 from spec_tests.compare.workloads import PADDING, WORKLOADS, save_arrays
+from spec_tests.judge.clauses import SPEC_VERSION
 
 NAMES = ["impl_one", "impl_two"]
 STEPS = 60
@@ -119,6 +120,8 @@ def test_the_keys_that_programs_read(evidence):
     assert set(implementation) == {"versions", "device", "emulated", "quick", "clauses"}
     assert implementation["clauses"] == {"passed": 2, "failed": 0, "unsupported": 0}
     assert implementation["emulated"] is True
+    head = {key: content[key] for key in ("kind", "format", "spec_version")}
+    assert head == {"kind": "comparison", "format": 1, "spec_version": SPEC_VERSION}
     entry = content["workloads"][WORKLOAD.name]["impl_one"]
     assert set(entry) == {"losses", "final_accuracy", "seconds_per_step", "peak_bytes"}
     assert len(entry["losses"]) == STEPS

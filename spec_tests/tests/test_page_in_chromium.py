@@ -75,7 +75,7 @@ return out;
 def address(tmp_path_factory):
     results = page_sample.results()
     path = tmp_path_factory.mktemp("page") / "matrix.html"
-    path.write_text(as_page(merge(results), results, page_sample.accuracy()), encoding="utf-8")
+    path.write_text(as_page(merge(results), results, **page_sample.parts()), encoding="utf-8")
     return path.as_uri()
 
 
@@ -117,8 +117,8 @@ def opener(browser, address, size, hash=""):
     return browser
 
 
-def script(page, text):
-    return page.execute_script(text)
+def script(page, text, *arguments):
+    return page.execute_script(text, *arguments)
 
 
 def keys(page, *typed):
@@ -344,6 +344,12 @@ def test_print_leaves_out_what_is_to_press(desk):
     desk.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not desk.find_element(By.CSS_SELECTOR, ".bar").is_displayed()
     assert desk.find_element(By.ID, "totals").is_displayed()
+    # What scrolls on a screen is whole on paper, and does not lie on what follows.
+    assert script(
+        desk,
+        "return [...document.querySelectorAll('.tall')]"
+        ".every((one) => one.scrollHeight <= one.clientHeight + 1)",
+    )
     desk.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
@@ -363,3 +369,42 @@ def test_the_heat_map_shows_another_statistic(page):
     name.click()
     box = page.find_element(By.ID, name.get_attribute("href").partition("#")[2])
     WebDriverWait(page, 5).until(lambda _: "spec-tests accuracy" in box.text)
+
+
+@pytest.mark.parametrize("part", ["training", "memory"])
+def test_a_measured_number_opens_its_json_environment_and_command(page, part):
+    script(page, "for (const one of document.querySelectorAll('details')) one.open = true")
+    section = page.find_element(By.ID, f"{part}-part")
+    script(page, "arguments[0].scrollIntoView()", section)
+    shoot(page, part)
+    number = section.find_element(By.CSS_SELECTOR, "tbody .measured")
+    script(page, "arguments[0].scrollIntoView({ block: 'center' })", number)
+    number.click()
+    box = panel(page, "Environment and command")
+    wanted = {
+        "training": (
+            "digits_rnn, impl_right",
+            '"final_accuracy": 0.97',
+            "120 numbers, in the file",
+        ),
+        "memory": ("impl_right, T = 64", '"median": 67108864', "AVX2"),
+    }[part]
+    for words in (*wanted, "numpy 2.4.6", "python -m"):
+        assert words in box.text
+    fits(page)
+    shoot(page, f"{part}-number")
+    # The name of a column leads to where it was measured.
+    keys(page, Keys.ESCAPE)
+    name = section.find_element(By.CSS_SELECTOR, ".numbers th a[href^='#'][href$='impl_right']")
+    script(page, "for (const one of document.querySelectorAll('details')) one.open = false")
+    script(page, "arguments[0].click()", name)
+    where = page.find_element(By.ID, f"{part}-impl_right")
+    WebDriverWait(page, 5).until(lambda _: "python -m" in where.text)
+
+
+def test_figures_of_training_are_seen_whole(page):
+    pictures = page.find_elements(By.CSS_SELECTOR, "#training-part img, #memory-part img")
+    assert len(pictures) == 7
+    for picture in pictures:
+        assert script(page, "return arguments[0].naturalWidth", picture) > 300
+        assert picture.size["width"] <= script(page, "return innerWidth")

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spec_tests.accuracy.measure import FORMAT, measured
-from spec_tests.judge.clauses import SPEC_VERSION
+from spec_tests.accuracy.measure import measured
+from spec_tests.judge.written import ACCURACY
 from spec_tests.selftest.machine import about
 
 __all__ = ["main"]
@@ -53,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"accuracy: no function has {known.only!r} in its key", file=sys.stderr)
         return 2
     content = {
-        "format": FORMAT,
-        "kind": "accuracy",
-        "spec_version": SPEC_VERSION,
+        **ACCURACY.head(),
         "implementation": known.impl,
         "about": about(known.impl, nn),
         "started": started,

@@ -20,7 +20,6 @@ from spec_tests.support.recurrence import Recurrence, states_of
 from spec_tests.support.recurrent import call_layer, layer_of, outcome
 
 __all__ = [
-    "FORMAT",
     "LENGTHS",
     "measured",
     "of_function",
@@ -30,7 +29,6 @@ __all__ = [
     "unpacked",
 ]
 
-FORMAT = 1
 
 ELEMENTWISE = ("unary", "shaped", "binary")
 # The last axis of operands of elementwise functions: of 3 rows 99.9% leave twelve elements out.

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from spec_tests.accuracy.measure import FORMAT, summary, unpacked
+from spec_tests.accuracy.measure import summary, unpacked
+from spec_tests.judge.written import ACCURACY
 
 __all__ = ["STATISTICS", "Cell", "Heat", "merge", "read"]
 
 STATISTICS = ("median", "99.9%", "largest")
 # Units in the last place up to which a cell has the next colour.
 _STEPS = (0.0, 0.501, 1.0, 2.0, 4.0, 16.0, 256.0)
-_KEYS = ("implementation", "about", "functions", "steps", "lengths")
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,7 @@ def read(path: Path) -> dict[str, Any]:
     ValueError
         If it is not one that `spec-tests accuracy` wrote; the message names it.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        msg = f"{path}: cannot be read: {error}"
-        raise ValueError(msg) from error
-    told = isinstance(content, dict) and content.get("kind") == "accuracy"
-    if not told or any(key not in content for key in _KEYS):
-        msg = f"{path}: is no file of `spec-tests accuracy`"
-        raise ValueError(msg)
-    if content.get("format") != FORMAT:
-        msg = f"{path}: has format {content.get('format')}, this program reads {FORMAT}"
-        raise ValueError(msg)
-    return dict(content)
+    return ACCURACY.read(path)
 
 
 def merge(files: Sequence[dict[str, Any]]) -> Heat:

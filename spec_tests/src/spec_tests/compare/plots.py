@@ -18,8 +18,9 @@ __all__ = [
     "data_uri",
     "deviation_figure",
     "framed",
+    "growth_figure",
+    "logarithmic",
     "loss_figure",
-    "sparse",
     "svg",
 ]
 
@@ -101,9 +102,7 @@ def loss_figure(
                 label=name,
             )
         if log:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_minor_formatter(sparse)
+            logarithmic(axes)
         return svg(figure, axes)
 
 
@@ -159,6 +158,48 @@ def deviation_figure(
         return svg(figure, axes)
 
 
+def growth_figure(
+    xlabel: str,
+    ylabel: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    root: bool = False,
+) -> str:
+    """Draw times or bytes over a size, both logarithmic, and a line that grows as the size does.
+
+    Parameters
+    ----------
+    xlabel, ylabel : str
+    series : mapping
+        By name, sizes and values.
+    root : bool
+        Whether another line grows as the size's square root, from the last series.
+
+    Returns
+    -------
+    str
+        SVG.
+    """
+    with rc_context(SETTINGS):
+        figure, axes = framed(ylabel, xlabel)
+        for number, (name, (sizes, values)) in enumerate(series.items()):
+            colour, dashes, marker = STYLES[number % len(STYLES)]
+            line = {"color": colour, "linestyle": dashes, "marker": marker}
+            axes.plot(sizes, values, markersize=5, linewidth=1.6, label=name, **line)
+        sizes, values = next(iter(series.values()))
+        linear = [values[-1] * size / sizes[-1] for size in sizes]
+        axes.plot(sizes, linear, color="#999999", linewidth=1, linestyle=":", label="linear")
+        if root:
+            last, values = list(series.values())[-1]
+            grown = [values[-1] * (size / last[-1]) ** 0.5 for size in sizes]
+            axes.plot(sizes, grown, color="#999999", linewidth=1, linestyle="-.", label="root")
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.minorticks_off()
+        logarithmic(axes)
+        return svg(figure, axes)
+
+
 def framed(ylabel: str, xlabel: str = "step", grid: Any = "y") -> tuple[Figure, Any]:
     """Return an empty figure and its axes, with grid lines along "x", "y" or "both"."""
     figure = Figure(figsize=SIZE, layout="constrained")
@@ -185,7 +226,14 @@ def _binned(
     return edges[1:], np.array(reduced)
 
 
-def sparse(value: float, _position: int) -> str:
+def logarithmic(axes: Any) -> None:
+    """Make the vertical axis logarithmic, with labels that are plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(_sparse)
+
+
+def _sparse(value: float, _position: int) -> str:
     """Label 2 and 5 of each decade, so that an axis of less than a decade has labels."""
     leading = value / 10 ** np.floor(np.log10(value))
     return f"{value:g}" if round(leading, 3) in (2, 5) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,10 +17,11 @@ import markupsafe
 from spec_tests.compare.agreement import FACTOR, FLOOR
 from spec_tests.compare.findings import Agreement, Details, Reference, Report, Training
 from spec_tests.compare.plots import STYLES, data_uri, deviation_figure, loss_figure
-from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT, scientific
+from spec_tests.compare.verdicts import FLOAT32_AGREEMENT, FLOAT64_AGREEMENT, in_digits, scientific
 from spec_tests.compare.workloads import SEED, Workload
+from spec_tests.judge.written import COMPARISON
 
-__all__ = ["EMULATED", "summary", "write_report"]
+__all__ = ["EMULATED", "FILTERS", "Image", "images", "summary", "title", "write_report"]
 
 EMULATED = "CPU emulation, no GPU code ran"
 TITLES = {
@@ -40,7 +41,7 @@ def write_report(out: Path, report: Report, workloads: Sequence[Workload]) -> No
         What `spec_tests.compare.results.assemble` returned, with ``provenance``.
     workloads : sequence of Workload
     """
-    content = {"summary": summary(report), **asdict(report)}
+    content = {**COMPARISON.head(), "summary": summary(report), **asdict(report)}
     text = json.dumps(_finite(content), indent=1, allow_nan=False)
     (out / "compare.json").write_text(text + "\n", encoding="utf-8")
     (out / "index.html").write_text(_page(report, workloads), encoding="utf-8")
@@ -101,14 +102,7 @@ def _page(report: Report, workloads: Sequence[Workload]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        percent=_percent,
-        short=_short,
-        milliseconds=_milliseconds,
-        mebibytes=_mebibytes,
-        ulp=_ulp,
-        breakable=_breakable,
-    )
+    environment.filters.update(FILTERS)
     folder = resources.files("spec_tests.compare")
     template = environment.from_string(folder.joinpath("page.html.j2").read_text(encoding="utf-8"))
     return template.render(
@@ -158,10 +152,10 @@ def _section(report: Report, workload: Workload) -> Section:
     key = workload.name
     return Section(
         key=key,
-        title=f"{TITLES[workload.dataset]}: {workload.cell}",
+        title=title(key),
         workload=workload,
         network=network(workload),
-        images=_images(report, workload),
+        images=images(report, key),
         entries=report.workloads[key],
         details=report.details[key],
         reference=report.reference.get(key),
@@ -181,18 +175,24 @@ def network(workload: Workload) -> str:
     return f"{units} on an Embedding of {workload.input_size}, and a Linear at every step to {what}"
 
 
-def _images(report: Report, workload: Workload) -> list[Image]:
-    """Draw the losses, and their distances to the reference where there is one."""
-    key = workload.name
+def title(key: str) -> str:
+    """Return what a workload is called."""
+    dataset, _, cell = key.partition("_")
+    return f"{TITLES.get(dataset, dataset)}: {cell.upper()}"
+
+
+def images(report: Report, key: str) -> list[Image]:
+    """Draw the losses of a workload, and their distances to the reference where there is one."""
+    dataset = key.partition("_")[0]
     reference = report.reference.get(key)
     trainings = report.workloads[key].items()
     single = {name: training.losses for name, training in trainings if training.losses}
     if not single:
         return []
     known = reference.losses if reference else []
-    per_character = workload.dataset != "digits"
+    per_character = dataset != "digits"
     ylabel = "loss, nats per character" if per_character else "training loss, nats"
-    logarithmic = workload.dataset != "pydoc"
+    logarithmic = dataset != "pydoc"
     losses = Image(
         data_uri(loss_figure(single, known, ylabel, logarithmic)),
         _loss_words(key, single),
@@ -258,6 +258,18 @@ def _ulp(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f} ULP" if value < 1e4 else f"{scientific(value, '.1e')} ULP"
+
+
+# For templates.
+FILTERS: dict[str, Callable[..., str]] = {
+    "percent": _percent,
+    "short": _short,
+    "milliseconds": _milliseconds,
+    "mebibytes": _mebibytes,
+    "ulp": _ulp,
+    "breakable": _breakable,
+    "in_digits": in_digits,
+}
 
 
 def _finite(value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from spec_tests.compare.findings import Report, Verdict
 from spec_tests.compare.workloads import Workload
 
-__all__ = ["FLOAT32_AGREEMENT", "FLOAT64_AGREEMENT", "judge", "scientific"]
+__all__ = ["FLOAT32_AGREEMENT", "FLOAT64_AGREEMENT", "in_digits", "judge", "scientific"]
 
 # About a thousand roundings of 2^-23: each update carries on the rounding of those before it.
 FLOAT32_AGREEMENT = 1e-4
@@ -49,6 +49,11 @@ def scientific(value: float, form: str = ".0e") -> str:
     if value == 0:
         return "0"
     return re.sub(r"e([+-])0+(?=\d)", r"e\1", format(value, form)).replace("e+", "e")
+
+
+def in_digits(value: float) -> str:
+    """Return a number with four digits, or all those before the point, and no exponent."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _finished(report: Report) -> Verdict:

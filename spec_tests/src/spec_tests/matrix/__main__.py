@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from spec_tests.accuracy import merge as accuracy
+from spec_tests.compare import reading as comparison
+from spec_tests.judge.written import BENCHMARK
 from spec_tests.matrix.merge import Matrix, merge, read
 from spec_tests.matrix.text import as_dict, as_text
 
@@ -17,7 +19,7 @@ _EXAMPLES = """examples:
   spec-tests matrix report/clauses/*.json
   spec-tests matrix report/clauses/*.json --html report/matrix.html
   spec-tests matrix report/clauses/*.json --accuracy report/accuracy/*.json \\
-      --html report/matrix.html
+      --training report/compare.json --memory report/bench.json --html report/matrix.html
 """
 
 
@@ -30,6 +32,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all of the runs are complete and nothing in them failed, else 1; 2 where a file cannot
         be used.
     """
+    options = _options(argv)
+    try:
+        results = [read(path) for path in options.file]
+        matrix = merge(results)
+        if options.html:
+            _write(
+                options.html,
+                matrix,
+                results,
+                measured=[accuracy.read(path) for path in options.accuracy],
+                training=comparison.read(options.training) if options.training else None,
+                memory=BENCHMARK.read(options.memory) if options.memory else None,
+            )
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(as_dict(matrix), indent=1, ensure_ascii=False))
+    elif not options.html:
+        print(as_text(matrix))
+    return int(bool(matrix.faults()))
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="spec-tests matrix",
         description=__doc__,
@@ -52,28 +79,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="what `spec-tests accuracy` wrote, for the page",
     )
+    parser.add_argument(
+        "--training",
+        type=Path,
+        metavar="FILE",
+        help="compare.json of `nox -s compare`, for the page: loss curves, accuracy, time, memory",
+    )
+    parser.add_argument(
+        "--memory",
+        type=Path,
+        metavar="FILE",
+        help="bench.json of `nox -s bench`, for the page: memory over the length of a sequence",
+    )
     options = parser.parse_args(argv)
-    try:
-        results = [read(path) for path in options.file]
-        matrix = merge(results)
-        if options.html:
-            measured = [accuracy.read(path) for path in options.accuracy]
-            _write(options.html, matrix, results, measured)
-        elif options.accuracy:
-            parser.error("--accuracy is for the page: --html PAGE")
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if options.json:
-        print(json.dumps(as_dict(matrix), indent=1, ensure_ascii=False))
-    elif not options.html:
-        print(as_text(matrix))
-    return int(bool(matrix.faults()))
+    for name in ("accuracy", "training", "memory"):
+        if getattr(options, name) and not options.html:
+            parser.error(f"--{name} is for the page: --html PAGE")
+    return options
 
 
-def _write(
-    path: Path, matrix: Matrix, results: Sequence[dict[str, Any]], measured: list[dict[str, Any]]
-) -> None:
+def _write(path: Path, matrix: Matrix, results: Sequence[dict[str, Any]], **parts: Any) -> None:
     try:
         from spec_tests.matrix.page import as_page
     except ModuleNotFoundError as error:
@@ -81,7 +106,7 @@ def _write(
         raise ValueError(msg) from None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(as_page(matrix, results, measured), encoding="utf-8")
+        path.write_text(as_page(matrix, results, **parts), encoding="utf-8")
     except OSError as error:
         msg = f"{path}: cannot be written: {error.strerror}"
         raise ValueError(msg) from None

@@ -39,8 +39,8 @@
     if (!files.has(place)) files.set(place, unpack(place));
     return files.get(place);
   }
-  async function unpack(place) {
-    const link = document.querySelector(`.environment a.download[data-impl="${place}"]`);
+  const unpack = (place) => unpackLink(document.querySelector(`.environment a.download[data-impl="${place}"]`));
+  async function unpackLink(link) {
     const bytes = Uint8Array.from(atob(link.href.slice(link.href.indexOf(",") + 1)), (letter) => letter.charCodeAt(0));
     const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return JSON.parse(await new Response(plain).text());
@@ -267,6 +267,24 @@
       panel.append(environment(place), json(counts, place));
     }
   }
+  // A number of the comparison or the benchmark: its places in the file, without the curves.
+  async function openMeasured(link) {
+    const where = $(link.hash.slice(1)), kept = $(where.dataset.file);
+    begin(link.dataset.title);
+    opened = link;
+    const content = await unpackLink(kept);
+    if (opened !== link) return;
+    const short = (key, value) => (Array.isArray(value) && value.length > 50 ? `${value.length} numbers, in the file` : value);
+    for (const place of JSON.parse(link.dataset.places)) {
+      const value = place.reduce((at, key) => (at || {})[key], content);
+      panel.append(folded(`JSON: ${place.join(", ")}`, make("pre", JSON.stringify(value, short, 1), { class: "wrap" }), true));
+    }
+    const about = where.querySelector("dl");
+    if (about) panel.append(folded("Environment and command", about.cloneNode(true), true));
+    const file = kept.closest("p").cloneNode(true);
+    file.querySelector("a").removeAttribute("id");
+    panel.append(file);
+  }
   function openTotal(button) {
     const what = button.dataset.total, place = Number(button.dataset.impl), all = [...byId.values()];
     const ofState = about.states.includes(what);
@@ -324,8 +342,12 @@
       history.pushState(null, "", target.hash);
       close();
       goTo(target.hash);
-    } else if (target.matches('a[href^="#accuracy-"]')) {
+    } else if (target.matches(".measured")) {
+      event.preventDefault();
+      openMeasured(target);
+    } else if (target.matches('a[href^="#"]') && $(target.hash.slice(1))?.matches("details")) {
       $(target.hash.slice(1)).open = true;
+      close();
     } else if (target.matches('a[href^="#text-"]')) {
       const text = $(target.hash.slice(1));
       if (text) text.closest("details").open = true;

@@ -11,12 +11,16 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from spec_tests.compare.findings import Report
+from spec_tests.compare.report import FILTERS
 from spec_tests.judge import clauses, properties, tables
 from spec_tests.judge.transforms import read_cells
 from spec_tests.matrix.accuracy import accuracy_of
+from spec_tests.matrix.memory import memory_of
 from spec_tests.matrix.merge import KINDS, STATES, Cell, Matrix, chapter
 from spec_tests.matrix.packing import packed
 from spec_tests.matrix.prose import as_html, words
+from spec_tests.matrix.training import training_of
 
 __all__ = ["MARKS", "as_page"]
 
@@ -82,6 +86,8 @@ def as_page(
     matrix: Matrix,
     results: Sequence[Mapping[str, Any]],
     measured: Sequence[dict[str, Any]] = (),
+    training: tuple[Mapping[str, Any], Report] | None = None,
+    memory: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page.
 
@@ -93,43 +99,78 @@ def as_page(
         The contents of the files, which the page holds whole.
     measured : sequence of mapping
         Of `spec-tests accuracy`: the page has a part on accuracy if there are any.
+    training : tuple of (mapping, Report), optional
+        Of `spec_tests.compare.reading.read`, for a part on training.
+    memory : mapping, optional
+        Of ``bench.json``, for a part on memory.
 
     Raises
     ------
     ValueError
-        If the files on accuracy do not belong together.
+        If the files are of different specifications, or those on accuracy do not belong together.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["sum_of"] = lambda counts: sum(counts.values())
-    folder = resources.files("spec_tests.matrix")
-
-    def part(name: str) -> str:
-        return folder.joinpath(name).read_text(encoding="utf-8")
-
-    known = matrix.spec_version == clauses.SPEC_VERSION
-    return environment.from_string(part("page.html.j2")).render(
-        matrix=matrix,
-        style=markupsafe.Markup(part("page.css")),
-        script=markupsafe.Markup(part("page.js")),
-        names=NAMES,
-        marks=MARKS,
-        said=SAID,
-        tables={kind: _groups(matrix, kind) for kind in KINDS if matrix.rows(kind)},
-        by_property=_by_property(results),
-        totals={
-            name: {kind: matrix.totals(kind, name) for kind in KINDS if matrix.rows(kind)}
-            for name in matrix.runs
+    _of_one_specification(
+        matrix,
+        {
+            **{f"accuracy of {file['implementation']}": file for file in measured},
+            **({"training": training[0]} if training else {}),
+            **({"memory": memory} if memory else {}),
         },
-        remarks={name: list(_remarks(matrix, name)) for name in matrix.runs},
-        files={str(result["implementation"]): packed(result) for result in results},
-        about=_about(matrix, known),
-        texts=_texts() if known else {},
-        environments={name: _environment(run) for name, run in matrix.runs.items()},
-        command=_command,
-        accuracy=accuracy_of(measured) if measured else None,
     )
+    known = matrix.spec_version == clauses.SPEC_VERSION
+    return (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            matrix=matrix,
+            style=markupsafe.Markup(_part("page.css")),
+            script=markupsafe.Markup(_part("page.js")),
+            names=NAMES,
+            marks=MARKS,
+            said=SAID,
+            tables={kind: _groups(matrix, kind) for kind in KINDS if matrix.rows(kind)},
+            by_property=_by_property(results),
+            totals={
+                name: {kind: matrix.totals(kind, name) for kind in KINDS if matrix.rows(kind)}
+                for name in matrix.runs
+            },
+            remarks={name: list(_remarks(matrix, name)) for name in matrix.runs},
+            files={str(result["implementation"]): packed(result) for result in results},
+            about=_about(matrix, known),
+            texts=_texts() if known else {},
+            environments={name: _environment(run) for name, run in matrix.runs.items()},
+            command=_command,
+            accuracy=accuracy_of(measured) if measured else None,
+            training=training_of(*training) if training else None,
+            memory=memory_of(memory) if memory else None,
+        )
+    )
+
+
+def _part(name: str) -> str:
+    return resources.files("spec_tests.matrix").joinpath(name).read_text(encoding="utf-8")
+
+
+def _templates() -> jinja2.Environment:
+    found = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(_part),
+    )
+    found.filters.update(FILTERS, sum_of=lambda counts: sum(counts.values()))
+    return found
+
+
+def _of_one_specification(matrix: Matrix, files: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, file in files.items():
+        if file["spec_version"] != matrix.spec_version:
+            msg = (
+                f"{name}: is of version {file['spec_version']} of the specification, "
+                f"the results are of {matrix.spec_version}"
+            )
+            raise ValueError(msg)
 
 
 def _groups(matrix: Matrix, kind: str) -> list[Group]:
