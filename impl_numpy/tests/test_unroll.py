@@ -56,10 +56,15 @@ def test_one_bias_alone_counts() -> None:
             np.testing.assert_allclose(a.data, b.data)
 
 
-@pytest.mark.parametrize(("steps", "kept"), [(1, 1), (9, 3), (10, 3), (16, 4), (17, 4)])
-def test_the_square_root_is_rounded_up(steps, kept) -> None:
+@pytest.mark.parametrize(("steps", "parts"), [(1, 1), (9, 3), (10, 3), (16, 4), (17, 4)])
+def test_the_square_root_is_rounded_up_and_the_last_part_kept(steps, parts) -> None:
     output, _ = unroll(nn.RNNCell(I, H), nn.zeros((steps, N, I)), checkpoint="sqrt")
-    assert [type(node) for node in nodes(output)].count(CheckpointNode) == kept
+    assert [type(node) for node in nodes(output)].count(CheckpointNode) == parts - 1
+
+
+def test_an_interval_of_all_steps_keeps_none_of_them() -> None:
+    output, _ = unroll(nn.RNNCell(I, H), nn.zeros((T, N, I)), checkpoint=T)
+    assert [type(node) for node in nodes(output)].count(CheckpointNode) == 1
 
 
 def test_masks_choose_only_where_they_must() -> None:
