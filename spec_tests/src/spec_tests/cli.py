@@ -15,6 +15,7 @@ _PROGRAMS = {
     "accuracy": ("spec_tests.accuracy.__main__", "measure errors against float64, and speed"),
     "check": ("spec_tests.check.command", "check a Function of your own"),
     "compare": ("spec_tests.compare.__main__", "compare implementations"),
+    "explain": ("spec_tests.explain", "print what a clause, a function or a test asks for"),
     "matrix": ("spec_tests.matrix.__main__", "print functions and clauses by implementation"),
     "mutation": ("spec_tests.mutation.__main__", "change implementations: does the suite find it?"),
     "selftest": ("spec_tests.selftest.__main__", "check what is installed, on this machine"),
@@ -27,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     ``spec-tests run --impl MODULE [pytest's options]``, ``spec-tests fuzz --impl MODULE [--calls N]
     [--seed N] [--only TEXT]``, ``spec-tests check TARGET``, ``spec-tests clauses [CHAPTER ...]``,
-    ``spec-tests compare ...``, ``spec-tests matrix FILE ... [--json]``,
-    ``spec-tests mutation MODULE ...``,
+    ``spec-tests compare ...``, ``spec-tests explain NAME ...``,
+    ``spec-tests matrix FILE ... [--json]``, ``spec-tests mutation MODULE ...``,
     ``spec-tests selftest [--impl MODULE]``, ``spec-tests badge FILE``, ``spec-tests --version``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
