@@ -228,6 +228,10 @@ def test_shape_errors(nn: Any, dtype: str) -> None:
         nn.ops.stack([x, y])
     with refuses(ValueError, "broadcast_to", "(2, 3)", "(3, 2)"):
         nn.ops.broadcast_to(x, (3, 2))
+    # An axis is not dropped, though it has one element.
+    for shape in ((3,), ()):
+        with refuses(ValueError, "broadcast_to", "(1, 3)", str(shape)):
+            nn.ops.broadcast_to(x[:1], shape)
 
 
 @clause("ops-12")

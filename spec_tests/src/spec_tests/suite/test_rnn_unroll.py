@@ -106,6 +106,16 @@ def test_a_cell_in_two_parts(nn: Any, dtype: str, name: str) -> None:
     assert tuple(shape) == (H,), f"{name}: one sample gave {shape}"
 
 
+@clause("rnn-20", "rnn-39")
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_a_projection_that_does_not_fit(nn: Any, name: str) -> None:
+    cell = getattr(nn, name)(I, H)
+    gates = cell.weight_hh.shape[0]
+    for shape in ((), (gates + 1,), (N, gates - 1), (1, N, gates)):
+        with refuses(ValueError, name, "projected", str(shape)):
+            cell.step(nn.zeros(shape))
+
+
 @clause("rnn-39")
 @pytest.mark.parametrize("name", OWN)
 def test_what_stands_for_h_in_the_recurrent_product(nn: Any, dtype: str, name: str) -> None:
