@@ -271,6 +271,29 @@ def test_large_constants_belong_to_the_call(nn: Any, name: str) -> None:
         examine_constant(nn, f"large {name}", use, kind)
 
 
+@clause("autograd-25", "autograd-13", needs="double_backward")
+@pytest.mark.parametrize("way", ["backward", "grad"])
+def test_what_a_recorded_pass_starts_with(nn: Any, way: str) -> None:
+    old = np.array([1, -2, 0.5], "float32")
+    for kind in kinds(nn, "list", *NUMPY):
+        given, alter = KINDS[kind](nn, old)
+        x = tensor(nn, np.array([3, 2, 4], "float32"))
+        y = x * x * x
+        if way == "backward":
+            y.backward(given, create_graph=True)
+            slope, x.grad = x.grad, None
+        else:
+            (slope,) = nn.grad(y, (x,), given, create_graph=True)
+        alter(-3 * old)
+
+        def backward(slope: Any = slope, x: Any = x) -> Any:
+            nn.ops.sum(slope).backward()
+            return x.grad
+
+        want = np.array([18, -24, 12], "float32")
+        gives_old_or_refuses(nn, backward, want, Refusal(anything(), ((3,),)), f"{way}, {kind}")
+
+
 @clause("autograd-25")
 def test_indices_inside_a_tuple_and_a_list(nn: Any) -> None:
     """The structure around the indices may be altered too."""

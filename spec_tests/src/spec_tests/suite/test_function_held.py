@@ -59,3 +59,21 @@ def test_the_gradient_of_a_gradient_that_was_handed_in(nn: Any) -> None:
     exactly(nn, grad, np.array([2], np.float32))
     with refuses(RuntimeError, "Once", "once_differentiable"):
         nn.grad(nn.ops.sum(grad), (given,))
+
+
+@pytest.mark.parametrize("retain", [False, True])
+@clause("function-08", "function-02")
+def test_what_backward_leaves_on_an_instance(nn: Any, retain: bool) -> None:
+    class Measured(nn.Function):
+        def forward(self, x: Any) -> Any:
+            self.save_for_backward(x)
+            return x * 2
+
+        def backward(self, grad: Any) -> Any:
+            self.came = tuple(grad.shape)
+            return grad * 2
+
+    function = Measured()
+    x = nn.tensor(normal((3,), "float32"), requires_grad=True)
+    nn.ops.sum(function(x)).backward(retain_graph=retain)
+    assert function.came == (3,)
