@@ -142,6 +142,34 @@ def test_what_stands_for_h_in_the_recurrent_product(nn: Any, dtype: str, name: s
     agrees(nn, swapped[0], wanted, "rnn", call=name, dtype=dtype)
 
 
+@clause("rnn-39", needs="double_backward")
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize("name", OWN)
+def test_the_state_alone_wants_a_gradient(nn: Any, name: str, record: bool) -> None:
+    """The weights are frozen, and what W_hh multiplies is given: h is carried past the gates."""
+    cell = cell_of(nn, name, "float32")
+    state, leaves = state_for(nn, name, "float32")
+    projected = mapped(
+        lambda part: part.detach(), cell.project(nn.tensor(normal((N, I), "float32")))
+    )
+    other = nn.tensor(normal((N, H), "float32", seed=9))
+    slopes = []
+    for frozen in (False, True):
+        for parameter in cell.parameters():
+            parameter.requires_grad_(not frozen)
+        after = tensors_of(cell.step(projected, state, recurrent=other))
+        total = nn.ops.sum(sum(part * part for part in after))
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        got = [None] * len(wanted)
+        if total.requires_grad:
+            got = nn.grad(total, wanted, create_graph=record, allow_unused=True)
+        slopes.append([None if slope is None else slope.detach() for slope in got])
+    for got, want in zip(*slopes, strict=True):
+        assert (got is None) == (want is None)
+        if want is not None:
+            agrees(nn, got, to_numpy(nn, want), "rnn", call=name, dtype="float32")
+
+
 @clause("rnn-40")
 @pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", [*CELLS, *OWN])
