@@ -242,6 +242,22 @@ def test_a_leaf_and_what_has_no_graph(nn: Any) -> None:
             nn.graph(x, params)
 
 
+@clause("autograd-43", "autograd-14")
+def test_the_graph_within_a_transformation(nn: Any) -> None:
+    graphs = []
+
+    def fn(x: Any) -> Any:
+        y = nn.ops.tanh(x) * 2
+        graphs.append(picture(nn, y))
+        return nn.ops.sum(y)
+
+    slope = nn.grad(fn)(nn.zeros((2,)))
+    exactly(nn, slope, np.array([2, 2], "float32"))
+    (graph,) = graphs
+    (end,) = graph.ends()
+    assert graph.leads(the_one(graph, "tanh"), end)
+
+
 @clause("autograd-43", needs="jit")
 def test_the_graph_of_a_function_under_jit(nn: Any) -> None:
     x = tensor(nn, normal((3, 2), "float32"))

@@ -222,8 +222,9 @@ def test_shape_errors(nn: Any, dtype: str) -> None:
         nn.ops.matmul(x, x)
     with refuses(ValueError, "reshape", "(2, 3)", "(4, 2)"):
         nn.ops.reshape(x, (4, 2))
-    with refuses(ValueError, "concat", "(2, 3)", "(4,)"):
-        nn.ops.concat([x, y])
+    for axis in (0, 1, -1):
+        with refuses(ValueError, "concat", "(2, 3)", "(4,)"):
+            nn.ops.concat([x, y], axis=axis)
     with refuses(ValueError, "stack", "(2, 3)", "(4,)"):
         nn.ops.stack([x, y])
     with refuses(ValueError, "broadcast_to", "(2, 3)", "(3, 2)"):
