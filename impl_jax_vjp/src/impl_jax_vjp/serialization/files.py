@@ -182,7 +182,7 @@ def write(contents: Mapping[Path, Content], name: str, asked: Path | None = None
 
 
 def _copied(real: Path) -> str | None:
-    """Return the temporary name of a copy, to be put back where others fail; None without a file."""
+    """Return the temporary name of a copy, to be put back where others fail, or None."""
     if not real.exists():
         return None
     handle, aside = tempfile.mkstemp(prefix=f".{real.name[:100]}.", dir=real.parent)

@@ -131,10 +131,10 @@ def test_a_pivot_of_0_beside_a_nan(nn: Any, dtype: str, name: str) -> None:
         "slogdet": (np.array(1.0), np.array(np.log(8.0))),
     }[name]
     several, single = (function(nn.tensor(a), *more) for a in (x, x[0]))
-    for got, alone, regular in zip(*map(results, (several, single)), want, strict=True):
+    for got, alone, other in zip(*map(results, (several, single)), want, strict=True):
         for spoilt in (to_numpy(nn, got)[0], to_numpy(nn, alone)):
             assert np.isnan(spoilt).any(), f"{name} should hold NaN: {spoilt}"
-        agrees(nn, got[1], regular, "matmul", dtype=dtype, call=name)
+        agrees(nn, got[1], other, "matmul", dtype=dtype, call=name)
 
 
 def projector(vectors: Any, transpose: Callable[[Any], Any]) -> Any:
