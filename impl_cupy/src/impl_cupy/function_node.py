@@ -75,7 +75,7 @@ class FunctionNode(Node):
 
     def pull(self, grads: list[Value | None], retain: bool) -> Sequence[Value | None]:
         """Call `backward` on raw arrays, which are its own to write to (function-27)."""
-        ctx = self.ctx
+        ctx = original = self.ctx
         assert ctx is not None
         if not self.function._is_ours:
             for index in range(len(grads)):
@@ -87,7 +87,11 @@ class FunctionNode(Node):
                 cp.zeros(shape, dtype=dtype) if grad is None else grad
                 for grad, (shape, dtype) in zip(grads, self.metas, strict=True)
             ]
-        return self._checked(self._backward(ctx, grads), cp.ndarray)
+        found = self._backward(ctx, grads)
+        if ctx is not original:
+            for name in vars(ctx).keys() - vars(original).keys():  # function-08
+                vars(original)[name] = vars(ctx)[name]
+        return self._checked(found, cp.ndarray)
 
     def pull_recorded(self, grads: Sequence[Value | None]) -> Sequence[Value | None]:
         """Get the gradients as recorded functions of the inputs and of `grads`."""

@@ -77,7 +77,8 @@ _READ = FROM_NUMPY | {
     np.dtype(np.uint64): uint64,
 }
 
-# Functions of `ops` that take complex arrays (ops-59); all others refuse them.
+# Functions of `ops` that take complex arrays (ops-59), and two of autograd (autograd-41,
+# autograd-43); all others refuse them.
 WITH_COMPLEX = frozenset(
     (
         "negative exp log sqrt square tanh sin cos sign positive reciprocal expm1 log1p log2 log10 "
@@ -91,7 +92,8 @@ WITH_COMPLEX = frozenset(
         "nonzero unique_all unique_counts unique_inverse unique_values "
         "cholesky cross det diagonal eig eigh eigvals eigvalsh inv matrix_norm matrix_power "
         "matrix_rank outer pinv qr slogdet solve svd svdvals trace "
-        "fft ifft fftn ifftn irfft irfftn hfft fftshift ifftshift"
+        "fft ifft fftn ifftn irfft irfftn hfft fftshift ifftshift "
+        "grad graph"
     ).split()
 )
 

@@ -293,9 +293,18 @@ def det(x: Any, /) -> Tensor:
     def raw_det(raw: RawArray) -> RawArray:
         if not raw.size:
             return cp.ones(raw.shape[:-2], dtype=raw.dtype)
-        return cp.linalg.det(raw)
+        return _unknown(raw, cp.linalg.det(raw))
 
     return record("det", raw_det, _det, (value,), keep_inputs=True, keep_output=True)
+
+
+def _unknown(raw: RawArray, found: RawArray) -> RawArray:
+    """Return what was found of matrices, NaN of those that hold one.
+
+    A pivot that is 0 ends the elimination, and a sign is counted off the pivots.
+    """
+    held = cp.isnan(raw).any(axis=(-2, -1))
+    return cp.where(held, cp.full((), math.nan, dtype=found.dtype), found)
 
 
 def _cofactors(raw: RawArray) -> tuple[RawArray, RawArray]:
@@ -357,8 +366,7 @@ def _raw_slogdet(raw: RawArray) -> tuple[RawArray, RawArray]:
         shape = raw.shape[:-2]
         return cp.ones(shape, dtype=raw.dtype), cp.zeros(shape, dtype=parts_of(raw.dtype))
     sign, logarithm = cp.linalg.slogdet(raw)
-    # A sign is counted off the pivots, and says nothing of a NaN.
-    return cp.where(cp.isnan(logarithm), cp.full((), math.nan, dtype=sign.dtype), sign), logarithm
+    return _unknown(raw, sign), _unknown(raw, logarithm)
 
 
 def _slogdet(node: Any, grads: Sequence[Any]) -> Any:

@@ -118,8 +118,8 @@ def layout_of(name: str, packed: PackedSequence) -> Layout:
         msg = f"{name}: batch_sizes must add up to the rows of data, {rows}, got {counts.sum()}"
         raise ValueError(msg)
     batch = int(counts[0])
-    order = np.arange(batch)
-    for argument in ("unsorted_indices", "sorted_indices"):
+    order: Any = None
+    for argument in ("sorted_indices", "unsorted_indices"):
         given = getattr(packed, argument)
         if given is None:
             continue
@@ -127,10 +127,14 @@ def layout_of(name: str, packed: PackedSequence) -> Layout:
         if indices.shape != (batch,) or sorted(indices.tolist()) != list(range(batch)):
             msg = f"{name}: {argument} must be an order of {batch} sequences, got {shown(given)}"
             raise ValueError(msg)
-        order = indices.astype(np.int64)
+        own = indices.astype(np.int64)
         if argument == "unsorted_indices":
-            order = np.argsort(order)
-    return Layout(counts, order)
+            own = np.argsort(own)
+        if order is not None and (own != order).any():
+            msg = f"{name}: {argument} must be the inverse of sorted_indices, got {shown(given)}"
+            raise ValueError(msg)
+        order = own
+    return Layout(counts, np.arange(batch) if order is None else order)
 
 
 def pack(

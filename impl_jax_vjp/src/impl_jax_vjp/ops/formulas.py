@@ -7,6 +7,7 @@ inputs to the mask of inputs whose values it needs.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -365,6 +366,14 @@ _FEW = 64
 
 def product(x: Array, y: Array) -> Array:
     """Return the product of two arrays of one dtype; see `matmul`."""
+    if y.ndim > 2 and x.ndim > 1 and is_inexact(x.dtype):
+        lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        short, middle, long = sorted((*x.shape[-2:], y.shape[-1]))
+        if long > _LONG and 0 < math.prod(lead) * short * middle <= _FEW:
+            lefts, rights = (jnp.broadcast_to(a, lead + a.shape[-2:]) for a in (x, y))
+            places = np.ndindex(*lead)
+            made = jnp.stack([_blocked(lefts[place], rights[place]) for place in places])
+            return made.reshape(*lead, *made.shape[1:])
     if max(x.size, y.size) <= _LONG or y.ndim > 2 or not is_inexact(x.dtype):
         # Without "highest" an accelerator would round the factors to fewer bits.
         return jnp.matmul(x, y, precision=lax.Precision.HIGHEST)

@@ -216,17 +216,18 @@ def layout_of(name: str, packed: PackedSequence) -> Layout:
     if sizes.sum() != count:
         refuse(name, "batch_sizes", f"of the sum R = {count}, the rows of data", int(sizes.sum()))
     batch = int(sizes[0])
-    if packed.sorted_indices is not None:
-        order = _read(name, "sorted_indices", packed.sorted_indices)
-        what = "sorted_indices"
-    elif packed.unsorted_indices is not None:
-        order = np.argsort(_read(name, "unsorted_indices", packed.unsorted_indices), kind="stable")
-        what = "unsorted_indices"
-    else:
-        return Layout(sizes, np.arange(batch))
-    if order.shape != (batch,) or (np.sort(order) != np.arange(batch)).any():
-        refuse(name, what, f"an order of the N = {batch} sequences", order.tolist())
-    return Layout(sizes, order)
+    order = None
+    for what in ("sorted_indices", "unsorted_indices"):
+        if (given := getattr(packed, what)) is None:
+            continue
+        indices = _read(name, what, given)
+        if indices.shape != (batch,) or (np.sort(indices) != np.arange(batch)).any():
+            refuse(name, what, f"an order of the N = {batch} sequences", indices.tolist())
+        own = indices if what == "sorted_indices" else np.argsort(indices)
+        if order is not None and (own != order).any():
+            refuse(name, what, "the inverse of sorted_indices", indices.tolist())
+        order = own
+    return Layout(sizes, np.arange(batch) if order is None else order)
 
 
 def _read(name: str, argument: str, value: Any) -> Numbers:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -159,17 +160,39 @@ def write(contents: Mapping[Path, Content], name: str, asked: Path | None = None
         with _named(name, asked):
             pass
     waiting: list[tuple[str, Path, Path]] = []
+    former: dict[Path, str | None] = {}
     try:
         for target, content in contents.items():
             with _named(name, target):
                 waiting.append((*_written(target, content), target))
         for temporary, real, target in waiting:
             with _named(name, target):
+                if len(waiting) > 1:
+                    former[real] = _copied(real)
                 os.replace(temporary, real)
+    except BaseException:
+        for real, aside in former.items():
+            with contextlib.suppress(OSError):
+                os.unlink(real) if aside is None else os.replace(aside, real)
+        raise
     finally:
-        for temporary, *_ in waiting:
+        for path in (*(temporary for temporary, *_ in waiting), *filter(None, former.values())):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+                os.unlink(path)
+
+
+def _copied(real: Path) -> str | None:
+    """Return the temporary name of a copy, to be put back where others fail, or None."""
+    if not real.exists():
+        return None
+    handle, aside = tempfile.mkstemp(prefix=f".{real.name[:100]}.", dir=real.parent)
+    os.close(handle)
+    try:
+        shutil.copy2(real, aside)
+    except BaseException:
+        os.unlink(aside)
+        raise
+    return aside
 
 
 def _written(target: Path, content: Content) -> tuple[str, Path]:

@@ -53,14 +53,14 @@ class Paths(NamedTuple):
 def _before(a: Array, k: int) -> Array:
     """Return what stands k symbols before, -inf where nothing does."""
     moved = np.full_like(a, -np.inf)
-    moved[:, k:] = a[:, : max(a.shape[1] - k, 0)]
+    moved[:, k:] = a[:, :-k]
     return moved
 
 
 def _after(a: Array, k: int) -> Array:
     """Return what stands k symbols after, -inf where nothing does."""
     moved = np.full_like(a, -np.inf)
-    moved[:, : max(a.shape[1] - k, 0)] = a[:, k:]
+    moved[:, :-k] = a[:, k:]
     return moved
 
 

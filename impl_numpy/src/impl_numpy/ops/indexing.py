@@ -232,7 +232,7 @@ def _add_rows(out: Array, rows: Array, x: Array) -> None:
     if len(rows) <= FEW:
         np.add.at(out, rows, x)
         return
-    if 0 < x[0].size <= NARROW and len(out) <= 8 * len(rows) and _loses_nothing(rows, x.dtype):
+    if x[0].size <= NARROW and len(out) <= 8 * len(rows) and _loses_nothing(rows, x.dtype):
         _add_elements(out, rows, x)
         return
     # Sorted, the repeats of a row lie together, and one reduction adds them all: many times faster

@@ -346,7 +346,7 @@ def _on_a_diagonal(name: str, x: Any, offset: int) -> Tensor:
     rows, columns = x.shape[-2:]
     offset = max(-rows, min(int(offset), columns))
     start = (max(-offset, 0), max(offset, 0))
-    count = max(0, min(rows - start[0], columns - start[1]))
+    count = min(rows - start[0], columns - start[1])
     index = np.arange(count)
     result: Tensor = x[(..., start[0] + index, start[1] + index)]
     return result

@@ -273,7 +273,13 @@ def _det_vjp(grad: Value, needs: Parents, x: Value, out: Value) -> Grads:
     return (grad[..., None, None] * result,)
 
 
-_det = Primitive("det", np.linalg.det, _det_vjp, ((0, OUT),))
+def _determinant(x: Array) -> Array:
+    # A pivot that is 0 ends the elimination, and makes 0 of what holds a NaN (linalg-10).
+    unknown = np.isnan(x).any(axis=(-2, -1))
+    return np.where(unknown, np.nan, np.linalg.det(x)).astype(x.dtype)
+
+
+_det = Primitive("det", _determinant, _det_vjp, ((0, OUT),))
 
 
 @registered(

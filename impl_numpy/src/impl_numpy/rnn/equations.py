@@ -136,7 +136,7 @@ def _gru_vjp_recorded(grad: Value, needs: Parents, part: Value, own: Value, h: V
 MOST = {dtype: np.finfo(dtype).max for dtype in (float32, float64)}
 # One operation: as its parts it would cost a step most of its time.
 _every = (0, 1, 2)
-_gru_rule = Primitive("GRU", _gru_forward, _gru_vjp, (_every, _every, (0, 1)))
+_gru_rule = Primitive("GRU", _gru_forward, _gru_vjp, (_every, _every, _every))
 
 
 RNN_STEPS: dict[str, Step] = {"tanh": tanh_step, "relu": relu_step}

@@ -260,7 +260,7 @@ def _places(form: str, sizes: Sizes, arrays: dict[str, Array]) -> dict[Key, Plac
     for piece in sorted(_pieces(form, sizes), key=lambda piece: piece.part.startswith("bias")):
         start = used[piece.entry]
         used[piece.entry] = stop = start + math.prod(piece.shape)
-        flat = arrays[piece.entry].reshape(-1)[start:stop]
+        flat = arrays[piece.entry].ravel()[start:stop]
         if FORMS[form].columns and piece.part.startswith("weight"):
             views = np.moveaxis(flat.reshape(piece.shape[-1], *piece.shape[:-1]), 0, -1)
         else:

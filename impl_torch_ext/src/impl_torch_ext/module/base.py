@@ -100,7 +100,10 @@ class Module(Hooked):
         """
         strict = check_flag("load_state_dict", "strict", strict)
         assign = check_flag("load_state_dict", "assign", assign)
-        own = self.state_dict()
+        # What `state_dict` returns, without the hooks that it calls (module-24).
+        own: dict[str, Any] = {}
+        for path, part in self.named_modules(remove_duplicate=False):
+            part._save_to_state_dict(own, f"{path}." if path else "", False)
         state = checked_state(type(self).__name__, own, state_dict, strict)
         self._take(state, getattr(state_dict, "_metadata", None) or {}, assign)
         result = LoadResult(  # module-08

@@ -75,7 +75,7 @@ def unknown(wrong: Tensor | None, *results: Tensor) -> tuple[Tensor, ...]:
         return results
     depth = wrong.ndim
     return tuple(
-        torch.where(wrong.reshape(*wrong.shape, *[1] * (x.ndim - depth)), torch.nan, x)
+        torch.where(wrong.reshape((*wrong.shape, *[1] * (x.ndim - depth))), torch.nan, x)
         for x in results
     )
 

@@ -48,10 +48,12 @@ _FEW = 64
 def product(x1: Tensor, x2: Tensor) -> Tensor:
     """Return ``torch.matmul(x1, x2)``, with inner sums that do not lose digits by their length."""
     sizes = (x1.numel(), x2.numel())
-    if max(sizes) <= _LONG or x1.ndim == 0 or x2.ndim > 2 or not is_inexact(x1.dtype):
+    if max(sizes) <= _LONG or x1.ndim == 0 or not is_inexact(x1.dtype):
         return torch.matmul(x1, x2)
     if x1.ndim == 1:
-        return product(x1.unsqueeze(0), x2).squeeze(0)
+        return product(x1.unsqueeze(0), x2).squeeze(-2)
+    if x2.ndim > 2:
+        return _stack(x1, x2)
     if x2.ndim == 1:
         return product(x1, x2.unsqueeze(1)).squeeze(-1)
     if x1.ndim > 2:
@@ -70,6 +72,19 @@ def product(x1: Tensor, x2: Tensor) -> Tensor:
     if columns > _LONG and rows * inner <= _FEW and x1.requires_grad:
         return product(x2.mT, x1.mT).mT
     return torch.matmul(x1, x2)
+
+
+def _stack(x1: Tensor, x2: Tensor) -> Tensor:
+    """Return the products of stacks, one by one where they are few with a long sum."""
+    lead = torch.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+    rows, inner, columns = x1.shape[-2], x1.shape[-1], x2.shape[-1]
+    short, middle, long = sorted((rows, inner, columns))
+    if long <= _LONG or not 0 < math.prod(lead) * short * middle <= _FEW:
+        return torch.matmul(x1, x2)
+    lefts = x1.expand(*lead, rows, inner).reshape(-1, rows, inner)
+    rights = x2.expand(*lead, inner, columns).reshape(-1, inner, columns)
+    made = [product(left, right) for left, right in zip(lefts, rights, strict=True)]
+    return torch.stack(made).reshape(*lead, rows, columns)
 
 
 def _blocks(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Chapter autograd: hooks after accumulation, and what a backward pass lets go as it runs."""
 
 import gc
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -189,10 +190,13 @@ def test_what_a_hook_raises(nn: Any) -> None:
 @clause("autograd-45")
 def test_where_there_is_no_such_hook(nn: Any) -> None:
     x = tensor(nn, normal(3, "float32"))
-    with refuses(RuntimeError, "leaf"):
+    with refuses(RuntimeError, "leaf") as of_a_result:
         (x * 2).register_post_accumulate_grad_hook(lambda leaf: None)
-    with refuses(RuntimeError, "grad"):
+    with refuses(RuntimeError, "grad") as of_a_constant:
         nn.ones((3,)).register_post_accumulate_grad_hook(lambda leaf: None)
+    # Each says what is the matter with its Tensor, and not what would be with the other.
+    said = [re.search("n[o']t require", each.message) for each in (of_a_result, of_a_constant)]
+    assert [bool(each) for each in said] == [False, True]
     if not own_class(nn):
         with refuses(TypeError, "register_post_accumulate_grad_hook", "int"):
             x.register_post_accumulate_grad_hook(3)

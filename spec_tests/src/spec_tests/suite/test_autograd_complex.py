@@ -99,6 +99,17 @@ def test_backward_from_a_complex_value(nn: Any) -> None:
             exactly(nn, leaves[1].grad, np.zeros(3), dtype=PARTS[dtype], call="a real gradient")
 
 
+@clause("autograd-41", "autograd-43", "autograd-48")
+def test_grad_and_graph_of_complex_tensors(nn: Any) -> None:
+    x = tensor(nn, np.array([2, -1], "float32"))
+    z = x * (1 + 2j)
+    given = nn.tensor(np.array([3j, 1], "complex64"))
+    to_x, to_z = nn.grad((z, nn.ops.real(z)), (x, z), (given, nn.ones((2,))))
+    exactly(nn, to_z, np.array([1 + 3j, 2], "complex64"))
+    exactly(nn, to_x, np.array([7, 2], "float32"))
+    assert "digraph" in nn.graph(x * (1 + 2j))
+
+
 @clause("autograd-48", "autograd-02")
 def test_backward_that_is_refused(nn: Any) -> None:
     for dtype in there(nn, COMPLEX):
@@ -223,6 +234,24 @@ def test_second_derivatives_through_complex_values(nn: Any) -> None:
     agrees(nn, got, np.stack(want), "difference", dtype="float64", call="hessian")
     product = nn.hvp(real_loss, (nn.tensor(point),), (nn.tensor(point[::-1].copy()),))[0]
     agrees(nn, product, to_numpy(nn, got) @ point[::-1], "difference", dtype="float64", call="hvp")
+
+
+@clause("autograd-13", "autograd-48", needs="double_backward")
+@pytest.mark.parametrize("turn", [1, 1j])
+def test_a_recorded_pass_within_no_grad(nn: Any, turn: complex) -> None:
+    x = tensor(nn, np.array([2.0, -1.0], "float32"))
+    z = x * turn
+    y = nn.ops.sum(nn.ops.real(z * z * z * z))
+    with nn.no_grad():
+        y.backward(create_graph=True, retain_graph=True)
+        (to_z,) = nn.grad(y, (z,), create_graph=True)
+    slope, x.grad = x.grad, None
+    for got in (slope, nn.ops.real(to_z) if turn == 1 else nn.ops.imag(to_z)):
+        assert got.requires_grad
+        exactly(nn, got.detach(), np.array([32, -4], "float32"))
+        x.grad = None
+        nn.ops.sum(got).backward(retain_graph=True)
+        exactly(nn, x.grad, np.array([48, 12], "float32"))
 
 
 @clause("autograd-49", "autograd-17", needs=("double_backward", "float64"))

@@ -9,7 +9,7 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.support import dot
-from spec_tests.support.assertions import exactly, raw, refuses, tensor, to_numpy
+from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor, to_numpy
 from spec_tests.support.changes import own_class
 from spec_tests.support.inputs import normal
 
@@ -240,6 +240,36 @@ def test_a_leaf_and_what_has_no_graph(nn: Any) -> None:
     for params in (3, "x", [x], {"x": 3}):
         with refuses(TypeError, "graph", "params"):
             nn.graph(x, params)
+
+
+@clause("autograd-43", "tensor-08")
+def test_a_leaf_that_was_given_another_shape(nn: Any) -> None:
+    x = tensor(nn, normal((2,), "float32"))
+    nn.ops.sum(x * x).backward()
+    x.grad = None
+    x.data = raw(nn, normal((3,), "float32"))
+    y = x * x
+    assert x.is_leaf
+    graph = picture(nn, y)
+    assert graph.leads(the_one(graph, "(3,)"), the_one(graph, *NAMES["multiply"]))
+    nn.ops.sum(y).backward()
+    agrees(nn, x.grad, 2 * normal((3,), "float32"), "gradient", dtype="float32")
+
+
+@clause("autograd-43", "autograd-14")
+def test_the_graph_within_a_transformation(nn: Any) -> None:
+    graphs = []
+
+    def fn(x: Any) -> Any:
+        y = nn.ops.tanh(x) * 2
+        graphs.append(picture(nn, y))
+        return nn.ops.sum(y)
+
+    slope = nn.grad(fn)(nn.zeros((2,)))
+    exactly(nn, slope, np.array([2, 2], "float32"))
+    (graph,) = graphs
+    (end,) = graph.ends()
+    assert graph.leads(the_one(graph, "tanh"), end)
 
 
 @clause("autograd-43", needs="jit")

@@ -1,5 +1,6 @@
 """Chapter autograd: `vmap`, its axes and structures, and what does not fit it."""
 
+import warnings
 from collections import OrderedDict, defaultdict
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import agrees, exactly, refuses, tensor
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
 
 pytestmark = pytest.mark.sampled(4)
@@ -270,6 +271,28 @@ def test_an_exception_leaves_everything_as_it_was(nn: Any) -> None:
     exactly(nn, w.grad, np.full(3, 4, "float32"))
     assert bool(nn.ops.all(x == 1))
     exactly(nn, nn.rand(3), before)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@clause("autograd-58", "autograd-52")
+def test_recurrent_layers_of_several_slices_and_of_none(nn: Any, name: str) -> None:
+    """They are no Functions of the user's: nothing is said of how they run, nor refused."""
+    layer = getattr(nn, name)(2, 3)
+    known = {key: to_numpy(nn, p) for key, p in layer.named_parameters()}
+
+    def loss(parameters: Any, x: Any) -> Any:
+        return nn.ops.sum(nn.functional_call(layer, parameters, x)[0])
+
+    for count in (2, 0):
+        cut = {key: nn.tensor(np.stack([a] * 2)[:count]) for key, a in known.items()}
+        whole = {key: nn.tensor(a) for key, a in known.items()}
+        x = nn.zeros((count, 4, 1, 2))
+        for parameters, axis in ((cut, 0), (whole, None)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                slopes = nn.vmap(nn.grad(loss), in_axes=(axis, 0))(parameters, x)
+            for key, a in known.items():
+                assert tuple(slopes[key].shape) == (count, *a.shape)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

@@ -194,3 +194,25 @@ def test_complex_functions_under_jit(nn: Any) -> None:
     want = np.real(1j * np.conj(2 * Z))
     agrees(nn, x.grad, want, "gradient", dtype="float32", call="behind jit")
     assert to_numpy(nn, fast(x)).dtype == np.float32
+
+
+@clause("function-04", "function-31")
+def test_a_complex_gradient_without_axes_is_a_raw_array(nn: Any) -> None:
+    came: list[Any] = []
+
+    class Kept(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, z: Any) -> Any:
+            return z * 1
+
+        @staticmethod
+        def backward(ctx: Any, grad_output: Any) -> Any:
+            came.append(type(grad_output))
+            return grad_output * 1
+
+    for conjugated in (False, True):
+        x = tensor(nn, np.array(0.5, "float32"))
+        z = Kept.apply(x * 1j)
+        nn.ops.imag(nn.ops.conj(z) if conjugated else z).backward()
+        exactly(nn, x.grad, np.array(-1 if conjugated else 1, "float32"))
+    assert came == [type(raw(nn, np.zeros((), "complex64")))] * 2

@@ -117,6 +117,26 @@ def test_nan_stays_in_its_matrix(nn: Any, name: str) -> None:
         )
 
 
+@clause("linalg-10")
+@pytest.mark.parametrize("name", ["inv", "solve", "det", "slogdet"])
+def test_a_pivot_of_0_beside_a_nan(nn: Any, dtype: str, name: str) -> None:
+    """Elimination meets a 0 in the first column, and the matrix is not singular for that."""
+    x = np.array([[[0.0, np.nan], [0.0, 1.0]], [[2.0, 0.0], [0.0, 4.0]]], dtype)
+    function = getattr(nn.ops.linalg, name)
+    more = (nn.tensor(np.ones((2, 1), dtype)),) if name == "solve" else ()
+    want = {
+        "inv": (np.diag([0.5, 0.25]),),
+        "solve": (np.array([[0.5], [0.25]]),),
+        "det": (np.array(8.0),),
+        "slogdet": (np.array(1.0), np.array(np.log(8.0))),
+    }[name]
+    several, single = (function(nn.tensor(a), *more) for a in (x, x[0]))
+    for got, alone, other in zip(*map(results, (several, single)), want, strict=True):
+        for spoilt in (to_numpy(nn, got)[0], to_numpy(nn, alone)):
+            assert np.isnan(spoilt).any(), f"{name} should hold NaN: {spoilt}"
+        agrees(nn, got[1], other, "matmul", dtype=dtype, call=name)
+
+
 def projector(vectors: Any, transpose: Callable[[Any], Any]) -> Any:
     """Return the projector on the first two columns."""
     return vectors[:, :2] @ transpose(vectors[:, :2])
@@ -437,9 +457,10 @@ def test_the_dtype_of_trace(nn: Any) -> None:
 @clause("linalg-21")
 def test_shapes_of_outer(nn: Any) -> None:
     x, y = nn.tensor(np.ones(2, "float32")), nn.tensor(np.ones((2, 3), "float32"))
-    for operands in ((x, y), (y, x)):
-        with refuses(ValueError, "outer", "(2,)", "(2, 3)"):
-            nn.ops.linalg.outer(*operands)
+    for other in (y, nn.tensor(np.ones((), "float32"))):
+        for operands in ((x, other), (other, x)):
+            with refuses(ValueError, "outer", "(2,)", str(tuple(other.shape))):
+                nn.ops.linalg.outer(*operands)
 
 
 @clause("linalg-13")

@@ -349,6 +349,20 @@ def test_a_hook_after_a_load(nn: Any) -> None:
     assert len(seen) == 3
 
 
+@clause("module-24")
+def test_hooks_of_state_dicts_run_in_the_order_in_which_they_came(nn: Any) -> None:
+    module, seen = nn.Linear(2, 1), list[Any]()
+    for number in range(3):
+        module.register_state_dict_pre_hook(lambda *_, n=number: seen.append(n))
+    state = module.state_dict()
+    assert seen == [0, 1, 2]
+    seen.clear()
+    for number in range(3, 6):
+        module.register_load_state_dict_post_hook(lambda *_, n=number: seen.append(n))
+    module.load_state_dict(state)
+    assert seen == [3, 4, 5]
+
+
 def tripled(module: Any, grad_input: Any, grad_output: Any) -> Any:
     """Be a backward hook that pickle can find."""
     return (grad_input[0] * 3,)

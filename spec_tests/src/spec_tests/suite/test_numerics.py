@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.judge.clauses import tolerances
-from spec_tests.support.assertions import exactly, tensor, to_numpy, within
+from spec_tests.judge.clauses import rows, tolerances
+from spec_tests.judge.tables import Row
+from spec_tests.support.assertions import agrees, exactly, tensor, to_numpy, within
+from spec_tests.support.calls import as_tensors, calls, evaluate, filled
 from spec_tests.support.inputs import distinct, in_double, normal, positive
 
 pytestmark = pytest.mark.sampled(6)
@@ -17,6 +19,7 @@ LADDER = [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129, 1023, 1024
 # Of every kind of function some go up by each of these; a backend that compiles pays for each step.
 STAIRS = [LADDER[first::5] for first in range(5)]
 WIDE = 1025
+OF_ELEMENTS = ("unary", "shaped", "binary", "bits", "compare", "predicate")
 
 
 def stairs(place: int) -> list[int]:
@@ -98,6 +101,37 @@ def elementwise(nn: Any, name: str, shape: tuple[int, ...], dtype: str) -> None:
         want = in_double(arrives) * slope(*wide)
         call = f"{name} of {shape}: gradient to operand {place}"
         check(nn, leaf.grad, want, dtype, "gradient", call)
+
+
+def lengthened(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape with 1367 for 4, so that 3 x 4 elements become the ladder's last step."""
+    return tuple(1367 if size == 4 else size for size in shape)
+
+
+@pytest.mark.sampled(8)
+@clause("numerics-01")
+@rows("ops", where=lambda row: row.family in OF_ELEMENTS and row.name not in ELEMENTWISE)
+def test_elementwise_functions_of_the_table(nn: Any, row: Row) -> None:
+    """Values by the formula; the gradient to a few elements is that of a call on these alone."""
+    function = getattr(nn.ops, row.name)
+    for call, few in zip(calls(row, "float32", lengthened), calls(row, "float32"), strict=True):
+        positional, options, leaves = as_tensors(nn, call, requires_grad=row.gradient == "yes")
+        got = function(*positional, **options)
+        want = evaluate(row, call)
+        wide = "float32" if want.dtype.kind == "f" else None
+        agrees(nn, got, want, str(row.tolerance), call=call.text, dtype=wide)
+        if row.gradient != "yes" or len(leaves) > 1 or want.shape[-1:] != (1367,):
+            continue
+        arrives = normal(want.shape, "float32", seed=9)
+        got.backward(nn.tensor(arrives))
+        slope = to_numpy(nn, leaves[0].grad)
+        for start in (0, 512, 1363):
+            part = (..., slice(start, start + 4))
+            alone = tensor(nn, call.floating()[0][part])
+            arguments, more = filled(nn, few, iter([alone]))
+            function(*arguments, **more).backward(nn.tensor(arrives[part]))
+            text = f"gradient of {call.text}"
+            agrees(nn, slope[part], to_numpy(nn, alone.grad), "gradient", call=text)
 
 
 @pytest.mark.sampled(4)

@@ -222,12 +222,17 @@ def test_shape_errors(nn: Any, dtype: str) -> None:
         nn.ops.matmul(x, x)
     with refuses(ValueError, "reshape", "(2, 3)", "(4, 2)"):
         nn.ops.reshape(x, (4, 2))
-    with refuses(ValueError, "concat", "(2, 3)", "(4,)"):
-        nn.ops.concat([x, y])
+    for axis in (0, 1, -1):
+        with refuses(ValueError, "concat", "(2, 3)", "(4,)"):
+            nn.ops.concat([x, y], axis=axis)
     with refuses(ValueError, "stack", "(2, 3)", "(4,)"):
         nn.ops.stack([x, y])
     with refuses(ValueError, "broadcast_to", "(2, 3)", "(3, 2)"):
         nn.ops.broadcast_to(x, (3, 2))
+    # An axis is not dropped, though it has one element.
+    for shape in ((3,), ()):
+        with refuses(ValueError, "broadcast_to", "(1, 3)", str(shape)):
+            nn.ops.broadcast_to(x[:1], shape)
 
 
 @clause("ops-12")

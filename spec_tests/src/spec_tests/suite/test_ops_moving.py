@@ -123,6 +123,9 @@ def test_differences(nn: Any, dtype: str) -> None:
         nn.ops.diff(x, n=1.5)
     with refuses(ValueError, "diff", "(2, 3)", "(3, 1)"):
         nn.ops.diff(x, prepend=nn.ops.zeros((3, 1)))
+    for name in ("prepend", "append"):
+        with refuses(ValueError, "diff", "(2, 3)", "(1, 4)"):
+            nn.ops.diff(x, axis=0, **{name: nn.ops.zeros((1, 4))})
 
 
 MOVED: dict[str, Callable[[Any, Any], Any]] = {

@@ -318,6 +318,8 @@ def slope(nn: Any, call: Callable[[Any], Any], shape: tuple[int, int], cotangent
 PRODUCTS: dict[str, Callable[..., Any]] = {
     "matmul": lambda nn, a, b: nn.ops.matmul(a, b),
     "matmul of transposes": lambda nn, a, b: nn.ops.matmul(b.T, a.T).T,
+    "matmul of stacks": lambda nn, a, b: nn.ops.matmul(a[None], b[None])[0],
+    "matmul of a stack": lambda nn, a, b: nn.ops.matmul(a[None], b)[0],
     "gradient of the second": lambda nn, a, b: slope(
         nn, lambda w: nn.ops.matmul(a.T, w), (a.shape[0], b.shape[1]), b
     ),

@@ -120,11 +120,12 @@ def test_a_scheduler_that_starts_later(nn: Any, name: str) -> None:
 @clause("optim-20")
 def test_initial_rates_are_needed_to_start_later(nn: Any) -> None:
     for name in RESUMPTIONS:
-        optimizer = grouped(nn)
-        with pytest.raises(KeyError, match="initial_lr") as caught:
-            chained(nn, optimizer, SCHEDULES[name], last_epoch=RESUMED)
-        assert name.partition("_")[0] in str(caught.value)
-        assert [group["lr"] for group in optimizer.param_groups] == list(RATES)
+        for epoch in (0, RESUMED):
+            optimizer = grouped(nn)
+            with pytest.raises(KeyError, match="initial_lr") as caught:
+                chained(nn, optimizer, SCHEDULES[name], last_epoch=epoch)
+            assert name.partition("_")[0] in str(caught.value)
+            assert [group["lr"] for group in optimizer.param_groups] == list(RATES)
 
 
 @clause("optim-20")

@@ -68,7 +68,7 @@ def test_every_sequence_is_as_if_alone(nn: Any, dtype: str, name: str, turned: b
 @pytest.mark.sampled(20)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("sizes", [(9, 8, 16, 64), (3, 65, 1, 3), (70, 3, 2, 5)])
+@pytest.mark.parametrize("sizes", [(9, 8, 16, 64), (3, 65, 1, 3), (70, 3, 2, 5), (60, 12, 2, 128)])
 def test_sizes(nn: Any, name: str, turned: bool, sizes: tuple[int, int, int, int]) -> None:
     compare(nn, "float32", name, turned, sizes)
 

@@ -380,6 +380,30 @@ def test_what_does_not_fit_in_unpack(nn: Any) -> None:
             nn.rnn.unpack(packed._replace(batch_sizes=nn.tensor(sizes)))
 
 
+@clause("rnn-56", "rnn-57", "rnn-58")
+def test_the_order_of_a_sequence_that_the_user_packed(nn: Any) -> None:
+    x = normal((T, N, I), "float32")
+    packed = nn.rnn.pack(nn.tensor(x), ENDS)
+    layer, h = nn.GRU(I, H), nn.tensor(normal((1, N, H), "float32"))
+    padded, (_, last) = nn.rnn.unpack(packed)[0], layer(packed, h)
+    backends = not nn.rnn.PackedSequence.__module__.startswith(nn.__name__)
+    for lacking in ("unsorted_indices",) if backends else ("unsorted_indices", "sorted_indices"):
+        part = nn.rnn.PackedSequence(**{**packed._asdict(), lacking: None})
+        exactly(nn, nn.rnn.unpack(part)[0], to_numpy(nn, padded), call=f"without {lacking}")
+        agrees(nn, layer(part, h)[1], to_numpy(nn, last), "rnn", call=f"without {lacking}")
+    if backends:
+        return
+    for name in ("sorted_indices", "unsorted_indices"):
+        for wrong in ([0, 0, 1], [0, 1], [1, 2, 3], [-1, 0, 1]):
+            odd = {"sorted_indices": None, "unsorted_indices": None, name: nn.tensor(wrong)}
+            for call, said in ((nn.rnn.unpack, "unpack"), (layer, "GRU")):
+                with refuses(ValueError, said, name):
+                    call(packed._replace(**odd))
+    for call, said in ((nn.rnn.unpack, "unpack"), (layer, "GRU")):
+        with refuses(ValueError, said, "sorted_indices"):
+            call(packed._replace(unsorted_indices=packed.sorted_indices))
+
+
 @clause("rnn-58")
 @pytest.mark.parametrize("name", LAYERS)
 def test_packed_input_that_does_not_fit(nn: Any, name: str) -> None:

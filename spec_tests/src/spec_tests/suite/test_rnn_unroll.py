@@ -106,6 +106,16 @@ def test_a_cell_in_two_parts(nn: Any, dtype: str, name: str) -> None:
     assert tuple(shape) == (H,), f"{name}: one sample gave {shape}"
 
 
+@clause("rnn-20", "rnn-39")
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell"])
+def test_a_projection_that_does_not_fit(nn: Any, name: str) -> None:
+    cell = getattr(nn, name)(I, H)
+    gates = cell.weight_hh.shape[0]
+    for shape in ((), (gates + 1,), (N, gates - 1), (1, N, gates)):
+        with refuses(ValueError, name, "projected", str(shape)):
+            cell.step(nn.zeros(shape))
+
+
 @clause("rnn-39")
 @pytest.mark.parametrize("name", OWN)
 def test_what_stands_for_h_in_the_recurrent_product(nn: Any, dtype: str, name: str) -> None:
@@ -130,6 +140,34 @@ def test_what_stands_for_h_in_the_recurrent_product(nn: Any, dtype: str, name: s
         assert np.all((z > 0) & (z < 1)), f"h should be carried by z, which is {z}"
         wanted = wanted + z * (to_numpy(nn, h) - to_numpy(nn, other))
     agrees(nn, swapped[0], wanted, "rnn", call=name, dtype=dtype)
+
+
+@clause("rnn-39", needs="double_backward")
+@pytest.mark.parametrize("record", [False, True])
+@pytest.mark.parametrize("name", OWN)
+def test_the_state_alone_wants_a_gradient(nn: Any, name: str, record: bool) -> None:
+    """The weights are frozen, and what W_hh multiplies is given: h is carried past the gates."""
+    cell = cell_of(nn, name, "float32")
+    state, leaves = state_for(nn, name, "float32")
+    projected = mapped(
+        lambda part: part.detach(), cell.project(nn.tensor(normal((N, I), "float32")))
+    )
+    other = nn.tensor(normal((N, H), "float32", seed=9))
+    slopes = []
+    for frozen in (False, True):
+        for parameter in cell.parameters():
+            parameter.requires_grad_(not frozen)
+        after = tensors_of(cell.step(projected, state, recurrent=other))
+        total = nn.ops.sum(sum(part * part for part in after))
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        got = [None] * len(wanted)
+        if total.requires_grad:
+            got = nn.grad(total, wanted, create_graph=record, allow_unused=True)
+        slopes.append([None if slope is None else slope.detach() for slope in got])
+    for got, want in zip(*slopes, strict=True):
+        assert (got is None) == (want is None)
+        if want is not None:
+            agrees(nn, got, to_numpy(nn, want), "rnn", call=name, dtype="float32")
 
 
 @clause("rnn-40")

@@ -1,6 +1,7 @@
 """The chapter ``serialization``: metadata, other names, and files in shards."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,43 @@ def test_what_an_index_does_not_name(nn: Any, tmp_path: Path) -> None:
     assert metadata == {}
     with refuses(FileNotFoundError, "gone.index.json"):
         nn.load(tmp_path / "gone.index.json")
+
+
+@clause("serialization-12", "serialization-08")
+@pytest.mark.parametrize("hard", [True, False])
+def test_a_link_among_shards_when_writing_fails(
+    nn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hard: bool
+) -> None:
+    """It is a link afterwards, also where a file system has no hard links."""
+    path, store = tmp_path / "model.safetensors", tmp_path / "store"
+    nn.save({name: nn.ones((4,)) for name in "abc"}, path, max_shard_size=16)
+    first, second = (tmp_path / f"model-0000{number}-of-00003.safetensors" for number in (1, 2))
+    first.rename(store)
+    first.symlink_to(store.name)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    failed = list[str]()
+
+    def failing(name: str) -> Callable[..., None]:
+        usual = getattr(os, name)
+
+        def call(*paths: Any, **options: Any) -> None:
+            if os.path.basename(paths[1]) == second.name and not failed:
+                failed.append(name)
+                raise OSError(28, "No space left on device")
+            usual(*paths, **options)
+
+        return call
+
+    def without(*paths: Any, **options: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "rename"):
+            patch.setattr(os, name, failing(name))
+        if not hard:
+            patch.setattr(os, "link", without)
+        with refuses(OSError, "No space left"):
+            nn.save({name: nn.zeros((4,)) for name in "abc"}, path, max_shard_size=16)
+    assert failed
+    assert first.is_symlink()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

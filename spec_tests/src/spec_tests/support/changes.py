@@ -233,7 +233,10 @@ def examine(
         if role == "constant" and count == 1:
             continue
         for place in range(count if role != "result" else 1):
-            want = [to_numpy(nn, slope) for slope in _graph(nn, build(), role, place, None)()]
+            slopes = _graph(nn, build(), role, place, None)()
+            # Copies: no raw array that was given out is held while a call is made.
+            want = [to_numpy(nn, slope).copy() for slope in slopes]
+            del slopes
             shape = tuple(build().leaves[place].shape)
             shapes = (shape, result, *(slope.shape for slope in want))
             for name, way in tables_of_ways[role].items():
