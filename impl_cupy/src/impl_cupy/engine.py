@@ -153,11 +153,13 @@ class Pass:
         leaves: set[Place] = {edge[0] for edge in targets if isinstance(edge[0], Slot)}
         settling = _Settling(order, leaves) if LeafHooks.exist else None
         self._run(roots, order, settling)
-        with _delivery:
-            for place, index in targets:
-                grad = self.targets.get((place, index))
-                if grad is not None and not (settling and place in settling.done):
-                    self.deliver(place if isinstance(place, Slot) else place.slot(index), grad)
+        arrived = []
+        for place, index in targets:
+            grad = self.targets.get((place, index))
+            if grad is not None and not (settling and place in settling.done):
+                slot = place if isinstance(place, Slot) else place.slot(index)
+                arrived.append((slot, grad))
+        self.deliver(arrived)
 
     def named(
         self,
@@ -240,9 +242,7 @@ class Pass:
                 for place in reversed(order):
                     self.step(place)
             if self.arrived and self.needed is None:
-                with _delivery:
-                    for slot, grad in self.arrived:
-                        self.deliver(slot, grad)
+                self.deliver(self.arrived)
 
     def send(self, edge: Edge, grad: Value, is_fresh: bool) -> None:
         """Add a gradient to what waits at the end of an edge."""
@@ -328,8 +328,28 @@ class Pass:
                 grad = answer if self.recorded else answer._data
         return grad
 
-    def deliver(self, slot: Slot, grad: Value) -> None:
-        """Add a gradient to the `grad` of a slot."""
+    def deliver(self, arrived: Sequence[tuple[Slot, Value]]) -> None:
+        """Add gradients to the `grad` of slots, all or none."""
+        for slot, grad in arrived:
+            if not slot.was_reshaped:
+                continue
+            if grad.shape != slot.shape:
+                msg = (
+                    f"backward: a leaf was given data of shape {slot.shape} since, which a "
+                    f"gradient of shape {grad.shape} does not fit"
+                )
+                raise RuntimeError(msg)
+            if slot.grad is not None and slot.grad.shape != grad.shape:
+                msg = (
+                    f"backward: a leaf has a grad of shape {slot.grad.shape}, from before its data "
+                    f"was assigned, and gets one of shape {grad.shape}; set grad to None"
+                )
+                raise RuntimeError(msg)
+        with _delivery:
+            for slot, grad in arrived:
+                self._add(slot, grad)
+
+    def _add(self, slot: Slot, grad: Value) -> None:
         before = slot.grad
         if self.recorded:
             slot.grad = grad if before is None else before + grad
@@ -392,8 +412,7 @@ class _Settling:
             return
         run.arrived.remove(ready[0])
         run.targets.pop((leaf, 0), None)
-        with _delivery:
-            run.deliver(*ready[0])
+        run.deliver(ready)
         ready.clear()
         leaf.after.call()
 

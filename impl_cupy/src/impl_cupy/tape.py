@@ -257,11 +257,13 @@ class Slot:
         Whether a gradient that passes is kept in `grad`; so on a leaf unless it is frozen.
     shape : tuple of int
         A leaf's.
+    was_reshaped : bool
+        Whether its data was assigned in another shape.
     after : LeafHooks or None
         What is called when `grad` has been filled.
     """
 
-    __slots__ = ("after", "grad", "hooks", "keep", "shape")
+    __slots__ = ("after", "grad", "hooks", "keep", "shape", "was_reshaped")
     edges: Edges = ()
     outputs = 1
 
@@ -270,6 +272,7 @@ class Slot:
         self.hooks: dict[int, Callable[[Any], Any]] = {}
         self.keep = keep
         self.shape = shape
+        self.was_reshaped = False
         self.after: LeafHooks | None = None
 
 

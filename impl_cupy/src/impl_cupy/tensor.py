@@ -88,6 +88,7 @@ class Tensor(Protocols):
             state.writes.append((self, None, self._data, raw))
         self._data = raw
         if isinstance(self._node, Slot):
+            self._node.was_reshaped |= self._node.shape != raw.shape
             self._node.shape = raw.shape
         lend(raw)
 

@@ -408,6 +408,19 @@ class Engine:
                 if grad is None or not tensor._requires_grad:  # autograd-27
                     continue
                 grad = grad if self._create else wrap(constant(grad))
+                if grad.shape != tensor.shape:
+                    msg = (
+                        f"backward: a leaf was given data of shape {tensor.shape} since, which a "
+                        f"gradient of shape {grad.shape} does not fit"
+                    )
+                    raise RuntimeError(msg)
+                if tensor._grad is not None and tensor._grad.shape != grad.shape:
+                    msg = (
+                        f"backward: a leaf has a grad of shape {tensor._grad.shape}, from before "
+                        f"its data was assigned, and gets one of shape {grad.shape}; set grad to "
+                        "None"
+                    )
+                    raise RuntimeError(msg)
                 if tensor._grad is None:
                     totals.append((tensor, grad))
                 elif self._create:

@@ -433,6 +433,12 @@ def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Calla
             grad = cast(grad)
         if USED and not is_batched(leaf._data):
             grad = of_all_slices(grad)
+        if leaf._grad is not None and leaf._grad.shape != grad.shape:  # autograd-24
+            msg = (
+                f"backward: a leaf has a grad of shape {leaf._grad.shape}, from before its data was "
+                f"assigned, and gets one of shape {grad.shape}; set grad to None"
+            )
+            raise RuntimeError(msg)
         if not isinstance(grad, (np.ndarray, np.generic)):
             leaf._grad = (
                 leaf._wrap(grad._data.copy(), grad._node)

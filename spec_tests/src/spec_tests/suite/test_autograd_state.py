@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import agrees, raw, tensor, to_numpy
+from spec_tests.support.assertions import agrees, exactly, raw, tensor, to_numpy
 from spec_tests.support.changes import (
     ASSIGNMENTS,
     CALLS,
@@ -422,6 +422,27 @@ def test_a_state_that_is_carried_over_steps(nn: Any, layer: str) -> None:
             shapes += [(1, 2, 4), (2, 4), (3, 2, 4), *(shape[::-1] for shape in shapes)]
             refusal = Refusal(anything(), tuple(shapes))
             gives_old_or_refuses(nn, backward, wants[place], refusal, f"{layer}, {change}")
+
+
+@clause("autograd-24")
+@pytest.mark.parametrize("length", [1, 2])
+@pytest.mark.parametrize("when", ["between", "before"])
+def test_a_leaf_of_another_shape(nn: Any, when: str, length: int) -> None:
+    x = tensor(nn, normal((length,), "float32"))
+    y = nn.ops.sum(x + 1)
+    if when == "before":
+        y.backward()
+    x.data = raw(nn, normal((3,), "float32"))
+    if when == "before":
+        y = nn.ops.sum(x + 1)
+    # What is one number may go to all where Tensor is the backend's own class.
+    if length > 1 or not own_class(nn):
+        with pytest.raises(RuntimeError):
+            y.backward()
+    del y
+    x.grad = None
+    nn.ops.sum(x * 2).backward()
+    exactly(nn, x.grad, np.full(3, 2, np.float32))
 
 
 @clause("autograd-24", needs="float64")
