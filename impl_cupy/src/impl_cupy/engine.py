@@ -331,20 +331,8 @@ class Pass:
     def deliver(self, arrived: Sequence[tuple[Slot, Value]]) -> None:
         """Add gradients to the `grad` of slots, all or none."""
         for slot, grad in arrived:
-            if not slot.was_reshaped:
-                continue
-            if grad.shape != slot.shape:
-                msg = (
-                    f"backward: a leaf was given data of shape {slot.shape} since, which a "
-                    f"gradient of shape {grad.shape} does not fit"
-                )
-                raise RuntimeError(msg)
-            if slot.grad is not None and slot.grad.shape != grad.shape:
-                msg = (
-                    f"backward: a leaf has a grad of shape {slot.grad.shape}, from before its data "
-                    f"was assigned, and gets one of shape {grad.shape}; set grad to None"
-                )
-                raise RuntimeError(msg)
+            if slot.was_reshaped:
+                slot.check(grad.shape)
         with _delivery:
             for slot, grad in arrived:
                 self._add(slot, grad)

@@ -275,6 +275,21 @@ class Slot:
         self.was_reshaped = False
         self.after: LeafHooks | None = None
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise if the leaf has another shape by now than its gradient has (autograd-24)."""
+        if shape != self.shape:
+            msg = (
+                f"backward: a leaf was given data of shape {self.shape} since, which a gradient of "
+                f"shape {shape} does not fit"
+            )
+            raise RuntimeError(msg)
+        if self.grad is not None and self.grad.shape != shape:
+            msg = (
+                f"backward: a leaf has a grad of shape {self.grad.shape}, from before its data was "
+                f"assigned, and gets one of shape {shape}; set grad to None"
+            )
+            raise RuntimeError(msg)
+
 
 class LeafHooks:
     """What is called with a leaf when a pass has filled its `grad` (autograd-45).

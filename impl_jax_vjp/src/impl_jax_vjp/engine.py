@@ -408,19 +408,7 @@ class Engine:
                 if grad is None or not tensor._requires_grad:  # autograd-27
                     continue
                 grad = grad if self._create else wrap(constant(grad))
-                if grad.shape != tensor.shape:
-                    msg = (
-                        f"backward: a leaf was given data of shape {tensor.shape} since, which a "
-                        f"gradient of shape {grad.shape} does not fit"
-                    )
-                    raise RuntimeError(msg)
-                if tensor._grad is not None and tensor._grad.shape != grad.shape:
-                    msg = (
-                        f"backward: a leaf has a grad of shape {tensor._grad.shape}, from before "
-                        f"its data was assigned, and gets one of shape {grad.shape}; set grad to "
-                        "None"
-                    )
-                    raise RuntimeError(msg)
+                _check_shapes(tensor, grad.shape)
                 if tensor._grad is None:
                     totals.append((tensor, grad))
                 elif self._create:
@@ -442,6 +430,22 @@ class Engine:
                     hook.hook(leaf)
                 finally:
                     self._outside = swap_x64(True)
+
+
+def _check_shapes(leaf: Any, shape: tuple[int, ...]) -> None:
+    """Raise if a leaf's data was assigned in another shape than its gradient has (autograd-24)."""
+    if shape != leaf.shape:
+        msg = (
+            f"backward: a leaf was given data of shape {leaf.shape} since, which a gradient of "
+            f"shape {shape} does not fit"
+        )
+        raise RuntimeError(msg)
+    if leaf._grad is not None and leaf._grad.shape != shape:
+        msg = (
+            f"backward: a leaf has a grad of shape {leaf._grad.shape}, from before its data was "
+            f"assigned, and gets one of shape {shape}; set grad to None"
+        )
+        raise RuntimeError(msg)
 
 
 def check_answer(hook: str, answer: Any, grad: Any) -> Array:

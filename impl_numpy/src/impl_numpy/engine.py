@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from sys import getrefcount
 from threading import RLock
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -420,6 +420,14 @@ def run(
     return backward.arrived
 
 
+def _refuse_sum(before: tuple[int, ...], shape: tuple[int, ...]) -> NoReturn:  # autograd-24
+    msg = (
+        f"backward: a leaf has a grad of shape {before}, from before its data was assigned, and "
+        f"gets one of shape {shape}; set grad to None"
+    )
+    raise RuntimeError(msg)
+
+
 def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Callable[[Value], None]:
     """Return what adds a gradient, `cast` if that is given, to `grad` of a Tensor."""
     # The graph must not keep alive a Tensor whose gradient nobody can read any more.
@@ -433,12 +441,8 @@ def receiver(tensor: Any, cast: Callable[[Value], Value] | None = None) -> Calla
             grad = cast(grad)
         if USED and not is_batched(leaf._data):
             grad = of_all_slices(grad)
-        if leaf._grad is not None and leaf._grad.shape != grad.shape:  # autograd-24
-            msg = (
-                f"backward: a leaf has a grad of shape {leaf._grad.shape}, from before its data was "
-                f"assigned, and gets one of shape {grad.shape}; set grad to None"
-            )
-            raise RuntimeError(msg)
+        if leaf._grad is not None and leaf._grad.shape != grad.shape:
+            _refuse_sum(leaf._grad.shape, grad.shape)
         if not isinstance(grad, (np.ndarray, np.generic)):
             leaf._grad = (
                 leaf._wrap(grad._data.copy(), grad._node)
