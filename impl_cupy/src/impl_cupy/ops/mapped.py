@@ -377,7 +377,7 @@ def _join(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
     ndim = arrays[0].ndim
     if any(value.ndim != ndim for value in arrays):
         return NotImplemented
-    moved = NotImplemented if axis is None else _further(axis, ndim, int(is_stack))
+    moved = _further(axis, ndim, int(is_stack))
     if moved is NotImplemented:
         return NotImplemented
     places = range(ndim) if is_stack else [p for p in range(ndim) if p != moved - 1]
