@@ -212,8 +212,18 @@ def test_axes_that_a_slice_does_not_have(nn: Any, row: Row) -> None:
     for axis in (9, -9):
         bad = Call(f"{row.name} with axis={axis}", before, call.options | {"axis": axis})
         fn, stacks, axes = pieces(nn, row, bad, getattr(nn.ops, row.name))
-        with refuses((ValueError, IndexError), row.name, axis):
+        with refuses((ValueError, IndexError), row.name, axis, call.arrays()[0].shape):
             nn.vmap(fn, axes)(*map(nn.tensor, stacks))
+
+
+@clause("autograd-52", "ops-44", "linalg-21")
+@pytest.mark.parametrize("name", ["vecdot", "linalg.vecdot", "linalg.cross"])
+def test_axes_that_count_from_the_front(nn: Any, name: str) -> None:
+    function = operator.attrgetter(name)(nn.ops)
+    x, y = nn.ones((2, 3, 4)), nn.ones((2, 3, 1, 4))
+    for axis in (0, 1):
+        with refuses(ValueError, name.split(".")[-1], axis, "(3, 4)", "(3, 1, 4)"):
+            nn.vmap(lambda x, y, axis=axis: function(x, y, axis=axis))(x, y)
 
 
 def needs_more(row: Row) -> bool:
