@@ -42,7 +42,7 @@ def ifft(a: Any, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
 
 
 def rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None) -> Any:
-    """Return half of the transform of real numbers; an imaginary part is left out."""
+    """Return half of the transform of real numbers; warn of an imaginary part."""
     return _along(_np.fft.rfft, a, n, axis, norm)
 
 
@@ -140,4 +140,5 @@ def _over(function: Callable[..., Any], a: Any, s: Any, axes: Any, norm: Any) ->
 
 def _real(function: Callable[..., Any], source: Any) -> Any:
     takes_real = function in (_np.fft.rfft, _np.fft.rfftn, _np.fft.ihfft)
-    return source.real if takes_real and source.dtype.kind == "c" else source
+    # A cast, which warns, as CuPy's does.
+    return source.astype(source.real.dtype) if takes_real and source.dtype.kind == "c" else source

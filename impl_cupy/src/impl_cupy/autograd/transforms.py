@@ -35,7 +35,7 @@ def _grad(
     return gradient_of("grad", fn, argnums, create_graph)
 
 
-@functools.wraps(_grad)
+@functools.wraps(_grad, assigned=())
 def grad(*args: Any, **kwargs: Any) -> Any:
     """Make the function that gives the gradient of `fn`'s scalar result, or give that of Tensors.
 

@@ -202,7 +202,7 @@ def _outer(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
 @rule("matmul")
 def _matmul(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
     del kwargs
-    if len(args) != 2 or not all(hasattr(value, "shape") for value in args):
+    if not all(hasattr(value, "shape") for value in args):
         return NotImplemented
     a, b = args
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
@@ -377,7 +377,7 @@ def _join(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
     ndim = arrays[0].ndim
     if any(value.ndim != ndim for value in arrays):
         return NotImplemented
-    moved = NotImplemented if axis is None else _further(axis, ndim, int(is_stack))
+    moved = _further(axis, ndim, int(is_stack))
     if moved is NotImplemented:
         return NotImplemented
     places = range(ndim) if is_stack else [p for p in range(ndim) if p != moved - 1]

@@ -142,11 +142,13 @@ class LBFGS(Optimizer):
         if param is not self.param_groups[0]["params"][0]:  # optim-19
             refuse("LBFGS", what, "empty but for the first parameter", sorted(map(str, entry)))
         # What has only looked at a gradient of 0 has counts alone.
+        wanted, came = ", ".join(sorted(_EVERY)), ", ".join(sorted(map(str, entry)))
         if entry.keys() not in (_EVERY, frozenset(_COUNTS)):
-            wanted, came = ", ".join(sorted(_EVERY)), ", ".join(sorted(map(str, entry)))
             refuse("LBFGS", f"the entries of {what}", wanted, came)
         made: State = {key: self._loaded_count(f"{key!r} in {what}", entry[key]) for key in _COUNTS}
         if entry.keys() != _EVERY:
+            if made["n_iter"]:
+                refuse("LBFGS", f"the entries of {what}", wanted, came)
             return made
         for key in (*_NUMBERS, *_ARRAYS):
             made[key] = self._loaded_part(f"{key!r} in {what}", entry[key], key in _ARRAYS)

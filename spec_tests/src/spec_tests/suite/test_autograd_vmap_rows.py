@@ -1,5 +1,7 @@
 """Chapter autograd: what runs under `vmap`, row by row, and indexing."""
 
+import inspect
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from spec_tests import clause
 from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
-from spec_tests.support.assertions import agrees, exactly, tensor, to_numpy
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.calls import Call, arguments, calls, module_calls, results
 from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.mapping import looped
@@ -165,6 +167,90 @@ def slopes_of_parameters(nn: Any, row: Row, call: Call, module: Any, function: A
         found.append([to_numpy(nn, p.grad) for p in module.parameters()])
     for got, want in zip(*found, strict=True):
         agrees(nn, got, want, "gradient", call=f"parameters of {row.name} through vmap")
+
+
+# Functions of so many operands that have three axes, called without what may be left out.
+SHORT = dict.fromkeys(
+    "sum mean max min prod all any count_nonzero var std norm logsumexp softmax log_softmax sort "
+    "argsort flip diff unstack tril triu matrix_transpose linalg.vector_norm linalg.matrix_norm "
+    "linalg.trace linalg.diagonal fft.fft fft.rfft fft.fftn fft.rfftn fft.fftshift".split(),
+    1,
+)
+SHORT |= dict.fromkeys(
+    "tensordot linalg.tensordot vecdot matmul linalg.cross linear_recurrence".split(), 2
+)
+
+
+@clause("autograd-52", needs="complex")
+@pytest.mark.parametrize("name", SHORT)
+def test_defaults_beside_several_axes(nn: Any, name: str) -> None:
+    function = operator.attrgetter(name)(nn.ops)
+    tensors = [nn.tensor(normal((3,) * 4, "float32", seed=seed)) for seed in range(SHORT[name])]
+    axes = (0, -1)[: SHORT[name]]
+
+    def fn(*operands: Any) -> Any:
+        return tuple(results(function(*operands)))
+
+    for got, want in zip(nn.vmap(fn, axes)(*tensors), looped(nn, fn, axes)(*tensors), strict=True):
+        reference = to_numpy(nn, want)
+        kind = "matmul" if reference.dtype.kind in "fc" else "exact"
+        agrees(nn, got, reference, kind, call=name, dtype=reference.dtype.name)
+
+
+def is_along(row: Row) -> bool:
+    return bool(row.inputs) and "axis" in row.signature.parameters
+
+
+@clause("autograd-52", "autograd-57")
+@rows("ops", where=is_along)
+def test_axes_that_a_slice_does_not_have(nn: Any, row: Row) -> None:
+    call = next(call for call in calls(row, "float32") if asked(row, call))
+    parameters = row.signature.parameters
+    before = call.arguments
+    if parameters["axis"].kind is not inspect.Parameter.KEYWORD_ONLY:
+        before = before[: list(parameters).index("axis")]
+    for axis in (9, -9):
+        bad = Call(f"{row.name} with axis={axis}", before, call.options | {"axis": axis})
+        fn, stacks, axes = pieces(nn, row, bad, getattr(nn.ops, row.name))
+        with refuses((ValueError, IndexError), row.name, axis, call.arrays()[0].shape):
+            nn.vmap(fn, axes)(*map(nn.tensor, stacks))
+
+
+@clause("autograd-52", "ops-44", "linalg-21")
+@pytest.mark.parametrize("name", ["vecdot", "linalg.vecdot", "linalg.cross"])
+def test_axes_that_count_from_the_front(nn: Any, name: str) -> None:
+    function = operator.attrgetter(name)(nn.ops)
+    x, y = nn.ones((2, 3, 4)), nn.ones((2, 3, 1, 4))
+    for axis in (0, 1):
+        with refuses(ValueError, name.split(".")[-1], axis, "(3, 4)", "(3, 1, 4)"):
+            nn.vmap(lambda x, y, axis=axis: function(x, y, axis=axis))(x, y)
+
+
+def needs_more(row: Row) -> bool:
+    """Whether a function wants more than the array that comes first."""
+    needed = [p for p in row.signature.parameters.values() if p.default is p.empty]
+    first = row.inputs and row.inputs[0].split("(")[0]
+    return len(needed) > 1 and first in ("normal", "positive", "distinct", "regular")
+
+
+@clause("autograd-52", "autograd-57")
+@rows("ops", where=needs_more)
+def test_operands_that_are_left_out(nn: Any, row: Row) -> None:
+    lacks_an_operand(nn, row, getattr(nn.ops, row.name))
+
+
+@clause("autograd-52", "autograd-57")
+@rows("linalg", where=lambda row: row.family != "same" and needs_more(row))
+def test_operands_that_are_left_out_in_linalg(nn: Any, row: Row) -> None:
+    lacks_an_operand(nn, row, getattr(nn.ops.linalg, row.name))
+
+
+def lacks_an_operand(nn: Any, row: Row, function: Any) -> None:
+    """Call a function with its first operand alone, which Python's own error tells."""
+    call = calls(row, "float32")[0]
+    fn, stacks, axes = pieces(nn, row, Call(row.name, call.arguments[:1], {}), function)
+    with pytest.raises(TypeError):
+        nn.vmap(fn, axes)(*map(nn.tensor, stacks))
 
 
 KEYS: dict[str, Callable[[Any], Any]] = {

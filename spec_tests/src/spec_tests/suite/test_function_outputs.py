@@ -204,6 +204,41 @@ def test_mark_non_differentiable(nn: Any, dtype: str) -> None:
     agrees(nn, x.grad, np.full(3, 2 * in_double(normal(3, dtype)).sum()), "gradient")
 
 
+def drops_a_marked_output(nn: Any, transform: Any) -> None:
+    """Apply a Function, and ask whether the output that nobody has any more is gone."""
+    references = []
+
+    class Marking(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            second = ctx.xp.sum(x, keepdims=True)
+            references.append(weakref.ref(second))
+            ctx.mark_non_differentiable(second)
+            return x * 2, second
+
+        @staticmethod
+        def backward(ctx: Any, first: Any, second: Any) -> Any:
+            return first * 2
+
+    x = tensor(nn, normal((2, 3), "float32"))
+    first, second = transform(Marking.apply)(x)
+    del second
+    gc.collect()
+    assert references[-1]() is None, "the graph of the first output should not hold the second"
+    nn.ops.sum(first).backward()
+    exactly(nn, x.grad, np.full((2, 3), 2.0, "float32"))
+
+
+@clause("function-26")
+def test_a_marked_output_is_not_held_by_the_others(nn: Any) -> None:
+    drops_a_marked_output(nn, lambda apply: apply)
+
+
+@clause("autograd-53", "function-26")
+def test_a_marked_output_is_not_held_under_vmap(nn: Any) -> None:
+    drops_a_marked_output(nn, nn.vmap)
+
+
 @clause("function-16")
 def test_outputs_that_are_not_floating(nn: Any, dtype: str) -> None:
     class Sorted(nn.Function):

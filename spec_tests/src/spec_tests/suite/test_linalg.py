@@ -179,21 +179,22 @@ def check_eig(nn: Any, dtype: str, shape: tuple[int, int]) -> None:
 
 
 @clause("linalg-14", "linalg-03", needs="float64")
-@pytest.mark.parametrize("shape", [(4, 2), (2, 4)], ids=str)
-def test_gradients_through_the_space_that_is_left(nn: Any, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shape", [(4, 2), (2, 4), (2, 4, 2), (2, 2, 4)], ids=str)
+def test_gradients_through_the_space_that_is_left(nn: Any, shape: tuple[int, ...]) -> None:
     """The projector on further singular vectors does not depend on which they are."""
-    tall = shape[0] > shape[1]
+    tall = shape[-2] > shape[-1]
     weight = drawn((4, 4), "float64", seed=3)
 
     def loss(svd: Any, x: Any, weight: Any, transpose: Any) -> Any:
         u, _, vh = svd(x)
-        further = u[:, 2:] if tall else transpose(vh[2:])
+        further = u[..., 2:] if tall else transpose(vh[..., 2:, :])
         return (further @ transpose(further)) * weight
 
     x = tensor(nn, regular(shape, "float64"))
     nn.ops.sum(loss(nn.ops.linalg.svd, x, nn.tensor(weight), nn.ops.matrix_transpose)).backward()
     (want,) = gradients(
-        lambda a: float(np.sum(loss(np.linalg.svd, a, weight, np.transpose))), [to_numpy(nn, x)]
+        lambda a: float(np.sum(loss(np.linalg.svd, a, weight, np.matrix_transpose))),
+        [to_numpy(nn, x)],
     )
     agrees(nn, x.grad, want, "difference", call=f"gradient of the projector, {shape}")
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import types
 from typing import Any
 
 import numpy as np
@@ -438,6 +439,24 @@ def test_a_copy_shares_what_the_module_shared(nn: Any) -> None:
     module[1].weight = module[0].weight
     for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert twin[1].weight is twin[0].weight
+
+
+@clause("module-16")
+def test_functions_are_pickled_by_their_names(nn: Any) -> None:
+    spaces = (nn, nn.ops, nn.ops.linalg, nn.ops.fft, nn.loss, nn.init, nn.rnn, nn.data)
+    functions = [
+        value
+        for space in spaces
+        for name, value in vars(space).items()
+        if not name.startswith("_") and isinstance(value, types.FunctionType)
+    ]
+    assert len(functions) > 200
+    for function in functions:
+        said = f"{function.__module__}.{function.__qualname__}"
+        assert pickle.loads(pickle.dumps(function)) is function, said
+    module = nn.Module()
+    module.function = nn.ops.fft.irfft
+    assert pickle.loads(pickle.dumps(module)).function is nn.ops.fft.irfft
 
 
 @clause("module-17")

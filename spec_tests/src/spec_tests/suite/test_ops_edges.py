@@ -34,12 +34,21 @@ COMPARISONS = {
 
 
 def gradients(
-    nn: Any, call: Callable[..., Any], inputs: tuple[Any, ...], arrives: Any, dtype: str
+    nn: Any,
+    call: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    arrives: Any,
+    dtype: str,
+    recorded: bool = False,
 ) -> list[Any]:
-    """Return the gradients of a call to each of its inputs."""
+    """Return the gradients of a call to each of its inputs, by a way back that may be recorded."""
     leaves = [tensor(nn, np.array(array, dtype)) for array in inputs]
     result = call(nn.ops, *leaves)
-    result.backward(nn.tensor(np.broadcast_to(np.array(arrives, dtype), result.shape).copy()))
+    arriving = nn.tensor(np.broadcast_to(np.array(arrives, dtype), result.shape).copy())
+    if recorded:
+        slopes = nn.grad(result, leaves, arriving, create_graph=True)
+        return [slope.detach() for slope in slopes]
+    result.backward(arriving)
     return [leaf.grad for leaf in leaves]
 
 
@@ -50,10 +59,11 @@ def check(nn: Any, name: str, edge: Edge, dtype: str) -> None:
     for make in (nn.tensor, lambda array: raw(nn, array)):
         got = edge.call(nn.ops, *(make(array) for array in arrays))
         agrees(nn, got, want, edge.tolerance, call=name)
-    slopes = gradients(nn, edge.call, edge.inputs, ARRIVES, dtype)
-    for position, (got, slope) in enumerate(zip(slopes, edge.gradients, strict=True)):
-        call = f"{name}: gradient to operand {position}"
-        agrees(nn, got, np.array(slope, np.float64), edge.tolerance, call=call)
+    for recorded in (False, True)[: 1 + nn.spec_capabilities()["double_backward"]]:
+        slopes = gradients(nn, edge.call, edge.inputs, ARRIVES, dtype, recorded)
+        for position, (got, slope) in enumerate(zip(slopes, edge.gradients, strict=True)):
+            call = f"{name}: gradient to operand {position}{', recorded' if recorded else ''}"
+            agrees(nn, got, np.array(slope, np.float64), edge.tolerance, call=call)
 
 
 @clause("ops-27")

@@ -113,6 +113,12 @@ def test_differences(nn: Any, dtype: str) -> None:
     for n in (0, 1, 2, 3, 5):
         want = np.diff(array, n)
         exactly(nn, nn.ops.diff(x, n=n).shape, np.array(want.shape), call=f"shape of diff(n={n})")
+    weight = np.array([1.0, -2.0, 3.0], dtype)
+    for n in (1, 2, 3, 4, 5):
+        leaf = tensor(nn, np.arange(n + 3).astype(dtype))
+        nn.ops.diff(leaf, n=n).backward(nn.tensor(weight))
+        slope = np.diff(np.eye(n + 3), n, axis=0).T @ weight.astype("float64")
+        exactly(nn, leaf.grad, slope, call=f"gradient of diff(n={n})")
     got = nn.ops.diff(x, append=nn.tensor(more), n=0)
     exactly(nn, got, np.concatenate([array, more], axis=1), call="diff(n=0, append)")
     got = nn.ops.diff(nn.tensor([1, 4, 9]), prepend=nn.tensor([0]))

@@ -10,6 +10,7 @@ from spec_tests import clause
 from spec_tests.judge.clauses import asks
 from spec_tests.support.assertions import exactly, raw, refuses, tensor, to_numpy
 from spec_tests.support.dtypes import ALL, INTEGERS, KINDS, there
+from spec_tests.support.inputs import foreign
 
 NUMBERS = [
     ("bool", True, "bool"),
@@ -168,6 +169,13 @@ def test_what_has_no_dtype(nn: Any) -> None:
     }.items():
         with refuses(TypeError, name):
             getattr(nn.ops, name)(*arguments)
+    half = foreign(raw(nn, np.zeros(2, "float32")))["float16"]
+    for name, others in (("result_type", (nn.float32,)), ("can_cast", (nn.float32,))):
+        with refuses(TypeError, name, "float16"):
+            getattr(nn.ops, name)(half, *others)
+    for name in ("finfo", "iinfo"):
+        with refuses(TypeError, name, "float16"):
+            getattr(nn.ops, name)(half)
 
 
 @asks(("values", "raw arrays"), "ops.empty_like")

@@ -206,7 +206,7 @@ def check_empty(nn: Any, row: Row, call: Call, dtype: str) -> bool:
         wanted = evaluate_all(row, call)
     except (ValueError, IndexError):
         if row.family == "reduce":
-            with refuses(ValueError, row.name, str(call.arrays()[0].shape)):
+            with refuses(ValueError, row.name, str(call.arrays()[0].shape), "element"):
                 function(*positional, **options)
         return False
     values = results(function(*positional, **options))

@@ -220,6 +220,9 @@ FAULTS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a count that is none": lambda s: s["state"]["0"].update(n_iter="four"),
     "another entry": lambda s: s["state"]["0"].update(velocity=1.0),
     "an entry too few": lambda s: s["state"]["0"].pop("prev_loss"),
+    "counts alone": lambda s: s["state"].update(
+        {"0": {key: s["state"]["0"][key] for key in COUNTS}}
+    ),
     "a position": lambda s: s.update(state={"7": s["state"]["0"]}),
     "no history_size": lambda s: s["param_groups"][0].pop("history_size"),
     "too few parameters": lambda s: s["param_groups"][0].update(params=[0]),

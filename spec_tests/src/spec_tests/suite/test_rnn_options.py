@@ -7,6 +7,9 @@ import inspect
 import itertools
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -252,6 +255,31 @@ def test_zero_sizes(nn: Any, cell: str, steps: int, batch: int, cut: bool) -> No
         exactly(nn, leaf.grad, np.ones_like(given[key]))
     if x.grad is not None:
         exactly(nn, x.grad, np.zeros((steps, batch, I), "float32"))
+
+
+@contextmanager
+def at_most(more: int) -> Iterator[None]:
+    """Let this process take no more than so many bytes beside what it has."""
+    resource = pytest.importorskip("resource", reason="memory is limited on Unix alone")
+    held = Path("/proc/self/statm")
+    if not held.exists():
+        pytest.skip("the system does not tell what the process has")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(held.read_text("ascii").split()[0])
+    wanted = pages * resource.getpagesize() + more
+    limits = [limit for limit in (wanted, soft) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+@clause("rnn-20")
+@pytest.mark.parametrize("name", LAYERS)
+def test_more_layers_than_memory_holds(nn: Any, name: str) -> None:
+    with at_most(1 << 29), refuses(ValueError, name, 2**62):
+        getattr(nn, name)(I, H, num_layers=2**62)
 
 
 @clause("rnn-20")

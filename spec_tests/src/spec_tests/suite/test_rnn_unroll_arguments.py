@@ -65,6 +65,12 @@ def test_what_does_not_fit(nn: Any) -> None:
         unroll(cell, x, h, reset_mask=MASK[:2])
     with refuses(TypeError, "unroll", "reset_mask"):
         unroll(cell, x, h, reset_mask=MASK.astype(int))
+    for options in ({"lengths": [1, 2, 3]}, {"reset_mask": MASK}):
+        for wrong_state in (h[:1], h[0, 0]):
+            with refuses(ValueError, "unroll", "state", "3", str(tuple(wrong_state.shape))):
+                unroll(lambda x, h: h, x, wrong_state, **options)
+    with refuses(ValueError, "unroll", "state", "3", "(1, 4)"):
+        unroll(lambda x, h: h, x[:0], h[:1], lengths=[0, 0, 0])
     with refuses(ValueError, "unroll", "reset_state"):
         unroll(cell, x, h, reset_state=h)
     with refuses(ValueError, "unroll", "reset_state"):

@@ -7,7 +7,7 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.check import check_gradients
-from spec_tests.support.assertions import agrees, exactly, raw, tensor
+from spec_tests.support.assertions import agrees, exactly, own, raw, refuses, tensor
 from spec_tests.support.inputs import distinct, in_double, normal, positive
 
 pytestmark = pytest.mark.sampled(6)
@@ -63,6 +63,17 @@ def test_boolean_masks(nn: Any, dtype: str) -> None:
         selects_as_numpy(nn, dtype, (3, 4), rows, make(rows), "mask of the first axis")
         selects_as_numpy(nn, dtype, (3, 4), np.s_[:, columns], np.s_[:, make(columns)], ":, mask")
         selects_as_numpy(nn, dtype, (3, 4), ~whole & whole, make(~whole & whole), "empty mask")
+
+
+@clause("tensor-22", "errors-02")
+@pytest.mark.parametrize("shape", [(2,), (4,), (3, 3), (3, 5), (2, 4), (3, 4, 1)], ids=str)
+def test_masks_that_do_not_fit(nn: Any, shape: tuple[int, ...]) -> None:
+    x, mask = nn.tensor(normal((3, 4), "float32")), np.zeros(shape, bool)
+    said = [("getitem:", "index:")] if own(nn) else []
+    for given in (nn.tensor(mask), raw(nn, mask), mask, mask.tolist()):
+        for key in (given, (given, ...), (None, given)):
+            with refuses(IndexError, *said):
+                x[key]
 
 
 INTEGERS = {

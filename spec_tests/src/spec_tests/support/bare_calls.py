@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from spec_tests.support.bad_calls import World
 
 # Each call is given the world; the message must hold one of the words.
@@ -153,6 +155,8 @@ OF_METHODS: list[Call] = [
     (("backward",), lambda w: (w.weight * 2).sum().backward(1.0)),
     (("backward",), lambda w: (w.weight * 2).sum().backward("a")),
     (("backward",), lambda w: (w.weight * 2).backward([[1.0] * 3] * 2)),
+    (("backward",), lambda w: (w.weight * 2).sum().backward(retain_graph=np.zeros(2))),
+    (("backward",), lambda w: (w.weight * 2).sum().backward(create_graph=np.zeros(2))),
     (("reshape",), lambda w: w.zeros(2, 3).reshape("a")),
     (("reshape",), lambda w: w.zeros(2, 3).reshape(None)),
     (("sum",), lambda w: w.zeros(2, 3).sum(axis=object)),
@@ -246,6 +250,9 @@ OF_MODULES: list[Call] = [
     (("GRU",), lambda w: w.gru(None)),
     (("GRU",), lambda w: w.gru(w.zeros(4, 1, 3), "a")),
     (("GRU",), lambda w: w.nn.GRU(3, None)),
+    (("GRU",), lambda w: w.nn.GRU(3, 2, bias=np.zeros(2))),
+    (("GRU",), lambda w: w.nn.GRU(3, 2, batch_first=np.zeros(2))),
+    (("GRUCell",), lambda w: w.nn.GRUCell(3, 2, bias=np.zeros(2))),
     (("LSTM",), lambda w: w.lstm(w.zeros(4, 1, 3), 5)),
     (("LSTM",), lambda w: w.lstm(w.zeros(4, 1, 3), (w.zeros(1, 1, 2),))),
     (("RNNCell",), lambda w: w.cell("a")),
