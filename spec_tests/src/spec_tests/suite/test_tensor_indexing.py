@@ -7,7 +7,7 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.check import check_gradients
-from spec_tests.support.assertions import agrees, exactly, raw, tensor
+from spec_tests.support.assertions import agrees, exactly, own, raw, tensor
 from spec_tests.support.inputs import distinct, in_double, normal, positive
 
 pytestmark = pytest.mark.sampled(6)
@@ -96,6 +96,17 @@ def test_integer_arrays_apart(nn: Any, dtype: str) -> None:
     selects_as_numpy(nn, dtype, (3, 4), [2, 0], [2, 0], "[2, 0]")
     narrow = nn.tensor(i.astype("int32"))
     selects_as_numpy(nn, dtype, (3, 4), i, narrow, "i of int32")
+
+
+@clause("tensor-21", "tensor-23")
+def test_keys_that_do_not_fit(nn: Any) -> None:
+    x = nn.tensor(distinct((3, 4), "float32"))
+    for key in ((0, 0, 0), (..., 0, 0, 0), (None, 3), *([(..., 0, ...)] if own(nn) else [])):
+        with pytest.raises(IndexError):
+            x[key]
+    for key in (np.zeros(1), nn.tensor([0.0]), nn.tensor(0.0), (0, nn.tensor([1.0]))):
+        with pytest.raises((IndexError, TypeError)):
+            x[key]
 
 
 @clause("tensor-24")
