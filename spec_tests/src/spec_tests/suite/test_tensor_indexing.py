@@ -104,9 +104,9 @@ def test_keys_that_do_not_fit(nn: Any) -> None:
     for key in ((0, 0, 0), (..., 0, 0, 0), (None, 3), *([(..., 0, ...)] if own(nn) else [])):
         with pytest.raises(IndexError):
             x[key]
-    for key in (np.zeros(1), nn.tensor([0.0]), nn.tensor(0.0), (0, nn.tensor([1.0]))):
+    for other in (np.zeros(1), nn.tensor([0.0]), nn.tensor(0.0), (0, nn.tensor([1.0]))):
         with pytest.raises((IndexError, TypeError)):
-            x[key]
+            x[other]
 
 
 @clause("tensor-24")
