@@ -97,3 +97,13 @@ def test_a_wrong_second_derivative_fails():
 def test_a_wrong_result_fails():
     with pytest.raises(AssertionError, match="first derivative by input"):
         check_gradients(nn, cube(lambda x, y: 3 * x * x * y, lambda x, y: x * x * y), INPUTS)
+
+
+def test_a_wrong_derivative_that_is_recorded_fails():
+    # Differences of it are right, and so is the one that is not recorded.
+    def slope(x, y):
+        return (3 if isinstance(x, np.ndarray) else 4) * x * x * y
+
+    check_gradients(nn, cube(slope), INPUTS)
+    with pytest.raises(AssertionError, match="recorded first derivative by input 0"):
+        check_gradients(nn, cube(slope), INPUTS, second_order=True)

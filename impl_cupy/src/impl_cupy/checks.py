@@ -42,7 +42,7 @@ def shown(value: Any) -> str:
 
 
 def check_flag(operation: str, argument: str, value: Any) -> bool:
-    """Return a bool; refuse what has no truth value, such as an array of several elements.
+    """Return a bool; refuse a string, and what has no truth value, as an array of several elements.
 
     Raises
     ------
@@ -50,10 +50,12 @@ def check_flag(operation: str, argument: str, value: Any) -> bool:
         That names the argument and the value.
     """
     try:
-        return bool(value)
+        if not isinstance(value, (str, bytes)):
+            return bool(value)
     except Exception:
-        msg = f"{operation}: {argument} must be a bool, got {shown(value)}"
-        raise TypeError(msg) from None
+        pass
+    msg = f"{operation}: {argument} must be a bool, got {shown(value)}"
+    raise TypeError(msg)
 
 
 def check_bool(operation: str, argument: str, value: Any) -> bool:

@@ -139,13 +139,18 @@ __device__ void lstm_forward(const Real* from_x, const Real* from_h, const Real*
         long long n = quotient(unit, H), j = unit - n * H, offset = (row + n) * 4 * H + j;
         Real* own = gates + offset;
         const Real* recurrent = from_h + n * 4 * H + j;
-        Real sums[4];
-        for (int k = 0; k < 4; ++k) {
-            sums[k] = from_x[offset + k * H] + recurrent[k * H];
-            if (has_bias) sums[k] += bias_ih[k * H + j] + bias_hh[k * H + j];
+        Real sum_i = from_x[offset] + recurrent[0];
+        Real sum_f = from_x[offset + H] + recurrent[H];
+        Real sum_g = from_x[offset + 2 * H] + recurrent[2 * H];
+        Real sum_o = from_x[offset + 3 * H] + recurrent[3 * H];
+        if (has_bias) {
+            sum_i += bias_ih[j] + bias_hh[j];
+            sum_f += bias_ih[H + j] + bias_hh[H + j];
+            sum_g += bias_ih[2 * H + j] + bias_hh[2 * H + j];
+            sum_o += bias_ih[3 * H + j] + bias_hh[3 * H + j];
         }
-        Gate<Real> i = sigmoid(sums[0]), f = sigmoid(sums[1]), o = sigmoid(sums[3]);
-        Bounded<Real> g = bounded(sums[2]);
+        Gate<Real> i = sigmoid(sum_i), f = sigmoid(sum_f), o = sigmoid(sum_o);
+        Bounded<Real> g = bounded(sum_g);
         Real next = f.value * c[before * H + unit] + i.value * g.value;
         c_after[row * H + unit] = next;
         h[row * H + unit] = o.value * hyperbolic_tangent(next);
@@ -207,17 +212,20 @@ __device__ void memory_forward(const Real* from_x, const Real* from_h, const Rea
                                int has_peepholes, long long H, long long count) {
     FOR_EACH_INDEX(unit, count) {
         long long n = quotient(unit, H), j = unit - n * H, offset = n * 4 * H + j;
-        Real sums[4];
-        for (int k = 0; k < 4; ++k) sums[k] = from_x[offset + k * H] + from_h[offset + k * H];
+        const Real* recurrent = from_h + offset;
+        Real sum_i = from_x[offset] + recurrent[0];
+        Real sum_f = from_x[offset + H] + recurrent[H];
+        Real sum_g = from_x[offset + 2 * H] + recurrent[2 * H];
+        Real own_o = from_x[offset + 3 * H] + recurrent[3 * H];
         if (has_peepholes) {
-            sums[0] += weight_ch[j] * c[unit];
-            sums[1] += weight_ch[H + j] * c[unit];
+            sum_i += weight_ch[j] * c[unit];
+            sum_f += weight_ch[H + j] * c[unit];
         }
-        Gate<Real> i = sigmoid(sums[0]), f = sigmoid(sums[1]);
-        Bounded<Real> g = bounded(sums[2]);
+        Gate<Real> i = sigmoid(sum_i), f = sigmoid(sum_f);
+        Bounded<Real> g = bounded(sum_g);
         Real next = f.value * c[unit] + i.value * g.value;
         c_after[unit] = next;
-        sum_o[unit] = has_peepholes ? sums[3] + weight_ch[2 * H + j] * next : sums[3];
+        sum_o[unit] = has_peepholes ? own_o + weight_ch[2 * H + j] * next : own_o;
         Real* own = gates + n * 3 * H + j;
         own[0] = i.packed;
         own[H] = f.packed;

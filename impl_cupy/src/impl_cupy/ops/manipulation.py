@@ -213,9 +213,6 @@ def concat(arrays: Any, /, *, axis: int | None = 0) -> Any:
     if axis is None:
         arrays = tuple(array.reshape((array.size,)) for array in arrays)
     place = normalize_axis("concat", 0 if axis is None else axis, arrays[0].shape)
-    others = {(*array.shape[:place], -1, *array.shape[place + 1 :]) for array in arrays}
-    if len(others) != 1:
-        refuse_shapes("concat", arrays)
     return arrays, place, lambda raws, along: cp.concatenate(raws, axis=along)
 
 

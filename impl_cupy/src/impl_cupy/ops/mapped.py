@@ -349,7 +349,7 @@ def _broadcast(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
 def _roll(function: Any, args: _Args, kwargs: _Options, level: int) -> Any:
     axis = kwargs.get("axis")
     shift = args[1] if len(args) > 1 else kwargs.get("shift", _MISSING)
-    if axis is None or shift is _MISSING or len(args) > 2:
+    if shift is _MISSING or len(args) > 2:
         return NotImplemented
     moved = _further(axis, args[0].ndim)
     if moved is NotImplemented:

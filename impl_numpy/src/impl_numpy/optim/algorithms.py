@@ -17,10 +17,15 @@ Begun = tuple[list[Array], tuple[Any, ...]]
 
 
 def _buffer(state: State, name: str, p: Array, start: float = 0.0) -> Array:
-    """Return a buffer of a Parameter, made of one number where there is none (optim-28)."""
+    """Return a buffer of a Parameter, made of one number where there is none (optim-28).
+
+    One of another dtype is cast: the Parameter was converted (optim-11).
+    """
     found: Array | None = state.get(name)
     if found is None:
         found = state[name] = np.full(p.shape, start, p.dtype)
+    elif found.dtype != p.dtype:
+        found = state[name] = found.astype(p.dtype)
     return found
 
 

@@ -42,10 +42,15 @@ def _check_switch(name: str, option: str, value: Any) -> bool:
 
 
 def _kept(states: _States, entry: str, params: list[Tensor], start: float = 0) -> list[Tensor]:
-    """Return the arrays of one name; one that is missing is `start` everywhere."""
+    """Return the arrays of one name; one that is missing is `start` everywhere.
+
+    Those of parameters that were converted are cast (optim-11).
+    """
     for state, p in zip(states, params, strict=True):
         if entry not in state:  # optim-28
             state[entry] = torch.full_like(p, start)
+        elif state[entry].dtype != p.dtype:
+            state[entry] = state[entry].to(p.dtype)
     return [state[entry] for state in states]
 
 
@@ -120,9 +125,10 @@ class SGD(Optimizer):
     ) -> None:
         momentum = group["momentum"]
         if momentum:
-            old = [(s["momentum_buffer"], g) for s, g in zip(states, grads, strict=True) if s]
+            old = [each for each in zip(states, params, grads, strict=True) if each[0]]
             if old:
-                buffers, added = ([*column] for column in zip(*old, strict=True))
+                known, those, added = ([*column] for column in zip(*old, strict=True))
+                buffers = _kept(known, "momentum_buffer", those)
                 torch._foreach_mul_(buffers, momentum)
                 torch._foreach_add_(buffers, added, alpha=1 - group["dampening"])
             for state, grad in zip(states, grads, strict=True):

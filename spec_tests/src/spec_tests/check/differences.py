@@ -67,7 +67,7 @@ def check_gradients(
     arrays : sequence of numpy.ndarray
         The inputs, taken in float64. Every one is differentiated.
     second_order : bool
-        Whether gradients of gradients are compared too.
+        Whether gradients of gradients are compared too, and the gradients with ``create_graph``.
     seed : int
         Seed of the random cotangents with which results are summed to a scalar.
     call : str
@@ -89,6 +89,12 @@ def check_gradients(
 
     orders = {"first": _first(nn, scalar, points)}
     if second_order:
+        # Differences of gradients that are recorded do not tell whether these are right themselves.
+        everything = tuple(range(len(points)))
+        tensors = [nn.tensor(point) for point in points]
+        recorded = nn.grad(scalar, argnums=everything, create_graph=True)(*tensors)
+        wanted = [want for _, want in orders["first"]]
+        orders["recorded first"] = list(zip(recorded, wanted, strict=True))
         orders["second"] = _second(nn, scalar, points, rng)
     for order, pairs in orders.items():
         for position, (got, want) in enumerate(pairs):

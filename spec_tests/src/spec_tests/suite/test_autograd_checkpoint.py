@@ -191,6 +191,28 @@ def test_values_that_are_changed_in_between(nn: Any) -> None:
     agrees(nn, x.grad, want, "gradient", dtype="float32")
 
 
+@clause("autograd-39")
+@pytest.mark.parametrize("way", ["full", "tensor", "detach", "operation"])
+def test_what_is_made_in_it_is_made_again(nn: Any, way: str) -> None:
+    """It does not lie elsewhere, though somebody keeps what was made at first."""
+    makers: dict[str, Callable[[Any], Any]] = {
+        "full": lambda x: nn.full((4,), 3.0),
+        "tensor": lambda x: nn.tensor([3.0] * 4),
+        "detach": lambda x: (x * 0 + 3).detach(),
+        "operation": lambda x: x.detach() * 0 + 3,
+    }
+    x, _ = leaves_of(nn, "float32")
+    made = []
+
+    def fn(x: Any) -> Any:
+        made.append(makers[way](x))
+        return nn.ops.tanh(x * made[-1])
+
+    nn.ops.sum(nn.checkpoint(fn, x)).backward()
+    before = to_numpy(nn, x.detach()).astype(np.float64)
+    agrees(nn, x.grad, 3 / np.cosh(3 * before) ** 2, "gradient", dtype="float32")
+
+
 @clause("autograd-39", "autograd-04")
 def test_the_graph_can_be_kept(nn: Any) -> None:
     x, w = leaves_of(nn, "float32")

@@ -180,21 +180,28 @@ def test_complex_second_derivatives(nn: Any, row: Row) -> None:
         moves = [matrices.symmetrized(move) for move in joined(directions)]
         directions = pairs(moves)
 
+    def loss(*inside: Any) -> Any:
+        return losses(nn, row, call, joined(inside), call.arrays())[0]
+
+    def first(at: list[Any], *, create_graph: bool) -> Any:
+        return nn.grad(loss, argnums=tuple(range(len(at))), create_graph=create_graph)(*at)
+
     def slope(t: Any) -> Any:
         at = [
             nn.tensor(half) + t * nn.tensor(move)
             for half, move in zip(halves, directions, strict=True)
         ]
-
-        def loss(*inside: Any) -> Any:
-            return losses(nn, row, call, joined(inside), call.arrays())[0]
-
-        first = nn.grad(loss, argnums=tuple(range(len(at))), create_graph=True)(*at)
         terms = [
             nn.ops.sum(part * nn.tensor(np.cos(move)))
-            for part, move in zip(first, directions, strict=True)
+            for part, move in zip(first(at, create_graph=True), directions, strict=True)
         ]
         return sum(terms[1:], terms[0])
+
+    points = [nn.tensor(half) for half in halves]
+    both = (first(points, create_graph=flag) for flag in (True, False))
+    for recorded, plain in zip(*both, strict=True):
+        said = f"recorded gradient of {call.text}"
+        agrees(nn, recorded, to_numpy(nn, plain), "gradient", call=said, dtype="float64")
 
     got = nn.grad(slope)(nn.tensor(np.asarray(0.0)))
     (want,) = gradients(lambda t: float(to_numpy(nn, slope(nn.tensor(t)))), [np.asarray(0.0)])

@@ -204,6 +204,19 @@ def test_gradients_are_finite_where_all_are_equal(nn: Any, dtype: str, name: str
         assert np.all(np.isfinite(slope)), f"gradient of {name} of {matrix}: {slope}"
 
 
+@clause("linalg-16")
+@pytest.mark.parametrize("name", ["eigh", "svd", "eig"])
+@pytest.mark.parametrize("gap", [15, 17])
+def test_how_near_is_equal(nn: Any, dtype: str, name: str, gap: int) -> None:
+    """Of matrices of 2 rows the gaps that count as none end at 16 eps."""
+    eps = float(np.finfo(dtype).eps)
+    leaf = tensor(nn, np.diag([1 + gap * eps, 1]).astype(dtype))
+    vectors = getattr(nn.ops.linalg, name)(leaf)[0 if name == "svd" else 1]
+    nn.ops.sum(nn.ops.real(vectors) * nn.tensor(drawn((2, 2), dtype, seed=4))).backward()
+    slope = float(np.abs(to_numpy(nn, leaf.grad)).max())
+    assert (slope > 0.01 / eps) is (gap > 16), f"gradient {slope} at a gap of {gap} eps"
+
+
 @clause("linalg-16", "linalg-15")
 def test_equal_eigenvalues_of_a_general_matrix(nn: Any, dtype: str) -> None:
     leaf = tensor(nn, (2 * np.eye(3)).astype(dtype))

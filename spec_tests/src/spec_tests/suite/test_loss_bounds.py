@@ -1,13 +1,15 @@
 """Chapter loss: the first argument that is refused, and shapes that no others hide."""
 
+from math import comb
 from typing import Any
 
 import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import exactly, refuses
-from spec_tests.support.inputs import normal
+from spec_tests.check import check_gradients
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor
+from spec_tests.support.inputs import in_double, normal
 
 pytestmark = pytest.mark.sampled(4)
 
@@ -42,3 +44,66 @@ def test_a_batch_without_an_axis(nn: Any, dtype: str) -> None:
     x, t = (nn.tensor(np.array(value, dtype)) for value in (-0.5, 0.25))
     mean = nn.loss.kl_div(x, t, reduction="batchmean")
     exactly(nn, mean, nn.loss.kl_div(x, t, reduction="sum").numpy())
+
+
+def visits(steps: int, size: int) -> np.ndarray:
+    """Return how many of the paths are in each state at each step, no label coming twice."""
+    ways = [[0] * (2 * size + 1) for _ in range(steps)]
+    ways[0][:2] = [1, 1]
+    for t in range(1, steps):
+        for s in range(2 * size + 1):
+            first = s - 2 if s % 2 else s - 1
+            ways[t][s] = sum(ways[t - 1][max(first, 0) : s + 1])
+    # A path that is read backwards is one too.
+    back = [row[::-1] for row in ways[::-1]]
+    whole = ways[-1][-1] + ways[-1][-2]
+    assert whole == comb(steps + size, 2 * size)
+    return np.array(
+        [
+            [a * b / whole for a, b in zip(*rows, strict=True)]
+            for rows in zip(ways, back, strict=True)
+        ]
+    )
+
+
+@clause("loss-21", "loss-03")
+def test_long_targets_of_many_classes(nn: Any, dtype: str) -> None:
+    """Where all symbols are as likely the paths are counted."""
+    steps, sizes, classes = (50, 40), (20, 17), 45
+    x = tensor(nn, np.full((50, 2, classes), -2, dtype))
+    labels = np.stack([np.arange(20) * 2 + 3, 44 - np.arange(20)])
+    loss = nn.loss.ctc_loss(x, nn.tensor(labels), steps, sizes, blank=1, reduction="none")
+    counts = [comb(t + size, 2 * size) for t, size in zip(steps, sizes, strict=True)]
+    want = [2 * t - np.log(float(count)) for t, count in zip(steps, counts, strict=True)]
+    agrees(nn, loss.detach(), np.array(want), "rnn", call="ctc_loss")
+    loss.backward(nn.tensor(np.array([1, 2], dtype)))
+    slope = np.zeros((50, 2, classes))
+    for n, (t, size) in enumerate(zip(steps, sizes, strict=True)):
+        found = visits(t, size)
+        slope[:t, n, 1] = -(n + 1) * found[:, ::2].sum(axis=1)
+        slope[:t, n, labels[n, :size]] = -(n + 1) * found[:, 1::2]
+    agrees(nn, x.grad, slope, "rnn", call="gradient of ctc_loss")
+
+
+@clause("loss-21", "loss-10")
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_nan_on_the_only_path(nn: Any, dtype: str, place: int) -> None:
+    x, labels = normal((3, 2, 4), dtype), np.array([[1, 2, 3], [3, 1, 2]])
+    x[place, 1, labels[1, place]] = np.nan
+    loss = nn.loss.ctc_loss(nn.tensor(x), nn.tensor(labels), (3, 3), (3, 3), reduction="none")
+    want = [-sum(in_double(x)[[0, 1, 2], 0, labels[0]]), np.nan]
+    agrees(nn, loss, np.array(want), "rnn", call=f"ctc_loss, NaN in step {place}")
+
+
+@clause("loss-02", "loss-15", "loss-03", needs=("float64", "double_backward"))
+def test_weights_may_be_negative(nn: Any) -> None:
+    targets, weight = nn.tensor([0, 1, 2]), nn.tensor(np.array([0.5, -1.5, 0.0]))
+
+    def both(x: Any) -> Any:
+        smooth = nn.loss.cross_entropy(x, targets, weight, reduction="none", label_smoothing=0.25)
+        return smooth, nn.loss.nll_loss(x * x, targets, weight, reduction="none")
+
+    x = normal((3, 3), "float64")
+    check_gradients(nn, both, [x], second_order=True, call="losses with a negative weight")
+    want = -np.array([0.5, -1.5, 0.0]) * np.diag(x) ** 2
+    agrees(nn, both(nn.tensor(x))[1], want, "reduction", call="nll_loss", dtype="float64")

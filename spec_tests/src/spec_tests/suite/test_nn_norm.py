@@ -156,3 +156,73 @@ def test_the_eps_that_is_left_out(nn: Any, dtype: str) -> None:
     square = np.square(wide).mean(axis=1, keepdims=True)
     want = wide / np.sqrt(square + np.finfo(dtype).eps)
     agrees(nn, layer(nn.tensor(values)), want, "reduction", call=f"{layer}")
+
+
+# Rows of more elements than a warp or a vector of a processor has, and of no round number of them.
+WIDE: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "LayerNorm": (lambda nn, dtype: nn.LayerNorm(70, eps=0.25, dtype=dtype), (3, 70)),
+    "LayerNorm of matrices": (lambda nn, dtype: nn.LayerNorm((5, 15), dtype=dtype), (2, 5, 15)),
+    "LayerNorm without bias": (
+        lambda nn, dtype: nn.LayerNorm(70, bias=False, dtype=dtype),
+        (3, 70),
+    ),
+    "LayerNorm of nothing else": (
+        lambda nn, dtype: nn.LayerNorm(70, elementwise_affine=False, dtype=dtype),
+        (3, 70),
+    ),
+    "RMSNorm": (lambda nn, dtype: nn.RMSNorm(70, eps=0.25, dtype=dtype), (3, 70)),
+    "GroupNorm": (lambda nn, dtype: nn.GroupNorm(2, 4, eps=0.25, dtype=dtype), (3, 4, 20)),
+    "GroupNorm of one group": (lambda nn, dtype: nn.GroupNorm(1, 6, dtype=dtype), (2, 6, 3, 5)),
+}
+
+
+def normalized(
+    layer: Any, x: np.ndarray, arrives: np.ndarray, given: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return result, gradient to the input and gradients to the parameters, in float64."""
+    groups = getattr(layer, "num_groups", None)
+    axes = tuple(range(-len(getattr(layer, "normalized_shape", ())), 0)) or (-1,)
+    spread = (1, -1, *(1,) * (x.ndim - 2)) if groups else (1, *x.shape[axes[0] :])
+    weight, bias = (
+        given.get(name, np.asarray(number)) for name, number in (("weight", 1.0), ("bias", 0.0))
+    )
+    weight, bias = (part.reshape(spread) if part.ndim else part for part in (weight, bias))
+    over = (len(x), groups, -1) if groups else x.shape
+    is_centered = type(layer).__name__ != "RMSNorm"
+
+    def mean(array: np.ndarray) -> np.ndarray:
+        found = array.reshape(over).mean(axis=axes, keepdims=True)
+        return np.broadcast_to(found, np.empty(x.shape).reshape(over).shape).reshape(x.shape)
+
+    left = x - mean(x) if is_centered else x
+    scale = 1 / np.sqrt(mean(left * left) + layer.eps)
+    row, grad = left * scale, arrives * weight
+    slope = scale * (grad - (mean(grad) if is_centered else 0) - row * mean(grad * row))
+    summed = tuple(axis for axis in range(x.ndim) if spread[axis] == 1)
+    parts = {"weight": arrives * row, "bias": arrives}
+    slopes = {k: parts[k].sum(axis=summed).reshape(v.shape) for k, v in given.items()}
+    return row * weight + bias, slope, slopes
+
+
+@clause("nn-10", "nn-24", "nn-25")
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_rows(nn: Any, dtype: str, name: str) -> None:
+    make, shape = WIDE[name]
+    layer = make(nn, getattr(nn, dtype))
+    given = {
+        key: normal(tuple(part.shape), dtype, seed=seed) + 1
+        for seed, (key, part) in enumerate(layer.named_parameters())
+    }
+    layer.load_state_dict({key: array.astype(dtype) for key, array in given.items()})
+    x, arrives = normal(shape, dtype, seed=7) + 1, normal(shape, dtype, seed=8)
+    leaf = nn.tensor(x.astype(dtype), requires_grad=True)
+    y = layer(leaf)
+    y.backward(nn.tensor(arrives))
+    wide = {key: in_double(to_numpy(nn, part)) for key, part in layer.named_parameters()}
+    value, slope, slopes = normalized(
+        layer, to_numpy(nn, leaf).astype("float64"), in_double(arrives), wide
+    )
+    agrees(nn, y.detach(), value, "reduction", call=name)
+    agrees(nn, leaf.grad, slope, "gradient", call=f"{name}, gradient to the input")
+    for key, part in layer.named_parameters():
+        agrees(nn, part.grad, slopes[key], "gradient", call=f"{name}, gradient to {key}")

@@ -13,7 +13,7 @@ from spec_tests.judge import tables
 from spec_tests.judge.clauses import rows
 from spec_tests.judge.tables import Row
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor, to_numpy
-from spec_tests.support.calls import calls
+from spec_tests.support.calls import arguments, calls
 from spec_tests.support.dtypes import ALL, INTEGERS, there
 from spec_tests.support.inputs import normal
 
@@ -262,3 +262,40 @@ def test_the_namespace_inside_a_function(nn: Any, dtype: str) -> None:
     wide = normal(3, dtype).astype("float64")
     agrees(nn, got, np.tanh(wide), "elementwise", call="a Function of ctx.xp")
     agrees(nn, slope, 1 - np.tanh(wide) ** 2, "gradient", call="its gradient")
+
+
+def has_flags(row: Row) -> bool:
+    return bool(flags_of(row)) and row.family != "same"
+
+
+def flags_of(row: Row) -> list[str]:
+    options = row.signature.parameters.items()
+    return [name for name, option in options if type(option.default) is bool]
+
+
+def refuses_flags(nn: Any, row: Row, function: Any) -> None:
+    """Ask that no option that is True or False by default is a string, or several elements."""
+    __tracebackhide__ = True
+    for name in flags_of(row):
+        for wrong in ("yes", "", np.array([True, False]), nn.tensor([True, False])):
+            positional, options = arguments(nn, calls(row, "float32")[0], nn.tensor)
+            with refuses((TypeError, ValueError), row.name, name):
+                function(*positional, **{**options, name: wrong})
+
+
+@clause("ops-13")
+@rows("ops", where=has_flags)
+def test_flags(nn: Any, row: Row) -> None:
+    refuses_flags(nn, row, getattr(nn.ops, row.name))
+
+
+@clause("ops-13")
+@rows("linalg", where=has_flags)
+def test_flags_of_matrices(nn: Any, row: Row) -> None:
+    refuses_flags(nn, row, getattr(nn.ops.linalg, row.name))
+
+
+@clause("ops-13")
+@rows("loss", where=has_flags)
+def test_flags_of_losses(nn: Any, row: Row) -> None:
+    refuses_flags(nn, row, getattr(nn.loss, row.name))

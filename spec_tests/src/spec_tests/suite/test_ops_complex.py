@@ -217,6 +217,7 @@ def test_complex_arrays_are_made(nn: Any) -> None:
             "nn.full": (nn.full((2,), 1 - 2j, dtype=kind), np.full(2, 1 - 2j)),
             "eye": (ops.eye(2, 3, k=1, dtype=kind), np.eye(2, 3, 1)),
             "linspace": (ops.linspace(0, 1 + 2j, 3, dtype=kind), np.array([0, 0.5 + 1j, 1 + 2j])),
+            "linspace of real numbers": (ops.linspace(0, 1, 3, dtype=kind), np.array([0, 0.5, 1])),
             "asarray": (ops.asarray([1j, 2], dtype=kind), np.array([1j, 2])),
             "full_like": (ops.full_like(ops.zeros((2,), dtype=kind), 1j), np.full(2, 1j)),
             "one_hot": (ops.one_hot(nn.tensor([1, 0]), 2, dtype=kind), np.eye(2)[::-1]),

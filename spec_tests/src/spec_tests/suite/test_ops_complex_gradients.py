@@ -108,6 +108,23 @@ def test_gradients_at_zero(nn: Any) -> None:
             exactly(nn, leaf.grad, np.zeros(3), dtype=PARTS[dtype], call="gradient of a norm of 0")
 
 
+@clause("ops-61", "ops-28")
+@pytest.mark.parametrize("base", [0, -1, -2.0, 1.5, 1j, -1 + 0j])
+def test_powers_of_a_number(nn: Any, base: complex) -> None:
+    """They have the gradient of those of an array that is full of it."""
+    for dtype in there(nn, COMPLEX):
+        exponents = np.array([1, 2, 1] if base == 0 else [1 - 1j, 2j, -0.5], dtype)
+        found = []
+        for x in (base, nn.tensor(np.full(3, base, dtype))):
+            (z,), leaves = leaves_of(nn, [exponents])
+            value = nn.ops.pow(x, z)
+            send(nn, [value], weights([to_numpy(nn, value)]))
+            found.append([to_numpy(nn, leaf.grad) for leaf in leaves])
+        for got, want in zip(*found, strict=True):
+            agrees(nn, got, want, "gradient", dtype=PARTS[dtype], call=f"pow({base}, z)")
+            assert base != 0 or not want.any(), f"gradient of powers of 0: {want}"
+
+
 @clause("ops-61", "ops-38", "ops-22", needs=BOTH)
 @pytest.mark.parametrize("name", ["prod", "cumulative_prod"])
 def test_products_with_zeros(nn: Any, name: str) -> None:

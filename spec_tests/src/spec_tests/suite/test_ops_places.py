@@ -8,7 +8,7 @@ import pytest
 
 from spec_tests import clause
 from spec_tests.check import check_gradients
-from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor, to_numpy
+from spec_tests.support.assertions import agrees, exactly, own, raw, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.places import put, scatter_add
 
@@ -172,8 +172,12 @@ def test_what_does_not_fit_in_put(nn: Any) -> None:
         nn.ops.put(x, 1, nn.ones(2))
     with refuses(IndexError, "put", 3):
         nn.ops.put(x, 3, nn.ones(4))
-    with refuses(IndexError, "put"):
-        nn.ops.put(x, np.array([0, 5]), nn.ones(4))
+    for key in (np.array([0, 5]), (0, 0, 0), *([(..., 0, ...)] if own(nn) else [])):
+        with refuses(IndexError, "put"):
+            nn.ops.put(x, key, 0.0)
+    for key in (np.zeros(1), nn.tensor([0.0]), (0, nn.tensor([1.0]))):
+        with refuses((IndexError, TypeError), "put"):
+            nn.ops.put(x, key, 0.0)
     with refuses(TypeError, "put", "float32", "float64"):
         nn.ops.put(x, 1, nn.ones(4, dtype=nn.float64))
     with refuses(TypeError, "put", "int64"):

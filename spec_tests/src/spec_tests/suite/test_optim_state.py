@@ -329,6 +329,31 @@ def test_a_state_of_another_dtype_is_cast(nn: Any, name: str) -> None:
             assert parameter.dtype == getattr(nn, target), f"{name}: {source} into {target}"
 
 
+@clause("optim-11", "module-11", needs="float64")
+@pytest.mark.parametrize("name", STATEFUL)
+def test_training_goes_on_in_another_dtype(nn: Any, name: str) -> None:
+    """As with a state that is loaded into parameters of that dtype."""
+    for source, target in (("float64", "float32"), ("float32", "float64")):
+        optimizer, parameters = after(nn, name, source)
+        module = nn.Module()
+        twins = {}
+        for key, parameter in parameters.items():
+            module.register_parameter(key, parameter)
+            twins[key] = nn.Parameter(nn.tensor(to_numpy(nn, parameter).astype(target)))
+        other = optimizer_of(nn, name, twins.values())
+        other.load_state_dict(optimizer.state_dict())
+        module.to(getattr(nn, target))
+        for each, own in ((optimizer, parameters), (other, twins)):
+            walk(nn, each, own, target, range(TAKEN, TAKEN + 2))
+        for key, parameter in parameters.items():
+            said = f"{name}, {source} to {target}: {key}"
+            agrees(nn, parameter, to_numpy(nn, twins[key]), "optim", dtype=target, call=said)
+        for entry in optimizer.state_dict()["state"].values():
+            kinds = {key: to_numpy(nn, held).dtype.name for key, held in entry.items()}
+            kinds.pop("step", None)
+            assert set(kinds.values()) == {target}, f"{name}, {source} to {target}: {kinds}"
+
+
 @clause("optim-10")
 @pytest.mark.parametrize("name", ["SGD_momentum", "Adam_plain"])
 def test_options_that_torch_alone_has(nn: Any, name: str) -> None:

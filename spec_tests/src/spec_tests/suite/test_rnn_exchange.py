@@ -359,10 +359,14 @@ def test_sizes(nn: Any) -> None:
         some = {key: value for key, value in right.items() if key != name}
         with refuses((ValueError, TypeError), "convert", "cudnn", name):
             convert(flat, "cudnn", **some)
+    for name, wrong in (("num_layers", 1), ("num_layers", 3), ("hidden_size", 4)):
+        with refuses(ValueError, "convert", "cudnn", "weights"):
+            convert(flat, "cudnn", **{**right, name: wrong})
     with refuses(ValueError, "convert", "cudnn", "weights"):
-        convert(flat, "cudnn", **{**right, "num_layers": 1})
-    with refuses(ValueError, "convert", "cell", "Gru"):
-        convert(own, cell="Gru")
+        convert({"weights": flat["weights"].reshape((1, -1))}, "cudnn", **right)
+    for given, source in ((own, "torch"), (flat, "cudnn")):
+        with refuses(ValueError, "convert", "cell", "Gru"):
+            convert(given, source, **{**right, "cell": "Gru"})
 
 
 @clause("rnn-53")

@@ -118,6 +118,16 @@ def test_sorted_lengths_need_no_indices(nn: Any) -> None:
     assert to_numpy(nn, lengths).tolist() == [4, 2, 2]
 
 
+@clause("rnn-56")
+def test_one_order_says_the_other(nn: Any) -> None:
+    packed = nn.rnn.pack(nn.tensor(normal((T, N, 2), "float32")), ENDS)
+    want, _ = nn.rnn.unpack(packed)
+    alone = nn.rnn.PackedSequence(packed.data, packed.batch_sizes, packed.sorted_indices)
+    back, lengths = nn.rnn.unpack(alone)
+    exactly(nn, back, to_numpy(nn, want), call="unpack by sorted_indices alone")
+    assert to_numpy(nn, lengths).tolist() == list(ENDS)
+
+
 @clause("rnn-55", "rnn-56")
 @pytest.mark.parametrize("name", ["bool", "int32", "int64", "float32"])
 def test_any_dtype_and_any_further_axes_are_packed(nn: Any, name: str) -> None:

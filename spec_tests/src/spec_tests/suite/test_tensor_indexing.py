@@ -109,6 +109,17 @@ def test_integer_arrays_apart(nn: Any, dtype: str) -> None:
     selects_as_numpy(nn, dtype, (3, 4), i, narrow, "i of int32")
 
 
+@clause("tensor-21", "tensor-23")
+def test_keys_that_do_not_fit(nn: Any) -> None:
+    x = nn.tensor(distinct((3, 4), "float32"))
+    for key in ((0, 0, 0), (..., 0, 0, 0), (None, 3), *([(..., 0, ...)] if own(nn) else [])):
+        with pytest.raises(IndexError):
+            x[key]
+    for other in (np.zeros(1), nn.tensor([0.0]), nn.tensor(0.0), (0, nn.tensor([1.0]))):
+        with pytest.raises((IndexError, TypeError)):
+            x[other]
+
+
 @clause("tensor-24")
 def test_repeated_indices_accumulate(nn: Any, dtype: str) -> None:
     i = np.array([1, 1, 0, 1])
