@@ -1,13 +1,14 @@
 """The chapter ``nn``: norms, beside the calls of the table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
-from spec_tests.support.inputs import in_double, normal
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
+from spec_tests.support.inputs import in_double, normal, positive
 
 
 def statistics(nn: Any, layer: Any) -> list[np.ndarray]:
@@ -30,8 +31,8 @@ def test_running_statistics_over_batches(nn: Any, dtype: str, momentum: float | 
         agrees(nn, layer.running_mean, mean, "gradient", call=f"mean after {count} batches")
         agrees(nn, layer.running_var, variance, "gradient", call=f"variance after {count}")
         exactly(nn, layer.num_batches_tracked, np.array(count))
-    for tensor, (name, buffer) in zip(kept, layer.named_buffers(), strict=True):
-        assert tensor is buffer, f"{name} is another Tensor"
+    for first, (name, buffer) in zip(kept, layer.named_buffers(), strict=True):
+        assert first is buffer, f"{name} is another Tensor"
         assert not buffer.requires_grad, name
     before = statistics(nn, layer)
     x = normal((4, 3), dtype, seed=9)
@@ -156,3 +157,64 @@ def test_the_eps_that_is_left_out(nn: Any, dtype: str) -> None:
     square = np.square(wide).mean(axis=1, keepdims=True)
     want = wide / np.sqrt(square + np.finfo(dtype).eps)
     agrees(nn, layer(nn.tensor(values)), want, "reduction", call=f"{layer}")
+
+
+# Norms over rows of many elements, the shape of an input, and of how many groups rows are.
+WIDE: dict[str, tuple[Callable[..., Any], tuple[int, ...], int]] = {
+    "LayerNorm": (lambda nn, **o: nn.LayerNorm(57, **o), (4, 57), 1),
+    "LayerNorm of matrices": (lambda nn, **o: nn.LayerNorm((3, 19), **o), (4, 3, 19), 1),
+    "LayerNorm, no bias": (lambda nn, **o: nn.LayerNorm(57, bias=False, **o), (4, 57), 1),
+    "LayerNorm, neither": (
+        lambda nn, **o: nn.LayerNorm(57, elementwise_affine=False, **o),
+        (4, 57),
+        1,
+    ),
+    "RMSNorm": (lambda nn, **o: nn.RMSNorm(57, **o), (4, 57), 1),
+    "RMSNorm, no weight": (
+        lambda nn, **o: nn.RMSNorm((3, 19), elementwise_affine=False, **o),
+        (4, 3, 19),
+        1,
+    ),
+    "GroupNorm of one": (lambda nn, **o: nn.GroupNorm(1, 3, **o), (4, 3, 19), 1),
+    "GroupNorm": (lambda nn, **o: nn.GroupNorm(2, 6, **o), (4, 6, 19), 2),
+    "GroupNorm of images": (lambda nn, **o: nn.GroupNorm(3, 6, **o), (4, 6, 5, 5), 3),
+    "GroupNorm of channels": (lambda nn, **o: nn.GroupNorm(2, 2, **o), (4, 2, 57), 2),
+    "GroupNorm, no axis more": (lambda nn, **o: nn.GroupNorm(2, 102, **o), (4, 102), 2),
+    "GroupNorm, neither": (lambda nn, **o: nn.GroupNorm(2, 6, affine=False, **o), (4, 6, 19), 2),
+}
+
+
+@clause("nn-10", "nn-24", "nn-25", "numerics-01")
+@pytest.mark.parametrize("name", WIDE)
+def test_rows_of_many_elements(nn: Any, dtype: str, name: str) -> None:
+    make, shape, groups = WIDE[name]
+    layer = make(nn, eps=0.25, dtype=getattr(nn, dtype))
+    leaves = {"x": tensor(nn, (normal(shape, dtype) + 1).astype(dtype))}
+    for seed, (key, old) in enumerate(layer.named_parameters()):
+        leaves[key] = tensor(nn, positive(tuple(old.shape), dtype, seed=seed))
+    arrives = normal(shape, dtype, seed=9)
+    y = nn.functional_call(layer, {k: v for k, v in leaves.items() if k != "x"}, leaves["x"])
+    y.backward(nn.tensor(arrives))
+    rows = (shape[0], groups, -1)
+    x, grad = (in_double(a).reshape(rows) for a in (to_numpy(nn, leaves["x"]), arrives))
+    parameters = {k: in_double(to_numpy(nn, v)) for k, v in leaves.items() if k != "x"}
+    # One for each element, or for the channel that stands along the second axis.
+    alike = x[0].size // next((p.size for p in parameters.values()), 1)
+    weight, bias = (
+        np.repeat(parameters.get(key, np.array(plain)), alike).reshape(groups, -1)
+        for key, plain in (("weight", 1.0), ("bias", 0.0))
+    )
+    left = x if name.startswith("RMSNorm") else x - x.mean(axis=2, keepdims=True)
+    scale = 1 / np.sqrt(np.square(left).mean(axis=2, keepdims=True) + 0.25)
+    normed, inner = left * scale, grad * weight
+    agrees(nn, y, (normed * weight + bias).reshape(shape), "gradient", call=name)
+    along = inner - normed * (inner * normed).mean(axis=2, keepdims=True)
+    if not name.startswith("RMSNorm"):
+        along -= inner.mean(axis=2, keepdims=True)
+    wanted = {"x": (along * scale).reshape(shape)}
+    for key, parts in (("weight", grad * normed), ("bias", grad)):
+        if key in parameters:
+            sums = parts.sum(axis=0).reshape(-1, alike).sum(axis=1)
+            wanted[key] = sums.reshape(parameters[key].shape)
+    for key, want in wanted.items():
+        agrees(nn, leaves[key].grad, want, "gradient", call=f"{name}: gradient of {key}")
