@@ -26,7 +26,7 @@ __device__ void recurrence_forward(const Real* a, const Real* b, const Real* h0,
     long long stride = is_reverse ? -inner : inner;
     FOR_EACH_INDEX(line, count) {
         long long at = begin(line, is_reverse, T, inner);
-        Real state = Real(0);
+        Real state;
         for (long long t = 0; t < T; ++t, at += stride) {
             if (t > 0) {
                 state = a[at] * state + b[at];

@@ -15,7 +15,7 @@
 // skipped                        in   a row that gets nothing, or -1
 // count                          in   lookups * width: a thread owns a position and a column
 // No array may overlap another. Sums are formed in double, with what rounding loses on the side
-// (Neumaier 1974).
+// (Knuth 1969, 4.2.2: of the two numbers none need be the greater).
 template <typename Real>
 __device__ void scatter_rows(const Real* values, const long long* order,
                              const long long* sorted_rows, Real* out, long long lookups,
@@ -30,9 +30,8 @@ __device__ void scatter_rows(const Real* values, const long long* order,
         for (long long p = position; p < lookups && sorted_rows[p] == row; ++p) {
             double value = (double)values[order[p] * width + column];
             double next = sum + value;
-            // What rounding took away; of the smaller of the two.
-            bool is_small = (value < 0 ? -value : value) < (sum < 0 ? -sum : sum);
-            lost += is_small ? (sum - next) + value : (value - next) + sum;
+            double added = next - sum;
+            lost += (sum - (next - added)) + (value - added);
             sum = next;
         }
         // Where the sum is infinite, what was lost is NaN.

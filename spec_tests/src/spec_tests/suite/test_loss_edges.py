@@ -1,5 +1,6 @@
 """The edges of the chapter ``loss``: ends, kinks, NaN, ignored rows, paths that do not exist."""
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -391,17 +392,39 @@ def test_certain_paths(nn: Any, dtype: str) -> None:
 
 @clause("loss-21")
 def test_long_sequences(nn: Any, dtype: str) -> None:
-    """A label that stands alone has as many paths as there are stretches that it can fill."""
-    x, steps, sizes = np.full((100, 2, 3), -3, dtype), np.array([100, 60]), np.array([1, 0])
-    labels = nn.tensor(np.array([[1], [-7]]))
+    """Labels have as many paths as there are stretches that they can fill."""
+    steps, sizes = np.array([100, 60, 80, 99, 70]), np.array([1, 0, 16, 17, 35])
+    # Between labels that are the same a blank must stand.
+    labels = np.tile([1, 2], (5, 18))
+    labels[3] = 1
+    x = np.full((100, 5, 3), -3, dtype)
 
     def loss(x: Any) -> Any:
-        return nn.loss.ctc_loss(x, labels, nn.tensor(steps), nn.tensor(sizes), reduction="none")
+        given = (nn.tensor(lengths) for lengths in (labels, steps, sizes))
+        return nn.loss.ctc_loss(x, *given, reduction="none")
 
     value, (slope,) = value_and_slopes(nn, loss, [x])
-    agrees(nn, value, np.array([300 - np.log(5050), 180]), "rnn", call="100 and 60 steps")
+    places = steps + sizes - np.array([0, 0, 0, 16, 0])
+    paths = [math.comb(int(n), 2 * int(size)) for n, size in zip(places, sizes, strict=True)]
+    want = 3.0 * steps - np.array([math.log(count) for count in paths])
+    agrees(nn, value, want, "rnn", call=f"{steps} steps, {sizes} labels")
     want = np.where(np.arange(100)[:, None] < steps, -1.0, 0.0)
     within(nn, slope.sum(axis=2), want, 0.02, call="gradient, summed over the classes")
+
+
+@clause("loss-10", "loss-21")
+def test_nan_of_a_label_far_on(nn: Any, dtype: str) -> None:
+    clean, places = normal((7, 3, 70), dtype), [31, 32, 69]
+    labels, steps, sizes = nn.tensor(np.array([places] * 3)), (7, 7, 7), (3, 3, 2)
+
+    def losses(x: np.ndarray) -> Any:
+        return nn.loss.ctc_loss(nn.tensor(x), labels, steps, sizes, reduction="none")
+
+    kept = to_numpy(nn, losses(clean))
+    for place in (0, *places):
+        spoilt, want = clean.copy(), kept.copy()
+        spoilt[3, 1, place] = want[1] = NAN
+        exactly(nn, losses(spoilt), want, call=f"ctc_loss, NaN at label {place}")
 
 
 @clause("loss-22")

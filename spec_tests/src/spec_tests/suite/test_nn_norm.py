@@ -1,13 +1,14 @@
 """The chapter ``nn``: norms, beside the calls of the table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import agrees, exactly, refuses, to_numpy
-from spec_tests.support.inputs import in_double, normal
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
+from spec_tests.support.inputs import in_double, normal, positive
 
 
 def statistics(nn: Any, layer: Any) -> list[np.ndarray]:
@@ -30,8 +31,8 @@ def test_running_statistics_over_batches(nn: Any, dtype: str, momentum: float | 
         agrees(nn, layer.running_mean, mean, "gradient", call=f"mean after {count} batches")
         agrees(nn, layer.running_var, variance, "gradient", call=f"variance after {count}")
         exactly(nn, layer.num_batches_tracked, np.array(count))
-    for tensor, (name, buffer) in zip(kept, layer.named_buffers(), strict=True):
-        assert tensor is buffer, f"{name} is another Tensor"
+    for first, (name, buffer) in zip(kept, layer.named_buffers(), strict=True):
+        assert first is buffer, f"{name} is another Tensor"
         assert not buffer.requires_grad, name
     before = statistics(nn, layer)
     x = normal((4, 3), dtype, seed=9)
@@ -158,71 +159,62 @@ def test_the_eps_that_is_left_out(nn: Any, dtype: str) -> None:
     agrees(nn, layer(nn.tensor(values)), want, "reduction", call=f"{layer}")
 
 
-# Rows of more elements than a warp or a vector of a processor has, and of no round number of them.
-WIDE: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "LayerNorm": (lambda nn, dtype: nn.LayerNorm(70, eps=0.25, dtype=dtype), (3, 70)),
-    "LayerNorm of matrices": (lambda nn, dtype: nn.LayerNorm((5, 15), dtype=dtype), (2, 5, 15)),
-    "LayerNorm without bias": (
-        lambda nn, dtype: nn.LayerNorm(70, bias=False, dtype=dtype),
-        (3, 70),
+# Norms over rows of many elements, the shape of an input, and of how many groups rows are.
+WIDE: dict[str, tuple[Callable[..., Any], tuple[int, ...], int]] = {
+    "LayerNorm": (lambda nn, **o: nn.LayerNorm(57, **o), (4, 57), 1),
+    "LayerNorm of matrices": (lambda nn, **o: nn.LayerNorm((3, 19), **o), (4, 3, 19), 1),
+    "LayerNorm, no bias": (lambda nn, **o: nn.LayerNorm(57, bias=False, **o), (4, 57), 1),
+    "LayerNorm, neither": (
+        lambda nn, **o: nn.LayerNorm(57, elementwise_affine=False, **o),
+        (4, 57),
+        1,
     ),
-    "LayerNorm of nothing else": (
-        lambda nn, dtype: nn.LayerNorm(70, elementwise_affine=False, dtype=dtype),
-        (3, 70),
+    "RMSNorm": (lambda nn, **o: nn.RMSNorm(57, **o), (4, 57), 1),
+    "RMSNorm, no weight": (
+        lambda nn, **o: nn.RMSNorm((3, 19), elementwise_affine=False, **o),
+        (4, 3, 19),
+        1,
     ),
-    "RMSNorm": (lambda nn, dtype: nn.RMSNorm(70, eps=0.25, dtype=dtype), (3, 70)),
-    "GroupNorm": (lambda nn, dtype: nn.GroupNorm(2, 4, eps=0.25, dtype=dtype), (3, 4, 20)),
-    "GroupNorm of one group": (lambda nn, dtype: nn.GroupNorm(1, 6, dtype=dtype), (2, 6, 3, 5)),
+    "GroupNorm of one": (lambda nn, **o: nn.GroupNorm(1, 3, **o), (4, 3, 19), 1),
+    "GroupNorm": (lambda nn, **o: nn.GroupNorm(2, 6, **o), (4, 6, 19), 2),
+    "GroupNorm of images": (lambda nn, **o: nn.GroupNorm(3, 6, **o), (4, 6, 5, 5), 3),
+    "GroupNorm of channels": (lambda nn, **o: nn.GroupNorm(2, 2, **o), (4, 2, 57), 2),
+    "GroupNorm, no axis more": (lambda nn, **o: nn.GroupNorm(2, 102, **o), (4, 102), 2),
+    "GroupNorm, neither": (lambda nn, **o: nn.GroupNorm(2, 6, affine=False, **o), (4, 6, 19), 2),
 }
 
 
-def normalized(
-    layer: Any, x: np.ndarray, arrives: np.ndarray, given: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Return result, gradient to the input and gradients to the parameters, in float64."""
-    groups = getattr(layer, "num_groups", None)
-    axes = tuple(range(-len(getattr(layer, "normalized_shape", ())), 0)) or (-1,)
-    spread = (1, -1, *(1,) * (x.ndim - 2)) if groups else (1, *x.shape[axes[0] :])
-    weight, bias = (
-        given.get(name, np.asarray(number)) for name, number in (("weight", 1.0), ("bias", 0.0))
-    )
-    weight, bias = (part.reshape(spread) if part.ndim else part for part in (weight, bias))
-    over = (len(x), groups, -1) if groups else x.shape
-    is_centered = type(layer).__name__ != "RMSNorm"
-
-    def mean(array: np.ndarray) -> np.ndarray:
-        found = array.reshape(over).mean(axis=axes, keepdims=True)
-        return np.broadcast_to(found, np.empty(x.shape).reshape(over).shape).reshape(x.shape)
-
-    left = x - mean(x) if is_centered else x
-    scale = 1 / np.sqrt(mean(left * left) + layer.eps)
-    row, grad = left * scale, arrives * weight
-    slope = scale * (grad - (mean(grad) if is_centered else 0) - row * mean(grad * row))
-    summed = tuple(axis for axis in range(x.ndim) if spread[axis] == 1)
-    parts = {"weight": arrives * row, "bias": arrives}
-    slopes = {k: parts[k].sum(axis=summed).reshape(v.shape) for k, v in given.items()}
-    return row * weight + bias, slope, slopes
-
-
-@clause("nn-10", "nn-24", "nn-25")
+@clause("nn-10", "nn-24", "nn-25", "numerics-01")
 @pytest.mark.parametrize("name", WIDE)
-def test_wide_rows(nn: Any, dtype: str, name: str) -> None:
-    make, shape = WIDE[name]
-    layer = make(nn, getattr(nn, dtype))
-    given = {
-        key: normal(tuple(part.shape), dtype, seed=seed) + 1
-        for seed, (key, part) in enumerate(layer.named_parameters())
-    }
-    layer.load_state_dict({key: array.astype(dtype) for key, array in given.items()})
-    x, arrives = normal(shape, dtype, seed=7) + 1, normal(shape, dtype, seed=8)
-    leaf = nn.tensor(x.astype(dtype), requires_grad=True)
-    y = layer(leaf)
+def test_rows_of_many_elements(nn: Any, dtype: str, name: str) -> None:
+    make, shape, groups = WIDE[name]
+    layer = make(nn, eps=0.25, dtype=getattr(nn, dtype))
+    leaves = {"x": tensor(nn, (normal(shape, dtype) + 1).astype(dtype))}
+    for seed, (key, old) in enumerate(layer.named_parameters()):
+        leaves[key] = tensor(nn, positive(tuple(old.shape), dtype, seed=seed))
+    arrives = normal(shape, dtype, seed=9)
+    y = nn.functional_call(layer, {k: v for k, v in leaves.items() if k != "x"}, leaves["x"])
     y.backward(nn.tensor(arrives))
-    wide = {key: in_double(to_numpy(nn, part)) for key, part in layer.named_parameters()}
-    value, slope, slopes = normalized(
-        layer, to_numpy(nn, leaf).astype("float64"), in_double(arrives), wide
+    rows = (shape[0], groups, -1)
+    x, grad = (in_double(a).reshape(rows) for a in (to_numpy(nn, leaves["x"]), arrives))
+    parameters = {k: in_double(to_numpy(nn, v)) for k, v in leaves.items() if k != "x"}
+    # One for each element, or for the channel that stands along the second axis.
+    alike = x[0].size // next((p.size for p in parameters.values()), 1)
+    weight, bias = (
+        np.repeat(parameters.get(key, np.array(plain)), alike).reshape(groups, -1)
+        for key, plain in (("weight", 1.0), ("bias", 0.0))
     )
-    agrees(nn, y.detach(), value, "reduction", call=name)
-    agrees(nn, leaf.grad, slope, "gradient", call=f"{name}, gradient to the input")
-    for key, part in layer.named_parameters():
-        agrees(nn, part.grad, slopes[key], "gradient", call=f"{name}, gradient to {key}")
+    left = x if name.startswith("RMSNorm") else x - x.mean(axis=2, keepdims=True)
+    scale = 1 / np.sqrt(np.square(left).mean(axis=2, keepdims=True) + 0.25)
+    normed, inner = left * scale, grad * weight
+    agrees(nn, y, (normed * weight + bias).reshape(shape), "gradient", call=name)
+    along = inner - normed * (inner * normed).mean(axis=2, keepdims=True)
+    if not name.startswith("RMSNorm"):
+        along -= inner.mean(axis=2, keepdims=True)
+    wanted = {"x": (along * scale).reshape(shape)}
+    for key, parts in (("weight", grad * normed), ("bias", grad)):
+        if key in parameters:
+            sums = parts.sum(axis=0).reshape(-1, alike).sum(axis=1)
+            wanted[key] = sums.reshape(parameters[key].shape)
+    for key, want in wanted.items():
+        agrees(nn, leaves[key].grad, want, "gradient", call=f"{name}: gradient of {key}")

@@ -47,10 +47,13 @@ def test_products_choose_their_dtype(nn: Any) -> None:
 
 @clause("ops-39")
 def test_a_large_mean_costs_no_digits(nn: Any, dtype: str) -> None:
-    array = (np.array([0.0, 1.0, 2.0, 3.0]) + 2.0**20).astype(dtype)
-    agrees(nn, nn.ops.var(nn.tensor(array)), np.array(1.25), "reduction", call="var")
-    got = nn.ops.std(nn.tensor(array), correction=1)
-    agrees(nn, got, np.array((5 / 3) ** 0.5), "reduction", call="std")
+    # Beyond the second, halves between the numbers have no digit left.
+    for large in (2.0**20, 0.5 / float(np.finfo(dtype).eps)):
+        array = (np.array([0.0, 1.0, 2.0, 3.0]) + large).astype(dtype)
+        got = nn.ops.var(nn.tensor(array))
+        agrees(nn, got, np.array(1.25), "reduction", call=f"var about {large}")
+        got = nn.ops.std(nn.tensor(array), correction=1)
+        agrees(nn, got, np.array((5 / 3) ** 0.5), "reduction", call=f"std about {large}")
 
 
 @clause("ops-39")
