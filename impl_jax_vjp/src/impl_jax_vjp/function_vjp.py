@@ -49,6 +49,8 @@ class PureCall:
         Whether `forward` returned a tuple, once it has run.
     """
 
+    many: bool
+
     def __init__(
         self,
         cls: type[Any],
@@ -60,7 +62,6 @@ class PureCall:
         self.name = cls.__name__
         self.before = before or {}
         self.is_instance = before is not None
-        self.many = False
         self.is_array = tuple([isinstance(v, jax.Array) for v in inputs])
         self.is_none = tuple([v is None for v in inputs])
         positional = [v for v in inputs if isinstance(v, jax.Array)]

@@ -256,8 +256,8 @@ class Scattered:
     def add(self, other: Any) -> "Scattered":
         """Take in another gradient of the same array."""
         if type(other) is Scattered:
+            # What comes has nothing beside its one part yet.
             self.parts += other.parts
-            self.others += other.others
         else:
             self.others.append(other)
         return self

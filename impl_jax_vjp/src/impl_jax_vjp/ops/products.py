@@ -37,7 +37,7 @@ def matmul(x1: Any, x2: Any, /) -> Any:
     if not xs or not ys or xs[-1] != ys[-2 if len(ys) > 1 else 0]:
         msg = f"matmul: shapes must be (..., M, K) and (..., K, N), got {xs} and {ys}"
         raise ValueError(msg)
-    if len(xs) > 2 or len(ys) > 2:
+    if len(xs) > 2 and len(ys) > 2:
         try:
             np.broadcast_shapes(xs[:-2], ys[:-2])
         except ValueError:

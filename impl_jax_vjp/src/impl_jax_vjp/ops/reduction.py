@@ -226,7 +226,7 @@ def _differences(axis: int, count: int, dtype: Any, *parts: Array) -> Array:
     for _ in range(count):
         size = x.shape[axis]
         cut = functools.partial(lax.slice_in_dim, x, axis=axis)
-        x = cut(1, size) - cut(0, size - 1) if size else x
+        x = cut(1, size) - cut(0, size - 1)
     return x
 
 

@@ -372,9 +372,9 @@ class Optimizer(Checked):
         every = self._entries | self._added
         if kept and not self._entries <= kept.keys() <= every:
             named = f"{', '.join(sorted(map(str, kept)))}"
-            wanted = ", ".join(sorted(self._entries)) or "none"
-            added = f", maybe {', '.join(sorted(self._added))}" if self._added else ""
-            refuse(type(self).__name__, f"the entries of {what}", wanted + added, named)
+            may = [f"maybe {key}" for key in sorted(self._added)]
+            wanted = ", ".join([*sorted(self._entries), *may]) or "none"
+            refuse(type(self).__name__, f"the entries of {what}", wanted, named)
         return {k: self._entry(f"{k!r} in {what}", k, v, param) for k, v in kept.items()}
 
     def _entry(self, what: str, key: str, value: Any, param: Any) -> Any:

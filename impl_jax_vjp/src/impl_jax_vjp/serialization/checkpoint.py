@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 import numpy as np
 
-from .. import random
 from ..checks import as_number, check_flag, check_path, refuse, refuse_type
 from ..creation import get_rng_state, set_rng_state
 from ..module import Module
@@ -133,8 +132,6 @@ def load_checkpoint(
             undone.callback(_undoing(owner))
             owner.load_state_dict(states[part])
         if with_generator and "generator" in file.parts:
-            before = random.get_state()
-            undone.callback(lambda: random.set_state(before))
             set_rng_state(file.array("generator"))
         undone.pop_all()
     return found

@@ -14,7 +14,7 @@ from impl_torch_ext.checks import check_between, check_flag, check_tensor, shown
 from impl_torch_ext.creation import copied
 from impl_torch_ext.dtypes import plain_number
 from impl_torch_ext.rnn.lengths import Packing, checked_lengths
-from impl_torch_ext.tracing import known_only_later, numbers
+from impl_torch_ext.tracing import is_sliced, known_only_later, numbers
 
 __all__ = ["PackedSequence", "check_sizes", "pack", "unpack"]
 
@@ -142,6 +142,9 @@ def check_sizes(name: str, packed: PackedSequence) -> None:
     sizes = packed.batch_sizes
     if known_only_later():
         return
+    if is_sliced(sizes):  # autograd-55
+        msg = f"{name}: batch_sizes must be the same for every slice of vmap, got one for each"
+        raise RuntimeError(msg)
     found = numbers(sizes).tolist()
     rows = packed.data.shape[0] if packed.data.ndim else 0
 

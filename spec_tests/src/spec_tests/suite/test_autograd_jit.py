@@ -372,3 +372,15 @@ def test_a_tensor_that_the_function_changes(nn: Any, what: str) -> None:
         return
     agrees(nn, got, 3 * array(3), "elementwise", call="the result")
     agrees(nn, (kept if what == "data" else kept.grad).detach(), 2 * array(3), "elementwise")
+
+
+@clause("autograd-20", "autograd-08", needs="jit")
+def test_no_grad_in_a_compiled_function(nn: Any) -> None:
+    def function(x: Any) -> Any:
+        with nn.no_grad():
+            square = x * x
+        return x * square
+
+    x = nn.tensor([1.0, -3.0], requires_grad=True)
+    nn.ops.sum(nn.jit(function)(x)).backward()
+    exactly(nn, x.grad, np.array([1.0, 9.0], "float32"))

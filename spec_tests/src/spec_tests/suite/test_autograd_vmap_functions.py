@@ -316,6 +316,13 @@ def test_backward_within(nn: Any) -> None:
     assert w.grad is None
 
 
+@clause("autograd-55", "rnn-58")
+def test_sizes_of_a_batch_that_are_not_known(nn: Any) -> None:
+    packed, sizes = nn.rnn.pack(nn.ones((3, 1, 2)), [3]), nn.tensor([[1, 1, 1], [1, 2, 0]])
+    with refuses(RuntimeError, "vmap"):
+        nn.vmap(lambda x: nn.rnn.unpack(packed._replace(batch_sizes=x)))(sizes)
+
+
 @clause("autograd-55")
 def test_what_depends_on_no_slice_is_read(nn: Any) -> None:
     scale, mask = nn.tensor(3.0), nn.tensor([True, False, True])

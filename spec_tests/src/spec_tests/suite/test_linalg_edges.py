@@ -387,7 +387,7 @@ def test_norms_that_there_are_not(nn: Any) -> None:
     for wrong in (3, "frobenius", 0.5):
         with refuses(ValueError, "matrix_norm", wrong):
             nn.ops.linalg.matrix_norm(x, ord=wrong)
-    for wrong in ([], {}):
+    for wrong in ([], {}, True):
         with refuses((ValueError, TypeError), "matrix_norm"):
             nn.ops.linalg.matrix_norm(x, ord=wrong)
 

@@ -38,6 +38,44 @@ def test_labels_one_after_the_other(nn: Any, dtype: str, sizes: tuple[int, ...])
     exactly(nn, joined, padded.detach().numpy(), call=f"ctc_loss, target_lengths {sizes}")
 
 
+@clause("loss-21")
+def test_a_sequence_alone(nn: Any, dtype: str) -> None:
+    """Without an axis of the batch, its label as `11`, `1-` and `-1`."""
+    x = normal((2, 3), dtype)
+    got = nn.loss.ctc_loss(nn.tensor(x), nn.tensor([1, 2]), nn.tensor(2), (1,), reduction="none")
+    paths = sum(np.exp(in_double(x)[[0, 1], path].sum()) for path in ([1, 1], [1, 0], [0, 1]))
+    agrees(nn, got, -np.log(paths), "rnn", call="ctc_loss of one sequence")
+
+
+@clause("loss-20")
+def test_a_triplet_alone(nn: Any, dtype: str) -> None:
+    """Without an axis of the batch, and with a p above 2."""
+    rows = [normal((5,), dtype, seed=k) for k in range(3)]
+    options = {"margin": 9.0, "p": 3.0, "eps": 0.25}
+    got = nn.loss.triplet_margin_loss(*map(nn.tensor, rows), **options)
+    x, *others = map(in_double, rows)
+    near, far = (np.sum(np.abs(x - y + 0.25) ** 3) ** (1 / 3) for y in others)
+    agrees(nn, got, 9 + near - far, "reduction", call="triplet_margin_loss of one triplet")
+
+
+@clause("loss-15", "loss-16")
+def test_any_integer_is_ignored(nn: Any) -> None:
+    x = normal((2, 3), "float32")
+    for index in (255, -(2**40)):
+        target = nn.tensor(np.array([1, index]))
+        got = nn.loss.nll_loss(nn.tensor(x), target, ignore_index=index)
+        exactly(nn, got, -x[0, 1], call=f"ignore_index={index}")
+
+
+@clause("loss-12", needs="double_backward")
+def test_without_a_bend_there_is_no_second_derivative(nn: Any, dtype: str) -> None:
+    x = tensor(nn, np.array([-0.5, 0.0, 2.0], dtype))
+    loss = nn.loss.smooth_l1_loss(x, nn.zeros(3, dtype=x.dtype), "sum", 0.0)
+    (slope,) = nn.grad(loss, [x], create_graph=True)
+    nn.ops.sum(slope * x).backward()
+    exactly(nn, x.grad, np.array([-1, 0, 1.0]), call="slope, and no second derivative times x")
+
+
 @clause("loss-17")
 def test_a_batch_without_an_axis(nn: Any, dtype: str) -> None:
     """It counts as one sample."""

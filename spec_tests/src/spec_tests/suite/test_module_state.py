@@ -1,6 +1,7 @@
 """The chapter ``module``: what a state dict may hold, and conversions that fail."""
 
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ def counted(nn: Any) -> Any:
     module = nn.Linear(3, 2)
     module.register_buffer("wide", nn.tensor(np.array([1, 2], np.int64)))
     module.register_buffer("short", nn.tensor(np.array([3, 4], np.int32)))
-    module.register_buffer("flags", nn.tensor(np.array([True, False])))
+    # Whose dtype is as good as any other's, though it may not be the same object.
+    flags = pickle.loads(pickle.dumps(np.array([True, False])))
+    module.register_buffer("flags", nn.tensor(flags))
     return module
 
 

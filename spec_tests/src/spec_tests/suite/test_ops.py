@@ -220,6 +220,8 @@ def test_shape_errors(nn: Any, dtype: str) -> None:
         nn.ops.matmul(x, y)
     with refuses(ValueError, "matmul", "(2, 3)", "(2, 3)"):
         nn.ops.matmul(x, x)
+    with refuses(ValueError, "matmul", "(2, 5, 3)", "(4, 3, 5)"):
+        nn.ops.matmul(nn.ones((2, 5, 3)), nn.ones((4, 3, 5)))
     with refuses(ValueError, "reshape", "(2, 3)", "(4, 2)"):
         nn.ops.reshape(x, (4, 2))
     for axis in (0, 1, -1):

@@ -96,6 +96,7 @@ def refusing(row: Row) -> bool:
     return row.name not in EVERYTHING and row.family not in ("create", "other")
 
 
+@pytest.mark.sampled(1)
 @clause("ops-59")
 @rows("ops", where=refusing)
 def test_functions_that_refuse_complex_arrays(nn: Any, row: Row) -> None:

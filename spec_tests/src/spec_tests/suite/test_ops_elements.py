@@ -46,6 +46,14 @@ def test_signs(nn: Any, dtype: str) -> None:
     exactly(nn, nn.ops.signbit(raw(nn, array)), np.signbit(array), call="signbit of a raw array")
 
 
+@clause("ops-11")
+def test_a_dtype_without_a_copy(nn: Any) -> None:
+    array = np.array([3, 0], "int32")
+    for to in ("int64", "int32", "float32", "bool"):
+        got = nn.ops.astype(nn.tensor(array), getattr(nn, to), copy=False)
+        exactly(nn, got, array.astype(to), dtype=to, call=f"astype {to}, copy=False")
+
+
 @clause("ops-33")
 def test_the_next_number_is_of_the_dtype(nn: Any, dtype: str) -> None:
     x, y = (np.array(values, dtype) for values in ([1.0, 1.0, 0.5, 2.0], [2.0, 0.0, 0.5, np.inf]))

@@ -10,6 +10,7 @@ from spec_tests import clause
 from spec_tests.check import check_gradients
 from spec_tests.support.assertions import agrees, exactly, own, raw, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
+from spec_tests.support.kept import Store
 from spec_tests.support.places import put, scatter_add
 
 pytestmark = pytest.mark.sampled(4)
@@ -141,6 +142,8 @@ def test_put_at_repeated_places(nn: Any, dtype: str) -> None:
     got.backward(nn.tensor(np.array([1, 2, 4, 8], dtype)))
     exactly(nn, x.grad, np.array([0, 2, 0, 8]), dtype=dtype)
     exactly(nn, values.grad, np.array([0, 0, 0, 4, 1]), dtype=dtype)
+    beside = nn.ops.put(nn.zeros((2, 3)), (slice(1), [2, 0, 2]), nn.tensor([[1.0, 2.0, 3.0]]))
+    exactly(nn, beside, np.array([[2, 0, 3], [0, 0, 0]]), dtype="float32")
 
 
 @clause("ops-56", "ops-26")
@@ -207,6 +210,16 @@ def test_scatter_add(nn: Any, dtype: str, axis: int) -> None:
     exactly(nn, leaves[1].grad, np.take_along_axis(cotangent, indices, axis), dtype=dtype)
 
 
+@clause("ops-57", "autograd-44")
+def test_scatter_add_keeps_no_numbers(nn: Any) -> None:
+    store = Store(nn)
+    x, values = (tensor(nn, normal((size, 3), "float32")) for size in (4, 2))
+    with store.hooks():
+        got = nn.ops.scatter_add(x, np.array([[0, 3, 1], [2, 3, 0]]), values, axis=0)
+    assert got.requires_grad
+    assert not store.shapes, f"kept arrays of shapes {store.shapes} for backward"
+
+
 @clause("ops-57", "ops-25")
 def test_scatter_add_of_many(nn: Any) -> None:
     """A million ones of float32 at one place, and a large number before them."""
@@ -247,6 +260,16 @@ def test_segment_sum(nn: Any, dtype: str) -> None:
     exactly(nn, x.grad, cotangent[[3, 0, 3, 1]], dtype=dtype)
     whole = nn.ops.segment_sum(nn.tensor(np.array([1, 2, 3])), np.array([1, 1, 0], "uint8"), 2)
     exactly(nn, whole, np.array([3, 3]))
+
+
+@clause("ops-58", needs="jit")
+def test_a_compiled_segment_sum_leaves_out_what_is_no_segment(nn: Any) -> None:
+    compiled = nn.jit(lambda x, ids: nn.ops.segment_sum(x, ids, 2))
+    try:
+        got = compiled(nn.tensor([1.0, 2.0, 4.0, 8.0, 16.0]), nn.tensor([0, -1, 2, 1, -2]))
+    except IndexError:
+        return  # `jit` runs it as it is.
+    exactly(nn, got, np.array([1, 8]), dtype="float32")
 
 
 @clause("ops-57", "ops-58", "ops-21")

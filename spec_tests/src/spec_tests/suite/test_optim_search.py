@@ -80,7 +80,7 @@ def test_from_which_trial_on_a_higher_value_brackets(nn: Any) -> None:
 @clause("optim-18")
 def test_how_narrow_a_bracket_ends_the_search(nn: Any) -> None:
     """Below 1e-9, of the bracket times the largest of d."""
-    for rate, calls in ((1.1e-9, 3), (0.9e-9, 2)):
+    for rate, calls in ((1.1e-9, 3), (1e-9, 3), (0.9e-9, 2)):
         places, _ = walked(nn, [(1.0, 1.0)], 3, lr=rate)
         assert len(places) == calls, rate
 
@@ -94,6 +94,15 @@ def test_how_far_off_an_end_a_trial_is(nn: Any) -> None:
     places, _ = walked(nn, [(-5.0, 0.95), (-4.0, -30.0)], 4)
     assert 0.95 < places[2] < 1
     assert places[3] == pytest.approx(1 - 0.1 * (1 - places[2]), rel=1e-12)
+
+
+@clause("optim-18")
+def test_on_which_side_of_a_lower_value_the_next_trial_is(nn: Any) -> None:
+    """Where it falls to, however flat."""
+    places, _ = walked(nn, [(1.0, 1.0), (-0.5, 0.95)], 4)
+    assert 0 < places[3] < places[2] < 1
+    places, _ = walked(nn, [(1.0, 1.0), (-0.5, -0.95)], 4)
+    assert 0 < places[2] < places[3] < 1
 
 
 @clause("optim-17")

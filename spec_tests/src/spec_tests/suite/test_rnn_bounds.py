@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import refuses
+from spec_tests.support.assertions import exactly, refuses
 from spec_tests.support.inputs import normal
 
 T, N, I, H = 5, 3, 2, 4  # noqa: E741 - the letters of the chapter
@@ -34,6 +34,22 @@ def test_project_has_a_row_for_each_step(nn: Any, steps: int) -> None:
     x, h = nn.tensor(normal((T, N, I), "float32")), nn.tensor(normal((N, H), "float32"))
     with refuses(ValueError, "unroll", "project", T, steps):
         nn.rnn.unroll(Shortened(steps), x, h)
+
+
+@clause("rnn-40", "autograd-08")
+def test_a_cell_that_records_a_part_alone(nn: Any) -> None:
+    """``h^3 + x`` with the slope ``h^2``, of h = 1, 2, 9."""
+
+    def cell(x: Any, h: Any) -> Any:
+        with nn.no_grad():
+            square = h * h
+        return h * square + x
+
+    h = nn.tensor([1.0], requires_grad=True)
+    _, last = nn.rnn.unroll(cell, nn.ones((3, 1)), h)
+    exactly(nn, last, np.array([730.0], "float32"))
+    nn.ops.sum(last).backward()
+    exactly(nn, h.grad, np.array([324.0], "float32"))
 
 
 @clause("rnn-53", "rnn-52")

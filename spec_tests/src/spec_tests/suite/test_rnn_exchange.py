@@ -384,6 +384,8 @@ def test_arguments_that_do_not_fit(nn: Any) -> None:
         convert({**own, "weight_ih_l0": "text"})
     with refuses(TypeError, "convert", "int64"):
         convert({**own, "bias_ih_l0": np.zeros(3 * H, "int64")})
+    with refuses(TypeError, "convert", "int64"):
+        convert({name: array.astype("int64") for name, array in own.items()})
     with refuses(TypeError, "convert", "float64"):
         convert({**own, "bias_ih_l0": np.zeros(3 * H, "float64")})
     with refuses(TypeError, "convert", "hidden_size"):

@@ -165,6 +165,15 @@ def test_shards_and_their_index(nn: Any, tmp_path: Path) -> None:
         nn.load(path)
 
 
+@clause("serialization-12")
+def test_a_shard_may_be_full(nn: Any, tmp_path: Path) -> None:
+    """Of exactly so many bytes."""
+    path = tmp_path / "model.safetensors"
+    nn.save({name: nn.ones((2,)) for name in "abcde"}, path, max_shard_size=16)
+    files = [f"model-0000{k}-of-00003.safetensors" for k in (1, 2, 3)]
+    assert ["".join(sorted(nn.load(tmp_path / file))) for file in files] == ["ab", "cd", "e"]
+
+
 @clause("serialization-12", "serialization-13")
 def test_one_shard_is_a_plain_file(nn: Any, tmp_path: Path) -> None:
     plain = sharded(nn, tmp_path, "plain.safetensors")

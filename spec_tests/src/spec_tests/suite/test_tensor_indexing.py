@@ -76,6 +76,16 @@ def test_masks_that_do_not_fit(nn: Any, shape: tuple[int, ...]) -> None:
                 x[key]
 
 
+@clause("tensor-23", "errors-02")
+def test_integer_arrays_that_do_not_broadcast(nn: Any) -> None:
+    x, said = nn.tensor(normal((3, 4), "float32")), [("getitem:", "index:")] if own(nn) else []
+    kinds: tuple[Any, ...] = (nn.tensor, np.array, list)
+    for key in (([0, 1], [0, 1, 2]), ([[0, 1], [1, 0]], [0, 1, 2])):
+        for make in kinds:
+            with refuses(IndexError, *said):
+                x[tuple(map(make, key))]
+
+
 INTEGERS = {
     "i": (np.array([2, 0]),),
     "i, :": (np.array([2, 0]), np.s_[:]),
