@@ -35,9 +35,6 @@ def functional_call(module: Module, params: Mapping[str, Any], *args: Any, **kwa
         refuse_type("functional_call", "module", "a Module", module)
     if not isinstance(params, Mapping):
         refuse_type("functional_call", "params", "a mapping from names to arrays", params)
-    for name, value in params.items():
-        if not isinstance(value, Traced):
-            as_operand(f"functional_call: {name!r}", value)
     with _turn(module):
         return _exchanged(module, params, args, kwargs)
 
@@ -89,7 +86,9 @@ def _exchanged(
         raise KeyError(msg)
     own = {path: table[name] for path, (table, name) in places.items()}
     others = {
-        path: value if isinstance(value, Traced) else wrap(as_operand("functional_call", value))
+        path: value
+        if isinstance(value, Traced)
+        else wrap(as_operand(f"functional_call: {path!r}", value))
         for path, value in params.items()
     }
     shared = {id(own[path]): value for path, value in others.items()}

@@ -273,7 +273,7 @@ def _kept_diagonal(name: str, x: Shape, k: Any) -> int:
     number = check_int(name, "k", k)
     if len(x) < 2:
         refuse(name, "x", "of two axes at least", f"shape {x}")
-    return max(-x[-2] - 1, min(number, x[-1] + 1))
+    return max(-x[-2], min(number, x[-1]))
 
 
 @shape(_tril, *_DIAGONAL)
