@@ -86,7 +86,7 @@ def _eps(dtype: Any) -> float:
 def _close(size: int, values: Array) -> Array:
     """Return the difference that rounding makes of equal values of the last axis."""  # linalg-16
     if not values.size:
-        return jnp.zeros((*values.shape[:-1], 1), parts_of(values.dtype))
+        return jnp.zeros((), parts_of(values.dtype))
     return 8 * size * _eps(values.dtype) * jnp.max(jnp.abs(values), axis=-1, keepdims=True)
 
 

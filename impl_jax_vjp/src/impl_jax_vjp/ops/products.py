@@ -77,8 +77,7 @@ def _dot(axis: int, dtype: Any, x: Any, y: Any) -> Any:
     x, y = F.stretched(x.astype(dtype), y.astype(dtype))
     if dtype == bool_:
         return jnp.any(x & y, axis=axis)
-    x = jnp.conj(x) if dtype.kind == "c" else x  # ops-59
-    return F.total(x * y, (axis % x.ndim,)).astype(dtype)
+    return F.total(jnp.conj(x) * y, (axis % x.ndim,)).astype(dtype)  # ops-59
 
 
 _tensordot = Primitive(_contracted, "tensordot", F.others)

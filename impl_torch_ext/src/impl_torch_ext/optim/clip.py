@@ -57,7 +57,9 @@ def clip_grad_norm_(
     if not grads:
         return torch.zeros(())
     with torch.no_grad():
-        norms = torch._foreach_norm([grad for grad in grads if grad.numel()] or grads[:1], power)
+        # torch has no largest element of none.
+        filled = [grad for grad in grads if grad.numel()] or [grads[0].new_zeros(1)]
+        norms = torch._foreach_norm(filled, power)
         norm = torch.linalg.vector_norm(torch.stack([*norms]), power)
         number = norm.item()
         if strict and not math.isfinite(number):

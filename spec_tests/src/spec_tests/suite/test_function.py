@@ -294,16 +294,17 @@ def test_free_attributes(nn: Any, dtype: str) -> None:
 
 
 @clause("function-08")
-def test_attributes_that_cannot_be_hashed(nn: Any, dtype: str) -> None:
+@pytest.mark.parametrize("factors", [[2.0], {2.0}], ids=str)
+def test_attributes_that_cannot_be_hashed(nn: Any, dtype: str, factors: Any) -> None:
     class Listing(nn.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
-            ctx.settings = {"factors": [2.0]}
+            ctx.settings = {"factors": factors}
             return x * 2
 
         @staticmethod
         def backward(ctx: Any, grad_output: Any) -> Any:
-            return grad_output * ctx.settings["factors"][0]
+            return grad_output * max(ctx.settings["factors"])
 
     x = tensor(nn, normal(3, dtype))
     refusal = ""

@@ -302,6 +302,9 @@ def test_square_factors_of_nothing(nn: Any, dtype: str) -> None:
     exactly(nn, sign, np.ones(2), call="sign of nothing")
     exactly(nn, logabsdet, np.zeros(2), call="logabsdet of nothing")
     exactly(nn, nn.ops.linalg.matrix_rank(nothing), np.zeros(2, "int64"), call="rank of nothing")
+    none = nn.tensor(np.zeros((0, 3, 3), dtype))
+    for ord in (-1, -2, -np.inf):
+        exactly(nn, nn.ops.linalg.matrix_norm(none, ord=ord), np.zeros(0), call=f"norm {ord}")
 
 
 @clause("linalg-02")

@@ -166,7 +166,7 @@ def test_gradients_are_clipped_by_norm(nn: Any, dtype: str, norm_type: float) ->
 @clause("optim-26")
 def test_what_is_not_clipped(nn: Any, dtype: str) -> None:
     """One Tensor is a list of one; without gradients the norm is 0; zeros stay zeros."""
-    (first, *_), (array, *_) = with_gradients(nn, dtype)
+    (first, _, empty, *_), (array, *_) = with_gradients(nn, dtype)
     got = nn.optim.clip_grad_norm_(first, max_norm=1, norm_type=2.0, error_if_nonfinite=True)
     total = norm_of([array], 2.0)
     agrees(nn, got, np.array(total), "gradient", call="one Tensor")
@@ -174,6 +174,9 @@ def test_what_is_not_clipped(nn: Any, dtype: str) -> None:
     for parameters in ([], [nn.Parameter(nn.ones((2,)))]):
         none = nn.optim.clip_grad_norm_(parameters, 1.0)
         exactly(nn, none, np.array(0, np.float32), dtype="float32", call="no gradients")
+    for norm_type in (2.0, math.inf):
+        none = nn.optim.clip_grad_norm_(empty, 1.0, norm_type)
+        exactly(nn, none, np.array(0, dtype), call=f"norm {norm_type} of no elements")
     (zero, *_), _ = with_gradients(nn, dtype, 0.0)
     exactly(nn, nn.optim.clip_grad_norm_([zero], 1.0), np.array(0, dtype), call="zeros")
     exactly(nn, zero.grad, np.zeros((2, 3), dtype), call="zeros")

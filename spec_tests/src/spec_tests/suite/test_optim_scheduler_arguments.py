@@ -100,6 +100,7 @@ def test_one_cycle_needs_its_length_and_momentum(nn: Any) -> None:
     wrong: list[dict[str, Any]] = [
         {"epochs": 0, "steps_per_epoch": 4},
         {"epochs": 4, "steps_per_epoch": -1},
+        {"epochs": 4, "steps_per_epoch": 0},
         {"epochs": 1.5, "steps_per_epoch": 4},
     ]
     for options in wrong:

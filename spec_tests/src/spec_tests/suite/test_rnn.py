@@ -423,6 +423,9 @@ def test_cells_say_what_does_not_fit(nn: Any, layer_name: str) -> None:
         state = nn.zeros(wrong)
         with refuses(ValueError, f"{layer_name}Cell", " h", str(wrong), str((N, H))):
             cell(x, (state, h) if layer_name == "LSTM" else state)
+    for name, _ in cell.named_parameters():
+        with refuses(ValueError, name):
+            nn.functional_call(cell, {name: nn.zeros((1,))}, x)
     if layer_name == "LSTM":
         with refuses(ValueError, "LSTMCell", ("pair", "(h, c)")):
             cell(x, h)

@@ -253,8 +253,11 @@ def test_what_has_no_place(nn: Any) -> None:
         with refuses(ValueError, "convert", form, "weight_hr"):
             nn.rnn.convert(projected, target=form)
     gru = parameters_of(nn, "GRU")
-    with refuses(ValueError, "convert", "flax", "bias_hh_l0"):
-        nn.rnn.convert(gru, target="flax")
+    for number in (0.5, -0.5):
+        gru["bias_hh_l0"] = np.zeros(3 * H, np.float32)
+        gru["bias_hh_l0"][-1] = number
+        with refuses(ValueError, "convert", "flax", "bias_hh_l0"):
+            nn.rnn.convert(gru, target="flax")
     with refuses(ValueError, "convert", "onednn", "weight_ih_l1"):
         nn.rnn.convert(parameters_of(nn, "GRU", num_layers=2), target="onednn")
 
