@@ -331,7 +331,15 @@ def test_tokens_of_kernels_are_changed():
     }
     assert {line for line, _ in found} == {6, 11, 12}
     assert token_mutants.function_at(KERNEL, 6) == "helper"
-    assert token_mutants.users({"a.cu": KERNEL}, "helper") == {"helper", "kernel_float"}
+    # A file of the least kind has no function.
+    texts = {"a.cu": KERNEL, "b.h": "#pragma once\n"}
+    assert token_mutants.users(texts, "helper") == {"helper", "kernel_float"}
+
+
+def test_texts_of_a_statement_outside_of_functions_are_words():
+    tree = ast.parse('unary("sin", sine, real=True)\nNAMES = ("cos", "no name")\n')
+    assert python_mutants.words_at(tree, 1, 1) == ["sin"]
+    assert python_mutants.words_at(tree, 2, 2) == ["NAMES", "cos"]
 
 
 def test_every_change_of_a_kernel_differs_in_one_place():

@@ -86,15 +86,8 @@ def _exchanged(
         raise KeyError(msg)
     own = {path: table[name] for path, (table, name) in places.items()}
     others = {
-<<<<<<< HEAD
         path: v if isinstance(v, Traced) else wrap(as_operand(f"functional_call: {path!r}", v))
         for path, v in params.items()
-=======
-        path: value
-        if isinstance(value, Traced)
-        else wrap(as_operand(f"functional_call: {path!r}", value))
-        for path, value in params.items()
->>>>>>> s_jaxB
     }
     shared = {id(own[path]): value for path, value in others.items()}
     try:

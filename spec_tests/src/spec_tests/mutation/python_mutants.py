@@ -238,16 +238,17 @@ def function_at(tree: ast.Module, line: int) -> str:
 
 
 def words_at(tree: ast.Module, first: int, last: int) -> list[str]:
-    """Return the names that a statement outside of functions binds, and strings that are names."""
+    """Return the names that a statement outside of functions binds, and its texts that are names."""
     words: set[str] = set()
     for node in ast.walk(tree):
         if not isinstance(node, ast.stmt) or not first <= node.lineno <= last:
             continue
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             words.add(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            words |= {target.id for target in targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr):
+            if not isinstance(node, ast.Expr):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                words |= {target.id for target in targets if isinstance(target, ast.Name)}
             words |= {
                 one.value
                 for one in ast.walk(node.value or node)

@@ -140,8 +140,8 @@ def users(texts: dict[str, str], function: str) -> set[str]:
     called: dict[str, set[str]] = {}
     for text in texts.values():
         heads, lines = _heads(text), _bare(text).split("\n")
-        ends = [number for number, _ in heads[1:]] + [len(lines) + 1]
-        for (start, name), end in zip(heads, ends, strict=True):
+        starts = [*(number for number, _ in heads), len(lines) + 1]
+        for (start, name), end in zip(heads, starts[1:], strict=True):
             body = " ".join(lines[start : end - 1])
             called.setdefault(name, set()).update(_NAME.findall(body))
             called[name] |= set(re.findall(r"\b(\w+)<", body))
