@@ -238,7 +238,7 @@ def function_at(tree: ast.Module, line: int) -> str:
 
 
 def words_at(tree: ast.Module, first: int, last: int) -> list[str]:
-    """Return the names that a statement outside of functions binds, and its texts that are names."""
+    """Return what a statement outside of functions binds, and its texts that are names."""
     words: set[str] = set()
     for node in ast.walk(tree):
         if not isinstance(node, ast.stmt) or not first <= node.lineno <= last:
