@@ -134,7 +134,8 @@ def as_frozen_view(nn: Any, old: np.ndarray) -> tuple[Any, Callable[[np.ndarray]
 
 
 def as_raw(nn: Any, old: np.ndarray) -> tuple[Any, Callable[[np.ndarray], None]]:
-    array = raw(nn, old)
+    """An array that no Tensor has given."""
+    array = copy.deepcopy(raw(nn, old))
     return array, lambda new: write(nn, array, new)
 
 
