@@ -80,7 +80,7 @@ def test_from_which_trial_on_a_higher_value_brackets(nn: Any) -> None:
 @clause("optim-18")
 def test_how_narrow_a_bracket_ends_the_search(nn: Any) -> None:
     """Below 1e-9, of the bracket times the largest of d."""
-    for rate, calls in ((1.1e-9, 3), (0.9e-9, 2)):
+    for rate, calls in ((1.1e-9, 3), (1e-9, 3), (0.9e-9, 2)):
         places, _ = walked(nn, [(1.0, 1.0)], 3, lr=rate)
         assert len(places) == calls, rate
 
