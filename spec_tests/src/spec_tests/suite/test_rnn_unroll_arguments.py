@@ -94,13 +94,13 @@ def test_an_output_that_changes_its_form(nn: Any, how: str) -> None:
             return h if len(seen) < T else changed(nn, how, h)
 
     x, h = nn.tensor(normal((T, N, I), "float32")), nn.zeros((N, H))
+    refusal = ""
     try:
         nn.rnn.unroll(Cell(), x, h)
     except (ValueError, TypeError) as error:
-        # Where steps are compiled the structure need not be what is named.
-        assert "unroll" in str(error), f"the message should name unroll: {error}"
-    else:
-        assert len(seen) != T, "what it returns at the last step should be refused"
+        refusal = str(error)
+    if refusal or len(seen) == T:  # Where steps are compiled it runs as often as they are traced.
+        assert "unroll" in refusal, f"the last output should be refused, got {refusal!r}"
 
 
 @clause("rnn-40", "rnn-44")
@@ -125,10 +125,7 @@ def test_a_cell_with_one_of_the_two_parts_is_called(nn: Any, part: str) -> None:
         def forward(self, x: Any, h: Any) -> Any:
             return h + x
 
-    def wrong(self: Any, *given: Any) -> Any:
-        raise AssertionError(f"{part} should not be called")
-
-    setattr(Cell, part, wrong)
+    setattr(Cell, part, lambda self, *given: pytest.fail(f"{part} should not be called"))
     x, h = (nn.tensor(np.arange(k, dtype="float32").reshape(-1, 2, 2)) for k in (12, 4))
     output, last = nn.rnn.unroll(Cell(), x, h[0])
     exactly(nn, output, np.cumsum(to_numpy(nn, x), 0) + to_numpy(nn, h))
