@@ -47,8 +47,9 @@ def product(left: RawArray, right: RawArray) -> Any:
     if count <= _LONG_INNER or not few or left.dtype.kind not in "fc":
         return cp.matmul(left, right)
     whole = count - count % _INNER_BLOCK
-    rows = left[..., :whole].reshape(*left.shape[:-1], -1, _INNER_BLOCK).swapaxes(-2, -3)
-    columns = right[..., :whole, :].reshape(*right.shape[:-2], -1, _INNER_BLOCK, right.shape[-1])
+    cut = whole // _INNER_BLOCK, _INNER_BLOCK
+    rows = left[..., :whole].reshape(*left.shape[:-1], *cut).swapaxes(-2, -3)
+    columns = right[..., :whole, :].reshape(*right.shape[:-2], *cut, right.shape[-1])
     blocks = cp.matmul(rows, columns)
     rest = cp.matmul(left[..., whole:], right[..., whole:, :])
     return total(blocks, blocks.ndim - 3) + rest

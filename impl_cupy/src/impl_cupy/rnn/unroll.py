@@ -375,6 +375,10 @@ def _stepped(
         made = _output(cell, state)
         output = made if output is None else output
         outputs.append(list(beside("unroll", "an output", output, made)))
+        for first, leaf in zip(outputs[0], outputs[-1], strict=True):
+            if leaf.shape != first.shape:  # rnn-44
+                msg = f"unroll: an output must have the shape {first.shape}, got {leaf.shape}"
+                raise ValueError(msg)
     return rebuilt(output, [stack(parts) for parts in zip(*outputs, strict=True)]), state
 
 

@@ -465,5 +465,7 @@ def astype(
     check_device("astype", device)
     wanted = check_dtype(dtype, "astype")
     check_keeps("astype", x.dtype, wanted)
-    check_flag("astype", "copy", copy)
-    return spread_to(x, x.shape, wanted)
+    result = spread_to(x, x.shape, wanted)
+    if check_flag("astype", "copy", copy) and x.dtype == wanted:
+        result._data = x._data.copy()
+    return result

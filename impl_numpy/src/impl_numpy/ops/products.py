@@ -41,8 +41,9 @@ def _matmul(a: Array, b: Array) -> Array:
     if inner <= _LONG or a.shape[-2] * b.shape[-1] > _FEW or a.dtype.kind not in "fc":
         return np.matmul(a, b)
     whole = inner - inner % _BLOCK
-    left = a[..., :whole].reshape(*a.shape[:-1], -1, _BLOCK).swapaxes(-2, -3)
-    right = b[..., :whole, :].reshape(*b.shape[:-2], -1, _BLOCK, b.shape[-1])
+    count = whole // _BLOCK
+    left = a[..., :whole].reshape(*a.shape[:-1], count, _BLOCK).swapaxes(-2, -3)
+    right = b[..., :whole, :].reshape(*b.shape[:-2], count, _BLOCK, b.shape[-1])
     parts = np.matmul(left, right)
     rest = np.matmul(a[..., whole:], b[..., whole:, :])
     added: Array = total(parts, (parts.ndim - 3,)) + rest

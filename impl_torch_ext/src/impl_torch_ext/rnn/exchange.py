@@ -332,7 +332,8 @@ def _measured(form: str, arrays: _Arrays) -> _Sizes:
 def _found(form: str, arrays: _Arrays) -> tuple[set[str], set[str], set[str]]:
     """Return the parts, the numbers of layers and the ends of directions that the names tell."""
     parts, layers, ends = set[str](), set[str](), set[str]()
-    for entry in (*_ENTRIES[form], *(own for (of, _), own in _OWN_BIAS.items() if of == form)):
+    own = [_OWN_BIAS[form, cell] for cell in _GATES if (form, cell) in _OWN_BIAS]
+    for entry in (*_ENTRIES[form], *own):
         place = "l(?P<layer>[0-9]+)(?P<end>_reverse)?"
         pattern = re.compile(entry.name.replace(".", r"\.").format(d=place))
         for match in filter(None, map(pattern.fullmatch, arrays)):

@@ -251,7 +251,6 @@ class _Masks:
         """Return what an episode begins with, after its checks."""
         if reset_state is None:
             return tree_map(torch.zeros_like, state)
-        _check_state("reset_state", reset_state)
         return _check_alike("reset_state", reset_state, state)
 
 

@@ -289,6 +289,23 @@ def test_functional_call_leaves_shared_modules_and_buffers(nn: Any) -> None:
 
 
 @clause("autograd-19")
+def test_functional_call_with_both_names_of_one_parameter(nn: Any) -> None:
+    """Each place has what its own name says; one that is not named follows the other."""
+    module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    module[1].weight = module[0].weight
+    first, second = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]])
+    values = {"0.weight": first, "1.weight": second}
+    params = {name: nn.tensor(value.astype("float32")) for name, value in values.items()}
+    got = nn.functional_call(module, params, nn.tensor(np.eye(2, dtype="float32")))
+    exactly(nn, got, first.T @ second.T, dtype="float32")
+    for name, value in values.items():
+        got = nn.functional_call(
+            module, {name: params[name]}, nn.tensor(np.eye(2, dtype="float32"))
+        )
+        exactly(nn, got, value.T @ value.T, dtype="float32", call=name)
+
+
+@clause("autograd-19")
 def test_functional_call_with_grad(nn: Any, dtype: str) -> None:
     module = affine(nn, dtype)
     x = nn.tensor(normal((4, 3), dtype, seed=2))

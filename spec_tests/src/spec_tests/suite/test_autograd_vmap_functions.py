@@ -206,6 +206,30 @@ def test_a_function_that_cannot_run_at_once(nn: Any, make: Callable[[Any], Any])
         assert texts, f"{function.__name__} reads values, and nothing was said"
 
 
+@clause("autograd-53", "function-07")
+def test_what_forward_saves_is_of_its_time(nn: Any) -> None:
+    """What it was made of is another number by then."""
+    factor = [2.0]
+
+    class Kept(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            slope = x * factor[0]
+            ctx.save_for_backward(slope)
+            return x * slope
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad * ctx.saved_tensors[0] * 2
+
+    array = normal((3, 2), "float32")
+    x = tensor(nn, array)
+    y = nn.vmap(Kept.apply)(x)
+    factor[0] = 5.0
+    nn.ops.sum(y).backward()
+    agrees(nn, x.grad, 4 * in_double(array), "gradient", dtype="float32")
+
+
 @clause("autograd-53")
 def test_instances_several_outputs_and_other_inputs(nn: Any, dtype: str) -> None:
     a, b = normal((3, 2), dtype), normal((3, 2), dtype, seed=1)

@@ -3,6 +3,7 @@
 import inspect
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,34 @@ def test_transforms(nn: Any, row: Row) -> None:
 @rows("loss")
 def test_losses(nn: Any, row: Row) -> None:
     examine(nn, row, getattr(nn.loss, row.name), "gradient")
+
+
+@clause("autograd-52")
+@rows("loss")
+def test_losses_of_one_target_for_all(nn: Any, row: Row) -> None:
+    for call in calls(row, "float32"):
+        if not all(array.dtype.kind == "f" for array in call.arrays()):
+            fn, stacks = with_the_same_integers(nn, row, call, getattr(nn.loss, row.name))
+            tensors = [nn.tensor(array) for array in stacks]
+            got, want = (transform(fn)(*tensors) for transform in (nn.vmap, partial(looped, nn)))
+            text = f"vmap of {call.text} with its integers for all slices"
+            agrees(nn, got, to_numpy(nn, want), class_of(row), call=text, dtype="float32")
+
+
+def with_the_same_integers(nn: Any, row: Row, call: Call, function: Any) -> tuple[Any, list[Any]]:
+    """Return a call as a function of its floating Tensors, and two slices of each."""
+
+    def fn(*tensors: Any) -> Any:
+        given = iter(tensors)
+
+        def filled(array: np.ndarray) -> Any:
+            return next(given) if array.dtype.kind == "f" else nn.tensor(array)
+
+        positional, options = arguments(nn, call, filled)
+        return function(*positional, **options)
+
+    floating = [array for array in call.arrays() if array.dtype.kind == "f"]
+    return fn, [np.stack([array, another(row, array)]) for array in floating]
 
 
 def examine(nn: Any, row: Row, function: Any, tolerance: str) -> None:

@@ -316,3 +316,17 @@ def test_each_matrix_of_a_stack_by_itself(nn: Any, dtype: str) -> None:
         for index in np.ndindex(2, 3):
             want = to_numpy(nn, function(nn.tensor(x[index])))
             agrees(nn, got[index], want, "matmul", call=f"{name} at {index}", dtype=dtype)
+
+
+@clause("linalg-14")
+def test_singular_values_alone_of_a_tall_matrix(nn: Any, dtype: str) -> None:
+    """Their gradient is of the size of x: U in full would be of its square."""
+    array = np.zeros((400_000, 2), dtype)
+    array[7, 0], array[9, 1] = 3, 2
+    x = tensor(nn, array)
+    values = nn.ops.linalg.svdvals(x)
+    agrees(nn, values, np.array([3.0, 2.0]), "matmul", dtype=dtype)
+    nn.ops.sum(values * nn.tensor(np.array([5.0, 4.0], dtype))).backward()
+    want = np.zeros(array.shape)
+    want[7, 0], want[9, 1] = 5, 4
+    agrees(nn, x.grad, want, "matmul", call="gradient of svdvals", dtype=dtype)

@@ -11,7 +11,7 @@ from spec_tests.judge import tables
 from spec_tests.judge.clauses import asks, rows
 from spec_tests.judge.tables import Row
 from spec_tests.support import matrices
-from spec_tests.support.assertions import agrees, refuses, tensor, to_numpy
+from spec_tests.support.assertions import agrees, exactly, refuses, tensor, to_numpy
 from spec_tests.support.calls import (
     Call,
     arguments,
@@ -270,6 +270,15 @@ def test_the_order_and_gauge_of_eig(nn: Any, name: str) -> None:
     assert np.all(largest.real > 0), f"the largest should be positive, got {largest}"
     lengths = np.sqrt(np.sum(squared(vectors.astype("complex128")), 0))
     assert np.all(abs(lengths - 1) <= 16 * eps), f"lengths should be 1, got {lengths}"
+
+
+@clause("linalg-15")
+@pytest.mark.parametrize("name", GENERAL)
+def test_the_order_of_many_equal_real_parts(nn: Any, name: str) -> None:
+    n = np.arange(21)
+    diagonal = (n % 2 + 1j * (8 * n % 21)).astype("complex64")
+    found = getattr(nn.ops.linalg, name)(nn.tensor(np.diag(diagonal)))
+    exactly(nn, results(found)[0], np.sort(diagonal), dtype="complex64")
 
 
 @clause("linalg-15", "linalg-06")

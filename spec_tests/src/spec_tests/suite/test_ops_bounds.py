@@ -44,6 +44,8 @@ def test_repeats_that_no_memory_holds(nn: Any) -> None:
     for repeats in (2**53, 2**60, 2**62, nn.tensor([2**60]), nn.tensor([2**53])):
         with refuses(ValueError, "repeat"):
             nn.ops.repeat(x, repeats)
+    with refuses(ValueError, "repeat"):
+        nn.ops.repeat(nn.ones((1,)), 2**60)
 
 
 @clause("ops-30")

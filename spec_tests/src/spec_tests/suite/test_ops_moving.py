@@ -10,6 +10,7 @@ from spec_tests import clause
 from spec_tests.check import check_gradients
 from spec_tests.judge.clauses import asks
 from spec_tests.support.assertions import agrees, exactly, refuses, tensor
+from spec_tests.support.changes import can_write
 from spec_tests.support.inputs import normal
 
 BOUNDS = (ValueError, IndexError)
@@ -161,6 +162,27 @@ def test_elements_are_moved(nn: Any, name: str) -> None:
     for array in (normal((2, 3), "float32"), np.arange(6).reshape(2, 3) % 3):
         got = MOVED[name](nn.ops, nn.tensor(array))
         exactly(nn, got, MOVED[name](np, array), dtype=array.dtype.name, call=name)
+
+
+@clause("ops-43")
+def test_a_roll_along_no_axis(nn: Any, dtype: str) -> None:
+    array = normal((2, 3), dtype)
+    x = tensor(nn, array)
+    y = nn.ops.roll(x, (), axis=())
+    exactly(nn, y, array, dtype=dtype)
+    assert not y.is_leaf, "a result that is recorded is no leaf"
+
+
+@clause("ops-11")
+def test_whether_astype_copies(nn: Any, dtype: str) -> None:
+    array = normal((3,), dtype)
+    for copy in (True, False):
+        x = nn.tensor(array)
+        y = nn.ops.astype(x, x.dtype, copy=copy)
+        exactly(nn, y, array, dtype=dtype)
+        if can_write(nn):
+            x.data[...] = 0
+            exactly(nn, y, array if copy else 0 * array, dtype=dtype, call=f"{copy=}")
 
 
 @clause("ops-43")

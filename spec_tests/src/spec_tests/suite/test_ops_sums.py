@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import tensor, within
+from spec_tests.support.assertions import exactly, tensor, within
 
 pytestmark = pytest.mark.sampled(6)
 
@@ -352,3 +352,13 @@ def test_gradients_of_weights_of_many_rows(nn: Any, dtype: str, rows: int, colum
     want = np.broadcast_to(times(1024 * 1023, numbers), (rows, columns))
     allowed = 512 * eps(dtype) * np.abs(want)
     within(nn, layer.weight.grad, want, allowed, call="gradient of the weight", dtype=dtype)
+
+
+@clause("ops-24", "ops-25")
+def test_no_products_with_a_long_inner_sum(nn: Any, dtype: str) -> None:
+    x, w = (tensor(nn, np.ones(shape, dtype)) for shape in ((0, 2, 2**14), (1, 2**14, 3)))
+    y = nn.ops.matmul(x, w)
+    exactly(nn, y, np.zeros((0, 2, 3)), dtype=dtype)
+    nn.ops.sum(y).backward()
+    exactly(nn, x.grad, np.zeros((0, 2, 2**14)), dtype=dtype)
+    exactly(nn, w.grad, np.zeros((1, 2**14, 3)), dtype=dtype)

@@ -154,6 +154,10 @@ def test_groups_follow_the_reference(nn: Any, dtype: str, name: str) -> None:
         ("RMSprop", {"alpha": -0.5}, ("alpha", "-0.5")),
         ("Adagrad", {"initial_accumulator_value": -0.5}, ("initial_accumulator_value", "-0.5")),
         ("SGD", {"lr": 0.1, "nesterov": True}, ("nesterov", "momentum")),
+        *(
+            ("SGD", {"momentum": 0.5, "nesterov": True, "dampening": d}, ("dampening", str(d)))
+            for d in (0.25, -0.25)
+        ),
     ],
 )
 def test_options_that_do_not_fit(
@@ -161,6 +165,21 @@ def test_options_that_do_not_fit(
 ) -> None:
     with refuses(ValueError, algorithm, *fragments):
         getattr(nn.optim, algorithm)([nn.Parameter(nn.ones((1,)))], **options)
+
+
+@clause("optim-02", "optim-06")
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+def test_betas_of_zero(nn: Any, dtype: str, name: str) -> None:
+    """The first that fit: nothing of an earlier gradient is left."""
+    p = nn.Parameter(nn.zeros((2,), dtype=getattr(nn, dtype)))
+    options = {"weight_decay": 0.0, "eps": 0.25, "lr": 0.5}
+    optimizer = getattr(nn.optim, name)([p], betas=(0.0, 0.0), **options)
+    want = np.zeros(2)
+    for slope in (np.array([3.0, -1.0]), np.array([-0.5, 4.0])):
+        p.grad = nn.tensor(slope.astype(dtype))
+        optimizer.step()
+        want -= 0.5 * slope / (np.abs(slope) + 0.25)
+    agrees(nn, p, want, "optim", call=f"{name} with betas of 0", dtype=dtype)
 
 
 @clause("optim-06")

@@ -313,3 +313,13 @@ def test_what_does_not_fit(nn: Any, kind: str) -> None:
     if kind == "ZoneoutCell":
         with refuses(ValueError, kind, "p"):
             make(nn.LSTMCell(I, H), (0.1, 0.2, 0.3))
+
+
+@clause("rnn-39", "rnn-49")
+@pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell", *CLAUSES])
+@pytest.mark.parametrize("kind", ["", "ZoneoutCell", "RecurrentDropoutCell"])
+def test_how_step_is_called(nn: Any, name: str, kind: str) -> None:
+    cell = getattr(nn, name)(I, H)
+    cell = getattr(nn, kind)(cell) if kind else cell
+    wanted = inspect.signature(lambda projected, hx=None, *, recurrent=None: None)
+    same_signature(cell.step, wanted)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spec_tests import clause
-from spec_tests.support.assertions import refuses
+from spec_tests.support.assertions import exactly, refuses, to_numpy
 from spec_tests.support.inputs import normal
 
 T, N, I, H = 5, 3, 2, 4  # noqa: E741 - the letters of the chapter
@@ -75,3 +75,58 @@ def test_what_does_not_fit(nn: Any) -> None:
         unroll(cell, x, h, reset_state=h)
     with refuses(ValueError, "unroll", "reset_state"):
         unroll(cell, x, h, reset_mask=MASK, reset_state=h[:2])
+    for no_state in ("text", [h, "text"], ()):
+        with refuses((ValueError, TypeError), "unroll", "reset_state"):
+            unroll(cell, x, h, reset_mask=MASK, reset_state=no_state)
+
+
+@clause("rnn-44")
+@pytest.mark.parametrize("how", ["shape", "structure", "text"])
+def test_an_output_that_changes_its_form(nn: Any, how: str) -> None:
+    seen = []
+
+    class Cell(nn.Module):
+        def forward(self, x: Any, h: Any) -> Any:
+            return h + 1
+
+        def output(self, h: Any) -> Any:
+            seen.append(h)
+            return h if len(seen) < T else changed(nn, how, h)
+
+    x, h = nn.tensor(normal((T, N, I), "float32")), nn.zeros((N, H))
+    refusal = ""
+    try:
+        nn.rnn.unroll(Cell(), x, h)
+    except (ValueError, TypeError) as error:
+        refusal = str(error)
+    if refusal or len(seen) == T:  # Where steps are compiled it runs as often as they are traced.
+        assert "unroll" in refusal, f"the last output should be refused, got {refusal!r}"
+
+
+@clause("rnn-40", "rnn-44")
+@pytest.mark.parametrize("how", ["text", "in a pair"])
+def test_an_output_that_is_no_tensor(nn: Any, how: str) -> None:
+    class Cell(nn.Module):
+        def forward(self, x: Any, h: Any) -> Any:
+            return h + 1
+
+        def output(self, h: Any) -> Any:
+            return "text" if how == "text" else (h, "text")
+
+    x, h = nn.tensor(normal((T, N, I), "float32")), nn.zeros((N, H))
+    with refuses((ValueError, TypeError), "unroll", "output"):
+        nn.rnn.unroll(Cell(), x, h)
+
+
+@clause("rnn-40")
+@pytest.mark.parametrize("part", ["project", "step"])
+def test_a_cell_with_one_of_the_two_parts_is_called(nn: Any, part: str) -> None:
+    class Cell(nn.Module):
+        def forward(self, x: Any, h: Any) -> Any:
+            return h + x
+
+    setattr(Cell, part, lambda self, *given: pytest.fail(f"{part} should not be called"))
+    x, h = (nn.tensor(np.arange(k, dtype="float32").reshape(-1, 2, 2)) for k in (12, 4))
+    output, last = nn.rnn.unroll(Cell(), x, h[0])
+    exactly(nn, output, np.cumsum(to_numpy(nn, x), 0) + to_numpy(nn, h))
+    exactly(nn, last, to_numpy(nn, output)[-1])

@@ -81,6 +81,12 @@ SELECTIONS = {
     "clip to nan": clipped([INF, -INF, 0.5, -2.0], [NAN] * 4, [0.0] * 4, min=-1.0, max=NAN),
     "clip from nan alone": clipped([0.5, -2.0], [NAN] * 2, [0.0] * 2, min=NAN),
     "clip to nan alone": clipped([0.5, -2.0], [NAN] * 2, [0.0] * 2, max=NAN),
+    "clip by arrays": Edge(
+        lambda ops, a: ops.clip(a, ops.full_like(a, -1.0), ops.full_like(a, 1.0)),
+        (_MIXED,),
+        [NAN, 1.0, -1.0, 0.5, -1.0],
+        ([ARRIVES, 0.0, 0.0, ARRIVES, 0.0],),
+    ),
     "abs": unary("abs", _MIXED, [NAN, INF, INF, 0.5, 2.0], [NAN, 1, -1, 1, -1]),
     "sign": unary("sign", _MIXED, [NAN, 1.0, -1.0, 1.0, -1.0], [0, 0, 0, 0, 0]),
     "maximum": binary(
