@@ -83,6 +83,29 @@ def test_arguments_of_schedulers(nn: Any, name: str, argument: str) -> None:
 
 
 @clause("optim-25")
+@pytest.mark.parametrize("last", [0, 2])
+def test_functions_of_the_rate_that_raise(nn: Any, last: int) -> None:
+    """The group before it has its rate by then."""
+
+    def rate(epoch: int) -> float:
+        return 1 / (last - epoch)
+
+    optimizer = grouped(nn)
+    before = [dict(group) for group in optimizer.param_groups]
+    scheduler = None
+    with pytest.raises(ZeroDivisionError):
+        scheduler = nn.optim.lr_scheduler.LambdaLR(optimizer, [lambda epoch: epoch + 3.0, rate])
+        for _ in range(last):
+            before = [dict(group) for group in optimizer.param_groups]
+            scheduler.step()
+    assert [dict(group) for group in optimizer.param_groups] == before
+    assert (scheduler is None) == (last == 0)
+    if scheduler is not None:
+        assert scheduler.last_epoch == last - 1
+        assert scheduler.get_last_lr() == [group["lr"] for group in before]
+
+
+@clause("optim-25")
 @pytest.mark.parametrize("name", GOOD)
 def test_what_is_no_optimizer(nn: Any, name: str) -> None:
     for wrong, came in ((None, "None"), (5, "int"), (nn.Parameter(nn.ones(2)), "Parameter")):
