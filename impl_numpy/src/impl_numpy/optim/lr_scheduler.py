@@ -122,7 +122,12 @@ class Scheduler:
             msg = f"{owner}: last_epoch = {last} wants initial_lr in every group"
             raise KeyError(msg)
         self._last_lr = [group["lr"] for group in groups]
-        self._start(last)
+        before = [{**group} for group in groups]
+        try:
+            self._start(last)
+        except BaseException:  # A function of the rate may raise anything.
+            groups[:] = before
+            raise
 
     def __init_subclass__(cls, takes: str, **options: Any) -> None:
         super().__init_subclass__(**options)

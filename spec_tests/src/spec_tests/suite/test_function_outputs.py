@@ -483,3 +483,13 @@ def test_saved_arrays_are_released_with_the_graph(nn: Any, dtype: str) -> None:
         gc.collect()
         alive = [reference for reference in references if reference() is not None]
         assert not alive, f"{len(alive)} of {len(references)} arrays are held after {end}"
+
+
+@clause("autograd-53", "function-26")
+def test_saved_arrays_are_released_with_the_graph_under_vmap(nn: Any, dtype: str) -> None:
+    references: list[Any] = []
+    y = nn.vmap(saving(nn, references).apply)(tensor(nn, normal((2, 3), dtype)))
+    nn.ops.sum(y).backward()
+    gc.collect()
+    assert references
+    assert all(reference() is None for reference in references)

@@ -341,7 +341,7 @@ def test_tolerances_of_ranks(nn: Any, dtype: str) -> None:
 NORMS: tuple[Any, ...] = ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)
 
 
-@clause("linalg-20")
+@clause("linalg-20", "linalg-07")
 def test_the_norm_of_nothing_but_0(nn: Any, dtype: str) -> None:
     for ord in NORMS:
         leaf = tensor(nn, np.zeros((2, 3, 2), dtype))
@@ -349,6 +349,8 @@ def test_the_norm_of_nothing_but_0(nn: Any, dtype: str) -> None:
         exactly(nn, got, np.zeros(2), call=f"norm {ord} of 0")
         nn.ops.sum(got).backward()
         exactly(nn, leaf.grad, np.zeros((2, 3, 2)), call=f"gradient of norm {ord} of 0")
+        got = nn.ops.linalg.matrix_norm(leaf[:0], ord=ord)
+        exactly(nn, got, np.zeros(0), call=f"norm {ord} of no matrices")
 
 
 @clause("linalg-20")

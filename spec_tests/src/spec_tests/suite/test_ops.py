@@ -135,6 +135,9 @@ def test_clip_passes_the_gradient_at_its_bounds(nn: Any, dtype: str) -> None:
         ({"min": -1.0}, [0.0, 1.0, 1.0, 1.0, 1.0]),
         ({"max": 1.0}, [1.0, 1.0, 1.0, 1.0, 0.0]),
         ({}, [1.0, 1.0, 1.0, 1.0, 1.0]),
+        ({"min": nn.tensor(-array)}, [0.0, 0.0, 1.0, 1.0, 1.0]),
+        ({"max": nn.tensor(-array)}, [1.0, 1.0, 1.0, 0.0, 0.0]),
+        ({"min": nn.tensor(-array), "max": 1.0}, [0.0, 0.0, 1.0, 1.0, 0.0]),
     ):
         x = tensor(nn, array)
         nn.ops.sum(nn.ops.clip(x, **options)).backward()

@@ -275,7 +275,7 @@ def test_products_of_axes(nn: Any) -> None:
     exactly(nn, got, (y * y).sum(axis=0), dtype="int64", call="vecdot")
     with refuses(BOUNDS, "vecdot"):
         nn.ops.vecdot(b, b, axis=0)
-    for other in (nn.tensor(x), nn.tensor(y[:, :1])):
+    for other in (nn.tensor(x), nn.tensor(y[:, :1]), nn.tensor(y[:2])):
         with refuses(ValueError, "vecdot", "(3, 2)", tuple(other.shape)):
             nn.ops.vecdot(b, other)
 

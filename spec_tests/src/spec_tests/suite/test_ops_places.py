@@ -85,8 +85,10 @@ def test_what_does_not_fit_in_einsum(nn: Any) -> None:
             einsum(subscripts, x, y)
     with refuses(ValueError, "einsum", "(2, 3)", "(4, 2)"):
         einsum("ij,jk->ik", x, y)
-    with refuses(ValueError, "einsum"):
-        einsum("ij,jk", x, nn.ones((1, 2)))
+    row = nn.ones((1, 2))
+    for subscripts, operands in (("ij,jk", (x, row)), ("jk,ij", (row, x)), ("i...,...", (x, y))):
+        with refuses(ValueError, "einsum", subscripts):
+            einsum(subscripts, *operands)
     with refuses((ValueError, TypeError), "einsum"):
         einsum("")
     for other in (3, None, x):

@@ -3,12 +3,14 @@
 Axes: ``T`` steps, ``N`` rows.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from spec_tests import clause
+from spec_tests.check import check_gradients
 from spec_tests.support.assertions import agrees, exactly, raw, refuses, tensor, to_numpy
 from spec_tests.support.inputs import in_double, normal
 from spec_tests.support.processes import seconds_of
@@ -113,6 +115,16 @@ def test_factors_of_0(nn: Any) -> None:
             call=f"second derivative to a[{t}, {n}]",
             dtype="float64",
         )
+
+
+@clause("ops-54", needs=("float64", "double_backward"))
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+def test_second_derivatives(nn: Any, first: bool, reverse: bool) -> None:
+    shapes = [(4, 2), (4, 2), (2,)][: 2 + first]
+    arrays = [normal(shape, "float64", seed=s) for s, shape in enumerate(shapes)]
+    scan = partial(nn.ops.linear_recurrence, reverse=reverse)
+    check_gradients(nn, scan, arrays, second_order=True, call=f"reverse={reverse}")
 
 
 @clause("ops-54")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,6 +81,30 @@ def test_arguments_of_schedulers(nn: Any, name: str, argument: str) -> None:
             getattr(nn.optim.lr_scheduler, name)(optimizer, **{**GOOD[name], argument: wrong})
         after = [dict(group) for group in optimizer.param_groups]
         assert after == before, f"{name}({argument}={wrong!r}) changed the groups"
+
+
+@clause("optim-25")
+def test_functions_of_the_rate_that_raise(nn: Any) -> None:
+    """The first group has its rate by then."""
+
+    def rate(epoch: int) -> float:
+        return 1 / (last - epoch)
+
+    for last in (0, 2):
+        optimizer = grouped(nn)
+        before = [dict(group) for group in optimizer.param_groups]
+        make = partial(nn.optim.lr_scheduler.LambdaLR, optimizer, [lambda e: e + 3.0, rate])
+        if last:
+            scheduler = make()
+            scheduler.step()
+            before = [dict(group) for group in optimizer.param_groups]
+            make = scheduler.step
+        with pytest.raises(ZeroDivisionError):
+            make()
+        after = [dict(group) for group in optimizer.param_groups]
+        assert after == before, f"a function that raises at epoch {last} changed the groups"
+    assert scheduler.last_epoch == 1
+    assert scheduler.get_last_lr() == [group["lr"] for group in before]
 
 
 @clause("optim-25")

@@ -40,6 +40,20 @@ def test_arithmetic_of_booleans(nn: Any, name: str, want: list[bool]) -> None:
 
 
 @clause("tensor-40")
+def test_booleans_between_booleans(nn: Any) -> None:
+    p, q = nn.tensor(P), nn.tensor(Q)
+    for bounds, want in (
+        ((q, None), P | Q),
+        ((None, q), P & Q),
+        ((q, True), P | Q),
+        ((False, q), P & Q),
+        ((True, None), P | True),
+        ((False, True), P),
+    ):
+        exactly(nn, nn.ops.clip(p, *bounds), want, dtype="bool", call=f"clip to {bounds}")
+
+
+@clause("tensor-40")
 def test_abs_and_products_of_booleans(nn: Any) -> None:
     exactly(nn, nn.ops.abs(nn.tensor(P)), P, dtype="bool", call="abs")
     a = np.array([[True, False], [True, True], [False, False]])
