@@ -16,20 +16,6 @@ _ratios: dict[tuple[str, str], float] = {}
 _errors: dict[tuple[str, str], float] = {}
 
 
-class Disagreement(AssertionError):
-    """A result is not its reference.
-
-    Attributes
-    ----------
-    ratio : float
-        The largest error in units of the tolerance.
-    """
-
-    def __init__(self, message: str, ratio: float) -> None:
-        super().__init__(message)
-        self.ratio = ratio
-
-
 def agrees(
     nn: Any,
     got: Any,
@@ -63,9 +49,9 @@ def agrees(
 
     Raises
     ------
-    Disagreement
+    AssertionError
         With what came, what should have come, the worst element and its error in units of the
-        tolerance.
+        tolerance, which is its attribute `ratio`.
     """
     __tracebackhide__ = True
     x, r = _same_form(nn, got, want, call, dtype)
@@ -87,7 +73,9 @@ def agrees(
             note_errors({option: {column: units} for option in options})
         bound = f"class {tolerance}, {column}"
     if np.any(ratio > 1):
-        raise Disagreement(_disagreement(x, r, ratio, bound, call), float(np.max(ratio)))
+        error = AssertionError(_disagreement(x, r, ratio, bound, call))
+        error.ratio = float(np.max(ratio))  # type: ignore[attr-defined]
+        raise error
 
 
 def within(
