@@ -16,16 +16,22 @@ import sys
 import impl_numpy
 
 lacking = dict.fromkeys(impl_numpy.spec_capabilities(), False)
-impl_numpy.spec_capabilities = lambda: lacking
+
+
+def spec_capabilities():
+    return lacking
 
 
 def refusing(name):
     def function(x, /):
         raise TypeError(f"{name}: there are no complex dtypes, got {type(x).__name__}")
 
+    # As they are pickled (module-16).
+    function.__module__, function.__qualname__ = impl_numpy.ops.linalg.__name__, name
     return function
 
 
+impl_numpy.spec_capabilities = spec_capabilities
 # Whose results are complex also of real matrices (linalg-04).
 for name in ("eig", "eigvals"):
     setattr(impl_numpy.ops.linalg, name, refusing(name))
