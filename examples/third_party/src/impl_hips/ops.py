@@ -38,6 +38,7 @@ def row(signature):
     stub = {"nan": nan}
     exec(f"def {name}({parameters}: pass", stub)  # a literal of this file
     shown = inspect.signature(stub[name])
+    flags = [key for key, it in shown.parameters.items() if isinstance(it.default, builtins.bool)]
 
     def register(function):
         def call(*args, **kwargs):
@@ -46,6 +47,10 @@ def row(signature):
             except TypeError as error:
                 msg = f"{name}: {error}"
                 raise TypeError(msg) from None
+            for key in flags:
+                if not isinstance(bound.arguments.get(key, False), (int, np.bool_)):
+                    msg = f"{name}: {key} must be True or False, got {bound.arguments[key]!r}"
+                    raise TypeError(msg)
             return function(*bound.args, **bound.kwargs)
 
         call.__name__ = call.__qualname__ = name
