@@ -79,28 +79,23 @@ def each(value, how):
     return value
 
 
-def of_values(function, name):
-    def call(*args, **kwargs):
-        return each(function(*args, **kwargs), lambda x: with_value_off(x, name))
+def of_results(how):
+    """Return what spoils a function by what it returns."""
 
-    call.__signature__ = inspect.signature(function)
-    return call
+    def spoil(function, name):
+        def call(*args, **kwargs):
+            return each(function(*args, **kwargs), lambda x: how(x, name))
+
+        call.__signature__ = inspect.signature(function)
+        return call
+
+    return spoil
 
 
-def of_gradients(function, name):
+def of_arguments(function, name):
     def call(*args, **kwargs):
         args = each(args, lambda x: with_gradient_off(x, name))
         return function(*args, **kwargs)
-
-    call.__signature__ = inspect.signature(function)
-    return call
-
-
-def of_results(function, name):
-    """Spoil the gradients of all that a Module's results depend on, its parameters too."""
-
-    def call(*args, **kwargs):
-        return each(function(*args, **kwargs), lambda x: with_gradient_off(x, name))
 
     call.__signature__ = inspect.signature(function)
     return call
@@ -140,7 +135,10 @@ def changed(of, **names):
 def implementation(*, gradients):
     """Return the module with all values, or all gradients, off."""
     class_of = class_of_gradients if gradients else class_of_values
-    spoil, spoil_module = (of_gradients, of_results) if gradients else (of_values, of_values)
+    spoil = spoil_module = of_results(with_value_off)
+    if gradients:
+        # The gradients of a Module's parameters too, which are no arguments.
+        spoil, spoil_module = of_arguments, of_results(with_gradient_off)
     places = {"ops": right.ops, "linalg": right.ops.linalg, "fft": right.ops.fft}
     places["loss"] = right.loss
     wrong = {chapter: {} for chapter in (*places, "nn")}

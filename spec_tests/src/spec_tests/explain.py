@@ -110,7 +110,7 @@ def explain(name: str, results: Sequence[Mapping[str, Any]] = ()) -> Iterator[st
         return _of_clause(known[name], rows, results)
     if name in rows:
         return _of_row(rows[name], results)
-    found = [one for one in tests() if one.name == test and one.file in (_file(name) or one.file)]
+    found = [one for one in tests() if one.name == test and one.file == (_file(name) or one.file)]
     if found:
         return _of_tests(found, results)
     names = [*known, *rows, *{one.name for one in tests()}]

@@ -1,7 +1,9 @@
-"""Groups that an optimizer got after its schedulers were made (optim-29)."""
+"""Groups under schedulers: those that came later (optim-29), and all of them after an error."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -34,3 +36,16 @@ def _known(scheduler: Any) -> int:
         msg = f"{owner}: the optimizer must have the {known} groups it had, got {there}"
         raise ValueError(msg)
     return known
+
+
+@contextmanager
+def groups_kept(groups: list[dict[str, Any]]) -> Iterator[None]:
+    """Leave parameter groups as they were where the block raises (optim-25)."""
+    before = [(group, {**group}) for group in groups]
+    try:
+        yield
+    except BaseException:
+        for group, former in before:
+            group.clear()
+            group.update(former)
+        raise

@@ -19,7 +19,7 @@ from impl_numpy.checks import (
     check_positive,
     shown,
 )
-from impl_numpy.optim.growth import take_up
+from impl_numpy.optim.growth import groups_kept, take_up
 from impl_numpy.optim.optimizer import Group, Optimizer, least_zero, plain_number, within
 from impl_numpy.tensor import Tensor
 
@@ -122,12 +122,8 @@ class Scheduler:
             msg = f"{owner}: last_epoch = {last} wants initial_lr in every group"
             raise KeyError(msg)
         self._last_lr = [group["lr"] for group in groups]
-        before = [{**group} for group in groups]
-        try:
+        with groups_kept(groups):
             self._start(last)
-        except BaseException:  # A function of the rate may raise anything.
-            groups[:] = before
-            raise
 
     def __init_subclass__(cls, takes: str, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -1,8 +1,10 @@
-"""Schedulers of an optimizer that has got further groups (optim-29)."""
+"""Groups under schedulers: further ones, and what remains of them after an error (optim-29)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["admit"]
+__all__ = ["admit", "groups_kept"]
 
 # Options of which a scheduler has one for each group, and none for a further one.
 _FIXED = ("lr_lambda", "max_lr")
@@ -40,3 +42,16 @@ def _added(scheduler: Any) -> list[dict[str, Any]]:
         raise ValueError(msg)
     added: list[dict[str, Any]] = groups[before:]
     return added
+
+
+@contextmanager
+def groups_kept(groups: list[dict[str, Any]]) -> Iterator[None]:
+    """Leave parameter groups as they were where the block raises (optim-25)."""
+    before = [(group, {**group}) for group in groups]
+    try:
+        yield
+    except BaseException:
+        for group, former in before:
+            group.clear()
+            group.update(former)
+        raise

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from impl_torch_ext.checks import Option, check_size, shown
 from impl_torch_ext.ops.transcendental import as_float
-from impl_torch_ext.optim.growth import admit
+from impl_torch_ext.optim.growth import admit, groups_kept
 from impl_torch_ext.optim.optimizer import SCHEDULE, Optimizer, check_each, check_list, construct
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR"]
@@ -115,14 +115,10 @@ class LRScheduler:
         if last_epoch >= 0 and not all("initial_lr" in group for group in groups):
             msg = f"{name}: initial_lr must be in every group to start after epoch {last_epoch}"
             raise KeyError(msg)  # optim-20
-        before = [{**group} for group in groups]
-        try:
+        with groups_kept(groups):
             self._prepare(groups, last_epoch)
             self.base_lrs = [float(group["initial_lr"]) for group in groups]
             self._go(last_epoch + 1, first=True)
-        except BaseException:
-            optimizer.param_groups[:] = before
-            raise
 
     def _keep(self, optimizer: Any, options: Mapping[str, Any]) -> tuple[str, _Groups]:
         """Check the optimizer and the options, and make attributes of them."""

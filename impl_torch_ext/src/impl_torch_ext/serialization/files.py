@@ -34,7 +34,6 @@ __all__ = [
 
 _INDEX = ".index.json"
 
-# Where a file goes, what it holds, and the names in it, which are read back.
 # Where it goes, what stands in it, and whether it is an index.
 _File: TypeAlias = tuple[Path, bytes, bool]
 

@@ -92,7 +92,8 @@ def test_functions_of_the_rate_that_raise(nn: Any) -> None:
 
     for last in (0, 2):
         optimizer = grouped(nn)
-        before = [dict(group) for group in optimizer.param_groups]
+        groups = list(optimizer.param_groups)
+        before = [dict(group) for group in groups]
         make = partial(nn.optim.lr_scheduler.LambdaLR, optimizer, [lambda e: e + 3.0, rate])
         if last:
             scheduler = make()
@@ -101,7 +102,9 @@ def test_functions_of_the_rate_that_raise(nn: Any) -> None:
             make = scheduler.step
         with pytest.raises(ZeroDivisionError):
             make()
-        after = [dict(group) for group in optimizer.param_groups]
+        same = zip(optimizer.param_groups, groups, strict=True)
+        assert all(group is former for group, former in same)
+        after = [dict(group) for group in groups]
         assert after == before, f"a function that raises at epoch {last} changed the groups"
     assert scheduler.last_epoch == 1
     assert scheduler.get_last_lr() == [group["lr"] for group in before]
